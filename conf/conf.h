@@ -1,0 +1,250 @@
+/* conf: a configuration file as plain structs (SPEC §2).
+ *
+ * conf_load() reads YAML, checks everything, and reports every problem of the file with its line and
+ * column. What comes out is complete: every default is filled in, every per-application override is
+ * resolved, every `${NAME}` replaced, every duration in milliseconds and every size in bytes.
+ * Nobody but conf/, node/control/ and node/main*.c includes this header: the others get what they
+ * need from control, in their own structs.
+ *
+ * Ownership: everything hangs on one arena that conf_free() gives back in one go. Strings are
+ * NUL-terminated and never contain NUL. Secrets (tokens, keys) are in here and nowhere printed.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The schema's own maxima (SPEC §2 gives the defaults; these bound a hostile or mistaken file). */
+enum {
+    CONF_APPLICATIONS_MAX = 256,
+    CONF_INSTANCES_MAX = 256, /* per application */
+    CONF_TOKENS_MAX = 1024,   /* per application */
+    CONF_WEIGHT_MAX = 1000,
+    CONF_VIRTUAL_NODES_MAX = 4096,
+    CONF_WORKERS_MAX = 256,
+    CONF_ATTEMPTS_MAX = 16,
+    CONF_PROBLEMS_MAX = 100, /* further problems of a file are counted, not listed */
+    CONF_FILE_SIZE_MAX = 4 * 1024 * 1024,
+};
+
+/* One problem of a file. `line` and `column` count from 1; 0 = the file as a whole. */
+struct conf_problem {
+    const char *file;
+    unsigned line, column;
+    const char *message; /* what is wrong and what to do; never contains a secret's value */
+};
+
+struct conf_problems {
+    struct conf_problem *at; /* sorted by line, column */
+    size_t count;
+    size_t unlisted; /* how many more there were beyond CONF_PROBLEMS_MAX */
+};
+
+struct conf_certificate {
+    const char *certificate, *key; /* paths */
+};
+
+struct conf_listen {
+    const char *address; /* as written */
+    const char *host;    /* without brackets, numeric */
+    uint16_t port;       /* 0 = the kernel picks (tests) */
+    struct conf_certificate *tls;
+    size_t tls_count; /* 0 = plain */
+    unsigned line, column;
+};
+
+struct conf_limits {
+    uint32_t connections; /* per node */
+    uint32_t header_size, uri_size;
+    uint32_t headers;
+    uint64_t json_inspect, body_size, spool_memory;
+    const char *spool_dir;
+};
+
+struct conf_timeouts { /* milliseconds */
+    uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms, idle_ms,
+        drain_ms;
+};
+
+enum conf_log_target { CONF_LOG_OFF, CONF_LOG_STDOUT, CONF_LOG_STDERR, CONF_LOG_FILE };
+enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_ERROR };
+
+struct conf_log {
+    enum conf_log_target access, error;
+    const char *access_path, *error_path; /* with CONF_LOG_FILE */
+    enum conf_log_level level;
+};
+
+/* An address block: IPv4 is held as ::ffff:a.b.c.d with 96 added to the prefix. */
+struct conf_cidr {
+    uint8_t address[16];
+    uint8_t prefix; /* 0..128 */
+};
+
+struct conf_admin {
+    struct conf_cidr *allow;
+    size_t allow_count;
+    const char *token; /* "" = none */
+};
+
+enum conf_profile { CONF_PROFILE_LAN, CONF_PROFILE_WAN, CONF_PROFILE_LOCAL };
+
+struct conf_cluster {
+    const char *name;
+    const char *bind_host;
+    uint16_t bind_port;
+    const char *advertise; /* NULL = default */
+    const char **join;
+    size_t join_count;
+    uint8_t (*keys)[32];
+    size_t key_count;
+    enum conf_profile profile;
+};
+
+struct conf_vip {
+    const char *address; /* without the prefix */
+    unsigned prefix;
+    const char *interface;
+    unsigned router_id, priority;
+    uint64_t advert_interval_ms;
+    const char **peers;
+    size_t peer_count;
+    const char *track_file;
+};
+
+struct conf_status_range {
+    uint16_t first, last; /* inclusive */
+};
+
+struct conf_health_check {
+    bool enabled;
+    const char *path;
+    uint64_t interval_ms, timeout_ms;
+    uint32_t healthy_threshold, unhealthy_threshold;
+    struct conf_status_range *expect;
+    size_t expect_count;
+    uint16_t *failure_statuses;
+    size_t failure_status_count;
+};
+
+struct conf_retries {
+    uint32_t attempts; /* in all, >= 1 */
+    uint64_t timeout_ms;
+    uint16_t *statuses;
+    size_t status_count;
+};
+
+enum conf_user_source_kind {
+    CONF_USER_HEADER,
+    CONF_USER_QUERY,
+    CONF_USER_COOKIE,
+    CONF_USER_JSON,
+    CONF_USER_FORM,
+};
+
+struct conf_user_source {
+    enum conf_user_source_kind kind;
+    const char *name; /* header, query field, cookie, JSON key, form field */
+};
+
+struct conf_user_id {
+    struct conf_user_source *sources;
+    size_t source_count;
+    bool reject_missing; /* missing: reject */
+};
+
+enum conf_algorithm {
+    CONF_CONSISTENT_HASH,
+    CONF_WEIGHTED_ROUND_ROBIN,
+    CONF_LEAST_CONNECTIONS,
+    CONF_IP_HASH,
+};
+
+struct conf_instance_tls {
+    bool enabled;
+    bool verify;
+    const char *ca;          /* NULL = the system's */
+    const char *server_name; /* NULL = the host */
+};
+
+struct conf_instance {
+    const char *name, *host;
+    uint16_t port;
+    struct conf_instance_tls tls;
+    const char *token;
+    uint32_t weight;
+    uint32_t max_fails; /* 0 = never ejected by failures */
+    uint64_t fail_timeout_ms;
+    uint32_t max_in_flight; /* 0 = no limit */
+    unsigned line, column;
+};
+
+struct conf_application {
+    const char *name;
+    const char **user_tokens;
+    size_t user_token_count;
+    enum conf_algorithm algorithm;
+    bool fail_when_all_down; /* all_down: fail */
+    bool queue_set;          /* the file has a queue section */
+    uint32_t queue_size;
+    uint64_t queue_timeout_ms;
+    struct conf_instance *instances;
+    size_t instance_count;
+    /* the shared sections with this application's overrides applied key by key */
+    struct conf_health_check health_check;
+    struct conf_retries retries;
+    struct conf_user_id user_id;
+    unsigned line, column;
+};
+
+struct conf {
+    const char *file;
+    const char *node_name;
+    const char *state_dir; /* NULL = none */
+    struct conf_listen *listen;
+    size_t listen_count;
+    uint32_t workers; /* 0 = auto */
+    struct conf_limits limits;
+    struct conf_timeouts timeouts;
+    struct conf_log log;
+    struct conf_admin admin;
+    bool has_cluster, has_vip;
+    struct conf_cluster cluster;
+    struct conf_vip vip;
+    struct conf_health_check health_check;
+    struct conf_retries retries;
+    struct conf_user_id user_id;
+    uint32_t virtual_nodes;
+    bool debug_headers;
+    struct conf_application *applications; /* in byte order of name */
+    size_t application_count;
+    void *arena;
+};
+
+/* Reads and checks `path`.
+ * Returns the configuration, or NULL when there is any problem. `*ret_problems` is always set
+ * (count 0 on success), holds every problem found, and is given back with conf_problems_free().
+ * The environment is read (`${NAME}`, the default node name); files named by the configuration
+ * (certificates, key_file) are read only as far as validation needs. */
+struct conf *conf_load(const char *path, struct conf_problems *ret_problems);
+
+/* The same from memory; `file` is the name used in problems. For tests and fuzzing. */
+struct conf *conf_parse(const char *file, const char *text, size_t size,
+                        struct conf_problems *ret_problems);
+
+void conf_free(struct conf *conf);
+void conf_problems_free(struct conf_problems *problems);
+
+/* What is valid but this build cannot do yet (listen.tls, instance tls, cluster, vip, queue,
+ * max_in_flight): one problem for each place, so that a node refuses to start rather than
+ * silently ignoring it. Returns the number of problems. */
+size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_problems);
+
+/* The canonical form of the shared part (health_check, retries, consistent_hash, user_id,
+ * debug_headers, applications): equal content gives equal bytes whatever the file's layout.
+ * Contains secrets. The caller frees the text with free(). */
+char *conf_canonical(const struct conf *conf, size_t *ret_size);
+
+#endif
