@@ -1,10 +1,10 @@
 /* conf: a configuration file as plain structs (SPEC §2).
  *
- * conf_load() reads YAML, checks everything, and reports every problem of the file with its line and
- * column. What comes out is complete: every default is filled in, every per-application override is
- * resolved, every `${NAME}` replaced, every duration in milliseconds and every size in bytes.
- * Nobody but conf/, node/control/ and node/main*.c includes this header: the others get what they
- * need from control, in their own structs.
+ * conf_load() reads YAML, checks everything, and reports every problem of the file with its line
+ * and column. What comes out is complete: every default is filled in, every per-application
+ * override is resolved, every `${NAME}` replaced, every duration in milliseconds and every size in
+ * bytes. Nobody but conf/, node/control/ and node/main*.c includes this header: the others get what
+ * they need from control, in their own structs.
  *
  * Ownership: everything hangs on one arena that conf_free() gives back in one go. Strings are
  * NUL-terminated and never contain NUL. Secrets (tokens, keys) are in here and nowhere printed.
