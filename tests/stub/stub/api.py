@@ -10,8 +10,8 @@ import json
 import re
 import time
 
-from .http import Reply, form_parts
-from .service import ApiError, dump, json_body, json_reply, not_found, route
+from .http import Reply
+from .service import ApiError, dump, form_parts, json_body, json_reply, not_found, route
 from .state import Task, new_id
 
 SSE_TYPE = ("Content-Type", "text/event-stream; charset=utf-8")
@@ -305,7 +305,7 @@ def suggested(instance, request):
 
 def uploaded(request):
     """(name, content type, bytes) of the part `file`; 400 without one."""
-    for name, filename, kind, data in form_parts(request.body, request.fields.get("content-type", "")):
+    for name, filename, kind, data in form_parts(request):
         if name == "file" and filename is not None:
             return filename, kind, data
     raise ApiError(400, "no_file_uploaded", "Please upload your file.")

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import struct
 import time
+import traceback
 from contextlib import aclosing
 
 from . import http
@@ -220,6 +221,9 @@ class Connection(asyncio.BufferedProtocol):
                 await self.send_reply(request, reply)
         except ConnectionError:
             return
+        except Exception:   # a defect of this stand-in: say so, and let no client wait for it
+            traceback.print_exc()
+            self.reset()
         finally:
             self.task = None
             if type(reply.body) is not bytes:

@@ -42,7 +42,7 @@ class Request:
 
     __slots__ = ("method", "target", "path", "query", "minor", "headers", "fields", "body", "body_size",
                  "digest", "keep_alive", "record", "route", "path_args", "token", "user", "json_cache",
-                 "connection_id", "number")
+                 "form_cache", "connection_id", "number")
 
     def __init__(self, method, target, minor, headers, fields):
         self.method = method
@@ -57,7 +57,7 @@ class Request:
         self.digest = None       # a running hash where the route wants one
         connection = fields.get("connection", "").lower()
         self.keep_alive = "keep-alive" in connection if minor == 0 else "close" not in connection
-        self.record = self.route = self.token = self.user = self.json_cache = None
+        self.record = self.route = self.token = self.user = self.json_cache = self.form_cache = None
         self.path_args = ()
         self.connection_id = self.number = 0
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import traceback
 
 from . import http
 from .faults import FaultList, begin_slow_read
@@ -63,6 +64,11 @@ class ApiError(Exception):
         super().__init__(message)
         self.reply = Reply(status, [JSON_TYPE, *headers],
                            dump({"code": code, "message": message, "status": status}) + b"\n")
+
+
+def internal_error():
+    return ApiError(500, "internal_server_error", "The server encountered an internal error and was unable to "
+                    "complete your request.")
 
 
 def dump(value):
@@ -134,13 +140,19 @@ def json_body(request):
             raise ApiError(400, "bad_request", "The browser (or proxy) sent a request that this server could "
                            "not understand.") from None
     if not isinstance(request.json_cache, dict):   # Dify calls .get() on it
-        raise ApiError(500, "internal_server_error", "The server encountered an internal error and was unable to "
-                       "complete your request.")
+        raise internal_error()
     return request.json_cache
 
 
+def form_parts(request):
+    """The parts of a multipart body; cut up once, since it may be a hundred megabytes."""
+    if request.form_cache is None:
+        request.form_cache = http.form_parts(request.body, request.fields.get("content-type", ""))
+    return request.form_cache
+
+
 def form_field(request, wanted):
-    for name, filename, _kind, data in http.form_parts(request.body, request.fields.get("content-type", "")):
+    for name, filename, _kind, data in form_parts(request):
         if name == wanted and filename is None:
             return data.decode("utf-8", "replace")
     return None
@@ -206,6 +218,9 @@ class DifyService:
             reply = find_route(request) or self.identify(request) or request.route.handler(self.instance, request)
         except ApiError as error:
             reply = error.reply
+        except (ValueError, TypeError, AttributeError):   # odd values in the body, as in Dify's own code
+            traceback.print_exc()
+            reply = internal_error().reply
         fault = connection.slow_fault
         connection.slow_fault = None
         if fault is None and self.faults.faults:
