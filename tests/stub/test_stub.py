@@ -1,4 +1,4 @@
-"""The stand-in Dify behaves as DIFY's own api container: routes, users, state, gunicorn's manners."""
+"""The stand-in Dify behaves as Dify's own api container: routes, users, state, gunicorn's manners."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ import pytest
 from raw_client import Raw
 from stub_client import Stub, pattern, start_stubs, wait_for
 
-IDLE = 0.3   # seconds; gunicorn's 2.0 made short
+IDLE = 0.5   # seconds; gunicorn's 2.0 made short
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,7 @@ def test_an_upload_finds_its_user_before_and_after_the_file(raw, stub, user_firs
     assert body == data and head.headers["cache-control"] == "public, max-age=3600"
     files = [{"upload_file_id": answer["id"]}]
     assert chat(raw, stub, "bob", files=files)[0] == 200
+    assert chat(raw, stub, "bob", files=[{"upload_file_id": "no-such"}])[0] == 400
     assert chat(raw, stub, "carol", files=files)[1]["message"] == "Invalid upload file"
 
 
@@ -133,6 +134,12 @@ def test_audio_goes_both_ways(raw, stub):
     assert ask(raw, stub, "POST", "/v1/audio-to-text", headers=FORM, body=form(False))[0] == 200
     head = raw.request("POST", "/v1/text-to-audio", stub.token, json_body={"user": "a", "text": "x"}).head()
     assert head.headers["content-type"] == "audio/mpeg" and sum(map(len, raw.chunks())) == 8 * 4096
+
+
+def test_odd_values_get_difys_500_and_the_next_request_an_answer(raw, stub):
+    assert chat(raw, stub, inputs={"stub_events": "many"})[0] == 500
+    assert ask(raw, stub, "POST", "/v1/chat-messages", json_body=["user"])[0] == 500
+    assert chat(raw, stub)[0] == 200
 
 
 # ---- state
@@ -233,7 +240,7 @@ def test_a_client_that_leaves_a_stream_is_noticed_at_once(stub):
         assert stub.counts()["streams_open"] == 1
         left = time.monotonic()
     record = wait_for(lambda: [each for each in stub.requests() if each["aborted"]])[0]
-    assert record["ended_mono"] - left < 0.1 and not record["finished"]
+    assert record["ended_mono"] - left < 0.5 and not record["finished"]
     counts = stub.counts()
     assert (counts["aborts"], counts["streams_open"], counts["tasks_running"]) == (1, 0, 0)
 
@@ -340,19 +347,28 @@ def test_head_has_no_body_and_http10_closes(raw, stub):
     assert head.version == "HTTP/1.0" and "transfer-encoding" not in head.headers and raw.rest() == pattern(9)
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /v1/ HT", b"GET /v1/ HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/ HT", b"GET /v1/ HTTP/1.1\r\n\r\n"], ids=["fresh", "half", "kept"])
 def test_a_connection_without_a_whole_head_is_closed_after_the_idle_time(sent):
     with Stub(idle_timeout=IDLE) as stub, Raw.to(stub) as raw:
         start = time.monotonic()
         raw.send(sent)
         if sent.endswith(b"\r\n\r\n"):
             raw.response()
-        assert raw.ended() == "fin" and IDLE - 0.02 < time.monotonic() - start < IDLE + 0.5
+        assert raw.ended() == "fin" and IDLE - 0.02 < time.monotonic() - start < IDLE + 5
         assert stub.counts()["idle_closes"] == 1
 
 
+def test_a_connection_in_use_outlives_the_idle_time():
+    with Stub(idle_timeout=IDLE) as stub, Raw.to(stub) as raw:
+        start = time.monotonic()
+        while time.monotonic() - start < 2.5 * IDLE:
+            last = time.monotonic()
+            assert raw.request("GET", "/v1/").response()[0].status == 200
+        assert raw.ended() == "fin" and time.monotonic() - last > IDLE - 0.02
+
+
 def test_a_long_body_is_waited_for_beyond_the_idle_time():
-    with Stub(idle_timeout=0.05) as stub, Raw.to(stub) as raw:
+    with Stub(idle_timeout=IDLE) as stub, Raw.to(stub) as raw:
         raw.send(b"POST /v1/_echo HTTP/1.1\r\nAuthorization: Bearer app-dify1\r\nContent-Length: 1\r\n\r\n")
         with Raw.to(stub) as idle:      # a later connection than ours has been closed for idleness
             assert idle.ended() == "fin"
@@ -384,7 +400,9 @@ def test_connections_beyond_the_limit_are_accepted_but_wait():
     (b"GET /v1/ HTTP/1.1\r\nX : a\r\n\r\n", 400),
     (b"GET /v1/ HTTP/1.1\r\nX: a\nY: b\r\n\r\n", 400),
     (b"POST /v1/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
-    (b"\x16\x03\x01\r\n\r\n", 400)])
+    (b"\x16\x03\x01\r\n\r\n", 400)],
+    ids=["long_line", "long_half_line", "many_fields", "long_field", "length_and_chunked", "two_lengths", "nul", "fold",
+         "space_colon", "bare_lf", "chunk_size", "tls"])
 def test_what_cannot_be_read_gets_gunicorns_html_and_a_close(raw, stub, head, status):
     answer, body = raw.send(head).response()
     assert answer.status == status and body.startswith(b"<html>") and raw.ended() == "fin"

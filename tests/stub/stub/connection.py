@@ -312,7 +312,7 @@ async def wire_pieces(request, reply):
 class Listener:
     """Accepts up to `limit` connections at a time (0 = no limit); the others wait in the kernel's queue,
     as behind gunicorn's gevent pool.  A second socket, bound but never listening, keeps the port ours while
-    the first is closed, so that connects are refused and nobody else can take the port."""
+    the first is closed, so that connects are refused and the kernel gives the port to nobody else."""
 
     BACKLOG = 2048   # gunicorn's default
 
@@ -332,7 +332,6 @@ class Listener:
     def bind(self, port):
         sock = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setblocking(False)
         sock.bind((self.host, port))
         return sock

@@ -218,7 +218,7 @@ class DifyService:
             reply = find_route(request) or self.identify(request) or request.route.handler(self.instance, request)
         except ApiError as error:
             reply = error.reply
-        except (ValueError, TypeError, AttributeError):   # odd values in the body, as in Dify's own code
+        except Exception:   # odd values in the body, as in Dify's own code
             traceback.print_exc()
             reply = internal_error().reply
         fault = connection.slow_fault
