@@ -20,12 +20,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Release first. Never a sanitizer's build: a slow yardstick would flatter every proxy.
 BUILDS = ("build/release", "build")
-PROXIES = ("relay", "difyring", "nginx", "haproxy")
+# control is a second relay: what it differs from the first is the noise of the measurement.
+PROXIES = ("relay", "control", "difyring", "nginx", "haproxy")
 INSTANCES = 3
 CLIENT_TOKEN = "usertoken--customer-service-v1"
 INSTANCE_TOKEN = "app-bench%d"
 START_SECONDS = 10  # a proxy that does not answer by then is broken
 STOP_SECONDS = 3    # between asking, asking again, and killing
+ORDER_SECONDS = 90  # bench_load ends an order by itself after 60; this is for one that hangs
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -82,21 +84,23 @@ def process_tree(pid):
 
 
 def cpu_clock(pids):
-    """(ns run, ns waited for the core while runnable), over all threads of the processes."""
-    run = waited = 0
+    """(ns run, ns waited for the core while runnable, times put on it), over all threads."""
+    run = waited = turns = 0
     for pid in pids:
         for task in os.listdir(f"/proc/{pid}/task"):
             fields = pathlib.Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()
             run += int(fields[0])
             waited += int(fields[1])
-    return run, waited
+            turns += int(fields[2])
+    return run, waited, turns
 
 
 def rss_kib(pids):
+    """From smaps_rollup, which counts pages: VmRSS may be some hundred KiB behind on new kernels."""
     total = 0
     for pid in pids:
-        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+        for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Rss:"):
                 total += int(line.split()[1])
     return total
 
@@ -208,12 +212,21 @@ class Load:
         self.process = process
 
     def order(self, requests):
-        self.process.stdin.write(f"{requests}\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(f"{requests}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: seen below
+        if not select.select([self.process.stdout], [], [], ORDER_SECONDS)[0]:
+            raise RuntimeError("the load hangs")
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"the load ended with {self.process.wait()}; its words are above")
         return json.loads(line)
+
+
+def exit_on_signal(number, _frame):
+    raise SystemExit(128 + number)
 
 
 class Stage:
@@ -227,11 +240,13 @@ class Stage:
         self.folder = None
 
     def __enter__(self):
-        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
+        signal.signal(signal.SIGTERM, exit_on_signal)
         self.folder = tempfile.mkdtemp(prefix="difyring-bench-")
         return self
 
     def __exit__(self, *_):
+        for impatient in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(impatient, signal.SIG_IGN)  # the tidying up is bounded; let it finish
         try:
             while self.processes:
                 self.stop(self.processes.pop())  # the last started first: load, proxies, instances
@@ -241,14 +256,20 @@ class Stage:
     @staticmethod
     def stop(process):
         if process.stdin:
-            process.stdin.close()
+            try:
+                process.stdin.close()
+            except OSError:
+                pass  # unread orders of a load that has ended
         for ask in (process.terminate, process.terminate, process.kill):
             if process.poll() is not None:
                 return
             tree = process_tree(process.pid) if ask == process.kill else []
             ask()
             for pid in tree[1:]:
-                os.kill(pid, signal.SIGKILL)
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
             try:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -282,7 +303,7 @@ class Stage:
 
     def start_proxy(self, name, instance_ports):
         """Raises Missing when the machine lacks it, RuntimeError when it does not come up."""
-        if name == "relay":
+        if name in ("relay", "control"):
             process, ports = self.start_tool("bench_relay", instance_ports, self.proxy_core)
             proxy = Proxy(name, process, ports[0], process.args[0])
             self.await_answer(proxy)
