@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -47,7 +48,8 @@ def find_built(name, override):
     for place in places:
         if place.is_file() and os.access(place, os.X_OK):
             return str(place)
-    raise Missing(f"{name} is not built (looked in {', '.join(str(p) for p in places)})")
+    raise Missing(f"{name} is not built (looked in {given or ' and '.join(BUILDS)}; "
+                  f"{override} may name it)")
 
 
 def find_installed(name):
@@ -231,11 +233,16 @@ def exit_on_signal(number, _frame):
 
 class Stage:
     def __init__(self, proxy_core, load_core):
-        usable = os.sched_getaffinity(0)
-        for core in (proxy_core, load_core):
+        """None: the first usable core for the proxies, another for load and instances."""
+        usable = sorted(os.sched_getaffinity(0))
+        self.proxy_core = usable[0] if proxy_core is None else proxy_core
+        others = [core for core in usable if core != self.proxy_core] or usable
+        self.load_core = others[0] if load_core is None else load_core
+        for core in (self.proxy_core, self.load_core):
             if core not in usable:
-                raise SystemExit(f"core {core} is not usable here (usable: {sorted(usable)})")
-        self.proxy_core, self.load_core = proxy_core, load_core
+                raise SystemExit(f"core {core} is not usable here (usable: {usable})")
+        if self.proxy_core == self.load_core:
+            print("bench: proxies and load share one core: believe no figure", file=sys.stderr)
         self.processes = []
         self.folder = None
 

@@ -71,7 +71,10 @@ def test_a_proxy_that_is_not_there_is_missing_and_has_no_figures():
 def test_an_interrupted_run_leaves_no_process_and_no_file(tmp_path):
     bench = subprocess.Popen([HERE / "run", "--only", "relay", "--rounds", "100000"],
                              stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)})
-    assert select.select([bench.stderr], [], [], DEADLINE)[0]  # the first round is through
+    said = b""
+    while b"round 1:" not in said:
+        assert select.select([bench.stderr], [], [], DEADLINE)[0]
+        said += os.read(bench.stderr.fileno(), 4096)
     children = stage.process_tree(bench.pid)[1:]
     assert len(children) == 3
     assert len(list(tmp_path.iterdir())) == 1
@@ -87,8 +90,7 @@ def test_an_interrupted_run_leaves_no_process_and_no_file(tmp_path):
 @pytest.fixture
 def scene():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    core = min(os.sched_getaffinity(0))
-    with stage.Stage(core, core) as one:
+    with stage.Stage(None, None) as one:
         yield one
     for number, handler in before.items():
         signal.signal(number, handler)
