@@ -37,8 +37,9 @@ enum {
 
 #define USER_BLANK "user-000000"
 static const char BODY[] =
-    "{\"inputs\":{},\"query\":\"Where is the parcel that I ordered last Tuesday? The shop said it "
-    "would be here by now, and nobody answers the telephone.\","
+    "{\"inputs\":{},\"query\":\"Hello! Where is the parcel with the two lamps that I ordered last "
+    "Tuesday? The shop said it "
+    "would be here by now, and nobody answers the phone today.\","
     "\"response_mode\":\"blocking\",\"conversation_id\":\"\",\"user\":\"" USER_BLANK "\"}";
 static const char HEAD[] = "POST /v1/chat-messages HTTP/1.1\r\n"
                            "Host: dify.example\r\n"
