@@ -1,4 +1,4 @@
-# difyring_fuzz_target(NAME [ROOMS ...] [SEEDS dir ...])   one fuzz target tests/fuzz/fuzz_NAME.c
+# difyring_fuzz_target(NAME [ROOMS room_a ...] [SEEDS dir ...])   one fuzz target tests/fuzz/fuzz_NAME.c
 #
 # Always: replay_NAME runs tests/fuzz/corpus/NAME (and the SEEDS directories) once, as the ctest
 # fuzz.NAME. With -DDIFYRING_FUZZ=ON (clang): also fuzz_NAME, a libFuzzer program, with all our rooms
@@ -17,7 +17,6 @@ endif()
 function(difyring_fuzz_target name)
   cmake_parse_arguments(FUZZ "" "" "ROOMS;SEEDS" ${ARGN})
   set(source ${PROJECT_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c)
-  list(TRANSFORM FUZZ_ROOMS PREPEND room_)
   list(TRANSFORM FUZZ_SEEDS PREPEND ${PROJECT_SOURCE_DIR}/)
 
   add_executable(replay_${name} ${source} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.c)

@@ -1,0 +1,45 @@
+/* A span of bytes that somebody else owns, and the few comparisons everybody needs. */
+#ifndef BASE_BYTES_H
+#define BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct bytes {
+    const char *at; /* may be NULL when size is 0 */
+    size_t size;
+};
+
+#define BYTES(literal) ((struct bytes){"" literal, sizeof(literal) - 1})
+
+static inline struct bytes bytes_of(const char *text)
+{
+    return (struct bytes){text, strlen(text)};
+}
+
+static inline bool bytes_equal(struct bytes a, struct bytes b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.at, b.at, a.size) == 0);
+}
+
+/* ASCII only, whatever the locale: what RFC 9110 calls case-insensitive. */
+static inline char ascii_lower(char c)
+{
+    return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
+}
+
+bool bytes_equal_nocase(struct bytes a, struct bytes b);
+
+/* Without spaces and tabs at both ends (RFC 9110 OWS). */
+struct bytes bytes_trim(struct bytes b);
+
+/* Takes the next element of a comma-separated list (RFC 9110 §5.6.1) off `*rest`, trimmed; empty
+ * elements are skipped. False at the end. */
+bool bytes_next_element(struct bytes *rest, struct bytes *ret_element);
+
+/* Orders by bytes, then by length: the order of strcmp on unsigned chars. */
+int bytes_compare(struct bytes a, struct bytes b);
+
+#endif

@@ -1,0 +1,15 @@
+/* Memory that is there or the program ends.
+ *
+ * Linux hands out memory it may not have, so a failed small allocation is not a state a proxy can
+ * be tested in; what can grow with load (connections, bodies) is limited by configuration and shed
+ * before it gets here. These three abort with one line on standard error. */
+#ifndef BASE_MEMORY_H
+#define BASE_MEMORY_H
+
+#include <stddef.h>
+
+void *memory_new(size_t size); /* zeroed */
+void *memory_resize(void *old, size_t size);
+char *memory_copy_text(const char *text, size_t size); /* NUL-terminated */
+
+#endif

@@ -1,0 +1,129 @@
+/* pool: blocks for bytes in flight, chained into queues. */
+#include "base/pool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+void pool_init(struct pool *p)
+{
+    *p = (struct pool){0};
+}
+
+void pool_done(struct pool *p)
+{
+    assert(p->lent_count == 0);
+    while (p->idle) {
+        struct block *b = p->idle;
+        p->idle = b->next;
+        free(b);
+    }
+}
+
+static struct block *block_take(struct pool *p)
+{
+    struct block *b = p->idle;
+    if (b) {
+        p->idle = b->next;
+        p->idle_count--;
+    } else {
+        b = memory_resize(NULL, POOL_BLOCK_SIZE);
+    }
+    p->lent_count++;
+    b->next = NULL;
+    b->start = 0;
+    b->end = 0;
+    return b;
+}
+
+static void block_give(struct pool *p, struct block *b)
+{
+    assert(p->lent_count > 0);
+    p->lent_count--;
+    if (p->idle_count >= POOL_IDLE_MAX) {
+        free(b);
+        return;
+    }
+    b->next = p->idle;
+    p->idle = b;
+    p->idle_count++;
+}
+
+char *chain_reserve(struct chain *c, struct pool *p, size_t size)
+{
+    assert(size <= BLOCK_CAPACITY);
+    if (!c->last || BLOCK_CAPACITY - c->last->end < size) {
+        struct block *b = block_take(p);
+        if (c->last) {
+            c->last->next = b;
+        } else {
+            c->first = b;
+        }
+        c->last = b;
+    }
+    return c->last->data + c->last->end;
+}
+
+void chain_commit(struct chain *c, size_t size)
+{
+    assert(c->last && BLOCK_CAPACITY - c->last->end >= size);
+    c->last->end += (uint32_t)size;
+    c->size += size;
+}
+
+void chain_append(struct chain *c, struct pool *p, const void *data, size_t size)
+{
+    const char *at = data;
+    while (size > 0) {
+        chain_reserve(c, p, 1);
+        size_t room = BLOCK_CAPACITY - c->last->end;
+        size_t part = size < room ? size : room;
+        memcpy(c->last->data + c->last->end, at, part);
+        chain_commit(c, part);
+        at += part;
+        size -= part;
+    }
+}
+
+void chain_consume(struct chain *c, struct pool *p, size_t size)
+{
+    assert(size <= c->size);
+    c->size -= size;
+    while (c->first) {
+        struct block *b = c->first;
+        size_t held = b->end - b->start;
+        if (size < held) {
+            b->start += (uint32_t)size;
+            return;
+        }
+        size -= held;
+        c->first = b->next;
+        if (!c->first) {
+            c->last = NULL;
+        }
+        block_give(p, b);
+    }
+    assert(size == 0);
+}
+
+void chain_move(struct chain *to, struct chain *from)
+{
+    if (!from->first) {
+        return;
+    }
+    if (to->last) {
+        to->last->next = from->first;
+    } else {
+        to->first = from->first;
+    }
+    to->last = from->last;
+    to->size += from->size;
+    *from = (struct chain){0};
+}
+
+void chain_clear(struct chain *c, struct pool *p)
+{
+    chain_consume(c, p, c->size);
+    assert(!c->first);
+}

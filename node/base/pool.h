@@ -1,0 +1,55 @@
+/* Blocks of memory for bytes in flight, and chains of them.
+ *
+ * One pool belongs to one thread. Free blocks wait in a LIFO list, so the warm ones are used first;
+ * beyond POOL_IDLE_MAX they go back to malloc, so a burst does not stay in the RSS for ever.
+ * A chain is a queue of bytes: written at its end, consumed at its start. */
+#ifndef BASE_POOL_H
+#define BASE_POOL_H
+
+#include "base/bytes.h"
+
+enum {
+    POOL_BLOCK_SIZE = 16 * 1024, /* a request with its body or a usual read fits one block */
+    POOL_IDLE_MAX = 256,         /* free blocks kept: 4 MiB a worker */
+};
+
+struct block {
+    struct block *next;
+    uint32_t start, end; /* the bytes held: data[start..end) */
+    char data[];
+};
+
+enum { BLOCK_CAPACITY = POOL_BLOCK_SIZE - (int)sizeof(struct block) };
+
+struct pool {
+    struct block *idle;
+    size_t idle_count;
+    size_t lent_count; /* blocks out: must be 0 at pool_done() */
+};
+
+void pool_init(struct pool *p);
+void pool_done(struct pool *p);
+
+struct chain {
+    struct block *first, *last;
+    size_t size; /* bytes held */
+};
+
+/* Appends a copy of the bytes. */
+void chain_append(struct chain *c, struct pool *p, const void *data, size_t size);
+
+/* A place for up to `size` <= BLOCK_CAPACITY contiguous bytes at the end; chain_commit() says how
+ * many were written. */
+char *chain_reserve(struct chain *c, struct pool *p, size_t size);
+void chain_commit(struct chain *c, size_t size);
+
+/* Drops `size` bytes from the start; empty blocks go back to the pool. */
+void chain_consume(struct chain *c, struct pool *p, size_t size);
+
+/* Moves all bytes of `from` to the end of `to` without copying. */
+void chain_move(struct chain *to, struct chain *from);
+
+/* Gives every block back. */
+void chain_clear(struct chain *c, struct pool *p);
+
+#endif

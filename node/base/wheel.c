@@ -1,0 +1,101 @@
+/* wheel: a hashed timer wheel with lazy re-arming.
+ *
+ * A timer sits in the slot of some tick not later than its deadline's. wheel_expired() walks the
+ * slots from the last tick looked at up to now; a timer found there either is due, or is put into
+ * the slot of its present deadline (at most one turn ahead). */
+#include "base/wheel.h"
+
+#include <assert.h>
+
+/* Rounded up, so that a timer never fires early. */
+static uint64_t tick_of(uint64_t ms)
+{
+    return (ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS;
+}
+
+static struct list *slot_of(struct wheel *w, uint64_t tick)
+{
+    return &w->slots[tick % WHEEL_SLOT_COUNT];
+}
+
+void wheel_init(struct wheel *w, uint64_t now_ms)
+{
+    for (int i = 0; i < WHEEL_SLOT_COUNT; i++) {
+        list_init(&w->slots[i]);
+    }
+    w->tick = now_ms / WHEEL_TICK_MS;
+    w->timer_count = 0;
+}
+
+void wheel_timer_init(struct wheel_timer *t)
+{
+    list_init(&t->link);
+    t->deadline_ms = 0;
+    t->slot_tick = 0;
+}
+
+/* Links the timer where it will be looked at next. */
+static void place(struct wheel *w, struct wheel_timer *t)
+{
+    uint64_t tick = tick_of(t->deadline_ms);
+    uint64_t horizon = w->tick + WHEEL_SLOT_COUNT - 1;
+    if (tick <= w->tick) {
+        tick = w->tick + 1;
+    }
+    t->slot_tick = tick < horizon ? tick : horizon;
+    list_push_back(slot_of(w, t->slot_tick), &t->link);
+}
+
+void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms)
+{
+    assert(deadline_ms > 0);
+    bool was_set = t->deadline_ms != 0;
+    t->deadline_ms = deadline_ms;
+    if (was_set && t->slot_tick <= tick_of(deadline_ms)) {
+        return;
+    }
+    list_remove(&t->link);
+    w->timer_count += was_set ? 0 : 1;
+    place(w, t);
+}
+
+void wheel_clear(struct wheel *w, struct wheel_timer *t)
+{
+    if (t->deadline_ms == 0) {
+        return;
+    }
+    assert(w->timer_count > 0);
+    t->deadline_ms = 0;
+    w->timer_count--;
+    list_remove(&t->link);
+}
+
+struct wheel_timer *wheel_expired(struct wheel *w, uint64_t now_ms)
+{
+    uint64_t now_tick = now_ms / WHEEL_TICK_MS;
+    if (w->timer_count == 0) {
+        w->tick = now_tick > w->tick ? now_tick : w->tick;
+        return NULL;
+    }
+    while (w->tick < now_tick) {
+        struct list *slot = slot_of(w, w->tick + 1);
+        while (!list_empty(slot)) {
+            struct wheel_timer *t = LIST_ENTRY(slot->next, struct wheel_timer, link);
+            if (t->deadline_ms <= now_ms) {
+                wheel_clear(w, t);
+                return t;
+            }
+            assert(tick_of(t->deadline_ms) > w->tick + 1);
+            list_remove(&t->link);
+            uint64_t tick = tick_of(t->deadline_ms);
+            uint64_t horizon = w->tick + WHEEL_SLOT_COUNT; /* the slot just emptied, one turn on */
+            if (tick >= horizon) {
+                tick = horizon - 1;
+            }
+            t->slot_tick = tick;
+            list_push_back(slot_of(w, tick), &t->link);
+        }
+        w->tick++;
+    }
+    return NULL;
+}

@@ -1,0 +1,46 @@
+/* A timer wheel for deadlines that nearly always move before they are reached (Varghese and Lauck
+ * 1987, with lazy re-arming).
+ *
+ * Every connection has a deadline that changes several times a request. A heap pays for each
+ * change; here wheel_set() is a store when the deadline moves to later: the timer stays in its
+ * slot, and when the slot comes up it is put where it belongs now. Firing is late by at most one
+ * tick, never early. */
+#ifndef BASE_WHEEL_H
+#define BASE_WHEEL_H
+
+#include <stdint.h>
+
+#include "base/list.h"
+
+enum {
+    WHEEL_TICK_MS = 16, /* timeouts are 100 ms and more: a sixth is precise enough */
+    WHEEL_SLOT_COUNT =
+        512 /* one turn is 8 s: an idle keep-alive timer is touched 8 times a minute */
+};
+
+struct wheel_timer {
+    struct list link;
+    uint64_t deadline_ms; /* 0 = not set */
+    uint64_t slot_tick;   /* the tick whose slot it is in */
+};
+
+struct wheel {
+    struct list slots[WHEEL_SLOT_COUNT];
+    uint64_t tick; /* every slot up to this one has been looked at */
+    uint64_t timer_count;
+};
+
+void wheel_init(struct wheel *w, uint64_t now_ms);
+
+void wheel_timer_init(struct wheel_timer *t);
+
+/* Sets or moves the deadline. */
+void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms);
+
+/* Takes the deadline away; safe when there is none. */
+void wheel_clear(struct wheel *w, struct wheel_timer *t);
+
+/* The next timer whose deadline is over, cleared, or NULL. Call until NULL, with the same now. */
+struct wheel_timer *wheel_expired(struct wheel *w, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,120 @@
+/* head: one HTTP/1.x request or response head, taken apart.
+ *
+ * The text is kept as lines `name: value CRLF` one behind the other, names and values as received
+ * (surrounding white space gone), so that a run of fields that passes through unchanged is copied
+ * in one go by http/rewrite. Spans point into `text` by offset, because it may move while it grows.
+ * A head is reused for message after message: heads are pooled by the worker that owns them. */
+#ifndef HTTP_HEAD_H
+#define HTTP_HEAD_H
+
+#include "base/bytes.h"
+
+/* The fields that somebody here looks at or drops. */
+enum http_field_id {
+    HTTP_FIELD_OTHER,
+    HTTP_FIELD_AUTHORIZATION,
+    HTTP_FIELD_CACHE_CONTROL,
+    HTTP_FIELD_CONNECTION,
+    HTTP_FIELD_CONTENT_LENGTH,
+    HTTP_FIELD_CONTENT_TYPE,
+    HTTP_FIELD_COOKIE,
+    HTTP_FIELD_EXPECT,
+    HTTP_FIELD_HOST,
+    HTTP_FIELD_HTTP2_SETTINGS,
+    HTTP_FIELD_KEEP_ALIVE,
+    HTTP_FIELD_PROXY_AUTHENTICATE,
+    HTTP_FIELD_PROXY_AUTHORIZATION,
+    HTTP_FIELD_PROXY_CONNECTION,
+    HTTP_FIELD_TE,
+    HTTP_FIELD_TRAILER,
+    HTTP_FIELD_TRANSFER_ENCODING,
+    HTTP_FIELD_UPGRADE,
+    HTTP_FIELD_USER_AGENT,
+    HTTP_FIELD_X_ACCEL_BUFFERING,
+    HTTP_FIELD_X_FORWARDED_FOR,
+    HTTP_FIELD_X_FORWARDED_HOST,
+    HTTP_FIELD_X_FORWARDED_PROTO,
+    HTTP_FIELD_X_REAL_IP,
+    HTTP_FIELD_X_REQUEST_ID,
+};
+
+struct http_field {
+    uint32_t name_at, name_size, value_at, value_size; /* offsets into text */
+    enum http_field_id id;
+};
+
+enum http_method {
+    HTTP_METHOD_OTHER, /* see method_text */
+    HTTP_METHOD_GET,
+    HTTP_METHOD_HEAD,
+    HTTP_METHOD_OPTIONS,
+    HTTP_METHOD_POST,
+    HTTP_METHOD_CONNECT,
+};
+
+enum http_body_kind {
+    HTTP_BODY_NONE,
+    HTTP_BODY_LENGTH,  /* content_length says how much */
+    HTTP_BODY_CHUNKED, /* transfer-encoding: chunked */
+    HTTP_BODY_CLOSE,   /* responses only: until the connection ends */
+};
+
+struct http_head {
+    char *text;
+    size_t size, capacity;
+    struct http_field *fields;
+    size_t field_count, field_capacity;
+
+    /* the first line */
+    uint8_t minor; /* of HTTP/1.x */
+    enum http_method method;
+    uint16_t status;                 /* responses */
+    uint32_t method_at, method_size; /* offsets */
+    uint32_t target_at, target_size; /* as received; absolute-form already cut to its path */
+    uint32_t reason_at, reason_size; /* responses */
+    uint32_t path_size;              /* the target up to `?` */
+    uint32_t fields_at;              /* where the first field's line begins */
+
+    /* what the fields say, filled in when the head is complete */
+    enum http_body_kind body;
+    uint64_t content_length; /* with HTTP_BODY_LENGTH; for answers to HEAD what was announced */
+    bool keep_alive;         /* this message allows another one behind it on its connection */
+    bool expect_continue;
+    bool upgrade;      /* a request that asks for, or a 101 response that makes, another protocol; a
+                          request for h2c does not count: its Upgrade is dropped like any hop-by-hop */
+    bool event_stream; /* response: content-type is text/event-stream */
+};
+
+void http_head_init(struct http_head *h);
+void http_head_done(struct http_head *h);
+
+/* Empties it and keeps its memory; memory beyond the usual size is given back. */
+void http_head_clear(struct http_head *h);
+
+static inline struct bytes http_head_span(const struct http_head *h, uint32_t at, uint32_t size)
+{
+    return (struct bytes){h->text + at, size};
+}
+
+static inline struct bytes http_head_target(const struct http_head *h)
+{
+    return http_head_span(h, h->target_at, h->target_size);
+}
+
+static inline struct bytes http_head_path(const struct http_head *h)
+{
+    return http_head_span(h, h->target_at, h->path_size);
+}
+
+/* What stands behind `?`, without it; size 0 when there is none. */
+struct bytes http_head_query(const struct http_head *h);
+
+struct bytes http_head_method(const struct http_head *h);
+
+/* The value of the first such field; size 0 and at NULL when there is none. */
+struct bytes http_head_get(const struct http_head *h, enum http_field_id id);
+
+/* The same by name, any case: for fields that configuration names. */
+struct bytes http_head_find(const struct http_head *h, struct bytes name);
+
+#endif

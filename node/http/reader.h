@@ -1,0 +1,77 @@
+/* reader: bytes in, one HTTP/1.x message after the other out (RFC 9112, by llhttp, never lenient).
+ *
+ * Pull style: http_reader_next() takes bytes off the front of `*input` and returns the next event,
+ * so that the caller can stop between any two of them (pipelining, back-pressure). However the
+ * input is split, the events are the same but for where body pieces end.
+ *
+ *   request or response:  HEAD  BODY*  END   and again from HEAD on the same reader
+ *   a request that asks for an upgrade:  HEAD  BODY*  END, then the reader stands still: the caller
+ *       either leaves the rest of the bytes alone (another protocol) or calls
+ *       http_reader_resume() when the answer was not 101
+ *   a 101 response:  HEAD  END, then stands still for good
+ *   1xx responses:  HEAD  END, then the final response
+ *
+ * On top of llhttp it refuses (SPEC §3): a version other than HTTP/1.0 and 1.1 (llhttp takes a
+ * missing one as 0.9 and a bare LF with it), a missing or second Host in HTTP/1.1 (a second one in
+ * any version), Transfer-Encoding other than one final `chunked`, or in HTTP/1.0, Content-Length
+ * given twice, control bytes in values and in the target, CONNECT. */
+#ifndef HTTP_READER_H
+#define HTTP_READER_H
+
+#include <llhttp.h>
+
+#include "http/head.h"
+
+struct http_limits {
+    uint32_t header_size; /* the whole head, first line included */
+    uint32_t headers;     /* number of fields */
+    uint32_t uri_size;
+};
+
+enum http_event {
+    HTTP_MORE, /* all input taken: feed more */
+    HTTP_HEAD, /* r->head is complete */
+    HTTP_BODY, /* *ret_body points into the input */
+    HTTP_END,
+    HTTP_ERROR, /* r->error, r->error_text; the reader is dead */
+};
+
+enum http_error {
+    HTTP_ERROR_NONE,
+    HTTP_ERROR_MALFORMED,      /* 400 for a request, garbage for a response */
+    HTTP_ERROR_URI_TOO_LARGE,  /* 414 */
+    HTTP_ERROR_HEAD_TOO_LARGE, /* 431 */
+};
+
+struct http_reader {
+    llhttp_t parser;
+    const struct http_limits *limits;
+    struct http_head *head; /* lent by the caller; may change only between messages */
+    enum http_error error;
+    const char *error_text; /* static; says what, never repeats input */
+    bool in_message;        /* bytes of a message have been taken and its END is not out yet */
+    bool skip_body;         /* response: the request was HEAD */
+    /* private */
+    uint8_t pending, step;
+    bool eof_ends;
+    struct bytes body;
+};
+
+void http_reader_init_request(struct http_reader *r, const struct http_limits *limits);
+void http_reader_init_response(struct http_reader *r, const struct http_limits *limits);
+
+/* Before a message's first byte: where its head is put. For a response also whether the request was
+ * HEAD (then no body follows whatever the head says). */
+void http_reader_begin(struct http_reader *r, struct http_head *head, bool answer_to_head);
+
+enum http_event http_reader_next(struct http_reader *r, struct bytes *input,
+                                 struct bytes *ret_body);
+
+/* The peer has closed its side. HTTP_END: the message ended by that, which is how it said it would
+ * (HTTP_BODY_CLOSE); HTTP_MORE: nothing was in the middle; HTTP_ERROR: cut short. */
+enum http_event http_reader_eof(struct http_reader *r);
+
+/* After an upgrade request that was not answered by 101: go on with HTTP. */
+void http_reader_resume(struct http_reader *r);
+
+#endif

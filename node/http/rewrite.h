@@ -1,0 +1,66 @@
+/* rewrite: the head that goes on (SPEC §3, Forwarding).
+ *
+ * Fields that pass unchanged are copied in runs. Hop-by-hop fields (RFC 9110 §7.6.1), those that
+ * Connection names, Expect and the fields set here are dropped first. */
+#ifndef HTTP_REWRITE_H
+#define HTTP_REWRITE_H
+
+#include "http/head.h"
+
+struct http_extra_field {
+    struct bytes name, value; /* value must be clean: see http_clean_value() */
+};
+
+struct http_request_rewrite {
+    struct bytes authorization;  /* the whole value: `Bearer <token>` */
+    struct bytes client_address; /* X-Real-IP, appended to X-Forwarded-For */
+    struct bytes proto;          /* http or https */
+    struct bytes request_id;
+    bool upgrade;                         /* pass Connection: upgrade and the Upgrade field on */
+    bool close;                           /* Connection: close */
+    const struct http_extra_field *extra; /* debug headers; same-named ones of the client go */
+    size_t extra_count;
+};
+
+/* Body framing is kept as it came: Content-Length, or Transfer-Encoding: chunked. HTTP/1.0 requests
+ * go on as HTTP/1.1. X-Forwarded-Host is the client's Host, or what it sent. */
+size_t http_request_size_max(const struct http_head *h, const struct http_request_rewrite *rw);
+char *http_request_write(const struct http_head *h, const struct http_request_rewrite *rw,
+                         char *at); /* returns the end; at has http_request_size_max() bytes */
+
+enum http_framing {
+    HTTP_FRAME_NONE,   /* no body (HEAD, 1xx, 204, 304): what was announced is passed on */
+    HTTP_FRAME_LENGTH, /* Content-Length as in the head */
+    HTTP_FRAME_CHUNKED,
+    HTTP_FRAME_CLOSE, /* HTTP/1.0 client, length unknown */
+};
+
+struct http_response_rewrite {
+    enum http_framing framing;
+    bool keep_alive; /* the client's connection stays open */
+    uint8_t minor;   /* the client's version: an HTTP/1.0 client is told keep-alive explicitly */
+    bool upgrade;    /* a 101: pass Connection: upgrade and the Upgrade field on */
+    struct bytes request_id;
+    const struct http_extra_field *extra;
+    size_t extra_count;
+};
+
+/* text/event-stream gains X-Accel-Buffering: no and Cache-Control: no-cache where not set. */
+size_t http_response_size_max(const struct http_head *h, const struct http_response_rewrite *rw);
+char *http_response_write(const struct http_head *h, const struct http_response_rewrite *rw,
+                          char *at);
+
+/* A request id worth keeping: 1..128 characters of [A-Za-z0-9._:/+=@-]. */
+bool http_sane_request_id(struct bytes id);
+
+/* A value for a field made from data of others (a user id in a debug header): bytes outside visible
+ * ASCII and space become percent-encoded. */
+struct buffer;
+void http_clean_value(struct buffer *b, struct bytes value);
+
+/* The path with `.` and `..` segments and percent-encoded unreserved characters resolved (RFC 3986
+ * §6.2.2), for deciding where a request belongs; what is forwarded stays as received. A path that
+ * climbs above the root, or an encoded NUL or slash beside dots, yields "" (belongs nowhere). */
+void http_normalize_path(struct buffer *b, struct bytes path);
+
+#endif

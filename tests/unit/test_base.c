@@ -1,0 +1,163 @@
+/* base: what every other room stands on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/histogram.h"
+#include "base/pool.h"
+#include "base/prng.h"
+#include "base/sha256.h"
+#include "base/wheel.h"
+
+static void a_timer_fires_once_never_early_and_at_most_a_tick_late(void **state)
+{
+    (void)state;
+    struct prng p;
+    prng_init(&p, 7);
+    for (int round = 0; round < 2000; round++) {
+        struct wheel w;
+        uint64_t now = 1000 + prng_below(&p, 100000);
+        wheel_init(&w, now);
+        struct wheel_timer t;
+        wheel_timer_init(&t);
+        uint64_t deadline = now + 1 + prng_below(&p, 40000);
+        wheel_set(&w, &t, deadline);
+        if (prng_below(&p, 2)) { /* moved later, or sooner, while it runs */
+            deadline = now + 1 + prng_below(&p, 40000);
+            wheel_set(&w, &t, deadline);
+        }
+        while (now < deadline) {
+            assert_null(wheel_expired(&w, now));
+            uint64_t step = 1 + prng_below(&p, 3000);
+            now = now + step < deadline ? now + step : deadline;
+        }
+        struct wheel_timer *fired = wheel_expired(&w, now + WHEEL_TICK_MS);
+        assert_ptr_equal(fired, &t);
+        assert_int_equal(w.timer_count, 0);
+        assert_null(wheel_expired(&w, now + 100000));
+    }
+}
+
+static void a_cleared_timer_never_fires(void **state)
+{
+    (void)state;
+    struct wheel w;
+    struct wheel_timer a, b;
+    wheel_init(&w, 5);
+    wheel_timer_init(&a);
+    wheel_timer_init(&b);
+    wheel_clear(&w, &a);
+    wheel_set(&w, &a, 50);
+    wheel_set(&w, &b, 50);
+    wheel_clear(&w, &a);
+    assert_ptr_equal(wheel_expired(&w, 100), &b);
+    assert_null(wheel_expired(&w, 100));
+}
+
+static void a_chain_gives_back_the_bytes_it_was_given(void **state)
+{
+    (void)state;
+    struct pool p;
+    struct chain c = {0};
+    pool_init(&p);
+    struct prng r;
+    prng_init(&r, 3);
+    unsigned char in = 0, out = 0;
+    for (int i = 0; i < 3000; i++) {
+        char piece[5000];
+        size_t size = prng_below(&r, sizeof(piece));
+        for (size_t k = 0; k < size; k++) {
+            piece[k] = (char)in++;
+        }
+        chain_append(&c, &p, piece, size);
+        size_t eat = prng_below(&r, c.size + 1);
+        while (eat > 0) {
+            struct block *b = c.first;
+            size_t part = b->end - b->start < eat ? b->end - b->start : eat;
+            for (size_t k = 0; k < part; k++) {
+                assert_int_equal((unsigned char)b->data[b->start + k], out++);
+            }
+            chain_consume(&c, &p, part);
+            eat -= part;
+        }
+    }
+    chain_clear(&c, &p);
+    assert_int_equal(p.lent_count, 0);
+    pool_done(&p);
+}
+
+static void json_text_is_escaped_and_always_utf8(void **state)
+{
+    (void)state;
+    struct buffer b = {0};
+    buffer_append_json(&b, BYTES("a\"\\\n\x7f\xc3\xa9\xff\xc0\xaf\xed\xa0\x80z"));
+    buffer_append(&b, "", 1);
+    assert_string_equal(b.data, "\"a\\\"\\\\\\u000a\\u007f\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf"
+                                "\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz\"");
+    buffer_done(&b);
+}
+
+static void sha256_of_parts_is_that_of_the_whole(void **state)
+{
+    (void)state;
+    struct sha256 *s = sha256_new();
+    struct bytes parts[] = {BYTES("a"), BYTES(""), BYTES("bc")};
+    uint8_t digest[SHA256_SIZE];
+    char text[2 * SHA256_SIZE + 1];
+    sha256_digest(s, parts, 3, digest);
+    sha256_hex(digest, text);
+    assert_string_equal(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_true(sha256_prefix(s, parts, 3) == 0xba7816bf8f01cfeau);
+    sha256_free(s);
+}
+
+static void a_percentile_is_at_most_an_eighth_off(void **state)
+{
+    (void)state;
+    for (uint64_t us = 0; us < 3000000; us += 1 + us / 50) {
+        unsigned b = histogram_bucket(us);
+        assert_true(histogram_upper_us(b) >= us);
+        assert_true(histogram_upper_us(b) <= us + us / 8);
+        assert_true(b == 0 || histogram_upper_us(b - 1) < us);
+    }
+    uint64_t counts[HISTOGRAM_BUCKETS] = {0};
+    assert_int_equal(histogram_percentile_us(counts, 500), 0);
+    for (uint64_t us = 1; us <= 1000; us++) {
+        counts[histogram_bucket(us)]++;
+    }
+    assert_in_range(histogram_percentile_us(counts, 500), 500, 563);
+    assert_in_range(histogram_percentile_us(counts, 990), 990, 1114);
+}
+
+static void an_arena_gives_zeroed_aligned_memory_of_any_size(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    for (size_t size = 1; size < 100000; size = size * 3 + 1) {
+        char *at = arena_take(a, size);
+        assert_int_equal((uintptr_t)at % 16, 0);
+        assert_int_equal(at[0] | at[size - 1], 0);
+        memset(at, 1, size);
+    }
+    assert_string_equal(arena_text(a, BYTES("name")), "name");
+    arena_free(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_timer_fires_once_never_early_and_at_most_a_tick_late),
+        cmocka_unit_test(a_cleared_timer_never_fires),
+        cmocka_unit_test(a_chain_gives_back_the_bytes_it_was_given),
+        cmocka_unit_test(json_text_is_escaped_and_always_utf8),
+        cmocka_unit_test(sha256_of_parts_is_that_of_the_whole),
+        cmocka_unit_test(a_percentile_is_at_most_an_eighth_off),
+        cmocka_unit_test(an_arena_gives_zeroed_aligned_memory_of_any_size),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
