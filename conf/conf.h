@@ -25,7 +25,8 @@ enum {
     CONF_VIRTUAL_NODES_MAX = 4096,
     CONF_WORKERS_MAX = 256,
     CONF_ATTEMPTS_MAX = 16,
-    CONF_PROBLEMS_MAX = 100, /* further problems of a file are counted, not listed */
+    CONF_RING_POINTS_MAX = 1 << 22, /* per application: sum of weights x virtual_nodes; 64 MiB */
+    CONF_PROBLEMS_MAX = 100,        /* further problems of a file are counted, not listed */
     CONF_FILE_SIZE_MAX = 4 * 1024 * 1024,
 };
 
@@ -101,6 +102,7 @@ struct conf_cluster {
     uint8_t (*keys)[32];
     size_t key_count;
     enum conf_profile profile;
+    unsigned line, column; /* of the section */
 };
 
 struct conf_vip {
@@ -112,6 +114,7 @@ struct conf_vip {
     const char **peers;
     size_t peer_count;
     const char *track_file;
+    unsigned line, column; /* of the section */
 };
 
 struct conf_status_range {
@@ -190,6 +193,7 @@ struct conf_application {
     bool queue_set;          /* the file has a queue section */
     uint32_t queue_size;
     uint64_t queue_timeout_ms;
+    unsigned queue_line, queue_column; /* with queue_set */
     struct conf_instance *instances;
     size_t instance_count;
     /* the shared sections with this application's overrides applied key by key */

@@ -1,0 +1,51 @@
+/* unsupported: what SPEC §2 has and this build cannot do. Each feature takes its lines out of here
+ * when it comes. */
+#include "conf/conf.h"
+#include "conf/problems.h"
+
+static void check_application(const struct conf_application *application,
+                              struct problem_list *problems)
+{
+    if (application->queue_set) {
+        problem_add(problems, application->queue_line, application->queue_column,
+                    "queues are not supported yet; remove `queue`");
+    }
+    for (size_t i = 0; i < application->instance_count; i++) {
+        const struct conf_instance *instance = &application->instances[i];
+        if (instance->tls.enabled) {
+            problem_add(problems, instance->line, instance->column,
+                        "TLS to an instance is not supported yet; remove `tls` of `%s`",
+                        instance->name);
+        }
+        if (instance->max_in_flight > 0) {
+            problem_add(
+                problems, instance->line, instance->column,
+                "a limit of requests in flight is not supported yet; remove `max_in_flight` of "
+                "`%s`",
+                instance->name);
+        }
+    }
+}
+
+size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_problems)
+{
+    struct problem_list *problems = problem_list_new(conf->file);
+    for (size_t i = 0; i < conf->listen_count; i++) {
+        if (conf->listen[i].tls_count > 0) {
+            problem_add(problems, conf->listen[i].line, conf->listen[i].column,
+                        "listening with TLS is not supported yet; remove `tls`");
+        }
+    }
+    if (conf->has_cluster) {
+        problem_add(problems, conf->cluster.line, conf->cluster.column,
+                    "clusters are not supported yet; remove `cluster`");
+    }
+    if (conf->has_vip) {
+        problem_add(problems, conf->vip.line, conf->vip.column,
+                    "virtual IPs are not supported yet; remove `vip`");
+    }
+    for (size_t i = 0; i < conf->application_count; i++) {
+        check_application(&conf->applications[i], problems);
+    }
+    return problem_list_finish(problems, ret_problems);
+}

@@ -1,0 +1,128 @@
+/* value_address: hosts, host:port, address blocks. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "conf/value.h"
+
+/* The longest numeric address is shorter than INET6_ADDRSTRLEN. */
+static bool copy_text(struct bytes text, char *ret_text, size_t size)
+{
+    if (text.size == 0 || text.size >= size || memchr(text.at, '\0', text.size)) {
+        return false;
+    }
+    memcpy(ret_text, text.at, text.size);
+    ret_text[text.size] = '\0';
+    return true;
+}
+
+bool value_is_ip(const char *text)
+{
+    struct in6_addr address;
+    return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1;
+}
+
+static bool ip_bytes(const char *text, uint8_t ret_address[16], unsigned *ret_bits)
+{
+    static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+    uint8_t v4[4];
+    if (inet_pton(AF_INET, text, v4) == 1) {
+        memcpy(ret_address, mapped, 12);
+        memcpy(ret_address + 12, v4, 4);
+        *ret_bits = 32;
+        return true;
+    }
+    *ret_bits = 128;
+    return inet_pton(AF_INET6, text, ret_address) == 1;
+}
+
+bool value_cidr(struct bytes text, struct conf_cidr *ret_block)
+{
+    const char *slash = text.size > 0 ? memchr(text.at, '/', text.size) : NULL;
+    struct bytes address = {text.at, slash ? (size_t)(slash - text.at) : text.size};
+    char copy[INET6_ADDRSTRLEN];
+    struct conf_cidr block = {0};
+    unsigned bits;
+    if (!copy_text(address, copy, sizeof copy) || !ip_bytes(copy, block.address, &bits)) {
+        return false;
+    }
+    uint64_t prefix = bits;
+    if (slash && (!value_number((struct bytes){slash + 1, text.size - address.size - 1}, &prefix) ||
+                  prefix > bits)) {
+        return false;
+    }
+    block.prefix = (uint8_t)(prefix + 128 - bits);
+    for (unsigned bit = block.prefix; bit < 128; bit++) {
+        block.address[bit / 8] &= (uint8_t) ~(0x80U >> bit % 8);
+    }
+    *ret_block = block;
+    return true;
+}
+
+static bool is_label_character(char c)
+{
+    char lower = ascii_lower(c);
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+/* Labels of 1..63 characters; the last one is not all digits, so that 300.1.1.1 or 10.0.1 is taken
+ * for the mistyped address that it is. */
+static bool is_dns_name(const char *text)
+{
+    size_t length = 0;
+    bool letters = false;
+    for (const char *c = text; *c; c++) {
+        if (*c == '.' && length > 0 && c[1] != '\0') {
+            length = 0;
+            letters = false;
+        } else if (!is_label_character(*c) || ++length > 63) {
+            return false;
+        } else {
+            letters = letters || *c < '0' || *c > '9';
+        }
+        if (length == 1 && *c == '-') {
+            return false;
+        }
+    }
+    return length > 0 && letters;
+}
+
+bool value_host(struct bytes text, char ret_host[VALUE_HOST_SIZE])
+{
+    char host[VALUE_HOST_SIZE];
+    bool brackets = text.size > 2 && text.at[0] == '[' && text.at[text.size - 1] == ']';
+    if (brackets) {
+        text = (struct bytes){text.at + 1, text.size - 2};
+    }
+    struct in6_addr v6;
+    if (!copy_text(text, host, sizeof host)) {
+        return false;
+    }
+    if (brackets ? inet_pton(AF_INET6, host, &v6) != 1 : !value_is_ip(host) && !is_dns_name(host)) {
+        return false;
+    }
+    memcpy(ret_host, host, text.size + 1);
+    return true;
+}
+
+enum value_address_fault value_address(struct bytes text, char ret_host[VALUE_HOST_SIZE],
+                                       uint16_t *ret_port)
+{
+    const char *colon = text.size > 0 ? memrchr(text.at, ':', text.size) : NULL;
+    if (!colon || (text.at[0] == '[' && text.at[text.size - 1] == ']')) {
+        return VALUE_ADDRESS_NO_PORT;
+    }
+    struct bytes host = {text.at, (size_t)(colon - text.at)};
+    uint64_t port;
+    if (host.size > 0 && host.at[0] != '[' && memchr(host.at, ':', host.size)) {
+        return VALUE_ADDRESS_BAD_HOST; /* an IPv6 address needs brackets to have a port */
+    }
+    if (!value_number((struct bytes){colon + 1, text.size - host.size - 1}, &port) ||
+        port > UINT16_MAX) {
+        return VALUE_ADDRESS_BAD_PORT;
+    }
+    if (!value_host(host, ret_host)) {
+        return VALUE_ADDRESS_BAD_HOST;
+    }
+    *ret_port = (uint16_t)port;
+    return VALUE_ADDRESS_GOOD;
+}

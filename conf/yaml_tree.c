@@ -1,0 +1,398 @@
+/* yaml_tree: a stack of open collections; each event adds a node to the one on top.
+ *
+ * A collection is attached to its parent when it ends, so a node that is reachable is complete and
+ * knows its expanded size. Merge keys are applied at that moment, too: own keys first, then the
+ * merged mappings in order, each adding what is not there yet (yaml.org/type/merge). */
+#include "conf/yaml_tree.h"
+
+#include <assert.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "conf/environment.h"
+
+enum {
+    MERGES_MAX = 16, /* mappings in one `<<`; more are a mistake, and each costs a search per key */
+    NAME_SHOWN_MAX = 40,
+};
+
+#define TAG_PREFIX "tag:yaml.org,2002:"
+
+struct frame {
+    struct yaml_node *node;
+    size_t capacity;
+    struct yaml_node *key; /* mapping: read, and waiting for its value */
+    struct yaml_node *merge;
+};
+
+struct anchor {
+    const char *name;
+    struct yaml_node *node;
+};
+
+struct builder {
+    struct arena *arena;
+    struct problem_list *problems;
+    struct frame stack[YAML_DEPTH_MAX];
+    size_t depth;
+    struct anchor anchors[YAML_ANCHORS_MAX];
+    size_t anchor_count;
+    size_t text_budget;
+    struct yaml_node *root;
+    bool root_done; /* the first document has ended */
+    bool failed;    /* a problem that ends the reading */
+};
+
+static void fail(struct builder *b, const yaml_mark_t *mark, const char *message)
+{
+    problem_add(b->problems, (unsigned)mark->line + 1, (unsigned)mark->column + 1, "%s", message);
+    b->failed = true;
+}
+
+static struct yaml_node *node_new(struct builder *b, enum yaml_kind kind, const yaml_event_t *event)
+{
+    struct yaml_node *node = arena_take(b->arena, sizeof *node);
+    node->kind = kind;
+    node->line = (unsigned)event->start_mark.line + 1;
+    node->column = (unsigned)event->start_mark.column + 1;
+    node->expanded = 1;
+    return node;
+}
+
+/* Doubles an array on the arena; what it leaves behind is at most as much again. */
+static void *grown(struct builder *b, struct frame *frame, const void *old, size_t size)
+{
+    if (frame->node->count < frame->capacity) {
+        return NULL;
+    }
+    frame->capacity = frame->capacity ? 2 * frame->capacity : 8;
+    void *larger = arena_array(b->arena, frame->capacity, size);
+    if (frame->node->count > 0) {
+        memcpy(larger, old, frame->node->count * size);
+    }
+    return larger;
+}
+
+static struct yaml_pair *find_pair(const struct yaml_node *mapping, struct bytes key)
+{
+    for (size_t i = 0; i < mapping->count; i++) {
+        if (bytes_equal(mapping->pairs[i].key->text, key)) {
+            return &mapping->pairs[i];
+        }
+    }
+    return NULL;
+}
+
+static void add_pair(struct builder *b, struct frame *frame, struct yaml_pair pair)
+{
+    if (frame->node->count == YAML_KEYS_MAX) {
+        problem_add(b->problems, pair.key->line, pair.key->column,
+                    "more than %d keys in one mapping", YAML_KEYS_MAX);
+        b->failed = true;
+        return;
+    }
+    struct yaml_pair *pairs = grown(b, frame, frame->node->pairs, sizeof *pairs);
+    frame->node->pairs = pairs ? pairs : frame->node->pairs;
+    frame->node->pairs[frame->node->count++] = pair;
+}
+
+static void add_own_pair(struct builder *b, struct frame *frame, struct yaml_pair pair)
+{
+    const struct yaml_node *key = pair.key;
+    if (key->kind != YAML_SCALAR) {
+        problem_add(b->problems, key->line, key->column, "a key must be plain text");
+        return;
+    }
+    bool merge = key->plain && bytes_equal(key->text, BYTES("<<"));
+    const struct yaml_pair *first = merge ? NULL : find_pair(frame->node, key->text);
+    if (first || (merge && frame->merge)) {
+        problem_add(b->problems, key->line, key->column,
+                    "duplicate key `%.*s`; the first is at line %u", NAME_SHOWN_MAX, key->text.at,
+                    first ? first->key->line : frame->merge->line);
+    } else if (merge) {
+        frame->merge = pair.value;
+    } else {
+        add_pair(b, frame, pair);
+    }
+}
+
+static void attach(struct builder *b, struct yaml_node *node)
+{
+    if (b->depth == 0) {
+        b->root = node;
+        return;
+    }
+    struct frame *frame = &b->stack[b->depth - 1];
+    frame->node->expanded += node->expanded;
+    if (frame->node->expanded > YAML_NODES_MAX) {
+        problem_add(b->problems, node->line, node->column,
+                    "more than %d values once every alias is followed", YAML_NODES_MAX);
+        b->failed = true;
+    } else if (frame->node->kind == YAML_SEQUENCE) {
+        struct yaml_node **items = grown(b, frame, frame->node->items, sizeof(struct yaml_node *));
+        frame->node->items = items ? items : frame->node->items;
+        frame->node->items[frame->node->count++] = node;
+    } else if (!frame->key) {
+        frame->key = node;
+    } else {
+        struct yaml_pair pair = {frame->key, node};
+        frame->key = NULL;
+        add_own_pair(b, frame, pair);
+    }
+}
+
+static void merge_one(struct builder *b, struct frame *frame, const struct yaml_node *source)
+{
+    if (source->kind != YAML_MAPPING) {
+        problem_add(b->problems, source->line, source->column,
+                    "`<<` takes a mapping or a list of mappings");
+        return;
+    }
+    frame->node->expanded += source->expanded;
+    for (size_t i = 0; i < source->count && !b->failed; i++) {
+        if (!find_pair(frame->node, source->pairs[i].key->text)) {
+            add_pair(b, frame, source->pairs[i]);
+        }
+    }
+}
+
+static void merge(struct builder *b, struct frame *frame)
+{
+    const struct yaml_node *source = frame->merge;
+    if (!source) {
+        return;
+    }
+    if (source->kind != YAML_SEQUENCE) {
+        merge_one(b, frame, source);
+        return;
+    }
+    if (source->count > MERGES_MAX) {
+        problem_add(b->problems, source->line, source->column, "`<<` takes at most %d mappings",
+                    MERGES_MAX);
+        return;
+    }
+    for (size_t i = 0; i < source->count; i++) {
+        merge_one(b, frame, source->items[i]);
+    }
+}
+
+static void remember_anchor(struct builder *b, const yaml_event_t *event, const yaml_char_t *name,
+                            struct yaml_node *node)
+{
+    if (!name || b->failed) {
+        return;
+    }
+    if (b->anchor_count == YAML_ANCHORS_MAX) {
+        fail(b, &event->start_mark, "too many anchors");
+        return;
+    }
+    const char *text = arena_text(b->arena, bytes_of((const char *)name));
+    b->anchors[b->anchor_count++] = (struct anchor){text, node};
+}
+
+/* A later anchor hides an earlier one of the same name. */
+static struct yaml_node *find_anchor(const struct builder *b, const char *name)
+{
+    for (size_t i = b->anchor_count; i > 0; i--) {
+        if (strcmp(b->anchors[i - 1].name, name) == 0) {
+            return b->anchors[i - 1].node;
+        }
+    }
+    return NULL;
+}
+
+static bool is_open(const struct builder *b, const struct yaml_node *node)
+{
+    for (size_t i = 0; i < b->depth; i++) {
+        if (b->stack[i].node == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_alias(struct builder *b, const yaml_event_t *event)
+{
+    struct yaml_node *node = find_anchor(b, (const char *)event->data.alias.anchor);
+    if (!node) {
+        fail(b, &event->start_mark, "this alias has no anchor above it");
+    } else if (is_open(b, node)) {
+        fail(b, &event->start_mark, "this alias stands inside the very value that it names");
+    } else {
+        attach(b, node);
+    }
+}
+
+/* The part of a standard tag after its prefix, "" for the tag `!` or none, NULL for any other. */
+static const char *tag_kind(const yaml_char_t *tag)
+{
+    const char *text = tag ? (const char *)tag : "";
+    if (strncmp(text, TAG_PREFIX, strlen(TAG_PREFIX)) == 0) {
+        return text + strlen(TAG_PREFIX);
+    }
+    return text[0] == '\0' || strcmp(text, "!") == 0 ? "" : NULL;
+}
+
+static bool check_tag(struct builder *b, const yaml_event_t *event, const yaml_char_t *tag,
+                      const char *const *known)
+{
+    const char *kind = tag_kind(tag);
+    for (size_t i = 0; kind && known[i]; i++) {
+        if (strcmp(kind, known[i]) == 0) {
+            return true;
+        }
+    }
+    fail(b, &event->start_mark, "this tag means nothing here; remove it");
+    return false;
+}
+
+static void on_scalar(struct builder *b, const yaml_event_t *event)
+{
+    static const char *const known[] = {"", "str", "int", "float", "bool", "null", NULL};
+    const yaml_char_t *tag = event->data.scalar.tag;
+    if (!check_tag(b, event, tag, known)) {
+        return;
+    }
+    struct yaml_node *node = node_new(b, YAML_SCALAR, event);
+    node->text.size = event->data.scalar.length;
+    node->text.at = arena_text(
+        b->arena, (struct bytes){(const char *)event->data.scalar.value, node->text.size});
+    const char *kind = tag_kind(tag);
+    node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+                  (!tag || (kind && kind[0] != '\0' && strcmp(kind, "str") != 0));
+    const struct frame *top = b->depth > 0 ? &b->stack[b->depth - 1] : NULL;
+    bool is_key = top && top->node->kind == YAML_MAPPING && !top->key;
+    if (memchr(node->text.at, '\0', node->text.size)) {
+        problem_add(b->problems, node->line, node->column, "a NUL character cannot be used here");
+        node->broken = true;
+    } else if (!is_key) {
+        environment_replace(b->arena, node, &b->text_budget, b->problems);
+    }
+    remember_anchor(b, event, event->data.scalar.anchor, node);
+    attach(b, node);
+}
+
+static void open_collection(struct builder *b, const yaml_event_t *event, enum yaml_kind kind,
+                            const yaml_char_t *anchor)
+{
+    if (b->depth == YAML_DEPTH_MAX) {
+        fail(b, &event->start_mark, "nested too deeply");
+        return;
+    }
+    struct yaml_node *node = node_new(b, kind, event);
+    b->stack[b->depth++] = (struct frame){.node = node};
+    remember_anchor(b, event, anchor, node);
+}
+
+static void close_collection(struct builder *b)
+{
+    assert(b->depth > 0);
+    struct frame *frame = &b->stack[b->depth - 1];
+    merge(b, frame);
+    b->depth--;
+    if (!b->failed) {
+        attach(b, frame->node);
+    }
+}
+
+static void on_event(struct builder *b, const yaml_event_t *event)
+{
+    static const char *const sequences[] = {"", "seq", NULL}, *const mappings[] = {"", "map", NULL};
+    switch (event->type) {
+    case YAML_DOCUMENT_START_EVENT:
+        if (b->root_done) {
+            fail(b, &event->start_mark, "a second document; a configuration is one document");
+        }
+        return;
+    case YAML_DOCUMENT_END_EVENT:
+        b->root_done = true;
+        return;
+    case YAML_ALIAS_EVENT:
+        on_alias(b, event);
+        return;
+    case YAML_SCALAR_EVENT:
+        on_scalar(b, event);
+        return;
+    case YAML_SEQUENCE_START_EVENT:
+        if (check_tag(b, event, event->data.sequence_start.tag, sequences)) {
+            open_collection(b, event, YAML_SEQUENCE, event->data.sequence_start.anchor);
+        }
+        return;
+    case YAML_MAPPING_START_EVENT:
+        if (check_tag(b, event, event->data.mapping_start.tag, mappings)) {
+            open_collection(b, event, YAML_MAPPING, event->data.mapping_start.anchor);
+        }
+        return;
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        close_collection(b);
+        return;
+    case YAML_NO_EVENT:
+    case YAML_STREAM_START_EVENT:
+    case YAML_STREAM_END_EVENT:
+        return;
+    }
+}
+
+/* libyaml's texts hold no part of the file. */
+static void syntax_problem(struct builder *b, const yaml_parser_t *parser)
+{
+    unsigned line = (unsigned)parser->problem_mark.line + 1;
+    unsigned column = (unsigned)parser->problem_mark.column + 1;
+    const char *problem = parser->problem ? parser->problem : "not YAML";
+    if (parser->context) {
+        problem_add(b->problems, line, column, "YAML: %s (%s that began at line %u)", problem,
+                    parser->context, (unsigned)parser->context_mark.line + 1);
+    } else {
+        problem_add(b->problems, line, column, "YAML: %s", problem);
+    }
+    b->failed = true;
+}
+
+struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text,
+                                 struct problem_list *problems)
+{
+    struct builder *b = arena_take(arena, sizeof *b);
+    b->arena = arena;
+    b->problems = problems;
+    b->text_budget = YAML_EXPANDED_TEXT_MAX;
+    yaml_parser_t parser;
+    int initialized = yaml_parser_initialize(&parser);
+    assert(initialized); /* fails without memory only, as base/memory.h */
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text.at, text.size);
+    for (bool ended = false; !ended && !b->failed;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event)) {
+            syntax_problem(b, &parser);
+            break;
+        }
+        ended = event.type == YAML_STREAM_END_EVENT;
+        on_event(b, &event);
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    if (!b->failed && !b->root) {
+        problem_add(problems, 0, 0,
+                    "the file is empty; it needs at least `listen` and `applications`");
+    }
+    return b->failed ? NULL : b->root;
+}
+
+struct yaml_node *yaml_tree_get(const struct yaml_node *mapping, const char *key)
+{
+    assert(mapping->kind == YAML_MAPPING);
+    const struct yaml_pair *pair = find_pair(mapping, bytes_of(key));
+    return pair ? pair->value : NULL;
+}
+
+bool yaml_is_null(const struct yaml_node *node)
+{
+    static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
+    for (size_t i = 0; i < sizeof nulls / sizeof nulls[0]; i++) {
+        if (node->kind == YAML_SCALAR && node->plain && strcmp(node->text.at, nulls[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
