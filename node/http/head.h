@@ -139,6 +139,12 @@ static inline struct bytes http_field_value(const struct http_head *h, const str
     return http_head_span(h, f->value_at, f->value_size);
 }
 
+/* Behind the CR LF of its line, where the next field's line begins. */
+static inline size_t http_field_end(const struct http_field *f)
+{
+    return (size_t)f->value_at + f->value_size + 2;
+}
+
 /* What stands behind `?`, without it; size 0 when there is none. */
 struct bytes http_head_query(const struct http_head *h);
 
