@@ -54,8 +54,8 @@ struct user_id_search {
     enum user_id_state state;
     enum user_source_kind body_kind; /* JSON or FORM: which scanner is in use */
     uint64_t json_left;              /* bytes that may still come */
-    struct bytes fallback;           /* place in values: at is NULL, see user_id.c */
-    int found;                       /* the body source that won, -1 = the fallback */
+    uint32_t fallback_size;          /* the head's value, at the start of the text */
+    int found;                       /* the body source that won, -1: the fallback */
     struct user_values values;
     union {
         struct json_user json;
