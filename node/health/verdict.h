@@ -36,7 +36,7 @@ enum {
 
 struct verdict_node {
     bool alive;  /* alive or suspect */
-    bool lapsed; /* dead for more than 30 s, or left: its votes do not count */
+    bool lapsed; /* not alive for more than 30 s: its votes do not count */
 };
 
 struct verdict_vote {
