@@ -1,8 +1,8 @@
 /* stream: the bytes of one TCP connection, either way.
  *
- * Embed it; it needs no memory of its own but for the blocks of bytes waiting to be sent. Reading is
- * on from the start and stays on: switching it costs system calls, and a stream that is read tells
- * at once when its peer has gone.
+ * Embed it; it needs no memory of its own but for the blocks of bytes waiting to be sent. Reading
+ * is on from the start and stays on: switching it costs system calls, and a stream that is read
+ * tells at once when its peer has gone.
  *
  *   opening -> open -> closing -> closed (on_closed: the owner may free)
  *

@@ -1,10 +1,10 @@
 /* exchange: from the client's bytes to the core, and from the core's outputs to deeds.
  *
- * Happy path of a POST: exchange_open() finds the application by the token and begins the search for
- * the user; exchange_down_body() puts the body into `hold` and past the search; exchange_down_end()
- * settles it; the core asks for a pick, a connection, and for the request to be sent up
- * (exchange_up.c); the response comes back piece by piece (exchange_down.c); FINISH accounts for it
- * and gives the connection back. */
+ * Happy path of a POST: exchange_open() finds the application by the token and begins the search
+ * for the user; exchange_down_body() puts the body into `hold` and past the search;
+ * exchange_down_end() settles it; the core asks for a pick, a connection, and for the request to be
+ * sent up (exchange_up.c); the response comes back piece by piece (exchange_down.c); FINISH
+ * accounts for it and gives the connection back. */
 #include "proxy/exchange_private.h"
 
 #include <assert.h>
@@ -69,15 +69,14 @@ static struct exchange *exchange_new(struct proxy *p, struct exchange_client *cl
     return x;
 }
 
-/* Where the path leads. Dots and escapes are resolved first, so that nothing outside /v1/ is reached
- * by a detour; the usual path has none and is looked at as it is. */
+/* Where the path leads. Dots and escapes are resolved first, so that nothing outside /v1/ is
+ * reached by a detour; the usual path has none and is looked at as it is. */
 static struct bytes resolved_path(const struct exchange *x, struct buffer *space)
 {
     struct bytes path = http_head_path(x->head);
     for (size_t i = 0; i < path.size; i++) {
-        bool detour = path.at[i] == '%' ||
-                      (path.at[i] == '/' && i + 1 < path.size &&
-                       (path.at[i + 1] == '.' || path.at[i + 1] == '/'));
+        bool detour = path.at[i] == '%' || (path.at[i] == '/' && i + 1 < path.size &&
+                                            (path.at[i + 1] == '.' || path.at[i + 1] == '/'));
         if (detour) {
             http_normalize_path(space, path);
             return buffer_bytes(space);
@@ -91,21 +90,13 @@ static bool starts_with(struct bytes text, struct bytes prefix)
     return text.size >= prefix.size && memcmp(text.at, prefix.at, prefix.size) == 0;
 }
 
-enum place { PLACE_PROXIED, PLACE_OWN, PLACE_NOWHERE };
-
-static enum place place_of(const struct exchange *x)
+/* Everything else is this node's own, or nobody's. */
+static bool is_proxied(const struct exchange *x)
 {
     struct buffer space = {0};
-    struct bytes path = resolved_path(x, &space);
-    enum place place = PLACE_NOWHERE;
-    if (starts_with(path, BYTES("/v1/"))) {
-        place = PLACE_PROXIED;
-    } else if (bytes_equal(path, BYTES("/health")) || bytes_equal(path, BYTES("/status")) ||
-               bytes_equal(path, BYTES("/reload-config"))) {
-        place = PLACE_OWN;
-    }
+    bool proxied = starts_with(resolved_path(x, &space), BYTES("/v1/"));
     buffer_done(&space);
-    return place;
+    return proxied;
 }
 
 static struct bytes header_of(void *arg, struct bytes name)
@@ -187,15 +178,14 @@ void exchange_open(struct proxy *p, struct exchange_client *client, struct http_
     struct exchange *x = exchange_new(p, client, head);
     x->core.keep_alive = head->keep_alive && !p->draining; /* should it be refused */
     x->core.down_ended = no_body;
-    enum place place = place_of(x);
-    if (place == PLACE_OWN) {
+    if (!is_proxied(x)) {
         begin(x, EXCHANGE_ASK_LOCAL, no_body);
         p->events->on_local(p->owner, x);
         return;
     }
-    x->app = place == PLACE_PROXIED ? find_application(x) : NULL;
+    x->app = find_application(x);
     if (!x->app) {
-        refuse(x, place == PLACE_PROXIED ? EXCHANGE_REPLY_UNAUTHORIZED : EXCHANGE_REPLY_NOT_FOUND);
+        refuse(x, EXCHANGE_REPLY_UNAUTHORIZED);
         return;
     }
     adopt_application(x);
@@ -251,10 +241,10 @@ void exchange_down_bad(struct exchange *x)
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_BAD});
 }
 
-void exchange_down_gone(struct exchange *x)
+void exchange_down_gone(struct exchange *x, bool may_read)
 {
-    x->aborted = true;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE});
+    x->aborted = x->core.phase != EXCHANGE_LOCAL;
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE, .may_read = may_read});
 }
 
 void exchange_down_sent(struct exchange *x)
@@ -320,7 +310,8 @@ static void finish(struct exchange *x, enum exchange_finish how)
     client->events->on_finish(client->owner, how);
 }
 
-/* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows. */
+/* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
+ */
 static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
                       struct exchange_input *ret_next)
 {
@@ -366,6 +357,9 @@ static void carry_down(struct exchange *x, const struct exchange_outputs *o)
     }
     if (what & (EXCHANGE_DO_HEAD | EXCHANGE_DO_TUNNEL)) {
         exchange_do_head(x);
+    }
+    if (what & EXCHANGE_DO_TUNNEL) {
+        x->client->events->on_tunnel(x->client->owner);
     }
     if (what & EXCHANGE_DO_BODY) {
         exchange_do_body(x);

@@ -1,8 +1,8 @@
 /* exchange: one request and its response, carried out on real streams.
  *
  * The client's connection opens one when a request head is complete, feeds it the body, and gets it
- * back by on_finish, after which the exchange does not exist any more. Inside, exchange_core decides
- * and this room moves the bytes. on_finish may come from inside any call below. */
+ * back by on_finish, after which the exchange does not exist any more. Inside, exchange_core
+ * decides and this room moves the bytes. on_finish may come from inside any call below. */
 #ifndef PROXY_EXCHANGE_H
 #define PROXY_EXCHANGE_H
 
@@ -14,6 +14,8 @@
 struct exchange_owner_events {
     /* The exchange is over: what becomes of the connection. The head is the owner's again. */
     void (*on_finish)(void *owner, enum exchange_finish how);
+    /* From now on exchange_down_body() takes bytes as they are: also those already waiting. */
+    void (*on_tunnel)(void *owner);
 };
 
 struct exchange;
@@ -23,8 +25,8 @@ struct exchange_client {
     struct stream *stream;
     const struct exchange_owner_events *events;
     void *owner;
-    struct bytes address;      /* as text */
-    uint8_t address_raw[16];   /* IPv4 as ::ffff:a.b.c.d */
+    struct bytes address;    /* as text */
+    uint8_t address_raw[16]; /* IPv4 as ::ffff:a.b.c.d */
     bool tls;
     struct exchange *exchange; /* the one under way; NULL again before on_finish */
 };
@@ -41,7 +43,10 @@ void exchange_refuse(struct proxy *p, struct exchange_client *client, struct htt
 void exchange_down_body(struct exchange *x, struct bytes bytes);
 void exchange_down_end(struct exchange *x);
 void exchange_down_bad(struct exchange *x);
-void exchange_down_gone(struct exchange *x);
+
+/* The client has left. `may_read`: it closed its sending side, which is all that is known; then an
+ * own endpoint's answer is still sent, while a forwarded request is given up all the same. */
+void exchange_down_gone(struct exchange *x, bool may_read);
 void exchange_down_sent(struct exchange *x);
 
 /* Both sides have switched protocols: bytes are passed to exchange_down_body() unparsed. */

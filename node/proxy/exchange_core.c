@@ -1,8 +1,8 @@
 /* exchange_core: the rules of one exchange.
  *
- * Happy path of a POST whose body names the user: BEGIN -> HOLD; DOWN_BODY settled, DOWN_END -> PICK;
- * PICKED -> CONNECT; UP_CONNECTED -> SEND (head and held body go up); UP_HEAD -> RESPOND (REPORT
- * success, head down); UP_BODY ...; UP_END -> DONE (connection kept, FINISH).
+ * Happy path of a POST whose body names the user: BEGIN -> HOLD; DOWN_BODY settled, DOWN_END ->
+ * PICK; PICKED -> CONNECT; UP_CONNECTED -> SEND (head and held body go up); UP_HEAD -> RESPOND
+ * (REPORT success, head down); UP_BODY ...; UP_END -> DONE (connection kept, FINISH).
  *
  * Each handler below is one input; it changes the state and collects outputs in `ret`. */
 #include "proxy/exchange_core.h"
@@ -110,16 +110,14 @@ static void pick(struct exchange_core *c, struct exchange_outputs *ret)
 
 static bool may_try_again(const struct exchange_core *c, uint64_t now_ms)
 {
-    return c->attempts < c->rules->attempts &&
-           now_ms - c->started_ms < c->rules->retry_timeout_ms;
+    return c->attempts < c->rules->attempts && now_ms - c->started_ms < c->rules->retry_timeout_ms;
 }
 
 /* The attempt failed before a response head. `untouched`: no byte of it reached the instance. */
 static void attempt_failed(struct exchange_core *c, enum exchange_reply reply, bool untouched,
                            uint64_t now_ms, struct exchange_outputs *ret)
 {
-    bool again = may_try_again(c, now_ms) &&
-                 (untouched || (c->idempotent && c->replayable));
+    bool again = may_try_again(c, now_ms) && (untouched || (c->idempotent && c->replayable));
     drop_attempt(c, EXCHANGE_OUTCOME_FAILURE, ret);
     c->last_failure = reply;
     if (again) {
@@ -199,9 +197,9 @@ static void on_down_body(struct exchange_core *c, const struct exchange_input *i
         send_held(c, now_ms, ret);
     }
     bool waits = c->phase >= EXCHANGE_PICK && !c->deaf;
-    if (waits && !c->down_paused && (c->held > EXCHANGE_HIGH_WATER ||
-                                     (c->phase >= EXCHANGE_SEND &&
-                                      in->pending > EXCHANGE_HIGH_WATER))) {
+    if (waits && !c->down_paused &&
+        (c->held > EXCHANGE_HIGH_WATER ||
+         (c->phase >= EXCHANGE_SEND && in->pending > EXCHANGE_HIGH_WATER))) {
         c->down_paused = true;
         out(ret, EXCHANGE_DO_PAUSE_DOWN);
     }
@@ -224,9 +222,10 @@ static void on_down_end(struct exchange_core *c, uint64_t now_ms, struct exchang
     }
 }
 
-static void on_down_gone(struct exchange_core *c, struct exchange_outputs *ret)
+static void on_down_gone(struct exchange_core *c, const struct exchange_input *in,
+                         struct exchange_outputs *ret)
 {
-    if (c->phase == EXCHANGE_LOCAL) {
+    if (c->phase == EXCHANGE_LOCAL && in->may_read) {
         c->half_gone = true; /* it may have closed its sending side only: it gets its answer */
         return;
     }
@@ -329,8 +328,7 @@ static void on_up_end(struct exchange_core *c, const struct exchange_input *in,
     assert(c->phase == EXCHANGE_RESPOND && c->attempt_open && c->reported);
     out(ret, EXCHANGE_DO_END);
     c->attempt_open = false;
-    out(ret, in->reusable && c->down_ended && !c->deaf ? EXCHANGE_DO_KEEP_UP
-                                                       : EXCHANGE_DO_DROP_UP);
+    out(ret, in->reusable && c->down_ended && !c->deaf ? EXCHANGE_DO_KEEP_UP : EXCHANGE_DO_DROP_UP);
     finish_answered(c, ret);
 }
 
@@ -423,7 +421,7 @@ void exchange_core_step(struct exchange_core *c, const struct exchange_input *in
         give_up(c, EXCHANGE_REPLY_BAD_REQUEST, EXCHANGE_OUTCOME_NEUTRAL, ret);
         break;
     case EXCHANGE_DOWN_GONE:
-        on_down_gone(c, ret);
+        on_down_gone(c, in, ret);
         break;
     case EXCHANGE_SENT_UP:
     case EXCHANGE_SENT_DOWN:

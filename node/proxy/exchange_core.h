@@ -49,16 +49,16 @@ enum exchange_phase {
 };
 
 enum exchange_input_kind {
-    EXCHANGE_BEGIN,      /* a request to forward: idempotent, size, settled, expects */
-    EXCHANGE_ASK_LOCAL,  /* a request that this node answers itself */
-    EXCHANGE_ANSWERED,   /* its answer is ready */
-    EXCHANGE_REFUSE,     /* reply with `reply`, whatever the state */
-    EXCHANGE_DOWN_BODY,  /* size bytes of body came (and were put into the hold); settled */
-    EXCHANGE_DOWN_END,   /* the request is complete */
-    EXCHANGE_DOWN_BAD,   /* its body is malformed */
-    EXCHANGE_DOWN_GONE,  /* the client has left */
-    EXCHANGE_PICKED,     /* an instance was picked */
-    EXCHANGE_NONE_LEFT,  /* there is none that was not tried */
+    EXCHANGE_BEGIN,     /* a request to forward: idempotent, size, settled, expects */
+    EXCHANGE_ASK_LOCAL, /* a request that this node answers itself */
+    EXCHANGE_ANSWERED,  /* its answer is ready */
+    EXCHANGE_REFUSE,    /* reply with `reply`, whatever the state */
+    EXCHANGE_DOWN_BODY, /* size bytes of body came (and were put into the hold); settled */
+    EXCHANGE_DOWN_END,  /* the request is complete */
+    EXCHANGE_DOWN_BAD,  /* its body is malformed */
+    EXCHANGE_DOWN_GONE, /* the client has left */
+    EXCHANGE_PICKED,    /* an instance was picked */
+    EXCHANGE_NONE_LEFT, /* there is none that was not tried */
     EXCHANGE_UP_CONNECTED,
     EXCHANGE_UP_FAILED,  /* no connection: refused, timed out, no address, TLS */
     EXCHANGE_UP_INTERIM, /* a 1xx head other than 101 */
@@ -81,9 +81,6 @@ enum exchange_reply {
     EXCHANGE_REPLY_BAD_REQUEST,
     EXCHANGE_REPLY_UNAUTHORIZED,
     EXCHANGE_REPLY_USER_REQUIRED,
-    EXCHANGE_REPLY_FORBIDDEN,
-    EXCHANGE_REPLY_NOT_FOUND,
-    EXCHANGE_REPLY_METHOD_NOT_ALLOWED,
     EXCHANGE_REPLY_REQUEST_TIMEOUT,
     EXCHANGE_REPLY_BODY_TOO_LARGE,
     EXCHANGE_REPLY_URI_TOO_LARGE,
@@ -111,23 +108,23 @@ enum exchange_finish {
 
 /* Outputs, to be carried out in this order. */
 enum {
-    EXCHANGE_DO_REPORT = 1 << 0,      /* outcome of the attempt */
-    EXCHANGE_DO_DROP_UP = 1 << 1,     /* close the instance's connection, the attempt is over */
-    EXCHANGE_DO_KEEP_UP = 1 << 2,     /* give it back to the pool, the attempt is over */
-    EXCHANGE_DO_CONTINUE = 1 << 3,    /* 100 Continue to the client */
-    EXCHANGE_DO_PICK = 1 << 4,        /* answer with PICKED or NONE_LEFT */
-    EXCHANGE_DO_CONNECT = 1 << 5,     /* to the picked one: UP_CONNECTED or UP_FAILED */
-    EXCHANGE_DO_SEND_UP = 1 << 6,     /* request head, all that is held (a copy if core.held says
-                                         that it stays), and the end if it came */
+    EXCHANGE_DO_REPORT = 1 << 0,       /* outcome of the attempt */
+    EXCHANGE_DO_DROP_UP = 1 << 1,      /* close the instance's connection, the attempt is over */
+    EXCHANGE_DO_KEEP_UP = 1 << 2,      /* give it back to the pool, the attempt is over */
+    EXCHANGE_DO_CONTINUE = 1 << 3,     /* 100 Continue to the client */
+    EXCHANGE_DO_PICK = 1 << 4,         /* answer with PICKED or NONE_LEFT */
+    EXCHANGE_DO_CONNECT = 1 << 5,      /* to the picked one: UP_CONNECTED or UP_FAILED */
+    EXCHANGE_DO_SEND_UP = 1 << 6,      /* request head, all that is held (a copy if core.held says
+                                          that it stays), and the end if it came */
     EXCHANGE_DO_SEND_UP_BODY = 1 << 7, /* all that is held */
     EXCHANGE_DO_SEND_UP_END = 1 << 8,
-    EXCHANGE_DO_DISCARD = 1 << 9,     /* what is held is not wanted any more */
-    EXCHANGE_DO_INTERIM = 1 << 10,    /* the 1xx head down */
-    EXCHANGE_DO_HEAD = 1 << 11,       /* the response head down; keep_alive says what it promises */
-    EXCHANGE_DO_BODY = 1 << 12,       /* this piece of body down */
-    EXCHANGE_DO_END = 1 << 13,        /* the proper end of the response down */
-    EXCHANGE_DO_TUNNEL = 1 << 14,     /* 101 down; from now on bytes as they are */
-    EXCHANGE_DO_REPLY = 1 << 15,      /* own answer; keep_alive says what it promises */
+    EXCHANGE_DO_DISCARD = 1 << 9,  /* what is held is not wanted any more */
+    EXCHANGE_DO_INTERIM = 1 << 10, /* the 1xx head down */
+    EXCHANGE_DO_HEAD = 1 << 11,    /* the response head down; keep_alive says what it promises */
+    EXCHANGE_DO_BODY = 1 << 12,    /* this piece of body down */
+    EXCHANGE_DO_END = 1 << 13,     /* the proper end of the response down */
+    EXCHANGE_DO_TUNNEL = 1 << 14,  /* 101 down; from now on bytes as they are */
+    EXCHANGE_DO_REPLY = 1 << 15,   /* own answer; keep_alive says what it promises */
     EXCHANGE_DO_PAUSE_DOWN = 1 << 16,
     EXCHANGE_DO_RESUME_DOWN = 1 << 17,
     EXCHANGE_DO_PAUSE_UP = 1 << 18,
@@ -137,19 +134,20 @@ enum {
 
 struct exchange_input {
     enum exchange_input_kind kind;
-    uint64_t size;              /* BEGIN: announced body size; bodies: bytes */
-    size_t pending;             /* bodies: bytes waiting on the side they go to */
-    uint16_t status;            /* UP_HEAD */
-    enum exchange_reply reply;  /* REFUSE */
-    bool settled;               /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
-    bool idempotent;            /* BEGIN: GET, HEAD or OPTIONS */
-    bool expects;               /* BEGIN: Expect: 100-continue */
-    bool keep_alive;            /* BEGIN, ASK_LOCAL: the client would like to go on */
-    bool upgrade;               /* BEGIN: asks for another protocol */
-    bool takes_interim;         /* BEGIN: an HTTP/1.1 client */
-    bool no_body;               /* BEGIN, ASK_LOCAL: DOWN_END follows at once */
-    bool reusable;              /* UP_END */
-    bool unsent;                /* UP_GONE: the kernel took no byte of this attempt */
+    uint64_t size;             /* BEGIN: announced body size; bodies: bytes */
+    size_t pending;            /* bodies: bytes waiting on the side they go to */
+    uint16_t status;           /* UP_HEAD */
+    enum exchange_reply reply; /* REFUSE */
+    bool settled;              /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
+    bool idempotent;           /* BEGIN: GET, HEAD or OPTIONS */
+    bool expects;              /* BEGIN: Expect: 100-continue */
+    bool keep_alive;           /* BEGIN, ASK_LOCAL: the client would like to go on */
+    bool upgrade;              /* BEGIN: asks for another protocol */
+    bool takes_interim;        /* BEGIN: an HTTP/1.1 client */
+    bool no_body;              /* BEGIN, ASK_LOCAL: DOWN_END follows at once */
+    bool reusable;             /* UP_END */
+    bool unsent;               /* UP_GONE: the kernel took no byte of this attempt */
+    bool may_read;             /* DOWN_GONE: it closed its sending side, no more is known */
 };
 
 struct exchange_outputs {

@@ -1,5 +1,5 @@
-/* exchange_down: what goes to the client: the instance's response, or an own answer; and the account
- * of it at the end. */
+/* exchange_down: what goes to the client: the instance's response, or an own answer; and the
+ * account of it at the end. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,8 +59,8 @@ void exchange_do_head(struct exchange *x)
 {
     struct http_extra_field debug[2];
     x->framing = framing_of(x);
-    x->core.keep_alive = x->core.keep_alive && x->framing != HTTP_FRAME_CLOSE &&
-                         !x->proxy->draining;
+    x->core.keep_alive =
+        x->core.keep_alive && x->framing != HTTP_FRAME_CLOSE && !x->proxy->draining;
     struct http_response_rewrite rw = rewrite_of(x, debug);
     x->status = x->up_head->status;
     send_head(x, &rw);
@@ -123,12 +123,6 @@ static struct own_answer own_answer_of(enum exchange_reply reply)
                                    "User ID required: none of the configured sources (user_id."
                                    "sources) has one in this request.",
                                    0};
-    case EXCHANGE_REPLY_FORBIDDEN:
-        return (struct own_answer){403, "forbidden", "Not allowed from this address.", 0};
-    case EXCHANGE_REPLY_NOT_FOUND:
-        return (struct own_answer){404, "not_found", "There is nothing at this path.", 0};
-    case EXCHANGE_REPLY_METHOD_NOT_ALLOWED:
-        return (struct own_answer){405, "method_not_allowed", "Not with this method.", 0};
     case EXCHANGE_REPLY_REQUEST_TIMEOUT:
         return (struct own_answer){408, "request_timeout", "The request did not arrive in time.",
                                    0};
@@ -149,8 +143,8 @@ static struct own_answer own_answer_of(enum exchange_reply reply)
         return (struct own_answer){503, "service_unavailable", "Too many connections.",
                                    RETRY_AFTER_S};
     case EXCHANGE_REPLY_GATEWAY_TIMEOUT:
-        return (struct own_answer){504, "gateway_timeout",
-                                   "The instance did not answer in time.", 0};
+        return (struct own_answer){504, "gateway_timeout", "The instance did not answer in time.",
+                                   0};
     }
     return (struct own_answer){500, "internal_server_error", "", 0};
 }

@@ -17,11 +17,11 @@ struct exchange {
     struct wheel_timer timer;
 
     /* the request */
-    struct http_head *head; /* the owner's, until on_finish */
+    struct http_head *head;           /* the owner's, until on_finish */
     struct snapshot_application *app; /* NULL: none */
     struct user_id_search search;
-    bool searching; /* the body is wanted for the user */
-    struct chain hold; /* body that no instance has got */
+    bool searching;          /* the body is wanted for the user */
+    struct chain hold;       /* body that no instance has got */
     struct bytes request_id; /* points into the head or into request_id_made */
     char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
 
@@ -35,8 +35,8 @@ struct exchange {
 
     /* the response */
     enum http_framing framing;
-    struct bytes piece; /* of the response, during one step */
-    uint16_t status;    /* sent down; 0 = none yet */
+    struct bytes piece;   /* of the response, during one step */
+    uint16_t status;      /* sent down; 0 = none yet */
     struct buffer answer; /* of an own endpoint */
     struct http_reply answer_head;
     void *job;

@@ -116,7 +116,8 @@ static size_t debug_fields(const struct exchange *x, struct buffer *user, char k
     fields[0] = (struct http_extra_field){BYTES("X-App-Type"), x->app->name};
     fields[1] = (struct http_extra_field){BYTES("X-Dify-Instance"), x->instance->name};
     fields[2] = (struct http_extra_field){BYTES("X-User-ID-Used"), buffer_bytes(user)};
-    fields[3] = (struct http_extra_field){BYTES("X-Hash-Key"), bytes_of(hashed ? key_text : "none")};
+    fields[3] =
+        (struct http_extra_field){BYTES("X-Hash-Key"), bytes_of(hashed ? key_text : "none")};
     return DEBUG_FIELD_COUNT;
 }
 
@@ -207,8 +208,8 @@ void exchange_do_send_up_body(struct exchange *x)
 static void on_connected(void *borrower, int error)
 {
     struct exchange *x = borrower;
-    exchange_step(x, (struct exchange_input){
-                         .kind = error ? EXCHANGE_UP_FAILED : EXCHANGE_UP_CONNECTED});
+    exchange_step(
+        x, (struct exchange_input){.kind = error ? EXCHANGE_UP_FAILED : EXCHANGE_UP_CONNECTED});
 }
 
 /* A complete response head. */
@@ -234,28 +235,27 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
 {
     struct upstream *up = x->up;
     switch (event) {
-    case HTTP_MORE:
+    case HTTP_EVENT_MORE:
         return false;
-    case HTTP_HEAD:
+    case HTTP_EVENT_HEAD:
         exchange_step(x, head_input(x));
         return true;
-    case HTTP_BODY:
-        exchange_step(x, (struct exchange_input){
-                             .kind = EXCHANGE_UP_BODY,
-                             .size = x->piece.size,
-                             .pending = stream_pending(x->client->stream)});
+    case HTTP_EVENT_BODY:
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
+                                                 .size = x->piece.size,
+                                                 .pending = stream_pending(x->client->stream)});
         return true;
-    case HTTP_END:
+    case HTTP_EVENT_END:
         if (x->up_head->status < 200) { /* 1xx: the final response follows */
             http_head_clear(x->up_head);
             http_reader_begin(&up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
             return true;
         }
-        exchange_step(x, (struct exchange_input){
-                             .kind = EXCHANGE_UP_END,
-                             .reusable = x->up_head->keep_alive && rest.size == 0});
+        exchange_step(
+            x, (struct exchange_input){.kind = EXCHANGE_UP_END,
+                                       .reusable = x->up_head->keep_alive && rest.size == 0});
         return false;
-    case HTTP_ERROR:
+    case HTTP_EVENT_ERROR:
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_GARBAGE});
         return false;
     }
@@ -294,12 +294,12 @@ static void on_end(void *borrower, int error)
 {
     struct exchange *x = borrower;
     bool unsent = upstream_unsent(x->up);
-    enum http_event event = HTTP_ERROR;
+    enum http_event event = HTTP_EVENT_ERROR;
     if (error == 0 && x->core.phase == EXCHANGE_RESPOND) {
         event = http_reader_eof(&x->up->reader);
     }
     struct exchange_input in = {.kind = EXCHANGE_UP_GONE, .unsent = unsent};
-    if (event == HTTP_END) {
+    if (event == HTTP_EVENT_END) {
         in = (struct exchange_input){.kind = EXCHANGE_UP_END, .reusable = false};
     }
     exchange_step(x, in);

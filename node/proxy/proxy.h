@@ -33,7 +33,7 @@ struct proxy {
     struct log_producer *log;
     const struct proxy_events *events;
     void *owner;
-    bool draining; /* connections are asked to close after their present request */
+    bool draining;           /* connections are asked to close after their present request */
     uint64_t exchange_count; /* in hand */
     uint64_t aborts;         /* clients that left before their answer was complete */
     struct http_head *heads[PROXY_HEADS_MAX];

@@ -65,8 +65,8 @@ bool instance_shared_address(struct instance_shared *s, struct sockaddr_storage 
 
 void instance_shared_set_address(struct instance_shared *s, const struct sockaddr *address)
 {
-    size_t size = address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                 : sizeof(struct sockaddr_in);
+    size_t size =
+        address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     pthread_mutex_lock(&s->address_lock);
     memset(&s->address, 0, sizeof(s->address));
     memcpy(&s->address, address, size);

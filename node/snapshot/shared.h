@@ -30,9 +30,10 @@ struct instance_cell {
     alignas(CACHE_LINE) _Atomic uint64_t requests; /* sent to it */
     _Atomic uint64_t answers;                      /* response heads that came */
     _Atomic uint64_t failures;                     /* passive failures */
-    _Atomic uint64_t bytes_from;                   /* response bytes: is it alive while checks time out? */
+    _Atomic uint64_t bytes_from; /* response bytes: is it alive while checks time out? */
     /* the worker's own */
-    struct list idle; /* of upstream connections, most recently used first; next NULL = not set up */
+    struct list
+        idle; /* of upstream connections, most recently used first; next NULL = not set up */
     uint32_t idle_count, idle_limit_ms;
     uint64_t no_pool_until_ms;
 };
@@ -45,7 +46,8 @@ struct instance_shared {
     _Atomic uint32_t in_flight;                 /* attempts under way, all workers */
     /* Mailbox to control: added to by workers, taken by control after its wake-up. */
     _Atomic uint32_t failures_new, trial_good, trial_bad, trial_void;
-    pthread_mutex_t address_lock; /* taken when connecting and when a name is looked up: not often */
+    pthread_mutex_t
+        address_lock; /* taken when connecting and when a name is looked up: not often */
     struct sockaddr_storage address; /* ss_family 0: not known */
     size_t cell_count;
     struct instance_cell *cells; /* one a worker */
@@ -53,7 +55,7 @@ struct instance_shared {
 
 struct application_cell {
     alignas(CACHE_LINE) _Atomic uint64_t requests, errors;
-    _Atomic uint64_t started, finished; /* active = started - finished */
+    _Atomic uint64_t started, finished;          /* active = started - finished */
     _Atomic uint64_t latency[HISTOGRAM_BUCKETS]; /* time to the response head */
 };
 

@@ -48,8 +48,8 @@ static bool is_candidate(void *arg, size_t member)
     if (has_bit(c->tried, member) || has_bit(c->lost, member)) {
         return false;
     }
-    uint32_t route = atomic_load_explicit(&c->app->instances[member].shared->route,
-                                          memory_order_relaxed);
+    uint32_t route =
+        atomic_load_explicit(&c->app->instances[member].shared->route, memory_order_relaxed);
     return route == INSTANCE_OPEN || route == INSTANCE_TRIAL;
 }
 
@@ -63,10 +63,10 @@ static int pick_in_turn(struct snapshot_application *app, struct candidates *c)
             atomic_load_explicit(&app->instances[i].shared->in_flight, memory_order_relaxed);
     }
     pthread_mutex_lock(&app->turn_lock);
-    int picked = least ? least_connections_pick(app->turn, app->weights, in_flight,
-                                                app->instance_count, is_candidate, c)
-                       : smooth_wrr_pick(app->turn, app->weights, app->instance_count,
-                                         is_candidate, c);
+    int picked =
+        least ? least_connections_pick(app->turn, app->weights, in_flight, app->instance_count,
+                                       is_candidate, c)
+              : smooth_wrr_pick(app->turn, app->weights, app->instance_count, is_candidate, c);
     pthread_mutex_unlock(&app->turn_lock);
     return picked;
 }

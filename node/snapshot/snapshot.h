@@ -2,8 +2,8 @@
  *
  * Control builds one from a configuration and hands it to the workers; an exchange holds the one it
  * began with, so an open stream finishes under the rules it started under, and the last exchange
- * takes the old one with it. What changes while a snapshot lives is in shared.h, but for the turn of
- * the weighted round robin, which is behind a lock of its own. */
+ * takes the old one with it. What changes while a snapshot lives is in shared.h, but for the turn
+ * of the weighted round robin, which is behind a lock of its own. */
 #ifndef SNAPSHOT_SNAPSHOT_H
 #define SNAPSHOT_SNAPSHOT_H
 
@@ -80,10 +80,10 @@ void snapshot_unref(struct snapshot *s); /* any thread */
 
 enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };
 
-/* The instance for a request of this application: with `hashed` the key's on the ring, else the next
- * in turn or the least busy one, as the algorithm says. `tried` are the instances that this exchange
- * has been to, bit i of word i / 64. Returns its index, or -1 when no instance is left. *ret_trial:
- * this request is the trial of an ejected instance, and its outcome must be told. */
+/* The instance for a request of this application: with `hashed` the key's on the ring, else the
+ * next in turn or the least busy one, as the algorithm says. `tried` are the instances that this
+ * exchange has been to, bit i of word i / 64. Returns its index, or -1 when no instance is left.
+ * *ret_trial: this request is the trial of an ejected instance, and its outcome must be told. */
 int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, bool hashed,
                   uint64_t key, bool *ret_trial);
 

@@ -206,8 +206,8 @@ void upstream_give(struct upstream *u)
     struct net_loop *loop = u->stream.loop;
     uint64_t now_ms = net_now_ms(loop);
     bool wanted = now_ms >= u->cell->no_pool_until_ms && !u->stream.ended &&
-                  u->cell->idle_count < UPSTREAM_IDLE_MAX &&
-                  !u->stream.send_failed && stream_pending(&u->stream) == 0;
+                  u->cell->idle_count < UPSTREAM_IDLE_MAX && !u->stream.send_failed &&
+                  stream_pending(&u->stream) == 0;
     if (!wanted) {
         close_now(u, false);
         return;
