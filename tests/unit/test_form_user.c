@@ -91,6 +91,16 @@ static void names_may_be_written_in_any_legal_way(void **state)
                  "--");
 }
 
+static void a_name_inside_a_quoted_value_is_no_name(void **state)
+{
+    (void)state;
+    assert_found(TYPE,
+                 BYTES("--B\r\nContent-Disposition: form-data; foo=\"\\\"; name=user; x=\"\r\n\r\n"
+                       "no\r\n--B\r\nContent-Disposition: form-data; foo=\"\\\\\"; name=uid\r\n\r\n"
+                       "yes\r\n--B--"),
+                 "-=yes");
+}
+
 static void the_first_part_of_a_name_counts(void **state)
 {
     (void)state;
@@ -103,9 +113,19 @@ static void a_part_without_headers_or_bytes_is_passed_over(void **state)
     (void)state;
     assert_found(TYPE, BYTES("--B\r\n\r\nx\r\n" FIELD("user", "a") "--B--"), "=a-");
     assert_found(TYPE,
+                 BYTES("--B\r\n\r\nContent-Disposition: form-data; name=user\r\n\r\nno\r\n--B--"),
+                 "--");
+    assert_found(TYPE,
                  BYTES("--B\r\nContent-Disposition: form-data; name=uid\r\n\r\n--B\r\n"
                        "Content-Disposition: form-data; name=user\r\n\r\na\r\n--B--"),
                  "=a=");
+}
+
+static void a_stray_cr_does_not_hide_the_end_of_the_headers(void **state)
+{
+    (void)state;
+    assert_found(
+        TYPE, BYTES("--B\r\nContent-Disposition: form-data; name=user\r\r\n\r\nv\r\n--B--"), "=v-");
 }
 
 static void what_is_cut_off_or_ends_lines_wrongly_does_not_count(void **state)
@@ -132,8 +152,8 @@ static void content_types_with_a_usable_boundary_are_taken(void **state)
         "multipart/mixed; boundary=B", "multipart/form-data; boundary=\"B \"", "",
         "multipart/form-data; boundary=\"a\rb\"", "application/x-www-form-urlencoded; boundary=B",
         /* 71 characters */
-        "multipart/form-data; "
-        "boundary=12345678901234567890123456789012345678901234567890123456789012345678901"};
+        ("multipart/form-data; boundary="
+         "12345678901234567890123456789012345678901234567890123456789012345678901")};
     for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
         struct buffer found = {0};
         assert_false(scan_form(bytes_of(refused[i]), body, 1, 1, &found));
@@ -247,8 +267,10 @@ int main(void)
         cmocka_unit_test(white_space_behind_a_delimiter_is_allowed),
         cmocka_unit_test(a_part_with_a_filename_is_no_field),
         cmocka_unit_test(names_may_be_written_in_any_legal_way),
+        cmocka_unit_test(a_name_inside_a_quoted_value_is_no_name),
         cmocka_unit_test(the_first_part_of_a_name_counts),
         cmocka_unit_test(a_part_without_headers_or_bytes_is_passed_over),
+        cmocka_unit_test(a_stray_cr_does_not_hide_the_end_of_the_headers),
         cmocka_unit_test(what_is_cut_off_or_ends_lines_wrongly_does_not_count),
         cmocka_unit_test(content_types_with_a_usable_boundary_are_taken),
         cmocka_unit_test(limits_are_the_same_at_every_split),

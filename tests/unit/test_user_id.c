@@ -216,6 +216,8 @@ static void the_order_of_several_keys_is_the_configured_one(void **state)
     assert_by_body(&plan, r, "4");
     r.body = "{\"f\":\"6\",\"a\":null,\"b\":true}";
     assert_by_body(&plan, r, "6");
+    r.body = "{\"f\":\"longer than two slots of the table\"}";
+    assert_by_body(&plan, r, "longer than two slots of the table");
     r.type = FORM;
     r.body = FORM_OF("b", "x");
     assert_by_body(&plan, r, "x");
