@@ -60,6 +60,11 @@ void json_user_done(struct json_user *j)
     j->deep = NULL;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
 /* The stack of levels. */
 
 static void open_level(struct json_user *j, bool is_object)
@@ -169,7 +174,7 @@ static void begin_value(struct json_user *j, char c)
     } else if (c == '{' || c == '[') {
         j->collecting = false;
         open_level(j, c == '{');
-    } else if (c == '-' || (c >= '0' && c <= '9')) {
+    } else if (c == '-' || is_digit(c)) {
         begin_number(j, c);
     } else if (c == 't') {
         begin_literal(j, "rue");
@@ -450,28 +455,34 @@ static void step_escape(struct json_user *j, char c)
 
 /* Numbers and literals. */
 
+/* Where the number cannot end: the state behind c. */
+static enum json_state number_must_go_on(enum json_state state, char c)
+{
+    if (state == EXPONENT_START && (c == '+' || c == '-')) {
+        return EXPONENT_SIGN;
+    }
+    if (!is_digit(c)) {
+        return BROKEN;
+    }
+    if (state == MINUS) {
+        return c == '0' ? ZERO : INTEGER;
+    }
+    return state == DOT ? FRACTION : EXPONENT;
+}
+
 /* The state behind c; NEXT when the number has ended before c. */
 static enum json_state number_state(enum json_state state, char c)
 {
-    bool digit = c >= '0' && c <= '9';
-    bool exponent = c == 'e' || c == 'E';
-    if (state == MINUS) {
-        return c == '0' ? ZERO : digit ? INTEGER : BROKEN;
+    if (state == MINUS || state == DOT || state == EXPONENT_START || state == EXPONENT_SIGN) {
+        return number_must_go_on(state, c);
     }
-    if (state == DOT) {
-        return digit ? FRACTION : BROKEN;
-    }
-    if (state == EXPONENT_START || state == EXPONENT_SIGN) {
-        bool sign = state == EXPONENT_START && (c == '+' || c == '-');
-        return digit ? EXPONENT : sign ? EXPONENT_SIGN : BROKEN;
-    }
-    if (digit) {
+    if (is_digit(c)) {
         return state == ZERO ? BROKEN : state;
     }
     if (c == '.' && (state == ZERO || state == INTEGER)) {
         return DOT;
     }
-    return exponent && state != EXPONENT ? EXPONENT_START : NEXT;
+    return (c == 'e' || c == 'E') && state != EXPONENT ? EXPONENT_START : NEXT;
 }
 
 static const char *step_number(struct json_user *j, const char *p, const char *end)
