@@ -10,8 +10,11 @@ enum {
     ROUNDS_MAX = 16 /* then the writer looks after its other duties */
 };
 
+/* What one write offers. The rings fill up further meanwhile, so what was taken is kept here and
+ * not asked for again. */
 struct gathered {
     struct iovec spans[SPANS_MAX];
+    size_t offsets[SPANS_MAX]; /* the ring of each span: (next + offset) % ring_count */
     int count;
     bool newline_first; /* span 0 is the newline that ends a torn line */
 };
@@ -21,6 +24,22 @@ static struct log_ring *ring_at(const struct log_outlet *o, size_t offset)
     return o->rings[(o->next + offset) % o->ring_count].ring;
 }
 
+/* Cuts the spans of one ring behind its first line. Returns how many are left. */
+static int keep_first_line(struct iovec spans[2], int count)
+{
+    for (int i = 0; i < count; i++) {
+        char *start = spans[i].iov_base, *end = memchr(start, '\n', spans[i].iov_len);
+        if (end != NULL) {
+            spans[i].iov_len = (size_t)(end - start) + 1;
+            return i + 1;
+        }
+    }
+    assert(false); /* rings hold complete lines */
+    return count;
+}
+
+/* An unfinished line is completed, and no more taken from its ring: else a sink that is always
+ * behind would hear of one producer only. */
 static void gather(struct log_outlet *o, struct gathered *g)
 {
     static char newline[] = "\n";
@@ -30,40 +49,39 @@ static void gather(struct log_outlet *o, struct gathered *g)
         g->spans[g->count++] = (struct iovec){newline, 1};
     }
     for (size_t i = 0; i < o->ring_count && g->count + 2 <= SPANS_MAX; i++) {
-        g->count += ring_spans(ring_at(o, i), &g->spans[g->count]);
+        int pieces = ring_spans(ring_at(o, i), &g->spans[g->count]);
+        if (i == 0 && o->unfinished) {
+            pieces = keep_first_line(&g->spans[g->count], pieces);
+        }
+        for (; pieces > 0; pieces--) {
+            g->offsets[g->count++] = i;
+        }
     }
     if (g->newline_first && g->count == 1) {
         g->count = 0; /* nothing to begin a line with */
     }
 }
 
-/* Takes `written` bytes off the rings, in the order gather() took them. */
-static void consume(struct log_outlet *o, size_t written, bool newline_first)
+/* Takes `written` bytes off the rings, in the order gather() offered them. */
+static void consume(struct log_outlet *o, const struct gathered *g, size_t written)
 {
-    if (newline_first && written > 0) {
+    int i = 0;
+    size_t last = 0;
+    if (g->newline_first && written > 0) {
         o->torn = false;
         written--;
+        i = 1;
     }
-    size_t offset = 0, last = 0;
-    for (; written > 0; offset++) {
-        assert(offset < o->ring_count);
-        struct iovec spans[2];
-        struct log_ring *r = ring_at(o, offset);
-        ring_spans(r, spans);
-        size_t part = spans[0].iov_len + spans[1].iov_len;
-        part = part < written ? part : written;
-        if (part == 0) {
-            continue;
-        }
-        const char *end = part <= spans[0].iov_len
-                              ? (const char *)spans[0].iov_base + part
-                              : (const char *)spans[1].iov_base + (part - spans[0].iov_len);
-        o->unfinished = end[-1] != '\n';
-        ring_consume(r, part);
+    for (; written > 0; i++) {
+        assert(i < g->count);
+        size_t part = g->spans[i].iov_len < written ? g->spans[i].iov_len : written;
+        const char *end = (const char *)g->spans[i].iov_base + part;
+        o->unfinished = end[-1] != '\n'; /* before the producer may write there again */
+        ring_consume(ring_at(o, g->offsets[i]), part);
         written -= part;
-        last = offset;
+        last = g->offsets[i];
     }
-    o->next = (o->next + last) % o->ring_count;
+    o->next = (o->next + last + (o->unfinished ? 0 : 1)) % o->ring_count;
 }
 
 static size_t newlines_in(struct iovec span)
@@ -107,7 +125,7 @@ bool outlet_advance(struct log_outlet *o)
             discard(o);
             progress = true;
         } else {
-            consume(o, (size_t)written, g.newline_first);
+            consume(o, &g, (size_t)written);
             progress = true;
         }
     }
@@ -119,17 +137,8 @@ static void skip_unfinished(struct log_outlet *o)
 {
     struct iovec spans[2];
     struct log_outlet_ring *r = &o->rings[o->next];
-    ring_spans(r->ring, spans);
-    size_t size = 0;
-    for (int i = 0; i < 2; i++) {
-        char *end = memchr(spans[i].iov_base, '\n', spans[i].iov_len);
-        if (end != NULL) {
-            size += (size_t)(end - (char *)spans[i].iov_base) + 1;
-            break;
-        }
-        size += spans[i].iov_len;
-    }
-    ring_consume(r->ring, size);
+    int count = keep_first_line(spans, ring_spans(r->ring, spans));
+    ring_consume(r->ring, spans[0].iov_len + (count == 2 ? spans[1].iov_len : 0));
     atomic_fetch_add_explicit(r->discarded, 1, memory_order_relaxed);
     o->unfinished = false;
 }

@@ -459,6 +459,37 @@ static void a_reader_that_is_gone_and_a_full_disk_cost_lines_only(void **state)
     }
 }
 
+static void a_busy_producer_does_not_starve_the_others(void **state)
+{
+    (void)state;
+    enum { LINES = 900 /* fit one ring */ };
+    struct tube t = tube_new(4096);
+    struct log *l = open_log(t.path, NULL, 2);
+    for (uint64_t i = 1; i <= LINES; i++) {
+        struct log_access a = usual(i);
+        log_access(log_producer(l, 0), &a);
+    }
+    log_flush(log_producer(l, 0));
+    struct log_access a = usual(1000001);
+    log_access(log_producer(l, 1), &a);
+    log_flush(log_producer(l, 1));
+    struct buffer b = {0};
+    read_tube(l, t.fds[0], &b, LINES + 1, 1000);
+    size_t at = 0, before = 0;
+    for (json_t *line; (line = next_line(&b, &at)) != NULL; json_decref(line)) {
+        if (number(line, "bytes_in") == 1000001) {
+            json_decref(line);
+            break;
+        }
+        before++;
+    }
+    assert_in_range(before, 0, LINES / 2); /* not behind the whole queue of the other */
+    log_close(l);
+    close(t.fds[0]);
+    close(t.fds[1]);
+    buffer_done(&b);
+}
+
 static void short_writes_and_slow_readers_never_mix_lines(void **state)
 {
     (void)state;
@@ -652,6 +683,7 @@ int main(void)
         cmocka_unit_test(a_reader_that_does_not_read_costs_lines_and_nothing_else),
         cmocka_unit_test(a_stuck_reader_does_not_hold_up_the_end),
         cmocka_unit_test(a_reader_that_is_gone_and_a_full_disk_cost_lines_only),
+        cmocka_unit_test(a_busy_producer_does_not_starve_the_others),
         cmocka_unit_test(short_writes_and_slow_readers_never_mix_lines),
         cmocka_unit_test(producers_on_threads_of_their_own_lose_nothing_but_what_is_counted),
         cmocka_unit_test(after_a_rotation_lines_go_to_the_new_file),
