@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -459,6 +460,45 @@ static void a_reader_that_is_gone_and_a_full_disk_cost_lines_only(void **state)
     }
 }
 
+static void a_line_that_a_full_disk_tore_does_not_spoil_the_next(void **state)
+{
+    (void)state;
+    enum { LINES = 10 };
+    struct place p = place_new();
+    struct log *l = open_log(p.access, NULL, 1);
+    struct rlimit usual_limit, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual_limit), 0);
+    small = (struct rlimit){1000, usual_limit.rlim_max}; /* two lines and a bit */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (uint64_t i = 1; i <= LINES; i++) {
+        struct log_access a = usual(i);
+        log_access(log_producer(l, 0), &a);
+    }
+    log_flush(log_producer(l, 0));
+    wait_for_drops(l, LINES - 2);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &usual_limit), 0);
+    struct log_access a = usual(99);
+    log_access(log_producer(l, 0), &a);
+    log_close(l);
+    struct buffer b = {0};
+    read_file(p.access, &b);
+    size_t at = 0;
+    for (json_int_t i = 1; i <= 2; i++) {
+        json_t *line = next_line(&b, &at);
+        assert_int_equal(number(line, "bytes_in"), i);
+        json_decref(line);
+    }
+    const char *torn_end = memchr(b.data + at, '\n', b.size - at);
+    assert_int_equal(torn_end - b.data, 1000);
+    at = 1001;
+    json_t *line = next_line(&b, &at);
+    assert_int_equal(number(line, "bytes_in"), 99);
+    assert_null(next_line(&b, &at));
+    json_decref(line);
+    buffer_done(&b);
+    place_done(&p);
+}
+
 static void a_busy_producer_does_not_starve_the_others(void **state)
 {
     (void)state;
@@ -683,6 +723,7 @@ int main(void)
         cmocka_unit_test(a_reader_that_does_not_read_costs_lines_and_nothing_else),
         cmocka_unit_test(a_stuck_reader_does_not_hold_up_the_end),
         cmocka_unit_test(a_reader_that_is_gone_and_a_full_disk_cost_lines_only),
+        cmocka_unit_test(a_line_that_a_full_disk_tore_does_not_spoil_the_next),
         cmocka_unit_test(a_busy_producer_does_not_starve_the_others),
         cmocka_unit_test(short_writes_and_slow_readers_never_mix_lines),
         cmocka_unit_test(producers_on_threads_of_their_own_lose_nothing_but_what_is_counted),
