@@ -67,6 +67,13 @@ void problem_add(struct problem_list *list, unsigned line, unsigned column, cons
     };
 }
 
+bool problem_may_show(const char *key)
+{
+    enum { WORD_MAX = 30 /* the longest key has 19; what is longer is no slip of the pen */ };
+    size_t length = strspn(key, "abcdefghijklmnopqrstuvwxyz_");
+    return key[length] == '\0' && length <= WORD_MAX;
+}
+
 static int by_place(const void *a, const void *b)
 {
     const struct conf_problem *p = a, *q = b;

@@ -54,7 +54,8 @@ struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text,
 /* The value of `key`, or NULL. */
 struct yaml_node *yaml_tree_get(const struct yaml_node *mapping, const char *key);
 
-/* True for a plain scalar that YAML 1.1 reads as null: empty, `~`, null. */
+/* True for a plain scalar that YAML 1.1 reads as null: empty, `~`, null. A word from the
+ * environment is always text. */
 bool yaml_is_null(const struct yaml_node *node);
 
 #endif
