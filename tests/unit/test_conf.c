@@ -278,6 +278,19 @@ static void anchors_aliases_and_merge_keys_work(void **state)
     conf_free(c);
 }
 
+static void an_own_key_hides_a_merged_one(void **state)
+{
+    (void)state;
+    struct conf *c = parse_good(LISTEN "applications:\n"
+                                       "  <<: [{a: 1, b: {user_tokens: [u], instances: [" INSTANCE
+                                       "]}}, {b: 2}]\n"
+                                       "  a: {user_tokens: [t], instances: [" INSTANCE "]}\n");
+    assert_int_equal(c->application_count, 2);
+    assert_string_equal(c->applications[0].name, "a");
+    assert_string_equal(c->applications[1].name, "b");
+    conf_free(c);
+}
+
 static void the_environment_replaces_names_in_values(void **state)
 {
     (void)state;
@@ -327,6 +340,37 @@ static void equal_content_has_one_canonical_form(void **state)
     free(again);
 }
 
+static void the_canonical_form_of_everything_gives_itself(void **state)
+{
+    (void)state;
+    char text[8192];
+    char *first = canonical_of(
+        MINIMAL
+        "debug_headers: on\nuser_id: {sources: [\"query:a\\\"\\\\b\", json:c], missing: reject}\n"
+        "consistent_hash: {virtual_nodes: 7}\nhealth_check: {enabled: no, expect: [200, "
+        "300-302]}\n");
+    char *second = canonical_of(
+        LISTEN
+        "applications:\n"
+        "  c: {user_tokens: [z, y, \"\\\\\"], algorithm: ip_hash, all_down: fail, instances: "
+        "[" INSTANCE "]}\n"
+        "  d: {user_tokens: [v], algorithm: least_connections, queue: {size: 3}, instances: [\n"
+        "    {name: j, host: \"::1\", port: 443, token: \"\\\"\", tls: {ca: c.pem, server_name: "
+        "s}},\n"
+        "    {name: k, host: g, port: 443, token: x, tls: {ca: /c.pem, verify: false}}]}\n"
+        "  e: {user_tokens: [w], algorithm: weighted_round_robin, instances: [" INSTANCE "]}\n");
+    assert_non_null(strstr(second, "ca: \"c.pem\"")); /* wherever the file lies */
+    assert_non_null(strstr(second, "- \"\\\\\"\n      - \"y\"\n      - \"z\"\n"));
+    char *const forms[] = {first, second};
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(text, sizeof text, "%s%s", LISTEN, forms[i]);
+        char *again = canonical_of(text);
+        assert_string_equal(forms[i], again);
+        free(again);
+        free(forms[i]);
+    }
+}
+
 static void what_is_not_there_yet_is_refused_at_its_place(void **state)
 {
     (void)state;
@@ -364,8 +408,10 @@ int main(void)
         cmocka_unit_test(addresses_have_host_and_port),
         cmocka_unit_test(an_application_overrides_key_by_key),
         cmocka_unit_test(anchors_aliases_and_merge_keys_work),
+        cmocka_unit_test(an_own_key_hides_a_merged_one),
         cmocka_unit_test(the_environment_replaces_names_in_values),
         cmocka_unit_test(equal_content_has_one_canonical_form),
+        cmocka_unit_test(the_canonical_form_of_everything_gives_itself),
         cmocka_unit_test(what_is_not_there_yet_is_refused_at_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

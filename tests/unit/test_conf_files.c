@@ -192,10 +192,27 @@ static void whole_files_give_exactly_these_problems(void **state)
     }
 }
 
+/* RFC 3629: cut, overlong, surrogate, beyond U+10FFFF, never a first byte. */
+static void what_is_not_utf8_is_named_at_its_place(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"\xE2\x82",         "\xC0\x80",     "\xE0\x80\x80",
+                                      "\xF0\x80\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80",
+                                      "\xF5\x80\x80\x80", "\xFF",         "\xBF"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char text[32];
+        int size = snprintf(text, sizeof text, "a\r\nb\r\xC3\xA9 \xF0\x9F\x98\x80%s", bad[i]);
+        assert_problems(
+            text, (size_t)size,
+            "3:4: not valid UTF-8: this is no text file, or its encoding is another one");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_files_give_exactly_these_problems),
+        cmocka_unit_test(what_is_not_utf8_is_named_at_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -333,6 +333,60 @@ static void endless_nesting_is_refused_at_once(void **state)
     }
 }
 
+/* `before`, then `item` printed with its number `count` times, then `after`: one problem that holds
+ * `expected`. */
+static void assert_too_many(const char *before, const char *item, int count, const char *after,
+                            const char *expected)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    const char *number = strchr(item, '#');
+    assert_non_null(number);
+    fputs(before, out);
+    for (int i = 0; i < count; i++) {
+        fprintf(out, "%.*s%d%s", (int)(number - item), item, i, number + 1);
+    }
+    fputs(after, out);
+    fclose(out);
+    struct conf_problems problems;
+    assert_null(conf_parse("many", text, size, &problems));
+    char *found = problems_text(&problems);
+    if (!strstr(found, expected)) {
+        print_error("expected %s in\n%.2000s\n", expected, found);
+        fail();
+    }
+    free(found);
+    conf_problems_free(&problems);
+    free(text);
+}
+
+static void every_maximum_is_enforced(void **state)
+{
+    (void)state;
+    static const char instances[] = "], instances: [{name: i, host: h, port: 1, token: x}]}}\n";
+    static const char one[] = LISTEN "applications: {a: {user_tokens: [t], instances: [";
+    char *word = malloc(100001);
+    assert_non_null(word);
+    memset(word, 'w', 100000);
+    word[100000] = '\0';
+    setenv("DIFYRING_TEST_LONG", word, 1);
+    free(word);
+    assert_too_many(LISTEN "applications: {", "a#: {},", 257, "}", "257 applications; at most 256");
+    assert_too_many(one, "{name: n#, host: h, port: 1, token: x},", 257, "]}}",
+                    "`instances` has 257 instances; at most 256");
+    assert_too_many(LISTEN "applications: {a: {user_tokens: [", "t#,", 1025, instances,
+                    "`user_tokens` has 1025 tokens; at most 1024");
+    assert_too_many("{", "k#: 1,", 513, "}", "more than 512 keys in one mapping");
+    assert_too_many("<<: [", "{k#: 1},", 17, "]", "`<<` takes at most 16 mappings");
+    assert_too_many("[", "&a# x,", 1025, "]", "too many anchors");
+    assert_too_many("[", "\"#${DIFYRING_TEST_LONG}\",", 168, "]",
+                    "the values from the environment are too long together");
+    assert_too_many("", "# and a comment of some length\n", 1 << 17, "",
+                    "larger than 4194304 bytes");
+    unsetenv("DIFYRING_TEST_LONG");
+}
+
 static void assert_unreadable(const char *path, const char *reason)
 {
     struct conf_problems problems;
@@ -425,6 +479,7 @@ int main(void)
         cmocka_unit_test(a_thousand_problems_are_counted_and_a_hundred_listed),
         cmocka_unit_test(an_alias_bomb_is_refused_at_once),
         cmocka_unit_test(endless_nesting_is_refused_at_once),
+        cmocka_unit_test(every_maximum_is_enforced),
         cmocka_unit_test(what_is_no_readable_file_is_one_clear_problem),
         cmocka_unit_test(a_key_file_stands_beside_the_configuration),
     };
