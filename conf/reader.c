@@ -39,7 +39,8 @@ static bool is_known(const struct conf_field *fields, struct bytes key)
 static void report_unknown(struct conf_reader *r, const struct conf_field *fields,
                            const struct yaml_node *key, const char *what)
 {
-    const char *nearest = nearest_key(fields, key->text);
+    bool full = problem_list_is_full(r->problems);
+    const char *nearest = full ? NULL : nearest_key(fields, key->text);
     if (!problem_may_show(key->text.at)) {
         conf_problem(r, key, "unknown key in %s", what);
     } else if (nearest) {

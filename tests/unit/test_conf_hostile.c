@@ -311,7 +311,28 @@ static void an_alias_bomb_is_refused_at_once(void **state)
         end += sprintf(end, "]\n");
     }
     assert_problems(text, (size_t)(end - text),
-                    "7:5: more than 1048576 values once every alias is followed");
+                    "7:5: more than 2097152 values once every alias is followed");
+}
+
+static void the_largest_configuration_is_read(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    fputs(LISTEN "applications:\n  a0: &a\n    user_tokens: [t]\n    instances:\n", out);
+    for (int i = 0; i < CONF_INSTANCES_MAX; i++) {
+        fprintf(out, "      - {name: i%d, host: h, port: 1, token: x}\n", i);
+    }
+    for (int i = 1; i < CONF_APPLICATIONS_MAX; i++) {
+        fprintf(out, "  a%d: {<<: *a, user_tokens: [t%d]}\n", i, i);
+    }
+    fclose(out);
+    struct conf *conf = parse_good(text);
+    assert_int_equal(conf->application_count, CONF_APPLICATIONS_MAX);
+    assert_int_equal(conf->applications[255].instance_count, CONF_INSTANCES_MAX);
+    conf_free(conf);
+    free(text);
 }
 
 static void endless_nesting_is_refused_at_once(void **state)
@@ -478,6 +499,7 @@ int main(void)
         cmocka_unit_test(no_message_holds_a_value_of_the_file),
         cmocka_unit_test(a_thousand_problems_are_counted_and_a_hundred_listed),
         cmocka_unit_test(an_alias_bomb_is_refused_at_once),
+        cmocka_unit_test(the_largest_configuration_is_read),
         cmocka_unit_test(endless_nesting_is_refused_at_once),
         cmocka_unit_test(every_maximum_is_enforced),
         cmocka_unit_test(what_is_no_readable_file_is_one_clear_problem),
