@@ -27,8 +27,9 @@ void wheel_init(struct wheel *w, uint64_t now_ms)
     w->timer_count = 0;
 }
 
-void wheel_timer_init(struct wheel_timer *t)
+void wheel_timer_init(struct wheel_timer *t, void (*on_expired)(struct wheel_timer *t))
 {
+    t->on_expired = on_expired;
     list_init(&t->link);
     t->deadline_ms = 0;
     t->slot_tick = 0;

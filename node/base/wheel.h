@@ -20,6 +20,7 @@ enum {
 
 struct wheel_timer {
     struct list link;
+    void (*on_expired)(struct wheel_timer *t); /* for whoever drives the wheel */
     uint64_t deadline_ms; /* 0 = not set */
     uint64_t slot_tick;   /* the tick whose slot it is in */
 };
@@ -32,7 +33,7 @@ struct wheel {
 
 void wheel_init(struct wheel *w, uint64_t now_ms);
 
-void wheel_timer_init(struct wheel_timer *t);
+void wheel_timer_init(struct wheel_timer *t, void (*on_expired)(struct wheel_timer *t));
 
 /* Sets or moves the deadline. */
 void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms);

@@ -36,6 +36,15 @@ enum http_field_id {
     HTTP_FIELD_X_FORWARDED_PROTO,
     HTTP_FIELD_X_REAL_IP,
     HTTP_FIELD_X_REQUEST_ID,
+    /* Never passes: any other Proxy-… field and Proxy itself (httpoxy), and look-alikes of a name
+     * above with `_` for `-` (WSGI makes one variable of both, so they could pose as ours). */
+    HTTP_FIELD_DROPPED,
+};
+
+enum {
+    /* Fields that one head's Connection fields may name beyond the usual options. Real ones name
+     * one or two; it bounds the work of looking each field up among them. */
+    HTTP_CONNECTION_NAMES_MAX = 16,
 };
 
 struct http_field {
@@ -73,6 +82,9 @@ struct http_head {
     uint32_t target_at, target_size; /* as received; absolute-form already cut to its path */
     uint32_t reason_at, reason_size; /* responses */
     uint32_t path_size;              /* the target up to `?` */
+    uint32_t host_at, host_size;     /* requests: the authority of an absolute-form target, else the
+                                        Host field; size 0 when neither is there or it is empty */
+    bool absolute_form;              /* the Host field, if any, does not count (RFC 9112 §3.2.2) */
     uint32_t fields_at;              /* where the first field's line begins */
 
     /* what the fields say, filled in when the head is complete */
@@ -83,6 +95,7 @@ struct http_head {
     bool upgrade;      /* a request that asks for, or a 101 response that makes, another protocol; a
                           request for h2c does not count: its Upgrade is dropped like any hop-by-hop */
     bool event_stream; /* response: content-type is text/event-stream */
+    uint8_t named_count; /* fields outside the list above that Connection names */
 };
 
 void http_head_init(struct http_head *h);
@@ -104,6 +117,32 @@ static inline struct bytes http_head_target(const struct http_head *h)
 static inline struct bytes http_head_path(const struct http_head *h)
 {
     return http_head_span(h, h->target_at, h->path_size);
+}
+
+static inline struct bytes http_head_host(const struct http_head *h)
+{
+    return http_head_span(h, h->host_at, h->host_size);
+}
+
+static inline struct bytes http_head_reason(const struct http_head *h)
+{
+    return http_head_span(h, h->reason_at, h->reason_size);
+}
+
+static inline struct bytes http_field_name(const struct http_head *h, const struct http_field *f)
+{
+    return http_head_span(h, f->name_at, f->name_size);
+}
+
+static inline struct bytes http_field_value(const struct http_head *h, const struct http_field *f)
+{
+    return http_head_span(h, f->value_at, f->value_size);
+}
+
+/* Behind the CR LF of its line, where the next field's line begins. */
+static inline size_t http_field_end(const struct http_field *f)
+{
+    return (size_t)f->value_at + f->value_size + 2;
 }
 
 /* What stands behind `?`, without it; size 0 when there is none. */

@@ -28,12 +28,13 @@ struct http_limits {
     uint32_t uri_size;
 };
 
+/* (Not HTTP_HEAD and so on: llhttp has an HTTP_HEAD of its own, the method.) */
 enum http_event {
-    HTTP_MORE, /* all input taken: feed more */
-    HTTP_HEAD, /* r->head is complete */
-    HTTP_BODY, /* *ret_body points into the input */
-    HTTP_END,
-    HTTP_ERROR, /* r->error, r->error_text; the reader is dead */
+    HTTP_EVENT_MORE,  /* all input taken: feed more */
+    HTTP_EVENT_HEAD,  /* r->head is complete */
+    HTTP_EVENT_BODY,  /* *ret_body points into the input */
+    HTTP_EVENT_END,   /* of the message */
+    HTTP_EVENT_ERROR, /* r->error, r->error_text; the reader is dead */
 };
 
 enum http_error {
@@ -52,8 +53,14 @@ struct http_reader {
     bool in_message;        /* bytes of a message have been taken and its END is not out yet */
     bool skip_body;         /* response: the request was HEAD */
     /* private */
-    uint8_t pending, step;
-    bool eof_ends;
+    bool response;
+    bool paused;                  /* llhttp was stopped by a callback and has to be resumed */
+    bool url_done, version_begun; /* parts of the first line */
+    uint8_t step, pending;
+    uint8_t empty_count;  /* bytes of empty lines before this request */
+    uint32_t taken;       /* bytes of the head; then of a chunked body, those since its last data */
+    char before[5];       /* the last bytes of the input before this one */
+    const char *input_at; /* the input now being read */
     struct bytes body;
 };
 
@@ -67,8 +74,9 @@ void http_reader_begin(struct http_reader *r, struct http_head *head, bool answe
 enum http_event http_reader_next(struct http_reader *r, struct bytes *input,
                                  struct bytes *ret_body);
 
-/* The peer has closed its side. HTTP_END: the message ended by that, which is how it said it would
- * (HTTP_BODY_CLOSE); HTTP_MORE: nothing was in the middle; HTTP_ERROR: cut short. */
+/* The peer has closed its side. HTTP_EVENT_END: the message ended by that, which is how it said it
+ * would (HTTP_BODY_CLOSE); HTTP_EVENT_MORE: nothing was in the middle; HTTP_EVENT_ERROR: cut short.
+ * Only after http_reader_next() has said HTTP_EVENT_MORE. */
 enum http_event http_reader_eof(struct http_reader *r);
 
 /* After an upgrade request that was not answered by 101: go on with HTTP. */

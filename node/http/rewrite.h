@@ -1,7 +1,9 @@
 /* rewrite: the head that goes on (SPEC §3, Forwarding).
  *
- * Fields that pass unchanged are copied in runs. Hop-by-hop fields (RFC 9110 §7.6.1), those that
- * Connection names, Expect and the fields set here are dropped first. */
+ * Fields that pass unchanged are copied in runs. Hop-by-hop fields (RFC 9110 §7.6.1), Expect, the
+ * fields set here, HTTP_FIELD_DROPPED, and those that Connection names are dropped first.
+ * Connection has no say over fields that head.h lists: naming Content-Length or Cookie there
+ * changes nothing. */
 #ifndef HTTP_REWRITE_H
 #define HTTP_REWRITE_H
 
@@ -16,20 +18,22 @@ struct http_request_rewrite {
     struct bytes client_address; /* X-Real-IP, appended to X-Forwarded-For */
     struct bytes proto;          /* http or https */
     struct bytes request_id;
-    bool upgrade;                         /* pass Connection: upgrade and the Upgrade field on */
-    bool close;                           /* Connection: close */
+    struct bytes host_default; /* Host for an HTTP/1.0 request that has none: the instance's */
+    bool upgrade;              /* pass Connection: upgrade and the Upgrade field on */
+    bool close;                /* Connection: close */
     const struct http_extra_field *extra; /* debug headers; same-named ones of the client go */
     size_t extra_count;
 };
 
 /* Body framing is kept as it came: Content-Length, or Transfer-Encoding: chunked. HTTP/1.0 requests
- * go on as HTTP/1.1. X-Forwarded-Host is the client's Host, or what it sent. */
+ * go on as HTTP/1.1. X-Forwarded-Host is what Host is, whatever the client's own said. */
 size_t http_request_size_max(const struct http_head *h, const struct http_request_rewrite *rw);
 char *http_request_write(const struct http_head *h, const struct http_request_rewrite *rw,
                          char *at); /* returns the end; at has http_request_size_max() bytes */
 
 enum http_framing {
-    HTTP_FRAME_NONE,   /* no body (HEAD, 1xx, 204, 304): what was announced is passed on */
+    HTTP_FRAME_NONE,   /* no body (HEAD, 1xx, 204, 304): an announced length is passed on, but for
+                          1xx and 204, which must not have one */
     HTTP_FRAME_LENGTH, /* Content-Length as in the head */
     HTTP_FRAME_CHUNKED,
     HTTP_FRAME_CLOSE, /* HTTP/1.0 client, length unknown */
@@ -40,7 +44,7 @@ struct http_response_rewrite {
     bool keep_alive; /* the client's connection stays open */
     uint8_t minor;   /* the client's version: an HTTP/1.0 client is told keep-alive explicitly */
     bool upgrade;    /* a 101: pass Connection: upgrade and the Upgrade field on */
-    struct bytes request_id;
+    struct bytes request_id; /* size 0: the instance's own, if any, passes */
     const struct http_extra_field *extra;
     size_t extra_count;
 };
@@ -60,7 +64,10 @@ void http_clean_value(struct buffer *b, struct bytes value);
 
 /* The path with `.` and `..` segments and percent-encoded unreserved characters resolved (RFC 3986
  * §6.2.2), for deciding where a request belongs; what is forwarded stays as received. A path that
- * climbs above the root, or an encoded NUL or slash beside dots, yields "" (belongs nowhere). */
+ * climbs above the root, an encoded NUL, dots beside something that others may take for a slash
+ * (%2F, a backslash) or an end (`;`), and `..` behind an empty segment (others may merge `//`)
+ * yield
+ * "" (belongs nowhere). What the buffer had is replaced. */
 void http_normalize_path(struct buffer *b, struct bytes path);
 
 #endif

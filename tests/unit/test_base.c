@@ -24,7 +24,7 @@ static void a_timer_fires_once_never_early_and_at_most_a_tick_late(void **state)
         uint64_t now = 1000 + prng_below(&p, 100000);
         wheel_init(&w, now);
         struct wheel_timer t;
-        wheel_timer_init(&t);
+        wheel_timer_init(&t, NULL);
         uint64_t deadline = now + 1 + prng_below(&p, 40000);
         wheel_set(&w, &t, deadline);
         if (prng_below(&p, 2)) { /* moved later, or sooner, while it runs */
@@ -49,8 +49,8 @@ static void a_cleared_timer_never_fires(void **state)
     struct wheel w;
     struct wheel_timer a, b;
     wheel_init(&w, 5);
-    wheel_timer_init(&a);
-    wheel_timer_init(&b);
+    wheel_timer_init(&a, NULL);
+    wheel_timer_init(&b, NULL);
     wheel_clear(&w, &a);
     wheel_set(&w, &a, 50);
     wheel_set(&w, &b, 50);

@@ -1,0 +1,430 @@
+/* downstream: reading requests off a connection and feeding them to exchanges.
+ *
+ * parse() is the only place that takes bytes: it runs while there are bytes and the connection is
+ * not busy with a complete request, and is entered again when an exchange has finished. */
+#include "downstream/downstream.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+enum state {
+    STATE_IDLE,   /* waits for a request's first byte */
+    STATE_HEAD,   /* a head is coming */
+    STATE_BUSY,   /* an exchange is at work */
+    STATE_LINGER, /* reads the rest of a refused request away */
+    STATE_CLOSED, /* the stream closes; freed when it has */
+};
+
+struct downstream {
+    struct stream stream;
+    struct exchange_client client;
+    struct downstream_owner *owner;
+    struct list link;
+    struct wheel_timer timer; /* HEAD, IDLE, LINGER: the exchange has its own */
+    struct http_reader reader;
+    struct http_head *head;    /* of the request that is coming or at work */
+    struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
+    struct chain held;
+    uint64_t lingered;
+    enum state state;
+    bool parsing;  /* parse() is on the stack */
+    bool complete; /* the request at work has been read to its end */
+    bool too_many;
+    char address[DOWNSTREAM_ADDRESS_SIZE];
+};
+
+static void advance(struct downstream *d);
+
+static struct downstream *of_stream(struct stream *s)
+{
+    return LIST_ENTRY(s, struct downstream, stream);
+}
+
+static struct net_loop *loop_of(const struct downstream *d)
+{
+    return d->stream.loop;
+}
+
+static void set_timer(struct downstream *d, uint64_t timeout_ms)
+{
+    net_timer_set(loop_of(d), &d->timer, net_now_ms(loop_of(d)) + timeout_ms);
+}
+
+/* The head and the limits go back to where they are shared: an idle connection is small. */
+static void release_head(struct downstream *d)
+{
+    proxy_head_give(d->owner->proxy, d->head);
+    d->head = NULL;
+    if (d->snapshot) {
+        snapshot_unref(d->snapshot);
+        d->snapshot = NULL;
+    }
+}
+
+static void close_connection(struct downstream *d, bool when_sent)
+{
+    if (d->state == STATE_CLOSED) {
+        return;
+    }
+    d->state = STATE_CLOSED;
+    net_timer_clear(loop_of(d), &d->timer);
+    chain_clear(&d->held, &loop_of(d)->pool);
+    release_head(d);
+    if (when_sent) {
+        stream_close_when_sent(&d->stream);
+    } else {
+        stream_close(&d->stream, false);
+    }
+}
+
+static void await_request(struct downstream *d, uint64_t timeout_ms)
+{
+    d->state = STATE_IDLE;
+    d->complete = false;
+    set_timer(d, timeout_ms);
+}
+
+static void begin_head(struct downstream *d)
+{
+    d->state = STATE_HEAD;
+    d->head = proxy_head_take(d->owner->proxy);
+    d->snapshot = snapshot_ref(d->owner->proxy->snapshot);
+    d->reader.limits = &d->snapshot->limits;
+    http_reader_begin(&d->reader, d->head, false);
+    set_timer(d, d->snapshot->timeouts.request_head_ms);
+}
+
+static void on_finish(void *owner, enum exchange_finish how)
+{
+    struct downstream *d = owner;
+    struct proxy *p = d->owner->proxy;
+    if (d->state == STATE_CLOSED) {
+        return;
+    }
+    switch (how) {
+    case EXCHANGE_FINISH_KEEP:
+        if (d->head->upgrade) {
+            http_reader_resume(&d->reader);
+        }
+        release_head(d);
+        await_request(d, p->snapshot->timeouts.keepalive_ms);
+        if (!d->parsing) {
+            advance(d);
+        }
+        break;
+    case EXCHANGE_FINISH_CLOSE:
+        close_connection(d, true);
+        break;
+    case EXCHANGE_FINISH_LINGER:
+        d->state = STATE_LINGER;
+        release_head(d);
+        chain_clear(&d->held, &loop_of(d)->pool);
+        stream_shutdown(&d->stream);
+        stream_resume(&d->stream);
+        set_timer(d, DOWNSTREAM_LINGER_MS);
+        if (d->stream.ended) {
+            close_connection(d, true);
+        }
+        break;
+    case EXCHANGE_FINISH_CUT:
+        close_connection(d, true);
+        break;
+    }
+}
+
+static void on_tunnel(void *owner)
+{
+    struct downstream *d = owner;
+    if (!d->parsing) {
+        advance(d);
+    }
+}
+
+static const struct exchange_owner_events owner_events = {
+    .on_finish = on_finish,
+    .on_tunnel = on_tunnel,
+};
+
+static enum exchange_reply reply_to_error(const struct downstream *d)
+{
+    switch (d->reader.error) {
+    case HTTP_ERROR_URI_TOO_LARGE:
+        return EXCHANGE_REPLY_URI_TOO_LARGE;
+    case HTTP_ERROR_HEAD_TOO_LARGE:
+        return EXCHANGE_REPLY_HEAD_TOO_LARGE;
+    case HTTP_ERROR_NONE:
+    case HTTP_ERROR_MALFORMED:
+        break;
+    }
+    return EXCHANGE_REPLY_BAD_REQUEST;
+}
+
+/* A complete head. What has no body ends here, so that the exchange knows from the start. */
+static void take_head(struct downstream *d, struct bytes *rest)
+{
+    bool no_body = d->head->body == HTTP_BODY_NONE ||
+                   (d->head->body == HTTP_BODY_LENGTH && d->head->content_length == 0);
+    struct bytes piece;
+    if (no_body) {
+        enum http_event event = http_reader_next(&d->reader, rest, &piece);
+        assert(event == HTTP_EVENT_END);
+        d->complete = true;
+    }
+    net_timer_clear(loop_of(d), &d->timer);
+    d->state = STATE_BUSY;
+    if (d->too_many) {
+        exchange_refuse(d->owner->proxy, &d->client, d->head, EXCHANGE_REPLY_TOO_MANY_CONNECTIONS);
+    } else {
+        exchange_open(d->owner->proxy, &d->client, d->head, no_body);
+    }
+}
+
+static void take_error(struct downstream *d)
+{
+    if (d->client.exchange) {
+        exchange_down_bad(d->client.exchange);
+        return;
+    }
+    net_timer_clear(loop_of(d), &d->timer);
+    d->state = STATE_BUSY;
+    exchange_refuse(d->owner->proxy, &d->client, d->head, reply_to_error(d));
+}
+
+/* One event. False: the rest of the bytes waits. */
+static bool take_event(struct downstream *d, enum http_event event, struct bytes piece,
+                       struct bytes *rest)
+{
+    switch (event) {
+    case HTTP_EVENT_MORE:
+        return false;
+    case HTTP_EVENT_HEAD:
+        take_head(d, rest);
+        break;
+    case HTTP_EVENT_BODY:
+        exchange_down_body(d->client.exchange, piece);
+        break;
+    case HTTP_EVENT_END:
+        d->complete = true;
+        exchange_down_end(d->client.exchange);
+        break;
+    case HTTP_EVENT_ERROR:
+        take_error(d);
+        break;
+    }
+    return true;
+}
+
+/* Takes what can be taken off `bytes` and returns the rest. */
+static struct bytes parse(struct downstream *d, struct bytes bytes)
+{
+    d->parsing = true;
+    while (bytes.size > 0 && d->state != STATE_CLOSED) {
+        if (d->state == STATE_LINGER) {
+            bytes.size = 0;
+            break;
+        }
+        if (d->client.exchange && exchange_is_tunnel(d->client.exchange)) {
+            struct bytes all = bytes;
+            bytes.size = 0;
+            exchange_down_body(d->client.exchange, all);
+            break;
+        }
+        if (d->state == STATE_BUSY && d->complete) {
+            break;
+        }
+        if (d->state == STATE_IDLE) {
+            begin_head(d);
+        }
+        struct bytes piece = {NULL, 0};
+        enum http_event event = http_reader_next(&d->reader, &bytes, &piece);
+        if (!take_event(d, event, piece, &bytes)) {
+            break;
+        }
+    }
+    d->parsing = false;
+    return bytes;
+}
+
+/* The held bytes' turn has come, block by block. */
+static void advance(struct downstream *d)
+{
+    struct pool *pool = &loop_of(d)->pool;
+    while (d->held.size > 0 && d->state != STATE_CLOSED) {
+        struct block *b = d->held.first;
+        struct chain first = {.first = b, .last = b, .size = b->end - b->start};
+        d->held.first = b->next;
+        d->held.last = b->next ? d->held.last : NULL;
+        d->held.size -= first.size;
+        b->next = NULL;
+        struct bytes rest = parse(d, (struct bytes){b->data + b->start, b->end - b->start});
+        chain_consume(&first, pool, first.size - (d->state == STATE_CLOSED ? 0 : rest.size));
+        if (d->state == STATE_CLOSED) {
+            chain_clear(&first, pool);
+            return;
+        }
+        if (first.size > 0) {
+            chain_move(&first, &d->held);
+            d->held = first;
+            return;
+        }
+    }
+    if (d->state != STATE_CLOSED && d->held.size < DOWNSTREAM_HELD_MAX) {
+        stream_resume(&d->stream);
+    }
+}
+
+static void on_bytes(struct stream *s, struct bytes bytes)
+{
+    struct downstream *d = of_stream(s);
+    if (d->state == STATE_LINGER) {
+        d->lingered += bytes.size;
+        if (d->lingered > DOWNSTREAM_LINGER_SIZE) {
+            close_connection(d, false);
+        }
+        return;
+    }
+    struct bytes rest = d->held.size > 0 ? bytes : parse(d, bytes);
+    if (rest.size > 0 && d->state != STATE_CLOSED && d->state != STATE_LINGER) {
+        chain_append(&d->held, &loop_of(d)->pool, rest.at, rest.size);
+        if (d->held.size > DOWNSTREAM_HELD_MAX) {
+            stream_pause(s);
+        }
+    }
+}
+
+/* The client has closed its side or is gone. */
+static void on_end(struct stream *s, int error)
+{
+    struct downstream *d = of_stream(s);
+    if (d->client.exchange) {
+        exchange_down_gone(d->client.exchange, error == 0);
+    }
+    if (!d->client.exchange) {
+        close_connection(d, error == 0);
+    }
+}
+
+static void on_send_failed(struct stream *s, int error)
+{
+    struct downstream *d = of_stream(s);
+    (void)error;
+    if (d->client.exchange) {
+        exchange_down_gone(d->client.exchange, false);
+    }
+    close_connection(d, false);
+}
+
+static void on_sent(struct stream *s)
+{
+    struct downstream *d = of_stream(s);
+    if (d->client.exchange) {
+        exchange_down_sent(d->client.exchange);
+    }
+}
+
+static void on_closed(struct stream *s)
+{
+    struct downstream *d = of_stream(s);
+    struct downstream_owner *owner = d->owner;
+    d->state = STATE_CLOSED;
+    assert(!d->client.exchange && !d->head && d->held.size == 0);
+    list_remove(&d->link);
+    owner->count--;
+    free(d);
+    owner->on_gone(owner);
+}
+
+static const struct stream_events stream_events = {
+    .on_bytes = on_bytes,
+    .on_end = on_end,
+    .on_send_failed = on_send_failed,
+    .on_sent = on_sent,
+    .on_closed = on_closed,
+};
+
+static void on_timer(struct wheel_timer *timer)
+{
+    struct downstream *d = LIST_ENTRY(timer, struct downstream, timer);
+    if (d->state == STATE_HEAD && d->head->size > 0) {
+        d->state = STATE_BUSY;
+        exchange_refuse(d->owner->proxy, &d->client, d->head, EXCHANGE_REPLY_REQUEST_TIMEOUT);
+        return;
+    }
+    close_connection(d, false);
+}
+
+/* The peer's address, as text and as 16 bytes; IPv4 without the ::ffff: of a dual-stack socket. */
+static void learn_address(struct downstream *d)
+{
+    struct sockaddr_storage peer = {0};
+    int size = sizeof(peer);
+    uv_tcp_getpeername(&d->stream.tcp, (struct sockaddr *)&peer, &size);
+    if (peer.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&peer;
+        memcpy(d->client.address_raw, six->sin6_addr.s6_addr, 16);
+        uv_ip6_name(six, d->address, sizeof(d->address));
+        if (strncmp(d->address, "::ffff:", 7) == 0 && strchr(d->address, '.')) {
+            memmove(d->address, d->address + 7, strlen(d->address + 7) + 1);
+        }
+    } else if (peer.ss_family == AF_INET) {
+        const struct sockaddr_in *four = (const struct sockaddr_in *)&peer;
+        memset(d->client.address_raw + 10, 0xFF, 2);
+        memcpy(d->client.address_raw + 12, &four->sin_addr, 4);
+        uv_ip4_name(four, d->address, sizeof(d->address));
+    }
+    d->client.address = bytes_of(d->address);
+}
+
+int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, bool refuse)
+{
+    struct downstream *d = memory_new(sizeof(*d));
+    struct proxy *p = owner->proxy;
+    int error = stream_init(&d->stream, p->net, &stream_events);
+    if (error) {
+        free(d);
+        return error;
+    }
+    d->owner = owner;
+    d->client = (struct exchange_client){.stream = &d->stream, .events = &owner_events, .owner = d};
+    d->too_many = refuse;
+    wheel_timer_init(&d->timer, on_timer);
+    list_push_back(&owner->connections, &d->link);
+    owner->count++;
+    http_reader_init_request(&d->reader, &p->snapshot->limits);
+    error = stream_accept(&d->stream, listener);
+    if (error) {
+        close_connection(d, false);
+        return error;
+    }
+    learn_address(d);
+    await_request(d, p->snapshot->timeouts.request_head_ms);
+    return 0;
+}
+
+void downstream_drain(struct downstream_owner *owner)
+{
+    struct list *l = owner->connections.next;
+    while (l != &owner->connections) {
+        struct downstream *d = LIST_ENTRY(l, struct downstream, link);
+        l = l->next;
+        if (d->state == STATE_IDLE) {
+            close_connection(d, true);
+        }
+    }
+}
+
+void downstream_close_all(struct downstream_owner *owner)
+{
+    struct list *l = owner->connections.next;
+    while (l != &owner->connections) {
+        struct downstream *d = LIST_ENTRY(l, struct downstream, link);
+        l = l->next;
+        if (d->client.exchange) {
+            exchange_down_gone(d->client.exchange, false);
+        }
+        close_connection(d, false);
+    }
+}

@@ -1,0 +1,45 @@
+/* downstream: one client's connection and the requests that come over it, one after the other.
+ *
+ *   IDLE -> HEAD -> BUSY -> IDLE ...       a request's head is coming; an exchange is at work
+ *                      `--> LINGER         answered, but the request is still coming: read it away
+ *   any -> CLOSED
+ *
+ * Requests behind the one at work (pipelining) wait unparsed in `held`, up to
+ * DOWNSTREAM_HELD_MAX; then the socket is not read until their turn comes.
+ *
+ * A client that closes its sending side while its request is being forwarded has left: the instance
+ * must not go on working for nobody (SPEC §3). One that waits for an answer of this node itself
+ * gets it first. */
+#ifndef DOWNSTREAM_DOWNSTREAM_H
+#define DOWNSTREAM_DOWNSTREAM_H
+
+#include "proxy/exchange.h"
+
+enum {
+    DOWNSTREAM_HELD_MAX = 64 * 1024,
+    /* A lingering close waits this long for the client to stop sending, and reads at most so much
+     * (nginx: lingering_timeout 5 s). */
+    DOWNSTREAM_LINGER_MS = 5000,
+    DOWNSTREAM_LINGER_SIZE = 16 * 1024 * 1024,
+    DOWNSTREAM_ADDRESS_SIZE = 48, /* an IPv6 address as text */
+};
+
+struct downstream_owner {
+    struct proxy *proxy;
+    struct list connections; /* of struct downstream: link */
+    size_t count;
+    /* A connection has been freed. */
+    void (*on_gone)(struct downstream_owner *owner);
+};
+
+/* Takes the next waiting connection of the listener. `refuse`: it is one too many and gets 503.
+ * Returns 0, or a libuv error if there was nothing to take. */
+int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, bool refuse);
+
+/* Closes those that wait for a request; the others close after their answer (proxy.draining). */
+void downstream_drain(struct downstream_owner *owner);
+
+/* Closes all, at once. */
+void downstream_close_all(struct downstream_owner *owner);
+
+#endif

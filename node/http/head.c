@@ -1,0 +1,185 @@
+/* head: the memory of a head, and looking things up in it. */
+#include "http/head.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "http/head_build.h"
+
+enum {
+    /* Browsers and API clients send 300 to 1500 bytes and 5 to 25 fields: one allocation each. */
+    FIRST_TEXT = 2048,
+    FIRST_FIELDS = 32,
+    /* A pooled head keeps at most this; one with a cookie of 16 KiB must not hold it for ever. */
+    KEPT_TEXT = 4096,
+    KEPT_FIELDS = 64,
+    NAME_MAX = 19, /* Proxy-Authorization, the longest name below */
+    NAMES_PER_LENGTH = 3,
+};
+
+struct known_name {
+    const char *lower;
+    enum http_field_id id;
+};
+
+/* By length, so that a field that nobody here knows costs a comparison or two. */
+static const struct known_name KNOWN[NAME_MAX + 1][NAMES_PER_LENGTH] = {
+    [2] = {{"te", HTTP_FIELD_TE}},
+    [4] = {{"host", HTTP_FIELD_HOST}},
+    [5] = {{"proxy", HTTP_FIELD_DROPPED}},
+    [6] = {{"cookie", HTTP_FIELD_COOKIE}, {"expect", HTTP_FIELD_EXPECT}},
+    [7] = {{"trailer", HTTP_FIELD_TRAILER}, {"upgrade", HTTP_FIELD_UPGRADE}},
+    [9] = {{"x-real-ip", HTTP_FIELD_X_REAL_IP}},
+    [10] = {{"connection", HTTP_FIELD_CONNECTION},
+            {"keep-alive", HTTP_FIELD_KEEP_ALIVE},
+            {"user-agent", HTTP_FIELD_USER_AGENT}},
+    [12] = {{"content-type", HTTP_FIELD_CONTENT_TYPE}, {"x-request-id", HTTP_FIELD_X_REQUEST_ID}},
+    [13] = {{"authorization", HTTP_FIELD_AUTHORIZATION},
+            {"cache-control", HTTP_FIELD_CACHE_CONTROL}},
+    [14] = {{"content-length", HTTP_FIELD_CONTENT_LENGTH},
+            {"http2-settings", HTTP_FIELD_HTTP2_SETTINGS}},
+    [15] = {{"x-forwarded-for", HTTP_FIELD_X_FORWARDED_FOR}},
+    [16] = {{"proxy-connection", HTTP_FIELD_PROXY_CONNECTION},
+            {"x-forwarded-host", HTTP_FIELD_X_FORWARDED_HOST}},
+    [17] = {{"transfer-encoding", HTTP_FIELD_TRANSFER_ENCODING},
+            {"x-forwarded-proto", HTTP_FIELD_X_FORWARDED_PROTO},
+            {"x-accel-buffering", HTTP_FIELD_X_ACCEL_BUFFERING}},
+    [18] = {{"proxy-authenticate", HTTP_FIELD_PROXY_AUTHENTICATE}},
+    [19] = {{"proxy-authorization", HTTP_FIELD_PROXY_AUTHORIZATION}},
+};
+
+void http_head_init(struct http_head *h)
+{
+    *h = (struct http_head){0};
+}
+
+void http_head_done(struct http_head *h)
+{
+    free(h->text);
+    free(h->fields);
+    http_head_init(h);
+}
+
+void http_head_clear(struct http_head *h)
+{
+    struct http_head kept = {.text = h->text,
+                             .capacity = h->capacity,
+                             .fields = h->fields,
+                             .field_capacity = h->field_capacity};
+    if (kept.capacity > KEPT_TEXT) {
+        free(kept.text);
+        kept.text = NULL;
+        kept.capacity = 0;
+    }
+    if (kept.field_capacity > KEPT_FIELDS) {
+        free(kept.fields);
+        kept.fields = NULL;
+        kept.field_capacity = 0;
+    }
+    *h = kept;
+}
+
+void http_head_grow(struct http_head *h, size_t more)
+{
+    size_t capacity = h->capacity ? h->capacity : FIRST_TEXT;
+    while (capacity - h->size < more) {
+        capacity *= 2;
+    }
+    assert(capacity <= UINT32_MAX); /* offsets are 32 bits; limits->header_size is far below */
+    h->text = memory_resize(h->text, capacity);
+    h->capacity = capacity;
+}
+
+struct http_field *http_head_add_field(struct http_head *h)
+{
+    if (h->field_count == h->field_capacity) {
+        h->field_capacity = h->field_capacity ? 2 * h->field_capacity : FIRST_FIELDS;
+        h->fields = memory_resize(h->fields, h->field_capacity * sizeof(*h->fields));
+    }
+    struct http_field *f = &h->fields[h->field_count++];
+    *f = (struct http_field){.name_at = (uint32_t)h->size};
+    return f;
+}
+
+/* Names are tokens (llhttp has seen to it), and among token characters only a letter becomes
+ * a letter, only `-` a `-` and only a digit a digit when 0x20 is set. */
+static bool is_name(const char *name, const char *lower, size_t size)
+{
+    unsigned different = 0;
+    for (size_t i = 0; i < size; i++) {
+        different |= (unsigned char)((name[i] | 0x20) ^ lower[i]);
+    }
+    return different == 0;
+}
+
+static enum http_field_id look_up(const char *name, size_t size)
+{
+    for (int i = 0; i < NAMES_PER_LENGTH && KNOWN[size][i].lower; i++) {
+        const struct known_name *k = &KNOWN[size][i];
+        if ((name[0] | 0x20) == k->lower[0] && is_name(name, k->lower, size)) {
+            return k->id;
+        }
+    }
+    return HTTP_FIELD_OTHER;
+}
+
+static bool is_lookalike(struct bytes name)
+{
+    char dashed[NAME_MAX];
+    if (name.size > NAME_MAX || !memchr(name.at, '_', name.size)) {
+        return false;
+    }
+    for (size_t i = 0; i < name.size; i++) {
+        dashed[i] = name.at[i] == '_' ? '-' : name.at[i];
+    }
+    return look_up(dashed, name.size) != HTTP_FIELD_OTHER;
+}
+
+enum http_field_id http_field_id_of(struct bytes name)
+{
+    static const char PROXY[] = {'p', 'r', 'o', 'x', 'y', '-'};
+    enum http_field_id id = HTTP_FIELD_OTHER;
+    if (name.size > 0 && name.size <= NAME_MAX) {
+        id = look_up(name.at, name.size);
+    }
+    if (id == HTTP_FIELD_OTHER &&
+        ((name.size >= sizeof(PROXY) && is_name(name.at, PROXY, sizeof(PROXY))) ||
+         is_lookalike(name))) {
+        return HTTP_FIELD_DROPPED;
+    }
+    return id;
+}
+
+struct bytes http_head_query(const struct http_head *h)
+{
+    if (h->path_size == h->target_size) {
+        return (struct bytes){0};
+    }
+    return http_head_span(h, h->target_at + h->path_size + 1, h->target_size - h->path_size - 1);
+}
+
+struct bytes http_head_method(const struct http_head *h)
+{
+    return http_head_span(h, h->method_at, h->method_size);
+}
+
+struct bytes http_head_get(const struct http_head *h, enum http_field_id id)
+{
+    for (size_t i = 0; i < h->field_count; i++) {
+        if (h->fields[i].id == id) {
+            return http_field_value(h, &h->fields[i]);
+        }
+    }
+    return (struct bytes){0};
+}
+
+struct bytes http_head_find(const struct http_head *h, struct bytes name)
+{
+    for (size_t i = 0; i < h->field_count; i++) {
+        if (bytes_equal_nocase(http_field_name(h, &h->fields[i]), name)) {
+            return http_field_value(h, &h->fields[i]);
+        }
+    }
+    return (struct bytes){0};
+}

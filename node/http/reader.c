@@ -1,0 +1,494 @@
+/* reader: llhttp's callbacks turned into a pull of events.
+ *
+ * Happy path of a request: IDLE skips empty lines; the first other byte starts llhttp afresh and
+ * the step is HEAD. Callbacks append to the head; when it is complete they judge it and pause
+ * llhttp, so that next() can hand HEAD out. In the step BODY each piece and the end pause in the
+ * same way. END leads back to IDLE, or to STANDING (another protocol follows), or to CLOSED
+ * (nothing follows that counts). DEAD is for ever.
+ *
+ * llhttp keeps no state from one message to the next: what it thinks of keep-alive and upgrade is
+ * not used, only its grammar. */
+#include "http/reader.h"
+
+#include <assert.h>
+
+#include "http/head_build.h"
+
+enum step { IDLE, HEAD, BODY, STANDING, CLOSED, DEAD };
+
+enum {
+    /* RFC 9112 §2.2: at least one empty line before a request is to be ignored (old clients put one
+     * behind a POST). Four of them, in bytes. */
+    EMPTY_MAX = 8,
+};
+
+static struct http_reader *reader_of(llhttp_t *parser)
+{
+    return (struct http_reader *)(void *)parser; /* its first member */
+}
+
+static int refuse(struct http_reader *r, enum http_error error, const char *text)
+{
+    if (r->error == HTTP_ERROR_NONE) {
+        r->error = error;
+        r->error_text = text;
+    }
+    return HPE_USER;
+}
+
+static int pause_with(struct http_reader *r, enum http_event event)
+{
+    r->pending = (uint8_t)event;
+    return HPE_PAUSED;
+}
+
+static enum http_method method_of(uint8_t method)
+{
+    switch (method) {
+    case HTTP_GET:
+        return HTTP_METHOD_GET;
+    case HTTP_HEAD:
+        return HTTP_METHOD_HEAD;
+    case HTTP_OPTIONS:
+        return HTTP_METHOD_OPTIONS;
+    case HTTP_POST:
+        return HTTP_METHOD_POST;
+    case HTTP_CONNECT:
+        return HTTP_METHOD_CONNECT;
+    default: /* the other 40, by name */
+        return HTTP_METHOD_OTHER;
+    }
+}
+
+static int on_method(llhttp_t *parser, const char *at, size_t size)
+{
+    struct http_head *h = reader_of(parser)->head;
+    http_head_append(h, at, size);
+    h->method_size += (uint32_t)size;
+    h->target_at = (uint32_t)h->size;
+    return 0;
+}
+
+static int on_url(llhttp_t *parser, const char *at, size_t size)
+{
+    struct http_reader *r = reader_of(parser);
+    if (size > r->limits->uri_size - r->head->target_size) {
+        return refuse(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
+    }
+    http_head_append(r->head, at, size);
+    r->head->target_size += (uint32_t)size;
+    return 0;
+}
+
+static int on_url_complete(llhttp_t *parser)
+{
+    struct http_reader *r = reader_of(parser);
+    r->url_done = true;
+    r->head->method = method_of(parser->method);
+    if (r->head->method == HTTP_METHOD_CONNECT) {
+        return refuse(r, HTTP_ERROR_MALFORMED, "CONNECT is not for a gateway");
+    }
+    const char *wrong = http_judge_target(r->head);
+    return wrong ? refuse(r, HTTP_ERROR_MALFORMED, wrong) : 0;
+}
+
+/* llhttp takes RTSP/1.0 and ICE/1.0 as well and does not tell (9.3 does). HTTP/ has its H five
+ * bytes before the version, which may lie in the input before this one. */
+static int on_version(llhttp_t *parser, const char *at, size_t size)
+{
+    struct http_reader *r = reader_of(parser);
+    if (r->version_begun || size == 0) {
+        return 0;
+    }
+    r->version_begun = true;
+    size_t offset = (size_t)(at - r->input_at);
+    char first =
+        offset >= sizeof(r->before) ? at[-(ptrdiff_t)sizeof(r->before)] : r->before[offset];
+    return first == 'H' ? 0 : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
+}
+
+static int on_version_complete(llhttp_t *parser)
+{
+    struct http_reader *r = reader_of(parser);
+    if (parser->http_major != 1 || parser->http_minor > 1) {
+        return refuse(r, HTTP_ERROR_MALFORMED, "the version is neither HTTP/1.0 nor HTTP/1.1");
+    }
+    return 0;
+}
+
+static int on_status(llhttp_t *parser, const char *at, size_t size)
+{
+    struct http_head *h = reader_of(parser)->head;
+    http_head_append(h, at, size);
+    h->reason_size += (uint32_t)size;
+    return 0;
+}
+
+/* Fields of a trailer section are read by llhttp and forgotten here (RFC 9110 §6.5.1 lets an
+ * intermediary drop them). */
+static int on_header_field(llhttp_t *parser, const char *at, size_t size)
+{
+    struct http_reader *r = reader_of(parser);
+    struct http_head *h = r->head;
+    if (r->step != HEAD || size == 0) {
+        return 0;
+    }
+    struct http_field *last = h->field_count ? &h->fields[h->field_count - 1] : NULL;
+    if (!last || last->value_at != 0) { /* the one before has its value: a new one */
+        if (h->field_count == r->limits->headers) {
+            return refuse(r, HTTP_ERROR_HEAD_TOO_LARGE, "too many fields");
+        }
+        last = http_head_add_field(h);
+    }
+    http_head_append(h, at, size);
+    last->name_size += (uint32_t)size;
+    return 0;
+}
+
+static int on_header_field_complete(llhttp_t *parser)
+{
+    struct http_reader *r = reader_of(parser);
+    if (r->step == HEAD) {
+        assert(r->head->field_count > 0);
+        struct http_field *f = &r->head->fields[r->head->field_count - 1];
+        f->id = http_field_id_of(http_field_name(r->head, f));
+        http_head_append(r->head, ": ", 2);
+        f->value_at = (uint32_t)r->head->size;
+    }
+    return 0;
+}
+
+static int on_header_value(llhttp_t *parser, const char *at, size_t size)
+{
+    struct http_reader *r = reader_of(parser);
+    if (r->step == HEAD) {
+        http_head_append(r->head, at, size);
+    }
+    return 0;
+}
+
+static int on_header_value_complete(llhttp_t *parser)
+{
+    struct http_reader *r = reader_of(parser);
+    if (r->step == HEAD) {
+        struct http_head *h = r->head;
+        struct http_field *f = &h->fields[h->field_count - 1];
+        while (h->size > f->value_at &&
+               (h->text[h->size - 1] == ' ' || h->text[h->size - 1] == '\t')) {
+            h->size--;
+        }
+        f->value_size = (uint32_t)h->size - f->value_at;
+        http_head_append(h, "\r\n", 2);
+    }
+    return 0;
+}
+
+static const char *judge_request(llhttp_t *parser, struct http_head *h)
+{
+    if (parser->method == HTTP_PRI || parser->method == HTTP_SOURCE) {
+        return "the method is not HTTP/1's"; /* HTTP/2's preface; Icecast's */
+    }
+    return http_judge_request(h);
+}
+
+static const char *judge_response(struct http_reader *r)
+{
+    struct http_head *h = r->head;
+    h->status = r->parser.status_code;
+    if (h->status < 100) {
+        return "the status is below 100";
+    }
+    bool no_body = r->skip_body || h->status < 200 || h->status == 204 || h->status == 304;
+    if (no_body) {
+        r->parser.flags |= F_SKIPBODY; /* llhttp knows this for some of the 1xx only */
+    }
+    return http_judge_response(h, no_body);
+}
+
+/* llhttp finds the end of the body, the judge says how it is delimited: should they ever read the
+ * same fields differently, then so may somebody behind us. */
+static bool agrees_on_body(const llhttp_t *parser, const struct http_head *h)
+{
+    if (parser->flags & F_SKIPBODY) {
+        return true;
+    }
+    bool chunked = (parser->flags & F_CHUNKED) != 0;
+    bool length = (parser->flags & F_CONTENT_LENGTH) != 0;
+    return chunked == (h->body == HTTP_BODY_CHUNKED) && length == (h->body == HTTP_BODY_LENGTH) &&
+           (!length || parser->content_length == h->content_length);
+}
+
+static int on_headers_complete(llhttp_t *parser)
+{
+    struct http_reader *r = reader_of(parser);
+    struct http_head *h = r->head;
+    h->minor = parser->http_minor;
+    h->fields_at = h->field_count ? h->fields[0].name_at : (uint32_t)h->size;
+    if (parser->http_major != 1) { /* no version at all: on_version was never called */
+        return refuse(r, HTTP_ERROR_MALFORMED, "the version is missing");
+    }
+    const char *wrong = r->response ? judge_response(r) : judge_request(parser, h);
+    if (wrong) {
+        return refuse(r, HTTP_ERROR_MALFORMED, wrong);
+    }
+    if (!agrees_on_body(parser, h)) {
+        return refuse(r, HTTP_ERROR_MALFORMED, "where the body ends is ambiguous");
+    }
+    parser->upgrade = 0; /* whether it stands still after this message is decided here */
+    r->step = BODY;
+    r->taken = 0;
+    return pause_with(r, HTTP_EVENT_HEAD);
+}
+
+static int on_body(llhttp_t *parser, const char *at, size_t size)
+{
+    struct http_reader *r = reader_of(parser);
+    if (size == 0) {
+        return 0;
+    }
+    r->body = (struct bytes){at, size};
+    return pause_with(r, HTTP_EVENT_BODY);
+}
+
+static int on_message_complete(llhttp_t *parser)
+{
+    return pause_with(reader_of(parser), HTTP_EVENT_END);
+}
+
+static const llhttp_settings_t SETTINGS = {
+    .on_method = on_method,
+    .on_url = on_url,
+    .on_url_complete = on_url_complete,
+    .on_version = on_version,
+    .on_version_complete = on_version_complete,
+    .on_status = on_status,
+    .on_header_field = on_header_field,
+    .on_header_field_complete = on_header_field_complete,
+    .on_header_value = on_header_value,
+    .on_header_value_complete = on_header_value_complete,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
+
+void http_reader_init_request(struct http_reader *r, const struct http_limits *limits)
+{
+    assert(limits->header_size > 0);
+    *r = (struct http_reader){.limits = limits, .step = IDLE};
+}
+
+void http_reader_init_response(struct http_reader *r, const struct http_limits *limits)
+{
+    http_reader_init_request(r, limits);
+    r->response = true;
+}
+
+void http_reader_begin(struct http_reader *r, struct http_head *head, bool answer_to_head)
+{
+    assert(!r->in_message);
+    r->head = head;
+    r->skip_body = answer_to_head;
+}
+
+static enum http_event die(struct http_reader *r, enum http_error error, const char *text)
+{
+    refuse(r, error, text);
+    r->step = DEAD;
+    return HTTP_EVENT_ERROR;
+}
+
+/* Takes the empty lines before a request; false when they are not what they should be. */
+static bool skip_empty_lines(struct http_reader *r, struct bytes *input)
+{
+    while (input->size > 0) {
+        bool lf_due = r->empty_count & 1;
+        char c = input->at[0];
+        if (!lf_due && c != '\r') {
+            return c != '\n';
+        }
+        if ((lf_due && c != '\n') || r->empty_count == EMPTY_MAX || r->response) {
+            return false;
+        }
+        r->empty_count++;
+        input->at++;
+        input->size--;
+    }
+    return true;
+}
+
+static void start_message(struct http_reader *r)
+{
+    llhttp_init(&r->parser, r->response ? HTTP_RESPONSE : HTTP_REQUEST, &SETTINGS);
+    http_head_clear(r->head);
+    memset(r->before, 0, sizeof(r->before));
+    r->paused = r->url_done = r->version_begun = false;
+    r->empty_count = 0;
+    r->taken = 0;
+    r->step = HEAD;
+    r->in_message = true;
+}
+
+/* How much of the input llhttp may have now: no more than what is left of the head's limit, which
+ * also limits the bytes between two pieces of a chunked body (sizes, extensions, trailers). */
+static size_t allowance(const struct http_reader *r, size_t size)
+{
+    if (r->step == BODY && r->head->body != HTTP_BODY_CHUNKED) {
+        return size;
+    }
+    uint32_t left = r->limits->header_size - r->taken;
+    return size < left ? size : left;
+}
+
+/* Inside a target that is too long, and only llhttp has seen that it is also wrong? Then which of
+ * the two is said must not hang on where the input was split. */
+static bool is_in_long_target(const struct http_reader *r, const char *wrong)
+{
+    if (r->response || r->url_done || r->head->method_size == 0) {
+        return false;
+    }
+    const char *begin = wrong;
+    while (begin > r->input_at && begin[-1] != ' ') {
+        begin--;
+    }
+    return (size_t)(wrong - begin) > r->limits->uri_size - r->head->target_size;
+}
+
+static enum http_event fail(struct http_reader *r)
+{
+    if (r->error == HTTP_ERROR_NONE && is_in_long_target(r, llhttp_get_error_pos(&r->parser))) {
+        return die(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
+    }
+    const char *reason = llhttp_get_error_reason(&r->parser);
+    return die(r, HTTP_ERROR_MALFORMED, reason && reason[0] ? reason : "not HTTP");
+}
+
+static enum http_event too_large(struct http_reader *r)
+{
+    if (r->step == BODY) {
+        return die(r, HTTP_ERROR_MALFORMED, "too much between two pieces of the body");
+    }
+    if (!r->response && !r->url_done && r->head->target_size > 0) {
+        return die(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
+    }
+    return die(r, HTTP_ERROR_HEAD_TOO_LARGE, "the head is too large");
+}
+
+static void remember_tail(struct http_reader *r, const char *at, size_t size)
+{
+    size_t all = sizeof(r->before), new = size < all ? size : all;
+    memmove(r->before, r->before + new, all - new);
+    memcpy(r->before + all - new, at + size - new, new);
+}
+
+static enum http_event end_message(struct http_reader *r)
+{
+    const struct http_head *h = r->head;
+    r->in_message = false;
+    r->step = h->upgrade ? STANDING : h->keep_alive ? IDLE : CLOSED;
+    return HTTP_EVENT_END;
+}
+
+static enum http_event run(struct http_reader *r, struct bytes *input)
+{
+    size_t fed = allowance(r, input->size);
+    enum step step = r->step;
+    /* Never NULL: llhttp marks an open span by its pointer, and would forget a body piece here. */
+    const char *at = input->at ? input->at : "";
+    r->input_at = at;
+    if (r->paused) {
+        llhttp_resume(&r->parser);
+        r->paused = false;
+    }
+    llhttp_errno_t result = llhttp_execute(&r->parser, at, fed);
+    if (result != HPE_OK && result != HPE_PAUSED) {
+        return fail(r);
+    }
+    r->paused = result == HPE_PAUSED;
+    size_t used = r->paused ? (size_t)(llhttp_get_error_pos(&r->parser) - at) : fed;
+    assert(used <= fed);
+    if (!r->paused) {
+        r->taken += (uint32_t)used;
+        if (fed > 0 && r->taken == r->limits->header_size && allowance(r, 1) == 0) {
+            return too_large(r);
+        }
+        if (step == HEAD) {
+            remember_tail(r, at, used);
+        }
+    }
+    input->at += used;
+    input->size -= used;
+    return r->paused ? (enum http_event)r->pending : HTTP_EVENT_MORE;
+}
+
+static enum http_event read_message(struct http_reader *r, struct bytes *input,
+                                    struct bytes *ret_body)
+{
+    while (input->size > 0 || r->paused) {
+        enum http_event event = run(r, input);
+        if (event == HTTP_EVENT_BODY) {
+            r->taken = 0;
+            *ret_body = r->body;
+        }
+        if (event == HTTP_EVENT_END) {
+            return end_message(r);
+        }
+        if (event != HTTP_EVENT_MORE) {
+            return event;
+        }
+    }
+    return HTTP_EVENT_MORE;
+}
+
+enum http_event http_reader_next(struct http_reader *r, struct bytes *input, struct bytes *ret_body)
+{
+    assert(r->head);
+    switch ((enum step)r->step) {
+    case IDLE:
+        if (!skip_empty_lines(r, input)) {
+            return die(r, HTTP_ERROR_MALFORMED, "not HTTP before a message");
+        }
+        if (input->size == 0) {
+            return HTTP_EVENT_MORE;
+        }
+        start_message(r);
+        return read_message(r, input, ret_body);
+    case HEAD:
+    case BODY:
+        return read_message(r, input, ret_body);
+    case STANDING:
+        return HTTP_EVENT_MORE;
+    case CLOSED:
+        input->at += input->size;
+        input->size = 0;
+        return HTTP_EVENT_MORE;
+    case DEAD:
+        break;
+    }
+    return HTTP_EVENT_ERROR;
+}
+
+enum http_event http_reader_eof(struct http_reader *r)
+{
+    switch ((enum step)r->step) {
+    case BODY:
+        if (r->head->body == HTTP_BODY_CLOSE) {
+            return end_message(r);
+        }
+        return die(r, HTTP_ERROR_MALFORMED, "the connection ended inside the body");
+    case HEAD:
+        return die(r, HTTP_ERROR_MALFORMED, "the connection ended inside the head");
+    case IDLE:
+    case STANDING:
+    case CLOSED:
+        return HTTP_EVENT_MORE;
+    case DEAD:
+        break;
+    }
+    return HTTP_EVENT_ERROR;
+}
+
+void http_reader_resume(struct http_reader *r)
+{
+    assert(r->step == STANDING && !r->response);
+    r->step = r->head->keep_alive ? IDLE : CLOSED;
+}

@@ -1,0 +1,313 @@
+/* stream: TCP bytes over libuv, sent once a turn.
+ *
+ * Happy path: stream_write() appends to `out` and joins the loop's flush list; stream_flush() hands
+ * `out` to uv_try_write(). What the socket does not take moves to `sending` and goes by uv_write(),
+ * and until that is done further bytes wait in `out`. */
+#include "net/stream.h"
+
+#include <assert.h>
+
+enum {
+    IOV_MAX_COUNT = 16,       /* 256 KiB at once: more than a socket buffer takes */
+    THROUGH_SIZE = 16 * 1024, /* a piece this large is offered to the socket uncopied */
+};
+
+static struct stream *stream_of(void *handle)
+{
+    return ((uv_handle_t *)handle)->data;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
+{
+    (void)suggested;
+    *ret_buf = uv_buf_init(stream_of(handle)->loop->read_buffer, NET_READ_SIZE);
+}
+
+static void on_read(uv_stream_t *handle, ssize_t size, const uv_buf_t *buf)
+{
+    struct stream *s = stream_of(handle);
+    if (size > 0) {
+        s->bytes_in += (uint64_t)size;
+        s->events->on_bytes(s, (struct bytes){buf->base, (size_t)size});
+    } else if (size < 0 && !s->ended) {
+        s->ended = true;
+        uv_read_stop(handle);
+        s->reading = false;
+        s->events->on_end(s, size == UV_EOF ? 0 : (int)size);
+    }
+}
+
+static int start_reading(struct stream *s)
+{
+    s->reading = true;
+    return uv_read_start((uv_stream_t *)&s->tcp, on_alloc, on_read);
+}
+
+int stream_init(struct stream *s, struct net_loop *loop, const struct stream_events *events)
+{
+    *s = (struct stream){.loop = loop, .events = events};
+    list_init(&s->flush);
+    int error = uv_tcp_init(&loop->uv, &s->tcp);
+    s->tcp.data = s;
+    return error;
+}
+
+int stream_accept(struct stream *s, uv_stream_t *listener)
+{
+    int error = uv_accept(listener, (uv_stream_t *)&s->tcp);
+    if (error) {
+        return error;
+    }
+    uv_tcp_nodelay(&s->tcp, 1);
+    s->last_sent_ms = net_now_ms(s->loop);
+    return start_reading(s);
+}
+
+static void on_connect(uv_connect_t *request, int error)
+{
+    struct stream *s = stream_of(request->handle);
+    if (s->closing) {
+        return;
+    }
+    if (!error) {
+        uv_tcp_nodelay(&s->tcp, 1);
+        s->last_sent_ms = net_now_ms(s->loop);
+        error = start_reading(s);
+    }
+    s->events->on_connected(s, error);
+}
+
+int stream_connect(struct stream *s, const struct sockaddr *address)
+{
+    return uv_tcp_connect(&s->request.connect, &s->tcp, address, on_connect);
+}
+
+static void want_flush(struct stream *s)
+{
+    if (list_empty(&s->flush)) {
+        list_push_back(&s->loop->flush, &s->flush);
+    }
+}
+
+static bool cannot_send(const struct stream *s)
+{
+    return s->closing || s->send_failed || s->shut;
+}
+
+/* A large piece with nothing before it goes to the socket as it is. Returns what was taken. */
+static size_t send_through(struct stream *s, const void *data, size_t size)
+{
+    if (size < THROUGH_SIZE || stream_pending(s) > 0) {
+        return 0;
+    }
+    uv_buf_t buf = {.base = (char *)(uintptr_t)data, .len = size};
+    int sent = uv_try_write((uv_stream_t *)&s->tcp, &buf, 1);
+    if (sent <= 0) {
+        return 0; /* an error shows again at the flush, where it is dealt with */
+    }
+    s->bytes_out += (uint64_t)sent;
+    s->last_sent_ms = net_now_ms(s->loop);
+    return (size_t)sent;
+}
+
+void stream_write(struct stream *s, const void *data, size_t size)
+{
+    if (size == 0 || cannot_send(s)) {
+        return;
+    }
+    size_t taken = send_through(s, data, size);
+    if (taken < size) {
+        chain_append(&s->out, &s->loop->pool, (const char *)data + taken, size - taken);
+        want_flush(s);
+    }
+}
+
+char *stream_reserve(struct stream *s, size_t size)
+{
+    return chain_reserve(&s->out, &s->loop->pool, size);
+}
+
+void stream_commit(struct stream *s, size_t size)
+{
+    chain_commit(&s->out, size);
+    if (cannot_send(s)) {
+        chain_clear(&s->out, &s->loop->pool);
+    } else {
+        want_flush(s);
+    }
+}
+
+void stream_write_chain(struct stream *s, struct chain *chain)
+{
+    if (cannot_send(s)) {
+        chain_clear(chain, &s->loop->pool);
+    } else if (chain->size > 0) {
+        chain_move(&s->out, chain);
+        want_flush(s);
+    }
+}
+
+size_t stream_pending(const struct stream *s)
+{
+    return s->out.size + s->sending.size;
+}
+
+void stream_pause(struct stream *s)
+{
+    if (s->reading && !s->closing) {
+        uv_read_stop((uv_stream_t *)&s->tcp);
+        s->reading = false;
+    }
+}
+
+void stream_resume(struct stream *s)
+{
+    if (!s->reading && !s->closing && !s->ended) {
+        start_reading(s);
+    }
+}
+
+static void fail_sending(struct stream *s, int error)
+{
+    s->send_failed = true;
+    chain_clear(&s->out, &s->loop->pool);
+    s->events->on_send_failed(s, error);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int error)
+{
+    (void)request;
+    (void)error;
+}
+
+/* All is sent: what was asked for after that. */
+static void after_sending(struct stream *s)
+{
+    if (s->close_when_sent) {
+        stream_close(s, false);
+    } else if (s->shut) {
+        uv_shutdown(&s->request.shutdown, (uv_stream_t *)&s->tcp, on_shutdown);
+    } else if (s->events->on_sent) {
+        s->events->on_sent(s);
+    }
+}
+
+static void on_written(uv_write_t *request, int error)
+{
+    struct stream *s = stream_of(request->handle);
+    s->bytes_out += error ? 0 : s->sending.size;
+    chain_clear(&s->sending, &s->loop->pool);
+    if (s->closing) {
+        return;
+    }
+    if (error) {
+        fail_sending(s, error);
+        return;
+    }
+    s->last_sent_ms = net_now_ms(s->loop);
+    if (s->out.size > 0) {
+        want_flush(s);
+    } else {
+        after_sending(s);
+    }
+}
+
+static unsigned gather(const struct chain *c, uv_buf_t bufs[IOV_MAX_COUNT])
+{
+    unsigned count = 0;
+    for (struct block *b = c->first; b && count < IOV_MAX_COUNT; b = b->next) {
+        bufs[count++] = uv_buf_init(b->data + b->start, b->end - b->start);
+    }
+    return count;
+}
+
+/* Hands at most IOV_MAX_COUNT blocks to uv_write; more waits in `out` until they are sent. */
+static void send_later(struct stream *s)
+{
+    uv_buf_t bufs[IOV_MAX_COUNT];
+    unsigned count = gather(&s->out, bufs);
+    struct chain rest = s->out;
+    s->out = (struct chain){0};
+    for (unsigned i = 0; i < count; i++) {
+        struct block *b = rest.first;
+        struct chain one = {.first = b, .last = b, .size = b->end - b->start};
+        rest.first = b->next;
+        rest.last = rest.first ? rest.last : NULL;
+        rest.size -= one.size;
+        b->next = NULL;
+        chain_move(&s->sending, &one);
+    }
+    s->out = rest;
+    int error = uv_write(&s->request.write, (uv_stream_t *)&s->tcp, bufs, count, on_written);
+    if (error) {
+        chain_clear(&s->sending, &s->loop->pool);
+        fail_sending(s, error);
+    }
+}
+
+void stream_flush(struct stream *s)
+{
+    list_remove(&s->flush);
+    if (s->closing || s->send_failed || s->sending.size > 0) {
+        return;
+    }
+    if (s->out.size > 0) {
+        uv_buf_t bufs[IOV_MAX_COUNT];
+        int sent = uv_try_write((uv_stream_t *)&s->tcp, bufs, gather(&s->out, bufs));
+        if (sent < 0 && sent != UV_EAGAIN) {
+            fail_sending(s, sent);
+            return;
+        }
+        if (sent > 0) {
+            s->bytes_out += (uint64_t)sent;
+            s->last_sent_ms = net_now_ms(s->loop);
+            chain_consume(&s->out, &s->loop->pool, (size_t)sent);
+        }
+    }
+    if (s->out.size > 0) {
+        send_later(s);
+    } else {
+        after_sending(s);
+    }
+}
+
+void stream_shutdown(struct stream *s)
+{
+    if (cannot_send(s)) {
+        return;
+    }
+    s->shut = true;
+    if (s->sending.size == 0) {
+        want_flush(s);
+    }
+}
+
+void stream_close_when_sent(struct stream *s)
+{
+    if (s->send_failed || stream_pending(s) == 0) {
+        stream_close(s, false);
+    } else {
+        s->close_when_sent = true;
+    }
+}
+
+static void on_close(uv_handle_t *handle)
+{
+    struct stream *s = stream_of(handle);
+    chain_clear(&s->sending, &s->loop->pool);
+    s->events->on_closed(s);
+}
+
+void stream_close(struct stream *s, bool reset)
+{
+    if (s->closing) {
+        return;
+    }
+    s->closing = true;
+    s->reading = false;
+    list_remove(&s->flush);
+    chain_clear(&s->out, &s->loop->pool);
+    if (!reset || uv_tcp_close_reset(&s->tcp, on_close) != 0) {
+        uv_close((uv_handle_t *)&s->tcp, on_close);
+    }
+}

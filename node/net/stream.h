@@ -1,0 +1,88 @@
+/* stream: the bytes of one TCP connection, either way.
+ *
+ * Embed it; it needs no memory of its own but for the blocks of bytes waiting to be sent. Reading
+ * is on from the start and stays on: switching it costs system calls, and a stream that is read
+ * tells at once when its peer has gone.
+ *
+ *   opening -> open -> closing -> closed (on_closed: the owner may free)
+ *
+ * After stream_close() only on_closed is called. Nothing is called from inside stream_write(). */
+#ifndef NET_STREAM_H
+#define NET_STREAM_H
+
+#include "net/loop.h"
+
+struct stream;
+
+struct stream_events {
+    /* The end of stream_connect(): 0 or a libuv error. */
+    void (*on_connected)(struct stream *s, int error);
+    /* Bytes came; they are gone when this returns. */
+    void (*on_bytes)(struct stream *s, struct bytes bytes);
+    /* The peer has closed its side (error 0), or the connection broke on reading. Once. */
+    void (*on_end)(struct stream *s, int error);
+    /* Sending failed: nothing more can be sent; reading may still yield what was in flight. Once.*/
+    void (*on_send_failed)(struct stream *s, int error);
+    /* What waited to be sent has fallen to `pending` bytes after the socket was full, or is all
+     * sent. May be NULL. */
+    void (*on_sent)(struct stream *s);
+    void (*on_closed)(struct stream *s);
+};
+
+struct stream {
+    uv_tcp_t tcp;
+    struct net_loop *loop;
+    const struct stream_events *events;
+    struct list flush;
+    struct chain out;     /* waits for the end of the turn */
+    struct chain sending; /* in the hands of uv_write */
+    uint64_t bytes_in, bytes_out;
+    uint64_t last_sent_ms; /* when the kernel last took bytes: a slow reader is not a dead one */
+    bool reading, ended, send_failed, closing, shut, close_when_sent;
+    union { /* at most one is under way */
+        uv_connect_t connect;
+        uv_write_t write;
+        uv_shutdown_t shutdown;
+    } request;
+};
+
+/* Before anything else. Returns 0 or a libuv error, after which nothing needs closing. */
+int stream_init(struct stream *s, struct net_loop *loop, const struct stream_events *events);
+
+/* Takes a waiting connection of a listener and begins to read. On an error: stream_close(). */
+int stream_accept(struct stream *s, uv_stream_t *listener);
+
+/* Connects; on_connected tells the end, reading begins by itself. On an error: stream_close(). */
+int stream_connect(struct stream *s, const struct sockaddr *address);
+
+/* Queues bytes for the end of this turn (copies them). */
+void stream_write(struct stream *s, const void *data, size_t size);
+
+/* The same for a block of text built in place: reserve <= BLOCK_CAPACITY, then commit. */
+char *stream_reserve(struct stream *s, size_t size);
+void stream_commit(struct stream *s, size_t size);
+
+/* Moves a whole chain behind what waits. */
+void stream_write_chain(struct stream *s, struct chain *chain);
+
+/* Bytes queued and not yet in the kernel's hands. */
+size_t stream_pending(const struct stream *s);
+
+/* Back-pressure. */
+void stream_pause(struct stream *s);
+void stream_resume(struct stream *s);
+
+/* Sends what is queued, then FIN; reading goes on (for a lingering close). */
+void stream_shutdown(struct stream *s);
+
+/* Sends what is queued, then closes. */
+void stream_close_when_sent(struct stream *s);
+
+/* Closes now; what is queued is lost. With `reset`, the peer gets an RST: it must not take what it
+ * has got for the whole. Safe to call again. */
+void stream_close(struct stream *s, bool reset);
+
+/* Called by the loop at the end of a turn. */
+void stream_flush(struct stream *s);
+
+#endif

@@ -1,0 +1,406 @@
+/* exchange: from the client's bytes to the core, and from the core's outputs to deeds.
+ *
+ * Happy path of a POST: exchange_open() finds the application by the token and begins the search
+ * for the user; exchange_down_body() puts the body into `hold` and past the search;
+ * exchange_down_end() settles it; the core asks for a pick, a connection, and for the request to be
+ * sent up (exchange_up.c); the response comes back piece by piece (exchange_down.c); FINISH
+ * accounts for it and gives the connection back. */
+#include "proxy/exchange_private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+static void on_timer(struct wheel_timer *timer)
+{
+    struct exchange *x = LIST_ENTRY(timer, struct exchange, timer);
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DEADLINE});
+}
+
+static void make_request_id(struct exchange *x)
+{
+    struct bytes sent = http_head_get(x->head, HTTP_FIELD_X_REQUEST_ID);
+    if (http_sane_request_id(sent)) {
+        x->request_id = sent;
+        return;
+    }
+    static const char digits[] = "0123456789abcdef";
+    for (int half = 0; half < 2; half++) {
+        uint64_t r = prng_next(&x->proxy->prng);
+        for (int i = 0; i < 16; i++) {
+            x->request_id_made[half * 16 + i] = digits[r >> (4 * i) & 15];
+        }
+    }
+    x->request_id = (struct bytes){x->request_id_made, EXCHANGE_REQUEST_ID_SIZE};
+}
+
+static uint64_t queued(const struct stream *s)
+{
+    return s->bytes_out + stream_pending(s);
+}
+
+static struct exchange *exchange_new(struct proxy *p, struct exchange_client *client,
+                                     struct http_head *head)
+{
+    struct exchange *x = memory_new(sizeof(*x));
+    assert(!client->exchange);
+    client->exchange = x;
+    x->proxy = p;
+    x->client = client;
+    x->head = head;
+    x->snapshot = snapshot_ref(p->snapshot);
+    x->started_us = clock_monotonic_us();
+    x->bytes_in_before = head->size;
+    x->bytes_queued_before = queued(client->stream);
+    p->exchange_count++;
+    wheel_timer_init(&x->timer, on_timer);
+    make_request_id(x);
+    const struct snapshot_timeouts *t = &x->snapshot->timeouts;
+    x->rules = (struct exchange_rules){
+        .body_size_max = x->snapshot->body_size_max,
+        .request_body_ms = t->request_body_ms,
+        .connect_ms = t->connect_ms,
+        .first_byte_ms = t->first_byte_ms,
+        .idle_ms = t->idle_ms,
+    };
+    exchange_core_init(&x->core, &x->rules, net_now_ms(p->net));
+    return x;
+}
+
+/* Where the path leads. Dots and escapes are resolved first, so that nothing outside /v1/ is
+ * reached by a detour; the usual path has none and is looked at as it is. */
+static struct bytes resolved_path(const struct exchange *x, struct buffer *space)
+{
+    struct bytes path = http_head_path(x->head);
+    for (size_t i = 0; i < path.size; i++) {
+        bool detour = path.at[i] == '%' || (path.at[i] == '/' && i + 1 < path.size &&
+                                            (path.at[i + 1] == '.' || path.at[i + 1] == '/'));
+        if (detour) {
+            http_normalize_path(space, path);
+            return buffer_bytes(space);
+        }
+    }
+    return path;
+}
+
+static bool starts_with(struct bytes text, struct bytes prefix)
+{
+    return text.size >= prefix.size && memcmp(text.at, prefix.at, prefix.size) == 0;
+}
+
+/* Everything else is this node's own, or nobody's. */
+static bool is_proxied(const struct exchange *x)
+{
+    struct buffer space = {0};
+    bool proxied = starts_with(resolved_path(x, &space), BYTES("/v1/"));
+    buffer_done(&space);
+    return proxied;
+}
+
+static struct bytes header_of(void *arg, struct bytes name)
+{
+    return http_head_find(arg, name);
+}
+
+/* Begins the search for the user. */
+static enum user_id_state begin_search(struct exchange *x, bool no_body)
+{
+    struct user_request request = {
+        .arg = x->head,
+        .header = header_of,
+        .query = http_head_query(x->head),
+        .cookie = http_head_get(x->head, HTTP_FIELD_COOKIE),
+        .content_type = http_head_get(x->head, HTTP_FIELD_CONTENT_TYPE),
+        .has_body = !no_body,
+    };
+    enum user_id_state state = user_id_begin(&x->search, &x->app->user_plan, &request);
+    x->searching = state == USER_ID_NEEDS_BODY;
+    return state;
+}
+
+static bool user_is_missing_and_required(const struct exchange *x)
+{
+    return x->app && !x->searching && x->app->reject_missing_user &&
+           user_id_value(&x->search).size == 0;
+}
+
+static void refuse(struct exchange *x, enum exchange_reply reply)
+{
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_REFUSE, .reply = reply});
+}
+
+/* The application that the client's token belongs to. */
+static struct snapshot_application *find_application(const struct exchange *x)
+{
+    struct bytes token;
+    if (!bearer_token(http_head_get(x->head, HTTP_FIELD_AUTHORIZATION), &token)) {
+        return NULL;
+    }
+    int index = token_table_find(x->snapshot->tokens, token);
+    return index < 0 ? NULL : &x->snapshot->applications[index];
+}
+
+static void adopt_application(struct exchange *x)
+{
+    struct application_cell *cell = &x->app->shared->cells[x->proxy->worker];
+    cell_add(&cell->requests, 1);
+    cell_add(&cell->started, 1);
+    x->rules.attempts = x->app->attempts;
+    x->rules.retry_timeout_ms = x->app->retry_timeout_ms;
+    x->rules.retry_statuses = &x->app->retry_statuses;
+    x->rules.failure_statuses = &x->app->failure_statuses;
+}
+
+static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_body)
+{
+    const struct http_head *h = x->head;
+    bool method_idempotent = h->method == HTTP_METHOD_GET || h->method == HTTP_METHOD_HEAD ||
+                             h->method == HTTP_METHOD_OPTIONS;
+    struct exchange_input in = {
+        .kind = kind,
+        .size = h->body == HTTP_BODY_LENGTH ? h->content_length : 0,
+        .settled = !x->searching,
+        .idempotent = method_idempotent,
+        .expects = h->expect_continue && h->minor >= 1,
+        .keep_alive = h->keep_alive && !x->proxy->draining,
+        .upgrade = h->upgrade,
+        .takes_interim = h->minor >= 1,
+        .no_body = no_body,
+    };
+    exchange_step(x, in);
+}
+
+void exchange_open(struct proxy *p, struct exchange_client *client, struct http_head *head,
+                   bool no_body)
+{
+    struct exchange *x = exchange_new(p, client, head);
+    x->core.keep_alive = head->keep_alive && !p->draining; /* should it be refused */
+    x->core.down_ended = no_body;
+    if (!is_proxied(x)) {
+        begin(x, EXCHANGE_ASK_LOCAL, no_body);
+        p->events->on_local(p->owner, x);
+        return;
+    }
+    x->app = find_application(x);
+    if (!x->app) {
+        refuse(x, EXCHANGE_REPLY_UNAUTHORIZED);
+        return;
+    }
+    adopt_application(x);
+    begin_search(x, no_body);
+    if (user_is_missing_and_required(x)) {
+        refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
+        return;
+    }
+    begin(x, EXCHANGE_BEGIN, no_body);
+}
+
+void exchange_refuse(struct proxy *p, struct exchange_client *client, struct http_head *head,
+                     enum exchange_reply reply)
+{
+    refuse(exchange_new(p, client, head), reply);
+}
+
+void exchange_down_body(struct exchange *x, struct bytes bytes)
+{
+    x->bytes_in_before += bytes.size;
+    chain_append(&x->hold, &x->proxy->net->pool, bytes.at, bytes.size);
+    if (x->searching) {
+        x->searching = user_id_body(&x->search, bytes) == USER_ID_NEEDS_BODY;
+        if (user_is_missing_and_required(x)) {
+            refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
+            return;
+        }
+    }
+    exchange_step(x, (struct exchange_input){
+                         .kind = EXCHANGE_DOWN_BODY,
+                         .size = bytes.size,
+                         .settled = !x->searching,
+                         .pending = x->up ? stream_pending(&x->up->stream) : 0,
+                     });
+}
+
+void exchange_down_end(struct exchange *x)
+{
+    if (x->searching) {
+        user_id_end(&x->search);
+        x->searching = false;
+        if (user_is_missing_and_required(x)) {
+            x->core.down_ended = true;
+            refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
+            return;
+        }
+    }
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_END});
+}
+
+void exchange_down_bad(struct exchange *x)
+{
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_BAD});
+}
+
+void exchange_down_gone(struct exchange *x, bool may_read)
+{
+    x->aborted = x->core.phase != EXCHANGE_LOCAL;
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE, .may_read = may_read});
+}
+
+void exchange_down_sent(struct exchange *x)
+{
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_DOWN});
+}
+
+bool exchange_is_tunnel(const struct exchange *x)
+{
+    return x->core.phase == EXCHANGE_TUNNEL;
+}
+
+struct exchange_question exchange_question(const struct exchange *x)
+{
+    return (struct exchange_question){x->head, x->client->address_raw, x->snapshot};
+}
+
+void exchange_set_job(struct exchange *x, void *job)
+{
+    x->job = job;
+}
+
+void *exchange_job(const struct exchange *x)
+{
+    return x->job;
+}
+
+void exchange_answer(struct exchange *x, const struct exchange_local_answer *answer)
+{
+    x->job = NULL;
+    buffer_append_bytes(&x->answer, answer->body);
+    x->answer_head = (struct http_reply){
+        .status = answer->status,
+        .content_type = answer->content_type,
+        .extra = answer->extra,
+    };
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_ANSWERED});
+}
+
+/* The end: everything lent goes back, then the owner hears of it. */
+static void finish(struct exchange *x, enum exchange_finish how)
+{
+    struct proxy *p = x->proxy;
+    struct exchange_client *client = x->client;
+    assert(!x->up && !x->up_head);
+    exchange_account(x, how);
+    net_timer_clear(p->net, &x->timer);
+    if (x->job) {
+        p->events->on_forget(p->owner, x);
+    }
+    chain_clear(&x->hold, &p->net->pool);
+    user_id_done(&x->search);
+    buffer_done(&x->answer);
+    bool must_reset = how == EXCHANGE_FINISH_CUT && x->framing == HTTP_FRAME_CLOSE && x->status > 0;
+    snapshot_unref(x->snapshot);
+    free(x);
+    p->exchange_count--;
+    client->exchange = NULL;
+    if (must_reset) {
+        /* An HTTP/1.0 client takes a plain end for the end of the response. */
+        stream_close(client->stream, true);
+    }
+    client->events->on_finish(client->owner, how);
+}
+
+/* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
+ */
+static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
+                      struct exchange_input *ret_next)
+{
+    uint32_t what = o->what;
+    bool next = false;
+    if (what & EXCHANGE_DO_REPORT) {
+        exchange_do_report(x, o->outcome);
+    }
+    if (what & (EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP)) {
+        exchange_do_release(x, (what & EXCHANGE_DO_KEEP_UP) != 0);
+    }
+    if (what & EXCHANGE_DO_CONTINUE) {
+        struct bytes line = http_continue();
+        stream_write(x->client->stream, line.at, line.size);
+    }
+    if (what & EXCHANGE_DO_PICK) {
+        next = exchange_do_pick(x, ret_next);
+    }
+    if (what & EXCHANGE_DO_CONNECT) {
+        next = exchange_do_connect(x, ret_next);
+    }
+    if (what & EXCHANGE_DO_SEND_UP) {
+        exchange_do_send_up(x);
+    }
+    if (what & EXCHANGE_DO_SEND_UP_BODY) {
+        exchange_do_send_up_body(x);
+    }
+    if (what & EXCHANGE_DO_SEND_UP_END) {
+        exchange_do_send_up_end(x);
+    }
+    if (what & EXCHANGE_DO_DISCARD) {
+        chain_clear(&x->hold, &x->proxy->net->pool);
+    }
+    return next;
+}
+
+/* The same for what goes down. */
+static void carry_down(struct exchange *x, const struct exchange_outputs *o)
+{
+    uint32_t what = o->what;
+    if (what & EXCHANGE_DO_INTERIM) {
+        exchange_do_interim(x);
+    }
+    if (what & (EXCHANGE_DO_HEAD | EXCHANGE_DO_TUNNEL)) {
+        exchange_do_head(x);
+    }
+    if (what & EXCHANGE_DO_TUNNEL) {
+        x->client->events->on_tunnel(x->client->owner);
+    }
+    if (what & EXCHANGE_DO_BODY) {
+        exchange_do_body(x);
+    }
+    if (what & EXCHANGE_DO_END) {
+        exchange_do_end(x);
+    }
+    if (what & EXCHANGE_DO_REPLY) {
+        exchange_do_reply(x, o->reply);
+    }
+    if (what & EXCHANGE_DO_PAUSE_DOWN) {
+        stream_pause(x->client->stream);
+    }
+    if (what & EXCHANGE_DO_RESUME_DOWN) {
+        stream_resume(x->client->stream);
+    }
+    if (x->up && (what & EXCHANGE_DO_PAUSE_UP)) {
+        stream_pause(&x->up->stream);
+    }
+    if (x->up && (what & EXCHANGE_DO_RESUME_UP)) {
+        stream_resume(&x->up->stream);
+    }
+}
+
+void exchange_step(struct exchange *x, struct exchange_input in)
+{
+    struct exchange_outputs o;
+    bool next;
+    do {
+        exchange_core_step(&x->core, &in, net_now_ms(x->proxy->net), &o);
+        next = carry_out(x, &o, &in);
+        carry_down(x, &o);
+        if (o.what & EXCHANGE_DO_FINISH) {
+            finish(x, o.finish);
+            return;
+        }
+    } while (next);
+    uint64_t deadline_ms = exchange_core_deadline_ms(&x->core);
+    if (deadline_ms == 0) {
+        net_timer_clear(x->proxy->net, &x->timer);
+    } else if (deadline_ms != x->timer.deadline_ms) {
+        net_timer_set(x->proxy->net, &x->timer, deadline_ms);
+    }
+}

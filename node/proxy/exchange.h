@@ -1,0 +1,75 @@
+/* exchange: one request and its response, carried out on real streams.
+ *
+ * The client's connection opens one when a request head is complete, feeds it the body, and gets it
+ * back by on_finish, after which the exchange does not exist any more. Inside, exchange_core
+ * decides and this room moves the bytes. on_finish may come from inside any call below. */
+#ifndef PROXY_EXCHANGE_H
+#define PROXY_EXCHANGE_H
+
+#include "net/stream.h"
+#include "proxy/exchange_core.h"
+#include "proxy/proxy.h"
+#include "upstream/upstream.h"
+
+struct exchange_owner_events {
+    /* The exchange is over: what becomes of the connection. The head is the owner's again. */
+    void (*on_finish)(void *owner, enum exchange_finish how);
+    /* From now on exchange_down_body() takes bytes as they are: also those already waiting. */
+    void (*on_tunnel)(void *owner);
+};
+
+struct exchange;
+
+/* The client's side, set once a connection and lent to every exchange of it. */
+struct exchange_client {
+    struct stream *stream;
+    const struct exchange_owner_events *events;
+    void *owner;
+    struct bytes address;    /* as text */
+    uint8_t address_raw[16]; /* IPv4 as ::ffff:a.b.c.d */
+    bool tls;
+    struct exchange *exchange; /* the one under way; NULL again before on_finish */
+};
+
+/* A complete request head. `no_body`: the request has ended with it. */
+void exchange_open(struct proxy *p, struct exchange_client *client, struct http_head *head,
+                   bool no_body);
+
+/* A request that is refused before it is known what it wants: answered and closed. */
+void exchange_refuse(struct proxy *p, struct exchange_client *client, struct http_head *head,
+                     enum exchange_reply reply);
+
+/* What comes from the client. After each of these the exchange may be over. */
+void exchange_down_body(struct exchange *x, struct bytes bytes);
+void exchange_down_end(struct exchange *x);
+void exchange_down_bad(struct exchange *x);
+
+/* The client has left. `may_read`: it closed its sending side, which is all that is known; then an
+ * own endpoint's answer is still sent, while a forwarded request is given up all the same. */
+void exchange_down_gone(struct exchange *x, bool may_read);
+void exchange_down_sent(struct exchange *x);
+
+/* Both sides have switched protocols: bytes are passed to exchange_down_body() unparsed. */
+bool exchange_is_tunnel(const struct exchange *x);
+
+/* For the node's own endpoints: who asks for what. */
+struct exchange_question {
+    const struct http_head *head;
+    const uint8_t *address_raw;
+    const struct snapshot *snapshot;
+};
+struct exchange_question exchange_question(const struct exchange *x);
+
+/* The answer of an own endpoint. `body` is copied. */
+struct exchange_local_answer {
+    uint16_t status;
+    struct bytes content_type, body;
+    struct bytes extra; /* complete header lines */
+};
+void exchange_answer(struct exchange *x, const struct exchange_local_answer *answer);
+
+/* For the owner of local requests to hang something on. */
+void exchange_set_job(struct exchange *x, void *job);
+void *exchange_job(const struct exchange *x);
+
+#endif

@@ -1,0 +1,198 @@
+/* exchange_core: one request and its one response as a step function (SPEC §3; DESIGN §3).
+ *
+ * Pure: what happened goes in, what to do comes out; no bytes, no clock, no sockets. All rules of
+ * retrying, limits, truncation, time-outs and connection reuse live here; the driver
+ * (proxy/exchange) only moves bytes. Its promises, which the tests walk:
+ *
+ *   - at most one response head goes down, and one FINISH comes out, after which nothing does;
+ *   - each attempt (PICK answered by PICKED) gets exactly one REPORT and is dropped or kept once;
+ *   - a request that is not GET, HEAD or OPTIONS is not sent again once a byte of it may have
+ *     reached an instance;
+ *   - a response that did not end properly is never ended properly towards the client;
+ *   - what is held in memory is bounded: reading stops above EXCHANGE_HIGH_WATER.
+ *
+ * States
+ *
+ *   START -> HOLD -> PICK -> CONNECT -> SEND -> RESPOND -> DONE
+ *     |               ^________|_________|  (retry)   `-> TUNNEL (after 101)
+ *     `-> LOCAL (answered by this node)
+ *   any of them -> DONE by an own reply or by the client's leaving
+ */
+#ifndef PROXY_EXCHANGE_CORE_H
+#define PROXY_EXCHANGE_CORE_H
+
+#include "base/status_set.h"
+
+#include <stddef.h>
+
+enum {
+    /* Bytes waiting on one side at which the other is no longer read: one read buffer, so that a
+     * connection holds at most two of them. */
+    EXCHANGE_HIGH_WATER = 64 * 1024,
+    /* A complete request up to this size is kept until its answer begins, for a retry: a GET's, or
+       any one's that turns out never to have left this host. */
+    EXCHANGE_REPLAY_MAX = 64 * 1024,
+    /* An instance that stopped reading our request gets this long to have said why. */
+    EXCHANGE_DEAF_MS = 2000,
+};
+
+enum exchange_phase {
+    EXCHANGE_START,
+    EXCHANGE_LOCAL,   /* this node's own endpoint is at work on the answer */
+    EXCHANGE_HOLD,    /* gathering the body until it has told the user */
+    EXCHANGE_PICK,    /* an instance was asked for */
+    EXCHANGE_CONNECT, /* a connection to it is being made */
+    EXCHANGE_SEND,    /* the request is going up, no final response head yet */
+    EXCHANGE_RESPOND, /* the response head went down */
+    EXCHANGE_TUNNEL,  /* both switched protocols */
+    EXCHANGE_DONE,
+};
+
+enum exchange_input_kind {
+    EXCHANGE_BEGIN,     /* a request to forward: idempotent, size, settled, expects */
+    EXCHANGE_ASK_LOCAL, /* a request that this node answers itself */
+    EXCHANGE_ANSWERED,  /* its answer is ready */
+    EXCHANGE_REFUSE,    /* reply with `reply`, whatever the state */
+    EXCHANGE_DOWN_BODY, /* size bytes of body came (and were put into the hold); settled */
+    EXCHANGE_DOWN_END,  /* the request is complete */
+    EXCHANGE_DOWN_BAD,  /* its body is malformed */
+    EXCHANGE_DOWN_GONE, /* the client has left */
+    EXCHANGE_PICKED,    /* an instance was picked */
+    EXCHANGE_NONE_LEFT, /* there is none that was not tried */
+    EXCHANGE_UP_CONNECTED,
+    EXCHANGE_UP_FAILED,  /* no connection: refused, timed out, no address, TLS */
+    EXCHANGE_UP_INTERIM, /* a 1xx head other than 101 */
+    EXCHANGE_UP_SWITCH,  /* a 101 head */
+    EXCHANGE_UP_HEAD,    /* the final head: status */
+    EXCHANGE_UP_BODY,
+    EXCHANGE_UP_END,     /* the response is complete: reusable */
+    EXCHANGE_UP_GONE,    /* the connection ended before the response did: unsent */
+    EXCHANGE_UP_GARBAGE, /* what came is not HTTP */
+    EXCHANGE_UP_DEAF,    /* it takes no more of the request; an answer may still be on its way */
+    EXCHANGE_SENT_UP,    /* all that waited has gone up */
+    EXCHANGE_SENT_DOWN,  /* all that waited has gone down */
+    EXCHANGE_DEADLINE,   /* deadline_ms is over */
+};
+
+/* What this node answers itself; the driver knows status, code and words. */
+enum exchange_reply {
+    EXCHANGE_REPLY_NONE,
+    EXCHANGE_REPLY_LOCAL, /* what the endpoint made */
+    EXCHANGE_REPLY_BAD_REQUEST,
+    EXCHANGE_REPLY_UNAUTHORIZED,
+    EXCHANGE_REPLY_USER_REQUIRED,
+    EXCHANGE_REPLY_REQUEST_TIMEOUT,
+    EXCHANGE_REPLY_BODY_TOO_LARGE,
+    EXCHANGE_REPLY_URI_TOO_LARGE,
+    EXCHANGE_REPLY_HEAD_TOO_LARGE,
+    EXCHANGE_REPLY_BAD_GATEWAY,
+    EXCHANGE_REPLY_UNAVAILABLE,
+    EXCHANGE_REPLY_TOO_MANY_CONNECTIONS,
+    EXCHANGE_REPLY_GATEWAY_TIMEOUT,
+};
+
+/* How an attempt counts for the instance's health (SPEC §4, passive). */
+enum exchange_outcome {
+    EXCHANGE_OUTCOME_SUCCESS,
+    EXCHANGE_OUTCOME_FAILURE,
+    EXCHANGE_OUTCOME_NEUTRAL, /* the client left, or the request was at fault */
+};
+
+enum exchange_finish {
+    EXCHANGE_FINISH_KEEP,   /* the client's connection takes the next request */
+    EXCHANGE_FINISH_CLOSE,  /* close it when all is sent */
+    EXCHANGE_FINISH_LINGER, /* the same, but the rest of the request is still coming: read it away,
+                               or the reset would eat the answer */
+    EXCHANGE_FINISH_CUT,    /* close it so that the client sees a broken response */
+};
+
+/* Outputs, to be carried out in this order. */
+enum {
+    EXCHANGE_DO_REPORT = 1 << 0,       /* outcome of the attempt */
+    EXCHANGE_DO_DROP_UP = 1 << 1,      /* close the instance's connection, the attempt is over */
+    EXCHANGE_DO_KEEP_UP = 1 << 2,      /* give it back to the pool, the attempt is over */
+    EXCHANGE_DO_CONTINUE = 1 << 3,     /* 100 Continue to the client */
+    EXCHANGE_DO_PICK = 1 << 4,         /* answer with PICKED or NONE_LEFT */
+    EXCHANGE_DO_CONNECT = 1 << 5,      /* to the picked one: UP_CONNECTED or UP_FAILED */
+    EXCHANGE_DO_SEND_UP = 1 << 6,      /* request head, all that is held (a copy if core.held says
+                                          that it stays), and the end if it came */
+    EXCHANGE_DO_SEND_UP_BODY = 1 << 7, /* all that is held */
+    EXCHANGE_DO_SEND_UP_END = 1 << 8,
+    EXCHANGE_DO_DISCARD = 1 << 9,  /* what is held is not wanted any more */
+    EXCHANGE_DO_INTERIM = 1 << 10, /* the 1xx head down */
+    EXCHANGE_DO_HEAD = 1 << 11,    /* the response head down; keep_alive says what it promises */
+    EXCHANGE_DO_BODY = 1 << 12,    /* this piece of body down */
+    EXCHANGE_DO_END = 1 << 13,     /* the proper end of the response down */
+    EXCHANGE_DO_TUNNEL = 1 << 14,  /* 101 down; from now on bytes as they are */
+    EXCHANGE_DO_REPLY = 1 << 15,   /* own answer; keep_alive says what it promises */
+    EXCHANGE_DO_PAUSE_DOWN = 1 << 16,
+    EXCHANGE_DO_RESUME_DOWN = 1 << 17,
+    EXCHANGE_DO_PAUSE_UP = 1 << 18,
+    EXCHANGE_DO_RESUME_UP = 1 << 19,
+    EXCHANGE_DO_FINISH = 1 << 20,
+};
+
+struct exchange_input {
+    enum exchange_input_kind kind;
+    uint64_t size;             /* BEGIN: announced body size; bodies: bytes */
+    size_t pending;            /* bodies: bytes waiting on the side they go to */
+    uint16_t status;           /* UP_HEAD */
+    enum exchange_reply reply; /* REFUSE */
+    bool settled;              /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
+    bool idempotent;           /* BEGIN: GET, HEAD or OPTIONS */
+    bool expects;              /* BEGIN: Expect: 100-continue */
+    bool keep_alive;           /* BEGIN, ASK_LOCAL: the client would like to go on */
+    bool upgrade;              /* BEGIN: asks for another protocol */
+    bool takes_interim;        /* BEGIN: an HTTP/1.1 client */
+    bool no_body;              /* BEGIN, ASK_LOCAL: DOWN_END follows at once */
+    bool reusable;             /* UP_END */
+    bool unsent;               /* UP_GONE: the kernel took no byte of this attempt */
+    bool may_read;             /* DOWN_GONE: it closed its sending side, no more is known */
+};
+
+struct exchange_outputs {
+    uint32_t what; /* EXCHANGE_DO_… */
+    enum exchange_reply reply;
+    enum exchange_outcome outcome;
+    enum exchange_finish finish;
+};
+
+/* The limits and rules; lives at least as long as the core. All times in milliseconds. */
+struct exchange_rules {
+    uint32_t attempts;
+    uint64_t retry_timeout_ms, body_size_max;
+    uint64_t request_body_ms, connect_ms, first_byte_ms, idle_ms;
+    const struct status_set *retry_statuses, *failure_statuses;
+};
+
+struct exchange_core {
+    const struct exchange_rules *rules;
+    enum exchange_phase phase;
+    uint64_t started_ms;
+    uint64_t down_deadline_ms; /* the client must have sent something by then; 0 = none */
+    uint64_t up_deadline_ms;   /* the instance must have acted by then; 0 = none */
+    uint64_t body_size;        /* bytes of the request's body that came */
+    uint64_t held;             /* of them still held */
+    uint32_t attempts;
+    enum exchange_reply last_failure; /* what to answer if no further attempt is possible */
+    bool idempotent, upgrade, takes_interim;
+    bool keep_alive;
+    bool down_ended, down_paused, up_paused;
+    bool attempt_open; /* an attempt has been picked and neither dropped nor kept */
+    bool reported;     /* its outcome has been told */
+    bool replayable;   /* the whole request is held, or has no body */
+    bool deaf;         /* the instance takes no more of the request */
+    bool half_gone;    /* LOCAL: the client has closed its side and may still read */
+};
+
+void exchange_core_init(struct exchange_core *c, const struct exchange_rules *rules,
+                        uint64_t now_ms);
+
+/* One step. `ret` is filled whole. Not to be called after FINISH came out. */
+void exchange_core_step(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
+                        struct exchange_outputs *ret);
+
+/* When EXCHANGE_DEADLINE is due; 0 = never. */
+uint64_t exchange_core_deadline_ms(const struct exchange_core *c);
+
+#endif

@@ -1,0 +1,233 @@
+/* exchange_down: what goes to the client: the instance's response, or an own answer; and the
+ * account of it at the end. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "proxy/exchange_private.h"
+
+static void send_head(struct exchange *x, const struct http_response_rewrite *rw)
+{
+    struct stream *s = x->client->stream;
+    size_t size_max = http_response_size_max(x->up_head, rw);
+    if (size_max <= BLOCK_CAPACITY) {
+        char *at = stream_reserve(s, size_max);
+        stream_commit(s, (size_t)(http_response_write(x->up_head, rw, at) - at));
+        return;
+    }
+    char *at = memory_new(size_max);
+    stream_write(s, at, (size_t)(http_response_write(x->up_head, rw, at) - at));
+    free(at);
+}
+
+static enum http_framing framing_of(const struct exchange *x)
+{
+    const struct http_head *h = x->up_head;
+    bool without = h->status < 200 || h->status == 204 || h->status == 304 ||
+                   x->head->method == HTTP_METHOD_HEAD;
+    if (without || h->body == HTTP_BODY_NONE) {
+        return without ? HTTP_FRAME_NONE : HTTP_FRAME_LENGTH;
+    }
+    if (h->body == HTTP_BODY_LENGTH) {
+        return HTTP_FRAME_LENGTH;
+    }
+    return x->head->minor >= 1 ? HTTP_FRAME_CHUNKED : HTTP_FRAME_CLOSE;
+}
+
+static struct http_response_rewrite rewrite_of(const struct exchange *x,
+                                               struct http_extra_field debug[2])
+{
+    struct http_response_rewrite rw = {
+        .framing = x->framing,
+        .keep_alive = x->core.keep_alive,
+        .minor = x->head->minor,
+        .upgrade = x->up_head->status == 101,
+        .request_id = x->request_id,
+        .extra = debug,
+    };
+    if (x->snapshot->debug_headers) {
+        debug[0] = (struct http_extra_field){BYTES("X-Dify-Instance"), x->instance->name};
+        debug[1] = (struct http_extra_field){BYTES("X-Served-By"), x->snapshot->node_name};
+        rw.extra_count = 2;
+    }
+    return rw;
+}
+
+void exchange_do_head(struct exchange *x)
+{
+    struct http_extra_field debug[2];
+    x->framing = framing_of(x);
+    x->core.keep_alive =
+        x->core.keep_alive && x->framing != HTTP_FRAME_CLOSE && !x->proxy->draining;
+    struct http_response_rewrite rw = rewrite_of(x, debug);
+    x->status = x->up_head->status;
+    send_head(x, &rw);
+}
+
+void exchange_do_interim(struct exchange *x)
+{
+    if (x->up_head->status == 100) {
+        return; /* the client has had ours, or did not ask */
+    }
+    struct http_extra_field debug[2];
+    struct http_response_rewrite rw = rewrite_of(x, debug);
+    rw.framing = HTTP_FRAME_NONE;
+    rw.keep_alive = true;
+    rw.extra_count = 0;
+    send_head(x, &rw);
+}
+
+void exchange_do_body(struct exchange *x)
+{
+    struct stream *s = x->client->stream;
+    if (x->framing != HTTP_FRAME_CHUNKED || x->core.phase == EXCHANGE_TUNNEL) {
+        stream_write(s, x->piece.at, x->piece.size);
+        return;
+    }
+    char line[24];
+    stream_write(s, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", x->piece.size));
+    stream_write(s, x->piece.at, x->piece.size);
+    stream_write(s, "\r\n", 2);
+}
+
+void exchange_do_end(struct exchange *x)
+{
+    if (x->framing == HTTP_FRAME_CHUNKED) {
+        stream_write(x->client->stream, "0\r\n\r\n", 5);
+    }
+}
+
+struct own_answer {
+    uint16_t status;
+    const char *code, *message;
+    uint32_t retry_after_s;
+};
+
+/* Seconds after which a client may try again: a health check's interval or so. */
+enum { RETRY_AFTER_S = 5 };
+
+static struct own_answer own_answer_of(enum exchange_reply reply)
+{
+    switch (reply) {
+    case EXCHANGE_REPLY_NONE:
+    case EXCHANGE_REPLY_LOCAL:
+        break;
+    case EXCHANGE_REPLY_BAD_REQUEST:
+        return (struct own_answer){400, "bad_request", "The request is malformed or ambiguous.", 0};
+    case EXCHANGE_REPLY_UNAUTHORIZED:
+        return (struct own_answer){401, "unauthorized", "Access token is invalid", 0};
+    case EXCHANGE_REPLY_USER_REQUIRED:
+        return (struct own_answer){400, "invalid_param",
+                                   "User ID required: none of the configured sources (user_id."
+                                   "sources) has one in this request.",
+                                   0};
+    case EXCHANGE_REPLY_REQUEST_TIMEOUT:
+        return (struct own_answer){408, "request_timeout", "The request did not arrive in time.",
+                                   0};
+    case EXCHANGE_REPLY_BODY_TOO_LARGE:
+        return (struct own_answer){413, "file_too_large", "File size exceeded.", 0};
+    case EXCHANGE_REPLY_URI_TOO_LARGE:
+        return (struct own_answer){414, "uri_too_large", "The request's URI is too long.", 0};
+    case EXCHANGE_REPLY_HEAD_TOO_LARGE:
+        return (struct own_answer){431, "request_header_fields_too_large",
+                                   "The request's header fields are too large.", 0};
+    case EXCHANGE_REPLY_BAD_GATEWAY:
+        return (struct own_answer){502, "bad_gateway",
+                                   "The instance broke off or answered garbage.", 0};
+    case EXCHANGE_REPLY_UNAVAILABLE:
+        return (struct own_answer){503, "service_unavailable", "No instance could be reached.",
+                                   RETRY_AFTER_S};
+    case EXCHANGE_REPLY_TOO_MANY_CONNECTIONS:
+        return (struct own_answer){503, "service_unavailable", "Too many connections.",
+                                   RETRY_AFTER_S};
+    case EXCHANGE_REPLY_GATEWAY_TIMEOUT:
+        return (struct own_answer){504, "gateway_timeout", "The instance did not answer in time.",
+                                   0};
+    }
+    return (struct own_answer){500, "internal_server_error", "", 0};
+}
+
+void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
+{
+    struct buffer whole = {0};
+    struct buffer body = {0};
+    struct http_reply head = x->answer_head;
+    if (reply == EXCHANGE_REPLY_LOCAL) {
+        head.body = buffer_bytes(&x->answer);
+    } else {
+        struct own_answer own = own_answer_of(reply);
+        http_error_body(&body, own.status, own.code, bytes_of(own.message));
+        head = (struct http_reply){
+            .status = own.status,
+            .content_type = BYTES("application/json"),
+            .body = buffer_bytes(&body),
+            .retry_after_s = own.retry_after_s,
+            .bearer_challenge = reply == EXCHANGE_REPLY_UNAUTHORIZED,
+        };
+    }
+    x->core.keep_alive = x->core.keep_alive && !x->proxy->draining;
+    head.request_id = x->request_id;
+    head.keep_alive = x->core.keep_alive;
+    head.minor = x->head->minor;
+    head.head_only = x->head->method == HTTP_METHOD_HEAD;
+    http_reply_write(&whole, &head);
+    x->status = head.status;
+    stream_write(x->client->stream, whole.data, whole.size);
+    buffer_done(&whole);
+    buffer_done(&body);
+}
+
+/* The status that stands for a client which left before any answer, as nginx has it. */
+enum { STATUS_CLIENT_GONE = 499 };
+
+static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
+{
+    const struct http_head *h = x->head;
+    static const struct bytes none = {NULL, 0};
+    const struct stream *s = x->client->stream;
+    struct bytes user = x->app ? user_id_value(&x->search) : none;
+    struct log_access line = {
+        .request_id = x->request_id,
+        .remote_addr = x->client->address,
+        .method = http_head_method(h),
+        .uri = http_head_target(h),
+        .protocol = h->minor >= 1 ? BYTES("HTTP/1.1") : BYTES("HTTP/1.0"),
+        .status = x->status > 0 ? x->status : STATUS_CLIENT_GONE,
+        .bytes_in = x->bytes_in_before,
+        .bytes_out = s->bytes_out + stream_pending(s) - x->bytes_queued_before,
+        .request_time_us = now_us - x->started_us,
+        .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
+        .app = x->app ? x->app->name : none,
+        .user_id = user.size > 0 ? user : none,
+        .instance = x->instance ? x->instance->name : none,
+        .attempts = x->core.attempts,
+        .user_agent = http_head_get(h, HTTP_FIELD_USER_AGENT),
+        .forwarded_for = http_head_get(h, HTTP_FIELD_X_FORWARDED_FOR),
+        .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
+    };
+    log_access(x->proxy->log, &line);
+}
+
+void exchange_account(struct exchange *x, enum exchange_finish how)
+{
+    uint64_t now_us = clock_monotonic_us();
+    if (x->app && x->rules.attempts > 0) {
+        struct application_cell *cell = &x->app->shared->cells[x->proxy->worker];
+        cell_add(&cell->finished, 1);
+        bool broken = how == EXCHANGE_FINISH_CUT && !x->aborted;
+        if (x->status >= 500 || broken) {
+            cell_add(&cell->errors, 1);
+        }
+        if (x->head_us > 0) {
+            cell_add(&cell->latency[histogram_bucket(x->head_us - x->started_us)], 1);
+        }
+    }
+    if (x->aborted) {
+        x->proxy->aborts++;
+    }
+    if (log_wants_access(x->proxy->log)) {
+        write_access_line(x, now_us, how);
+    }
+}

@@ -1,0 +1,71 @@
+/* exchange_private: the inside of an exchange, shared by the files exchange*.c only. */
+#ifndef PROXY_EXCHANGE_PRIVATE_H
+#define PROXY_EXCHANGE_PRIVATE_H
+
+#include "http/reply.h"
+#include "http/rewrite.h"
+#include "proxy/exchange.h"
+
+enum { EXCHANGE_REQUEST_ID_SIZE = 32 };
+
+struct exchange {
+    struct exchange_core core;
+    struct exchange_rules rules;
+    struct proxy *proxy;
+    struct exchange_client *client;
+    struct snapshot *snapshot; /* a reference */
+    struct wheel_timer timer;
+
+    /* the request */
+    struct http_head *head;           /* the owner's, until on_finish */
+    struct snapshot_application *app; /* NULL: none */
+    struct user_id_search search;
+    bool searching;          /* the body is wanted for the user */
+    struct chain hold;       /* body that no instance has got */
+    struct bytes request_id; /* points into the head or into request_id_made */
+    char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
+
+    /* the attempt */
+    struct snapshot_instance *instance; /* NULL: none picked yet */
+    struct snapshot_instance *picked;   /* the next one */
+    bool picked_trial, trial;
+    struct upstream *up;
+    struct http_head *up_head;
+    uint64_t tried[SNAPSHOT_TRIED_WORDS];
+
+    /* the response */
+    enum http_framing framing;
+    struct bytes piece;   /* of the response, during one step */
+    uint16_t status;      /* sent down; 0 = none yet */
+    struct buffer answer; /* of an own endpoint */
+    struct http_reply answer_head;
+    void *job;
+
+    /* for the log */
+    uint64_t started_us, head_us; /* head_us 0: no response head came */
+    uint64_t bytes_in_before, bytes_queued_before;
+    bool aborted;
+};
+
+/* Runs the core on `in`, carries out what it says, and goes on with what follows at once from that.
+ * The exchange may be gone afterwards. */
+void exchange_step(struct exchange *x, struct exchange_input in);
+
+/* Outputs of the core. Those that return bool have a follow-up input in *ret_next. */
+bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next);
+bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next);
+void exchange_do_report(struct exchange *x, enum exchange_outcome outcome);
+void exchange_do_release(struct exchange *x, bool keep);
+void exchange_do_send_up(struct exchange *x);
+void exchange_do_send_up_body(struct exchange *x);
+void exchange_do_send_up_end(struct exchange *x);
+void exchange_do_head(struct exchange *x);
+void exchange_do_interim(struct exchange *x);
+void exchange_do_body(struct exchange *x);
+void exchange_do_end(struct exchange *x);
+void exchange_do_reply(struct exchange *x, enum exchange_reply reply);
+
+/* One line of the access log and the counters; at the end. */
+void exchange_account(struct exchange *x, enum exchange_finish how);
+
+#endif

@@ -1,0 +1,319 @@
+/* exchange_up: the instance's side of an exchange: picking, connecting, sending the request up, and
+ * turning what comes back into inputs of the core. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "proxy/exchange_private.h"
+
+static void wake_control(struct exchange *x)
+{
+    x->proxy->events->on_mail(x->proxy->owner);
+}
+
+/* A hashed pick needs a key: the user's, or the client's address with ip_hash. */
+static bool ring_key_of(const struct exchange *x, uint64_t *ret_key)
+{
+    struct bytes who = user_id_value(&x->search);
+    if (x->app->algorithm == ALGORITHM_IP_HASH) {
+        who = x->client->address;
+    } else if (x->app->algorithm != ALGORITHM_CONSISTENT_HASH || who.size == 0) {
+        return false;
+    }
+    *ret_key = ring_key(x->proxy->sha, x->app->name, who);
+    return true;
+}
+
+bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
+{
+    uint64_t key = 0;
+    bool hashed = ring_key_of(x, &key);
+    int index = snapshot_pick(x->app, x->tried, hashed, key, &x->picked_trial);
+    *ret_next = (struct exchange_input){.kind = EXCHANGE_NONE_LEFT};
+    if (index >= 0) {
+        x->tried[index / 64] |= (uint64_t)1 << (index % 64);
+        x->picked = &x->app->instances[index];
+        ret_next->kind = EXCHANGE_PICKED;
+    }
+    return true;
+}
+
+static void on_connected(void *borrower, int error);
+static void on_bytes(void *borrower, struct bytes bytes);
+static void on_end(void *borrower, int error);
+static void on_send_failed(void *borrower, int error);
+static void on_sent(void *borrower);
+
+static const struct upstream_events upstream_events = {
+    .on_connected = on_connected,
+    .on_bytes = on_bytes,
+    .on_end = on_end,
+    .on_send_failed = on_send_failed,
+    .on_sent = on_sent,
+};
+
+bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next)
+{
+    bool connected;
+    int error = 0;
+    x->instance = x->picked;
+    x->trial = x->picked_trial;
+    atomic_fetch_add_explicit(&x->instance->shared->in_flight, 1, memory_order_relaxed);
+    x->up = upstream_take(x->proxy->net, x->instance->shared, x->proxy->worker, &upstream_events, x,
+                          &connected, &error);
+    if (x->up && !connected) {
+        return false; /* on_connected tells */
+    }
+    *ret_next = (struct exchange_input){.kind = x->up ? EXCHANGE_UP_CONNECTED : EXCHANGE_UP_FAILED};
+    return true;
+}
+
+void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
+{
+    struct instance_shared *shared = x->instance->shared;
+    struct instance_cell *cell = &shared->cells[x->proxy->worker];
+    if (outcome == EXCHANGE_OUTCOME_FAILURE) {
+        cell_add(&cell->failures, 1);
+    }
+    if (x->trial) {
+        _Atomic uint32_t *box = outcome == EXCHANGE_OUTCOME_SUCCESS   ? &shared->trial_good
+                                : outcome == EXCHANGE_OUTCOME_FAILURE ? &shared->trial_bad
+                                                                      : &shared->trial_void;
+        atomic_fetch_add(box, 1);
+        wake_control(x);
+    } else if (outcome == EXCHANGE_OUTCOME_FAILURE) {
+        atomic_fetch_add(&shared->failures_new, 1);
+        wake_control(x);
+    }
+}
+
+void exchange_do_release(struct exchange *x, bool keep)
+{
+    bool tunnel = x->core.upgrade && x->status == 101;
+    atomic_fetch_sub_explicit(&x->instance->shared->in_flight, 1, memory_order_relaxed);
+    if (x->up && keep) {
+        upstream_give(x->up);
+    } else if (x->up) {
+        upstream_drop(x->up, tunnel);
+    }
+    x->up = NULL;
+    proxy_head_give(x->proxy, x->up_head);
+    x->up_head = NULL;
+}
+
+enum { DEBUG_FIELD_COUNT = 4, DEBUG_KEY_SIZE = 17 };
+
+/* X-App-Type and so on (SPEC §3, debug_headers). `user` lends space for the cleaned user id. */
+static size_t debug_fields(const struct exchange *x, struct buffer *user, char key_text[],
+                           struct http_extra_field fields[DEBUG_FIELD_COUNT])
+{
+    uint64_t key = 0;
+    bool hashed = ring_key_of(x, &key);
+    snprintf(key_text, DEBUG_KEY_SIZE, "%016llx", (unsigned long long)key);
+    http_clean_value(user, user_id_value(&x->search));
+    fields[0] = (struct http_extra_field){BYTES("X-App-Type"), x->app->name};
+    fields[1] = (struct http_extra_field){BYTES("X-Dify-Instance"), x->instance->name};
+    fields[2] = (struct http_extra_field){BYTES("X-User-ID-Used"), buffer_bytes(user)};
+    fields[3] =
+        (struct http_extra_field){BYTES("X-Hash-Key"), bytes_of(hashed ? key_text : "none")};
+    return DEBUG_FIELD_COUNT;
+}
+
+static void write_head(struct exchange *x, const struct http_request_rewrite *rw)
+{
+    struct stream *s = &x->up->stream;
+    size_t size_max = http_request_size_max(x->head, rw);
+    if (size_max <= BLOCK_CAPACITY) {
+        char *at = stream_reserve(s, size_max);
+        stream_commit(s, (size_t)(http_request_write(x->head, rw, at) - at));
+        return;
+    }
+    char *at = memory_new(size_max);
+    stream_write(s, at, (size_t)(http_request_write(x->head, rw, at) - at));
+    free(at);
+}
+
+/* All that is held, in the request's framing; a copy if the core keeps it for another attempt. */
+static void write_held(struct exchange *x)
+{
+    struct stream *s = &x->up->stream;
+    bool chunked = x->head->body == HTTP_BODY_CHUNKED && x->core.phase != EXCHANGE_TUNNEL;
+    if (x->hold.size == 0) {
+        return;
+    }
+    if (chunked) {
+        char line[24];
+        stream_write(s, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", x->hold.size));
+    }
+    if (x->core.held > 0) {
+        for (const struct block *b = x->hold.first; b; b = b->next) {
+            stream_write(s, b->data + b->start, b->end - b->start);
+        }
+    } else if (x->hold.size <= BLOCK_CAPACITY / 2) {
+        /* small: behind the head in its block, so that one buffer goes to the kernel */
+        for (const struct block *b = x->hold.first; b; b = b->next) {
+            stream_write(s, b->data + b->start, b->end - b->start);
+        }
+        chain_clear(&x->hold, &x->proxy->net->pool);
+    } else {
+        stream_write_chain(s, &x->hold);
+    }
+    if (chunked) {
+        stream_write(s, "\r\n", 2);
+    }
+}
+
+void exchange_do_send_up_end(struct exchange *x)
+{
+    if (x->head->body == HTTP_BODY_CHUNKED) {
+        stream_write(&x->up->stream, "0\r\n\r\n", 5);
+    }
+}
+
+void exchange_do_send_up(struct exchange *x)
+{
+    struct buffer user = {0};
+    char key_text[DEBUG_KEY_SIZE];
+    struct http_extra_field fields[DEBUG_FIELD_COUNT];
+    struct http_request_rewrite rw = {
+        .authorization = x->instance->authorization,
+        .client_address = x->client->address,
+        .proto = x->client->tls ? BYTES("https") : BYTES("http"),
+        .request_id = x->request_id,
+        .upgrade = x->head->upgrade,
+        .extra = fields,
+    };
+    if (x->snapshot->debug_headers) {
+        rw.extra_count = debug_fields(x, &user, key_text, fields);
+    }
+    cell_add(&x->instance->shared->cells[x->proxy->worker].requests, 1);
+    x->up_head = proxy_head_take(x->proxy);
+    http_reader_init_response(&x->up->reader, &x->snapshot->limits);
+    http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
+    write_head(x, &rw);
+    write_held(x);
+    if (x->core.down_ended) {
+        exchange_do_send_up_end(x);
+    }
+    buffer_done(&user);
+}
+
+void exchange_do_send_up_body(struct exchange *x)
+{
+    write_held(x);
+}
+
+static void on_connected(void *borrower, int error)
+{
+    struct exchange *x = borrower;
+    exchange_step(
+        x, (struct exchange_input){.kind = error ? EXCHANGE_UP_FAILED : EXCHANGE_UP_CONNECTED});
+}
+
+/* A complete response head. */
+static struct exchange_input head_input(struct exchange *x)
+{
+    const struct http_head *h = x->up_head;
+    struct exchange_input in = {.kind = EXCHANGE_UP_HEAD, .status = h->status};
+    if (h->status == 101) {
+        in.kind = EXCHANGE_UP_SWITCH;
+    } else if (h->status < 200) {
+        in.kind = EXCHANGE_UP_INTERIM;
+        return in;
+    }
+    cell_add(&x->instance->shared->cells[x->proxy->worker].answers, 1);
+    if (x->head_us == 0) {
+        x->head_us = clock_monotonic_us();
+    }
+    return in;
+}
+
+/* One event of the response. False: nothing more is to be read here. */
+static bool take_event(struct exchange *x, enum http_event event, struct bytes rest)
+{
+    struct upstream *up = x->up;
+    switch (event) {
+    case HTTP_EVENT_MORE:
+        return false;
+    case HTTP_EVENT_HEAD:
+        exchange_step(x, head_input(x));
+        return true;
+    case HTTP_EVENT_BODY:
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
+                                                 .size = x->piece.size,
+                                                 .pending = stream_pending(x->client->stream)});
+        return true;
+    case HTTP_EVENT_END:
+        if (x->up_head->status < 200) { /* 1xx: the final response follows */
+            http_head_clear(x->up_head);
+            http_reader_begin(&up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
+            return true;
+        }
+        exchange_step(
+            x, (struct exchange_input){.kind = EXCHANGE_UP_END,
+                                       .reusable = x->up_head->keep_alive && rest.size == 0});
+        return false;
+    case HTTP_EVENT_ERROR:
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_GARBAGE});
+        return false;
+    }
+    return false;
+}
+
+static void pass_tunnel(struct exchange *x, struct bytes bytes)
+{
+    x->piece = bytes;
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
+                                             .size = bytes.size,
+                                             .pending = stream_pending(x->client->stream)});
+}
+
+static void on_bytes(void *borrower, struct bytes bytes)
+{
+    struct exchange *x = borrower;
+    struct exchange_client *client = x->client;
+    struct upstream *up = x->up;
+    bool more = true;
+    /* The exchange may end, or move to another instance, inside any of these steps. */
+    while (more && client->exchange == x && x->up == up) {
+        if (x->core.phase == EXCHANGE_TUNNEL) {
+            if (bytes.size > 0) {
+                pass_tunnel(x, bytes);
+            }
+            return;
+        }
+        x->piece = (struct bytes){NULL, 0};
+        enum http_event event = http_reader_next(&up->reader, &bytes, &x->piece);
+        more = take_event(x, event, bytes);
+    }
+}
+
+static void on_end(void *borrower, int error)
+{
+    struct exchange *x = borrower;
+    bool unsent = upstream_unsent(x->up);
+    enum http_event event = HTTP_EVENT_ERROR;
+    if (error == 0 && x->core.phase == EXCHANGE_RESPOND) {
+        event = http_reader_eof(&x->up->reader);
+    }
+    struct exchange_input in = {.kind = EXCHANGE_UP_GONE, .unsent = unsent};
+    if (event == HTTP_EVENT_END) {
+        in = (struct exchange_input){.kind = EXCHANGE_UP_END, .reusable = false};
+    }
+    exchange_step(x, in);
+}
+
+static void on_send_failed(void *borrower, int error)
+{
+    struct exchange *x = borrower;
+    (void)error;
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_DEAF});
+}
+
+static void on_sent(void *borrower)
+{
+    struct exchange *x = borrower;
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
+}

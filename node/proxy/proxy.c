@@ -1,0 +1,50 @@
+/* proxy: pooled heads. */
+#include "proxy/proxy.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+void proxy_init(struct proxy *p, struct net_loop *net, unsigned worker)
+{
+    *p = (struct proxy){.net = net, .worker = worker, .sha = sha256_new()};
+}
+
+void proxy_done(struct proxy *p)
+{
+    assert(p->exchange_count == 0);
+    while (p->head_count > 0) {
+        struct http_head *head = p->heads[--p->head_count];
+        http_head_done(head);
+        free(head);
+    }
+    sha256_free(p->sha);
+    if (p->snapshot) {
+        snapshot_unref(p->snapshot);
+    }
+}
+
+struct http_head *proxy_head_take(struct proxy *p)
+{
+    if (p->head_count > 0) {
+        return p->heads[--p->head_count];
+    }
+    struct http_head *head = memory_new(sizeof(*head));
+    http_head_init(head);
+    return head;
+}
+
+void proxy_head_give(struct proxy *p, struct http_head *head)
+{
+    if (!head) {
+        return;
+    }
+    if (p->head_count == PROXY_HEADS_MAX) {
+        http_head_done(head);
+        free(head);
+        return;
+    }
+    http_head_clear(head);
+    p->heads[p->head_count++] = head;
+}

@@ -1,0 +1,50 @@
+/* proxy: what the exchanges of one worker share. Embedded in the worker; its thread only. */
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+
+#include "base/prng.h"
+#include "base/sha256.h"
+#include "log/log.h"
+#include "net/loop.h"
+#include "snapshot/snapshot.h"
+
+struct exchange;
+
+enum {
+    /* Heads kept for reuse; one is a few KiB. As many as a busy worker has requests in hand. */
+    PROXY_HEADS_MAX = 128,
+};
+
+struct proxy_events {
+    /* A failure or the end of a trial waits in an instance's mailbox: wake control. */
+    void (*on_mail)(void *owner);
+    /* A request for one of this node's own endpoints. The owner calls exchange_answer() with the
+     * result, now or later, unless exchange_forget() comes first. */
+    void (*on_local)(void *owner, struct exchange *x);
+    void (*on_forget)(void *owner, struct exchange *x);
+};
+
+struct proxy {
+    struct net_loop *net;
+    unsigned worker;
+    struct snapshot *snapshot; /* the one for new exchanges; a reference */
+    struct sha256 *sha;
+    struct prng prng; /* request ids, which need to be unique, not secret */
+    struct log_producer *log;
+    const struct proxy_events *events;
+    void *owner;
+    bool draining;           /* connections are asked to close after their present request */
+    uint64_t exchange_count; /* in hand */
+    uint64_t aborts;         /* clients that left before their answer was complete */
+    struct http_head *heads[PROXY_HEADS_MAX];
+    size_t head_count;
+};
+
+void proxy_init(struct proxy *p, struct net_loop *net, unsigned worker);
+void proxy_done(struct proxy *p);
+
+/* A head for the next message, and its way back. */
+struct http_head *proxy_head_take(struct proxy *p);
+void proxy_head_give(struct proxy *p, struct http_head *head); /* NULL is fine */
+
+#endif

@@ -1,0 +1,557 @@
+/* json_user: a push-down automaton, one state a byte class, with a fast path inside strings.
+ *
+ *   START -{-> FIRST_KEY -"-> STRING -"-> COLON -> VALUE -> ... -> NEXT -,-> KEY
+ *                                                                  NEXT -}-> NEXT of the level
+ * above, END at the top A string leaves STRING for ESCAPE, HEX, PAIR (a high surrogate needs its
+ * low one) or UTF8 (a sequence split between two pieces) and comes back. Anything unexpected is
+ * BROKEN for good. Whether a level is an object or an array is one bit on a stack. */
+#include "route/json_user.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+enum json_state {
+    START,
+    FIRST_KEY, /* or `}` */
+    KEY,
+    COLON,
+    FIRST_VALUE, /* or `]` */
+    VALUE,
+    NEXT, /* `,` or the end of the level */
+    END,
+    STRING,
+    UTF8,
+    ESCAPE,
+    HEX,
+    PAIR,
+    PAIR_U,
+    MINUS,
+    ZERO,
+    INTEGER,
+    DOT,
+    FRACTION,
+    EXPONENT_START,
+    EXPONENT_SIGN,
+    EXPONENT,
+    LITERAL,
+    BROKEN,
+};
+
+enum { DEEP_WORDS = JSON_USER_DEPTH_MAX / 64 - 1 /* the first 64 levels are in `shallow` */ };
+
+void json_user_init(struct json_user *j, struct user_values *values)
+{
+    *j = (struct json_user){.values = values, .source = -1, .state = START};
+    for (uint32_t i = 0; i < values->count; i++) {
+        const struct user_source *s = &values->sources[i];
+        if (s->kind == USER_FROM_JSON && s->name.size > j->name_max) {
+            assert(s->name.size <= UINT32_MAX);
+            j->name_max = (uint32_t)s->name.size;
+        }
+    }
+}
+
+void json_user_done(struct json_user *j)
+{
+    free(j->deep);
+    j->deep = NULL;
+}
+
+/* The stack of levels. */
+
+static void open_level(struct json_user *j, bool is_object)
+{
+    assert(j->depth < JSON_USER_DEPTH_MAX);
+    if (j->depth >= 64 && !j->deep) {
+        j->deep = memory_new(DEEP_WORDS * sizeof(*j->deep));
+    }
+    uint64_t *word = j->depth < 64 ? &j->shallow : &j->deep[j->depth / 64 - 1];
+    uint64_t bit = 1ull << (j->depth % 64);
+    *word = is_object ? *word | bit : *word & ~bit;
+    j->depth++;
+    j->state = is_object ? FIRST_KEY : FIRST_VALUE;
+}
+
+static bool in_object(const struct json_user *j)
+{
+    unsigned top = j->depth - 1u;
+    uint64_t word = top < 64 ? j->shallow : j->deep[top / 64 - 1];
+    return (word >> (top % 64) & 1) != 0;
+}
+
+static void close_level(struct json_user *j)
+{
+    assert(j->depth > 0);
+    j->depth--;
+    j->state = j->depth == 0 ? END : NEXT;
+}
+
+/* Collecting: the text of a top-level key, or of a value that is looked for. */
+
+static void collect(struct json_user *j, const char *from, size_t size)
+{
+    if (!j->collecting || size == 0) {
+        return;
+    }
+    if (j->in_key && j->values->size - j->text_at + size > j->name_max) {
+        j->collecting = false; /* too long to be one of ours */
+        user_values_truncate(j->values, j->text_at);
+        return;
+    }
+    user_values_append(j->values, from, size);
+}
+
+static void end_value(struct json_user *j)
+{
+    if (j->collecting) {
+        user_values_keep(j->values, j->source, j->text_at);
+        j->collecting = false;
+    }
+    j->state = NEXT;
+}
+
+static void begin_key(struct json_user *j)
+{
+    j->in_key = true;
+    if (j->depth == 1) {
+        j->source = -1;
+        j->collecting = j->name_max > 0;
+        j->text_at = j->values->size;
+    }
+    j->state = STRING;
+}
+
+static void end_key(struct json_user *j)
+{
+    if (j->collecting) {
+        struct bytes name = user_values_text(j->values, j->text_at);
+        j->source = user_values_find(j->values, USER_FROM_JSON, name);
+        user_values_truncate(j->values, j->text_at);
+        j->collecting = false;
+    }
+    j->state = COLON;
+}
+
+static void begin_literal(struct json_user *j, const char *rest)
+{
+    j->collecting = false;
+    j->literal = rest;
+    j->state = LITERAL;
+}
+
+static void begin_number(struct json_user *j, char c)
+{
+    collect(j, &c, 1);
+    j->state = c == '-' ? MINUS : c == '0' ? ZERO : INTEGER;
+}
+
+static void begin_value(struct json_user *j, char c)
+{
+    if (j->depth >= JSON_USER_DEPTH_MAX) { /* a scalar is a level too, as in Jansson */
+        j->state = BROKEN;
+        return;
+    }
+    j->in_key = false;
+    j->collecting = j->depth == 1 && j->source >= 0;
+    if (j->collecting) {
+        user_values_forget(j->values, j->source); /* the last one wins */
+        j->text_at = j->values->size;
+    }
+    if (c == '"') {
+        j->state = STRING;
+    } else if (c == '{' || c == '[') {
+        j->collecting = false;
+        open_level(j, c == '{');
+    } else if (c == '-' || (c >= '0' && c <= '9')) {
+        begin_number(j, c);
+    } else if (c == 't') {
+        begin_literal(j, "rue");
+    } else if (c == 'f') {
+        begin_literal(j, "alse");
+    } else if (c == 'n') {
+        begin_literal(j, "ull");
+    } else {
+        j->state = BROKEN;
+    }
+}
+
+/* Between the tokens. */
+
+static void step_next(struct json_user *j, char c)
+{
+    bool object = in_object(j);
+    if (c == ',') {
+        j->state = object ? KEY : VALUE;
+    } else if (c == (object ? '}' : ']')) {
+        close_level(j);
+    } else {
+        j->state = BROKEN;
+    }
+}
+
+static void step_key(struct json_user *j, char c)
+{
+    if (c == '"') {
+        begin_key(j);
+    } else if (c == '}' && j->state == FIRST_KEY) {
+        close_level(j);
+    } else {
+        j->state = BROKEN;
+    }
+}
+
+static const char *step_structure(struct json_user *j, const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
+        p++;
+    }
+    if (p == end) {
+        return p;
+    }
+    char c = *p++;
+    if (j->state == NEXT) {
+        step_next(j, c);
+    } else if (j->state == FIRST_KEY || j->state == KEY) {
+        step_key(j, c);
+    } else if (j->state == COLON && c == ':') {
+        j->state = VALUE;
+    } else if (j->state == FIRST_VALUE && c == ']') {
+        close_level(j);
+    } else if (j->state == VALUE || j->state == FIRST_VALUE) {
+        begin_value(j, c);
+    } else if (j->state == START && c == '{') {
+        open_level(j, true);
+    } else {
+        j->state = BROKEN;
+    }
+    return p;
+}
+
+/* Strings. */
+
+/* What may follow a leading byte (RFC 3629): how many, and the bounds of the first of them. */
+static bool utf8_begin(struct json_user *j, unsigned char c)
+{
+    if (c < 0xC2 || c > 0xF4) {
+        return false;
+    }
+    j->utf8_left = c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+    j->utf8_low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+    j->utf8_high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    return true;
+}
+
+static bool continues(char c)
+{
+    return ((unsigned char)c & 0xC0) == 0x80;
+}
+
+/* The size of the valid sequence at p, 0 when it is not valid or goes on behind `end`. */
+static size_t utf8_size(const char *p, const char *end)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    size_t left = (size_t)(end - p);
+    if (u[0] < 0xC2 || u[0] > 0xF4) {
+        return 0;
+    }
+    if (u[0] < 0xE0) {
+        return left >= 2 && continues(p[1]) ? 2 : 0;
+    }
+    if (u[0] < 0xF0) {
+        bool good = left >= 3 && continues(p[1]) && continues(p[2]) &&
+                    !(u[0] == 0xE0 && u[1] < 0xA0) && !(u[0] == 0xED && u[1] > 0x9F);
+        return good ? 3 : 0;
+    }
+    bool good = left >= 4 && continues(p[1]) && continues(p[2]) && continues(p[3]) &&
+                !(u[0] == 0xF0 && u[1] < 0x90) && !(u[0] == 0xF4 && u[1] > 0x8F);
+    return good ? 4 : 0;
+}
+
+#define EACH_BYTE(value) ((value)*0x0101010101010101ull)
+
+/* How many of the 8 bytes at p are plain: ASCII, no control, no quote, no backslash. A byte's high
+ * bit is set in `stop` for each that is not; a borrow can set it wrongly only behind such a one. */
+static unsigned plain_bytes(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof(w));
+    w = le64toh(w);
+    uint64_t stop = (w - EACH_BYTE(0x20)) | ((w ^ EACH_BYTE('"')) - EACH_BYTE(1)) |
+                    ((w ^ EACH_BYTE('\\')) - EACH_BYTE(1)) | w;
+    stop &= EACH_BYTE(0x80);
+    return stop ? (unsigned)__builtin_ctzll(stop) / 8 : 8;
+}
+
+static bool is_plain(char c)
+{
+    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Over everything that goes into the string as it stands. */
+static const char *skip_text(const char *p, const char *end)
+{
+    for (;;) {
+        unsigned plain = 8;
+        while (plain == 8 && end - p >= 8) {
+            plain = plain_bytes(p);
+            p += plain;
+        }
+        while (p < end && is_plain(*p)) {
+            p++;
+        }
+        if (p == end || !((unsigned char)*p & 0x80)) {
+            return p;
+        }
+        size_t size;
+        while (p < end && (size = utf8_size(p, end)) > 0) {
+            p += size;
+        }
+        if (p == end || !is_plain(*p)) {
+            return p;
+        }
+    }
+}
+
+static const char *step_string(struct json_user *j, const char *p, const char *end)
+{
+    const char *from = p;
+    p = skip_text(p, end);
+    collect(j, from, (size_t)(p - from));
+    if (p == end) {
+        return p;
+    }
+    unsigned char c = (unsigned char)*p;
+    if (c == '"' && j->in_key) {
+        end_key(j);
+    } else if (c == '"') {
+        end_value(j);
+    } else if (c == '\\') {
+        j->state = ESCAPE;
+    } else if (c >= 0x80 && utf8_begin(j, c)) {
+        collect(j, p, 1);
+        j->state = UTF8;
+    } else {
+        j->state = BROKEN;
+    }
+    return p + 1;
+}
+
+static const char *step_utf8(struct json_user *j, const char *p)
+{
+    unsigned char c = (unsigned char)*p;
+    if (c < j->utf8_low || c > j->utf8_high) {
+        j->state = BROKEN;
+        return p;
+    }
+    collect(j, p, 1);
+    j->utf8_low = 0x80;
+    j->utf8_high = 0xBF;
+    j->utf8_left--;
+    if (j->utf8_left == 0) {
+        j->state = STRING;
+    }
+    return p + 1;
+}
+
+static void collect_code_point(struct json_user *j, uint32_t code)
+{
+    char text[4];
+    size_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const unsigned char lead[] = {0, 0x00, 0xC0, 0xE0, 0xF0};
+    for (size_t i = size - 1; i > 0; i--) {
+        text[i] = (char)(0x80 | (code & 0x3F));
+        code >>= 6;
+    }
+    text[0] = (char)(lead[size] | code);
+    collect(j, text, size);
+    j->state = STRING;
+}
+
+static void end_unit(struct json_user *j)
+{
+    uint32_t unit = j->unit;
+    bool is_low = unit >= 0xDC00 && unit <= 0xDFFF;
+    if (j->high) {
+        uint32_t code = 0x10000 + ((j->high - 0xD800u) << 10) + (unit - 0xDC00u);
+        j->high = 0;
+        if (is_low) {
+            collect_code_point(j, code);
+        } else {
+            j->state = BROKEN;
+        }
+    } else if (unit >= 0xD800 && unit <= 0xDBFF) {
+        j->high = j->unit;
+        j->state = PAIR;
+    } else if (is_low || unit == 0) {
+        j->state = BROKEN;
+    } else {
+        collect_code_point(j, unit);
+    }
+}
+
+static void step_hex(struct json_user *j, char c)
+{
+    unsigned digit;
+    if (c >= '0' && c <= '9') {
+        digit = (unsigned)(c - '0');
+    } else if (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f') {
+        digit = (unsigned)(ascii_lower(c) - 'a' + 10);
+    } else {
+        j->state = BROKEN;
+        return;
+    }
+    j->unit = (uint16_t)((unsigned)j->unit << 4 | digit);
+    j->hex_left--;
+    if (j->hex_left == 0) {
+        end_unit(j);
+    }
+}
+
+static void begin_unit(struct json_user *j)
+{
+    j->unit = 0;
+    j->hex_left = 4;
+    j->state = HEX;
+}
+
+static void step_escape(struct json_user *j, char c)
+{
+    static const char escapes[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+    if (c == 'u') {
+        begin_unit(j);
+        return;
+    }
+    const char *found = c ? strchr(escapes, c) : NULL;
+    if (found) {
+        collect(j, &meanings[found - escapes], 1);
+        j->state = STRING;
+    } else {
+        j->state = BROKEN;
+    }
+}
+
+/* Numbers and literals. */
+
+/* The state behind c; NEXT when the number has ended before c. */
+static enum json_state number_state(enum json_state state, char c)
+{
+    bool digit = c >= '0' && c <= '9';
+    bool exponent = c == 'e' || c == 'E';
+    if (state == MINUS) {
+        return c == '0' ? ZERO : digit ? INTEGER : BROKEN;
+    }
+    if (state == DOT) {
+        return digit ? FRACTION : BROKEN;
+    }
+    if (state == EXPONENT_START || state == EXPONENT_SIGN) {
+        bool sign = state == EXPONENT_START && (c == '+' || c == '-');
+        return digit ? EXPONENT : sign ? EXPONENT_SIGN : BROKEN;
+    }
+    if (digit) {
+        return state == ZERO ? BROKEN : state;
+    }
+    if (c == '.' && (state == ZERO || state == INTEGER)) {
+        return DOT;
+    }
+    return exponent && state != EXPONENT ? EXPONENT_START : NEXT;
+}
+
+static const char *step_number(struct json_user *j, const char *p, const char *end)
+{
+    const char *from = p;
+    enum json_state state = (enum json_state)j->state;
+    while (p < end && state != BROKEN) {
+        state = number_state(state, *p);
+        if (state == NEXT) {
+            break;
+        }
+        p++;
+    }
+    collect(j, from, (size_t)(p - from));
+    j->state = (uint8_t)state;
+    if (state == NEXT) {
+        end_value(j);
+    }
+    return p;
+}
+
+static void step_literal(struct json_user *j, char c)
+{
+    if (c != *j->literal) {
+        j->state = BROKEN;
+        return;
+    }
+    j->literal++;
+    if (*j->literal == '\0') {
+        end_value(j);
+    }
+}
+
+static const char *step(struct json_user *j, const char *p, const char *end)
+{
+    switch ((enum json_state)j->state) {
+    case START:
+    case FIRST_KEY:
+    case KEY:
+    case COLON:
+    case FIRST_VALUE:
+    case VALUE:
+    case NEXT:
+    case END:
+        return step_structure(j, p, end);
+    case STRING:
+        return step_string(j, p, end);
+    case UTF8:
+        return step_utf8(j, p);
+    case ESCAPE:
+        step_escape(j, *p);
+        return p + 1;
+    case HEX:
+        step_hex(j, *p);
+        return p + 1;
+    case PAIR:
+        j->state = *p == '\\' ? PAIR_U : BROKEN;
+        return p + 1;
+    case PAIR_U:
+        if (*p == 'u') {
+            begin_unit(j);
+        } else {
+            j->state = BROKEN;
+        }
+        return p + 1;
+    case MINUS:
+    case ZERO:
+    case INTEGER:
+    case DOT:
+    case FRACTION:
+    case EXPONENT_START:
+    case EXPONENT_SIGN:
+    case EXPONENT:
+        return step_number(j, p, end);
+    case LITERAL:
+        step_literal(j, *p);
+        return p + 1;
+    case BROKEN:
+        break;
+    }
+    return end;
+}
+
+bool json_user_feed(struct json_user *j, struct bytes piece)
+{
+    if (piece.size > 0) {
+        const char *p = piece.at, *end = p + piece.size;
+        while (p < end && j->state != BROKEN) {
+            p = step(j, p, end);
+        }
+    }
+    return j->state != BROKEN;
+}
+
+bool json_user_end(const struct json_user *j)
+{
+    return j->state == END;
+}

@@ -1,0 +1,100 @@
+/* shared: reference-counted runtime state of applications and instances. */
+#include "snapshot/shared.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+static void *cells_new(size_t count, size_t size)
+{
+    void *cells = aligned_alloc(CACHE_LINE, count * size);
+    if (!cells) {
+        abort();
+    }
+    memset(cells, 0, count * size);
+    return cells;
+}
+
+struct instance_shared *instance_shared_new(const char *name, const char *host, uint16_t port,
+                                            size_t workers)
+{
+    struct instance_shared *s = cells_new(1, sizeof(*s));
+    atomic_init(&s->references, 1);
+    atomic_init(&s->route, INSTANCE_OPEN);
+    s->name = memory_copy_text(name, strlen(name));
+    s->host = memory_copy_text(host, strlen(host));
+    s->port = port;
+    pthread_mutex_init(&s->address_lock, NULL);
+    s->cell_count = workers;
+    s->cells = cells_new(workers, sizeof(*s->cells));
+    return s;
+}
+
+struct instance_shared *instance_shared_ref(struct instance_shared *s)
+{
+    atomic_fetch_add_explicit(&s->references, 1, memory_order_relaxed);
+    return s;
+}
+
+void instance_shared_unref(struct instance_shared *s)
+{
+    if (atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    assert(atomic_load(&s->in_flight) == 0);
+    pthread_mutex_destroy(&s->address_lock);
+    free((void *)(uintptr_t)s->name);
+    free((void *)(uintptr_t)s->host);
+    free(s->cells);
+    free(s);
+}
+
+bool instance_shared_address(struct instance_shared *s, struct sockaddr_storage *ret_address)
+{
+    pthread_mutex_lock(&s->address_lock);
+    bool known = s->address.ss_family != 0;
+    if (known) {
+        *ret_address = s->address;
+    }
+    pthread_mutex_unlock(&s->address_lock);
+    return known;
+}
+
+void instance_shared_set_address(struct instance_shared *s, const struct sockaddr *address)
+{
+    size_t size =
+        address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    pthread_mutex_lock(&s->address_lock);
+    memset(&s->address, 0, sizeof(s->address));
+    memcpy(&s->address, address, size);
+    pthread_mutex_unlock(&s->address_lock);
+}
+
+struct application_shared *application_shared_new(const char *name, size_t workers)
+{
+    struct application_shared *s = memory_new(sizeof(*s));
+    atomic_init(&s->references, 1);
+    s->name = memory_copy_text(name, strlen(name));
+    s->cell_count = workers;
+    s->cells = cells_new(workers, sizeof(*s->cells));
+    return s;
+}
+
+struct application_shared *application_shared_ref(struct application_shared *s)
+{
+    atomic_fetch_add_explicit(&s->references, 1, memory_order_relaxed);
+    return s;
+}
+
+void application_shared_unref(struct application_shared *s)
+{
+    if (atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    free((void *)(uintptr_t)s->name);
+    free(s->cells);
+    free(s);
+}

@@ -1,0 +1,94 @@
+/* shared: what all threads of a node know together about an application and an instance.
+ *
+ * Control creates these and keeps them over reloads; snapshots hold references. Words that one
+ * thread writes and others read are atomics used relaxed: they carry no order, only values. Per
+ * worker there is a cell that only this worker writes, on cache lines of its own. */
+#ifndef SNAPSHOT_SHARED_H
+#define SNAPSHOT_SHARED_H
+
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include "base/histogram.h"
+#include "base/list.h"
+
+enum { CACHE_LINE = 64 };
+
+/* May requests go there? Written by control; TRIAL is taken by the one worker that turns it into
+ * TRIAL_TAKEN, and its outcome decides (SPEC §4, passive). */
+enum instance_route {
+    INSTANCE_CLOSED,
+    INSTANCE_OPEN,
+    INSTANCE_TRIAL,
+    INSTANCE_TRIAL_TAKEN,
+};
+
+/* One worker's view of one instance. The counters only grow. */
+struct instance_cell {
+    alignas(CACHE_LINE) _Atomic uint64_t requests; /* sent to it */
+    _Atomic uint64_t answers;                      /* response heads that came */
+    _Atomic uint64_t failures;                     /* passive failures */
+    _Atomic uint64_t bytes_from; /* response bytes: is it alive while checks time out? */
+    /* the worker's own */
+    struct list
+        idle; /* of upstream connections, most recently used first; next NULL = not set up */
+    uint32_t idle_count, idle_limit_ms;
+    uint64_t no_pool_until_ms;
+};
+
+struct instance_shared {
+    _Atomic uint32_t references;
+    const char *name, *host;
+    uint16_t port;
+    alignas(CACHE_LINE) _Atomic uint32_t route; /* enum instance_route */
+    _Atomic uint32_t in_flight;                 /* attempts under way, all workers */
+    /* Mailbox to control: added to by workers, taken by control after its wake-up. */
+    _Atomic uint32_t failures_new, trial_good, trial_bad, trial_void;
+    pthread_mutex_t
+        address_lock; /* taken when connecting and when a name is looked up: not often */
+    struct sockaddr_storage address; /* ss_family 0: not known */
+    size_t cell_count;
+    struct instance_cell *cells; /* one a worker */
+};
+
+struct application_cell {
+    alignas(CACHE_LINE) _Atomic uint64_t requests, errors;
+    _Atomic uint64_t started, finished;          /* active = started - finished */
+    _Atomic uint64_t latency[HISTOGRAM_BUCKETS]; /* time to the response head */
+};
+
+struct application_shared {
+    _Atomic uint32_t references;
+    const char *name;
+    size_t cell_count;
+    struct application_cell *cells;
+};
+
+struct instance_shared *instance_shared_new(const char *name, const char *host, uint16_t port,
+                                            size_t workers);
+struct instance_shared *instance_shared_ref(struct instance_shared *s);
+void instance_shared_unref(struct instance_shared *s); /* any thread */
+
+/* The address to connect to; false while the name has none. */
+bool instance_shared_address(struct instance_shared *s, struct sockaddr_storage *ret_address);
+void instance_shared_set_address(struct instance_shared *s, const struct sockaddr *address);
+
+struct application_shared *application_shared_new(const char *name, size_t workers);
+struct application_shared *application_shared_ref(struct application_shared *s);
+void application_shared_unref(struct application_shared *s);
+
+/* Adds to a counter that only this thread writes: no locked instruction. */
+static inline void cell_add(_Atomic uint64_t *cell, uint64_t n)
+{
+    atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline uint64_t cell_read(const _Atomic uint64_t *cell)
+{
+    return atomic_load_explicit(cell, memory_order_relaxed);
+}
+
+#endif

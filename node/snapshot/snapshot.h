@@ -1,0 +1,90 @@
+/* snapshot: everything a request is decided by, immutable, reference-counted (DESIGN §2).
+ *
+ * Control builds one from a configuration and hands it to the workers; an exchange holds the one it
+ * began with, so an open stream finishes under the rules it started under, and the last exchange
+ * takes the old one with it. What changes while a snapshot lives is in shared.h, but for the turn
+ * of the weighted round robin, which is behind a lock of its own. */
+#ifndef SNAPSHOT_SNAPSHOT_H
+#define SNAPSHOT_SNAPSHOT_H
+
+#include "base/arena.h"
+#include "base/status_set.h"
+#include "http/reader.h"
+#include "route/balance.h"
+#include "route/ring.h"
+#include "route/token_table.h"
+#include "route/user_id.h"
+#include "snapshot/shared.h"
+
+enum algorithm {
+    ALGORITHM_CONSISTENT_HASH,
+    ALGORITHM_WEIGHTED_ROUND_ROBIN,
+    ALGORITHM_LEAST_CONNECTIONS,
+    ALGORITHM_IP_HASH,
+};
+
+struct snapshot_instance {
+    struct bytes name, host;
+    uint16_t port;
+    struct bytes authorization; /* `Bearer <token>` */
+    uint32_t weight;
+    struct instance_shared *shared;
+};
+
+struct snapshot_application {
+    struct bytes name;
+    enum algorithm algorithm;
+    bool fail_when_all_down, reject_missing_user;
+    struct snapshot_instance *instances;
+    size_t instance_count;
+    uint32_t *weights; /* of the instances, for the balancers */
+    struct ring *ring;
+    struct user_plan user_plan;
+    struct status_set failure_statuses, retry_statuses;
+    uint32_t attempts;
+    uint64_t retry_timeout_ms;
+    struct application_shared *shared;
+    pthread_mutex_t turn_lock; /* held for the few nanoseconds of one pick */
+    struct smooth_wrr *turn;
+};
+
+struct snapshot_timeouts {
+    uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms, idle_ms;
+};
+
+/* An address block; IPv4 as ::ffff:a.b.c.d with 96 added to the prefix. */
+struct snapshot_cidr {
+    uint8_t address[16];
+    uint8_t prefix;
+};
+
+struct snapshot {
+    _Atomic uint32_t references;
+    struct arena *arena;
+    struct bytes node_name;
+    struct snapshot_application *applications; /* in byte order of name */
+    size_t application_count;
+    struct token_table *tokens; /* user token -> index into applications */
+    struct http_limits limits;
+    uint64_t body_size_max, spool_memory;
+    uint32_t connections_max;
+    struct snapshot_timeouts timeouts;
+    struct snapshot_cidr *admin_allow;
+    size_t admin_allow_count;
+    struct bytes admin_token; /* size 0 = none */
+    bool debug_headers;
+};
+
+struct snapshot *snapshot_ref(struct snapshot *s);
+void snapshot_unref(struct snapshot *s); /* any thread */
+
+enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };
+
+/* The instance for a request of this application: with `hashed` the key's on the ring, else the
+ * next in turn or the least busy one, as the algorithm says. `tried` are the instances that this
+ * exchange has been to, bit i of word i / 64. Returns its index, or -1 when no instance is left.
+ * *ret_trial: this request is the trial of an ejected instance, and its outcome must be told. */
+int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, bool hashed,
+                  uint64_t key, bool *ret_trial);
+
+#endif

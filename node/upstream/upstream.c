@@ -1,0 +1,239 @@
+/* upstream: taking, giving back and watching kept-alive connections. */
+#include "upstream/upstream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/memory.h"
+
+static struct upstream *of_stream(struct stream *s)
+{
+    return LIST_ENTRY(s, struct upstream, stream);
+}
+
+static void leave_idle(struct upstream *u)
+{
+    if (!list_empty(&u->idle)) {
+        list_remove(&u->idle);
+        u->cell->idle_count--;
+        net_timer_clear(u->stream.loop, &u->timer);
+    }
+}
+
+static void close_now(struct upstream *u, bool flush)
+{
+    u->borrower = NULL;
+    leave_idle(u);
+    if (flush) {
+        stream_close_when_sent(&u->stream);
+    } else {
+        stream_close(&u->stream, false);
+    }
+}
+
+static void on_connected(struct stream *s, int error)
+{
+    struct upstream *u = of_stream(s);
+    if (u->borrower) {
+        u->events->on_connected(u->borrower, error);
+    }
+}
+
+/* An idle connection ended: the instance's idle time is shorter than ours. */
+static void learn_idle_limit(struct upstream *u)
+{
+    uint64_t now_ms = net_now_ms(u->stream.loop);
+    uint64_t age_ms = now_ms - u->idle_since_ms;
+    uint32_t limit_ms = (uint32_t)(age_ms * 3 / 4);
+    if (limit_ms < UPSTREAM_IDLE_MIN_MS) {
+        u->cell->no_pool_until_ms = now_ms + UPSTREAM_NO_POOL_MS;
+    } else if (limit_ms < u->cell->idle_limit_ms) {
+        u->cell->idle_limit_ms = limit_ms;
+    }
+}
+
+static void on_bytes(struct stream *s, struct bytes bytes)
+{
+    struct upstream *u = of_stream(s);
+    if (u->borrower) {
+        cell_add(&u->cell->bytes_from, bytes.size);
+        u->events->on_bytes(u->borrower, bytes);
+    } else {
+        close_now(u, false); /* nobody asked: 408 before closing, or worse */
+    }
+}
+
+static void on_end(struct stream *s, int error)
+{
+    struct upstream *u = of_stream(s);
+    if (u->borrower) {
+        u->events->on_end(u->borrower, error);
+    } else {
+        if (!list_empty(&u->idle)) {
+            learn_idle_limit(u);
+        }
+        close_now(u, false);
+    }
+}
+
+static void on_send_failed(struct stream *s, int error)
+{
+    struct upstream *u = of_stream(s);
+    if (u->borrower) {
+        u->events->on_send_failed(u->borrower, error);
+    } else {
+        close_now(u, false);
+    }
+}
+
+static void on_sent(struct stream *s)
+{
+    struct upstream *u = of_stream(s);
+    if (u->borrower) {
+        u->events->on_sent(u->borrower);
+    }
+}
+
+static void on_closed(struct stream *s)
+{
+    struct upstream *u = of_stream(s);
+    assert(list_empty(&u->idle) && u->timer.deadline_ms == 0);
+    instance_shared_unref(u->shared);
+    free(u);
+}
+
+static const struct stream_events stream_events = {
+    .on_connected = on_connected,
+    .on_bytes = on_bytes,
+    .on_end = on_end,
+    .on_send_failed = on_send_failed,
+    .on_sent = on_sent,
+    .on_closed = on_closed,
+};
+
+/* Its idle time is over, unbothered: the limit may be a little too low. */
+static void on_idle_expired(struct wheel_timer *timer)
+{
+    struct upstream *u = LIST_ENTRY(timer, struct upstream, timer);
+    uint32_t longer_ms = u->cell->idle_limit_ms + u->cell->idle_limit_ms / 10 + 1;
+    u->cell->idle_limit_ms = longer_ms < UPSTREAM_IDLE_MS ? longer_ms : UPSTREAM_IDLE_MS;
+    close_now(u, false);
+}
+
+/* Has the peer closed it, with the news still waiting in the socket? */
+static bool still_quiet(struct upstream *u)
+{
+    uv_os_fd_t fd;
+    char byte;
+    return uv_fileno((uv_handle_t *)&u->stream.tcp, &fd) == 0 &&
+           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *loop)
+{
+    while (!list_empty(&cell->idle)) {
+        struct upstream *u = LIST_ENTRY(cell->idle.next, struct upstream, idle);
+        leave_idle(u);
+        if (net_now_ms(loop) - u->idle_since_ms < UPSTREAM_CHECK_MS || still_quiet(u)) {
+            return u;
+        }
+        learn_idle_limit(u);
+        close_now(u, false);
+    }
+    return NULL;
+}
+
+static struct upstream *connect_new(struct net_loop *loop, struct instance_shared *shared,
+                                    struct instance_cell *cell, int *ret_error)
+{
+    struct sockaddr_storage address;
+    if (!instance_shared_address(shared, &address)) {
+        *ret_error = UV_EAI_AGAIN;
+        return NULL;
+    }
+    struct upstream *u = memory_new(sizeof(*u));
+    int error = stream_init(&u->stream, loop, &stream_events);
+    if (error) {
+        free(u);
+        *ret_error = error;
+        return NULL;
+    }
+    u->shared = instance_shared_ref(shared);
+    u->cell = cell;
+    list_init(&u->idle);
+    wheel_timer_init(&u->timer, on_idle_expired);
+    error = stream_connect(&u->stream, (struct sockaddr *)&address);
+    if (error) {
+        close_now(u, false);
+        *ret_error = error;
+        return NULL;
+    }
+    return u;
+}
+
+static struct instance_cell *cell_of(struct instance_shared *shared, unsigned worker)
+{
+    assert(worker < shared->cell_count);
+    struct instance_cell *cell = &shared->cells[worker];
+    if (!cell->idle.next) {
+        list_init(&cell->idle);
+        cell->idle_limit_ms = UPSTREAM_IDLE_MS;
+    }
+    return cell;
+}
+
+struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
+                               unsigned worker, const struct upstream_events *events,
+                               void *borrower, bool *ret_connected, int *ret_error)
+{
+    struct instance_cell *cell = cell_of(shared, worker);
+    struct upstream *u = take_idle(cell, loop);
+    *ret_connected = u != NULL;
+    if (!u) {
+        u = connect_new(loop, shared, cell, ret_error);
+    }
+    if (u) {
+        u->events = events;
+        u->borrower = borrower;
+        u->lent_at_bytes = u->stream.bytes_out;
+    }
+    return u;
+}
+
+void upstream_give(struct upstream *u)
+{
+    struct net_loop *loop = u->stream.loop;
+    uint64_t now_ms = net_now_ms(loop);
+    bool wanted = now_ms >= u->cell->no_pool_until_ms && !u->stream.ended &&
+                  u->cell->idle_count < UPSTREAM_IDLE_MAX && !u->stream.send_failed &&
+                  stream_pending(&u->stream) == 0;
+    if (!wanted) {
+        close_now(u, false);
+        return;
+    }
+    u->borrower = NULL;
+    u->idle_since_ms = now_ms;
+    stream_resume(&u->stream);
+    list_push_front(&u->cell->idle, &u->idle);
+    u->cell->idle_count++;
+    net_timer_set(loop, &u->timer, now_ms + u->cell->idle_limit_ms);
+}
+
+void upstream_drop(struct upstream *u, bool flush)
+{
+    close_now(u, flush);
+}
+
+bool upstream_unsent(const struct upstream *u)
+{
+    return u->stream.bytes_out == u->lent_at_bytes;
+}
+
+void upstream_close_idle(struct instance_shared *shared, unsigned worker)
+{
+    struct instance_cell *cell = cell_of(shared, worker);
+    while (!list_empty(&cell->idle)) {
+        close_now(LIST_ENTRY(cell->idle.next, struct upstream, idle), false);
+    }
+}

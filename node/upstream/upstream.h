@@ -1,0 +1,69 @@
+/* upstream: connections to instances, kept alive per worker and instance (DESIGN §2).
+ *
+ *   upstream_take() -> [connecting ->] lent -> upstream_give() -> idle -> lent ... -> closed
+ *                                          \-> upstream_drop() -> closed
+ *
+ * A lent connection belongs to one borrower, who gets its events; an idle one is watched for the
+ * peer's closing and closed by us after its idle limit. The limit starts below gunicorn's 2.0 s and
+ * is learnt down from instances that close earlier, for a request sent into a closing connection is
+ * lost, and a POST must not be sent again.
+ *
+ * The idle list hangs in the instance's cell of this worker (snapshot/shared.h), so it outlives
+ * reloads. Everything here belongs to one worker's thread. */
+#ifndef UPSTREAM_UPSTREAM_H
+#define UPSTREAM_UPSTREAM_H
+
+#include "http/reader.h"
+#include "net/stream.h"
+#include "snapshot/shared.h"
+
+enum {
+    UPSTREAM_IDLE_MS = 1500,     /* gunicorn closes at 2.0 s */
+    UPSTREAM_IDLE_MIN_MS = 10,   /* an instance that closes sooner is not worth keeping */
+    UPSTREAM_NO_POOL_MS = 10000, /* for how long then not */
+    UPSTREAM_IDLE_MAX = 256,     /* idle connections kept per worker and instance */
+    UPSTREAM_CHECK_MS = 500,     /* idle for longer: ask the socket once more before reuse */
+};
+
+struct upstream;
+
+struct upstream_events {
+    void (*on_connected)(void *borrower, int error);
+    void (*on_bytes)(void *borrower, struct bytes bytes);
+    void (*on_end)(void *borrower, int error);
+    void (*on_send_failed)(void *borrower, int error);
+    void (*on_sent)(void *borrower);
+};
+
+struct upstream {
+    struct stream stream;
+    struct http_reader reader; /* the borrower's; kept here because it lives as long */
+    struct instance_shared *shared;
+    struct instance_cell *cell;
+    const struct upstream_events *events;
+    void *borrower; /* NULL while idle or closing */
+    struct list idle;
+    struct wheel_timer timer;
+    uint64_t idle_since_ms;
+    uint64_t lent_at_bytes; /* stream.bytes_out when it was lent: has anything been sent since? */
+};
+
+/* Lends a connection: an idle one (*ret_connected true), or a new one whose on_connected follows.
+ * NULL when none can be made (no address, no descriptor): *ret_error then is a libuv error. */
+struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
+                               unsigned worker, const struct upstream_events *events,
+                               void *borrower, bool *ret_connected, int *ret_error);
+
+/* The response was read to its end and both sides would go on. */
+void upstream_give(struct upstream *u);
+
+/* Closes it. With `flush`, after what is queued has been sent. */
+void upstream_drop(struct upstream *u, bool flush);
+
+/* No byte of this lease has been taken by the kernel. */
+bool upstream_unsent(const struct upstream *u);
+
+/* Closes all idle connections of the instance in this worker. */
+void upstream_close_idle(struct instance_shared *shared, unsigned worker);
+
+#endif

@@ -1,0 +1,187 @@
+"""The bench itself: small runs, and that its tools tell wrong from right. No timing decides anything."""
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+import stage
+
+HERE = pathlib.Path(__file__).resolve().parent
+DEADLINE = 60
+
+
+def built(name, override):
+    try:
+        return stage.find_built(name, override)
+    except stage.Missing:
+        return None
+
+
+needs_tools = pytest.mark.skipif(built("bench_relay", "DIFYRING_BENCH_DIR") is None,
+                                 reason="bench_relay is not built")
+needs_difyring = pytest.mark.skipif(built("difyring", "DIFYRING_BIN") is None,
+                                    reason="difyring is not built")
+pytestmark = needs_tools
+
+
+def run_bench(*words, **environment):
+    done = subprocess.run([HERE / "run", *words, "--json", "-"], capture_output=True, text=True,
+                          timeout=DEADLINE, check=False, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["proxies"]
+
+
+def assert_sane(report, requests):
+    assert report["errors"] == 0, report["first_error"]
+    assert [one["requests"] for one in report["rounds"]] == [requests]
+    for key in ("cpu_us", "requests_per_second", "p50_us", "p99_us"):
+        assert report[key]["median"] > 0
+    assert report["p50_us"]["median"] <= report["p99_us"]["median"]
+    assert report["rss_kib"]["before"] > 0
+
+
+def test_the_relay_is_measured_without_errors():
+    reports = run_bench("--rounds", "1", "--requests", "500", "--only", "relay")
+    assert list(reports) == ["relay"]
+    assert_sane(reports["relay"], 500)
+    assert reports["relay"]["ratio"]["median"] == 1
+
+
+@needs_difyring
+def test_difyring_is_measured_without_errors():
+    reports = run_bench("--rounds", "1", "--requests", "500", "--only", "relay,difyring")
+    assert_sane(reports["difyring"], 500)
+    assert reports["difyring"]["ratio"]["median"] > 0
+
+
+def test_a_proxy_that_is_not_there_is_missing_and_has_no_figures():
+    reports = run_bench("--rounds", "1", "--requests", "500", "--only", "relay,difyring",
+                        DIFYRING_BIN="/nonexistent/difyring")
+    assert "not built" in reports["difyring"]["missing"]
+    assert list(reports["difyring"]) == ["missing"]
+    assert_sane(reports["relay"], 500)
+
+
+def test_an_interrupted_run_leaves_no_process_and_no_file(tmp_path):
+    bench = subprocess.Popen([HERE / "run", "--only", "relay", "--rounds", "100000"],
+                             stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)})
+    said = b""
+    while b"round 1:" not in said:
+        assert select.select([bench.stderr], [], [], DEADLINE)[0]
+        said += os.read(bench.stderr.fileno(), 4096)
+    children = stage.process_tree(bench.pid)[1:]
+    assert len(children) == 3
+    assert len(list(tmp_path.iterdir())) == 1
+    bench.send_signal(signal.SIGINT)
+    bench.stderr.close()
+    assert bench.wait(DEADLINE) == 130
+    assert not [pid for pid in children if pathlib.Path(f"/proc/{pid}").exists()]
+    assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------- the tools
+
+@pytest.fixture
+def scene():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with stage.Stage(None, None) as one:
+        yield one
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def listener():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.settimeout(DEADLINE)
+        yield sock
+
+
+def read_all(sock):
+    parts = []
+    while part := sock.recv(1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_the_relay_keeps_every_byte_when_the_reader_is_slow(scene, listener):
+    _, (port,) = scene.start_tool("bench_relay", [listener.getsockname()[1]], scene.proxy_core)
+    sent = os.urandom(1 << 16) * 400  # 25 MiB: far beyond what socket buffers take
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
+        instance, _ = listener.accept()
+        with instance:
+            instance.settimeout(DEADLINE)
+            # Nobody reads until the relay takes no more.
+            client.setblocking(False)
+            at = 0
+            while select.select([], [client], [], 0.5)[1]:
+                at += client.send(sent[at:at + (1 << 20)])
+            assert 0 < at < len(sent)
+            client.settimeout(DEADLINE)
+
+            def send_rest():
+                client.sendall(sent[at:])
+                client.shutdown(socket.SHUT_WR)
+
+            sender = threading.Thread(target=send_rest)
+            sender.start()
+            assert read_all(instance) == sent
+            sender.join(DEADLINE)
+            # The other half is still open.
+            instance.sendall(b"answer")
+            instance.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b"answer"
+
+
+ANSWERS = {
+    "status is not 200": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+    "length differs": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "connection lost": b"",
+}
+
+
+@pytest.mark.parametrize("reason", ANSWERS)
+def test_the_load_counts_each_wrong_answer(scene, listener, reason):
+    def serve():
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return  # the test is over
+            with client:
+                client.recv(4096)
+                client.sendall(ANSWERS[reason])
+
+    threading.Thread(target=serve, daemon=True).start()
+    result = scene.start_load(listener.getsockname()[1], 1).order(20)
+    listener.shutdown(socket.SHUT_RDWR)
+    assert (result["requests"], result["errors"]) == (0, 20)
+    assert result["first_error"] == reason
+
+
+def test_the_load_finds_one_changed_byte(scene, listener):
+    instance_port = scene.start_instances()[0]
+    status, body = stage.ask(instance_port, "POST", "/v1/chat-messages")
+    assert status == 200
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    answers = [head + body, head + body[:100] + b"#" + body[101:], head + body]
+
+    def serve():
+        while answers:
+            client, _ = listener.accept()
+            with client:
+                while answers and client.recv(4096):
+                    client.sendall(answers.pop(0))
+
+    server = threading.Thread(target=serve)
+    server.start()
+    result = scene.start_load(listener.getsockname()[1], 1).order(3)
+    server.join(DEADLINE)
+    assert (result["requests"], result["errors"]) == (2, 1)
+    assert result["first_error"] == "body differs"

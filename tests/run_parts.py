@@ -1,0 +1,345 @@
+#!/usr/bin/python3
+"""The parts of tests/run, one after the other; tests/run is what a person calls.
+
+    tests/run_parts.py [--quick] [PART...]
+
+Each part prints its counts and seconds and writes its output to build/test-logs/PART.log, whose end
+is shown if it failed. A part that runs no test, cannot start or takes too long has failed. The last
+line is "N passed, N failed", and ", N skipped" where there are some; the exit status agrees with it.
+
+What tests/e2e gets in the environment: DIFYRING_BIN (the program to start) and DIFYRING_BUILD
+(release, asan, tsan or valgrind: how patient to be). Marks of pytest: `threads` also runs under
+TSan, `smoke` also runs under valgrind; see tests/pytest.ini.
+"""
+import argparse
+import glob
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
+LOGS = os.path.join(ROOT, "build", "test-logs")
+PYTHON = "/usr/bin/python3"
+PROGRAM = "build/{}/node/difyring"
+
+# No part may hang the run: far above what each takes on 2 cores, and the run is to end in 15 minutes.
+PART_SECONDS_MAX = 420
+LOG_TAIL_LINES = 60
+# gcc's and clang's older sanitizer runtimes cannot live with more random address bits than this.
+MMAP_RANDOM_BITS_MAX = 28
+
+TAP_LINE = re.compile(r"^(not ok|ok) \d+(.*)$")
+
+
+class Counts:
+    """What a part's tests came to."""
+
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def ran(self):
+        return self.passed + self.failed
+
+    def __str__(self):
+        text = f"{self.passed} passed, {self.failed} failed"
+        return text + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+class Part:
+    """One part's log and the commands run into it."""
+
+    def __init__(self, name):
+        self.name = name
+        self.path = os.path.join(LOGS, name + ".log")
+        self.deadline = time.monotonic() + PART_SECONDS_MAX
+        for old in glob.glob(os.path.join(LOGS, name + ".*")):
+            os.unlink(old)
+        self.log = open(self.path, "w", encoding="utf-8", errors="replace")
+
+    def file(self, ending):
+        return os.path.join(LOGS, f"{self.name}.{ending}")
+
+    def say(self, text):
+        self.log.write(text + "\n")
+        self.log.flush()
+
+    def run(self, command, env=None):
+        """Runs a command with its output in the log; returns its exit status, 124 when it hung."""
+        self.say("+ " + " ".join(command))
+        child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})},
+                                 stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                 start_new_session=True)
+        try:
+            return child.wait(max(1, self.deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.say(f"{command[0]} still ran after {PART_SECONDS_MAX} s and was killed")
+            return 124
+        finally:
+            # Its own session, so this also ends what it started and left behind.
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            child.wait()
+
+    def tail(self):
+        with open(self.path, encoding="utf-8", errors="replace") as log:
+            lines = [line for line in log.read().splitlines() if not line.startswith("ok ")]
+        return lines[-LOG_TAIL_LINES:]
+
+
+def count_tap(text):
+    counts = Counts()
+    for line in text.splitlines():
+        match = TAP_LINE.match(line)
+        if not match:
+            continue
+        if "# SKIP" in match.group(2):
+            counts.skipped += 1
+        elif match.group(1) == "ok":
+            counts.passed += 1
+        else:
+            counts.failed += 1
+    return counts
+
+
+def count_ctest(path):
+    """Counts what each program says it ran, in TAP; a program that says nothing is one test."""
+    total = Counts()
+    for case in xml.parse(path).getroot().iter("testcase"):
+        good = case.get("status") == "run"
+        counts = count_tap(case.findtext("system-out") or "")
+        if good and counts.ran() + counts.skipped == 0:
+            counts.passed = 1
+        elif not good and counts.failed == 0:
+            counts.failed = 1  # it crashed, leaked or could not be started
+        total.add(counts)
+    return total
+
+
+def count_pytest(path):
+    suite = next(xml.parse(path).getroot().iter("testsuite"))
+    number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+    failed = number["failures"] + number["errors"]
+    passed = number["tests"] - failed - number["skipped"]
+    return Counts(max(0, passed), failed, number["skipped"])
+
+
+def run_ctest(part, build, *selection, env=None):
+    report = part.file("xml")
+    status = part.run([*sanitizer_launcher(build),
+                       "ctest", "--test-dir", f"build/{build}", "-j", str(os.cpu_count() or 1),
+                       "--timeout", "120", "--no-tests=error", "--output-on-failure",
+                       "--test-output-size-passed", "1000000", "--test-output-size-failed", "1000000",
+                       "--output-junit", report, *selection],
+                      {"CMOCKA_MESSAGE_OUTPUT": "TAP", **(env or {})})
+    return judge(part, status, count_ctest, report)
+
+
+def run_pytest(part, folder, *selection, env=None, launcher=()):
+    report = part.file("xml")
+    status = part.run([*launcher, PYTHON, "-m", "pytest", "-q",
+                       "--tb=short", "-o", "junit_family=xunit2", f"--junitxml={report}",
+                       *selection, folder],
+                      {"PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+    return judge(part, status, count_pytest, report)
+
+
+def judge(part, status, count, report):
+    try:
+        counts = count(report)
+    except (OSError, xml.ParseError, StopIteration) as error:
+        part.say(f"no usable report: {error}")
+        return Counts(failed=1)
+    if status != 0 and counts.failed == 0:
+        part.say(f"exit status {status}, though no test failed")
+        counts.failed = 1
+    return counts
+
+
+def sanitizer_launcher(build):
+    """What to put before a command whose programs carry a sanitizer, on kernels that ask for it."""
+    if build not in ("asan", "tsan"):
+        return []
+    try:
+        with open("/proc/sys/vm/mmap_rnd_bits", encoding="ascii") as file:
+            bits = int(file.read())
+    except (OSError, ValueError):
+        bits = MMAP_RANDOM_BITS_MAX
+    fixed = ["setarch", "-R"]
+    if bits <= MMAP_RANDOM_BITS_MAX:
+        return []
+    return fixed if subprocess.run([*fixed, "true"], stderr=subprocess.DEVNULL).returncode == 0 else []
+
+
+def sanitizer_environment(part, build, to_files):
+    """Options of the runtimes. Programs that a test starts report to files, looked at afterwards."""
+    path = f":log_path={part.file('report')}" if to_files else ""
+    return {
+        "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1" + path,
+        "UBSAN_OPTIONS": "print_stacktrace=1" + path,
+        "TSAN_OPTIONS": "second_deadlock_stack=1:history_size=4" + path,
+        "VALGRIND_LOG": part.file("report.%p") if to_files else "",
+        "DIFYRING_BUILD": build,
+    }
+
+
+def count_reports(part, counts):
+    """A sanitizer's report is a failed test, also when the test that caused it did not notice."""
+    for path in sorted(glob.glob(part.file("report*"))):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+        if text.strip():
+            part.say(f"--- {path}\n{text}")
+            counts.failed += 1
+    return counts
+
+
+def build_part(build):
+    """Configures and builds a preset. It counts as no test when it works, as a failed one if not."""
+    def run(part):
+        deps = os.environ.get("DIFYRING_DEPS_DIR")
+        configure = ["cmake", "--preset", build] + ([f"-DDIFYRING_DEPS_DIR={deps}"] if deps else [])
+        jobs = str(os.cpu_count() or 1)
+        if part.run(configure) != 0 or part.run(["cmake", "--build", f"build/{build}", "-j", jobs]) != 0:
+            return Counts(failed=1)
+        return None
+    return run
+
+
+def ctest_part(build, *selection):
+    def run(part):
+        return run_ctest(part, build, *selection, env=sanitizer_environment(part, build, False))
+    return run
+
+
+def e2e_part(build, *selection):
+    def run(part):
+        program = os.path.join(ROOT, PROGRAM.format(build))
+        if not os.access(program, os.X_OK):
+            part.say(f"{program} was not built")
+            return Counts(failed=1)
+        if build == "valgrind":
+            program = wrap_in_valgrind(part, program)
+        env = {"DIFYRING_BIN": program, **sanitizer_environment(part, build, True)}
+        counts = run_pytest(part, "tests/e2e", *selection, env=env, launcher=sanitizer_launcher(build))
+        return count_reports(part, counts)
+    return run
+
+
+def wrap_in_valgrind(part, program):
+    wrapper = part.file("sh")
+    with open(wrapper, "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\nexec "{ROOT}/tests/valgrind" "{program}" "$@"\n')
+    os.chmod(wrapper, 0o755)
+    return wrapper
+
+
+def run_rules(part):
+    return run_tap(part, ["tests/check_rules"])
+
+
+def run_format(part):
+    return run_tap(part, ["tests/lint", "--format"])
+
+
+def run_tap(part, command):
+    status = part.run(command)
+    with open(part.path, encoding="utf-8") as log:
+        counts = count_tap(log.read())
+    if status != 0 and counts.failed == 0:
+        counts.failed = 1
+    return counts
+
+
+def run_stub(part):
+    """The stand-in Dify has tests of its own: what it gets wrong, every other test believes."""
+    return run_pytest(part, "tests/stub")
+
+
+# (name, part of --quick, what it needs, function), in the order in which they run.
+PARTS = [
+    ("rules", False, None, run_rules),
+    ("format", False, None, run_format),
+    ("release-build", True, None, build_part("release")),
+    ("unit", True, "release-build", ctest_part("release", "-R", r"^unit\.")),
+    ("fuzz-replay", False, "release-build", ctest_part("release", "-R", r"^fuzz\.")),
+    ("stub", False, None, run_stub),
+    ("e2e", True, "release-build", e2e_part("release")),
+    ("asan-build", False, None, build_part("asan")),
+    ("asan-ctest", False, "asan-build", ctest_part("asan")),
+    ("asan-e2e", False, "asan-build", e2e_part("asan")),
+    ("tsan-build", False, None, build_part("tsan")),
+    ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", r"^unit\.")),
+    ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "-m", "threads")),
+    ("valgrind-build", False, None, build_part("valgrind")),
+    ("valgrind-unit", False, "valgrind-build", ctest_part("valgrind", "-R", r"^unit\.")),
+    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "-m", "smoke")),
+]
+
+
+def run_part(name, run):
+    """Runs one part and prints its line; returns its counts."""
+    start = time.monotonic()
+    part = Part(name)
+    counts = run(part)
+    if counts is None:
+        counts, result = Counts(), "built"
+    else:
+        if counts.ran() == 0 and not counts.skipped:
+            part.say("no test ran")
+            counts.failed = 1
+        result = str(counts)
+    print(f"{name:16} {time.monotonic() - start:7.1f} s  {result}", flush=True)
+    part.log.close()
+    if counts.failed:
+        print(f"--- the end of build/test-logs/{name}.log")
+        print("\n".join(part.tail()))
+        print("---", flush=True)
+    return counts
+
+
+def choose_parts(arguments):
+    names = [name for name, _, _, _ in PARTS]
+    unknown = [name for name in arguments.part if name not in names]
+    if unknown:
+        sys.exit(f"run_parts.py: no part {', '.join(unknown)}; there are: {' '.join(names)}")
+    chosen = [part for part in PARTS
+              if (part[0] in arguments.part if arguments.part else part[1] or not arguments.quick)]
+    needed = {part[2] for part in chosen}
+    return [part for part in PARTS if part in chosen or part[0] in needed]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs the tests, part by part.")
+    parser.add_argument("--quick", action="store_true", help="release build, unit and e2e only")
+    parser.add_argument("part", nargs="*", metavar="PART", help="only these (and what they need)")
+    parts = choose_parts(parser.parse_args())
+    os.makedirs(LOGS, exist_ok=True)
+    start = time.monotonic()
+    total, broken = Counts(), set()
+    for name, _, need, run in parts:
+        if need in broken:
+            print(f"{name:16} {0:7.1f} s  not run: {need} failed", flush=True)
+            total.failed += 1
+            continue
+        counts = run_part(name, run)
+        if name.endswith("-build") and counts.failed:
+            broken.add(name)
+        total.add(counts)
+    print(f"{'everything':16} {time.monotonic() - start:7.1f} s")
+    print(total)
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Command line and start-up: one instance, one control port, one JSON line when both are ready."""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+
+from . import api, probe   # noqa: F401  (they register their routes)
+from .connection import Listener
+from .control import ControlService
+from .service import DifyService
+from .state import Instance, Journal
+
+
+def options_of(arguments):
+    parser = argparse.ArgumentParser(prog="dify_stub", description="A stand-in Dify instance for tests and demos.")
+    parser.add_argument("--name", required=True, help="shown in answers, so that one sees who answered")
+    parser.add_argument("--token", action="append", required=True, help="app token; more than one: more applications")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: the kernel picks one")
+    parser.add_argument("--control-port", type=int, default=0)
+    parser.add_argument("--connections", type=int, default=0, help="served at a time; 0: no limit, Dify: 10")
+    parser.add_argument("--idle-timeout", type=float, default=2.0, help="seconds without a request head; gunicorn: 2")
+    parser.add_argument("--event-interval", type=float, default=0.05, help="seconds between events of a stream")
+    parser.add_argument("--events", type=int, default=5, help="answer events of a stream")
+    parser.add_argument("--ping-interval", type=float, default=10.0, help="seconds of silence before a ping")
+    parser.add_argument("--records", type=int, default=50_000, help="requests remembered for GET /requests")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input ends")
+    return parser.parse_args(arguments)
+
+
+async def serve(options):
+    journal = Journal(options.records)
+    service = DifyService(Instance(options), journal)
+    service.listener = Listener(service, options.host, options.port, options.connections)
+    service.listener.open()
+    control = ControlService(service)
+    control.listener = Listener(control, options.host, options.control_port)
+    control.listener.open()
+
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def end():
+        if not ended.done():
+            ended.set_result(None)
+
+    def on_stdin():
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            end()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    if options.exit_with_stdin:
+        loop.add_reader(0, on_stdin)
+    print(json.dumps({"name": options.name, "port": service.listener.port, "control_port": control.listener.port,
+                      "pid": os.getpid()}), flush=True)
+    await ended
+    for listener in (service.listener, control.listener):
+        listener.shut()
+        for connection in list(listener.connections):
+            if connection.transport:
+                connection.transport.abort()
+    await asyncio.sleep(0)   # lets the transports' own callbacks run
+
+
+def main():
+    options = options_of(sys.argv[1:])
+    gc.freeze()   # what the imports made stays: no need to walk it again
+    try:
+        asyncio.run(serve(options))
+    except OSError as error:
+        sys.exit(f"dify_stub: {error}")

@@ -1,0 +1,317 @@
+/* health/passive: SPEC §4 "Passive", fed by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/prng.h"
+#include "health/passive.h"
+
+enum { MAX_FAILS = 3, TIMEOUT_MS = 30000 };
+
+static struct passive fresh(uint32_t max_fails)
+{
+    struct passive p;
+    passive_init(&p, max_fails, TIMEOUT_MS, 0);
+    return p;
+}
+
+/* Three failures at `now`: ejected. */
+static struct passive ejected(uint64_t now)
+{
+    struct passive p = fresh(MAX_FAILS);
+    assert_true(passive_failure(&p, now, MAX_FAILS));
+    return p;
+}
+
+/* Ejected at 0, the time is over. */
+static struct passive on_trial(void)
+{
+    struct passive p = ejected(0);
+    assert_true(passive_tick(&p, TIMEOUT_MS));
+    assert_int_equal(p.state, PASSIVE_TRIAL);
+    return p;
+}
+
+static void failures_within_the_window_eject(void **state)
+{
+    (void)state;
+    struct passive p = fresh(MAX_FAILS);
+    assert_false(passive_failure(&p, 0, 1));
+    assert_false(passive_failure(&p, 29000, 1));
+    assert_false(passive_tripped(&p));
+    assert_true(passive_failure(&p, 30000, 1));
+    assert_int_equal(p.state, PASSIVE_EJECTED);
+    assert_true(passive_tripped(&p));
+    assert_int_equal(passive_next_deadline_ms(&p), 60000);
+    passive_done(&p);
+}
+
+static void failures_further_apart_than_the_window_never_eject(void **state)
+{
+    (void)state;
+    struct passive p = fresh(MAX_FAILS);
+    for (uint64_t now = 0; now < 100 * TIMEOUT_MS; now += TIMEOUT_MS / 2 + 1) {
+        assert_false(passive_failure(&p, now, 1)); /* any three span 30.002 s */
+        assert_false(passive_success(&p, now));
+    }
+    assert_int_equal(passive_next_deadline_ms(&p), 0);
+    passive_done(&p);
+}
+
+static void max_fails_0_is_never_ejected(void **state)
+{
+    (void)state;
+    struct passive p = fresh(0);
+    assert_false(passive_failure(&p, 0, 1000000));
+    assert_int_equal(p.state, PASSIVE_OK);
+    passive_done(&p);
+}
+
+static void an_ejection_lasts_fail_timeout_whatever_happens_meanwhile(void **state)
+{
+    (void)state;
+    struct passive p = ejected(1000);
+    assert_false(passive_failure(&p, 20000, 50));
+    assert_false(passive_success(&p, 21000));
+    passive_trial_taken(&p, 22000);
+    assert_false(passive_tick(&p, 30999));
+    assert_false(passive_trial_offered(&p));
+    assert_true(passive_tick(&p, 31000));
+    assert_true(passive_trial_offered(&p));
+    assert_true(passive_tripped(&p));
+    passive_done(&p);
+}
+
+static void a_trial_is_offered_once(void **state)
+{
+    (void)state;
+    struct passive p = on_trial();
+    passive_trial_taken(&p, TIMEOUT_MS);
+    assert_false(passive_trial_offered(&p));
+    assert_false(passive_tick(&p, TIMEOUT_MS + 1000));
+    assert_false(passive_trial_offered(&p));
+    passive_done(&p);
+}
+
+static void a_trial_that_succeeds_brings_it_back_with_a_clean_record(void **state)
+{
+    (void)state;
+    struct passive p = on_trial();
+    passive_trial_taken(&p, TIMEOUT_MS);
+    assert_true(passive_success(&p, TIMEOUT_MS + 1));
+    assert_int_equal(p.state, PASSIVE_OK);
+    assert_false(passive_failure(&p, TIMEOUT_MS + 2, MAX_FAILS - 1));
+    assert_true(passive_failure(&p, TIMEOUT_MS + 3, 1));
+    passive_done(&p);
+}
+
+static void a_trial_that_fails_ejects_again_at_once(void **state)
+{
+    (void)state;
+    struct passive p = on_trial();
+    passive_trial_taken(&p, TIMEOUT_MS);
+    assert_true(passive_failure(&p, TIMEOUT_MS + 500, 1));
+    assert_int_equal(p.state, PASSIVE_EJECTED);
+    assert_int_equal(passive_next_deadline_ms(&p), 2 * TIMEOUT_MS + 500);
+    passive_done(&p);
+}
+
+static void a_trial_without_an_outcome_is_offered_again(void **state)
+{
+    (void)state;
+    struct passive p = on_trial();
+    passive_trial_taken(&p, TIMEOUT_MS);
+    passive_trial_void(&p, TIMEOUT_MS + 100);
+    assert_true(passive_trial_offered(&p));
+    passive_trial_taken(&p, TIMEOUT_MS + 200);
+    assert_true(passive_success(&p, TIMEOUT_MS + 300));
+    passive_trial_void(&p, TIMEOUT_MS + 400); /* late: decided already */
+    assert_int_equal(p.state, PASSIVE_OK);
+    passive_done(&p);
+}
+
+static void a_trial_that_hangs_does_not_hold_up_the_next_for_ever(void **state)
+{
+    (void)state;
+    struct passive p = on_trial();
+    passive_trial_taken(&p, TIMEOUT_MS);
+    assert_int_equal(passive_next_deadline_ms(&p), 2 * TIMEOUT_MS);
+    assert_true(passive_tick(&p, 2 * TIMEOUT_MS));
+    assert_true(passive_trial_offered(&p));
+    passive_done(&p);
+}
+
+static void a_trial_that_nobody_wants_ends_and_one_failure_ejects_again(void **state)
+{
+    (void)state;
+    struct passive p = on_trial();
+    uint64_t over = TIMEOUT_MS + PASSIVE_TRIAL_UNCLAIMED_MS;
+    assert_false(passive_tick(&p, over - 1));
+    assert_true(passive_tripped(&p));
+    assert_true(passive_tick(&p, over));
+    assert_false(passive_tripped(&p));
+    assert_true(passive_failure(&p, over + 10, 1));
+    passive_done(&p);
+}
+
+static void that_record_ages_like_any_other(void **state)
+{
+    (void)state;
+    struct passive p = on_trial();
+    uint64_t over = TIMEOUT_MS + PASSIVE_TRIAL_UNCLAIMED_MS;
+    assert_true(passive_tick(&p, over));
+    assert_false(passive_failure(&p, over + TIMEOUT_MS + 1, 1));
+    passive_done(&p);
+}
+
+static void an_ejection_lives_on_over_a_reload(void **state)
+{
+    (void)state;
+    struct passive p = ejected(0);
+    assert_false(passive_configure(&p, MAX_FAILS, TIMEOUT_MS));
+    assert_int_equal(p.state, PASSIVE_EJECTED);
+    assert_false(passive_configure(&p, 7, TIMEOUT_MS * 2));
+    assert_int_equal(passive_next_deadline_ms(&p), 2 * TIMEOUT_MS);
+    assert_true(passive_configure(&p, 0, TIMEOUT_MS));
+    assert_int_equal(p.state, PASSIVE_OK);
+    passive_done(&p);
+}
+
+static void the_newest_failures_live_on_over_a_reload(void **state)
+{
+    (void)state;
+    struct passive p = fresh(4);
+    for (uint64_t now = 1; now <= 6; now++) { /* spread so that the ring has turned */
+        passive_failure(&p, now * 20000, 1);
+    }
+    assert_int_equal(p.state, PASSIVE_OK);
+    assert_false(passive_configure(&p, 2, TIMEOUT_MS));
+    assert_true(passive_failure(&p, 120001, 1)); /* 120000 was kept */
+    passive_done(&p);
+}
+
+static void a_larger_max_fails_than_the_window_holds_is_taken_as_the_largest(void **state)
+{
+    (void)state;
+    struct passive p = fresh(1000000);
+    assert_false(passive_failure(&p, 0, PASSIVE_MAX_FAILS_MAX - 1));
+    assert_true(passive_failure(&p, 0, 1));
+    passive_done(&p);
+}
+
+static void a_clock_that_steps_back_stands_still(void **state)
+{
+    (void)state;
+    struct passive p = fresh(MAX_FAILS);
+    assert_false(passive_failure(&p, 50000, 2));
+    assert_true(passive_failure(&p, 10, 1)); /* as if at 50000 */
+    assert_false(passive_tick(&p, 0));
+    assert_true(passive_tick(&p, 80000));
+    passive_done(&p);
+}
+
+/* The window against its definition, on random failures. */
+static void the_window_ejects_exactly_when_max_fails_lie_within_it(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 300, FAILURES = 60 };
+    struct prng r;
+    prng_init(&r, 4);
+    for (int round = 0; round < ROUNDS; round++) {
+        uint32_t max_fails = 1 + (uint32_t)prng_below(&r, 8);
+        struct passive p = fresh(max_fails);
+        uint64_t times[FAILURES], now = 0;
+        for (size_t i = 0; i < FAILURES; i++) {
+            now += prng_below(&r, 2 * TIMEOUT_MS / max_fails + 1);
+            times[i] = now;
+            bool full = i + 1 >= max_fails && now - times[i + 1 - max_fails] <= TIMEOUT_MS;
+            assert_int_equal(passive_failure(&p, now, 1), full);
+            if (full) {
+                break;
+            }
+        }
+        passive_done(&p);
+    }
+}
+
+static void answers_are_counted_over_sixty_seconds(void **state)
+{
+    (void)state;
+    struct passive p = fresh(MAX_FAILS);
+    passive_answered(&p, 500, 10);
+    passive_answered(&p, 900, 1);
+    passive_answered(&p, 30000, 100);
+    assert_int_equal(passive_answers(&p, 59999), 111);
+    assert_int_equal(passive_answers(&p, 60000), 100);
+    assert_int_equal(passive_answers(&p, 89999), 100);
+    assert_int_equal(passive_answers(&p, 90000), 0);
+    passive_answered(&p, 10000000, 3);
+    assert_int_equal(passive_answers(&p, 10000000), 3);
+    passive_done(&p);
+}
+
+/* Whatever comes: a deadline that is served changes something, and OK is reached from anywhere. */
+static void every_state_is_left_in_the_end(void **state)
+{
+    (void)state;
+    struct prng r;
+    prng_init(&r, 11);
+    struct passive p = fresh(MAX_FAILS);
+    uint64_t now = 0;
+    for (int step = 0; step < 200000; step++) {
+        now += prng_below(&r, 4000);
+        switch (prng_below(&r, 6)) {
+        case 0:
+            passive_failure(&p, now, 1 + (uint32_t)prng_below(&r, 3));
+            break;
+        case 1:
+            passive_success(&p, now);
+            break;
+        case 2:
+            passive_trial_taken(&p, now);
+            break;
+        case 3:
+            passive_trial_void(&p, now);
+            break;
+        case 4:
+            passive_tick(&p, now);
+            break;
+        default:
+            passive_answered(&p, now, 1);
+        }
+        assert_true(passive_tripped(&p) == (passive_next_deadline_ms(&p) != 0));
+        assert_true(!passive_trial_offered(&p) || p.state == PASSIVE_TRIAL);
+    }
+    for (int quiet = 0; passive_tripped(&p); quiet++) {
+        assert_true(quiet < 4); /* ejected, taken, unclaimed */
+        assert_true(passive_tick(&p, passive_next_deadline_ms(&p) + now));
+    }
+    passive_done(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(failures_within_the_window_eject),
+        cmocka_unit_test(failures_further_apart_than_the_window_never_eject),
+        cmocka_unit_test(max_fails_0_is_never_ejected),
+        cmocka_unit_test(an_ejection_lasts_fail_timeout_whatever_happens_meanwhile),
+        cmocka_unit_test(a_trial_is_offered_once),
+        cmocka_unit_test(a_trial_that_succeeds_brings_it_back_with_a_clean_record),
+        cmocka_unit_test(a_trial_that_fails_ejects_again_at_once),
+        cmocka_unit_test(a_trial_without_an_outcome_is_offered_again),
+        cmocka_unit_test(a_trial_that_hangs_does_not_hold_up_the_next_for_ever),
+        cmocka_unit_test(a_trial_that_nobody_wants_ends_and_one_failure_ejects_again),
+        cmocka_unit_test(that_record_ages_like_any_other),
+        cmocka_unit_test(an_ejection_lives_on_over_a_reload),
+        cmocka_unit_test(the_newest_failures_live_on_over_a_reload),
+        cmocka_unit_test(a_larger_max_fails_than_the_window_holds_is_taken_as_the_largest),
+        cmocka_unit_test(a_clock_that_steps_back_stands_still),
+        cmocka_unit_test(the_window_ejects_exactly_when_max_fails_lie_within_it),
+        cmocka_unit_test(answers_are_counted_over_sixty_seconds),
+        cmocka_unit_test(every_state_is_left_in_the_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
