@@ -170,8 +170,9 @@ bool value_size(struct bytes text, uint64_t *ret_size)
 
 bool value_is_name(struct bytes text)
 {
+    static const char marks[] = "._-";
     for (size_t i = 0; i < text.size; i++) {
-        if (!is_alphanumeric(text.at[i]) && !memchr("._-", text.at[i], 3)) {
+        if (!is_alphanumeric(text.at[i]) && !memchr(marks, text.at[i], sizeof marks - 1)) {
             return false;
         }
     }
