@@ -329,6 +329,9 @@ static void start_message(struct http_reader *r)
 {
     llhttp_init(&r->parser, r->response ? HTTP_RESPONSE : HTTP_REQUEST, &SETTINGS);
     http_head_clear(r->head);
+    if (r->head->capacity == 0) {
+        http_head_grow(r->head, 0); /* text is never NULL from here on */
+    }
     memset(r->before, 0, sizeof(r->before));
     r->paused = r->url_done = r->version_begun = false;
     r->empty_count = 0;
@@ -355,11 +358,21 @@ static bool is_in_long_target(const struct http_reader *r, const char *wrong)
     if (r->response || r->url_done || r->head->method_size == 0) {
         return false;
     }
-    const char *begin = wrong;
-    while (begin > r->input_at && begin[-1] != ' ') {
-        begin--;
+    const char *begin = r->input_at;
+    if (r->head->target_size == 0) {
+        while (r->before[sizeof(r->before) - 1] != ' ' && begin < wrong && *begin != ' ') {
+            begin++; /* what is left of the method */
+        }
+        while (begin < wrong && *begin == ' ') {
+            begin++;
+        }
     }
-    return (size_t)(wrong - begin) > r->limits->uri_size - r->head->target_size;
+    /* llhttp names the byte itself or, when these three are what is wrong, the one behind. */
+    size_t good = 0;
+    while (begin + good < wrong && !memchr(" \r\n", begin[good], 3)) {
+        good++;
+    }
+    return good > r->limits->uri_size - r->head->target_size;
 }
 
 static enum http_event fail(struct http_reader *r)
