@@ -375,9 +375,12 @@ static bool is_in_long_target(const struct http_reader *r, const char *wrong)
     return good > r->limits->uri_size - r->head->target_size;
 }
 
-static enum http_event fail(struct http_reader *r)
+/* llhttp, or a callback, has refused something. `target_size` is what it was before: while llhttp
+ * finds fault inside a target it has not called on_url() for that piece. */
+static enum http_event fail(struct http_reader *r, uint32_t target_size)
 {
-    if (r->error == HTTP_ERROR_NONE && is_in_long_target(r, llhttp_get_error_pos(&r->parser))) {
+    if (r->error == HTTP_ERROR_NONE && target_size == r->head->target_size &&
+        is_in_long_target(r, llhttp_get_error_pos(&r->parser))) {
         return die(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
     }
     const char *reason = llhttp_get_error_reason(&r->parser);
@@ -455,6 +458,7 @@ static struct bytes show(struct http_reader *r, const char *at, size_t size)
 static enum http_event run(struct http_reader *r, struct bytes *input)
 {
     enum step step = r->step;
+    uint32_t target_size = r->head->target_size;
     /* Never NULL: llhttp marks an open span by its pointer, and would forget a body piece here. */
     r->input_at = input->at ? input->at : "";
     struct bytes shown = show(r, r->input_at, allowance(r, input->size));
@@ -464,7 +468,7 @@ static enum http_event run(struct http_reader *r, struct bytes *input)
     }
     llhttp_errno_t result = llhttp_execute(&r->parser, shown.at, shown.size);
     if (result != HPE_OK && result != HPE_PAUSED) {
-        return fail(r);
+        return fail(r, target_size);
     }
     r->paused = result == HPE_PAUSED;
     size_t used = shown.size;
