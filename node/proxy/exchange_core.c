@@ -297,7 +297,8 @@ static void on_switch(struct exchange_core *c, uint64_t now_ms, struct exchange_
     c->keep_alive = false;
     c->down_ended = false;
     c->up_deadline_ms = now_ms + c->rules->idle_ms;
-    out(ret, EXCHANGE_DO_TUNNEL);
+    c->held = 0; /* what was kept for a retry must not go into the tunnel */
+    out(ret, EXCHANGE_DO_DISCARD | EXCHANGE_DO_TUNNEL);
 }
 
 static void on_none_left(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
