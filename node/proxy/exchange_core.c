@@ -366,6 +366,7 @@ static void on_deaf(struct exchange_core *c, uint64_t now_ms, struct exchange_ou
     if (c->down_paused) {
         c->down_paused = false;
         out(ret, EXCHANGE_DO_RESUME_DOWN);
+        await_body(c, now_ms);
     }
 }
 
