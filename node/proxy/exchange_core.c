@@ -472,7 +472,8 @@ static void step_up(struct exchange_core *c, const struct exchange_input *in, ui
         assert(c->phase == EXCHANGE_CONNECT);
         attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_INTERIM) {
-        c->up_deadline_ms = now_ms + c->rules->first_byte_ms;
+        assert(c->phase == EXCHANGE_SEND);
+        await_head(c, now_ms);
         out(ret, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
     } else if (in->kind == EXCHANGE_UP_SWITCH) {
         on_switch(c, now_ms, ret);
