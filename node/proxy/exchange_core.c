@@ -180,7 +180,7 @@ static void send_held(struct exchange_core *c, uint64_t now_ms, struct exchange_
     }
     c->held = 0;
     out(ret, EXCHANGE_DO_SEND_UP_BODY);
-    if (c->phase == EXCHANGE_TUNNEL) {
+    if (c->phase >= EXCHANGE_RESPOND) {
         c->up_deadline_ms = now_ms + c->rules->idle_ms;
     }
 }
