@@ -244,6 +244,9 @@ static void on_down_gone(struct exchange_core *c, const struct exchange_input *i
 static void on_picked(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
 {
     assert(c->phase == EXCHANGE_PICK && !c->attempt_open);
+    if (c->attempts == 0) {
+        c->started_ms = now_ms;
+    }
     c->phase = EXCHANGE_CONNECT;
     c->attempts++;
     c->attempt_open = true;
