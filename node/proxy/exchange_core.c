@@ -298,7 +298,7 @@ static void on_up_head(struct exchange_core *c, const struct exchange_input *in,
 static void on_switch(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
 {
     assert(c->phase == EXCHANGE_SEND);
-    if (!c->upgrade || !c->down_ended) {
+    if (!c->upgrade || !c->down_ended || c->deaf) {
         give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE, ret);
         return;
     }
