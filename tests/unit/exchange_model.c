@@ -1,0 +1,401 @@
+/* exchange_model: carrying out and judging one step of the core. The random life around it is in
+ * exchange_walk.c.
+ *
+ * Each do_... below is one output; it first demands what the header promises about it. */
+#include "exchange_model.h"
+
+#include <stddef.h>
+
+static bool demand(struct model *m, bool kept, const char *promise)
+{
+    if (!kept && !m->broken) {
+        m->broken = promise;
+    }
+    return kept;
+}
+
+static bool given(const struct model *m, enum exchange_input_kind kind)
+{
+    return m->in.kind == kind;
+}
+
+/* Whether SPEC §4 counts this input as a passive failure of the attempt under way. */
+static bool is_failure(const struct model *m)
+{
+    switch (m->in.kind) {
+    case EXCHANGE_UP_FAILED:
+        return true;
+    case EXCHANGE_UP_GONE:
+    case EXCHANGE_UP_GARBAGE:
+        return m->before == EXCHANGE_SEND;
+    case EXCHANGE_UP_SWITCH:
+        return !m->request.upgrade || !m->ended || m->deaf;
+    case EXCHANGE_UP_HEAD:
+        return status_set_has(&m->failure_statuses, m->in.status);
+    case EXCHANGE_DEADLINE: /* unless it was the client's turn */
+        return m->out.reply != EXCHANGE_REPLY_REQUEST_TIMEOUT && !m->client_owed_before;
+    case EXCHANGE_BEGIN:
+    case EXCHANGE_ASK_LOCAL:
+    case EXCHANGE_ANSWERED:
+    case EXCHANGE_REFUSE:
+    case EXCHANGE_DOWN_BODY:
+    case EXCHANGE_DOWN_END:
+    case EXCHANGE_DOWN_BAD:
+    case EXCHANGE_DOWN_GONE:
+    case EXCHANGE_PICKED:
+    case EXCHANGE_NONE_LEFT:
+    case EXCHANGE_UP_CONNECTED:
+    case EXCHANGE_UP_INTERIM:
+    case EXCHANGE_UP_BODY:
+    case EXCHANGE_UP_END:
+    case EXCHANGE_UP_DEAF:
+    case EXCHANGE_SENT_UP:
+    case EXCHANGE_SENT_DOWN:
+        break;
+    }
+    return false;
+}
+
+static void do_report(struct model *m)
+{
+    demand(m, m->open && !m->reported, "an attempt is reported once, while it is open");
+    m->reported = true;
+    bool failed = m->out.outcome == EXCHANGE_OUTCOME_FAILURE;
+    demand(m, failed == is_failure(m), "FAILURE is for the reasons of SPEC 4, and for all of them");
+    if (m->out.outcome == EXCHANGE_OUTCOME_SUCCESS) {
+        demand(m, given(m, EXCHANGE_UP_HEAD) || given(m, EXCHANGE_UP_SWITCH),
+               "SUCCESS comes with a response head");
+    }
+}
+
+static void do_release(struct model *m, bool keep)
+{
+    demand(m, m->open, "an attempt is dropped or kept once");
+    demand(m, m->reported, "an attempt that is over has been reported");
+    if (keep) {
+        demand(m, m->up_ended && m->reusable && m->sent_end && !m->deaf,
+               "KEEP_UP only after a whole request and a whole response, if reusable");
+    }
+    m->open = m->connected = m->sent_head = m->paused_up = m->deaf = false;
+    m->up_waiting = 0;
+}
+
+static void do_connect(struct model *m)
+{
+    demand(m, !m->open && given(m, EXCHANGE_PICKED), "CONNECT goes to the one just picked");
+    m->open = true;
+    m->reported = m->sent_end = m->any_taken = m->up_ended = m->late_pick = false;
+    m->attempts++;
+    demand(m, m->attempts <= m->rules.attempts, "no more attempts than allowed");
+}
+
+static void do_send_up(struct model *m)
+{
+    demand(m, m->open && m->connected && !m->sent_head, "SEND_UP once a connection");
+    demand(m, m->hold_from == 0, "SEND_UP has the whole body");
+    demand(m, m->request.idempotent || m->may_repeat,
+           "what is not idempotent is not sent again once a byte of it may have arrived");
+    demand(m, m->core.down_ended == m->ended, "the core knows whether the request has ended");
+    m->sent_head = true;
+    m->sent_to = m->body_in;
+    m->up_first = MODEL_HEAD_SIZE + m->body_in;
+    m->up_waiting = m->up_first;
+    m->sent_end = m->ended;
+    if (m->core.held > 0) {
+        demand(m, m->core.held == m->body_in, "the core keeps all of the body or nothing");
+        demand(m, m->body_in <= EXCHANGE_REPLAY_MAX && m->ended, "only small, whole ones are kept");
+    } else {
+        m->hold_from = m->body_in;
+    }
+}
+
+static void do_send_up_body(struct model *m)
+{
+    demand(m, m->open && m->sent_head && !m->deaf && (m->tunnel || !m->sent_end),
+           "body follows an open request");
+    demand(m, m->hold_from == m->sent_to, "each byte of the body goes up once, in order");
+    m->up_waiting += m->body_in - m->hold_from;
+    m->sent_to = m->hold_from = m->body_in;
+}
+
+static void do_send_up_end(struct model *m)
+{
+    demand(m, m->open && m->sent_head && !m->sent_end && !m->deaf && m->ended && !m->tunnel,
+           "the request's end goes up once");
+    demand(m, m->sent_to == m->body_in, "the end follows the whole body");
+    m->sent_end = true;
+}
+
+static void do_head(struct model *m)
+{
+    m->heads++;
+    demand(m, m->heads == 1, "at most one response head goes down");
+    demand(m, m->open && m->reported, "a head comes from a reported attempt");
+    demand(m, given(m, EXCHANGE_UP_HEAD) || (given(m, EXCHANGE_NONE_LEFT) && m->late_pick),
+           "HEAD passes a head on");
+    m->down_waiting += MODEL_HEAD_SIZE;
+    if (prng_below(&m->prng, 8) == 0) {
+        m->core.keep_alive = false; /* as exchange_do_head() may: framing by close, draining */
+    }
+}
+
+static void do_reply(struct model *m)
+{
+    m->heads++;
+    m->answered = true;
+    demand(m, m->heads == 1, "at most one response head goes down");
+    demand(m, !m->open, "an own answer only after the attempt is over");
+    demand(m, m->out.reply != EXCHANGE_REPLY_NONE, "REPLY says which");
+    demand(m, !m->core.keep_alive || (m->ended && m->request.keep_alive && !m->half_gone),
+           "keep-alive is promised only behind a whole request");
+    m->seen_reply[m->out.reply]++;
+}
+
+static void do_end(struct model *m)
+{
+    demand(m, m->heads == 1 && !m->down_ended && m->up_ended,
+           "a response that did not end properly is never ended properly");
+    m->down_ended = true;
+}
+
+static void do_tunnel(struct model *m)
+{
+    m->heads++;
+    demand(m, m->heads == 1, "at most one response head goes down");
+    demand(m, m->request.upgrade && m->ended && given(m, EXCHANGE_UP_SWITCH),
+           "a tunnel only for a whole request that asked");
+    demand(m, m->sent_to == m->body_in && m->hold_from == m->body_in,
+           "nothing of the request is left to go into the tunnel");
+    m->tunnel = true;
+}
+
+static void do_finish(struct model *m)
+{
+    bool whole = m->answered || m->down_ended;
+    m->finishes++;
+    m->seen_finish[m->out.finish]++;
+    demand(m, m->finishes == 1, "one FINISH");
+    demand(m, !m->open, "FINISH after the attempt is over");
+    demand(m, !m->paused_down, "FINISH leaves the client's stream running");
+    switch (m->out.finish) {
+    case EXCHANGE_FINISH_KEEP:
+        demand(m, whole && m->ended && m->request.keep_alive && !m->half_gone && !m->left,
+               "KEEP only when request and response are complete");
+        break;
+    case EXCHANGE_FINISH_CLOSE:
+        demand(m, (whole && m->ended) || m->tunnel, "CLOSE only behind a whole response");
+        break;
+    case EXCHANGE_FINISH_LINGER:
+        demand(m, whole && !m->ended, "LINGER while the request is still coming");
+        break;
+    case EXCHANGE_FINISH_CUT:
+        demand(m, !whole, "CUT only what is not whole");
+        demand(m, m->heads == 1 || m->left, "before a head the client gets an answer");
+        break;
+    }
+}
+
+static void carry_up(struct model *m, uint32_t what)
+{
+    if (what & EXCHANGE_DO_REPORT) {
+        do_report(m);
+    }
+    if (what & (EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP)) {
+        demand(m, !(what & EXCHANGE_DO_DROP_UP) || !(what & EXCHANGE_DO_KEEP_UP), "drop or keep");
+        do_release(m, (what & EXCHANGE_DO_KEEP_UP) != 0);
+    }
+    if (what & EXCHANGE_DO_CONTINUE) {
+        m->continues++;
+        demand(m,
+               m->continues == 1 && given(m, EXCHANGE_BEGIN) && m->request.expects &&
+                   !m->request.no_body,
+               "100 Continue once, to who asked");
+    }
+    if (what & EXCHANGE_DO_PICK) {
+        demand(m, !m->open || given(m, EXCHANGE_UP_HEAD), "PICK while no other attempt goes on");
+        m->late_pick = m->open;
+        m->hold_at_pick = m->attempts == 0 ? m->body_in - m->hold_from : m->hold_at_pick;
+    }
+    if (what & EXCHANGE_DO_CONNECT) {
+        do_connect(m);
+    }
+    if (what & EXCHANGE_DO_SEND_UP) {
+        do_send_up(m);
+    }
+    if (what & EXCHANGE_DO_SEND_UP_BODY) {
+        do_send_up_body(m);
+    }
+    if (what & EXCHANGE_DO_SEND_UP_END) {
+        do_send_up_end(m);
+    }
+    if (what & EXCHANGE_DO_DISCARD) {
+        m->hold_from = m->body_in;
+    }
+}
+
+static void carry_down(struct model *m, uint32_t what)
+{
+    if (what & EXCHANGE_DO_INTERIM) {
+        demand(m, m->request.takes_interim && m->heads == 0 && given(m, EXCHANGE_UP_INTERIM),
+               "1xx before the head, to who knows them");
+    }
+    if (what & EXCHANGE_DO_HEAD) {
+        do_head(m);
+    }
+    if (what & EXCHANGE_DO_BODY) {
+        demand(m, m->heads == 1 && !m->down_ended && given(m, EXCHANGE_UP_BODY),
+               "body after the head and before the end");
+        m->down_waiting += m->in.size;
+    }
+    if (what & EXCHANGE_DO_END) {
+        do_end(m);
+    }
+    if (what & EXCHANGE_DO_TUNNEL) {
+        do_tunnel(m);
+    }
+    if (what & EXCHANGE_DO_REPLY) {
+        do_reply(m);
+    }
+}
+
+static void carry_pauses(struct model *m, uint32_t what)
+{
+    if (what & EXCHANGE_DO_PAUSE_DOWN) {
+        demand(m, !m->paused_down, "paused once");
+        m->paused_down = true;
+    }
+    if (what & EXCHANGE_DO_RESUME_DOWN) {
+        demand(m, m->paused_down, "resumed after a pause");
+        m->paused_down = false;
+    }
+    if (what & EXCHANGE_DO_PAUSE_UP) {
+        demand(m, m->open && !m->paused_up, "paused once");
+        m->paused_up = true;
+    }
+    if (what & EXCHANGE_DO_RESUME_UP) {
+        demand(m, m->open && m->paused_up, "resumed after a pause");
+        m->paused_up = false;
+    }
+    if (what & EXCHANGE_DO_FINISH) {
+        do_finish(m);
+    }
+}
+
+/* Nobody is waited for without a deadline, and not for ever. */
+static void judge_deadlines(struct model *m)
+{
+    const struct exchange_core *c = &m->core;
+    const struct exchange_rules *r = &m->rules;
+    uint64_t longest_ms =
+        EXCHANGE_DEAF_MS + r->request_body_ms + r->connect_ms + r->first_byte_ms + r->idle_ms;
+    uint64_t deadline_ms = exchange_core_deadline_ms(c);
+    if (c->phase == EXCHANGE_LOCAL) {
+        demand(m, deadline_ms == 0, "an own endpoint answers without a deadline");
+        return;
+    }
+    demand(m, deadline_ms > 0 && deadline_ms <= m->now_ms + longest_ms, "a deadline in reach");
+    if (!m->ended && !m->paused_down && !m->tunnel) {
+        demand(m, c->down_deadline_ms > 0, "a client that owes its body has a deadline");
+    } else if (m->open) {
+        demand(m, c->up_deadline_ms > 0, "an instance that owes an answer has a deadline");
+    }
+}
+
+/* What must be true between two steps. */
+static void judge_rest(struct model *m)
+{
+    uint64_t held = m->body_in - m->hold_from;
+    bool on_the_way = m->core.phase == EXCHANGE_PICK || m->core.phase == EXCHANGE_CONNECT;
+    uint64_t most = m->hold_at_pick > EXCHANGE_HIGH_WATER ? m->hold_at_pick : EXCHANGE_HIGH_WATER;
+    judge_deadlines(m);
+    if (m->core.phase > EXCHANGE_HOLD) {
+        demand(m, held <= most + MODEL_READ_MAX, "the hold is bounded once an instance is picked");
+        demand(m, m->up_waiting <= MODEL_WAITING_MAX + m->up_first,
+               "what waits upwards is bounded");
+    }
+    demand(m, m->down_waiting <= MODEL_WAITING_MAX + MODEL_HEAD_SIZE,
+           "what waits downwards is bounded");
+    if (m->paused_down) {
+        demand(m, on_the_way || (m->up_waiting > 0 && !m->deaf),
+               "a paused client is resumed by something");
+    }
+    if (m->paused_up) {
+        demand(m, m->down_waiting > 0, "a paused instance is resumed by something");
+    }
+    demand(m, m->core.down_paused == m->paused_down && m->core.up_paused == m->paused_up,
+           "the core knows who is paused");
+    demand(m, !m->left, "after the client has left nothing goes on");
+}
+
+/* What the input itself changes in the world, before the core hears of it. */
+static void take_in(struct model *m)
+{
+    m->before = m->core.phase;
+    m->client_owed_before =
+        !m->ended && !m->paused_down && !m->deaf && !m->tunnel && m->core.phase == EXCHANGE_SEND;
+    if (given(m, EXCHANGE_BEGIN) || given(m, EXCHANGE_ASK_LOCAL)) {
+        m->request = m->in;
+        m->ended = m->in.no_body;
+        m->settled = m->in.settled;
+    }
+    m->body_in += given(m, EXCHANGE_DOWN_BODY) ? m->in.size : 0;
+    m->settled = m->settled || (given(m, EXCHANGE_DOWN_BODY) && m->in.settled);
+    m->ended = m->ended || given(m, EXCHANGE_DOWN_END);
+    m->connected = m->connected || given(m, EXCHANGE_UP_CONNECTED);
+    m->up_ended = m->up_ended || given(m, EXCHANGE_UP_END);
+    m->reusable = given(m, EXCHANGE_UP_END) && m->in.reusable;
+    m->half_gone = m->half_gone || (given(m, EXCHANGE_DOWN_GONE) && m->in.may_read);
+    m->left = given(m, EXCHANGE_DOWN_GONE) && !(m->in.may_read && m->before == EXCHANGE_LOCAL);
+    if (given(m, EXCHANGE_UP_DEAF)) {
+        m->deaf = true;
+        m->up_waiting = 0;
+    }
+    if (given(m, EXCHANGE_UP_GONE) && !m->in.unsent) {
+        m->may_repeat = false;
+    }
+}
+
+static void one_step(struct model *m, struct exchange_input in)
+{
+    if (!demand(m, m->finishes == 0, "nothing after FINISH") || m->broken) {
+        return;
+    }
+    m->in = in;
+    take_in(m);
+    exchange_core_step(&m->core, &in, m->now_ms, &m->out);
+    carry_up(m, m->out.what);
+    carry_down(m, m->out.what);
+    carry_pauses(m, m->out.what);
+    for (unsigned i = 0; i < MODEL_OUTPUTS; i++) {
+        m->seen_outputs[i] += m->out.what >> i & 1;
+    }
+    m->seen_phase[m->core.phase]++;
+    if (m->finishes == 0 && m->core.phase != EXCHANGE_PICK) {
+        judge_rest(m);
+    }
+}
+
+void model_step_with(struct model *m, struct exchange_input in, int pick, int connect)
+{
+    one_step(m, in);
+    while (!m->broken && m->finishes == 0) {
+        if (m->out.what & EXCHANGE_DO_PICK) {
+            bool found = pick < 0 ? prng_below(&m->prng, 8) > 0 : pick > 0;
+            in.kind = found ? EXCHANGE_PICKED : EXCHANGE_NONE_LEFT;
+        } else if (m->out.what & EXCHANGE_DO_CONNECT) {
+            int way = connect < 0 ? (int)prng_below(&m->prng, 3) : connect;
+            if (way == 2) {
+                return;
+            }
+            in.kind = way == 1 ? EXCHANGE_UP_CONNECTED : EXCHANGE_UP_FAILED;
+        } else {
+            return;
+        }
+        one_step(m, (struct exchange_input){.kind = in.kind});
+    }
+}
+
+void model_step(struct model *m, struct exchange_input in)
+{
+    model_step_with(m, in, -1, -1);
+}

@@ -1,0 +1,71 @@
+/* exchange_model: a stand-in for the driver of exchange_core, for tests/unit/test_exchange_*.c.
+ *
+ * It plays the client, the instances, the sockets and proxy/exchange*.c: it offers only inputs that
+ * a correct driver could give in the present state, carries outputs out in the header's order, and
+ * checks each of the core's promises while doing so. The first broken one is kept in `broken`.
+ *
+ * Bytes are numbers: the hold is a span [hold_from, body_in) of the request's body, so that a byte
+ * sent up twice, out of order or not at all is seen. */
+#ifndef TESTS_EXCHANGE_MODEL_H
+#define TESTS_EXCHANGE_MODEL_H
+
+#include "base/prng.h"
+#include "proxy/exchange_core.h"
+
+enum {
+    MODEL_READ_MAX = 64 * 1024, /* one read of a socket: NET_READ_SIZE */
+    MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
+    MODEL_OUTPUTS = 21,         /* bits of EXCHANGE_DO_... */
+    /* The piece that crosses the mark, and the read that was under way when the pause came. */
+    MODEL_WAITING_MAX = EXCHANGE_HIGH_WATER + 2 * MODEL_READ_MAX,
+};
+
+struct model {
+    struct exchange_core core;
+    struct exchange_rules rules;
+    struct status_set retry_statuses, failure_statuses;
+    struct prng prng;
+    uint64_t now_ms;
+    struct exchange_input in; /* of the present step */
+    struct exchange_outputs out;
+    enum exchange_phase before; /* the phase it was given in */
+    bool client_owed_before;    /* then only the client could act */
+    const char *broken;         /* NULL: all promises kept so far */
+
+    /* the client */
+    struct exchange_input request;
+    uint64_t body_left, settle_at, body_in, hold_from, hold_at_pick, down_waiting, down_first;
+    bool ended, settled, half_gone, left, paused_down, endless;
+
+    /* the attempt */
+    uint32_t attempts;
+    bool open, reported, connected, sent_head, sent_end, any_taken, deaf, paused_up;
+    bool late_pick;  /* its response head made the core ask for another instance */
+    bool may_repeat; /* no byte of any attempt so far can have reached an instance */
+    bool reusable;
+    uint64_t sent_to, up_waiting, up_first;
+
+    /* the response */
+    unsigned heads, continues, finishes;
+    bool answered, up_ended, down_ended, tunnel;
+
+    /* what a walk has seen: a promise that is never put to the test is not tested */
+    uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[4], seen_reply[16], seen_phase[16];
+};
+
+void model_init(struct model *m, uint64_t seed);
+
+/* One input into the core; its outputs are carried out, PICK included (by `pick`). */
+void model_step(struct model *m, struct exchange_input in);
+
+/* What a pick gives: 1 an instance, 0 none, -1 as the prng says. The same for a connection: 1 a
+ * pooled one, 0 refused at once, 2 later; -1 as the prng says. */
+void model_step_with(struct model *m, struct exchange_input in, int pick, int connect);
+
+/* One random thing happens. False when the exchange is over. */
+bool model_act(struct model *m);
+
+/* Nobody acts any more: the deadlines alone must end it. */
+void model_run_out(struct model *m);
+
+#endif

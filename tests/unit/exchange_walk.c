@@ -1,0 +1,328 @@
+/* exchange_walk: the random life around exchange_model: a client, instances and sockets that do
+ * anything the real ones may do, in any order, and a driver that reads and flushes as
+ * proxy/exchange*.c and net/stream.c do. */
+#include "exchange_model.h"
+
+#include <stddef.h>
+
+static uint64_t below(struct model *m, uint64_t bound)
+{
+    return prng_below(&m->prng, bound);
+}
+
+static bool one_in(struct model *m, uint64_t n)
+{
+    return below(m, n) == 0;
+}
+
+static bool over(const struct model *m)
+{
+    return m->broken || m->finishes > 0;
+}
+
+static void tell(struct model *m, enum exchange_input_kind kind)
+{
+    model_step(m, (struct exchange_input){.kind = kind});
+}
+
+void model_init(struct model *m, uint64_t seed)
+{
+    *m = (struct model){.now_ms = 1000, .may_repeat = true};
+    prng_init(&m->prng, seed);
+    static const uint64_t body_max[] = {700, 100 * 1000, 1000 * 1000, 4000 * 1000};
+    static const uint64_t times_ms[] = {20, 300, 5000, 60000};
+    m->rules = (struct exchange_rules){
+        .attempts = 1 + (uint32_t)below(m, 3),
+        .retry_timeout_ms = times_ms[below(m, 4)],
+        .body_size_max = body_max[below(m, 4)],
+        .request_body_ms = times_ms[below(m, 4)],
+        .connect_ms = times_ms[below(m, 4)],
+        .first_byte_ms = times_ms[below(m, 4)],
+        .idle_ms = times_ms[below(m, 4)],
+        .retry_statuses = &m->retry_statuses,
+        .failure_statuses = &m->failure_statuses,
+    };
+    for (unsigned status = 502; status <= 504; status++) {
+        status_set_add(&m->retry_statuses, status);
+        status_set_add(&m->failure_statuses, status);
+    }
+    status_set_add(&m->failure_statuses, 500);
+    exchange_core_init(&m->core, &m->rules, m->now_ms);
+}
+
+/* ---- the client ---- */
+
+static void begin(struct model *m)
+{
+    bool local = one_in(m, 16);
+    bool no_body = one_in(m, 3);
+    m->body_left = no_body ? 0 : one_in(m, 3) ? 1 + below(m, 900) : 1 + below(m, 600 * 1000);
+    m->settle_at = one_in(m, 2) || no_body ? 0 : 1 + below(m, m->body_left + 100);
+    m->endless = one_in(m, 8); /* chunked: more may always come */
+    model_step(m, (struct exchange_input){
+                      .kind = local ? EXCHANGE_ASK_LOCAL : EXCHANGE_BEGIN,
+                      .size = one_in(m, 2) ? m->body_left : 0,
+                      .settled = m->settle_at == 0,
+                      .idempotent = one_in(m, 2),
+                      .expects = one_in(m, 4),
+                      .keep_alive = !one_in(m, 4),
+                      .upgrade = one_in(m, 4),
+                      .takes_interim = !one_in(m, 4),
+                      .no_body = no_body,
+                  });
+}
+
+static void body_piece(struct model *m, uint64_t size)
+{
+    m->body_left -= m->tunnel ? 0 : size;
+    model_step(m, (struct exchange_input){
+                      .kind = EXCHANGE_DOWN_BODY,
+                      .size = size,
+                      .settled = m->body_in + size >= m->settle_at,
+                      .pending = m->connected ? m->up_waiting : 0,
+                  });
+}
+
+/* One read: its pieces come whatever is paused meanwhile. */
+static void client_sends(struct model *m)
+{
+    uint64_t room = one_in(m, 2) ? MODEL_READ_MAX : 1 + below(m, 3000);
+    if (m->tunnel) {
+        body_piece(m, room);
+        return;
+    }
+    while (!over(m) && room > 0 && m->body_left > 0) {
+        uint64_t most = room < m->body_left ? room : m->body_left;
+        uint64_t size = one_in(m, 2) ? most : 1 + below(m, most);
+        room -= size;
+        body_piece(m, size);
+        if (!over(m) && one_in(m, 40)) {
+            tell(m, EXCHANGE_DOWN_BAD);
+        }
+    }
+    if (m->endless && m->body_left == 0) {
+        m->body_left = 1 + below(m, 600 * 1000);
+        m->endless = !one_in(m, 3);
+    } else if (!over(m) && m->body_left == 0 && room > 0) {
+        tell(m, EXCHANGE_DOWN_END);
+    }
+}
+
+static bool client_can_send(const struct model *m)
+{
+    return !m->paused_down && !m->half_gone && (m->tunnel || !m->ended);
+}
+
+static void client_leaves(struct model *m)
+{
+    if (m->paused_down) {
+        return; /* nobody reads there, so nobody knows */
+    }
+    bool half = !m->half_gone && one_in(m, 2);
+    model_step(m, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE, .may_read = half});
+}
+
+/* ---- an instance ---- */
+
+static uint16_t some_status(struct model *m)
+{
+    static const uint16_t statuses[] = {200, 200, 200, 404, 429, 500, 502, 503};
+    return statuses[below(m, sizeof(statuses) / sizeof(statuses[0]))];
+}
+
+static void response_piece(struct model *m)
+{
+    uint64_t size = one_in(m, 2) ? MODEL_READ_MAX / 2 : 1 + below(m, 3000);
+    model_step(m, (struct exchange_input){
+                      .kind = EXCHANGE_UP_BODY, .size = size, .pending = m->down_waiting});
+}
+
+static void response_end(struct model *m)
+{
+    model_step(m, (struct exchange_input){.kind = EXCHANGE_UP_END, .reusable = !one_in(m, 3)});
+}
+
+/* What else one read of the response brings. */
+static void rest_of_read(struct model *m)
+{
+    uint32_t attempt = m->attempts;
+    for (unsigned pieces = (unsigned)below(m, 3); pieces > 0; pieces--) {
+        if (!over(m) && m->attempts == attempt && m->core.phase == EXCHANGE_RESPOND) {
+            response_piece(m);
+        }
+    }
+    if (!over(m) && m->attempts == attempt && m->core.phase == EXCHANGE_RESPOND && one_in(m, 4)) {
+        if (one_in(m, 8)) {
+            tell(m, EXCHANGE_UP_GARBAGE);
+        } else {
+            response_end(m);
+        }
+    }
+}
+
+static void instance_breaks(struct model *m)
+{
+    bool deaf = one_in(m, 2) && !m->deaf;
+    if (deaf) {
+        if (m->up_waiting > 0) {
+            tell(m, EXCHANGE_UP_DEAF);
+        }
+        return;
+    }
+    model_step(m, (struct exchange_input){.kind = EXCHANGE_UP_GONE, .unsent = !m->any_taken});
+}
+
+static void instance_answers(struct model *m)
+{
+    switch (below(m, 8)) {
+    case 0:
+        tell(m, EXCHANGE_UP_INTERIM);
+        break;
+    case 1:
+        if (m->request.upgrade || one_in(m, 10)) {
+            tell(m, EXCHANGE_UP_SWITCH);
+        }
+        break;
+    case 2:
+        if (one_in(m, 4)) {
+            tell(m, EXCHANGE_UP_GARBAGE);
+        }
+        break;
+    default:
+        model_step(m, (struct exchange_input){.kind = EXCHANGE_UP_HEAD, .status = some_status(m)});
+        rest_of_read(m);
+        break;
+    }
+}
+
+static void instance_acts(struct model *m)
+{
+    switch (m->core.phase) {
+    case EXCHANGE_CONNECT:
+        tell(m, one_in(m, 3) ? EXCHANGE_UP_FAILED : EXCHANGE_UP_CONNECTED);
+        break;
+    case EXCHANGE_SEND:
+        if (one_in(m, 6)) {
+            instance_breaks(m);
+        } else if (one_in(m, 3)) {
+            instance_answers(m);
+        }
+        break;
+    case EXCHANGE_RESPOND:
+    case EXCHANGE_TUNNEL:
+        if (one_in(m, 16)) {
+            instance_breaks(m);
+        } else if (!m->paused_up && m->tunnel) {
+            response_piece(m);
+        } else if (!m->paused_up) {
+            rest_of_read(m);
+        }
+        break;
+    case EXCHANGE_LOCAL:
+        if (one_in(m, 6)) {
+            tell(m, EXCHANGE_ANSWERED);
+        }
+        break;
+    case EXCHANGE_START:
+    case EXCHANGE_HOLD:
+    case EXCHANGE_PICK:
+    case EXCHANGE_DONE:
+        break;
+    }
+}
+
+/* ---- sockets and time ---- */
+
+/* All of it, or a part. */
+static uint64_t taken(struct model *m, uint64_t waiting)
+{
+    return one_in(m, 3) ? below(m, waiting) : waiting;
+}
+
+static void socket_up(struct model *m)
+{
+    if (!m->sent_head || m->deaf || m->up_waiting == 0) {
+        return;
+    }
+    uint64_t size = taken(m, m->up_waiting);
+    m->up_waiting -= size;
+    m->any_taken = m->any_taken || size > 0;
+    m->may_repeat = m->may_repeat && size == 0;
+    m->up_first = m->up_first > size ? m->up_first - size : 0;
+    if (m->up_waiting == 0) {
+        tell(m, EXCHANGE_SENT_UP);
+    }
+}
+
+static void socket_down(struct model *m)
+{
+    if (m->down_waiting > 0) {
+        m->down_waiting -= taken(m, m->down_waiting);
+        if (m->down_waiting == 0) {
+            tell(m, EXCHANGE_SENT_DOWN);
+        }
+    }
+}
+
+/* The timer fires at its deadline or up to a wheel's tick late; now and then it finds that the
+ * deadline has moved. */
+static void time_passes(struct model *m)
+{
+    uint64_t deadline_ms = exchange_core_deadline_ms(&m->core);
+    uint64_t ahead_ms = deadline_ms > m->now_ms ? deadline_ms - m->now_ms : 0;
+    if (deadline_ms > 0 && one_in(m, 6)) {
+        m->now_ms += ahead_ms + below(m, 17);
+        tell(m, EXCHANGE_DEADLINE);
+    } else if (ahead_ms > 0) {
+        m->now_ms += below(m, one_in(m, 4) ? ahead_ms : ahead_ms / 8 + 1);
+        if (one_in(m, 20)) {
+            tell(m, EXCHANGE_DEADLINE);
+            m->broken = m->out.what && !m->broken ? "a deadline that moved is not over" : m->broken;
+        }
+    }
+}
+
+bool model_act(struct model *m)
+{
+    if (m->core.phase == EXCHANGE_START) {
+        begin(m);
+        return !over(m);
+    }
+    uint64_t what = below(m, 100);
+    if (what < 30) {
+        if (client_can_send(m)) {
+            client_sends(m);
+        }
+    } else if (what < 60) {
+        instance_acts(m);
+    } else if (what < 75) {
+        socket_up(m);
+    } else if (what < 90) {
+        socket_down(m);
+    } else if (what < 98) {
+        time_passes(m);
+    } else if (what == 98) {
+        client_leaves(m);
+    } else if (one_in(m, 3)) {
+        model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
+                                              .reply = EXCHANGE_REPLY_USER_REQUIRED});
+    }
+    return !over(m);
+}
+
+void model_run_out(struct model *m)
+{
+    /* Each attempt can wait for its connection, its answer and a deaf instance's last word. */
+    for (uint32_t i = 0; i < 3 * m->rules.attempts + 2 && !over(m); i++) {
+        if (m->core.phase == EXCHANGE_LOCAL) {
+            tell(m, EXCHANGE_ANSWERED);
+            continue;
+        }
+        uint64_t deadline_ms = exchange_core_deadline_ms(&m->core);
+        m->now_ms = deadline_ms > m->now_ms ? deadline_ms : m->now_ms;
+        tell(m, EXCHANGE_DEADLINE);
+    }
+    if (!over(m)) {
+        m->broken = "when nobody acts any more the deadlines end it";
+    }
+}

@@ -1,0 +1,286 @@
+/* proxy/exchange_core: body limit, deadlines and back-pressure, one claim a test. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "exchange_claims.h"
+
+static void body_over_limit_is_413_before_the_head_and_a_cut_after_it(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    struct exchange_input in = post();
+    in.size = m.rules.body_size_max + 1;
+    in.expects = true;
+    give(&m, in);
+    assert_reply(&m, EXCHANGE_REPLY_BODY_TOO_LARGE, EXCHANGE_FINISH_LINGER);
+    assert_int_equal(m.continues, 0);
+
+    m = fresh(); /* chunked, and nobody said how long */
+    m.rules.body_size_max = 100;
+    give(&m, post());
+    body(&m, 100, true);
+    assert_int_equal(m.core.phase, EXCHANGE_SEND);
+    struct model answered = m;
+    body(&m, 1, true);
+    assert_reply(&m, EXCHANGE_REPLY_BODY_TOO_LARGE, EXCHANGE_FINISH_LINGER);
+    assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_NEUTRAL);
+
+    head(&answered, 200);
+    body(&answered, 1, true);
+    assert_cut(&answered);
+}
+
+static void a_body_of_exactly_the_limit_passes_and_a_tunnel_has_none(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    struct exchange_input in = post();
+    in.size = m.rules.body_size_max;
+    give(&m, in);
+    assert_int_equal(m.core.phase, EXCHANGE_HOLD);
+    m = in_phase(EXCHANGE_TUNNEL);
+    for (int i = 0; i < 30; i++) { /* 1.8 MB, over a limit of 1 MB */
+        body(&m, PIECE, true);
+        all_is_up(&m);
+    }
+    assert_int_equal(m.core.phase, EXCHANGE_TUNNEL);
+}
+
+/* ---- deadlines ---- */
+
+static void a_connection_that_does_not_come_is_tried_elsewhere_then_503(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_CONNECT);
+    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.connect_ms);
+    m.now_ms += m.rules.connect_ms;
+    feed(&m, IN(.kind = EXCHANGE_DEADLINE), 1, LATER);
+    assert_int_equal(m.attempts, 2);
+    assert_int_equal(m.core.phase, EXCHANGE_CONNECT);
+    m.now_ms += m.rules.connect_ms;
+    feed(&m, IN(.kind = EXCHANGE_DEADLINE), 0, LATER);
+    assert_reply(&m, EXCHANGE_REPLY_UNAVAILABLE, EXCHANGE_FINISH_KEEP);
+}
+
+static void no_head_within_first_byte_is_504_and_a_failure_without_a_retry(void **state)
+{
+    (void)state;
+    struct model m = get_sent();
+    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.first_byte_ms);
+    deadline(&m);
+    assert_reply(&m, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_FINISH_KEEP);
+    assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_FAILURE);
+}
+
+static void a_client_that_stops_sending_is_408_and_nobody_elses_failure(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_HOLD);
+    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.request_body_ms);
+    deadline(&m);
+    assert_reply(&m, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_FINISH_LINGER);
+
+    m = fresh(); /* also if the instance's time is the shorter one */
+    m.rules.first_byte_ms = m.rules.request_body_ms / 2;
+    give(&m, post());
+    body(&m, 10, true);
+    deadline(&m);
+    assert_reply(&m, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_FINISH_LINGER);
+    assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_NEUTRAL);
+}
+
+static void an_instance_that_stops_reading_has_first_byte(void **state)
+{
+    (void)state;
+    struct model m = post_coming(10);
+    while (!m.paused_down) {
+        body(&m, PIECE, true);
+    }
+    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.first_byte_ms);
+    deadline(&m);
+    assert_reply(&m, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_FINISH_LINGER);
+    assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_FAILURE);
+}
+
+static void a_body_that_keeps_coming_moves_the_deadline(void **state)
+{
+    (void)state;
+    struct model m = post_coming(10);
+    for (int i = 0; i < 10; i++) {
+        m.now_ms += m.rules.request_body_ms - 1;
+        tell(&m, EXCHANGE_DEADLINE);
+        assert_int_equal(m.out.what, 0);
+        body(&m, 1, true);
+    }
+    assert_int_equal(m.core.phase, EXCHANGE_SEND);
+}
+
+static void an_idle_response_or_tunnel_is_cut(void **state)
+{
+    (void)state;
+    static const enum exchange_phase phases[] = {EXCHANGE_RESPOND, EXCHANGE_TUNNEL};
+    for (int i = 0; i < 2; i++) {
+        struct model m = in_phase(phases[i]);
+        m.now_ms += m.rules.idle_ms - 1;
+        piece(&m);
+        assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.idle_ms);
+        deadline(&m);
+        assert_cut(&m);
+        assert_false(did(&m, EXCHANGE_DO_REPORT));
+    }
+}
+
+static void an_upload_behind_an_early_head_is_not_idle(void **state)
+{
+    (void)state;
+    struct model m = post_coming(10);
+    head(&m, 200);
+    for (int i = 0; i < 10; i++) {
+        m.now_ms += m.rules.request_body_ms - 1;
+        body(&m, 1, true);
+        tell(&m, EXCHANGE_DEADLINE);
+    }
+    assert_int_equal(m.core.phase, EXCHANGE_RESPOND);
+}
+
+static void a_deaf_instance_has_two_seconds_whatever_it_mumbles(void **state)
+{
+    (void)state;
+    struct model m = post_sent(10);
+    all_is_up(&m);
+    m.up_waiting = 1;
+    tell(&m, EXCHANGE_UP_DEAF);
+    tell(&m, EXCHANGE_UP_INTERIM);
+    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + EXCHANGE_DEAF_MS);
+    deadline(&m);
+    assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_KEEP);
+    assert_int_equal(m.attempts, 1);
+}
+
+static void a_deadline_that_has_moved_does_nothing(void **state)
+{
+    (void)state;
+    for (enum exchange_phase p = EXCHANGE_LOCAL; p < EXCHANGE_DONE; p++) {
+        if (p != EXCHANGE_PICK) {
+            struct model m = in_phase(p);
+            tell(&m, EXCHANGE_DEADLINE);
+            assert_int_equal(m.out.what, 0);
+            assert_int_equal(m.core.phase, p);
+        }
+    }
+}
+
+/* ---- back-pressure ---- */
+
+static void a_slow_instance_pauses_the_client_until_all_is_sent(void **state)
+{
+    (void)state;
+    struct model m = post_coming(PIECE);
+    body(&m, PIECE, true);
+    assert_false(m.paused_down); /* what waited was below the mark */
+    body(&m, PIECE, true);
+    assert_true(did(&m, EXCHANGE_DO_SEND_UP_BODY | EXCHANGE_DO_PAUSE_DOWN));
+    body(&m, 10, true); /* of the same read */
+    assert_false(did(&m, EXCHANGE_DO_PAUSE_DOWN));
+    all_is_up(&m);
+    assert_true(did(&m, EXCHANGE_DO_RESUME_DOWN));
+    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.request_body_ms);
+}
+
+static void a_slow_connection_pauses_the_client_until_it_stands(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    give(&m, post());
+    feed(&m, IN(.kind = EXCHANGE_DOWN_BODY, .size = PIECE, .settled = true), 1, LATER);
+    assert_false(m.paused_down);
+    body(&m, PIECE, true);
+    assert_true(m.paused_down);
+    feed(&m, IN(.kind = EXCHANGE_UP_FAILED), 1, LATER);
+    assert_true(m.paused_down);
+    tell(&m, EXCHANGE_UP_CONNECTED);
+    assert_true(did(&m, EXCHANGE_DO_SEND_UP | EXCHANGE_DO_RESUME_DOWN));
+}
+
+static void a_slow_client_pauses_the_instance_until_all_is_sent(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_RESPOND);
+    piece(&m);
+    piece(&m);
+    assert_false(m.paused_up);
+    piece(&m);
+    assert_true(did(&m, EXCHANGE_DO_BODY | EXCHANGE_DO_PAUSE_UP));
+    m.down_waiting = 0;
+    m.now_ms += 5;
+    tell(&m, EXCHANGE_SENT_DOWN);
+    assert_true(did(&m, EXCHANGE_DO_RESUME_UP));
+    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.idle_ms);
+}
+
+static void a_client_that_never_reads_is_cut(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_RESPOND);
+    while (!m.paused_up) {
+        piece(&m);
+    }
+    deadline(&m);
+    assert_cut(&m);
+    assert_true(did(&m, EXCHANGE_DO_DROP_UP));
+}
+
+static void a_deaf_instance_sets_a_paused_client_free(void **state)
+{
+    (void)state;
+    struct model m = post_coming(10);
+    while (!m.paused_down) {
+        body(&m, PIECE, true);
+    }
+    tell(&m, EXCHANGE_UP_DEAF);
+    assert_true(did(&m, EXCHANGE_DO_RESUME_DOWN));
+    assert_true(m.core.down_deadline_ms > 0);
+    body(&m, PIECE, true);
+    body(&m, PIECE, true);
+    assert_false(m.paused_down);
+}
+
+static void a_response_that_ends_sets_a_paused_client_free(void **state)
+{
+    (void)state;
+    struct model m = post_coming(10);
+    while (!m.paused_down) {
+        body(&m, PIECE, true);
+    }
+    head(&m, 401);
+    end(&m);
+    assert_true(did(&m, EXCHANGE_DO_RESUME_DOWN | EXCHANGE_DO_FINISH));
+    assert_int_equal(m.out.finish, EXCHANGE_FINISH_LINGER);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(body_over_limit_is_413_before_the_head_and_a_cut_after_it),
+        cmocka_unit_test(a_body_of_exactly_the_limit_passes_and_a_tunnel_has_none),
+        cmocka_unit_test(a_connection_that_does_not_come_is_tried_elsewhere_then_503),
+        cmocka_unit_test(no_head_within_first_byte_is_504_and_a_failure_without_a_retry),
+        cmocka_unit_test(a_client_that_stops_sending_is_408_and_nobody_elses_failure),
+        cmocka_unit_test(an_instance_that_stops_reading_has_first_byte),
+        cmocka_unit_test(a_body_that_keeps_coming_moves_the_deadline),
+        cmocka_unit_test(an_idle_response_or_tunnel_is_cut),
+        cmocka_unit_test(an_upload_behind_an_early_head_is_not_idle),
+        cmocka_unit_test(a_deaf_instance_has_two_seconds_whatever_it_mumbles),
+        cmocka_unit_test(a_deadline_that_has_moved_does_nothing),
+        cmocka_unit_test(a_slow_instance_pauses_the_client_until_all_is_sent),
+        cmocka_unit_test(a_slow_connection_pauses_the_client_until_it_stands),
+        cmocka_unit_test(a_slow_client_pauses_the_instance_until_all_is_sent),
+        cmocka_unit_test(a_client_that_never_reads_is_cut),
+        cmocka_unit_test(a_deaf_instance_sets_a_paused_client_free),
+        cmocka_unit_test(a_response_that_ends_sets_a_paused_client_free),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
