@@ -308,6 +308,7 @@ static void judge_rest(struct model *m)
     bool on_the_way = m->core.phase == EXCHANGE_PICK || m->core.phase == EXCHANGE_CONNECT;
     uint64_t most = m->hold_at_pick > EXCHANGE_HIGH_WATER ? m->hold_at_pick : EXCHANGE_HIGH_WATER;
     judge_deadlines(m);
+    demand(m, m->core.held == held, "the core knows what is held");
     if (m->core.phase > EXCHANGE_HOLD) {
         demand(m, held <= most + MODEL_READ_MAX, "the hold is bounded once an instance is picked");
         demand(m, m->up_waiting <= MODEL_WAITING_MAX + m->up_first,
