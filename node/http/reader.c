@@ -144,9 +144,6 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size)
     }
     struct http_field *last = h->field_count ? &h->fields[h->field_count - 1] : NULL;
     if (!last || last->value_at != 0) { /* the one before has its value: a new one */
-        if (h->field_count == r->limits->headers) {
-            return refuse(r, HTTP_ERROR_HEAD_TOO_LARGE, "too many fields");
-        }
         last = http_head_add_field(h);
     }
     http_head_append(h, at, size);
@@ -159,6 +156,10 @@ static int on_header_field_complete(llhttp_t *parser)
     struct http_reader *r = reader_of(parser);
     if (r->step == HEAD) {
         assert(r->head->field_count > 0);
+        /* Here and not at the name's first byte, which llhttp only tells when a read ends in it. */
+        if (r->head->field_count > r->limits->headers) {
+            return refuse(r, HTTP_ERROR_HEAD_TOO_LARGE, "too many fields");
+        }
         struct http_field *f = &r->head->fields[r->head->field_count - 1];
         f->id = http_field_id_of(http_field_name(r->head, f));
         http_head_append(r->head, ": ", 2);
@@ -413,6 +414,11 @@ static enum http_event end_message(struct http_reader *r)
     return HTTP_EVENT_END;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\r' || c == '\n';
+}
+
 static bool is_foreign(char c)
 {
     return (unsigned char)c >= 0x80;
@@ -444,7 +450,10 @@ static struct bytes show(struct http_reader *r, const char *at, size_t size)
         return (struct bytes){at, size};
     }
     size_t plain = count_plain(at, size);
-    if (plain > 0 || r->head->target_size == 0) {
+    /* The target may have ended with the last read: on_url_complete() comes with the byte behind.
+     */
+    bool in_target = r->head->target_size > 0 && !is_blank(r->before[sizeof(r->before) - 1]);
+    if (plain > 0 || !in_target) {
         return (struct bytes){at, plain > 0 ? plain : size};
     }
     size_t foreign = 1;

@@ -123,6 +123,8 @@ struct bad {
 static const struct bad BAD[] = {
     {REQ, T("GET /x\r\n" HOST "\r\n")},
     {REQ, T("GET /x\n\n")},
+    {REQ, T("GET /x\n\xE9: a\r\n" HOST "\r\n")},
+    {REQ, T("GET /x \xE9TTP/1.1\r\n" HOST "\r\n")},
     {REQ, T("GET /x HTTP/0.9\r\n" HOST "\r\n")},
     {REQ, T("GET /x HTTP/2.0\r\n" HOST "\r\n")},
     {REQ, T("GET /x HTTP/1.2\r\n" HOST "\r\n")},
@@ -446,7 +448,9 @@ static void a_ninth_field_is_one_too_many(void **state)
     struct bytes eight = T(GET "A:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\n\r\n");
     struct bytes nine = T(GET "A:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\n\r\n");
     assert_int_equal(error_of(REQ, eight, &LIMITS), HTTP_ERROR_NONE);
+    struct bytes wrong = T(GET "A:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nno name\r\n\r\n");
     assert_int_equal(error_of(REQ, nine, &LIMITS), HTTP_ERROR_HEAD_TOO_LARGE);
+    assert_int_equal(error_of(REQ, wrong, &LIMITS), HTTP_ERROR_MALFORMED);
 }
 
 static void a_target_may_be_as_long_as_the_limit_and_no_longer(void **state)
