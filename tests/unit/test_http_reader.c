@@ -586,6 +586,24 @@ static void http_goes_on_after_an_upgrade_that_was_not_made(void **state)
     transcript_done(&t);
 }
 
+static void asking_again_without_input_loses_no_body(void **state)
+{
+    (void)state;
+    struct http_reader r;
+    struct http_head head;
+    struct bytes input = T(POST "Content-Length: 2\r\n\r\na"), none = {0}, rest = T("b"), body;
+    http_head_init(&head);
+    http_reader_init_request(&r, &LIMITS);
+    http_reader_begin(&r, &head, false);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_HEAD);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_BODY);
+    assert_int_equal(http_reader_next(&r, &none, &body), HTTP_EVENT_MORE);
+    assert_int_equal(http_reader_next(&r, &rest, &body), HTTP_EVENT_BODY);
+    assert_true(bytes_equal(body, BYTES("b")));
+    assert_int_equal(http_reader_next(&r, &none, &body), HTTP_EVENT_END);
+    http_head_done(&head);
+}
+
 static void a_head_that_grew_gives_its_memory_back(void **state)
 {
     (void)state;
@@ -617,6 +635,7 @@ int main(void)
         cmocka_unit_test(trailers_do_not_become_fields),
         cmocka_unit_test(the_caller_can_stop_between_pipelined_requests),
         cmocka_unit_test(http_goes_on_after_an_upgrade_that_was_not_made),
+        cmocka_unit_test(asking_again_without_input_loses_no_body),
         cmocka_unit_test(a_head_that_grew_gives_its_memory_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
