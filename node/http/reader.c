@@ -352,6 +352,19 @@ static size_t allowance(const struct http_reader *r, size_t size)
     return size < left ? size : left;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\r' || c == '\n';
+}
+
+/* Does the input begin inside the target? It may also have ended with the last read: llhttp calls
+ * on_url_complete() with the byte behind. */
+static bool is_in_target(const struct http_reader *r)
+{
+    return !r->response && !r->url_done && r->head->target_size > 0 &&
+           !is_blank(r->before[sizeof(r->before) - 1]);
+}
+
 /* Inside a target that is too long, and only llhttp has seen that it is also wrong? Then which of
  * the two is said must not hang on where the input was split. */
 static bool is_in_long_target(const struct http_reader *r, const char *wrong)
@@ -360,6 +373,9 @@ static bool is_in_long_target(const struct http_reader *r, const char *wrong)
         return false;
     }
     const char *begin = r->input_at;
+    if (r->head->target_size > 0 && !is_in_target(r)) {
+        return false;
+    }
     if (r->head->target_size == 0) {
         while (r->before[sizeof(r->before) - 1] != ' ' && begin < wrong && *begin != ' ') {
             begin++; /* what is left of the method */
@@ -370,7 +386,7 @@ static bool is_in_long_target(const struct http_reader *r, const char *wrong)
     }
     /* llhttp names the byte itself or, when these three are what is wrong, the one behind. */
     size_t good = 0;
-    while (begin + good < wrong && !memchr(" \r\n", begin[good], 3)) {
+    while (begin + good < wrong && !is_blank(begin[good])) {
         good++;
     }
     return good > r->limits->uri_size - r->head->target_size;
@@ -412,11 +428,6 @@ static enum http_event end_message(struct http_reader *r)
     r->in_message = false;
     r->step = h->upgrade ? STANDING : h->keep_alive ? IDLE : CLOSED;
     return HTTP_EVENT_END;
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\r' || c == '\n';
 }
 
 static bool is_foreign(char c)

@@ -472,6 +472,8 @@ static void a_target_may_be_as_long_as_the_limit_and_no_longer(void **state)
     assert_int_equal(error_of(REQ, stretched(&b, "GET h\xE9", "x", 69, " x"), &LIMITS), large);
     assert_int_equal(error_of(REQ, stretched(&b, "GET /?\xE9", "x", 60, "\rO"), &LIMITS),
                      HTTP_ERROR_MALFORMED);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /?", "x", 68, "\r\n\t"), &LIMITS),
+                     HTTP_ERROR_MALFORMED);
     const struct http_limits narrow = {.header_size = 60, .headers = 8, .uri_size = 64};
     assert_int_equal(error_of(REQ, stretched(&b, "GET /", "x", 70, end), &narrow), large);
     buffer_done(&b);
