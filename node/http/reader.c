@@ -307,6 +307,14 @@ static enum http_event die(struct http_reader *r, enum http_error error, const c
     return HTTP_EVENT_ERROR;
 }
 
+static void take(struct bytes *input, size_t size)
+{
+    if (size > 0) { /* input->at may be NULL */
+        input->at += size;
+        input->size -= size;
+    }
+}
+
 /* Takes the empty lines before a request; false when they are not what they should be. */
 static bool skip_empty_lines(struct http_reader *r, struct bytes *input)
 {
@@ -320,8 +328,7 @@ static bool skip_empty_lines(struct http_reader *r, struct bytes *input)
             return false;
         }
         r->empty_count++;
-        input->at++;
-        input->size--;
+        take(input, 1);
     }
     return true;
 }
@@ -504,8 +511,7 @@ static enum http_event run(struct http_reader *r, struct bytes *input)
             remember_tail(r, r->input_at, used);
         }
     }
-    input->at += used;
-    input->size -= used;
+    take(input, used);
     return r->paused ? (enum http_event)r->pending : HTTP_EVENT_MORE;
 }
 
@@ -547,8 +553,7 @@ enum http_event http_reader_next(struct http_reader *r, struct bytes *input, str
     case STANDING:
         return HTTP_EVENT_MORE;
     case CLOSED:
-        input->at += input->size;
-        input->size = 0;
+        take(input, input->size);
         return HTTP_EVENT_MORE;
     case DEAD:
         break;
