@@ -123,6 +123,8 @@ struct bad {
 static const struct bad BAD[] = {
     {REQ, T("GET /x\r\n" HOST "\r\n")},
     {REQ, T("GET /x\n\n")},
+    {REQ, T("GET /x\n\xE9: a\r\n" HOST "\r\n")},
+    {REQ, T("GET /x \xE9TTP/1.1\r\n" HOST "\r\n")},
     {REQ, T("GET /x HTTP/0.9\r\n" HOST "\r\n")},
     {REQ, T("GET /x HTTP/2.0\r\n" HOST "\r\n")},
     {REQ, T("GET /x HTTP/1.2\r\n" HOST "\r\n")},
@@ -446,7 +448,9 @@ static void a_ninth_field_is_one_too_many(void **state)
     struct bytes eight = T(GET "A:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\n\r\n");
     struct bytes nine = T(GET "A:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\n\r\n");
     assert_int_equal(error_of(REQ, eight, &LIMITS), HTTP_ERROR_NONE);
+    struct bytes wrong = T(GET "A:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nno name\r\n\r\n");
     assert_int_equal(error_of(REQ, nine, &LIMITS), HTTP_ERROR_HEAD_TOO_LARGE);
+    assert_int_equal(error_of(REQ, wrong, &LIMITS), HTTP_ERROR_MALFORMED);
 }
 
 static void a_target_may_be_as_long_as_the_limit_and_no_longer(void **state)
@@ -467,6 +471,8 @@ static void a_target_may_be_as_long_as_the_limit_and_no_longer(void **state)
     assert_int_equal(error_of(REQ, stretched(&b, "GET http", "x", 69, " x"), &LIMITS), large);
     assert_int_equal(error_of(REQ, stretched(&b, "GET h\xE9", "x", 69, " x"), &LIMITS), large);
     assert_int_equal(error_of(REQ, stretched(&b, "GET /?\xE9", "x", 60, "\rO"), &LIMITS),
+                     HTTP_ERROR_MALFORMED);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /?", "x", 68, "\r\n\t"), &LIMITS),
                      HTTP_ERROR_MALFORMED);
     const struct http_limits narrow = {.header_size = 60, .headers = 8, .uri_size = 64};
     assert_int_equal(error_of(REQ, stretched(&b, "GET /", "x", 70, end), &narrow), large);
@@ -582,6 +588,24 @@ static void http_goes_on_after_an_upgrade_that_was_not_made(void **state)
     transcript_done(&t);
 }
 
+static void asking_again_without_input_loses_no_body(void **state)
+{
+    (void)state;
+    struct http_reader r;
+    struct http_head head;
+    struct bytes input = T(POST "Content-Length: 2\r\n\r\na"), none = {0}, rest = T("b"), body;
+    http_head_init(&head);
+    http_reader_init_request(&r, &LIMITS);
+    http_reader_begin(&r, &head, false);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_HEAD);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_BODY);
+    assert_int_equal(http_reader_next(&r, &none, &body), HTTP_EVENT_MORE);
+    assert_int_equal(http_reader_next(&r, &rest, &body), HTTP_EVENT_BODY);
+    assert_true(bytes_equal(body, BYTES("b")));
+    assert_int_equal(http_reader_next(&r, &none, &body), HTTP_EVENT_END);
+    http_head_done(&head);
+}
+
 static void a_head_that_grew_gives_its_memory_back(void **state)
 {
     (void)state;
@@ -613,6 +637,7 @@ int main(void)
         cmocka_unit_test(trailers_do_not_become_fields),
         cmocka_unit_test(the_caller_can_stop_between_pipelined_requests),
         cmocka_unit_test(http_goes_on_after_an_upgrade_that_was_not_made),
+        cmocka_unit_test(asking_again_without_input_loses_no_body),
         cmocka_unit_test(a_head_that_grew_gives_its_memory_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
