@@ -133,6 +133,16 @@ static void await_body(struct exchange_core *c, uint64_t now_ms)
     c->down_deadline_ms = waits ? now_ms + c->rules->request_body_ms : 0;
 }
 
+/* While the request is going up: the instance's time for its head runs only when nothing more is
+ * expected of the client, or else a client that stalls would count as the instance's failure. */
+static void await_head(struct exchange_core *c, uint64_t now_ms)
+{
+    if (c->phase == EXCHANGE_SEND && !c->deaf) {
+        bool owes = c->down_ended || c->down_paused;
+        c->up_deadline_ms = owes ? now_ms + c->rules->first_byte_ms : 0;
+    }
+}
+
 static void on_begin(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
                      struct exchange_outputs *ret)
 {
@@ -170,9 +180,7 @@ static void send_held(struct exchange_core *c, uint64_t now_ms, struct exchange_
     }
     c->held = 0;
     out(ret, EXCHANGE_DO_SEND_UP_BODY);
-    if (c->phase == EXCHANGE_SEND) {
-        c->up_deadline_ms = now_ms + c->rules->first_byte_ms;
-    } else if (c->phase == EXCHANGE_TUNNEL) {
+    if (c->phase == EXCHANGE_TUNNEL) {
         c->up_deadline_ms = now_ms + c->rules->idle_ms;
     }
 }
@@ -204,6 +212,7 @@ static void on_down_body(struct exchange_core *c, const struct exchange_input *i
         out(ret, EXCHANGE_DO_PAUSE_DOWN);
     }
     await_body(c, now_ms);
+    await_head(c, now_ms);
 }
 
 static void on_down_end(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
@@ -216,9 +225,7 @@ static void on_down_end(struct exchange_core *c, uint64_t now_ms, struct exchang
         if (!c->deaf) {
             out(ret, EXCHANGE_DO_SEND_UP_END);
         }
-        if (c->phase == EXCHANGE_SEND && !c->deaf) {
-            c->up_deadline_ms = now_ms + c->rules->first_byte_ms;
-        }
+        await_head(c, now_ms);
     }
 }
 
@@ -251,13 +258,13 @@ static void on_connected(struct exchange_core *c, uint64_t now_ms, struct exchan
     c->phase = EXCHANGE_SEND;
     c->replayable = c->down_ended && c->held == c->body_size && c->held <= EXCHANGE_REPLAY_MAX;
     c->held = c->replayable ? c->held : 0;
-    c->up_deadline_ms = now_ms + c->rules->first_byte_ms;
     out(ret, EXCHANGE_DO_SEND_UP);
     if (c->down_paused) {
         c->down_paused = false;
         out(ret, EXCHANGE_DO_RESUME_DOWN);
     }
     await_body(c, now_ms);
+    await_head(c, now_ms);
 }
 
 static void start_response(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
@@ -297,7 +304,8 @@ static void on_switch(struct exchange_core *c, uint64_t now_ms, struct exchange_
     c->keep_alive = false;
     c->down_ended = false;
     c->up_deadline_ms = now_ms + c->rules->idle_ms;
-    out(ret, EXCHANGE_DO_TUNNEL);
+    c->held = 0; /* what was kept for a retry must not go into the tunnel */
+    out(ret, EXCHANGE_DO_DISCARD | EXCHANGE_DO_TUNNEL);
 }
 
 static void on_none_left(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
@@ -383,6 +391,7 @@ static void on_sent(struct exchange_core *c, const struct exchange_input *in, ui
         c->down_paused = false;
         out(ret, EXCHANGE_DO_RESUME_DOWN);
         await_body(c, now_ms);
+        await_head(c, now_ms);
     }
     if (in->kind == EXCHANGE_SENT_DOWN && c->up_paused) {
         c->up_paused = false;
