@@ -148,7 +148,16 @@ static void put_key_text(FILE *out, const char *key, const char *text)
     fputs(", ", out);
 }
 
-static void put_tls(FILE *out, const struct conf_instance_tls *tls)
+/* A path below the configuration's own directory is written relative to it, as it was most likely
+ * given: nodes may keep the same files in different places. */
+static const char *relative(const char *path, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    size_t size = slash ? (size_t)(slash - file) + 1 : 0;
+    return strncmp(path, file, size) == 0 ? path + size : path;
+}
+
+static void put_tls(FILE *out, const struct conf_instance_tls *tls, const char *file)
 {
     if (!tls->enabled) {
         fputs("tls: false, ", out);
@@ -156,7 +165,7 @@ static void put_tls(FILE *out, const struct conf_instance_tls *tls)
     }
     fputs("tls: { ", out);
     if (tls->ca) {
-        put_key_text(out, "ca", tls->ca);
+        put_key_text(out, "ca", relative(tls->ca, file));
     }
     if (tls->server_name) {
         put_key_text(out, "server_name", tls->server_name);
@@ -164,20 +173,20 @@ static void put_tls(FILE *out, const struct conf_instance_tls *tls)
     fprintf(out, "verify: %s }, ", boolean(tls->verify));
 }
 
-static void put_instance(FILE *out, const struct conf_instance *instance)
+static void put_instance(FILE *out, const struct conf_instance *instance, const char *file)
 {
     fputs("      - { ", out);
     put_key_text(out, "name", instance->name);
     put_key_text(out, "host", instance->host);
     fprintf(out, "port: %u, ", instance->port);
-    put_tls(out, &instance->tls);
+    put_tls(out, &instance->tls, file);
     put_key_text(out, "token", instance->token);
     fprintf(out, "weight: %u, max_fails: %u, ", instance->weight, instance->max_fails);
     put_ms(out, "fail_timeout", instance->fail_timeout_ms);
     fprintf(out, "max_in_flight: %u }\n", instance->max_in_flight);
 }
 
-static void put_application(FILE *out, const struct conf_application *application)
+static void put_application(FILE *out, const struct conf_application *application, const char *file)
 {
     fputs("  ", out);
     put_text(out, application->name);
@@ -194,7 +203,7 @@ static void put_application(FILE *out, const struct conf_application *applicatio
     put_user_id(out, "    ", &application->user_id);
     fputs("    instances:\n", out);
     for (size_t i = 0; i < application->instance_count; i++) {
-        put_instance(out, &application->instances[i]);
+        put_instance(out, &application->instances[i], file);
     }
 }
 
@@ -210,7 +219,7 @@ char *conf_canonical(const struct conf *conf, size_t *ret_size)
     put_user_id(out, "", &conf->user_id);
     fprintf(out, "debug_headers: %s\napplications:\n", boolean(conf->debug_headers));
     for (size_t i = 0; i < conf->application_count; i++) {
-        put_application(out, &conf->applications[i]);
+        put_application(out, &conf->applications[i], conf->file);
     }
     int failed = fclose(out);
     assert(failed == 0);

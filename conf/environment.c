@@ -87,10 +87,9 @@ void environment_replace(struct arena *arena, struct yaml_node *node, size_t *bu
     struct bytes rest = node->text, piece;
     char name[NAME_SIZE], *copy = arena_take(arena, size + 1), *end = copy;
     while (rest.size > 0 && next_piece(&rest, &piece, name)) {
-        const char *value = name[0] ? getenv(name) : piece.at;
-        size_t length = name[0] ? strlen(value) : piece.size;
-        memcpy(end, value, length);
-        end += length;
+        const char *value = name[0] ? getenv(name) : NULL;
+        struct bytes put = value ? bytes_of(value) : piece; /* measure() found every name set */
+        end = mempcpy(end, put.at, put.size);
     }
     assert((size_t)(end - copy) == size);
     node->text = (struct bytes){copy, size};

@@ -48,7 +48,7 @@ void problem_add(struct problem_list *list, unsigned line, unsigned column, cons
     int length = vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     assert(length > 0);
-    if (list->count == COLLECTED_MAX) {
+    if (problem_list_is_full(list)) {
         list->uncollected++;
         return;
     }
@@ -65,6 +65,18 @@ void problem_add(struct problem_list *list, unsigned line, unsigned column, cons
         .column = column,
         .message = memory_copy_text(message, strlen(message)),
     };
+}
+
+bool problem_list_is_full(const struct problem_list *list)
+{
+    return list->count == COLLECTED_MAX;
+}
+
+bool problem_may_show(const char *key)
+{
+    enum { WORD_MAX = 30 /* the longest key has 19; what is longer is no slip of the pen */ };
+    size_t length = strspn(key, "abcdefghijklmnopqrstuvwxyz_");
+    return key[length] == '\0' && length <= WORD_MAX;
 }
 
 static int by_place(const void *a, const void *b)

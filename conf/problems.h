@@ -18,6 +18,13 @@ struct problem_list *problem_list_new(const char *file);
 void problem_add(struct problem_list *list, unsigned line, unsigned column, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* True when a further problem would only be counted: no need to look for good advice. */
+bool problem_list_is_full(const struct problem_list *list);
+
+/* True for a key that may be shown: a word as the schema's keys are, [a-z_]. Any other might be a
+ * token that slipped out of its list. */
+bool problem_may_show(const char *key);
+
 /* Fills `ret_problems` and frees the list. Returns the number of problems, also the unlisted. */
 size_t problem_list_finish(struct problem_list *list, struct conf_problems *ret_problems);
 

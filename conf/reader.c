@@ -7,7 +7,6 @@
 #include "conf/value.h"
 
 enum {
-    KEY_SHOWN_MAX = 40,
     PATH_SIZE_MAX = 4096, /* Linux PATH_MAX */
     TOKEN_SIZE_MAX =
         512, /* Dify's keys have 28; long ones would not fit header_size with the rest */
@@ -37,22 +36,18 @@ static bool is_known(const struct conf_field *fields, struct bytes key)
     return false;
 }
 
-/* The key is shown up to its first character that is not of a word. */
 static void report_unknown(struct conf_reader *r, const struct conf_field *fields,
                            const struct yaml_node *key, const char *what)
 {
-    int shown = 0;
-    while (shown < KEY_SHOWN_MAX && (size_t)shown < key->text.size &&
-           value_is_name((struct bytes){key->text.at + shown, 1})) {
-        shown++;
-    }
-    const char *rest = (size_t)shown < key->text.size ? "…" : "";
-    const char *nearest = nearest_key(fields, key->text);
-    if (nearest) {
-        conf_problem(r, key, "unknown key `%.*s%s` in %s; did you mean `%s`?", shown, key->text.at,
-                     rest, what, nearest);
+    bool full = problem_list_is_full(r->problems);
+    const char *nearest = full ? NULL : nearest_key(fields, key->text);
+    if (!problem_may_show(key->text.at)) {
+        conf_problem(r, key, "unknown key in %s", what);
+    } else if (nearest) {
+        conf_problem(r, key, "unknown key `%s` in %s; did you mean `%s`?", key->text.at, what,
+                     nearest);
     } else {
-        conf_problem(r, key, "unknown key `%.*s%s` in %s", shown, key->text.at, rest, what);
+        conf_problem(r, key, "unknown key `%s` in %s", key->text.at, what);
     }
 }
 
@@ -266,13 +261,17 @@ static void join_choices(const char *const *choices, char *ret_text, size_t size
     }
 }
 
+/* Also the beginning of a choice: `warn`. */
 static const char *nearest_choice(const char *const *choices, struct bytes text)
 {
     unsigned best = 4; /* choices are few and unlike each other: three slips are still clear */
     const char *nearest = NULL;
     for (; *choices; choices++) {
         unsigned distance = value_distance(text, bytes_of(*choices), best);
-        if (distance < best && distance < strlen(*choices) / 2) {
+        if (text.size >= 3 && strncmp(*choices, text.at, text.size) == 0) {
+            return *choices;
+        }
+        if (distance < best && distance < (strlen(*choices) + 1) / 2) {
             best = distance;
             nearest = *choices;
         }

@@ -173,10 +173,9 @@ CONF_READER(conf_read_timeouts)
 /* ---- log ---- */
 
 /* `off` is a boolean in YAML 1.1, and so are `no` and `false`; they all mean the same here. */
-static bool read_log_off(struct conf_reader *r, const struct yaml_node *value)
+static bool is_log_off(const struct yaml_node *value)
 {
     bool boolean;
-    (void)r;
     return value->kind == YAML_SCALAR && value->plain && value->text.size > 1 &&
            value_boolean(value->text, &boolean) && !boolean;
 }
@@ -199,7 +198,7 @@ static void read_log_target(struct conf_reader *r, const struct conf_field *fiel
                             const char **path)
 {
     struct bytes text;
-    if (read_log_off(r, value)) {
+    if (is_log_off(value)) {
         *target = CONF_LOG_OFF;
         return;
     }
@@ -273,7 +272,8 @@ static CONF_READER(read_allow)
 
 static CONF_READER(read_admin_token)
 {
-    if (value->kind == YAML_SCALAR && !value->plain && !value->broken && value->text.size == 0) {
+    bool written = !value->plain || value->substituted;
+    if (value->kind == YAML_SCALAR && written && value->text.size == 0) {
         *(const char **)place = "";
         return;
     }

@@ -170,8 +170,9 @@ bool value_size(struct bytes text, uint64_t *ret_size)
 
 bool value_is_name(struct bytes text)
 {
+    static const char marks[] = "._-";
     for (size_t i = 0; i < text.size; i++) {
-        if (!is_alphanumeric(text.at[i]) && !memchr("._-", text.at[i], 3)) {
+        if (!is_alphanumeric(text.at[i]) && !memchr(marks, text.at[i], sizeof marks - 1)) {
             return false;
         }
     }
@@ -255,7 +256,8 @@ unsigned value_distance(struct bytes a, struct bytes b, unsigned max)
     enum { LENGTH_MAX = 64 /* no key of the schema is longer than 20 */ };
     unsigned rows[3][LENGTH_MAX + 1];
     unsigned *before = rows[0], *last = rows[1], *now = rows[2];
-    if (a.size > LENGTH_MAX || b.size > LENGTH_MAX) {
+    size_t difference = a.size > b.size ? a.size - b.size : b.size - a.size;
+    if (a.size > LENGTH_MAX || b.size > LENGTH_MAX || difference > max) {
         return max + 1;
     }
     for (unsigned j = 0; j <= b.size; j++) {

@@ -13,7 +13,6 @@
 
 enum {
     MERGES_MAX = 16, /* mappings in one `<<`; more are a mistake, and each costs a search per key */
-    NAME_SHOWN_MAX = 40,
 };
 
 #define TAG_PREFIX "tag:yaml.org,2002:"
@@ -96,6 +95,17 @@ static void add_pair(struct builder *b, struct frame *frame, struct yaml_pair pa
     frame->node->pairs[frame->node->count++] = pair;
 }
 
+static void report_duplicate(struct builder *b, const struct yaml_node *key, unsigned first_line)
+{
+    if (problem_may_show(key->text.at)) {
+        problem_add(b->problems, key->line, key->column,
+                    "duplicate key `%s`; the first is at line %u", key->text.at, first_line);
+    } else {
+        problem_add(b->problems, key->line, key->column, "duplicate key; the first is at line %u",
+                    first_line);
+    }
+}
+
 static void add_own_pair(struct builder *b, struct frame *frame, struct yaml_pair pair)
 {
     const struct yaml_node *key = pair.key;
@@ -106,9 +116,7 @@ static void add_own_pair(struct builder *b, struct frame *frame, struct yaml_pai
     bool merge = key->plain && bytes_equal(key->text, BYTES("<<"));
     const struct yaml_pair *first = merge ? NULL : find_pair(frame->node, key->text);
     if (first || (merge && frame->merge)) {
-        problem_add(b->problems, key->line, key->column,
-                    "duplicate key `%.*s`; the first is at line %u", NAME_SHOWN_MAX, key->text.at,
-                    first ? first->key->line : frame->merge->line);
+        report_duplicate(b, key, first ? first->key->line : frame->merge->line);
     } else if (merge) {
         frame->merge = pair.value;
     } else {
@@ -125,7 +133,7 @@ static void attach(struct builder *b, struct yaml_node *node)
     struct frame *frame = &b->stack[b->depth - 1];
     frame->node->expanded += node->expanded;
     if (frame->node->expanded > YAML_NODES_MAX) {
-        problem_add(b->problems, node->line, node->column,
+        problem_add(b->problems, frame->node->line, frame->node->column,
                     "more than %d values once every alias is followed", YAML_NODES_MAX);
         b->failed = true;
     } else if (frame->node->kind == YAML_SEQUENCE) {
@@ -339,10 +347,15 @@ static void syntax_problem(struct builder *b, const yaml_parser_t *parser)
 {
     unsigned line = (unsigned)parser->problem_mark.line + 1;
     unsigned column = (unsigned)parser->problem_mark.column + 1;
+    unsigned context_line = (unsigned)parser->context_mark.line + 1;
     const char *problem = parser->problem ? parser->problem : "not YAML";
-    if (parser->context) {
-        problem_add(b->problems, line, column, "YAML: %s (%s that began at line %u)", problem,
-                    parser->context, (unsigned)parser->context_mark.line + 1);
+    if (strcmp(problem, "found character that cannot start any token") == 0) {
+        problem_add(
+            b->problems, line, column,
+            "YAML: this character cannot begin a value (a tab cannot indent; @ ` %% need quotes)");
+    } else if (parser->context && context_line < line) {
+        problem_add(b->problems, line, column, "YAML: %s, %s that begins at line %u", problem,
+                    parser->context, context_line);
     } else {
         problem_add(b->problems, line, column, "YAML: %s", problem);
     }
@@ -389,8 +402,11 @@ struct yaml_node *yaml_tree_get(const struct yaml_node *mapping, const char *key
 bool yaml_is_null(const struct yaml_node *node)
 {
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
+    if (node->kind != YAML_SCALAR || !node->plain || (node->substituted && node->text.size > 0)) {
+        return false;
+    }
     for (size_t i = 0; i < sizeof nulls / sizeof nulls[0]; i++) {
-        if (node->kind == YAML_SCALAR && node->plain && strcmp(node->text.at, nulls[i]) == 0) {
+        if (strcmp(node->text.at, nulls[i]) == 0) {
             return true;
         }
     }

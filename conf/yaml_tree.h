@@ -15,12 +15,12 @@
 #include "conf/problems.h"
 
 enum {
-    YAML_DEPTH_MAX = 32, /* the schema needs 7 */
-    YAML_NODES_MAX =
-        1 << 20,         /* every alias and merge key expanded; 256 x 256 instances need 0.8 M */
-    YAML_KEYS_MAX = 512, /* in one mapping; the most that the schema allows is 256 applications.
-                            Keys are compared pair by pair, so this bounds the time, too */
-    YAML_ANCHORS_MAX = 1024,                   /* searched one by one */
+    YAML_DEPTH_MAX = 32,      /* the schema needs 7 */
+    YAML_NODES_MAX = 1 << 21, /* every alias and merge key expanded; 256 x 256 instances of 4 keys
+                                 that come through merge keys need 1.2 Mi */
+    YAML_KEYS_MAX = 512,     /* in one mapping; the most that the schema allows is 256 applications.
+                                Keys are compared pair by pair, so this bounds the time, too */
+    YAML_ANCHORS_MAX = 1024, /* searched one by one */
     YAML_EXPANDED_TEXT_MAX = 16 * 1024 * 1024, /* of all values after `${NAME}` */
 };
 
@@ -54,7 +54,8 @@ struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text,
 /* The value of `key`, or NULL. */
 struct yaml_node *yaml_tree_get(const struct yaml_node *mapping, const char *key);
 
-/* True for a plain scalar that YAML 1.1 reads as null: empty, `~`, null. */
+/* True for a plain scalar that YAML 1.1 reads as null: empty, `~`, null. A word from the
+ * environment is always text. */
 bool yaml_is_null(const struct yaml_node *node);
 
 #endif

@@ -21,8 +21,8 @@ enum {
 struct wheel_timer {
     struct list link;
     void (*on_expired)(struct wheel_timer *t); /* for whoever drives the wheel */
-    uint64_t deadline_ms; /* 0 = not set */
-    uint64_t slot_tick;   /* the tick whose slot it is in */
+    uint64_t deadline_ms;                      /* 0 = not set */
+    uint64_t slot_tick;                        /* the tick whose slot it is in */
 };
 
 struct wheel {

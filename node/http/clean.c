@@ -36,7 +36,9 @@ void http_clean_value(struct buffer *b, struct bytes value)
         buffer_append_format(b, "%%%02X", c);
         plain = i + 1;
     }
-    buffer_append(b, value.at + plain, value.size - plain);
+    if (plain < value.size) {
+        buffer_append(b, value.at + plain, value.size - plain);
+    }
 }
 
 static int hex(char c)

@@ -22,6 +22,12 @@ enum {
     EMPTY_MAX = 8,
 };
 
+/* llhttp refuses bytes from 0x80 on in a target. The RFCs have them percent-encoded, but nginx,
+ * curl and WSGI servers let them pass, and `curl …?user=张三` is what a user of Dify would type. So
+ * llhttp is shown these instead, and on_url() takes the bytes themselves. */
+static const char STAND_IN[16] = {'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x',
+                                  'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x'};
+
 static struct http_reader *reader_of(llhttp_t *parser)
 {
     return (struct http_reader *)(void *)parser; /* its first member */
@@ -72,6 +78,9 @@ static int on_method(llhttp_t *parser, const char *at, size_t size)
 static int on_url(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_reader *r = reader_of(parser);
+    if (r->stand_in) {
+        at = r->input_at + (at - STAND_IN);
+    }
     if (size > r->limits->uri_size - r->head->target_size) {
         return refuse(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
     }
@@ -92,7 +101,7 @@ static int on_url_complete(llhttp_t *parser)
     return wrong ? refuse(r, HTTP_ERROR_MALFORMED, wrong) : 0;
 }
 
-/* llhttp takes RTSP/1.0 and ICE/1.0 as well and does not tell (9.3 does). HTTP/ has its H five
+/* llhttp 9.2 takes RTSP/1.0 and ICE/1.0 as well and does not tell. HTTP/ has its H five
  * bytes before the version, which may lie in the input before this one. */
 static int on_version(llhttp_t *parser, const char *at, size_t size)
 {
@@ -320,6 +329,9 @@ static void start_message(struct http_reader *r)
 {
     llhttp_init(&r->parser, r->response ? HTTP_RESPONSE : HTTP_REQUEST, &SETTINGS);
     http_head_clear(r->head);
+    if (r->head->capacity == 0) {
+        http_head_grow(r->head, 0); /* text is never NULL from here on */
+    }
     memset(r->before, 0, sizeof(r->before));
     r->paused = r->url_done = r->version_begun = false;
     r->empty_count = 0;
@@ -346,16 +358,29 @@ static bool is_in_long_target(const struct http_reader *r, const char *wrong)
     if (r->response || r->url_done || r->head->method_size == 0) {
         return false;
     }
-    const char *begin = wrong;
-    while (begin > r->input_at && begin[-1] != ' ') {
-        begin--;
+    const char *begin = r->input_at;
+    if (r->head->target_size == 0) {
+        while (r->before[sizeof(r->before) - 1] != ' ' && begin < wrong && *begin != ' ') {
+            begin++; /* what is left of the method */
+        }
+        while (begin < wrong && *begin == ' ') {
+            begin++;
+        }
     }
-    return (size_t)(wrong - begin) > r->limits->uri_size - r->head->target_size;
+    /* llhttp names the byte itself or, when these three are what is wrong, the one behind. */
+    size_t good = 0;
+    while (begin + good < wrong && !memchr(" \r\n", begin[good], 3)) {
+        good++;
+    }
+    return good > r->limits->uri_size - r->head->target_size;
 }
 
-static enum http_event fail(struct http_reader *r)
+/* llhttp, or a callback, has refused something. `target_size` is what it was before: while llhttp
+ * finds fault inside a target it has not called on_url() for that piece. */
+static enum http_event fail(struct http_reader *r, uint32_t target_size)
 {
-    if (r->error == HTTP_ERROR_NONE && is_in_long_target(r, llhttp_get_error_pos(&r->parser))) {
+    if (r->error == HTTP_ERROR_NONE && target_size == r->head->target_size &&
+        is_in_long_target(r, llhttp_get_error_pos(&r->parser))) {
         return die(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
     }
     const char *reason = llhttp_get_error_reason(&r->parser);
@@ -388,31 +413,75 @@ static enum http_event end_message(struct http_reader *r)
     return HTTP_EVENT_END;
 }
 
+static bool is_foreign(char c)
+{
+    return (unsigned char)c >= 0x80;
+}
+
+/* How many bytes there are before the first foreign one of this line; `size` if it has none. */
+static size_t count_plain(const char *at, size_t size)
+{
+    const char *end = memchr(at, '\n', size);
+    size_t line = end ? (size_t)(end - at) : size, i = 0;
+    uint64_t word = 0;
+    for (; i + sizeof(word) <= line; i += sizeof(word)) {
+        memcpy(&word, at + i, sizeof(word));
+        if (word & UINT64_C(0x8080808080808080)) {
+            break;
+        }
+    }
+    while (i < line && !is_foreign(at[i])) {
+        i++;
+    }
+    return i < line ? i : size;
+}
+
+/* What llhttp is shown of `size` bytes: these, fewer of these, or as many stand-ins. */
+static struct bytes show(struct http_reader *r, const char *at, size_t size)
+{
+    r->stand_in = false;
+    if (r->response || r->url_done || size == 0) {
+        return (struct bytes){at, size};
+    }
+    size_t plain = count_plain(at, size);
+    if (plain > 0 || r->head->target_size == 0) {
+        return (struct bytes){at, plain > 0 ? plain : size};
+    }
+    size_t foreign = 1;
+    while (foreign < size && foreign < sizeof(STAND_IN) && is_foreign(at[foreign])) {
+        foreign++;
+    }
+    r->stand_in = true;
+    return (struct bytes){STAND_IN, foreign};
+}
+
 static enum http_event run(struct http_reader *r, struct bytes *input)
 {
-    size_t fed = allowance(r, input->size);
     enum step step = r->step;
+    uint32_t target_size = r->head->target_size;
     /* Never NULL: llhttp marks an open span by its pointer, and would forget a body piece here. */
-    const char *at = input->at ? input->at : "";
-    r->input_at = at;
+    r->input_at = input->at ? input->at : "";
+    struct bytes shown = show(r, r->input_at, allowance(r, input->size));
     if (r->paused) {
         llhttp_resume(&r->parser);
         r->paused = false;
     }
-    llhttp_errno_t result = llhttp_execute(&r->parser, at, fed);
+    llhttp_errno_t result = llhttp_execute(&r->parser, shown.at, shown.size);
     if (result != HPE_OK && result != HPE_PAUSED) {
-        return fail(r);
+        return fail(r, target_size);
     }
     r->paused = result == HPE_PAUSED;
-    size_t used = r->paused ? (size_t)(llhttp_get_error_pos(&r->parser) - at) : fed;
-    assert(used <= fed);
-    if (!r->paused) {
+    size_t used = shown.size;
+    if (r->paused) {
+        used = (size_t)(llhttp_get_error_pos(&r->parser) - shown.at);
+        assert(used <= shown.size);
+    } else {
         r->taken += (uint32_t)used;
-        if (fed > 0 && r->taken == r->limits->header_size && allowance(r, 1) == 0) {
+        if (used > 0 && allowance(r, 1) == 0) {
             return too_large(r);
         }
         if (step == HEAD) {
-            remember_tail(r, at, used);
+            remember_tail(r, r->input_at, used);
         }
     }
     input->at += used;

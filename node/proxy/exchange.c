@@ -49,6 +49,7 @@ static struct exchange *exchange_new(struct proxy *p, struct exchange_client *cl
     client->exchange = x;
     x->proxy = p;
     x->client = client;
+    x->mark = p->mark;
     x->head = head;
     x->snapshot = snapshot_ref(p->snapshot);
     x->started_us = clock_monotonic_us();
@@ -299,9 +300,10 @@ static void finish(struct exchange *x, enum exchange_finish how)
     user_id_done(&x->search);
     buffer_done(&x->answer);
     bool must_reset = how == EXCHANGE_FINISH_CUT && x->framing == HTTP_FRAME_CLOSE && x->status > 0;
+    p->exchange_count--;
+    p->marked_count -= x->mark < p->mark ? 1 : 0;
     snapshot_unref(x->snapshot);
     free(x);
-    p->exchange_count--;
     client->exchange = NULL;
     if (must_reset) {
         /* An HTTP/1.0 client takes a plain end for the end of the response. */

@@ -15,6 +15,7 @@ struct exchange {
     struct exchange_client *client;
     struct snapshot *snapshot; /* a reference */
     struct wheel_timer timer;
+    uint64_t mark; /* proxy.mark when it began */
 
     /* the request */
     struct http_head *head;           /* the owner's, until on_finish */

@@ -25,6 +25,12 @@ void proxy_done(struct proxy *p)
     }
 }
 
+void proxy_mark(struct proxy *p)
+{
+    p->mark++;
+    p->marked_count = p->exchange_count;
+}
+
 struct http_head *proxy_head_take(struct proxy *p)
 {
     if (p->head_count > 0) {

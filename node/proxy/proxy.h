@@ -35,6 +35,8 @@ struct proxy {
     void *owner;
     bool draining;           /* connections are asked to close after their present request */
     uint64_t exchange_count; /* in hand */
+    uint64_t mark;           /* grows with each proxy_mark() */
+    uint64_t marked_count;   /* exchanges in hand that are older than the last mark */
     uint64_t aborts;         /* clients that left before their answer was complete */
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
@@ -42,6 +44,9 @@ struct proxy {
 
 void proxy_init(struct proxy *p, struct net_loop *net, unsigned worker);
 void proxy_done(struct proxy *p);
+
+/* From here on proxy.marked_count tells how many of the exchanges at work now are left. */
+void proxy_mark(struct proxy *p);
 
 /* A head for the next message, and its way back. */
 struct http_head *proxy_head_take(struct proxy *p);

@@ -21,7 +21,7 @@ enum json_state {
     FIRST_VALUE, /* or `]` */
     VALUE,
     NEXT, /* `,` or the end of the level */
-    END,
+    END,  /* the last of the states between tokens */
     STRING,
     UTF8,
     ESCAPE,
@@ -58,6 +58,11 @@ void json_user_done(struct json_user *j)
 {
     free(j->deep);
     j->deep = NULL;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
 }
 
 /* The stack of levels. */
@@ -124,11 +129,15 @@ static void begin_key(struct json_user *j)
     j->state = STRING;
 }
 
-static void end_key(struct json_user *j)
+/* `rest`: the last of its bytes, not collected. Nearly always they are all of it. */
+static void end_key(struct json_user *j, struct bytes rest)
 {
-    if (j->collecting) {
-        struct bytes name = user_values_text(j->values, j->text_at);
-        j->source = user_values_find(j->values, USER_FROM_JSON, name);
+    if (j->collecting && j->values->size > j->text_at) {
+        collect(j, rest.at, rest.size);
+        rest = user_values_text(j->values, j->text_at);
+    }
+    if (j->collecting) { /* it is not too long */
+        j->source = user_values_find(j->values, USER_FROM_JSON, rest);
         user_values_truncate(j->values, j->text_at);
         j->collecting = false;
     }
@@ -165,7 +174,7 @@ static void begin_value(struct json_user *j, char c)
     } else if (c == '{' || c == '[') {
         j->collecting = false;
         open_level(j, c == '{');
-    } else if (c == '-' || (c >= '0' && c <= '9')) {
+    } else if (c == '-' || is_digit(c)) {
         begin_number(j, c);
     } else if (c == 't') {
         begin_literal(j, "rue");
@@ -203,15 +212,8 @@ static void step_key(struct json_user *j, char c)
     }
 }
 
-static const char *step_structure(struct json_user *j, const char *p, const char *end)
+static void step_token(struct json_user *j, char c)
 {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
-        p++;
-    }
-    if (p == end) {
-        return p;
-    }
-    char c = *p++;
     if (j->state == NEXT) {
         step_next(j, c);
     } else if (j->state == FIRST_KEY || j->state == KEY) {
@@ -226,6 +228,21 @@ static const char *step_structure(struct json_user *j, const char *p, const char
         open_level(j, true);
     } else {
         j->state = BROKEN;
+    }
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static const char *step_structure(struct json_user *j, const char *p, const char *end)
+{
+    while (p < end && j->state <= END) {
+        if (!is_space(*p)) {
+            step_token(j, *p);
+        }
+        p++;
     }
     return p;
 }
@@ -317,16 +334,19 @@ static const char *skip_text(const char *p, const char *end)
 
 static const char *step_string(struct json_user *j, const char *p, const char *end)
 {
-    const char *from = p;
+    struct bytes text = {p, 0};
     p = skip_text(p, end);
-    collect(j, from, (size_t)(p - from));
+    text.size = (size_t)(p - text.at);
+    if (p < end && *p == '"' && j->in_key) {
+        end_key(j, text);
+        return p + 1;
+    }
+    collect(j, text.at, text.size);
     if (p == end) {
         return p;
     }
     unsigned char c = (unsigned char)*p;
-    if (c == '"' && j->in_key) {
-        end_key(j);
-    } else if (c == '"') {
+    if (c == '"') {
         end_value(j);
     } else if (c == '\\') {
         j->state = ESCAPE;
@@ -435,28 +455,34 @@ static void step_escape(struct json_user *j, char c)
 
 /* Numbers and literals. */
 
+/* Where the number cannot end: the state behind c. */
+static enum json_state number_must_go_on(enum json_state state, char c)
+{
+    if (state == EXPONENT_START && (c == '+' || c == '-')) {
+        return EXPONENT_SIGN;
+    }
+    if (!is_digit(c)) {
+        return BROKEN;
+    }
+    if (state == MINUS) {
+        return c == '0' ? ZERO : INTEGER;
+    }
+    return state == DOT ? FRACTION : EXPONENT;
+}
+
 /* The state behind c; NEXT when the number has ended before c. */
 static enum json_state number_state(enum json_state state, char c)
 {
-    bool digit = c >= '0' && c <= '9';
-    bool exponent = c == 'e' || c == 'E';
-    if (state == MINUS) {
-        return c == '0' ? ZERO : digit ? INTEGER : BROKEN;
+    if (state == MINUS || state == DOT || state == EXPONENT_START || state == EXPONENT_SIGN) {
+        return number_must_go_on(state, c);
     }
-    if (state == DOT) {
-        return digit ? FRACTION : BROKEN;
-    }
-    if (state == EXPONENT_START || state == EXPONENT_SIGN) {
-        bool sign = state == EXPONENT_START && (c == '+' || c == '-');
-        return digit ? EXPONENT : sign ? EXPONENT_SIGN : BROKEN;
-    }
-    if (digit) {
+    if (is_digit(c)) {
         return state == ZERO ? BROKEN : state;
     }
     if (c == '.' && (state == ZERO || state == INTEGER)) {
         return DOT;
     }
-    return exponent && state != EXPONENT ? EXPONENT_START : NEXT;
+    return (c == 'e' || c == 'E') && state != EXPONENT ? EXPONENT_START : NEXT;
 }
 
 static const char *step_number(struct json_user *j, const char *p, const char *end)

@@ -115,16 +115,13 @@ uint64_t ring_key(struct sha256 *sha, struct bytes app, struct bytes user)
 /* The first point at or after the key; point_count when there is none. */
 static size_t first_at_or_after(const struct ring *r, uint64_t key)
 {
-    size_t low = 0, high = r->point_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (r->points[middle].value < key) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    size_t base = 0;
+    for (size_t left = r->point_count; left > 0;) {
+        size_t half = (left + 1) / 2; /* the first of two halves, the larger if they differ */
+        base += r->points[base + half - 1].value < key ? half : 0; /* no branch to guess wrong */
+        left -= half;
     }
-    return low;
+    return base;
 }
 
 int ring_lookup(const struct ring *r, uint64_t key, bool (*eligible)(void *arg, size_t member),

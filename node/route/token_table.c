@@ -98,7 +98,7 @@ int token_table_find(const struct token_table *t, struct bytes token)
     uint64_t local[LOCAL_WORDS];
     uint64_t *wanted = local;
     size_t size = t->row_words * sizeof(uint64_t);
-    bool fits = token.size > 0 && token.size <= size - sizeof(uint64_t);
+    bool fits = token.size <= size - sizeof(uint64_t);
     if (t->row_words > LOCAL_WORDS) {
         wanted = memory_new(size);
     }

@@ -31,6 +31,18 @@ void snapshot_unref(struct snapshot *s)
     arena_free(s->arena);
 }
 
+bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance)
+{
+    for (size_t a = 0; a < s->application_count; a++) {
+        for (size_t i = 0; i < s->applications[a].instance_count; i++) {
+            if (s->applications[a].instances[i].shared == instance) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 struct candidates {
     const struct snapshot_application *app;
     const uint64_t *tried;

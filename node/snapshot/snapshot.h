@@ -78,6 +78,9 @@ struct snapshot {
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* any thread */
 
+/* Is this instance part of it? */
+bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance);
+
 enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };
 
 /* The instance for a request of this application: with `hashed` the key's on the ring, else the

@@ -98,7 +98,7 @@ static void on_sent(struct stream *s)
 static void on_closed(struct stream *s)
 {
     struct upstream *u = of_stream(s);
-    assert(list_empty(&u->idle) && u->timer.deadline_ms == 0);
+    leave_idle(u); /* closed with its loop, under us */
     instance_shared_unref(u->shared);
     free(u);
 }

@@ -67,6 +67,9 @@ static void a_number_is_its_text(void **state)
     assert_user("{\"user\":1e}", "");
     assert_user("{\"user\":+1}", "");
     assert_user("{\"user\":.5}", "");
+    assert_user("{\"user\":1.2.3}", "");
+    assert_user("{\"user\":1e5.2}", "");
+    assert_user("{\"user\":1e5e2}", "");
 }
 
 static void anything_else_is_missing(void **state)

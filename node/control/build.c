@@ -1,0 +1,188 @@
+/* build: copies what requests need out of the configuration, and builds the rings. */
+#include "control/build.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/memory.h"
+
+struct ring *build_ring(const struct conf_application *app, uint32_t virtual_nodes,
+                        struct sha256 *sha)
+{
+    struct ring_member members[CONF_INSTANCES_MAX];
+    assert(app->instance_count <= CONF_INSTANCES_MAX);
+    for (size_t i = 0; i < app->instance_count; i++) {
+        members[i] =
+            (struct ring_member){bytes_of(app->instances[i].name), app->instances[i].weight};
+    }
+    return ring_new(sha, members, app->instance_count, virtual_nodes);
+}
+
+static struct bytes copy(struct arena *arena, const char *text)
+{
+    return bytes_of(arena_text(arena, bytes_of(text)));
+}
+
+static struct status_set status_set_of(const uint16_t *statuses, size_t count)
+{
+    struct status_set set = {{0}};
+    for (size_t i = 0; i < count; i++) {
+        status_set_add(&set, statuses[i]);
+    }
+    return set;
+}
+
+static enum user_source_kind source_kind(enum conf_user_source_kind kind)
+{
+    switch (kind) {
+    case CONF_USER_HEADER:
+        return USER_FROM_HEADER;
+    case CONF_USER_QUERY:
+        return USER_FROM_QUERY;
+    case CONF_USER_COOKIE:
+        return USER_FROM_COOKIE;
+    case CONF_USER_JSON:
+        return USER_FROM_JSON;
+    case CONF_USER_FORM:
+        break;
+    }
+    return USER_FROM_FORM;
+}
+
+static struct user_plan plan_of(struct arena *arena, const struct conf_user_id *conf,
+                                uint64_t json_inspect)
+{
+    struct user_source *sources = arena_array(arena, conf->source_count, sizeof(*sources));
+    for (size_t i = 0; i < conf->source_count; i++) {
+        sources[i].kind = source_kind(conf->sources[i].kind);
+        sources[i].name = copy(arena, conf->sources[i].name);
+    }
+    return (struct user_plan){sources, conf->source_count, json_inspect};
+}
+
+static enum algorithm algorithm_of(enum conf_algorithm algorithm)
+{
+    switch (algorithm) {
+    case CONF_CONSISTENT_HASH:
+        return ALGORITHM_CONSISTENT_HASH;
+    case CONF_WEIGHTED_ROUND_ROBIN:
+        return ALGORITHM_WEIGHTED_ROUND_ROBIN;
+    case CONF_LEAST_CONNECTIONS:
+        return ALGORITHM_LEAST_CONNECTIONS;
+    case CONF_IP_HASH:
+        break;
+    }
+    return ALGORITHM_IP_HASH;
+}
+
+static void build_instances(struct arena *arena, struct snapshot_application *to,
+                            const struct conf_application *from, const struct tracker *tracker)
+{
+    to->instance_count = from->instance_count;
+    to->instances = arena_array(arena, from->instance_count, sizeof(*to->instances));
+    to->weights = arena_array(arena, from->instance_count, sizeof(*to->weights));
+    for (size_t i = 0; i < from->instance_count; i++) {
+        const struct conf_instance *c = &from->instances[i];
+        const struct tracked_instance *t = tracker_instance(tracker, from->name, c->name);
+        assert(t);
+        size_t size = strlen("Bearer ") + strlen(c->token) + 1;
+        char *authorization = arena_take(arena, size);
+        snprintf(authorization, size, "Bearer %s", c->token);
+        to->weights[i] = c->weight;
+        to->instances[i] = (struct snapshot_instance){
+            .name = copy(arena, c->name),
+            .host = copy(arena, c->host),
+            .port = c->port,
+            .authorization = bytes_of(authorization),
+            .weight = c->weight,
+            .shared = instance_shared_ref(t->shared),
+        };
+    }
+}
+
+static void build_application(struct snapshot *s, struct snapshot_application *to,
+                              const struct conf_application *from, const struct conf *conf,
+                              const struct tracker *tracker)
+{
+    const struct conf_health_check *check = &from->health_check;
+    to->name = copy(s->arena, from->name);
+    to->algorithm = algorithm_of(from->algorithm);
+    to->fail_when_all_down = from->fail_when_all_down;
+    to->reject_missing_user = from->user_id.reject_missing;
+    to->user_plan = plan_of(s->arena, &from->user_id, conf->limits.json_inspect);
+    to->failure_statuses = status_set_of(check->failure_statuses, check->failure_status_count);
+    to->retry_statuses = status_set_of(from->retries.statuses, from->retries.status_count);
+    to->attempts = from->retries.attempts;
+    to->retry_timeout_ms = from->retries.timeout_ms;
+    to->shared = application_shared_ref(tracker_application(tracker, from->name)->shared);
+    to->turn = arena_take(s->arena, sizeof(*to->turn));
+    pthread_mutex_init(&to->turn_lock, NULL);
+    build_instances(s->arena, to, from, tracker);
+}
+
+static struct token_table *build_tokens(const struct conf *conf)
+{
+    size_t count = 0, at = 0;
+    for (size_t a = 0; a < conf->application_count; a++) {
+        count += conf->applications[a].user_token_count;
+    }
+    struct arena *arena = arena_new();
+    struct token_entry *entries = arena_array(arena, count, sizeof(*entries));
+    for (size_t a = 0; a < conf->application_count; a++) {
+        const struct conf_application *app = &conf->applications[a];
+        for (size_t t = 0; t < app->user_token_count; t++) {
+            entries[at++] = (struct token_entry){bytes_of(app->user_tokens[t]), (uint32_t)a};
+        }
+    }
+    struct token_table *table = token_table_new(entries, count);
+    arena_free(arena);
+    return table;
+}
+
+static void build_limits(struct snapshot *s, const struct conf *conf)
+{
+    const struct conf_timeouts *t = &conf->timeouts;
+    s->limits = (struct http_limits){
+        .header_size = conf->limits.header_size,
+        .headers = conf->limits.headers,
+        .uri_size = conf->limits.uri_size,
+    };
+    s->body_size_max = conf->limits.body_size;
+    s->spool_memory = conf->limits.spool_memory;
+    s->connections_max = conf->limits.connections;
+    s->timeouts = (struct snapshot_timeouts){
+        .request_head_ms = t->request_head_ms,
+        .request_body_ms = t->request_body_ms,
+        .keepalive_ms = t->keepalive_ms,
+        .connect_ms = t->connect_ms,
+        .first_byte_ms = t->first_byte_ms,
+        .idle_ms = t->idle_ms,
+    };
+    s->admin_allow_count = conf->admin.allow_count;
+    s->admin_allow = arena_array(s->arena, conf->admin.allow_count, sizeof(*s->admin_allow));
+    for (size_t i = 0; i < conf->admin.allow_count; i++) {
+        memcpy(s->admin_allow[i].address, conf->admin.allow[i].address, 16);
+        s->admin_allow[i].prefix = conf->admin.allow[i].prefix;
+    }
+    s->admin_token = copy(s->arena, conf->admin.token);
+    s->debug_headers = conf->debug_headers;
+}
+
+struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *tracker,
+                                struct sha256 *sha)
+{
+    struct arena *arena = arena_new();
+    struct snapshot *s = arena_take(arena, sizeof(*s));
+    atomic_init(&s->references, 1);
+    s->arena = arena;
+    s->node_name = copy(arena, conf->node_name);
+    s->application_count = conf->application_count;
+    s->applications = arena_array(arena, conf->application_count, sizeof(*s->applications));
+    build_limits(s, conf);
+    for (size_t a = 0; a < conf->application_count; a++) {
+        build_application(s, &s->applications[a], &conf->applications[a], conf, tracker);
+        s->applications[a].ring = build_ring(&conf->applications[a], conf->virtual_nodes, sha);
+    }
+    s->tokens = build_tokens(conf);
+    return s;
+}

@@ -1,0 +1,15 @@
+/* build: from a configuration to a snapshot. */
+#ifndef CONTROL_BUILD_H
+#define CONTROL_BUILD_H
+
+#include "control/tracked.h"
+
+/* The tracker has been configured with the same `conf`. The caller owns the one reference. */
+struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *tracker,
+                                struct sha256 *sha);
+
+/* A ring of the application's instances, as in every snapshot. The caller frees it. */
+struct ring *build_ring(const struct conf_application *app, uint32_t virtual_nodes,
+                        struct sha256 *sha);
+
+#endif

@@ -1,0 +1,376 @@
+/* control: the life of a node.
+ *
+ * control_run(): read the configuration, open the log, build the first snapshot, look names up,
+ * start the workers, say READY; then the loop: signals, mail from the workers, checks, questions to
+ * the endpoints; then drain and stop.
+ *
+ * Stopping: DRAINING (/health says so, connections close after their answer, new ones are still
+ * served) until what was at work has ended; CLOSING (no new connections) until what came meanwhile
+ * has ended; STOPPED. A second signal, or the end of timeouts.drain, goes to STOPPED at once. */
+#include "control/control.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "control/build.h"
+#include "control/notify.h"
+#include "control/private.h"
+#include "control/start.h"
+
+enum {
+    TICK_MS = 1000,         /* traffic weights, and passive deadlines at the latest */
+    FIRST_LOOKUP_MS = 3000, /* names without an address by then get one later */
+};
+
+static void arm_tick(struct control *c);
+
+static void judge_if(struct control *c, bool changed)
+{
+    if (changed) {
+        control_judge(c);
+    }
+    arm_tick(c);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    judge_if(c, tracker_collect(&c->tracker));
+}
+
+static void arm_tick(struct control *c)
+{
+    uint64_t now_ms = net_now_ms(&c->net);
+    uint64_t deadline_ms = tracker_deadline_ms(&c->tracker);
+    uint64_t wait_ms = TICK_MS;
+    if (deadline_ms != 0 && deadline_ms < now_ms + TICK_MS) {
+        wait_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 1;
+    }
+    uv_timer_start(&c->tick, on_tick, wait_ms, 0);
+}
+
+static void on_vote(void *owner)
+{
+    control_judge(owner);
+}
+
+/* From the workers' threads. */
+
+static void on_worker_mail(void *control)
+{
+    struct control *c = control;
+    if (!atomic_exchange(&c->mail, true)) {
+        uv_async_send(&c->wake);
+    }
+}
+
+static void on_worker_job(void *control, struct local_job *job)
+{
+    struct control *c = control;
+    pthread_mutex_lock(&c->lock);
+    list_push_back(&c->jobs, &job->link);
+    pthread_mutex_unlock(&c->lock);
+    uv_async_send(&c->wake);
+}
+
+static void on_worker_quiet(void *control)
+{
+    struct control *c = control;
+    atomic_fetch_add(&c->quiet_count, 1);
+    uv_async_send(&c->wake);
+}
+
+static const struct worker_events worker_events = {
+    .on_mail = on_worker_mail,
+    .on_job = on_worker_job,
+    .on_quiet = on_worker_quiet,
+};
+
+static struct local_job *next_job(struct control *c)
+{
+    struct local_job *job = NULL;
+    pthread_mutex_lock(&c->lock);
+    if (!list_empty(&c->jobs)) {
+        job = LIST_ENTRY(c->jobs.next, struct local_job, link);
+        list_remove(&job->link);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return job;
+}
+
+static void do_job(struct control *c, struct local_job *job)
+{
+    job->content_type = "application/json";
+    job->status = 200;
+    switch (job->endpoint) {
+    case ENDPOINT_STATUS:
+        control_status(c, &job->body);
+        break;
+    case ENDPOINT_RELOAD:
+        job->status = control_reload(c, &job->body) ? 200 : 400;
+        break;
+    }
+    worker_answer(job->worker, job);
+}
+
+static void stop(struct control *c);
+
+static void all_quiet(struct control *c)
+{
+    if (c->phase == CONTROL_DRAINING) {
+        c->phase = CONTROL_CLOSING;
+        for (size_t w = 0; w < c->worker_count; w++) {
+            worker_stop_accepting(c->workers[w]);
+        }
+    } else if (c->phase == CONTROL_CLOSING) {
+        stop(c);
+    }
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    struct control *c = handle->data;
+    if (atomic_exchange(&c->mail, false)) {
+        judge_if(c, tracker_collect(&c->tracker));
+    }
+    struct local_job *job;
+    while ((job = next_job(c)) != NULL) {
+        do_job(c, job);
+    }
+    if (c->worker_count > 0 && atomic_load(&c->quiet_count) == c->worker_count) {
+        atomic_store(&c->quiet_count, 0);
+        all_quiet(c);
+    }
+}
+
+static void on_hup(uv_signal_t *handle, int number)
+{
+    struct control *c = handle->data;
+    struct buffer body = {0};
+    (void)number;
+    control_reload(c, &body); /* the log has what it said */
+    arm_tick(c);
+    buffer_done(&body);
+}
+
+static void on_usr1(uv_signal_t *handle, int number)
+{
+    struct control *c = handle->data;
+    struct buffer error = {0};
+    (void)number;
+    bool failed = log_reopen(c->log, &error) != 0;
+    struct log_field fields[] = {log_span("message", buffer_bytes(&error))};
+    log_event(c->producer, failed ? LOG_ERROR : LOG_INFO,
+              failed ? "log_reopen_failed" : "log_reopened", fields, failed ? 1 : 0);
+    buffer_done(&error);
+}
+
+static void on_drain_deadline(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    uint64_t left = 0;
+    for (size_t w = 0; w < c->worker_count; w++) {
+        left += worker_exchanges(c->workers[w]);
+    }
+    struct log_field fields[] = {log_unsigned("exchanges_cut", left)};
+    log_event(c->producer, LOG_WARNING, "drain_timed_out", fields, 1);
+    stop(c);
+}
+
+static void on_term(uv_signal_t *handle, int number)
+{
+    struct control *c = handle->data;
+    (void)number;
+    if (c->phase != CONTROL_RUNNING) {
+        stop(c);
+        return;
+    }
+    c->phase = CONTROL_DRAINING;
+    notify_stopping();
+    log_event(c->producer, LOG_INFO, "draining", NULL, 0);
+    uv_timer_start(&c->drain_deadline, on_drain_deadline, c->conf->timeouts.drain_ms, 0);
+    atomic_store(&c->quiet_count, 0);
+    for (size_t w = 0; w < c->worker_count; w++) {
+        worker_drain(c->workers[w]);
+    }
+}
+
+static void on_log_flush(uv_prepare_t *handle)
+{
+    struct control *c = handle->data;
+    log_flush(c->producer);
+}
+
+static void open_signal(struct control *c, uv_signal_t *handle, uv_signal_cb callback, int number)
+{
+    uv_signal_init(&c->net.uv, handle);
+    handle->data = c;
+    uv_signal_start(handle, callback, number);
+}
+
+static void open_handles(struct control *c)
+{
+    open_signal(c, &c->hup, on_hup, SIGHUP);
+    open_signal(c, &c->usr1, on_usr1, SIGUSR1);
+    open_signal(c, &c->term, on_term, SIGTERM);
+    open_signal(c, &c->interrupt, on_term, SIGINT);
+    uv_async_init(&c->net.uv, &c->wake, on_wake);
+    uv_timer_init(&c->net.uv, &c->tick);
+    uv_timer_init(&c->net.uv, &c->drain_deadline);
+    uv_prepare_init(&c->net.uv, &c->log_flush);
+    uv_prepare_start(&c->log_flush, on_log_flush);
+    c->wake.data = c;
+    c->tick.data = c;
+    c->drain_deadline.data = c;
+    c->log_flush.data = c;
+}
+
+/* Everything of control's own closes; the workers first, so that nothing wakes it any more. */
+static void stop(struct control *c)
+{
+    if (c->phase == CONTROL_STOPPED) {
+        return;
+    }
+    c->phase = CONTROL_STOPPED;
+    for (size_t w = 0; w < c->worker_count; w++) {
+        worker_finish(c->workers[w]);
+    }
+    for (size_t w = 0; w < c->worker_count; w++) {
+        struct local_job *job;
+        worker_join(c->workers[w]);
+        while ((job = next_job(c)) != NULL) { /* asked by workers that have ended */
+            buffer_done(&job->body);
+            free(job);
+        }
+    }
+    log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
+    log_flush(c->producer);
+    tracker_close(&c->tracker);
+    uv_handle_t *handles[] = {
+        (uv_handle_t *)&c->hup,
+        (uv_handle_t *)&c->usr1,
+        (uv_handle_t *)&c->term,
+        (uv_handle_t *)&c->interrupt,
+        (uv_handle_t *)&c->wake,
+        (uv_handle_t *)&c->tick,
+        (uv_handle_t *)&c->drain_deadline,
+        (uv_handle_t *)&c->log_flush,
+    };
+    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
+        uv_close(handles[i], NULL);
+    }
+    net_loop_close(&c->net);
+}
+
+static bool all_looked_up(const struct control *c)
+{
+    const struct list *head = &c->tracker.instances;
+    for (struct list *l = head->next; l != head; l = l->next) {
+        if (!LIST_ENTRY(l, struct tracked_instance, link)->resolver.answered) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The first requests should find addresses; a name server that is slow holds the start up only so
+ * long. */
+static void await_names(struct control *c)
+{
+    uint64_t until_ms = clock_monotonic_ms() + FIRST_LOOKUP_MS;
+    while (!all_looked_up(c) && clock_monotonic_ms() < until_ms && c->phase == CONTROL_STARTING) {
+        uv_run(&c->net.uv, UV_RUN_ONCE);
+    }
+}
+
+static void warn_of_state(struct control *c)
+{
+    if (!c->conf->state_dir) {
+        struct log_field fields[] = {
+            log_text("message", "node.state_dir is not set: nothing survives a restart")};
+        log_event(c->producer, LOG_WARNING, "no_state_dir", fields, 1);
+    }
+}
+
+static int begin(struct control *c)
+{
+    size_t wanted = start_worker_count(c->conf);
+    c->worker_count = wanted;
+    if (start_log(c) != 0) {
+        return -1;
+    }
+    tracker_init(&c->tracker, &c->net, wanted);
+    c->tracker.log = c->producer;
+    c->tracker.prng = &c->prng;
+    c->tracker.on_vote = on_vote;
+    c->tracker.owner = c;
+    open_handles(c);
+    struct conf *conf = c->conf;
+    c->conf = NULL;
+    c->worker_count = 0;
+    control_adopt(c, conf);
+    arm_tick(c);
+    await_names(c);
+    if (c->phase != CONTROL_STARTING) {
+        return 0; /* told to stop meanwhile */
+    }
+    c->worker_count = wanted;
+    int error = start_workers(c, &worker_events);
+    if (error) {
+        stop(c);
+        return -1;
+    }
+    c->phase = CONTROL_RUNNING;
+    warn_of_state(c);
+    struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
+    log_event(c->producer, LOG_INFO, "ready", fields, 1);
+    notify_ready();
+    return 0;
+}
+
+static void end(struct control *c)
+{
+    if (c->snapshot) {
+        snapshot_unref(c->snapshot);
+    }
+    log_close(c->log);
+    net_loop_done(&c->net);
+    sha256_free(c->sha);
+    pthread_mutex_destroy(&c->lock);
+    conf_free(c->conf);
+    free(c);
+}
+
+int control_run(const char *config_file)
+{
+    struct conf *conf = start_read_conf(config_file);
+    if (!conf) {
+        return 1;
+    }
+    struct control *c = memory_new(sizeof(*c));
+    signal(SIGPIPE, SIG_IGN);
+    c->file = config_file;
+    c->conf = conf;
+    c->started_ms = clock_monotonic_ms();
+    c->generation = clock_wall_ms();
+    c->sha = sha256_new();
+    prng_init(&c->prng, c->generation ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
+    pthread_mutex_init(&c->lock, NULL);
+    list_init(&c->jobs);
+    if (net_loop_init(&c->net) != 0) {
+        fprintf(stderr, "difyring: the event loop cannot start; is the number of open files used "
+                        "up?\n");
+        abort();
+    }
+    int error = begin(c);
+    if (error && !c->log) {
+        net_loop_close(&c->net);
+    }
+    uv_run(&c->net.uv, UV_RUN_DEFAULT);
+    end(c);
+    return error ? 1 : 0;
+}

@@ -1,0 +1,33 @@
+/* resolver: keeps an instance's address up to date (SPEC §2: a name is looked up again every 30 s;
+ * getaddrinfo() does not tell the TTL).
+ *
+ * An address literal is set once and never looked up. A name that fails keeps its last address: an
+ * instance does not go down with a name server. */
+#ifndef CONTROL_RESOLVER_H
+#define CONTROL_RESOLVER_H
+
+#include "net/loop.h"
+#include "snapshot/shared.h"
+
+enum {
+    RESOLVER_INTERVAL_MS = 30 * 1000,
+    RESOLVER_RETRY_MS = 1000, /* while there is no address at all */
+};
+
+struct resolver_lookup;
+
+struct resolver {
+    struct net_loop *net;
+    struct instance_shared *shared;
+    struct wheel_timer timer;
+    struct resolver_lookup *lookup; /* under way */
+    bool answered;                  /* the first look-up has ended, or there is none */
+    int error;                      /* of the last look-up; 0 = fine */
+};
+
+void resolver_init(struct resolver *r, struct net_loop *net, struct instance_shared *shared);
+
+/* The struct may go at once; a look-up under way ends by itself. */
+void resolver_done(struct resolver *r);
+
+#endif

@@ -1,0 +1,179 @@
+/* start: what happens once, before a node is ready. Errors of this time go to standard error, where
+ * whoever starts a node looks. */
+#include "control/start.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "control/listen.h"
+
+static void print_problems(const struct conf_problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct conf_problem *p = &problems->at[i];
+        fprintf(stderr, "%s:%u:%u: %s\n", p->file, p->line, p->column, p->message);
+    }
+    if (problems->unlisted > 0) {
+        fprintf(stderr, "difyring: %zu more problems\n", problems->unlisted);
+    }
+}
+
+struct conf *start_read_conf(const char *file)
+{
+    struct conf_problems problems;
+    struct conf *conf = conf_load(file, &problems);
+    if (conf) {
+        conf_problems_free(&problems);
+        if (conf_unsupported(conf, &problems) > 0) {
+            conf_free(conf);
+            conf = NULL;
+        }
+    }
+    print_problems(&problems);
+    conf_problems_free(&problems);
+    return conf;
+}
+
+static enum log_target target_of(enum conf_log_target target)
+{
+    switch (target) {
+    case CONF_LOG_OFF:
+        return LOG_OFF;
+    case CONF_LOG_STDOUT:
+        return LOG_STDOUT;
+    case CONF_LOG_STDERR:
+        return LOG_STDERR;
+    case CONF_LOG_FILE:
+        break;
+    }
+    return LOG_FILE;
+}
+
+static enum log_level level_of(enum conf_log_level level)
+{
+    switch (level) {
+    case CONF_LOG_DEBUG:
+        return LOG_DEBUG;
+    case CONF_LOG_INFO:
+        return LOG_INFO;
+    case CONF_LOG_WARNING:
+        return LOG_WARNING;
+    case CONF_LOG_ERROR:
+        break;
+    }
+    return LOG_ERROR;
+}
+
+int start_log(struct control *c)
+{
+    const struct conf_log *conf = &c->conf->log;
+    struct log_config config = {
+        .access = target_of(conf->access),
+        .error = target_of(conf->error),
+        .access_path = conf->access_path,
+        .error_path = conf->error_path,
+        .level = level_of(conf->level),
+        .node = c->conf->node_name,
+    };
+    struct buffer error = {0};
+    c->log = log_open(&config, c->worker_count + 1, &error);
+    if (c->log) {
+        c->producer = log_producer(c->log, c->worker_count);
+    } else {
+        fprintf(stderr, "difyring: %.*s\n", (int)error.size, error.data);
+    }
+    buffer_done(&error);
+    return c->log ? 0 : -1;
+}
+
+size_t start_worker_count(const struct conf *conf)
+{
+    cpu_set_t set;
+    if (conf->workers > 0) {
+        return conf->workers;
+    }
+    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < CONF_WORKERS_MAX ? (size_t)count : CONF_WORKERS_MAX;
+}
+
+/* The CPU for worker `index`: the usable ones in turn. With more workers than CPUs pinning would
+ * only hinder: -1. */
+static int cpu_of(size_t index, size_t workers)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0 || workers > (size_t)CPU_COUNT(&set)) {
+        return -1;
+    }
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET((size_t)cpu, &set) && index-- == 0) {
+            return cpu;
+        }
+    }
+    return -1;
+}
+
+static void tell_listening(struct control *c, const uint16_t *ports)
+{
+    for (size_t i = 0; i < c->conf->listen_count; i++) {
+        const struct conf_listen *l = &c->conf->listen[i];
+        char address[128];
+        snprintf(address, sizeof(address), strchr(l->host, ':') ? "[%s]:%u" : "%s:%u", l->host,
+                 ports[i]);
+        struct log_field fields[] = {log_text("address", address)};
+        log_event(c->producer, LOG_INFO, "listening", fields, 1);
+    }
+}
+
+static int start_one(struct control *c, size_t index, const int *sockets,
+                     const struct worker_events *events)
+{
+    struct worker_options options = {
+        .index = (unsigned)index,
+        .cpu = cpu_of(index, start_worker_count(c->conf)),
+        .snapshot = c->snapshot,
+        .listeners = sockets,
+        .listener_count = c->conf->listen_count,
+        .log = log_producer(c->log, index),
+        .seed = prng_next(&c->prng),
+        .connection_count = &c->connection_count,
+        .events = events,
+        .control = c,
+    };
+    return worker_start(&options, &c->workers[index]);
+}
+
+int start_workers(struct control *c, const struct worker_events *events)
+{
+    size_t wanted = c->worker_count;
+    size_t listens = c->conf->listen_count;
+    int *sockets = memory_new(wanted * listens * sizeof(*sockets));
+    uint16_t *ports = memory_new(listens * sizeof(*ports));
+    struct buffer reason = {0};
+    c->worker_count = 0;
+    int error = listen_open(c->conf, wanted, sockets, ports, &reason);
+    if (error) {
+        fprintf(stderr, "%.*s\n", (int)reason.size, reason.data);
+    }
+    for (size_t w = 0; w < wanted && !error; w++) {
+        error = start_one(c, w, &sockets[w * listens], events);
+        if (error) {
+            fprintf(stderr, "difyring: worker %zu cannot start: %s\n", w, uv_strerror(error));
+            for (size_t s = (w + 1) * listens; s < wanted * listens; s++) {
+                close(sockets[s]);
+            }
+        } else {
+            c->worker_count++;
+        }
+    }
+    if (!error) {
+        tell_listening(c, ports);
+    }
+    buffer_done(&reason);
+    free(sockets);
+    free(ports);
+    return error ? -1 : 0;
+}

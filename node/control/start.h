@@ -1,0 +1,20 @@
+/* start: the steps from a configuration to running workers. */
+#ifndef CONTROL_START_H
+#define CONTROL_START_H
+
+#include "control/private.h"
+
+/* Reads the configuration; problems go to standard error. NULL if there are any. */
+struct conf *start_read_conf(const char *file);
+
+/* Opens the log. Returns 0 or -1 with the reason on standard error. */
+int start_log(struct control *c);
+
+/* How many workers there will be. */
+size_t start_worker_count(const struct conf *conf);
+
+/* Binds, starts the workers and tells the addresses. Returns 0 or -1 with the reason on standard
+ * error; then the workers that did start are running. */
+int start_workers(struct control *c, const struct worker_events *events);
+
+#endif

@@ -1,0 +1,281 @@
+/* tracked: the registry of instances, and the way from votes to what workers may use. */
+#include "control/tracked.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "log/log.h"
+
+void tracker_init(struct tracker *t, struct net_loop *net, size_t workers)
+{
+    *t = (struct tracker){.net = net, .workers = workers};
+    list_init(&t->instances);
+    list_init(&t->applications);
+}
+
+static struct tracked_instance *instance_at(struct list *l)
+{
+    return LIST_ENTRY(l, struct tracked_instance, link);
+}
+
+struct tracked_instance *tracker_instance(const struct tracker *t, const char *application,
+                                          const char *name)
+{
+    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
+        struct tracked_instance *i = instance_at(l);
+        if (i->wanted && strcmp(i->application, application) == 0 &&
+            strcmp(i->shared->name, name) == 0) {
+            return i;
+        }
+    }
+    return NULL;
+}
+
+struct tracked_application *tracker_application(const struct tracker *t, const char *name)
+{
+    for (struct list *l = t->applications.next; l != &t->applications; l = l->next) {
+        struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
+        if (strcmp(a->name, name) == 0) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+static void on_check_change(struct checker *c)
+{
+    struct tracked_instance *i = LIST_ENTRY(c, struct tracked_instance, checker);
+    struct tracker *t = i->tracker;
+    struct log_field fields[] = {
+        log_text("app", i->application),
+        log_text("instance", i->shared->name),
+        log_text("active", active_state_text(c->active.state)),
+        log_text("reason", c->last_error ? c->last_error : ""),
+        log_unsigned("status", c->last_status),
+    };
+    bool down = c->active.state == ACTIVE_DOWN;
+    log_event(t->log, down ? LOG_WARNING : LOG_INFO, "check_result", fields, 5);
+    t->on_vote(t->owner);
+}
+
+static struct tracked_instance *instance_new(struct tracker *t, const char *application,
+                                             const struct conf_instance *conf)
+{
+    struct tracked_instance *i = memory_new(sizeof(*i));
+    i->tracker = t;
+    i->application = memory_copy_text(application, strlen(application));
+    i->shared = instance_shared_new(conf->name, conf->host, conf->port, t->workers);
+    passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
+    checker_init(&i->checker, t->net, i->shared, t->prng, on_check_change);
+    resolver_init(&i->resolver, t->net, i->shared);
+    i->verdict.routable = true;
+    list_push_back(&t->instances, &i->link);
+    return i;
+}
+
+static void instance_free(struct tracked_instance *i)
+{
+    list_remove(&i->link);
+    checker_done(&i->checker);
+    resolver_done(&i->resolver);
+    passive_done(&i->passive);
+    instance_shared_unref(i->shared);
+    free((void *)(uintptr_t)i->application);
+    free(i);
+}
+
+static void application_free(struct tracked_application *a)
+{
+    list_remove(&a->link);
+    application_shared_unref(a->shared);
+    free((void *)(uintptr_t)a->name);
+    free(a);
+}
+
+/* The same instance as before? */
+static struct tracked_instance *find_same(struct tracker *t, const char *application,
+                                          const struct conf_instance *conf)
+{
+    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
+        struct tracked_instance *i = instance_at(l);
+        if (strcmp(i->application, application) == 0 && strcmp(i->shared->name, conf->name) == 0 &&
+            strcmp(i->shared->host, conf->host) == 0 && i->shared->port == conf->port) {
+            return i;
+        }
+    }
+    return NULL;
+}
+
+static void add_expected(struct status_set *set, const struct conf_health_check *check)
+{
+    for (size_t r = 0; r < check->expect_count; r++) {
+        for (unsigned s = check->expect[r].first; s <= check->expect[r].last; s++) {
+            status_set_add(set, s);
+        }
+    }
+}
+
+static void configure_instance(struct tracker *t, const struct conf_application *app,
+                               const struct conf_instance *conf, size_t index, size_t count)
+{
+    struct tracked_instance *i = find_same(t, app->name, conf);
+    if (!i) {
+        i = instance_new(t, app->name, conf);
+    }
+    i->wanted = true;
+    passive_configure(&i->passive, conf->max_fails, conf->fail_timeout_ms);
+    struct checker_options options = {
+        .enabled = app->health_check.enabled,
+        .path = app->health_check.path,
+        .interval_ms = app->health_check.interval_ms,
+        .timeout_ms = app->health_check.timeout_ms,
+        .rise = app->health_check.healthy_threshold,
+        .fall = app->health_check.unhealthy_threshold,
+        .index = index,
+        .count = count,
+    };
+    add_expected(&options.expect, &app->health_check);
+    checker_configure(&i->checker, &options);
+}
+
+static void configure_application(struct tracker *t, const char *name)
+{
+    struct tracked_application *a = tracker_application(t, name);
+    if (!a) {
+        a = memory_new(sizeof(*a));
+        a->name = memory_copy_text(name, strlen(name));
+        a->shared = application_shared_new(name, t->workers);
+        list_push_back(&t->applications, &a->link);
+    }
+    a->wanted = true;
+}
+
+static void sweep(struct tracker *t)
+{
+    for (struct list *l = t->instances.next, *next; l != &t->instances; l = next) {
+        next = l->next;
+        if (!instance_at(l)->wanted) {
+            instance_free(instance_at(l));
+        }
+    }
+}
+
+static void forget_wishes(struct tracker *t)
+{
+    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
+        instance_at(l)->wanted = false;
+    }
+    for (struct list *l = t->applications.next; l != &t->applications; l = l->next) {
+        LIST_ENTRY(l, struct tracked_application, link)->wanted = false;
+    }
+}
+
+void tracker_configure(struct tracker *t, const struct conf *conf)
+{
+    size_t count = 0, index = 0;
+    forget_wishes(t);
+    for (size_t a = 0; a < conf->application_count; a++) {
+        count += conf->applications[a].instance_count;
+    }
+    for (size_t a = 0; a < conf->application_count; a++) {
+        const struct conf_application *app = &conf->applications[a];
+        configure_application(t, app->name);
+        for (size_t i = 0; i < app->instance_count; i++) {
+            configure_instance(t, app, &app->instances[i], index++, count);
+        }
+    }
+    sweep(t);
+}
+
+static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
+{
+    struct instance_shared *s = i->shared;
+    struct passive *p = &i->passive;
+    bool changed = false;
+    uint64_t answers = 0;
+    if (atomic_load(&s->route) == INSTANCE_TRIAL_TAKEN && passive_trial_offered(p)) {
+        passive_trial_taken(p, now_ms);
+        i->taken_known = true;
+    }
+    for (size_t w = 0; w < s->cell_count; w++) {
+        answers += cell_read(&s->cells[w].answers);
+    }
+    if (answers != i->answers_seen) {
+        passive_answered(p, now_ms, (uint32_t)(answers - i->answers_seen));
+        i->answers_seen = answers;
+    }
+    uint32_t failures = atomic_exchange(&s->failures_new, 0);
+    if (failures > 0) {
+        changed |= passive_failure(p, now_ms, failures);
+    }
+    if (atomic_exchange(&s->trial_bad, 0) > 0) {
+        changed |= passive_failure(p, now_ms, 1);
+    }
+    if (atomic_exchange(&s->trial_good, 0) > 0) {
+        changed |= passive_success(p, now_ms);
+    }
+    if (atomic_exchange(&s->trial_void, 0) > 0) {
+        passive_trial_void(p, now_ms);
+        changed = true;
+    }
+    return passive_tick(p, now_ms) || changed;
+}
+
+bool tracker_collect(struct tracker *t)
+{
+    uint64_t now_ms = net_now_ms(t->net);
+    bool changed = false;
+    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
+        changed |= collect_instance(instance_at(l), now_ms);
+    }
+    return changed;
+}
+
+uint64_t tracker_deadline_ms(const struct tracker *t)
+{
+    uint64_t first = 0;
+    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
+        uint64_t deadline_ms = passive_next_deadline_ms(&instance_at(l)->passive);
+        if (deadline_ms != 0 && (first == 0 || deadline_ms < first)) {
+            first = deadline_ms;
+        }
+    }
+    return first;
+}
+
+static void publish_instance(struct tracked_instance *i)
+{
+    struct instance_shared *s = i->shared;
+    const struct verdict_result *v = &i->verdict;
+    bool ejected = v->verdict == VERDICT_EJECTED && !v->routable;
+    uint32_t now = atomic_load(&s->route);
+    uint32_t wanted = v->routable ? INSTANCE_OPEN : INSTANCE_CLOSED;
+    if (ejected && i->passive.state == PASSIVE_TRIAL) {
+        bool offered = passive_trial_offered(&i->passive);
+        wanted = offered ? INSTANCE_TRIAL : INSTANCE_TRIAL_TAKEN;
+    }
+    if (wanted == INSTANCE_TRIAL && now == INSTANCE_TRIAL_TAKEN && !i->taken_known) {
+        return; /* taken a moment ago: collect_instance() has yet to hear of it */
+    }
+    if (wanted != now && atomic_compare_exchange_strong(&s->route, &now, wanted)) {
+        i->taken_known = false;
+    }
+}
+
+void tracker_publish(struct tracker *t)
+{
+    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
+        publish_instance(instance_at(l));
+    }
+}
+
+void tracker_close(struct tracker *t)
+{
+    while (!list_empty(&t->instances)) {
+        instance_free(instance_at(t->instances.next));
+    }
+    while (!list_empty(&t->applications)) {
+        application_free(LIST_ENTRY(t->applications.next, struct tracked_application, link));
+    }
+}

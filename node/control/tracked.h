@@ -1,0 +1,71 @@
+/* tracked: what control knows of every instance and application, kept over reloads.
+ *
+ * An instance is the same over a reload when application, name, host and port are the same; then
+ * its counters, ejection, check results and connections live on. */
+#ifndef CONTROL_TRACKED_H
+#define CONTROL_TRACKED_H
+
+#include "conf/conf.h"
+#include "control/checker.h"
+#include "control/resolver.h"
+#include "health/passive.h"
+#include "health/verdict.h"
+#include "snapshot/snapshot.h"
+
+struct tracked_application {
+    struct list link;
+    const char *name;
+    struct application_shared *shared;
+    bool wanted; /* in the present configuration */
+};
+
+struct tracker;
+
+struct tracked_instance {
+    struct list link;
+    struct tracker *tracker;
+    const char *application;
+    struct instance_shared *shared;
+    struct passive passive;
+    struct checker checker;
+    struct resolver resolver;
+    uint64_t answers_seen; /* already told to `passive` */
+    bool taken_known;      /* `passive` has been told that the trial on offer was taken */
+    bool drained;
+    bool wanted; /* in the present configuration */
+    struct verdict_result verdict;
+};
+
+struct tracker {
+    struct net_loop *net;
+    struct log_producer *log;
+    struct list instances, applications;
+    struct prng *prng;
+    size_t workers;
+    /* A check has changed this node's opinion: verdicts are to be computed anew. */
+    void (*on_vote)(void *owner);
+    void *owner;
+};
+
+void tracker_init(struct tracker *t, struct net_loop *net, size_t workers);
+
+/* Finds or makes what the configuration names, with its parameters, and lets go of the rest. */
+void tracker_configure(struct tracker *t, const struct conf *conf);
+
+struct tracked_instance *tracker_instance(const struct tracker *t, const char *application,
+                                          const char *name);
+struct tracked_application *tracker_application(const struct tracker *t, const char *name);
+
+/* Empties the mailboxes that workers fill, and lets time pass. True if a vote changed. */
+bool tracker_collect(struct tracker *t);
+
+/* When tracker_collect() has something to do without any mail; 0 = never. */
+uint64_t tracker_deadline_ms(const struct tracker *t);
+
+/* Writes the verdicts to where workers read them. */
+void tracker_publish(struct tracker *t);
+
+/* Lets go of everything; the loop must then run until the checks' handles are closed. */
+void tracker_close(struct tracker *t);
+
+#endif

@@ -1,0 +1,96 @@
+/* local: a table of endpoints, and the check of who asks. */
+#include "worker/local.h"
+
+#include "base/secret.h"
+#include "http/reply.h"
+
+struct local_endpoint {
+    struct bytes path;
+    bool open_to_all, get, post;
+    bool health; /* answered at once */
+    enum endpoint endpoint;
+};
+
+static const struct local_endpoint *find_endpoint(struct bytes path)
+{
+    static const struct local_endpoint endpoints[] = {
+        {.path = {"/health", 7}, .open_to_all = true, .get = true, .health = true},
+        {.path = {"/status", 7}, .get = true, .endpoint = ENDPOINT_STATUS},
+        {.path = {"/reload-config", 14}, .get = true, .post = true, .endpoint = ENDPOINT_RELOAD},
+    };
+    for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
+        if (bytes_equal(endpoints[i].path, path)) {
+            return &endpoints[i];
+        }
+    }
+    return NULL;
+}
+
+void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message)
+{
+    struct buffer body = {0};
+    http_error_body(&body, status, code, bytes_of(message));
+    struct exchange_local_answer answer = {
+        .status = status,
+        .content_type = BYTES("application/json"),
+        .body = buffer_bytes(&body),
+    };
+    exchange_answer(x, &answer);
+    buffer_done(&body);
+}
+
+static bool in_block(const struct snapshot_cidr *block, const uint8_t address[16])
+{
+    unsigned whole = block->prefix / 8, rest = block->prefix % 8;
+    if (memcmp(block->address, address, whole) != 0) {
+        return false;
+    }
+    unsigned mask = rest ? 0xFFu << (8 - rest) : 0;
+    return rest == 0 || ((block->address[whole] ^ address[whole]) & mask) == 0;
+}
+
+static bool may_ask(const struct exchange_question *q)
+{
+    const struct snapshot *s = q->snapshot;
+    for (size_t i = 0; i < s->admin_allow_count; i++) {
+        if (in_block(&s->admin_allow[i], q->address_raw)) {
+            return true;
+        }
+    }
+    struct bytes token;
+    return s->admin_token.size > 0 &&
+           bearer_token(http_head_get(q->head, HTTP_FIELD_AUTHORIZATION), &token) &&
+           secret_equal(token, s->admin_token);
+}
+
+static void answer_health(struct exchange *x, bool draining)
+{
+    struct exchange_local_answer answer = {
+        .status = draining ? 503 : 200,
+        .content_type = BYTES("text/plain"),
+        .body = draining ? BYTES("draining\n") : BYTES("healthy\n"),
+    };
+    exchange_answer(x, &answer);
+}
+
+enum local_kind local_request(struct exchange *x, bool draining, enum endpoint *ret_endpoint)
+{
+    struct exchange_question q = exchange_question(x);
+    const struct local_endpoint *e = find_endpoint(http_head_path(q.head));
+    enum http_method method = q.head->method;
+    bool reads = method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD;
+    if (!e) {
+        local_refuse(x, 404, "not_found", "There is nothing at this path; Dify's API is at /v1/.");
+    } else if (!(e->get && reads) && !(e->post && method == HTTP_METHOD_POST)) {
+        local_refuse(x, 405, "method_not_allowed", "This endpoint takes no such method.");
+    } else if (!e->open_to_all && !may_ask(&q)) {
+        local_refuse(x, 403, "forbidden",
+                     "Your address is not in admin.allow, and no valid admin token was given.");
+    } else if (e->health) {
+        answer_health(x, draining);
+    } else {
+        *ret_endpoint = e->endpoint;
+        return LOCAL_JOB;
+    }
+    return LOCAL_ANSWERED;
+}

@@ -1,0 +1,19 @@
+/* local: the node's own endpoints, as far as a worker sees them (SPEC §5): who may ask, what with,
+ * and /health, which needs nobody else. */
+#ifndef WORKER_LOCAL_H
+#define WORKER_LOCAL_H
+
+#include "proxy/exchange.h"
+#include "worker/job.h"
+
+enum local_kind {
+    LOCAL_ANSWERED, /* exchange_answer() has been called: the exchange may be gone */
+    LOCAL_JOB,      /* control must be asked */
+};
+
+enum local_kind local_request(struct exchange *x, bool draining, enum endpoint *ret_endpoint);
+
+/* An error in Dify's shape. */
+void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message);
+
+#endif

@@ -1,0 +1,412 @@
+/* worker: the thread, its inbox, its listeners.
+ *
+ * Everything below worker_start() runs on the worker's thread but for the post_* half of the public
+ * functions, which only touch the inbox under its lock. */
+#include "worker/worker.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "worker/local.h"
+
+enum message_kind {
+    MESSAGE_SNAPSHOT,
+    MESSAGE_DRAIN,
+    MESSAGE_ENABLE,
+    MESSAGE_STOP_ACCEPTING,
+    MESSAGE_ANSWER,
+    MESSAGE_FINISH,
+};
+
+struct message {
+    struct list link;
+    enum message_kind kind;
+    struct snapshot *snapshot;
+    struct local_job *job;
+};
+
+struct listener {
+    uv_tcp_t tcp;
+    bool open;
+};
+
+enum { BACKLOG = 4096 /* the kernel caps it at net.core.somaxconn */ };
+
+struct worker {
+    struct net_loop net;
+    struct proxy proxy;
+    struct downstream_owner downstream;
+    struct worker_options options;
+    pthread_t thread;
+    uv_async_t wake;
+    uv_prepare_t log_flush;
+    struct listener listeners[WORKER_LISTEN_MAX];
+    size_t listener_count;
+    uint64_t drain_exchanges; /* at work when the drain began, or accepting stopped */
+    bool awaiting_quiet, finishing;
+    _Atomic uint64_t connections, exchanges; /* published once a turn */
+    pthread_mutex_t lock;
+    struct list inbox;
+};
+
+static void post(struct worker *w, struct message m)
+{
+    struct message *copy = memory_new(sizeof(*copy));
+    *copy = m;
+    pthread_mutex_lock(&w->lock);
+    list_push_back(&w->inbox, &copy->link);
+    pthread_mutex_unlock(&w->lock);
+    uv_async_send(&w->wake);
+}
+
+void worker_set_snapshot(struct worker *w, struct snapshot *snapshot)
+{
+    post(w, (struct message){.kind = MESSAGE_SNAPSHOT, .snapshot = snapshot_ref(snapshot)});
+}
+
+void worker_drain(struct worker *w)
+{
+    post(w, (struct message){.kind = MESSAGE_DRAIN});
+}
+
+void worker_enable(struct worker *w)
+{
+    post(w, (struct message){.kind = MESSAGE_ENABLE});
+}
+
+void worker_stop_accepting(struct worker *w)
+{
+    post(w, (struct message){.kind = MESSAGE_STOP_ACCEPTING});
+}
+
+void worker_answer(struct worker *w, struct local_job *job)
+{
+    post(w, (struct message){.kind = MESSAGE_ANSWER, .job = job});
+}
+
+void worker_finish(struct worker *w)
+{
+    post(w, (struct message){.kind = MESSAGE_FINISH});
+}
+
+uint64_t worker_connections(const struct worker *w)
+{
+    return atomic_load_explicit(&w->connections, memory_order_relaxed);
+}
+
+uint64_t worker_exchanges(const struct worker *w)
+{
+    return atomic_load_explicit(&w->exchanges, memory_order_relaxed);
+}
+
+static void on_proxy_mail(void *owner)
+{
+    struct worker *w = owner;
+    w->options.events->on_mail(w->options.control);
+}
+
+static void on_proxy_local(void *owner, struct exchange *x)
+{
+    struct worker *w = owner;
+    enum endpoint endpoint;
+    if (local_request(x, w->proxy.draining, &endpoint) == LOCAL_ANSWERED) {
+        return;
+    }
+    struct local_job *job = memory_new(sizeof(*job));
+    job->worker = w;
+    job->exchange = x;
+    job->endpoint = endpoint;
+    exchange_set_job(x, job);
+    w->options.events->on_job(w->options.control, job);
+}
+
+static void on_proxy_forget(void *owner, struct exchange *x)
+{
+    (void)owner;
+    struct local_job *job = exchange_job(x);
+    job->exchange = NULL;
+}
+
+static const struct proxy_events proxy_events = {
+    .on_mail = on_proxy_mail,
+    .on_local = on_proxy_local,
+    .on_forget = on_proxy_forget,
+};
+
+static void take_answer(struct local_job *job)
+{
+    if (job->exchange) {
+        struct exchange_local_answer answer = {
+            .status = job->status,
+            .content_type = bytes_of(job->content_type),
+            .body = buffer_bytes(&job->body),
+        };
+        exchange_answer(job->exchange, &answer);
+    }
+    buffer_done(&job->body);
+    free(job);
+}
+
+static void on_connection_gone(struct downstream_owner *owner)
+{
+    struct worker *w = LIST_ENTRY(owner, struct worker, downstream);
+    atomic_fetch_sub_explicit(w->options.connection_count, 1, memory_order_relaxed);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct worker *w = listener->data;
+    if (status < 0) {
+        struct log_field fields[] = {log_text("error", uv_strerror(status))};
+        log_event(w->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
+        return;
+    }
+    uint32_t open = atomic_fetch_add_explicit(w->options.connection_count, 1, memory_order_relaxed);
+    size_t before = w->downstream.count;
+    downstream_accept(&w->downstream, listener, open >= w->proxy.snapshot->connections_max);
+    if (w->downstream.count == before) { /* there was none, or no memory for it */
+        atomic_fetch_sub_explicit(w->options.connection_count, 1, memory_order_relaxed);
+    }
+}
+
+static void close_listeners(struct worker *w)
+{
+    for (size_t i = 0; i < w->listener_count; i++) {
+        if (w->listeners[i].open) {
+            w->listeners[i].open = false;
+            uv_close((uv_handle_t *)&w->listeners[i].tcp, NULL);
+        }
+    }
+}
+
+/* Idle connections to instances that the new snapshot does not have any more. */
+static void close_idle_of(struct worker *w, const struct snapshot *old, const struct snapshot *new)
+{
+    for (size_t a = 0; a < old->application_count; a++) {
+        const struct snapshot_application *app = &old->applications[a];
+        for (size_t i = 0; i < app->instance_count; i++) {
+            if (!new || !snapshot_has(new, app->instances[i].shared)) {
+                upstream_close_idle(app->instances[i].shared, w->options.index);
+            }
+        }
+    }
+}
+
+static void take_snapshot(struct worker *w, struct snapshot *snapshot)
+{
+    struct snapshot *old = w->proxy.snapshot;
+    w->proxy.snapshot = snapshot;
+    close_idle_of(w, old, snapshot);
+    snapshot_unref(old);
+}
+
+static void begin_waiting(struct worker *w)
+{
+    w->awaiting_quiet = true;
+    proxy_mark(&w->proxy);
+}
+
+/* What still waits to send its last bytes. */
+static void close_stream(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (handle->type == UV_TCP && !uv_is_closing(handle)) {
+        stream_close(handle->data, false);
+    }
+}
+
+static void finish_all(struct worker *w)
+{
+    w->finishing = true;
+    close_listeners(w);
+    downstream_close_all(&w->downstream);
+    close_idle_of(w, w->proxy.snapshot, NULL);
+    uv_walk(&w->net.uv, close_stream, NULL);
+    uv_close((uv_handle_t *)&w->wake, NULL);
+    uv_close((uv_handle_t *)&w->log_flush, NULL);
+    net_loop_close(&w->net);
+}
+
+static void take_message(struct worker *w, struct message *m)
+{
+    switch (m->kind) {
+    case MESSAGE_SNAPSHOT:
+        take_snapshot(w, m->snapshot);
+        break;
+    case MESSAGE_DRAIN:
+        w->proxy.draining = true;
+        downstream_drain(&w->downstream);
+        begin_waiting(w);
+        break;
+    case MESSAGE_ENABLE:
+        w->proxy.draining = false;
+        w->awaiting_quiet = false;
+        break;
+    case MESSAGE_STOP_ACCEPTING:
+        close_listeners(w);
+        downstream_drain(&w->downstream);
+        begin_waiting(w);
+        break;
+    case MESSAGE_ANSWER:
+        take_answer(m->job);
+        break;
+    case MESSAGE_FINISH:
+        finish_all(w);
+        break;
+    }
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    struct worker *w = handle->data;
+    while (!w->finishing) {
+        pthread_mutex_lock(&w->lock);
+        struct message *m = NULL;
+        if (!list_empty(&w->inbox)) {
+            m = LIST_ENTRY(w->inbox.next, struct message, link);
+            list_remove(&m->link);
+        }
+        pthread_mutex_unlock(&w->lock);
+        if (!m) {
+            return;
+        }
+        take_message(w, m);
+        free(m);
+    }
+}
+
+/* Once a turn, before the poll. */
+static void on_turn_end(uv_prepare_t *handle)
+{
+    struct worker *w = handle->data;
+    atomic_store_explicit(&w->connections, w->downstream.count, memory_order_relaxed);
+    atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
+    if (w->awaiting_quiet && w->proxy.marked_count == 0) {
+        w->awaiting_quiet = false;
+        w->options.events->on_quiet(w->options.control);
+    }
+    log_flush(w->proxy.log);
+}
+
+static void pin(int cpu)
+{
+    if (cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET((size_t)cpu, &set);
+        pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL); /* signals are control's */
+    pin(w->options.cpu);
+    uv_run(&w->net.uv, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+/* Messages that nobody will carry out any more. */
+static void empty_inbox(struct worker *w)
+{
+    while (!list_empty(&w->inbox)) {
+        struct message *m = LIST_ENTRY(w->inbox.next, struct message, link);
+        list_remove(&m->link);
+        if (m->snapshot) {
+            snapshot_unref(m->snapshot);
+        }
+        if (m->job) {
+            m->job->exchange = NULL;
+            take_answer(m->job);
+        }
+        free(m);
+    }
+}
+
+static void worker_free(struct worker *w)
+{
+    empty_inbox(w);
+    assert(w->downstream.count == 0);
+    proxy_done(&w->proxy);
+    net_loop_done(&w->net);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+void worker_join(struct worker *w)
+{
+    pthread_join(w->thread, NULL);
+    worker_free(w);
+}
+
+static int open_listener(struct worker *w, int fd)
+{
+    struct listener *l = &w->listeners[w->listener_count];
+    int error = uv_tcp_init(&w->net.uv, &l->tcp);
+    if (error) {
+        return error;
+    }
+    l->open = true;
+    l->tcp.data = w;
+    w->listener_count++;
+    error = uv_tcp_open(&l->tcp, fd);
+    return error ? error : uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+}
+
+static int open_handles(struct worker *w)
+{
+    uv_async_init(&w->net.uv, &w->wake, on_wake);
+    w->wake.data = w;
+    uv_prepare_init(&w->net.uv, &w->log_flush);
+    w->log_flush.data = w;
+    uv_prepare_start(&w->log_flush, on_turn_end);
+    int error = 0;
+    for (size_t i = 0; i < w->options.listener_count && !error; i++) {
+        error = open_listener(w, w->options.listeners[i]);
+    }
+    return error;
+}
+
+int worker_start(const struct worker_options *options, struct worker **ret_worker)
+{
+    assert(options->listener_count <= WORKER_LISTEN_MAX);
+    struct worker *w = memory_new(sizeof(*w));
+    w->options = *options;
+    pthread_mutex_init(&w->lock, NULL);
+    list_init(&w->inbox);
+    list_init(&w->downstream.connections);
+    int error = net_loop_init(&w->net);
+    if (error) {
+        pthread_mutex_destroy(&w->lock);
+        free(w);
+        return error;
+    }
+    proxy_init(&w->proxy, &w->net, options->index);
+    w->proxy.snapshot = snapshot_ref(options->snapshot);
+    w->proxy.log = options->log;
+    w->proxy.events = &proxy_events;
+    w->proxy.owner = w;
+    prng_init(&w->proxy.prng, options->seed);
+    w->downstream.proxy = &w->proxy;
+    w->downstream.on_gone = on_connection_gone;
+    error = open_handles(w);
+    if (!error) {
+        error = uv_translate_sys_error(pthread_create(&w->thread, NULL, worker_main, w));
+    }
+    if (error) {
+        finish_all(w);
+        uv_run(&w->net.uv, UV_RUN_DEFAULT);
+        worker_free(w);
+        return error;
+    }
+    *ret_worker = w;
+    return 0;
+}

@@ -1,0 +1,70 @@
+/* worker: one event loop on its own thread, with its listeners, connections and pools.
+ *
+ *   worker_start() -> running -> worker_stop_accepting() ... worker_finish() -> worker_join()
+ *
+ * Control talks to it by posts: each puts a message into the worker's inbox and wakes its loop;
+ * they are carried out in order, on the worker's thread. The worker talks to control by two
+ * callbacks, which are called on the worker's thread and must only post and wake. */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include "downstream/downstream.h"
+#include "proxy/proxy.h"
+#include "worker/job.h"
+
+enum { WORKER_LISTEN_MAX = 64 /* addresses a node listens on */ };
+
+struct worker;
+
+struct worker_events {
+    /* A failure or a trial's end waits in an instance's mailbox. */
+    void (*on_mail)(void *control);
+    /* A question for control; it comes back by worker_answer(). */
+    void (*on_job)(void *control, struct local_job *job);
+    /* The last exchange has ended while draining, or there was none. */
+    void (*on_quiet)(void *control);
+};
+
+struct worker_options {
+    unsigned index;
+    int cpu;                   /* to be pinned to; -1 = none */
+    struct snapshot *snapshot; /* a reference is taken */
+    const int *listeners;      /* sockets, bound; the worker's from now on */
+    size_t listener_count;
+    struct log_producer *log;
+    uint64_t seed;                      /* of request ids */
+    _Atomic uint32_t *connection_count; /* of the whole node */
+    const struct worker_events *events;
+    void *control;
+};
+
+/* Returns 0 and the running worker, or a negative libuv error. */
+int worker_start(const struct worker_options *options, struct worker **ret_worker);
+
+/* New exchanges use this one (a reference is taken). */
+void worker_set_snapshot(struct worker *w, struct snapshot *snapshot);
+
+/* /health says `draining`; connections close after their present answer; on_quiet comes once no
+ * exchange that is at work now is left. */
+void worker_drain(struct worker *w);
+
+/* Closes the listeners; waiting connections are taken first. on_quiet again when none is left. */
+void worker_stop_accepting(struct worker *w);
+
+/* Back to normal after worker_drain(). */
+void worker_enable(struct worker *w);
+
+/* A job comes back. */
+void worker_answer(struct worker *w, struct local_job *job);
+
+/* Closes everything at once and ends the thread. */
+void worker_finish(struct worker *w);
+
+/* Waits for the thread and frees the worker. */
+void worker_join(struct worker *w);
+
+/* For /status, from any thread. */
+uint64_t worker_connections(const struct worker *w);
+uint64_t worker_exchanges(const struct worker *w);
+
+#endif

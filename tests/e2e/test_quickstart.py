@@ -1,0 +1,156 @@
+"""deploy/quickstart, as a person uses it, but with ports that the kernel picked."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+EXAMPLE = os.path.join(ROOT, "conf", "examples", "quickstart.yaml")
+STAYS = "Ctrl-C ends all of it."
+SECONDS_MAX = 60  # it takes one; sanitizers and a machine that builds take longer
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {SECONDS_MAX} s"
+        time.sleep(0.02)
+
+
+def is_running(pid):
+    """False also for a process that has ended and is only waited for by nobody."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def command_of(pid):
+    with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+        return file.read().replace("\0", " ")
+
+
+class Quickstart:
+    """One run of the script; as a context, ended and with what it left behind, too."""
+
+    def __init__(self, folder, *arguments):
+        with open(EXAMPLE, encoding="utf-8") as file:
+            text = file.read()
+        old = re.findall(r"(?:address: 127\.0\.0\.1:|port: )(\d+)", text)
+        assert len(old) == 4, "a listener and three instances"
+        self.ports = free_ports(len(old))  # the node's, the instances'
+        for port, new in zip(old, self.ports):
+            text = re.sub(rf"(127\.0\.0\.1:|port: ){port}\b", rf"\g<1>{new}", text)
+        self.config = os.path.join(folder, "quickstart.yaml")
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.output_path = os.path.join(folder, "output")
+        self.arguments = arguments
+        self.process = None
+        self.children = []
+
+    def __enter__(self):
+        with open(self.output_path, "w", encoding="utf-8") as output:
+            # pytest ignores nothing, but a shell that started us in the background may have made
+            # SIGINT ignored for all below it.
+            self.process = subprocess.Popen(
+                ["env", "--default-signal=INT", os.path.join(ROOT, "deploy", "quickstart"),
+                 "--config", self.config, *self.arguments],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(SECONDS_MAX)
+        for pid in self.children:
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    def output(self):
+        with open(self.output_path, encoding="utf-8") as file:
+            return file.read()
+
+    def wait_until_it_stays(self):
+        wait_for(lambda: STAYS in self.output() or self.process.poll() is not None, "start")
+        assert self.process.poll() is None, self.output()
+        self.children = children_of(self.process.pid)
+        assert len(self.children) == 4
+
+    def wait_for_exit(self):
+        return self.process.wait(SECONDS_MAX)
+
+    def assert_nothing_is_left(self):
+        assert [pid for pid in self.children if is_running(pid)] == []
+        for port in self.ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+
+
+def test_once_answers_a_blocking_and_a_streamed_message_and_ends(tmp_path):
+    with Quickstart(tmp_path, "--once") as run:
+        assert run.wait_for_exit() == 0, run.output()
+        text = run.output()
+        run.assert_nothing_is_left()
+    assert len(re.findall(r"^HTTP/1\.1 200 ", text, re.M)) == 2
+    assert len(re.findall(r"^X-Dify-Instance: dify[123]\s*$", text, re.M | re.I)) == 2
+    assert '"answer"' in text
+    assert '"event":"message_end"' in text.replace(" ", "")
+
+
+def test_the_printed_curl_lines_work_when_repeated(tmp_path):
+    with Quickstart(tmp_path) as run:
+        run.wait_until_it_stays()
+        lines = [line for line in run.output().splitlines() if line.strip().startswith("curl ")]
+        assert len(lines) == 4
+        for line in lines:
+            subprocess.run(["bash", "-c", line + " -f"], check=True, stdout=subprocess.DEVNULL,
+                           timeout=SECONDS_MAX)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_of_it(tmp_path, number):
+    with Quickstart(tmp_path) as run:
+        run.wait_until_it_stays()
+        run.process.send_signal(number)
+        assert run.wait_for_exit() == 128 + number
+        run.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("which", ["dify_stub", " run -c "])
+def test_the_end_of_one_process_ends_all_of_it(tmp_path, which):
+    with Quickstart(tmp_path) as run:
+        run.wait_until_it_stays()
+        victim = next(pid for pid in run.children if which in command_of(pid))
+        os.kill(victim, signal.SIGKILL)
+        assert run.wait_for_exit() == 1
+        assert " ended (" in run.output()
+        run.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_a_taken_port_is_named(tmp_path, index):
+    run = Quickstart(tmp_path, "--once")
+    with socket.create_server(("127.0.0.1", run.ports[index])):
+        with run:
+            assert run.wait_for_exit() == 1
+            assert f"port {run.ports[index]} is taken" in run.output()

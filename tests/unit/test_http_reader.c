@@ -1,0 +1,619 @@
+/* http/reader: what is read, what is refused, and that splitting the input changes nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "tests/support/http_transcript.h"
+
+#define HOST    "Host: h\r\n"
+#define GET     "GET /v1/x HTTP/1.1\r\n" HOST
+#define POST    "POST /v1/x HTTP/1.1\r\n" HOST
+#define CHUNKED POST "Transfer-Encoding: chunked\r\n\r\n"
+#define OK      "HTTP/1.1 200 OK\r\n"
+#define REQ     TRANSCRIPT_REQUEST
+#define RES     TRANSCRIPT_RESPONSE
+#define TO_HEAD TRANSCRIPT_ANSWER_TO_HEAD
+#define T(literal)                                                                                 \
+    {                                                                                              \
+        "" literal, sizeof(literal) - 1                                                            \
+    }
+
+static const struct http_limits LIMITS = {.header_size = 1000, .headers = 8, .uri_size = 64};
+
+struct good {
+    enum transcript_kind kind;
+    struct bytes input;
+    const char *expect;
+};
+
+static const struct good GOOD[] = {
+    {REQ, T(GET "\r\n"), "GET /v1/x h 1.1 none 0 keep\nend\n"},
+    {REQ, T("\r\n\r\n\r\n\r\n" GET "\r\n"), "GET /v1/x h 1.1 none 0 keep\nend\n"},
+    {REQ, T("GET /?a=b HTTP/1.0\r\n\r\n"), "GET /?a=b  1.0 none 0\nend\n"},
+    {REQ, T("GET / HTTP/1.0\r\nConnection: a, Keep-Alive\r\n\r\n"),
+     "GET /  1.0 none 0 keep\nend\n"},
+    {REQ, T("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n"), "GET /  1.0 none 0\nend\n"},
+    {REQ, T(GET "Connection: a\r\nConnection: CLOSE\r\n\r\n" GET "\r\n"),
+     "GET /v1/x h 1.1 none 0\nend\n"},
+    {REQ, T("GET / HTTP/1.1\r\nhOST:h\r\n\r\n"), "GET / h 1.1 none 0 keep\nend\n"},
+    {REQ, T("GET / HTTP/1.1\r\nHost:\r\n\r\n"), "GET /  1.1 none 0 keep\nend\n"},
+    {REQ, T("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"), "GET / [::1]:80 1.1 none 0 keep\nend\n"},
+    {REQ, T("GET http://k:8/v1/x?y HTTP/1.1\r\n" HOST "\r\n"),
+     "GET /v1/x?y k:8 1.1 none 0 keep\nend\n"},
+    {REQ, T("GET HTTP://k HTTP/1.1\r\n" HOST "\r\n"), "GET / k 1.1 none 0 keep\nend\n"},
+    {REQ, T("GET https://k?q=/ HTTP/1.1\r\n" HOST "\r\n"), "GET /?q=/ k 1.1 none 0 keep\nend\n"},
+    {REQ, T("OPTIONS http://k HTTP/1.1\r\n" HOST "\r\n"), "OPTIONS * k 1.1 none 0 keep\nend\n"},
+    {REQ, T("OPTIONS * HTTP/1.1\r\n" HOST "\r\n"), "OPTIONS * h 1.1 none 0 keep\nend\n"},
+    {REQ, T("GET /\xC3\xA9 HTTP/1.1\r\n" HOST "A: \xE9\t\r\n\r\n"),
+     "GET /\xC3\xA9 h 1.1 none 0 keep\nend\n"},
+    {REQ,
+     T("GET /?u=\xE5\xBC\xA0\xE4\xB8\x89\xE5\xBC\xA0\xE4\xB8\x89\xE5\xBC\xA0\xE4\xB8\x89&v=\xE4"
+       " HTTP/1.1\r\n" HOST "\r\n"),
+     "GET /?u=\xE5\xBC\xA0\xE4\xB8\x89\xE5\xBC\xA0\xE4\xB8\x89\xE5\xBC\xA0\xE4\xB8\x89&v=\xE4"
+     " h 1.1 none 0 keep\nend\n"},
+    {REQ, T("DELETE /v1/x HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}"),
+     "DELETE /v1/x h 1.1 length 2 keep\nbody {}\nend\n"},
+    {REQ, T(POST "Content-Length: 0\r\n\r\n" GET "\r\n"),
+     "POST /v1/x h 1.1 length 0 keep\nend\nGET /v1/x h 1.1 none 0 keep\nend\n"},
+    {REQ, T(POST "Content-Length: 0005 \r\nExpect: 100-Continue\r\n\r\nabcde\r\n" GET "\r\n"),
+     "POST /v1/x h 1.1 length 5 keep expect\nbody abcde\nend\nGET /v1/x h 1.1 none 0 keep\nend\n"},
+    {REQ, T(CHUNKED "3\r\nabc\r\n00a;x=\"y\";z\r\n0123456789\r\n0\r\n\r\n" GET "\r\n"),
+     "POST /v1/x h 1.1 chunked 0 keep\nbody abc0123456789\nend\nGET /v1/x h 1.1 none 0 "
+     "keep\nend\n"},
+    {REQ, T(CHUNKED "0\r\nTrailer: x\r\nHost: y\r\n\r\n"),
+     "POST /v1/x h 1.1 chunked 0 keep\nend\n"},
+    {REQ, T(POST "Transfer-Encoding: Chunked \r\n\r\n0\r\n\r\n"),
+     "POST /v1/x h 1.1 chunked 0 keep\nend\n"},
+    {REQ, T(GET "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\r\nxyz"),
+     "GET /v1/x h 1.1 none 0 keep upgrade\nend\nstands still\n"},
+    {REQ, T(POST "Upgrade: a\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nabxyz"),
+     "POST /v1/x h 1.1 length 2 keep upgrade\nbody ab\nend\nstands still\n"},
+    {REQ, T(GET "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n" GET "\r\n"),
+     "GET /v1/x h 1.1 none 0 keep\nend\nGET /v1/x h 1.1 none 0 keep\nend\n"},
+    {REQ, T(GET "Upgrade: websocket, h2c\r\nConnection: Upgrade\r\n\r\n"),
+     "GET /v1/x h 1.1 none 0 keep\nend\n"},
+    {REQ, T(GET "Upgrade: websocket\r\n\r\n"), "GET /v1/x h 1.1 none 0 keep\nend\n"},
+    {RES, T(OK "Content-Length: 2\r\n\r\nok" OK "Content-Length: 0\r\n\r\n"),
+     "200 OK 1.1 length 2 keep\nbody ok\nend\n200 OK 1.1 length 0 keep\nend\n"},
+    {RES, T("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"), "200  1.1 length 0 keep\nend\n"},
+    {RES, T("HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n"), "200  1.1 length 0 keep\nend\n"},
+    {RES,
+     T("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: a\r\nConnection: close\r\n\r\n" OK
+       "Content-Length: 1\r\n\r\nx"),
+     "100 Continue 1.1 none 0 keep\nend\n103 E 1.1 none 0 keep\nend\n"
+     "200 OK 1.1 length 1 keep\nbody x\nend\n"},
+    {RES, T("HTTP/1.1 199 X\r\nContent-Length: 7\r\n\r\n" OK "Content-Length: 0\r\n\r\n"),
+     "199 X 1.1 none 7 keep\nend\n200 OK 1.1 length 0 keep\nend\n"},
+    {RES,
+     T("HTTP/1.1 204 No\r\nContent-Length: 7\r\n\r\nHTTP/1.1 304 N\r\nContent-Length: 7\r\n\r\n"),
+     "204 No 1.1 none 7 keep\nend\n304 N 1.1 none 7 keep\nend\n"},
+    {TO_HEAD, T(OK "Content-Length: 7\r\n\r\n" OK "Transfer-Encoding: chunked\r\n\r\n" OK "\r\n"),
+     "200 OK 1.1 none 7 keep\nend\n200 OK 1.1 none 0 keep\nend\n200 OK 1.1 none 0 keep\nend\n"},
+    {TO_HEAD, T("HTTP/1.1 100 C\r\n\r\n" OK "Content-Length: 7\r\n\r\n"),
+     "100 C 1.1 none 0 keep\nend\n200 OK 1.1 none 7 keep\nend\n"},
+    {RES, T(OK "\r\nuntil the end"), "200 OK 1.1 until-close 0\nbody until the end\nend\n"},
+    {RES, T(OK "\r\n"), "200 OK 1.1 until-close 0\nend\n"},
+    {RES, T("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nxyz"),
+     "200 OK 1.0 length 1\nbody x\nend\n"},
+    {RES, T("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx"),
+     "200 OK 1.0 length 1 keep\nbody x\nend\n"},
+    {RES, T(OK "Connection: close\r\nContent-Length: 1\r\n\r\nx"),
+     "200 OK 1.1 length 1\nbody x\nend\n"},
+    {RES,
+     T(OK "Transfer-Encoding: chunked\r\nContent-Type: Text/event-stream; charset=utf-8\r\n\r\n"
+          "2\r\nab\r\n0\r\n\r\n"),
+     "200 OK 1.1 chunked 0 keep sse\nbody ab\nend\n"},
+    {RES, T("HTTP/1.1 101 Switching\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\nxyz"),
+     "101 Switching 1.1 none 0 keep upgrade\nend\nstands still\n"},
+    {RES, T("HTTP/1.1 101 S\r\nContent-Length: 3\r\n\r\nxyz"),
+     "101 S 1.1 none 3 keep upgrade\nend\nstands still\n"},
+    {RES, T("HTTP/1.1 500 \xE4h\tja\r\nContent-Length: 0\r\n\r\n"),
+     "500 \xE4h\tja 1.1 length 0 keep\nend\n"},
+};
+
+struct bad {
+    enum transcript_kind kind;
+    struct bytes input;
+};
+
+/* All of these are HTTP_ERROR_MALFORMED; in the last block the error comes behind the head. */
+static const struct bad BAD[] = {
+    {REQ, T("GET /x\r\n" HOST "\r\n")},
+    {REQ, T("GET /x\n\n")},
+    {REQ, T("GET /x HTTP/0.9\r\n" HOST "\r\n")},
+    {REQ, T("GET /x HTTP/2.0\r\n" HOST "\r\n")},
+    {REQ, T("GET /x HTTP/1.2\r\n" HOST "\r\n")},
+    {REQ, T("GET /x HTTP/11\r\n" HOST "\r\n")},
+    {REQ, T("GET /x http/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET /x HTTP/1.1 \r\n" HOST "\r\n")},
+    {REQ, T("OPTIONS /x RTSP/1.0\r\n" HOST "\r\n")},
+    {REQ, T("OPTIONS /HTTP/ RTSP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("DESCRIBE /x RTSP/1.0\r\n" HOST "\r\n")},
+    {REQ, T("SOURCE /x ICE/1.0\r\n" HOST "\r\n")},
+    {REQ, T("SOURCE /x HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
+    {REQ, T("CONNECT h:80 HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("get /x HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("\x16\x03\x01\x02\x00\x01\x00")},
+    {REQ, T("\n" GET "\r\n")},
+    {REQ, T("\r\r\n" GET "\r\n")},
+    {REQ, T("\r" GET "\r\n")},
+    {REQ, T("\r\n\r\n\r\n\r\n\r\n" GET "\r\n")},
+    {REQ, T(" " GET "\r\n")},
+    {REQ, T("GET \xE9/ HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("G\xE9T / HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET / \xE9HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET / HTTP/1.\xE9\r\n" HOST "\r\n")},
+    {REQ, T("GET http://h\xE9/ HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET x HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET h:80 HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET * HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET ftp://h/ HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET http:///x HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET http://u:p@h/x HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET http://h/x HTTP/1.1\r\n\r\n")},
+    {REQ, T("GET /x#y HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET /x\ty HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET /x\fy HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET /x\x01 HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET /x\x7F HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET /x\0y HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET /x\ry HTTP/1.1\r\n" HOST "\r\n")},
+    {REQ, T("GET / HTTP/1.1\n" HOST "\r\n")},
+    {REQ, T("GET / HTTP/1.1\r" HOST "\r\n")},
+    {REQ, T("GET / HTTP/1.1\r\n\r\n")},
+    {REQ, T(GET HOST "\r\n")},
+    {REQ, T("GET / HTTP/1.0\r\n" HOST HOST "\r\n")},
+    {REQ, T("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")},
+    {REQ, T("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n")},
+    {REQ, T("GET / HTTP/1.1\r\nHost: u@h\r\n\r\n")},
+    {REQ, T("GET / HTTP/1.1\r\nHost: h/x\r\n\r\n")},
+    {REQ, T(GET "A: b\n\r\n")},
+    {REQ, T(GET "A: b\r\n\n")},
+    {REQ, T(GET "A: b\n\n")},
+    {REQ, T(GET "A: b\rC: d\r\n\r\n")},
+    {REQ, T(GET "A: b\r\r\n\r\n")},
+    {REQ, T(GET "A:\rb\r\n\r\n")},
+    {REQ, T(GET "A: b\r\n c\r\n\r\n")},
+    {REQ, T(GET "A:\r\n\tc\r\n\r\n")},
+    {REQ, T("GET / HTTP/1.1\r\n " HOST "\r\n")},
+    {REQ, T(GET "A : b\r\n\r\n")},
+    {REQ, T(GET "A\t: b\r\n\r\n")},
+    {REQ, T(GET "Content-Length : 0\r\n\r\n")},
+    {REQ, T(GET "A B: b\r\n\r\n")},
+    {REQ, T(GET ": b\r\n\r\n")},
+    {REQ, T(GET "A\r\n\r\n")},
+    {REQ, T(GET "A\0B: b\r\n\r\n")},
+    {REQ, T(GET "A\xE9: b\r\n\r\n")},
+    {REQ, T(GET "A(: b\r\n\r\n")},
+    {REQ, T(GET "A: b\0c\r\n\r\n")},
+    {REQ, T(GET "A: b\x01"
+                "c\r\n\r\n")},
+    {REQ, T(GET "A: b\x7F"
+                "c\r\n\r\n")},
+    {REQ, T(GET "Connection: b\x0B"
+                "c\r\n\r\n")},
+    {REQ, T(GET "Connection: a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q\r\n\r\n")},
+    {REQ, T(POST "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef")},
+    {REQ, T(POST "Content-Length: 5\r\nContent-Length: 5\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length: +5\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length: -5\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length: 5 5\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length: 5,5\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length: 5, 5\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length: 0x5\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length: 5a\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length:\r\n\r\n")},
+    {REQ, T(POST "Content-Length: 18446744073709551616\r\n\r\nabcde")},
+    {REQ, T(POST "Content-Length: 99999999999999999999999999\r\n\r\nabcde")},
+    {REQ, T(POST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: chunkedx\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: identity\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding:\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+    {REQ, T(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n")},
+    {REQ, T("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+    {RES, T("HTTP/2.0 200 OK\r\n\r\n")},
+    {RES, T("HTTP/0.9 200 OK\r\n\r\n")},
+    {RES, T("HTTP/1.1 099 OK\r\n\r\n")},
+    {RES, T("HTTP/1.1 20 OK\r\n\r\n")},
+    {RES, T("HTTP/1.1 2000 OK\r\n\r\n")},
+    {RES, T("HTTP/1.1  200 OK\r\n\r\n")},
+    {RES, T("HTTP/1.1 200 O\x01K\r\n\r\n")},
+    {RES, T("HTTP/1.1 200 O\0K\r\n\r\n")},
+    {RES, T("HTTP/1.1 200 OK\n\r\n")},
+    {RES, T("ICY 200 OK\r\n\r\n")},
+    {RES, T("\r\n" OK "\r\n")},
+    {RES, T("<html>")},
+    {RES, T(OK "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+    {RES, T(OK "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n")},
+    {RES, T(OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef")},
+    {RES, T(OK "Content-Length: x\r\n\r\nabcdef")},
+    {RES, T(OK "Transfer-Encoding: gzip\r\n\r\nabcdef")},
+    {RES, T(OK "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")},
+    {RES, T("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")},
+    {RES, T(OK "A: b\r\n c\r\n\r\n")},
+    {RES, T(OK "A : b\r\n\r\n")},
+    {RES, T("HTTP/1.1 200 OK\r\nContent-Le")},
+    {RES, T("HTT")},
+    {REQ, T("POST /x HTTP/1.1\r\nHo")},
+};
+
+static const struct bad BAD_BODY[] = {
+    {REQ, T(CHUNKED "\r\n\r\n")},
+    {REQ, T(CHUNKED ";x\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "0x3\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "-3\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "+3\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED " 3\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3 \r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3\t\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3 ;x\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "g\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "10000000000000000\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "fffffffffffffffff\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3\rabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3;x\x01\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3;x\0y\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3;x=y\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3;x=\"y\nz\"\r\nabc\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3\r\nabcd\r\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3\r\nabc\n0\r\n\r\n")},
+    {REQ, T(CHUNKED "3\r\nabc0\r\n\r\n")},
+    {REQ, T(CHUNKED "0\r\nA: b\n\r\n")},
+    {REQ, T(CHUNKED "0\r\nA : b\r\n\r\n")},
+    {REQ, T(CHUNKED "0\r\nA: b\0\r\n\r\n")},
+    {REQ, T(CHUNKED "0\n\n")},
+    {REQ, T(CHUNKED "3\r\nab")},
+    {REQ, T(CHUNKED "0\r\n")},
+    {REQ, T(POST "Content-Length: 3\r\n\r\nab")},
+    {RES, T(OK "Content-Length: 3\r\n\r\nab")},
+    {RES, T(OK "Content-Length: 3\r\n\r\n")},
+    {RES, T(OK "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")},
+    {RES, T(OK "Content-Length: 1\r\n\r\naGARBAGE")},
+    {RES, T(OK "Content-Length: 1\r\n\r\na\r\n")},
+};
+
+/* Feeds pieces of at most `first`, then `rest` bytes. */
+static void read_split(struct transcript *t, struct bytes input, size_t first, size_t rest)
+{
+    size_t piece = first;
+    bool more = true;
+    while (input.size > 0 && more) {
+        size_t size = piece < input.size ? piece : input.size;
+        more = transcript_feed(t, input.at, size);
+        input.at += size;
+        input.size -= size;
+        piece = rest;
+    }
+    if (more) {
+        transcript_eof(t);
+    }
+}
+
+static void assert_transcript(const struct transcript *t, struct bytes expect, struct bytes input)
+{
+    if (!bytes_equal(buffer_bytes(&t->text), expect)) {
+        fail_msg("of %.*s\ncame:\n%.*s\ndue:\n%.*s", (int)input.size, input.at, (int)t->text.size,
+                 t->text.data, (int)expect.size, expect.at);
+    }
+}
+
+static void assert_split_changes_nothing(enum transcript_kind kind, struct bytes input,
+                                         const struct http_limits *limits)
+{
+    struct transcript whole, split;
+    transcript_init(&whole, kind, limits);
+    read_split(&whole, input, input.size, 1);
+    for (size_t first = 0; first < input.size; first++) {
+        size_t rest = first == 0 ? 1 : input.size; /* 0: byte by byte */
+        transcript_init(&split, kind, limits);
+        read_split(&split, input, first == 0 ? 1 : first, rest);
+        assert_transcript(&split, buffer_bytes(&whole.text), input);
+        transcript_done(&split);
+    }
+    transcript_done(&whole);
+}
+
+#define EACH(i, table) (size_t i = 0; i < sizeof(table) / sizeof((table)[0]); i++)
+
+static void good_messages_are_read_as_they_are_meant(void **state)
+{
+    (void)state;
+    for
+        EACH(i, GOOD)
+        {
+            struct transcript t;
+            transcript_init(&t, GOOD[i].kind, &LIMITS);
+            t.without_fields = true;
+            read_split(&t, GOOD[i].input, GOOD[i].input.size, 1);
+            assert_transcript(&t, bytes_of(GOOD[i].expect), GOOD[i].input);
+            transcript_done(&t);
+        }
+}
+
+static void bad_heads_are_refused_before_anything_of_them_is_told(void **state)
+{
+    (void)state;
+    for
+        EACH(i, BAD)
+        {
+            struct transcript t;
+            transcript_init(&t, BAD[i].kind, &LIMITS);
+            read_split(&t, BAD[i].input, BAD[i].input.size, 1);
+            assert_transcript(&t, BYTES("error 1\n"), BAD[i].input);
+            assert_non_null(t.reader.error_text);
+            transcript_done(&t);
+        }
+}
+
+static void bad_bodies_never_end_well(void **state)
+{
+    (void)state;
+    for
+        EACH(i, BAD_BODY)
+        {
+            struct transcript t;
+            transcript_init(&t, BAD_BODY[i].kind, &LIMITS);
+            t.without_fields = true;
+            read_split(&t, BAD_BODY[i].input, BAD_BODY[i].input.size, 1);
+            struct bytes text = buffer_bytes(&t.text), tail = BYTES("error 1\n");
+            assert_true(text.size > tail.size);
+            text.at += text.size - tail.size;
+            text.size = tail.size;
+            assert_transcript(&t, bytes_equal(text, tail) ? buffer_bytes(&t.text) : tail,
+                              BAD_BODY[i].input);
+            transcript_done(&t);
+        }
+}
+
+static void splitting_the_input_anywhere_changes_nothing(void **state)
+{
+    (void)state;
+    for
+        EACH(i, GOOD)
+        {
+            assert_split_changes_nothing(GOOD[i].kind, GOOD[i].input, &LIMITS);
+        }
+    for
+        EACH(i, BAD)
+        {
+            assert_split_changes_nothing(BAD[i].kind, BAD[i].input, &LIMITS);
+        }
+    for
+        EACH(i, BAD_BODY)
+        {
+            assert_split_changes_nothing(BAD_BODY[i].kind, BAD_BODY[i].input, &LIMITS);
+        }
+}
+
+static enum http_error error_of(enum transcript_kind kind, struct bytes input,
+                                const struct http_limits *limits)
+{
+    struct transcript t;
+    transcript_init(&t, kind, limits);
+    read_split(&t, input, input.size, 1);
+    enum http_error error = t.reader.error;
+    transcript_done(&t);
+    assert_split_changes_nothing(kind, input, limits);
+    return error;
+}
+
+/* `begin`, then `fill` as often as it takes to be `size` long, then `end`. */
+static struct bytes stretched(struct buffer *b, const char *begin, const char *fill, size_t size,
+                              const char *end)
+{
+    buffer_clear(b);
+    buffer_append_text(b, begin);
+    while (b->size < size) {
+        buffer_append(b, fill + (b->size - strlen(begin)) % strlen(fill), 1);
+    }
+    buffer_append_text(b, end);
+    return buffer_bytes(b);
+}
+
+static void a_head_may_be_as_large_as_the_limit_and_no_larger(void **state)
+{
+    (void)state;
+    struct buffer b = {0};
+    const struct http_limits limits = {.header_size = 200, .headers = 8, .uri_size = 64};
+    const enum http_error none = HTTP_ERROR_NONE, large = HTTP_ERROR_HEAD_TOO_LARGE;
+    assert_int_equal(error_of(REQ, stretched(&b, GET "A: ", "x", 196, "\r\n\r\n"), &limits), none);
+    assert_int_equal(error_of(REQ, stretched(&b, GET "A: ", "x", 197, "\r\n\r\n"), &limits), large);
+    assert_int_equal(error_of(REQ, stretched(&b, GET "A: ", "x", 900, ""), &limits), large);
+    assert_int_equal(error_of(REQ, stretched(&b, GET, "x", 900, ""), &limits), large);
+    assert_int_equal(error_of(REQ, stretched(&b, GET "A:", " ", 900, "\r\n\r\n"), &limits), large);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET ", " ", 900, ""), &limits), large);
+    assert_int_equal(error_of(RES, stretched(&b, "HTTP/1.1 200 ", "x", 900, ""), &limits), large);
+    assert_int_equal(error_of(REQ, stretched(&b, GET, "A: b\r\n", 145, "\r\n"), &limits), large);
+    buffer_done(&b);
+}
+
+static void a_ninth_field_is_one_too_many(void **state)
+{
+    (void)state;
+    struct bytes eight = T(GET "A:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\n\r\n");
+    struct bytes nine = T(GET "A:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\nA:b\r\n\r\n");
+    assert_int_equal(error_of(REQ, eight, &LIMITS), HTTP_ERROR_NONE);
+    assert_int_equal(error_of(REQ, nine, &LIMITS), HTTP_ERROR_HEAD_TOO_LARGE);
+}
+
+static void a_target_may_be_as_long_as_the_limit_and_no_longer(void **state)
+{
+    (void)state;
+    struct buffer b = {0};
+    const char *end = " HTTP/1.1\r\n" HOST "\r\n";
+    const enum http_error large = HTTP_ERROR_URI_TOO_LARGE;
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /", "x", 68, end), &LIMITS), HTTP_ERROR_NONE);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /", "x", 69, end), &LIMITS), large);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /", "x", 2000, ""), &LIMITS), large);
+    /* both too long and wrong: what is said must not depend on the reads */
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /", "x", 69, "\x01"), &LIMITS), large);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /", "x", 68, "\x01"), &LIMITS),
+                     HTTP_ERROR_MALFORMED);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET http", "x", 68, " x"), &LIMITS),
+                     HTTP_ERROR_MALFORMED);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET http", "x", 69, " x"), &LIMITS), large);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET h\xE9", "x", 69, " x"), &LIMITS), large);
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /?\xE9", "x", 60, "\rO"), &LIMITS),
+                     HTTP_ERROR_MALFORMED);
+    const struct http_limits narrow = {.header_size = 60, .headers = 8, .uri_size = 64};
+    assert_int_equal(error_of(REQ, stretched(&b, "GET /", "x", 70, end), &narrow), large);
+    buffer_done(&b);
+}
+
+static void what_stands_between_pieces_of_a_body_is_limited(void **state)
+{
+    (void)state;
+    struct buffer b = {0};
+    const struct http_limits limits = {.header_size = 100, .headers = 8, .uri_size = 64};
+    const char *data = "\r\nabc\r\n0\r\n\r\n";
+    assert_int_equal(
+        error_of(REQ, stretched(&b, CHUNKED "3;", "x", sizeof(CHUNKED) + 90, data), &limits),
+        HTTP_ERROR_NONE);
+    assert_int_equal(
+        error_of(REQ, stretched(&b, CHUNKED "3;", "x", sizeof(CHUNKED) + 110, data), &limits),
+        HTTP_ERROR_MALFORMED);
+    assert_int_equal(
+        error_of(REQ, stretched(&b, CHUNKED, "0", 900, "3\r\nabc\r\n0\r\n\r\n"), &limits),
+        HTTP_ERROR_MALFORMED);
+    assert_int_equal(
+        error_of(REQ, stretched(&b, CHUNKED "0\r\n", "A: b\r\n", 900, "\r\n"), &limits),
+        HTTP_ERROR_MALFORMED);
+    /* but a body of many pieces may go on */
+    assert_int_equal(
+        error_of(REQ, stretched(&b, CHUNKED, "1\r\nx\r\n", sizeof(CHUNKED) - 1 + 600, "0\r\n\r\n"),
+                 &limits),
+        HTTP_ERROR_NONE);
+    buffer_done(&b);
+}
+
+static struct transcript head_of(const char *text)
+{
+    struct transcript t;
+    transcript_init(&t, REQ, &LIMITS);
+    transcript_feed(&t, text, strlen(text));
+    assert_int_equal(t.reader.error, HTTP_ERROR_NONE);
+    return t;
+}
+
+static void fields_are_found_by_id_and_by_name_in_any_case(void **state)
+{
+    (void)state;
+    struct transcript t = head_of("GET /v1/x?y=1 HTTP/1.1\r\nhOsT: h\r\nX-USER-id:\t7  \r\nE:\r\n"
+                                  "PROXY-connection: a\r\nProxy-Foo: a\r\nX_Real_IP: 6\r\n\r\n");
+    const struct http_head *h = &t.head;
+    assert_true(bytes_equal(http_head_get(h, HTTP_FIELD_HOST), BYTES("h")));
+    assert_true(bytes_equal(http_head_find(h, BYTES("x-user-ID")), BYTES("7")));
+    assert_true(bytes_equal(http_head_query(h), BYTES("y=1")));
+    assert_true(bytes_equal(http_head_path(h), BYTES("/v1/x")));
+    assert_non_null(http_head_find(h, BYTES("E")).at);
+    assert_int_equal(http_head_find(h, BYTES("E")).size, 0);
+    assert_null(http_head_find(h, BYTES("nobody")).at);
+    assert_null(http_head_get(h, HTTP_FIELD_COOKIE).at);
+    assert_int_equal(h->fields[3].id, HTTP_FIELD_PROXY_CONNECTION);
+    assert_int_equal(h->fields[4].id, HTTP_FIELD_DROPPED);
+    assert_int_equal(h->fields[5].id, HTTP_FIELD_DROPPED);
+    transcript_done(&t);
+}
+
+static void trailers_do_not_become_fields(void **state)
+{
+    (void)state;
+    struct transcript t = head_of(CHUNKED "0\r\nX-Real-IP: 6.6.6.6\r\nAuthorization: x\r\n\r\n");
+    assert_int_equal(t.head.field_count, 2);
+    assert_false(t.reader.in_message);
+    transcript_done(&t);
+}
+
+static void the_caller_can_stop_between_pipelined_requests(void **state)
+{
+    (void)state;
+    struct http_reader r;
+    struct http_head first, second;
+    struct bytes input = T(GET "\r\nPOST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\nx"), body;
+    http_head_init(&first);
+    http_head_init(&second);
+    http_reader_init_request(&r, &LIMITS);
+    http_reader_begin(&r, &first, false);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_HEAD);
+    assert_true(r.in_message);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_END);
+    assert_false(r.in_message);
+    assert_int_equal(input.at[0], 'P');
+    http_reader_begin(&r, &second, false);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_HEAD);
+    assert_int_equal(first.method, HTTP_METHOD_GET); /* still whole */
+    assert_int_equal(second.method, HTTP_METHOD_POST);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_BODY);
+    assert_true(bytes_equal(body, BYTES("x")));
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_END);
+    assert_int_equal(http_reader_next(&r, &input, &body), HTTP_EVENT_MORE);
+    http_head_done(&first);
+    http_head_done(&second);
+}
+
+static void http_goes_on_after_an_upgrade_that_was_not_made(void **state)
+{
+    (void)state;
+    struct transcript t;
+    transcript_init(&t, REQ, &LIMITS);
+    t.without_fields = true;
+    struct bytes ask = T(GET "Upgrade: a\r\nConnection: upgrade\r\n\r\n"), next = T(GET "\r\n");
+    transcript_feed(&t, ask.at, ask.size);
+    assert_false(transcript_feed(&t, next.at, next.size));
+    http_reader_resume(&t.reader);
+    assert_true(transcript_feed(&t, next.at, next.size));
+    assert_transcript(&t,
+                      BYTES("GET /v1/x h 1.1 none 0 keep upgrade\nend\nstands still\n"
+                            "GET /v1/x h 1.1 none 0 keep\nend\n"),
+                      next);
+    transcript_done(&t);
+}
+
+static void a_head_that_grew_gives_its_memory_back(void **state)
+{
+    (void)state;
+    struct buffer b = {0};
+    struct transcript t;
+    const struct http_limits limits = {.header_size = 32768, .headers = 2000, .uri_size = 64};
+    struct bytes big = stretched(&b, GET, "Ab: b\r\n", sizeof(GET) - 1 + 7 * 1900, "\r\n");
+    transcript_init(&t, REQ, &limits);
+    assert_true(transcript_feed(&t, big.at, big.size));
+    assert_int_equal(t.head.field_count, 1901);
+    http_head_clear(&t.head);
+    assert_true(t.head.capacity <= 4096 && t.head.field_capacity <= 64);
+    transcript_done(&t);
+    buffer_done(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_messages_are_read_as_they_are_meant),
+        cmocka_unit_test(bad_heads_are_refused_before_anything_of_them_is_told),
+        cmocka_unit_test(bad_bodies_never_end_well),
+        cmocka_unit_test(splitting_the_input_anywhere_changes_nothing),
+        cmocka_unit_test(a_head_may_be_as_large_as_the_limit_and_no_larger),
+        cmocka_unit_test(a_ninth_field_is_one_too_many),
+        cmocka_unit_test(a_target_may_be_as_long_as_the_limit_and_no_longer),
+        cmocka_unit_test(what_stands_between_pieces_of_a_body_is_limited),
+        cmocka_unit_test(fields_are_found_by_id_and_by_name_in_any_case),
+        cmocka_unit_test(trailers_do_not_become_fields),
+        cmocka_unit_test(the_caller_can_stop_between_pipelined_requests),
+        cmocka_unit_test(http_goes_on_after_an_upgrade_that_was_not_made),
+        cmocka_unit_test(a_head_that_grew_gives_its_memory_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

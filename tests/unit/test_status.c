@@ -1,0 +1,371 @@
+/* admin/status: SPEC §5's own example comes out key by key, and the corners it does not show. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "admin/status.h"
+
+/* SPEC §5, `GET /status`, with its ellipses filled in, and 82 and 197 ms where it has
+ * 80 and 200: the histogram has no bucket that ends there. */
+static const char spec_example[] =
+    "{\"status\":\"running\",\"architecture\":\"x86_64\",\"algorithm\":\"consistent_hash\","
+    "\"stats\":{\"total_requests\":1000,\"active_connections\":50},\"timestamp\":1640995200,"
+    "\"node\":{\"name\":\"node-a\",\"version\":\"0.1.0\",\"uptime_seconds\":12,"
+    "\"generation\":1795382687461,\"workers\":2,\"draining\":false,\"config_revision\":3,"
+    "\"config_digest\":\"c0\",\"ring_digest\":\"d0\",\"total_requests\":600,"
+    "\"active_connections\":30},"
+    "\"cluster\":{\"name\":\"dify\",\"size\":2,\"alive\":2,\"converged\":true,"
+    "\"vip\":{\"address\":\"10.0.0.100\",\"holder\":\"node-a\",\"conflict\":false},"
+    "\"nodes\":[{\"name\":\"node-a\",\"address\":\"10.0.0.11:7946\",\"state\":\"alive\","
+    "\"generation\":1795382687461,\"draining\":false,\"vip_holder\":true,\"config_revision\":3,"
+    "\"config_digest\":\"c0\",\"ring_digest\":\"d0\",\"total_requests\":600,"
+    "\"active_connections\":30,\"heard_ms_ago\":0},"
+    "{\"name\":\"node-b\",\"address\":\"10.0.0.12:7946\",\"state\":\"alive\","
+    "\"generation\":1795382687462,\"draining\":false,\"vip_holder\":false,\"config_revision\":3,"
+    "\"config_digest\":\"c0\",\"ring_digest\":\"d0\",\"total_requests\":400,"
+    "\"active_connections\":20,\"heard_ms_ago\":120}]},"
+    "\"applications\":{\"customer_service\":{\"algorithm\":\"consistent_hash\","
+    "\"total_requests\":1000,\"errors\":2,\"active_requests\":7,"
+    "\"latency_ms\":{\"p50\":12,\"p95\":82,\"p99\":197},"
+    "\"instances\":{\"dify1\":{\"host\":\"172.20.62.200\",\"port\":80,\"weight\":1,"
+    "\"status\":\"healthy\",\"eligible\":true,\"requests\":334,\"failures\":0,"
+    "\"active_requests\":2,\"ring_share\":0.3391,"
+    "\"votes\":{\"node-a\":{\"active\":\"up\",\"passive\":\"ok\"}}}}}}}\n";
+
+/* All facts of the example in one piece, for tests to bend. */
+struct scene {
+    struct status_facts facts;
+    struct status_node nodes[2];
+    struct status_application applications[2];
+    struct status_instance instance;
+    struct status_vote vote;
+    uint64_t latency[HISTOGRAM_BUCKETS];
+};
+
+static struct status_node node_of(const char *name, const char *address)
+{
+    return (struct status_node){.name = bytes_of(name),
+                                .address = bytes_of(address),
+                                .state = "alive",
+                                .generation = 1795382687461,
+                                .config_revision = 3,
+                                .config_digest = "c0",
+                                .ring_digest = "d0"};
+}
+
+static void set_nodes(struct scene *s)
+{
+    s->nodes[0] = node_of("node-a", "10.0.0.11:7946");
+    s->nodes[0].vip_holder = true;
+    s->nodes[0].total_requests = 600;
+    s->nodes[0].active_connections = 30;
+    s->nodes[1] = node_of("node-b", "10.0.0.12:7946");
+    s->nodes[1].generation++;
+    s->nodes[1].total_requests = 400;
+    s->nodes[1].active_connections = 20;
+    s->nodes[1].heard_ms_ago = 120;
+}
+
+static void set_applications(struct scene *s)
+{
+    s->vote = (struct status_vote){BYTES("node-a"), "up", "ok"};
+    s->instance = (struct status_instance){.name = BYTES("dify1"),
+                                           .host = BYTES("172.20.62.200"),
+                                           .port = 80,
+                                           .weight = 1,
+                                           .status = "healthy",
+                                           .eligible = true,
+                                           .requests = 334,
+                                           .active_requests = 2,
+                                           .ring_share = 0.33912,
+                                           .votes = &s->vote,
+                                           .vote_count = 1};
+    /* the buckets of these end at 11.263, 81.919 and 196.607 ms; told are 12, 82 and 197 */
+    s->latency[histogram_bucket(11000)] = 60;
+    s->latency[histogram_bucket(79000)] = 35;
+    s->latency[histogram_bucket(190000)] = 5;
+    s->applications[0] = (struct status_application){.name = BYTES("customer_service"),
+                                                     .algorithm = "consistent_hash",
+                                                     .total_requests = 1000,
+                                                     .errors = 2,
+                                                     .active_requests = 7,
+                                                     .latency = s->latency,
+                                                     .instances = &s->instance,
+                                                     .instance_count = 1};
+    s->applications[1] = s->applications[0];
+    s->applications[1].name = BYTES("reports");
+}
+
+static int scene_new(void **state)
+{
+    struct scene *s = calloc(1, sizeof *s);
+    assert_non_null(s);
+    set_nodes(s);
+    set_applications(s);
+    s->facts = (struct status_facts){.architecture = "x86_64",
+                                     .version = "0.1.0",
+                                     .timestamp_s = 1640995200,
+                                     .uptime_s = 12,
+                                     .workers = 2,
+                                     .nodes = s->nodes,
+                                     .node_count = 2,
+                                     .cluster_name = BYTES("dify"),
+                                     .converged = true,
+                                     .has_vip = true,
+                                     .vip_address = BYTES("10.0.0.100"),
+                                     .vip_holder = BYTES("node-a"),
+                                     .applications = s->applications,
+                                     .application_count = 1};
+    *state = s;
+    return 0;
+}
+
+static int scene_free(void **state)
+{
+    free(*state);
+    return 0;
+}
+
+static json_t *status_of(const struct scene *s)
+{
+    struct buffer text = {0};
+    status_json(&text, &s->facts);
+    json_t *document = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, NULL);
+    buffer_done(&text);
+    assert_non_null(document);
+    return document;
+}
+
+/* The value at a path of keys, "cluster.vip". */
+static const json_t *at(const json_t *value, const char *path)
+{
+    while (*path) {
+        size_t size = strcspn(path, ".");
+        value = json_object_getn(value, path, size);
+        assert_non_null(value);
+        path += size + (path[size] == '.');
+    }
+    return value;
+}
+
+static void assert_text(const json_t *value, const char *path, const char *expected)
+{
+    assert_true(json_is_string(at(value, path)));
+    assert_string_equal(json_string_value(at(value, path)), expected);
+}
+
+static void assert_number(const json_t *value, const char *path, json_int_t expected)
+{
+    assert_true(json_is_integer(at(value, path)));
+    assert_int_equal(json_integer_value(at(value, path)), expected);
+}
+
+static void the_example_of_the_spec_comes_out_byte_for_byte(void **state)
+{
+    struct scene *s = *state;
+    struct buffer text = {0};
+    status_json(&text, &s->facts);
+    buffer_append(&text, "", 1);
+    assert_string_equal(text.data, spec_example);
+    buffer_done(&text);
+}
+
+static void the_document_is_appended(void **state)
+{
+    struct scene *s = *state;
+    struct buffer text = {0};
+    buffer_append_text(&text, "before");
+    status_json(&text, &s->facts);
+    assert_memory_equal(text.data, "before{\"status\"", 15);
+    buffer_done(&text);
+}
+
+static void a_single_node_has_a_cluster_of_one_without_a_vip(void **state)
+{
+    struct scene *s = *state;
+    s->facts.node_count = 1;
+    s->facts.cluster_name = BYTES("");
+    s->facts.has_vip = false;
+    s->nodes[0].address = (struct bytes){NULL, 0};
+    json_t *document = status_of(s);
+    assert_text(document, "cluster.name", "");
+    assert_number(document, "cluster.size", 1);
+    assert_number(document, "cluster.alive", 1);
+    assert_true(json_is_null(at(document, "cluster.vip")));
+    assert_text(json_array_get(at(document, "cluster.nodes"), 0), "address", "");
+    json_decref(document);
+}
+
+static void a_vip_that_nobody_holds_has_an_empty_holder(void **state)
+{
+    struct scene *s = *state;
+    s->facts.vip_holder = (struct bytes){NULL, 0};
+    json_t *document = status_of(s);
+    assert_text(document, "cluster.vip.holder", "");
+    json_decref(document);
+}
+
+static void connections_of_alive_nodes_only_are_added_up(void **state)
+{
+    static const char *const others[] = {"suspect", "dead", "left"};
+    struct scene *s = *state;
+    for (size_t i = 0; i < 3; i++) {
+        s->nodes[1].state = others[i];
+        json_t *document = status_of(s);
+        assert_number(document, "stats.active_connections", 30);
+        assert_number(document, "stats.total_requests", 1000);
+        assert_number(document, "cluster.alive", 1);
+        assert_number(document, "cluster.size", 2);
+        assert_text(json_array_get(at(document, "cluster.nodes"), 1), "state", others[i]);
+        json_decref(document);
+    }
+}
+
+static void the_own_block_is_that_of_self(void **state)
+{
+    struct scene *s = *state;
+    s->facts.self = 1;
+    s->nodes[1].draining = true;
+    json_t *document = status_of(s);
+    assert_text(document, "node.name", "node-b");
+    assert_number(document, "node.total_requests", 400);
+    assert_true(json_is_true(at(document, "node.draining")));
+    assert_text(document, "status", "running");
+    json_decref(document);
+}
+
+static void requests_of_all_applications_are_added_up(void **state)
+{
+    struct scene *s = *state;
+    s->facts.application_count = 2;
+    s->applications[1].total_requests = 11;
+    json_t *document = status_of(s);
+    assert_number(document, "stats.total_requests", 1011);
+    assert_number(document, "applications.reports.total_requests", 11);
+    assert_text(document, "algorithm", "consistent_hash");
+    json_decref(document);
+}
+
+static void different_algorithms_are_mixed(void **state)
+{
+    struct scene *s = *state;
+    s->facts.application_count = 2;
+    s->applications[1].algorithm = "ip_hash";
+    json_t *document = status_of(s);
+    assert_text(document, "algorithm", "mixed");
+    assert_text(document, "applications.reports.algorithm", "ip_hash");
+    json_decref(document);
+}
+
+static void latency_is_zero_only_when_there_was_no_answer(void **state)
+{
+    static const char p99[] = "applications.customer_service.latency_ms.p99";
+    struct scene *s = *state;
+    memset(s->latency, 0, sizeof s->latency);
+    json_t *document = status_of(s);
+    assert_number(document, p99, 0);
+    json_decref(document);
+    s->latency[histogram_bucket(3)] = 1; /* microseconds */
+    document = status_of(s);
+    assert_number(document, p99, 1);
+    json_decref(document);
+}
+
+static void shares_have_four_decimals(void **state)
+{
+    static const struct {
+        double share;
+        const char *text;
+    } cases[] = {{0, "0.0"},          {1, "1.0"},           {0.00004, "0.0"},
+                 {0.00005, "0.0001"}, {0.012345, "0.0123"}, {0.5, "0.5"},
+                 {0.99995, "1.0"},    {1.0 / 3, "0.3333"},  {0.00123, "0.0012"}};
+    struct scene *s = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        s->instance.ring_share = cases[i].share;
+        struct buffer text = {0};
+        status_json(&text, &s->facts);
+        buffer_append(&text, "", 1);
+        const char *found = strstr(text.data, "\"ring_share\":");
+        assert_non_null(found);
+        found += strlen("\"ring_share\":");
+        assert_int_equal(strcspn(found, ","), strlen(cases[i].text));
+        assert_memory_equal(found, cases[i].text, strlen(cases[i].text));
+        buffer_done(&text);
+    }
+}
+
+static void names_that_are_not_utf8_do_not_break_the_document(void **state)
+{
+    struct scene *s = *state;
+    s->vote.node = BYTES("no\xFF\"de");
+    s->nodes[1].name = BYTES("b\xC3");
+    json_t *document = status_of(s);
+    assert_text(document,
+                "applications.customer_service.instances.dify1.votes.no\xEF\xBF\xBD\"de.active",
+                "up");
+    assert_text(json_array_get(at(document, "cluster.nodes"), 1), "name", "b\xEF\xBF\xBD");
+    json_decref(document);
+}
+
+static void counters_beyond_json_integers_stay_positive(void **state)
+{
+    struct scene *s = *state;
+    s->applications[0].errors = UINT64_MAX;
+    json_t *document = status_of(s);
+    assert_number(document, "applications.customer_service.errors", INT64_MAX);
+    json_decref(document);
+}
+
+static void a_good_reload_tells_its_revision(void **state)
+{
+    (void)state;
+    struct buffer text = {0};
+    status_reload_ok(&text, 4);
+    buffer_append(&text, "", 1);
+    assert_string_equal(text.data, "{\"status\":\"success\",\"message\":\"Configuration reloaded\","
+                                   "\"config_revision\":4}\n");
+    buffer_done(&text);
+}
+
+static void a_bad_reload_tells_every_problem(void **state)
+{
+    (void)state;
+    static const struct status_problem problems[] = {{"a.yaml", 3, 5, "unknown key `lisen`"},
+                                                     {"a.yaml", 0, 0, "is \"too\" large"}};
+    struct buffer text = {0};
+    status_reload_failed(&text, "2 problems", problems, 2);
+    buffer_append(&text, "", 1);
+    assert_string_equal(text.data, "{\"status\":\"error\",\"message\":\"2 problems\",\"errors\":["
+                                   "{\"file\":\"a.yaml\",\"line\":3,\"column\":5,"
+                                   "\"message\":\"unknown key `lisen`\"},"
+                                   "{\"file\":\"a.yaml\",\"line\":0,\"column\":0,"
+                                   "\"message\":\"is \\\"too\\\" large\"}]}\n");
+    buffer_done(&text);
+}
+
+#define CLAIM(function) cmocka_unit_test_setup_teardown(function, scene_new, scene_free)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CLAIM(the_example_of_the_spec_comes_out_byte_for_byte),
+        CLAIM(the_document_is_appended),
+        CLAIM(a_single_node_has_a_cluster_of_one_without_a_vip),
+        CLAIM(a_vip_that_nobody_holds_has_an_empty_holder),
+        CLAIM(connections_of_alive_nodes_only_are_added_up),
+        CLAIM(the_own_block_is_that_of_self),
+        CLAIM(requests_of_all_applications_are_added_up),
+        CLAIM(different_algorithms_are_mixed),
+        CLAIM(latency_is_zero_only_when_there_was_no_answer),
+        CLAIM(shares_have_four_decimals),
+        CLAIM(names_that_are_not_utf8_do_not_break_the_document),
+        CLAIM(counters_beyond_json_integers_stay_positive),
+        CLAIM(a_good_reload_tells_its_revision),
+        CLAIM(a_bad_reload_tells_every_problem),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
