@@ -180,7 +180,7 @@ static void send_held(struct exchange_core *c, uint64_t now_ms, struct exchange_
     }
     c->held = 0;
     out(ret, EXCHANGE_DO_SEND_UP_BODY);
-    if (c->phase == EXCHANGE_TUNNEL) {
+    if (c->phase >= EXCHANGE_RESPOND) {
         c->up_deadline_ms = now_ms + c->rules->idle_ms;
     }
 }
@@ -244,6 +244,9 @@ static void on_down_gone(struct exchange_core *c, const struct exchange_input *i
 static void on_picked(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
 {
     assert(c->phase == EXCHANGE_PICK && !c->attempt_open);
+    if (c->attempts == 0) {
+        c->started_ms = now_ms;
+    }
     c->phase = EXCHANGE_CONNECT;
     c->attempts++;
     c->attempt_open = true;
@@ -295,7 +298,7 @@ static void on_up_head(struct exchange_core *c, const struct exchange_input *in,
 static void on_switch(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
 {
     assert(c->phase == EXCHANGE_SEND);
-    if (!c->upgrade || !c->down_ended) {
+    if (!c->upgrade || !c->down_ended || c->deaf) {
         give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE, ret);
         return;
     }
@@ -366,6 +369,7 @@ static void on_deaf(struct exchange_core *c, uint64_t now_ms, struct exchange_ou
     if (c->down_paused) {
         c->down_paused = false;
         out(ret, EXCHANGE_DO_RESUME_DOWN);
+        await_body(c, now_ms);
     }
 }
 
@@ -471,7 +475,8 @@ static void step_up(struct exchange_core *c, const struct exchange_input *in, ui
         assert(c->phase == EXCHANGE_CONNECT);
         attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_INTERIM) {
-        c->up_deadline_ms = now_ms + c->rules->first_byte_ms;
+        assert(c->phase == EXCHANGE_SEND);
+        await_head(c, now_ms);
         out(ret, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
     } else if (in->kind == EXCHANGE_UP_SWITCH) {
         on_switch(c, now_ms, ret);
