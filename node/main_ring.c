@@ -25,7 +25,7 @@ static const char help[] =
     "share has six decimals; state is up or down. With users, after an empty line, a table of "
     "users\n"
     "in the order given:\n"
-    "  user  key  instance\n"
+    "  user  instance  key\n"
     "key is the user's place on the ring, 16 hex digits. Both tables begin with a line of these\n"
     "names. With every instance down all of them serve (`all_down: try_all`), or none does\n"
     "(`all_down: fail`): then shares are 0 and instance is `-`.\n"
@@ -165,8 +165,8 @@ static void print_user(struct place *p, struct bytes user)
     uint64_t key = ring_key(p->sha, bytes_of(p->app->name), user);
     int member = ring_lookup(p->ring, key, is_eligible, p);
     fwrite(user.at, 1, user.size, stdout);
-    printf("\t%016llx\t%s\n", (unsigned long long)key,
-           member < 0 ? "-" : p->app->instances[member].name);
+    printf("\t%s\t%016llx\n", member < 0 ? "-" : p->app->instances[member].name,
+           (unsigned long long)key);
 }
 
 static int print_users_of_input(struct place *p)
@@ -187,7 +187,7 @@ static int print_users_of_input(struct place *p)
 static int print_users(struct place *p)
 {
     int code = MAIN_FINE;
-    printf("\nuser\tkey\tinstance\n");
+    printf("\nuser\tinstance\tkey\n");
     for (size_t i = 0; i < p->user_count && code == MAIN_FINE; i++) {
         if (strcmp(p->users[i], "-") == 0) {
             code = print_users_of_input(p);

@@ -75,11 +75,23 @@ static int on_method(llhttp_t *parser, const char *at, size_t size)
     return 0;
 }
 
+/* The byte `distance` <= sizeof(r->before) before `at`, which may lie in the input before this one.
+ */
+static char byte_before(const struct http_reader *r, const char *at, size_t distance)
+{
+    size_t offset = (size_t)(at - r->input_at);
+    return offset >= distance ? at[-(ptrdiff_t)distance]
+                              : r->before[sizeof(r->before) - (distance - offset)];
+}
+
 static int on_url(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_reader *r = reader_of(parser);
     if (r->stand_in) {
         at = r->input_at + (at - STAND_IN);
+    }
+    if (r->head->target_size == 0 && size > 0 && byte_before(r, at, 2) == ' ') {
+        return refuse(r, HTTP_ERROR_MALFORMED, "more than one space before the target");
     }
     if (size > r->limits->uri_size - r->head->target_size) {
         return refuse(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
@@ -102,7 +114,7 @@ static int on_url_complete(llhttp_t *parser)
 }
 
 /* llhttp 9.2 takes RTSP/1.0 and ICE/1.0 as well and does not tell. HTTP/ has its H five
- * bytes before the version, which may lie in the input before this one. */
+ * bytes before the version. */
 static int on_version(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_reader *r = reader_of(parser);
@@ -110,10 +122,9 @@ static int on_version(llhttp_t *parser, const char *at, size_t size)
         return 0;
     }
     r->version_begun = true;
-    size_t offset = (size_t)(at - r->input_at);
-    char first =
-        offset >= sizeof(r->before) ? at[-(ptrdiff_t)sizeof(r->before)] : r->before[offset];
-    return first == 'H' ? 0 : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
+    return byte_before(r, at, sizeof(r->before)) == 'H'
+               ? 0
+               : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
 }
 
 static int on_version_complete(llhttp_t *parser)

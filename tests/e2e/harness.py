@@ -103,7 +103,7 @@ class Client(Raw):
             self.socket.bind((source, 0))
         self.socket.connect((node.host, node.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = b""
+        self.buffer = bytearray()
 
     def json(self, *arguments, **more):
         """(Head, JSON of the body) of one request."""

@@ -61,9 +61,9 @@ def ask_ring(node, users, *more):
         arguments += ["--user", user]
     result = run_command(*arguments)
     assert result.returncode == 0, result.stderr
-    pairs = re.findall(r"(\S+)\s+(?:->\s+)?(dify[123])\s*$", result.stdout, re.M)
-    wanted = set(users)
-    return {user: name for user, name in pairs if user in wanted}
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    at = rows.index(["user", "instance", "key"])
+    return {user: name for user, name, _key in rows[at + 1:]}
 
 
 def many_users(count):
