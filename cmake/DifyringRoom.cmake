@@ -26,13 +26,6 @@ elseif(CMAKE_BUILD_TYPE MATCHES "^Rel")
   target_link_options(difyring_flags INTERFACE -pie -Wl,-z,relro,-z,now)
 endif()
 
-# Rooms are small libraries that call each other on every request: let the linker see through them.
-if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT DIFYRING_SANITIZE)
-  include(CheckIPOSupported)
-  check_ipo_supported(RESULT DIFYRING_IPO OUTPUT DIFYRING_IPO_REASON LANGUAGES C)
-  set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ${DIFYRING_IPO})
-endif()
-
 function(difyring_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;DEPS" ${ARGN})
   add_library(room_${name} STATIC ${ROOM_SOURCES})
