@@ -69,7 +69,8 @@ static struct tracked_instance *instance_new(struct tracker *t, const char *appl
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
     checker_init(&i->checker, t->net, i->shared, t->prng, on_check_change);
     resolver_init(&i->resolver, t->net, i->shared);
-    i->verdict.routable = true;
+    i->verdict =
+        (struct verdict_result){.verdict = VERDICT_UNKNOWN, .eligible = true, .routable = true};
     list_push_back(&t->instances, &i->link);
     return i;
 }

@@ -221,7 +221,8 @@ static bool take_event(struct downstream *d, enum http_event event, struct bytes
 static struct bytes parse(struct downstream *d, struct bytes bytes)
 {
     d->parsing = true;
-    while (bytes.size > 0 && d->state != STATE_CLOSED) {
+    /* Also without bytes: the end of a message needs none. */
+    while (d->state != STATE_CLOSED && (bytes.size > 0 || d->state == STATE_BUSY)) {
         if (d->state == STATE_LINGER) {
             bytes.size = 0;
             break;
@@ -229,7 +230,9 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
         if (d->client.exchange && exchange_is_tunnel(d->client.exchange)) {
             struct bytes all = bytes;
             bytes.size = 0;
-            exchange_down_body(d->client.exchange, all);
+            if (all.size > 0) {
+                exchange_down_body(d->client.exchange, all);
+            }
             break;
         }
         if (d->state == STATE_BUSY && d->complete) {

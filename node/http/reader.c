@@ -75,11 +75,23 @@ static int on_method(llhttp_t *parser, const char *at, size_t size)
     return 0;
 }
 
+/* The byte `distance` <= sizeof(r->before) before `at`, which may lie in the input before this one.
+ */
+static char byte_before(const struct http_reader *r, const char *at, size_t distance)
+{
+    size_t offset = (size_t)(at - r->input_at);
+    return offset >= distance ? at[-(ptrdiff_t)distance]
+                              : r->before[sizeof(r->before) - (distance - offset)];
+}
+
 static int on_url(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_reader *r = reader_of(parser);
     if (r->stand_in) {
         at = r->input_at + (at - STAND_IN);
+    }
+    if (r->head->target_size == 0 && size > 0 && byte_before(r, at, 2) == ' ') {
+        return refuse(r, HTTP_ERROR_MALFORMED, "more than one space before the target");
     }
     if (size > r->limits->uri_size - r->head->target_size) {
         return refuse(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
@@ -102,7 +114,7 @@ static int on_url_complete(llhttp_t *parser)
 }
 
 /* llhttp 9.2 takes RTSP/1.0 and ICE/1.0 as well and does not tell. HTTP/ has its H five
- * bytes before the version, which may lie in the input before this one. */
+ * bytes before the version. */
 static int on_version(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_reader *r = reader_of(parser);
@@ -110,10 +122,9 @@ static int on_version(llhttp_t *parser, const char *at, size_t size)
         return 0;
     }
     r->version_begun = true;
-    size_t offset = (size_t)(at - r->input_at);
-    char first =
-        offset >= sizeof(r->before) ? at[-(ptrdiff_t)sizeof(r->before)] : r->before[offset];
-    return first == 'H' ? 0 : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
+    return byte_before(r, at, sizeof(r->before)) == 'H'
+               ? 0
+               : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
 }
 
 static int on_version_complete(llhttp_t *parser)
@@ -144,9 +155,6 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size)
     }
     struct http_field *last = h->field_count ? &h->fields[h->field_count - 1] : NULL;
     if (!last || last->value_at != 0) { /* the one before has its value: a new one */
-        if (h->field_count == r->limits->headers) {
-            return refuse(r, HTTP_ERROR_HEAD_TOO_LARGE, "too many fields");
-        }
         last = http_head_add_field(h);
     }
     http_head_append(h, at, size);
@@ -159,6 +167,10 @@ static int on_header_field_complete(llhttp_t *parser)
     struct http_reader *r = reader_of(parser);
     if (r->step == HEAD) {
         assert(r->head->field_count > 0);
+        /* Here and not at the name's first byte, which llhttp only tells when a read ends in it. */
+        if (r->head->field_count > r->limits->headers) {
+            return refuse(r, HTTP_ERROR_HEAD_TOO_LARGE, "too many fields");
+        }
         struct http_field *f = &r->head->fields[r->head->field_count - 1];
         f->id = http_field_id_of(http_field_name(r->head, f));
         http_head_append(r->head, ": ", 2);
@@ -306,6 +318,14 @@ static enum http_event die(struct http_reader *r, enum http_error error, const c
     return HTTP_EVENT_ERROR;
 }
 
+static void take(struct bytes *input, size_t size)
+{
+    if (size > 0) { /* input->at may be NULL */
+        input->at += size;
+        input->size -= size;
+    }
+}
+
 /* Takes the empty lines before a request; false when they are not what they should be. */
 static bool skip_empty_lines(struct http_reader *r, struct bytes *input)
 {
@@ -319,8 +339,7 @@ static bool skip_empty_lines(struct http_reader *r, struct bytes *input)
             return false;
         }
         r->empty_count++;
-        input->at++;
-        input->size--;
+        take(input, 1);
     }
     return true;
 }
@@ -351,6 +370,19 @@ static size_t allowance(const struct http_reader *r, size_t size)
     return size < left ? size : left;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\r' || c == '\n';
+}
+
+/* Does the input begin inside the target? It may also have ended with the last read: llhttp calls
+ * on_url_complete() with the byte behind. */
+static bool is_in_target(const struct http_reader *r)
+{
+    return !r->response && !r->url_done && r->head->target_size > 0 &&
+           !is_blank(r->before[sizeof(r->before) - 1]);
+}
+
 /* Inside a target that is too long, and only llhttp has seen that it is also wrong? Then which of
  * the two is said must not hang on where the input was split. */
 static bool is_in_long_target(const struct http_reader *r, const char *wrong)
@@ -359,6 +391,9 @@ static bool is_in_long_target(const struct http_reader *r, const char *wrong)
         return false;
     }
     const char *begin = r->input_at;
+    if (r->head->target_size > 0 && !is_in_target(r)) {
+        return false;
+    }
     if (r->head->target_size == 0) {
         while (r->before[sizeof(r->before) - 1] != ' ' && begin < wrong && *begin != ' ') {
             begin++; /* what is left of the method */
@@ -369,7 +404,7 @@ static bool is_in_long_target(const struct http_reader *r, const char *wrong)
     }
     /* llhttp names the byte itself or, when these three are what is wrong, the one behind. */
     size_t good = 0;
-    while (begin + good < wrong && !memchr(" \r\n", begin[good], 3)) {
+    while (begin + good < wrong && !is_blank(begin[good])) {
         good++;
     }
     return good > r->limits->uri_size - r->head->target_size;
@@ -444,7 +479,10 @@ static struct bytes show(struct http_reader *r, const char *at, size_t size)
         return (struct bytes){at, size};
     }
     size_t plain = count_plain(at, size);
-    if (plain > 0 || r->head->target_size == 0) {
+    /* The target may have ended with the last read: on_url_complete() comes with the byte behind.
+     */
+    bool in_target = r->head->target_size > 0 && !is_blank(r->before[sizeof(r->before) - 1]);
+    if (plain > 0 || !in_target) {
         return (struct bytes){at, plain > 0 ? plain : size};
     }
     size_t foreign = 1;
@@ -484,8 +522,7 @@ static enum http_event run(struct http_reader *r, struct bytes *input)
             remember_tail(r, r->input_at, used);
         }
     }
-    input->at += used;
-    input->size -= used;
+    take(input, used);
     return r->paused ? (enum http_event)r->pending : HTTP_EVENT_MORE;
 }
 
@@ -527,8 +564,7 @@ enum http_event http_reader_next(struct http_reader *r, struct bytes *input, str
     case STANDING:
         return HTTP_EVENT_MORE;
     case CLOSED:
-        input->at += input->size;
-        input->size = 0;
+        take(input, input->size);
         return HTTP_EVENT_MORE;
     case DEAD:
         break;

@@ -38,6 +38,7 @@ struct stream {
     struct chain sending; /* in the hands of uv_write */
     uint64_t bytes_in, bytes_out;
     uint64_t last_sent_ms; /* when the kernel last took bytes: a slow reader is not a dead one */
+    int fd;                /* the handle's, once it is open */
     bool reading, ended, send_failed, closing, shut, close_when_sent;
     union { /* at most one is under way */
         uv_connect_t connect;

@@ -335,6 +335,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
     if (what & EXCHANGE_DO_CONNECT) {
         next = exchange_do_connect(x, ret_next);
     }
+    if (what & EXCHANGE_DO_RECONNECT) {
+        next = exchange_do_reconnect(x, ret_next);
+    }
     if (what & EXCHANGE_DO_SEND_UP) {
         exchange_do_send_up(x);
     }

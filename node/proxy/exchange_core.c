@@ -343,6 +343,21 @@ static void on_up_end(struct exchange_core *c, const struct exchange_input *in,
     finish_answered(c, ret);
 }
 
+/* Not the instance's failure, and nothing was sent: any request may go on over a fresh connection.
+ */
+static void on_stale(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+{
+    assert(c->phase == EXCHANGE_SEND);
+    if (!c->replayable) {
+        attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, false, now_ms, ret);
+        return;
+    }
+    c->phase = EXCHANGE_CONNECT;
+    c->deaf = false;
+    c->up_deadline_ms = now_ms + c->rules->connect_ms;
+    out(ret, EXCHANGE_DO_RECONNECT);
+}
+
 static void on_up_gone(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
                        struct exchange_outputs *ret)
 {
@@ -453,6 +468,7 @@ void exchange_core_step(struct exchange_core *c, const struct exchange_input *in
     case EXCHANGE_UP_BODY:
     case EXCHANGE_UP_END:
     case EXCHANGE_UP_GONE:
+    case EXCHANGE_UP_STALE:
     case EXCHANGE_UP_GARBAGE:
     case EXCHANGE_UP_DEAF:
         step_up(c, in, now_ms, ret);
@@ -486,6 +502,8 @@ static void step_up(struct exchange_core *c, const struct exchange_input *in, ui
         on_up_body(c, in, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_END) {
         on_up_end(c, in, ret);
+    } else if (in->kind == EXCHANGE_UP_STALE) {
+        on_stale(c, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_DEAF) {
         on_deaf(c, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_GARBAGE && c->phase == EXCHANGE_SEND) {

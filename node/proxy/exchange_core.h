@@ -67,6 +67,8 @@ enum exchange_input_kind {
     EXCHANGE_UP_BODY,
     EXCHANGE_UP_END,     /* the response is complete: reusable */
     EXCHANGE_UP_GONE,    /* the connection ended before the response did: unsent */
+    EXCHANGE_UP_STALE,   /* a kept-alive connection had been closed before any byte of this
+                            attempt was sent: as if it had never been there */
     EXCHANGE_UP_GARBAGE, /* what came is not HTTP */
     EXCHANGE_UP_DEAF,    /* it takes no more of the request; an answer may still be on its way */
     EXCHANGE_SENT_UP,    /* all that waited has gone up */
@@ -114,6 +116,8 @@ enum {
     EXCHANGE_DO_CONTINUE = 1 << 3,     /* 100 Continue to the client */
     EXCHANGE_DO_PICK = 1 << 4,         /* answer with PICKED or NONE_LEFT */
     EXCHANGE_DO_CONNECT = 1 << 5,      /* to the picked one: UP_CONNECTED or UP_FAILED */
+    EXCHANGE_DO_RECONNECT = 1 << 21,   /* the attempt goes on over another connection to the same
+                                          instance; answered like CONNECT, and done in its place */
     EXCHANGE_DO_SEND_UP = 1 << 6,      /* request head, all that is held (a copy if core.held says
                                           that it stays), and the end if it came */
     EXCHANGE_DO_SEND_UP_BODY = 1 << 7, /* all that is held */

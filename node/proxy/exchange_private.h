@@ -30,7 +30,9 @@ struct exchange {
     struct snapshot_instance *instance; /* NULL: none picked yet */
     struct snapshot_instance *picked;   /* the next one */
     bool picked_trial, trial;
+    bool counted; /* among the instance's requests */
     struct upstream *up;
+    bool up_reused; /* it was idle before */
     struct http_head *up_head;
     uint64_t tried[SNAPSHOT_TRIED_WORDS];
 
@@ -55,6 +57,7 @@ void exchange_step(struct exchange *x, struct exchange_input in);
 /* Outputs of the core. Those that return bool have a follow-up input in *ret_next. */
 bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next);
 bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next);
+bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next);
 void exchange_do_report(struct exchange *x, enum exchange_outcome outcome);
 void exchange_do_release(struct exchange *x, bool keep);
 void exchange_do_send_up(struct exchange *x);

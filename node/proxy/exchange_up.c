@@ -54,20 +54,45 @@ static const struct upstream_events upstream_events = {
     .on_sent = on_sent,
 };
 
-bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next)
+static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
 {
     bool connected;
     int error = 0;
-    x->instance = x->picked;
-    x->trial = x->picked_trial;
-    atomic_fetch_add_explicit(&x->instance->shared->in_flight, 1, memory_order_relaxed);
     x->up = upstream_take(x->proxy->net, x->instance->shared, x->proxy->worker, &upstream_events, x,
                           &connected, &error);
+    x->up_reused = connected;
     if (x->up && !connected) {
         return false; /* on_connected tells */
     }
     *ret_next = (struct exchange_input){.kind = x->up ? EXCHANGE_UP_CONNECTED : EXCHANGE_UP_FAILED};
     return true;
+}
+
+bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next)
+{
+    x->instance = x->picked;
+    x->trial = x->picked_trial;
+    x->counted = false;
+    atomic_fetch_add_explicit(&x->instance->shared->in_flight, 1, memory_order_relaxed);
+    return take_connection(x, ret_next);
+}
+
+static void let_go(struct exchange *x, bool keep, bool flush)
+{
+    if (x->up && keep) {
+        upstream_give(x->up);
+    } else if (x->up) {
+        upstream_drop(x->up, flush);
+    }
+    x->up = NULL;
+    proxy_head_give(x->proxy, x->up_head);
+    x->up_head = NULL;
+}
+
+bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next)
+{
+    let_go(x, false, false);
+    return take_connection(x, ret_next);
 }
 
 void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
@@ -93,14 +118,7 @@ void exchange_do_release(struct exchange *x, bool keep)
 {
     bool tunnel = x->core.upgrade && x->status == 101;
     atomic_fetch_sub_explicit(&x->instance->shared->in_flight, 1, memory_order_relaxed);
-    if (x->up && keep) {
-        upstream_give(x->up);
-    } else if (x->up) {
-        upstream_drop(x->up, tunnel);
-    }
-    x->up = NULL;
-    proxy_head_give(x->proxy, x->up_head);
-    x->up_head = NULL;
+    let_go(x, keep, tunnel);
 }
 
 enum { DEBUG_FIELD_COUNT = 4, DEBUG_KEY_SIZE = 17 };
@@ -188,7 +206,10 @@ void exchange_do_send_up(struct exchange *x)
     if (x->snapshot->debug_headers) {
         rw.extra_count = debug_fields(x, &user, key_text, fields);
     }
-    cell_add(&x->instance->shared->cells[x->proxy->worker].requests, 1);
+    if (!x->counted) {
+        x->counted = true;
+        cell_add(&x->instance->shared->cells[x->proxy->worker].requests, 1);
+    }
     x->up_head = proxy_head_take(x->proxy);
     http_reader_init_response(&x->up->reader, &x->snapshot->limits);
     http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
@@ -290,11 +311,22 @@ static void on_bytes(void *borrower, struct bytes bytes)
     }
 }
 
+/* A kept-alive connection that was closed before it was used: since what is sent waits for the end
+ * of the loop's turn, all news of this turn come first, and this is seen in time nearly always. */
+static bool is_stale(const struct exchange *x)
+{
+    return x->up_reused && x->core.phase == EXCHANGE_SEND && upstream_unsent(x->up);
+}
+
 static void on_end(void *borrower, int error)
 {
     struct exchange *x = borrower;
     bool unsent = upstream_unsent(x->up);
     enum http_event event = HTTP_EVENT_ERROR;
+    if (is_stale(x)) {
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_STALE});
+        return;
+    }
     if (error == 0 && x->core.phase == EXCHANGE_RESPOND) {
         event = http_reader_eof(&x->up->reader);
     }
@@ -309,7 +341,8 @@ static void on_send_failed(void *borrower, int error)
 {
     struct exchange *x = borrower;
     (void)error;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_DEAF});
+    exchange_step(
+        x, (struct exchange_input){.kind = is_stale(x) ? EXCHANGE_UP_STALE : EXCHANGE_UP_DEAF});
 }
 
 static void on_sent(void *borrower)

@@ -114,7 +114,7 @@ node: {{ name: bench }}
 listen: [{{ address: "127.0.0.1:{port}" }}]
 workers: 1
 timeouts: {{ keepalive: 600s }}
-log: {{ access: "off", error: "{folder}/difyring.error.log", level: warn }}
+log: {{ access: "off", error: "{folder}/difyring.error.log", level: warning }}
 health_check: {{ enabled: false }}
 user_id: {{ sources: ["json:user"], missing: balance }}
 applications:

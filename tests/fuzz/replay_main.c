@@ -1,6 +1,6 @@
 /* Runs a fuzz target over every file of the directories (or the single files) given, once each, so
- * that its corpus is a test also without clang. Exits 1 when a path cannot be read or when there was
- * nothing to replay: an empty corpus would be a test that cannot fail. */
+ * that its corpus is a test also without clang. Exits 1 when a path cannot be read or when there
+ * was nothing to replay: an empty corpus would be a test that cannot fail. */
 #include "fuzz_target.h"
 
 #include <dirent.h>

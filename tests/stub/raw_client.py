@@ -24,7 +24,7 @@ class Raw:
     def __init__(self, host, port, timeout=TIMEOUT):
         self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.buffer = b""
+        self.buffer = bytearray()   # received, not yet taken
 
     @classmethod
     def to(cls, stub, **more):
@@ -58,7 +58,8 @@ class Raw:
         while len(self.buffer) < size:
             if not self.more():
                 raise EOFError(f"ended {size - len(self.buffer)} bytes early")
-        data, self.buffer = self.buffer[:size], self.buffer[size:]
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
         return data
 
     def take_until(self, mark):
@@ -110,8 +111,7 @@ class Raw:
         """Everything up to the end of the stream."""
         while self.more():
             pass
-        data, self.buffer = self.buffer, b""
-        return data
+        return self.take(len(self.buffer))
 
     def ended(self):
         """Waits for the end: "fin" or "rst"; AssertionError when bytes come instead."""

@@ -256,7 +256,8 @@ def test_timed_events_carry_their_send_time(raw, stub):
 # ---- test routes
 
 def test_echo_shows_what_arrived(raw, stub):
-    head, body = raw.request("PUT", "/v1/_echo/x?user=u%20v", stub.token, [("X-B", "1"), ("x-a", "2")], b"abc").response()
+    headers = [("X-B", "1"), ("x-a", "2")]
+    head, body = raw.request("PUT", "/v1/_echo/x?user=u%20v", stub.token, headers, b"abc").response()
     seen = json.loads(body)
     assert seen["method"] == "PUT" and seen["target"] == "/v1/_echo/x?user=u%20v" and seen["body"] == "abc"
     assert seen["headers"][-2:] == [["X-B", "1"], ["x-a", "2"]] and seen["user"] == "u v"

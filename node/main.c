@@ -1,0 +1,67 @@
+/* main: the command line. Finds the command and makes sure that what it printed arrived. */
+#include "main.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *arguments, *purpose;
+};
+
+static const struct command commands[] = {
+    {"run", main_run, "-c FILE", "run a node in the foreground"},
+    {"check", main_check, "-c FILE", "say everything that is wrong with a configuration"},
+    {"ring", main_ring, "-c FILE --app APP …", "each instance's share, and where users land"},
+    {"status", main_status, "[-u URL] [--json]", "the cluster as a table"},
+    {"vrrp-config", main_vrrp_config, "-c FILE", "print this node's keepalived.conf"},
+    {"keygen", main_keygen, "", "print a new cluster key"},
+    {"version", main_version, "", "versions of difyring and of its libraries"},
+};
+
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(*commands) };
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: difyring COMMAND [OPTION]...\n\n", out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        /* the one `…` is 3 bytes wide to printf and 1 to a reader */
+        int width = 20 + (strstr(commands[i].arguments, "…") ? 2 : 0);
+        fprintf(out, "  %-12s %-*s %s\n", commands[i].name, width, commands[i].arguments,
+                commands[i].purpose);
+    }
+    fputs("\n`difyring COMMAND -h` tells more.\n"
+          "Exit codes: 0 fine, 1 bad configuration or failed command, 2 bad usage.\n",
+          out);
+}
+
+/* A full disk or a closed pipe must not pass for success. */
+static int close_output(int code)
+{
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == MAIN_FINE) {
+        fprintf(stderr, "difyring: cannot write to standard output: %s\n", strerror(errno));
+        return MAIN_FAILED;
+    }
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return MAIN_USAGE;
+    }
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+        print_usage(stdout);
+        return close_output(MAIN_FINE);
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return close_output(commands[i].run(argc - 1, argv + 1));
+        }
+    }
+    fprintf(stderr, "difyring: there is no command `%s`; `difyring -h` lists them\n", argv[1]);
+    return MAIN_USAGE;
+}

@@ -1,0 +1,55 @@
+/* main_check: `difyring check`. The problems are what was asked for, so they are on standard
+ * output. */
+#include <stdio.h>
+
+#include "main.h"
+
+static const char help[] =
+    "usage: difyring check -c FILE\n"
+    "\n"
+    "Reads a configuration and prints every problem on standard output, one a line:\n"
+    "  FILE:LINE:COLUMN: message\n"
+    "LINE and COLUMN count from 1; 0:0 is the file as a whole. What is valid but what this "
+    "version\n"
+    "cannot do yet is printed as `FILE:LINE:COLUMN: warning: message`; `difyring run` refuses it.\n"
+    "The last line of a valid file says so.\n"
+    "\n"
+    "  -c, --config FILE  the configuration\n"
+    "  -h, --help         this text\n"
+    "\n"
+    "Exit codes: 0 valid (also with warnings), 1 problems, 2 bad usage.\n";
+
+static void print_problems(const char *file, const struct conf_problems *problems, const char *kind)
+{
+    for (size_t i = 0; i < problems->count; i++) {
+        const struct conf_problem *p = &problems->at[i];
+        printf("%s:%u:%u: %s%s\n", p->file, p->line, p->column, kind, p->message);
+    }
+    if (problems->unlisted > 0) {
+        printf("%s:0:0: %sand %zu more\n", file, kind, problems->unlisted);
+    }
+}
+
+int main_check(int argc, char **argv)
+{
+    const char *file = NULL;
+    int code = main_only_config(argc, argv, help, &file);
+    if (code >= 0) {
+        return code;
+    }
+    struct conf_problems problems;
+    struct conf *conf = conf_load(file, &problems);
+    print_problems(file, &problems, "");
+    conf_problems_free(&problems);
+    if (!conf) {
+        return MAIN_FAILED;
+    }
+    size_t warning_count = conf_unsupported(conf, &problems);
+    print_problems(file, &problems, "warning: ");
+    conf_problems_free(&problems);
+    conf_free(conf);
+    printf(warning_count ? "%s is valid, but `difyring run` refuses it: see the warnings\n"
+                         : "%s is valid\n",
+           file);
+    return MAIN_FINE;
+}

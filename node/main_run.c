@@ -1,0 +1,22 @@
+/* main_run: `difyring run`. */
+#include "control/control.h"
+#include "main.h"
+
+static const char help[] =
+    "usage: difyring run -c FILE\n"
+    "\n"
+    "Runs a node in the foreground.\n"
+    "\n"
+    "  -c, --config FILE  the configuration\n"
+    "  -h, --help         this text\n"
+    "\n"
+    "Signals: HUP reads the configuration again, USR1 opens the log files again, TERM and INT let\n"
+    "open requests finish and then end the node; a second one ends it at once.\n"
+    "Exit codes: 0 stopped, 1 bad configuration or could not start, 2 bad usage.\n";
+
+int main_run(int argc, char **argv)
+{
+    const char *file = NULL;
+    int code = main_only_config(argc, argv, help, &file);
+    return code >= 0 ? code : control_run(file);
+}
