@@ -141,7 +141,7 @@ def test_the_drain_deadline_ends_what_goes_on_for_ever(stubs):
 
 @pytest.mark.smoke
 def test_no_token_is_ever_told(stubs):
-    secrets = [TOKEN, "app-one", "app-two", "the-admin-token"]
+    secrets = [TOKEN, "app-one", "the-admin-token"]
     config = settings(stubs, instances=[instance(s) for s in stubs], admin={"token": "the-admin-token"})
     with Node(config) as node:
         for secret in secrets:
