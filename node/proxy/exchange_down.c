@@ -196,7 +196,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .protocol = h->minor >= 1 ? BYTES("HTTP/1.1") : BYTES("HTTP/1.0"),
         .status = x->status > 0 ? x->status : STATUS_CLIENT_GONE,
         .bytes_in = x->bytes_in_before,
-        .bytes_out = s->bytes_out + stream_pending(s) - x->bytes_queued_before,
+        .bytes_out = stream_queued(s) - x->bytes_queued_before,
         .request_time_us = now_us - x->started_us,
         .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
         .app = x->app ? x->app->name : none,
