@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "http/reader.h"
 #include "main.h"
 
@@ -36,7 +37,7 @@ struct place {
     char host[256], port[8];
 };
 
-/* http://HOST[:PORT][/]; false for anything else. */
+/* http://HOST[:PORT][/]; false for anything else, so for a user and password, too. */
 static bool parse_url(const char *url, struct place *ret_place)
 {
     static const char scheme[] = "http://";
@@ -52,7 +53,8 @@ static bool parse_url(const char *url, struct place *ret_place)
     size_t host_size = (size_t)((host_end ? host_end : colon ? colon : end) - host);
     size_t port_size = colon ? (size_t)(end - colon - 1) : 0;
     if (host_size == 0 || host_size >= sizeof(ret_place->host) ||
-        port_size >= sizeof(ret_place->port) || (end[0] == '/' && end[1] != '\0')) {
+        port_size >= sizeof(ret_place->port) || (end[0] == '/' && end[1] != '\0') ||
+        memchr(at, '@', (size_t)(end - at))) {
         return false;
     }
     memcpy(ret_place->host, host, host_size);
@@ -113,7 +115,8 @@ static int read_response(int fd, struct http_head *head, struct buffer *ret_body
     char space[16 * 1024];
     http_reader_init_response(&reader, &limits);
     http_reader_begin(&reader, head, false);
-    for (;;) {
+    uint64_t deadline_ms = clock_monotonic_ms() + TIMEOUT_S * 1000; /* however slowly it drips */
+    while (clock_monotonic_ms() < deadline_ms) {
         ssize_t size = recv(fd, space, sizeof(space), 0);
         struct bytes input = {space, size > 0 ? (size_t)size : 0}, piece = {NULL, 0};
         enum http_event event = HTTP_EVENT_MORE;
@@ -132,6 +135,7 @@ static int read_response(int fd, struct http_head *head, struct buffer *ret_body
             }
         }
     }
+    return -1;
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -150,29 +154,30 @@ static const char *yes_no(const json_t *object, const char *key)
     return json_is_true(json_object_get(object, key)) ? "yes" : "no";
 }
 
-static void print_nodes(const json_t *cluster)
+static void print_nodes(FILE *out, const json_t *cluster)
 {
     size_t index;
     json_t *node;
-    printf("%-16s %-22s %-8s %-8s %-4s %9s %12s %7s\n", "NODE", "ADDRESS", "STATE", "DRAINING",
-           "VIP", "REVISION", "REQUESTS", "OPEN");
+    fprintf(out, "%-16s %-22s %-8s %-8s %-4s %9s %12s %7s\n", "NODE", "ADDRESS", "STATE",
+            "DRAINING", "VIP", "REVISION", "REQUESTS", "OPEN");
     json_array_foreach(json_object_get(cluster, "nodes"), index, node)
     {
-        printf("%-16s %-22s %-8s %-8s %-4s %9" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT
-               " %7" JSON_INTEGER_FORMAT "\n",
-               text_of(node, "name"), text_of(node, "address"), text_of(node, "state"),
-               yes_no(node, "draining"), yes_no(node, "vip_holder"),
-               number_of(node, "config_revision"), number_of(node, "total_requests"),
-               number_of(node, "active_connections"));
+        fprintf(out,
+                "%-16s %-22s %-8s %-8s %-4s %9" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT
+                " %7" JSON_INTEGER_FORMAT "\n",
+                text_of(node, "name"), text_of(node, "address"), text_of(node, "state"),
+                yes_no(node, "draining"), yes_no(node, "vip_holder"),
+                number_of(node, "config_revision"), number_of(node, "total_requests"),
+                number_of(node, "active_connections"));
     }
 }
 
-static void print_applications(json_t *applications)
+static void print_applications(FILE *out, json_t *applications)
 {
     const char *app_name, *name;
     json_t *app, *instance;
-    printf("\n%-20s %-14s %-22s %-10s %-8s %7s %10s %8s %7s\n", "APPLICATION", "INSTANCE", "HOST",
-           "STATUS", "ELIGIBLE", "SHARE", "REQUESTS", "FAILURES", "ACTIVE");
+    fprintf(out, "\n%-20s %-14s %-22s %-10s %-8s %7s %10s %8s %7s\n", "APPLICATION", "INSTANCE",
+            "HOST", "STATUS", "ELIGIBLE", "SHARE", "REQUESTS", "FAILURES", "ACTIVE");
     json_object_foreach(applications, app_name, app)
     {
         json_object_foreach(json_object_get(app, "instances"), name, instance)
@@ -180,20 +185,35 @@ static void print_applications(json_t *applications)
             char host[300];
             snprintf(host, sizeof(host), "%s:%" JSON_INTEGER_FORMAT, text_of(instance, "host"),
                      number_of(instance, "port"));
-            printf("%-20s %-14s %-22s %-10s %-8s %6.2f%% %10" JSON_INTEGER_FORMAT
-                   " %8" JSON_INTEGER_FORMAT " %7" JSON_INTEGER_FORMAT "\n",
-                   app_name, name, host, text_of(instance, "status"), yes_no(instance, "eligible"),
-                   100 * json_number_value(json_object_get(instance, "ring_share")),
-                   number_of(instance, "requests"), number_of(instance, "failures"),
-                   number_of(instance, "active_requests"));
+            fprintf(out,
+                    "%-20s %-14s %-22s %-10s %-8s %6.2f%% %10" JSON_INTEGER_FORMAT
+                    " %8" JSON_INTEGER_FORMAT " %7" JSON_INTEGER_FORMAT "\n",
+                    app_name, name, host, text_of(instance, "status"), yes_no(instance, "eligible"),
+                    100 * json_number_value(json_object_get(instance, "ring_share")),
+                    number_of(instance, "requests"), number_of(instance, "failures"),
+                    number_of(instance, "active_requests"));
         }
         json_t *latency = json_object_get(app, "latency_ms");
-        printf("  %s: %" JSON_INTEGER_FORMAT " requests, %" JSON_INTEGER_FORMAT
-               " errors; answer begins after %g ms (p50), %g (p95), %g (p99)\n",
-               app_name, number_of(app, "total_requests"), number_of(app, "errors"),
-               json_number_value(json_object_get(latency, "p50")),
-               json_number_value(json_object_get(latency, "p95")),
-               json_number_value(json_object_get(latency, "p99")));
+        fprintf(out,
+                "  %s: %" JSON_INTEGER_FORMAT " requests, %" JSON_INTEGER_FORMAT
+                " errors; answer begins after %g ms (p50), %g (p95), %g (p99)\n",
+                app_name, number_of(app, "total_requests"), number_of(app, "errors"),
+                json_number_value(json_object_get(latency, "p50")),
+                json_number_value(json_object_get(latency, "p95")),
+                json_number_value(json_object_get(latency, "p99")));
+    }
+}
+
+/* Names are what a node says: none may steer the terminal (C0, DEL, and C1 in UTF-8). */
+static void make_printable(char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
+        if ((c < ' ' && c != '\n') || c == 0x7F) {
+            *text = '?';
+        } else if (c == 0xC2 && next >= 0x80 && next < 0xA0) {
+            text[0] = text[1] = '?';
+        }
     }
 }
 
@@ -205,12 +225,24 @@ static int print_tables(const struct buffer *body)
                                      "JSON; check the URL");
     }
     json_t *cluster = json_object_get(status, "cluster");
-    printf("cluster %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-           " nodes alive, converged: %s\n\n",
-           text_of(cluster, "name"), number_of(cluster, "alive"), number_of(cluster, "size"),
-           yes_no(cluster, "converged"));
-    print_nodes(cluster);
-    print_applications(json_object_get(status, "applications"));
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) {
+        json_decref(status);
+        return main_failed("status", "cannot print: %s", strerror(errno));
+    }
+    fprintf(out,
+            "cluster %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+            " nodes alive, converged: %s\n\n",
+            text_of(cluster, "name"), number_of(cluster, "alive"), number_of(cluster, "size"),
+            yes_no(cluster, "converged"));
+    print_nodes(out, cluster);
+    print_applications(out, json_object_get(status, "applications"));
+    fclose(out);
+    make_printable(text);
+    fputs(text, stdout);
+    free(text);
     json_decref(status);
     return MAIN_FINE;
 }
@@ -220,8 +252,8 @@ static int ask(const char *url, bool json)
     struct place place;
     const char *reason = "";
     if (!parse_url(url, &place)) {
-        return main_misused("status", "`%s` is no URL of a node; it looks like http://HOST:PORT",
-                            url);
+        /* without repeating it: it may hold a password */
+        return main_misused("status", "this is no URL of a node; it looks like http://HOST:PORT");
     }
     int fd = connect_to(&place, &reason);
     if (fd < 0) {

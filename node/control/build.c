@@ -168,6 +168,28 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
     s->debug_headers = conf->debug_headers;
 }
 
+/* Every token in one list; the list's own order does not matter. */
+static void build_secrets(struct snapshot *s, const struct conf *conf)
+{
+    size_t count = 1;
+    for (size_t a = 0; a < conf->application_count; a++) {
+        count += conf->applications[a].user_token_count + conf->applications[a].instance_count;
+    }
+    s->secrets = arena_array(s->arena, count, sizeof(*s->secrets));
+    for (size_t a = 0; a < conf->application_count; a++) {
+        const struct conf_application *app = &conf->applications[a];
+        for (size_t t = 0; t < app->user_token_count; t++) {
+            s->secrets[s->secret_count++] = copy(s->arena, app->user_tokens[t]);
+        }
+        for (size_t i = 0; i < app->instance_count; i++) {
+            s->secrets[s->secret_count++] = copy(s->arena, app->instances[i].token);
+        }
+    }
+    if (s->admin_token.size > 0) {
+        s->secrets[s->secret_count++] = s->admin_token;
+    }
+}
+
 struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *tracker,
                                 struct sha256 *sha)
 {
@@ -184,5 +206,6 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *t
         s->applications[a].ring = build_ring(&conf->applications[a], conf->virtual_nodes, sha);
     }
     s->tokens = build_tokens(conf);
+    build_secrets(s, conf);
     return s;
 }

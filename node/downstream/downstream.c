@@ -28,10 +28,12 @@ struct downstream {
     struct http_head *head;    /* of the request that is coming or at work */
     struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
     struct chain held;
-    uint64_t lingered;
+    uint64_t lingered, accepted_ms;
     enum state state;
     bool parsing;  /* parse() is on the stack */
     bool complete; /* the request at work has been read to its end */
+    bool served;   /* it has had an answer: what comes next can do with another connection */
+    bool full;     /* `held` is: the socket is not read */
     bool too_many;
     char address[DOWNSTREAM_ADDRESS_SIZE];
 };
@@ -64,19 +66,27 @@ static void release_head(struct downstream *d)
     }
 }
 
+static uint64_t idle_ms_of(const struct downstream *d)
+{
+    return d->owner->proxy->snapshot->timeouts.idle_ms;
+}
+
+/* With `when_sent`, what is queued is sent first, as long as the client goes on taking it. */
 static void close_connection(struct downstream *d, bool when_sent)
 {
-    if (d->state == STATE_CLOSED) {
+    if (d->state != STATE_CLOSED) {
+        d->state = STATE_CLOSED;
+        net_timer_clear(loop_of(d), &d->timer);
+        chain_clear(&d->held, &loop_of(d)->pool);
+        release_head(d);
+    }
+    if (!when_sent) {
+        stream_close(&d->stream, false);
         return;
     }
-    d->state = STATE_CLOSED;
-    net_timer_clear(loop_of(d), &d->timer);
-    chain_clear(&d->held, &loop_of(d)->pool);
-    release_head(d);
-    if (when_sent) {
-        stream_close_when_sent(&d->stream);
-    } else {
-        stream_close(&d->stream, false);
+    stream_close_when_sent(&d->stream);
+    if (!d->stream.closing) {
+        set_timer(d, idle_ms_of(d));
     }
 }
 
@@ -110,8 +120,11 @@ static void on_finish(void *owner, enum exchange_finish how)
             http_reader_resume(&d->reader);
         }
         release_head(d);
+        d->served = true;
         await_request(d, p->snapshot->timeouts.keepalive_ms);
-        if (!d->parsing) {
+        if (p->draining && d->held.size == 0 && !d->parsing) {
+            close_connection(d, true);
+        } else if (!d->parsing) {
             advance(d);
         }
         break;
@@ -238,6 +251,9 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
         if (d->state == STATE_BUSY && d->complete) {
             break;
         }
+        if (d->state == STATE_IDLE && stream_pending(&d->stream) > EXCHANGE_HIGH_WATER) {
+            break; /* a client that does not read its answers gets no more of them: on_sent() */
+        }
         if (d->state == STATE_IDLE) {
             begin_head(d);
         }
@@ -274,8 +290,11 @@ static void advance(struct downstream *d)
             return;
         }
     }
-    if (d->state != STATE_CLOSED && d->held.size < DOWNSTREAM_HELD_MAX) {
-        stream_resume(&d->stream);
+    if (d->full && d->state != STATE_CLOSED) {
+        d->full = false;
+        if (!d->client.exchange || !exchange_holds_client(d->client.exchange)) {
+            stream_resume(&d->stream);
+        }
     }
 }
 
@@ -293,6 +312,7 @@ static void on_bytes(struct stream *s, struct bytes bytes)
     if (rest.size > 0 && d->state != STATE_CLOSED && d->state != STATE_LINGER) {
         chain_append(&d->held, &loop_of(d)->pool, rest.at, rest.size);
         if (d->held.size > DOWNSTREAM_HELD_MAX) {
+            d->full = true;
             stream_pause(s);
         }
     }
@@ -325,6 +345,8 @@ static void on_sent(struct stream *s)
     struct downstream *d = of_stream(s);
     if (d->client.exchange) {
         exchange_down_sent(d->client.exchange);
+    } else if (d->state == STATE_IDLE && d->held.size > 0) {
+        advance(d);
     }
 }
 
@@ -333,6 +355,7 @@ static void on_closed(struct stream *s)
     struct downstream *d = of_stream(s);
     struct downstream_owner *owner = d->owner;
     d->state = STATE_CLOSED;
+    net_timer_clear(loop_of(d), &d->timer);
     assert(!d->client.exchange && !d->head && d->held.size == 0);
     list_remove(&d->link);
     owner->count--;
@@ -351,6 +374,11 @@ static const struct stream_events stream_events = {
 static void on_timer(struct wheel_timer *timer)
 {
     struct downstream *d = LIST_ENTRY(timer, struct downstream, timer);
+    uint64_t taken_until_ms = d->stream.last_sent_ms + idle_ms_of(d);
+    if (stream_pending(&d->stream) > 0 && taken_until_ms > net_now_ms(loop_of(d))) {
+        net_timer_set(loop_of(d), &d->timer, taken_until_ms); /* slow is not dead */
+        return;
+    }
     if (d->state == STATE_HEAD && d->head->size > 0) {
         d->state = STATE_BUSY;
         exchange_refuse(d->owner->proxy, &d->client, d->head, EXCHANGE_REPLY_REQUEST_TIMEOUT);
@@ -403,6 +431,7 @@ int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, boo
         return error;
     }
     learn_address(d);
+    d->accepted_ms = net_now_ms(p->net);
     await_request(d, p->snapshot->timeouts.request_head_ms);
     return 0;
 }
@@ -413,10 +442,24 @@ void downstream_drain(struct downstream_owner *owner)
     while (l != &owner->connections) {
         struct downstream *d = LIST_ENTRY(l, struct downstream, link);
         l = l->next;
-        if (d->state == STATE_IDLE) {
+        if (d->state == STATE_IDLE && d->served) {
             close_connection(d, true);
         }
     }
+}
+
+bool downstream_owes(const struct downstream_owner *owner)
+{
+    for (struct list *l = owner->connections.next; l != &owner->connections; l = l->next) {
+        const struct downstream *d = LIST_ENTRY(l, struct downstream, link);
+        uint64_t age_ms = net_now_ms(loop_of(d)) - d->accepted_ms;
+        bool fresh = !d->served && (d->state == STATE_IDLE || d->state == STATE_HEAD) &&
+                     age_ms < DOWNSTREAM_FRESH_MS;
+        if (fresh || stream_pending(&d->stream) > 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void downstream_close_all(struct downstream_owner *owner)

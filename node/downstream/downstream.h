@@ -21,6 +21,8 @@ enum {
      * (nginx: lingering_timeout 5 s). */
     DOWNSTREAM_LINGER_MS = 5000,
     DOWNSTREAM_LINGER_SIZE = 16 * 1024 * 1024,
+    /* While a node stops: how long a new connection is given to send its request. */
+    DOWNSTREAM_FRESH_MS = 1000,
     DOWNSTREAM_ADDRESS_SIZE = 48, /* an IPv6 address as text */
 };
 
@@ -36,8 +38,13 @@ struct downstream_owner {
  * Returns 0, or a libuv error if there was nothing to take. */
 int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, bool refuse);
 
-/* Closes those that wait for a request; the others close after their answer (proxy.draining). */
+/* Closes those that wait for their next request; those that have not had one yet are most likely
+ * about to send it, and the others close after their answer (proxy.draining). */
 void downstream_drain(struct downstream_owner *owner);
+
+/* Is there an answer not sent to its end, or a connection so fresh that its request is on the way?
+ */
+bool downstream_owes(const struct downstream_owner *owner);
 
 /* Closes all, at once. */
 void downstream_close_all(struct downstream_owner *owner);

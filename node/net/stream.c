@@ -175,6 +175,11 @@ size_t stream_pending(const struct stream *s)
     return s->out.size + s->sending.size;
 }
 
+uint64_t stream_queued(const struct stream *s)
+{
+    return s->bytes_out + s->out.size;
+}
+
 void stream_pause(struct stream *s)
 {
     if (s->reading && !s->closing) {
@@ -218,7 +223,6 @@ static void after_sending(struct stream *s)
 static void on_written(uv_write_t *request, int error)
 {
     struct stream *s = stream_of(request->handle);
-    s->bytes_out += error ? 0 : s->sending.size;
     chain_clear(&s->sending, &s->loop->pool);
     if (s->closing) {
         return;
@@ -261,6 +265,7 @@ static void send_later(struct stream *s)
         chain_move(&s->sending, &one);
     }
     s->out = rest;
+    s->bytes_out += s->sending.size;
     int error = uv_write(&s->request.write, (uv_stream_t *)&s->tcp, bufs, count, on_written);
     if (error) {
         chain_clear(&s->sending, &s->loop->pool);

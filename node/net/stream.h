@@ -36,7 +36,8 @@ struct stream {
     struct list flush;
     struct chain out;     /* waits for the end of the turn */
     struct chain sending; /* in the hands of uv_write */
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in;
+    uint64_t bytes_out;    /* that may have left: handed to the kernel, or to libuv for it */
     uint64_t last_sent_ms; /* when the kernel last took bytes: a slow reader is not a dead one */
     int fd;                /* the handle's, once it is open */
     bool reading, ended, send_failed, closing, shut, close_when_sent;
@@ -68,6 +69,9 @@ void stream_write_chain(struct stream *s, struct chain *chain);
 
 /* Bytes queued and not yet in the kernel's hands. */
 size_t stream_pending(const struct stream *s);
+
+/* All that was ever queued. */
+uint64_t stream_queued(const struct stream *s);
 
 /* Back-pressure. */
 void stream_pause(struct stream *s);

@@ -16,6 +16,12 @@
 static void on_timer(struct wheel_timer *timer)
 {
     struct exchange *x = LIST_ENTRY(timer, struct exchange, timer);
+    uint64_t taken_until_ms = x->client->stream->last_sent_ms + x->rules.idle_ms;
+    if (x->core.up_paused && taken_until_ms > net_now_ms(x->proxy->net)) {
+        x->core.up_deadline_ms = taken_until_ms; /* a client that reads slowly still reads */
+        net_timer_set(x->proxy->net, &x->timer, exchange_core_deadline_ms(&x->core));
+        return;
+    }
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DEADLINE});
 }
 
@@ -36,11 +42,6 @@ static void make_request_id(struct exchange *x)
     x->request_id = (struct bytes){x->request_id_made, EXCHANGE_REQUEST_ID_SIZE};
 }
 
-static uint64_t queued(const struct stream *s)
-{
-    return s->bytes_out + stream_pending(s);
-}
-
 static struct exchange *exchange_new(struct proxy *p, struct exchange_client *client,
                                      struct http_head *head)
 {
@@ -54,7 +55,7 @@ static struct exchange *exchange_new(struct proxy *p, struct exchange_client *cl
     x->snapshot = snapshot_ref(p->snapshot);
     x->started_us = clock_monotonic_us();
     x->bytes_in_before = head->size;
-    x->bytes_queued_before = queued(client->stream);
+    x->bytes_queued_before = stream_queued(client->stream);
     p->exchange_count++;
     wheel_timer_init(&x->timer, on_timer);
     make_request_id(x);
@@ -256,6 +257,11 @@ void exchange_down_sent(struct exchange *x)
 bool exchange_is_tunnel(const struct exchange *x)
 {
     return x->core.phase == EXCHANGE_TUNNEL;
+}
+
+bool exchange_holds_client(const struct exchange *x)
+{
+    return x->core.down_paused;
 }
 
 struct exchange_question exchange_question(const struct exchange *x)

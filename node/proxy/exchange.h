@@ -52,6 +52,9 @@ void exchange_down_sent(struct exchange *x);
 /* Both sides have switched protocols: bytes are passed to exchange_down_body() unparsed. */
 bool exchange_is_tunnel(const struct exchange *x);
 
+/* Has it paused the client's stream (back-pressure)? */
+bool exchange_holds_client(const struct exchange *x);
+
 /* For the node's own endpoints: who asks for what. */
 struct exchange_question {
     const struct http_head *head;

@@ -349,7 +349,7 @@ static void on_stale(struct exchange_core *c, uint64_t now_ms, struct exchange_o
 {
     assert(c->phase == EXCHANGE_SEND);
     if (!c->replayable) {
-        attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, false, now_ms, ret);
+        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_NEUTRAL, ret);
         return;
     }
     c->phase = EXCHANGE_CONNECT;

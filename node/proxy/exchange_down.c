@@ -196,7 +196,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .protocol = h->minor >= 1 ? BYTES("HTTP/1.1") : BYTES("HTTP/1.0"),
         .status = x->status > 0 ? x->status : STATUS_CLIENT_GONE,
         .bytes_in = x->bytes_in_before,
-        .bytes_out = s->bytes_out + stream_pending(s) - x->bytes_queued_before,
+        .bytes_out = stream_queued(s) - x->bytes_queued_before,
         .request_time_us = now_us - x->started_us,
         .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
         .app = x->app ? x->app->name : none,
@@ -207,7 +207,17 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .forwarded_for = http_head_get(h, HTTP_FIELD_X_FORWARDED_FOR),
         .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
     };
+    struct bytes *texts[] = {&line.uri, &line.user_id, &line.user_agent, &line.forwarded_for,
+                             &line.request_id};
+    enum { TEXT_COUNT = sizeof(texts) / sizeof(texts[0]) };
+    struct buffer spaces[TEXT_COUNT] = {{0}};
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        *texts[i] = snapshot_redact(x->snapshot, *texts[i], &spaces[i]);
+    }
     log_access(x->proxy->log, &line);
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        buffer_done(&spaces[i]);
+    }
 }
 
 void exchange_account(struct exchange *x, enum exchange_finish how)

@@ -201,6 +201,7 @@ void exchange_do_send_up(struct exchange *x)
         .proto = x->client->tls ? BYTES("https") : BYTES("http"),
         .request_id = x->request_id,
         .upgrade = x->head->upgrade,
+        .host_default = x->instance->host,
         .extra = fields,
     };
     if (x->snapshot->debug_headers) {
@@ -245,9 +246,7 @@ static struct exchange_input head_input(struct exchange *x)
         return in;
     }
     cell_add(&x->instance->shared->cells[x->proxy->worker].answers, 1);
-    if (x->head_us == 0) {
-        x->head_us = clock_monotonic_us();
-    }
+    x->head_us = clock_monotonic_us(); /* of the last attempt, whose head goes down */
     return in;
 }
 

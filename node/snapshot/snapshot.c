@@ -43,6 +43,41 @@ bool snapshot_has(const struct snapshot *s, const struct instance_shared *instan
     return false;
 }
 
+/* The first token in `text`; size 0 when there is none. */
+static struct bytes find_secret(const struct snapshot *s, struct bytes text)
+{
+    struct bytes first = {NULL, 0};
+    for (size_t i = 0; i < s->secret_count; i++) {
+        const char *at = text.size < s->secrets[i].size
+                             ? NULL
+                             : memmem(text.at, text.size, s->secrets[i].at, s->secrets[i].size);
+        bool better = at && (!first.at || at < first.at ||
+                             (at == first.at && s->secrets[i].size > first.size));
+        if (better) {
+            first = (struct bytes){at, s->secrets[i].size};
+        }
+    }
+    return first;
+}
+
+struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, struct buffer *space)
+{
+    struct bytes secret = find_secret(s, text);
+    if (secret.size == 0) {
+        return text;
+    }
+    while (secret.size > 0) {
+        size_t before = (size_t)(secret.at - text.at);
+        buffer_append(space, text.at, before);
+        buffer_append_text(space, "***");
+        text.at += before + secret.size;
+        text.size -= before + secret.size;
+        secret = find_secret(s, text);
+    }
+    buffer_append_bytes(space, text);
+    return buffer_bytes(space);
+}
+
 struct candidates {
     const struct snapshot_application *app;
     const uint64_t *tried;

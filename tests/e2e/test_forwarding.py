@@ -323,8 +323,11 @@ def test_connections_to_the_instance_are_reused(stubs):
 def test_no_reuse_after_an_instance_closes(stubs):
     with Node(settings(stubs[:1], workers=1)) as node:
         stubs[0].fault("early_close_idle", count=None, match="/v1/_echo")
-        seen = [node.echo("/v1/_echo?user=u", method="POST", json_body={"user": "u"}) for _ in range(20)]
-        assert len({each["connection_id"] for each in seen}) == 20
+        answers = [node.json("POST", "/v1/_echo?user=u", token=TOKEN, json_body={"user": "u"}) for _ in range(20)]
+        seen = [value["connection_id"] for head, value in answers if head.status == 200]
+        assert len(set(seen)) == len(seen)
+        # The first reuse may run into the close that nobody announced; from then on it is known.
+        assert len(seen) >= 19 and [head.status for head, _ in answers[-15:]] == [200] * 15
 
 
 @pytest.mark.threads

@@ -46,6 +46,7 @@ static bool is_failure(const struct model *m)
     case EXCHANGE_NONE_LEFT:
     case EXCHANGE_UP_CONNECTED:
     case EXCHANGE_UP_INTERIM:
+    case EXCHANGE_UP_STALE: /* closing an idle connection is every instance's right */
     case EXCHANGE_UP_BODY:
     case EXCHANGE_UP_END:
     case EXCHANGE_UP_DEAF:
@@ -87,6 +88,14 @@ static void do_connect(struct model *m)
     m->reported = m->sent_end = m->any_taken = m->up_ended = m->late_pick = false;
     m->attempts++;
     demand(m, m->attempts <= m->rules.attempts, "no more attempts than allowed");
+}
+
+static void do_reconnect(struct model *m)
+{
+    demand(m, m->open && !m->reported && given(m, EXCHANGE_UP_STALE) && !m->any_taken,
+           "RECONNECT only for an attempt of which nothing was sent");
+    m->connected = m->sent_head = m->sent_end = m->deaf = false;
+    m->up_waiting = 0;
 }
 
 static void do_send_up(struct model *m)
@@ -218,6 +227,9 @@ static void carry_up(struct model *m, uint32_t what)
     }
     if (what & EXCHANGE_DO_CONNECT) {
         do_connect(m);
+    }
+    if (what & EXCHANGE_DO_RECONNECT) {
+        do_reconnect(m);
     }
     if (what & EXCHANGE_DO_SEND_UP) {
         do_send_up(m);
@@ -383,11 +395,13 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
         if (m->out.what & EXCHANGE_DO_PICK) {
             bool found = pick < 0 ? prng_below(&m->prng, 8) > 0 : pick > 0;
             in.kind = found ? EXCHANGE_PICKED : EXCHANGE_NONE_LEFT;
-        } else if (m->out.what & EXCHANGE_DO_CONNECT) {
+        } else if (m->out.what & (EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT)) {
             int way = connect < 0 ? (int)prng_below(&m->prng, 3) : connect;
             if (way == 2) {
+                m->reused = false;
                 return;
             }
+            m->reused = way == 1;
             in.kind = way == 1 ? EXCHANGE_UP_CONNECTED : EXCHANGE_UP_FAILED;
         } else {
             return;

@@ -15,7 +15,7 @@
 enum {
     MODEL_READ_MAX = 64 * 1024, /* one read of a socket: NET_READ_SIZE */
     MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
-    MODEL_OUTPUTS = 21,         /* bits of EXCHANGE_DO_... */
+    MODEL_OUTPUTS = 22,         /* bits of EXCHANGE_DO_... */
     /* The piece that crosses the mark, and the read that was under way when the pause came. */
     MODEL_WAITING_MAX = EXCHANGE_HIGH_WATER + 2 * MODEL_READ_MAX,
 };
@@ -39,6 +39,7 @@ struct model {
 
     /* the attempt */
     uint32_t attempts;
+    bool reused; /* its connection was an idle one */
     bool open, reported, connected, sent_head, sent_end, any_taken, deaf, paused_up;
     bool late_pick;  /* its response head made the core ask for another instance */
     bool may_repeat; /* no byte of any attempt so far can have reached an instance */

@@ -163,6 +163,12 @@ static void rest_of_read(struct model *m)
 static void instance_breaks(struct model *m)
 {
     bool deaf = one_in(m, 2) && !m->deaf;
+    if (m->reused && !m->any_taken && m->core.phase == EXCHANGE_SEND) {
+        if (m->up_waiting > 0) { /* is_stale() in exchange_up.c, by either event */
+            tell(m, EXCHANGE_UP_STALE);
+        }
+        return;
+    }
     if (deaf) {
         if (m->up_waiting > 0) {
             tell(m, EXCHANGE_UP_DEAF);

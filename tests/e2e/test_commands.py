@@ -1,0 +1,476 @@
+"""The command line of SPEC §1 but for `run`: what each command prints, its exit code, its errors."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import BIN, PATIENCE, ROOT, TIMEOUT, Node, ring_points, run_command, settings
+
+COMMANDS = ["run", "check", "ring", "status", "vrrp-config", "keygen", "version"]
+NEED_CONFIG = ["run", "check", "ring", "vrrp-config"]
+EXAMPLES = [os.path.join(ROOT, "conf", "examples", name) for name in
+            ("full.yaml", "quickstart.yaml", "two-applications.yaml")]
+PROBLEM = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$")
+SECRETS = ["SECRET-user", "SECRET-app", "SECRET-admin"]
+
+GOOD = """\
+listen:
+  - address: 127.0.0.1:0
+admin: { token: SECRET-admin }
+applications:
+  app:
+    user_tokens: [SECRET-user]
+    instances:
+      - { name: a, host: 127.0.0.1, port: 1, token: SECRET-app-1 }
+      - { name: b, host: 127.0.0.1, port: 2, token: SECRET-app-2, weight: 2 }
+      - { name: c, host: 127.0.0.1, port: 3, token: SECRET-app-3 }
+"""
+WEIGHTS = {"a": 1, "b": 2, "c": 1}
+
+
+def write(folder, text, name="node.yaml"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(path)
+
+
+@pytest.fixture
+def good(tmp_path):
+    return write(tmp_path, GOOD)
+
+
+def failed(result, code):
+    """Nothing but one clear line on stderr, and this exit code."""
+    assert (result.returncode, result.stdout) == (code, ""), result
+    assert re.fullmatch(r"difyring.*: .+\n", result.stderr), result.stderr
+    return result.stderr
+
+
+def keeps_secrets(result):
+    for secret in SECRETS:
+        assert secret not in result.stdout + result.stderr
+
+
+# ---- usage
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_is_everywhere_on_standard_output(option):
+    result = run_command(option)
+    assert (result.returncode, result.stderr) == (0, "")
+    for command in COMMANDS:
+        assert re.search(rf"^ +{command} ", result.stdout, re.M)
+        own = run_command(command, option)
+        assert (own.returncode, own.stderr) == (0, ""), command
+        assert own.stdout.startswith(f"usage: difyring {command}") and "--help" in own.stdout
+
+
+def test_no_command_is_bad_usage_and_lists_them():
+    result = run_command()
+    assert (result.returncode, result.stdout) == (2, "")
+    assert all(command in result.stderr for command in COMMANDS)
+
+
+@pytest.mark.parametrize("word", ["serve", "", "-x", "--version"])
+def test_an_unknown_command_is_bad_usage(word):
+    failed(run_command(word), 2)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("words", [["--nonsense"], ["-Z"], ["word"]])
+def test_unknown_options_and_arguments_are_bad_usage(command, words):
+    assert f"difyring {command} -h" in failed(run_command(command, *words), 2)
+
+
+def test_the_value_of_a_wrong_option_is_not_repeated():
+    result = run_command("status", "--token=SECRET-admin")
+    assert "--token" in failed(result, 2)
+    keeps_secrets(result)
+
+
+@pytest.mark.parametrize("command", NEED_CONFIG)
+@pytest.mark.parametrize("words", [[], ["-c"], ["--config"]])
+def test_a_missing_configuration_is_bad_usage(command, words):
+    failed(run_command(command, *words), 2)
+
+
+def test_ring_without_an_application_is_bad_usage(good):
+    assert "--app" in failed(run_command("ring", "-c", good), 2)
+
+
+def test_output_that_cannot_be_written_is_a_failure(good):
+    with open("/dev/full", "wb") as full:
+        for arguments in (["version"], ["keygen"], ["check", "-c", good], ["-h"],
+                          ["ring", "-c", good, "--app", "app"]):
+            code, errors = run_with_output(full, *arguments)
+            assert code == 1, arguments
+            assert re.fullmatch(r"difyring: cannot write [^\n]*\n", errors), errors
+
+
+def run_with_output(file, *arguments):
+    result = subprocess.run([*shlex.split(os.environ.get("DIFYRING_WRAP", "")), BIN, *arguments], stdout=file,
+                            stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False)
+    return result.returncode, result.stderr
+
+
+# ---- version, keygen, vrrp-config
+
+def test_version_names_difyring_and_every_library():
+    result = run_command("version")
+    assert (result.returncode, result.stderr) == (0, "")
+    versions = dict(line.split(" ") for line in result.stdout.splitlines())
+    assert {"difyring", "libuv", "llhttp", "OpenSSL", "libyaml", "jansson"} <= set(versions)
+    assert all(re.fullmatch(r"\d+\.\d+(\.\d+)?\S*", version) for version in versions.values()), versions
+    assert result.stdout.startswith("difyring ")
+
+
+def test_each_key_is_new_and_has_32_bytes():
+    keys = [run_command("keygen").stdout for _ in range(5)]
+    assert all(re.fullmatch(r"[A-Za-z0-9+/]{43}=\n", key) for key in keys), keys
+    assert {len(base64.b64decode(key, validate=False)) for key in keys} == {32}
+    assert len(set(keys)) == 5
+
+
+def test_a_new_key_is_one_that_the_configuration_takes(tmp_path):
+    key = run_command("keygen").stdout.strip()
+    path = write(tmp_path, GOOD + f'cluster: {{ keys: ["{key}"] }}\n')
+    result = run_command("check", "-c", path)
+    assert result.returncode == 0, result.stdout
+    assert key not in result.stdout + result.stderr
+
+
+def test_vrrp_config_says_that_it_is_not_there_yet(good):
+    assert "yet" in failed(run_command("vrrp-config", "-c", good), 1)
+
+
+# ---- check
+
+@pytest.mark.parametrize("path", EXAMPLES)
+def test_the_examples_are_valid(path):
+    result = run_command("check", "-c", path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{path} is valid\n", "")
+
+
+def test_every_problem_has_its_place(tmp_path):
+    text = GOOD.replace("admin:", "adnim:").replace("port: 2", "port: 99999").replace("weight: 2", "weight: heavy")
+    path = write(tmp_path, text)
+    result = run_command("check", "-c", path)
+    assert (result.returncode, result.stderr) == (1, "")
+    found = [PROBLEM.match(line).groupdict() for line in result.stdout.splitlines()]
+    lines = text.splitlines()
+    expected = [(number + 1, line.index(word) + 1) for word in ("adnim", "99999", "heavy")
+                for number, line in enumerate(lines) if word in line]
+    assert [(int(one["line"]), int(one["column"])) for one in found] == expected
+    assert {one["file"] for one in found} == {path}
+    keeps_secrets(result)
+
+
+BAD_FILES = {
+    "empty": b"", "binary": bytes(range(256)) * 64, "nul": GOOD.encode() + b"\0", "open quote": b'listen: "',
+    "a list": b"- 1\n- 2\n", "a number": b"7\n", "cut off": GOOD.encode()[:-20], "latin1": GOOD.encode() + b"# \xe4\n",
+    "deep": b"[" * 5000, "huge": b"# " + b"x" * (5 << 20), "tab": b"listen:\n\t- address: 127.0.0.1:0\n",
+    "duplicate": GOOD.encode() + b"workers: 1\nworkers: 2\n", "unset": GOOD.replace("SECRET-admin", "${NOT_SET_HERE}").encode(),
+    "secret as number": GOOD.replace("port: 1", "port: SECRET-app-1").encode(),
+    "secret as key": GOOD.replace("weight:", "weigth:").encode(),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_are_told_in_clear_lines(tmp_path, name):
+    path = write(tmp_path, BAD_FILES[name])
+    result = run_command("check", "-c", path)
+    assert (result.returncode, result.stderr) == (1, ""), result
+    assert result.stdout
+    for line in result.stdout.splitlines():
+        found = PROBLEM.match(line)
+        assert found and found["file"] == path, line
+    keeps_secrets(result)
+
+
+@pytest.mark.parametrize("command", ["run", "ring"])
+def test_other_commands_tell_the_same_problems_on_standard_error(tmp_path, command):
+    path = write(tmp_path, GOOD.replace("admin:", "adnim:"))
+    more = ["--app", "app"] if command == "ring" else []
+    result = run_command(command, "-c", path, *more)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"{path}:3:1: " in result.stderr
+    assert run_command("check", "-c", path).stdout.strip().split(": ", 1)[1] in result.stderr
+    keeps_secrets(result)
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path):
+    for path, why in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "directory"), ("/dev/null", "regular")):
+        result = run_command("check", "-c", str(path))
+        assert (result.returncode, result.stderr) == (1, "")
+        assert result.stdout.startswith(f"{path}:0:0: ") and why in result.stdout, result.stdout
+
+
+def test_what_run_would_refuse_is_a_warning_and_the_file_still_valid(tmp_path):
+    path = write(tmp_path, GOOD.replace("weight: 2", "weight: 2, max_in_flight: 10"))
+    result = run_command("check", "-c", path)
+    assert (result.returncode, result.stderr) == (0, "")
+    warning, last = result.stdout.splitlines()
+    assert PROBLEM.match(warning)["message"].startswith("warning: ") and warning.startswith(f"{path}:9:")
+    assert last.startswith(f"{path} is valid, but")
+    refused = run_command("run", "-c", path)
+    assert refused.returncode == 1 and "max_in_flight" in refused.stderr
+    keeps_secrets(result)
+    keeps_secrets(refused)
+
+
+# ---- ring
+
+def tables(result):
+    """(rows of instances, rows of users) without their titles."""
+    assert result.returncode == 0, result.stderr
+    keeps_secrets(result)
+    first, _, second = result.stdout.partition("\n\n")
+    instances, users = [[line.split("\t") for line in part.splitlines()] for part in (first, second)]
+    assert instances[0] == ["instance", "weight", "points", "share", "state"]
+    assert not users or users[0] == ["user", "instance", "key"]
+    return instances[1:], users[1:]
+
+
+def key_of(app, user):
+    data = user if isinstance(user, bytes) else user.encode()
+    return int.from_bytes(hashlib.sha256(app.encode() + b":" + data).digest()[:8], "big")
+
+
+def place(points, key, eligible):
+    """SPEC §3, word for word: the first point at or after the key whose instance is eligible."""
+    for value, name in [point for point in points if point[0] >= key] + points:
+        if name in eligible:
+            return name
+    return "-"
+
+
+def exact_shares(points, eligible):
+    left = [point for point in points if point[1] in eligible]
+    shares = dict.fromkeys(WEIGHTS, 0)
+    for index, (value, name) in enumerate(left):
+        shares[name] += (value - left[index - 1][0]) % 2**64
+    return {name: share / 2**64 for name, share in shares.items()}
+
+
+@pytest.mark.parametrize("down", [[], ["a"], ["a", "c"]])
+def test_ten_thousand_users_land_where_the_specification_says(good, down):
+    users = [f"user-{i}" if i % 3 else f"ユーザー {i}@例" for i in range(10000)]
+    points = ring_points(WEIGHTS)
+    eligible = set(WEIGHTS) - set(down)
+    words = [word for name in down for word in ("--down", name)]
+    result = run_command("ring", "-c", good, "--app", "app", "--user", "-", *words, input="\n".join(users) + "\n")
+    instances, rows = tables(result)
+    assert rows == [[user, place(points, key_of("app", user), eligible), f"{key_of('app', user):016x}"]
+                    for user in users]
+    shares = exact_shares(points, eligible)
+    assert instances == [[name, str(weight), str(160 * weight), f"{shares[name]:.6f}",
+                          "down" if name in down else "up"] for name, weight in WEIGHTS.items()]
+
+
+def test_with_one_instance_down_only_its_users_move(good):
+    users = "\n".join(f"u{i}" for i in range(3000))
+    arguments = ["ring", "-c", good, "--app", "app", "--user", "-"]
+    before = tables(run_command(*arguments, input=users))[1]
+    after = tables(run_command(*arguments, "--down", "b", input=users))[1]
+    assert len(before) == len(after) == 3000
+    for (user, old, _), (again, new, _) in zip(before, after):
+        assert user == again and new != "b"
+        assert new == old or old == "b"
+
+
+def test_users_are_printed_in_the_order_given(good):
+    rows = tables(run_command("ring", "-c", good, "--app", "app", "--user", "z", "--user", "-", "--user", "a b",
+                              input="m\n\nn"))[1]
+    assert [row[0] for row in rows] == ["z", "m", "n", "a b"]   # an empty line is no user
+
+
+def test_without_users_there_is_one_table(good):
+    result = run_command("ring", "-c", good, "--app", "app")
+    assert len(tables(result)[0]) == 3 and "user" not in result.stdout
+
+
+def test_all_down_is_honoured(tmp_path):
+    everything = [word for name in WEIGHTS for word in ("--down", name)]
+    for setting, served in (("try_all", True), ("fail", False)):
+        path = write(tmp_path, GOOD.replace("    instances:", f"    all_down: {setting}\n    instances:"))
+        instances, rows = tables(run_command("ring", "-c", path, "--app", "app", "--user", "x", *everything))
+        assert {row[4] for row in instances} == {"down"}
+        assert (sum(float(row[3]) for row in instances) > 0.99) == served
+        wanted = place(ring_points(WEIGHTS), key_of("app", "x"), set(WEIGHTS) if served else set())
+        assert rows[0][1] == wanted
+
+
+def test_virtual_nodes_are_those_of_the_file(tmp_path):
+    path = write(tmp_path, GOOD + "consistent_hash: { virtual_nodes: 7 }\n")
+    users = [f"u{i}" for i in range(500)]
+    instances, rows = tables(run_command("ring", "-c", path, "--app", "app", "--user", "-", input="\n".join(users)))
+    assert [row[2] for row in instances] == ["7", "14", "7"]
+    points = ring_points(WEIGHTS, 7)
+    assert [row[1] for row in rows] == [place(points, key_of("app", user), set(WEIGHTS)) for user in users]
+
+
+def test_unknown_names_come_with_the_known_ones(good):
+    application = failed(run_command("ring", "-c", good, "--app", "nope"), 1)
+    assert "`nope`" in application and application.rstrip().endswith(" app")
+    instance = failed(run_command("ring", "-c", good, "--app", "app", "--down", "zz"), 1)
+    assert "`zz`" in instance and instance.rstrip().endswith("a, b, c")
+
+
+def test_an_algorithm_without_a_ring_is_told(tmp_path):
+    path = write(tmp_path, GOOD.replace("    instances:", "    algorithm: least_connections\n    instances:"))
+    result = run_command("ring", "-c", path, "--app", "app", "--user", "x")
+    assert "warning" in result.stderr and len(tables(result)[1]) == 1
+
+
+@pytest.mark.parametrize("user", ["", "two\nlines"])
+def test_ids_that_no_request_has_are_bad_usage(good, user):
+    failed(run_command("ring", "-c", good, "--app", "app", "--user", user), 2)
+
+
+# ---- status
+
+def status_command(*arguments, token=None):
+    env = {name: value for name, value in os.environ.items() if name != "DIFYRING_ADMIN_TOKEN"}
+    if token is not None:
+        env["DIFYRING_ADMIN_TOKEN"] = token
+    return run_command("status", *arguments, env=env)
+
+
+@contextlib.contextmanager
+def server(answer, seen=None):
+    """(URL) of something that reads one request's head, keeps it in `seen`, answers these bytes and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(TIMEOUT)
+
+        def serve():
+            with contextlib.suppress(OSError), listener.accept()[0] as peer:
+                peer.settimeout(TIMEOUT)
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += peer.recv(4096)
+                if seen is not None:
+                    seen.append(request.decode())
+                peer.sendall(answer)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread.join()
+
+
+@pytest.mark.smoke
+def test_status_shows_the_node_as_tables_and_as_it_came(stubs):
+    with Node(settings(stubs)) as node:
+        url = f"http://{node.host}:{node.port}"
+        result = status_command("-u", url)
+        assert (result.returncode, result.stderr) == (0, "")
+        for word in ("node-a", "alive", "one", *(stub.name for stub in stubs)):
+            assert word in result.stdout
+        raw = status_command("--url", url + "/", "--json")
+        assert (raw.returncode, raw.stderr) == (0, "")
+        document = json.loads(raw.stdout)
+        assert list(document) == ["status", "architecture", "algorithm", "stats", "timestamp", "node", "cluster",
+                                  "applications"]
+        assert list(document["applications"]["one"]["instances"]) == [stub.name for stub in stubs]
+        for stub in stubs:
+            assert stub.token not in result.stdout + raw.stdout
+
+
+def test_the_admin_token_comes_from_the_environment(stubs):
+    with Node(settings(stubs, admin={"allow": [], "token": "SECRET-admin"})) as node:
+        url = f"http://{node.host}:{node.port}"
+        for token in (None, "", "wrong", "SECRET-admin-2"):
+            result = status_command("-u", url, token=token)
+            assert "DIFYRING_ADMIN_TOKEN" in failed(result, 1)
+            keeps_secrets(result)
+        result = status_command("-u", url, token="SECRET-admin")
+        assert result.returncode == 0 and "node-a" in result.stdout
+        keeps_secrets(result)
+
+
+def test_a_token_cannot_add_lines_to_the_request():
+    seen = []
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", seen) as url:
+        status_command("-u", url, "--json", token="a\r\nX-Evil: 1")
+    assert all("Evil" not in request for request in seen)
+
+
+def test_nobody_there_is_a_failure():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert str(port) in failed(status_command("-u", f"http://127.0.0.1:{port}"), 1)
+
+
+@pytest.mark.parametrize("answer", [
+    b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", b"HTTP/1.1 200 OK\r\nContent-Le",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+], ids=["nothing", "garbage", "short", "half a head", "no json", "500", "302"])
+def test_answers_that_are_no_status_are_failures(answer):
+    with server(answer) as url:
+        assert url.rpartition(":")[2] in failed(status_command("-u", url), 1) or b"hello" in answer
+
+
+@pytest.mark.parametrize("document", ["[]", "7", "null", "{}", '{"cluster":[],"applications":{"x":7}}',
+                                      '{"applications":{"a":{"instances":{"i":null}}}}'])
+def test_foreign_json_does_not_crash_it(document):
+    body = document.encode()
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
+        assert status_command("-u", url).returncode in (0, 1)
+
+
+def test_a_name_cannot_steer_the_terminal():
+    body = json.dumps({"cluster": {"name": "x\x1b[2J\x9b2J", "nodes": [{"name": "n\x07\r\n"}]},
+                       "applications": {"a\x1b[31m": {"instances": {"i\x1b": {"host": "\x1b]0;t\x07"}}}}}).encode()
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
+        result = status_command("-u", url)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", result.stdout)
+
+
+def test_an_answer_that_ends_with_the_connection_is_whole():
+    body = b'{"cluster":{"name":"until-close","nodes":[]},"applications":{}}'
+    with server(b"HTTP/1.1 200 OK\r\n\r\n" + body) as url:
+        result = status_command("-u", url)
+    assert result.returncode == 0 and "until-close" in result.stdout
+
+
+def test_a_node_that_drips_is_given_up_on():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def drip():
+            with contextlib.suppress(OSError), listener.accept()[0] as peer:
+                peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while True:
+                    peer.sendall(b" ")
+                    over.wait(0.2)
+        over = threading.Event()
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        start = time.monotonic()
+        failed(status_command("-u", f"http://127.0.0.1:{listener.getsockname()[1]}"), 1)
+        assert 4 < time.monotonic() - start < 5 + 5 * PATIENCE
+        over.set()
+        thread.join(TIMEOUT)
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:82", "https://127.0.0.1", "ftp://x", "http://", "http://:82",
+                                 "http://127.0.0.1:0x50", "http://127.0.0.1:99999", "http://[::1:82"])
+def test_urls_that_are_none_are_refused(url):
+    result = status_command("-u", url)
+    assert result.returncode in (1, 2)
+    failed(result, result.returncode)
+
+
+def test_a_password_in_a_url_is_not_repeated():
+    for url in ("http://admin:SECRET-admin@127.0.0.1:1/", "http://SECRET-admin@127.0.0.1:1", "http://a:SECRET@b"):
+        result = status_command("-u", url)
+        failed(result, 2)
+        assert "SECRET" not in result.stderr
