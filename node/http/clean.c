@@ -41,6 +41,53 @@ void http_clean_value(struct buffer *b, struct bytes value)
     }
 }
 
+/* By the name's end: `api_key` and `access-token` do, Dify's own `keyword` does not. `sign` is what
+ * Dify signs the addresses of files with. */
+static bool names_credential(struct bytes name)
+{
+    static const struct bytes ends[] = {
+        {"token", 5},          {"key", 3},  {"secret", 6}, {"password", 8},
+        {"passwd", 6},         {"jwt", 3},  {"bearer", 6}, {"auth", 4},
+        {"authorization", 13}, {"sign", 4}, {"sig", 3},    {"signature", 9},
+    };
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        struct bytes end = ends[i];
+        if (name.size >= end.size &&
+            bytes_equal_nocase((struct bytes){name.at + name.size - end.size, end.size}, end)) {
+            return true;
+        }
+    }
+    return name.size > 0 && memchr(name.at, '%', name.size) != NULL;
+}
+
+/* Where `c` first stands in text from `at` on, or its size. */
+static size_t index_of(struct bytes text, size_t at, char c)
+{
+    const char *found = at < text.size ? memchr(text.at + at, c, text.size - at) : NULL;
+    return found ? (size_t)(found - text.at) : text.size;
+}
+
+struct bytes http_blacken_query(struct bytes target, struct buffer *space)
+{
+    size_t copied = 0;
+    size_t at = index_of(target, 0, '?') + 1;
+    while (at < target.size) {
+        size_t end = index_of(target, at, '&');
+        size_t equals = index_of(target, at, '=');
+        if (equals + 1 < end && names_credential((struct bytes){target.at + at, equals - at})) {
+            buffer_append(space, target.at + copied, equals + 1 - copied);
+            buffer_append_text(space, "***");
+            copied = end;
+        }
+        at = end + 1;
+    }
+    if (copied == 0) {
+        return target;
+    }
+    buffer_append(space, target.at + copied, target.size - copied);
+    return buffer_bytes(space);
+}
+
 static int hex(char c)
 {
     char l = ascii_lower(c);

@@ -207,6 +207,8 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .forwarded_for = http_head_get(h, HTTP_FIELD_X_FORWARDED_FOR),
         .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
     };
+    struct buffer uri = {0};
+    line.uri = http_blacken_query(line.uri, &uri);
     struct bytes *texts[] = {&line.uri, &line.user_id, &line.user_agent, &line.forwarded_for,
                              &line.request_id};
     enum { TEXT_COUNT = sizeof(texts) / sizeof(texts[0]) };
@@ -215,6 +217,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         *texts[i] = snapshot_redact(x->snapshot, *texts[i], &spaces[i]);
     }
     log_access(x->proxy->log, &line);
+    buffer_done(&uri);
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         buffer_done(&spaces[i]);
     }

@@ -322,6 +322,31 @@ static void a_path_is_judged_as_the_instance_may_read_it(void **state)
     buffer_done(&b);
 }
 
+static const struct rewriting TARGETS[] = {
+    {"/v1/x", "/v1/x"},
+    {"/v1/x?", "/v1/x?"},
+    {"/v1/token=a", "/v1/token=a"},
+    {"/v1/x?user=a&keyword=b&tokens_used=3", "/v1/x?user=a&keyword=b&tokens_used=3"},
+    {"/v1/x?token=a", "/v1/x?token=***"},
+    {"/v1/x?user=u&API_KEY=a=b&q=1&access-token=c",
+     "/v1/x?user=u&API_KEY=***&q=1&access-token=***"},
+    {"/v1/x?t%6fken=a&user=u", "/v1/x?t%6fken=***&user=u"},
+    {"/v1/x?token&key=&sign=s", "/v1/x?token&key=&sign=***"},
+    {"/v1/x?&&=a&=&token=?a", "/v1/x?&&=a&=&token=***"},
+};
+
+static void no_credential_of_a_query_is_logged(void **state)
+{
+    (void)state;
+    for
+        EACH(i, TARGETS)
+        {
+            struct buffer b = {0};
+            assert_text(http_blacken_query(bytes_of(TARGETS[i].in), &b), TARGETS[i].out);
+            buffer_done(&b);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +358,7 @@ int main(void)
         cmocka_unit_test(a_reply_to_head_announces_a_body_and_sends_none),
         cmocka_unit_test(only_sane_request_ids_are_kept),
         cmocka_unit_test(a_value_made_of_a_users_text_cannot_break_a_line),
+        cmocka_unit_test(no_credential_of_a_query_is_logged),
         cmocka_unit_test(a_path_is_judged_as_the_instance_may_read_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

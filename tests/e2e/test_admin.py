@@ -1,0 +1,460 @@
+"""What a node answers itself, its signals, its logs; and that no secret is in any of it."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+from harness import (TIMEOUT, TOKEN, Node, check_error, instance, observe, parallel, settings)
+from stub_client import wait_for
+
+FIELDS = ["timestamp", "request_id", "remote_addr", "method", "uri", "protocol", "status", "bytes_in", "bytes_out",
+          "request_time", "upstream_head_time", "app", "user_id", "instance", "attempts", "node", "user_agent",
+          "forwarded_for", "aborted"]
+ADMIN_TOKEN = "admin-secret-4711"
+
+
+# ---- /health and /status
+
+@pytest.mark.smoke
+def test_health(stubs):
+    with Node(settings(stubs, admin={"allow": []})) as node:
+        head, body = node.request("GET", "/health")
+        assert (head.status, body.strip()) == (200, b"healthy")
+        assert node.request("GET", "/health?x=1")[0].status == 200
+        assert node.request("POST", "/health", body=b"x")[0].status == 405
+        with node.client() as client:
+            head = client.request("HEAD", "/health").head()
+            assert head.status == 200
+            assert client.request("GET", "/health").response()[0].status == 200
+
+
+def test_status_has_the_shape_of_the_contract(stubs):
+    with Node(settings(stubs)) as node:
+        began = time.time()
+        value = node.status()
+        assert set(value) >= {"status", "architecture", "algorithm", "stats", "timestamp", "node", "cluster", "applications"}
+        assert value["status"] == "running" and value["architecture"] == os.uname().machine
+        assert value["algorithm"] == "consistent_hash"
+        assert set(value["stats"]) == {"total_requests", "active_connections"}
+        assert abs(value["timestamp"] - began) < 5
+        own = value["node"]
+        assert set(own) == {"name", "version", "uptime_seconds", "generation", "workers", "draining", "config_revision",
+                            "config_digest", "ring_digest", "total_requests", "active_connections"}
+        assert (own["name"], own["workers"], own["draining"], own["config_revision"]) == ("node-a", 2, False, 1)
+        assert all(re.fullmatch(r"[0-9a-f]{64}", own[name]) for name in ("config_digest", "ring_digest"))
+        cluster = value["cluster"]
+        assert (cluster["size"], cluster["alive"], cluster["converged"]) == (1, 1, True)
+        assert [member["name"] for member in cluster["nodes"]] == ["node-a"]
+        assert cluster["nodes"][0]["state"] == "alive"
+        app = value["applications"]["one"]
+        assert set(app) == {"algorithm", "total_requests", "errors", "active_requests", "latency_ms", "instances"}
+        assert set(app["latency_ms"]) == {"p50", "p95", "p99"}
+        assert list(app["instances"]) == ["dify1", "dify2", "dify3"]
+        for stub in stubs:
+            found = app["instances"][stub.name]
+            assert set(found) == {"host", "port", "weight", "status", "eligible", "requests", "failures",
+                                  "active_requests", "ring_share", "votes"}
+            assert (found["host"], found["port"], found["weight"]) == (stub.host, stub.port, 1)
+        assert abs(sum(found["ring_share"] for found in app["instances"].values()) - 1) < 0.001
+
+
+def test_ring_digest_is_what_the_contract_says(stubs):
+    import hashlib
+    from harness import ring_points
+    with Node(settings(stubs)) as node:
+        text = b"one\n" + b"".join(point.to_bytes(8, "big") + name.encode() + b"\n"
+                                   for point, name in ring_points({stub.name: 1 for stub in stubs}))
+        assert node.status()["node"]["ring_digest"] == hashlib.sha256(text).hexdigest()
+
+
+@pytest.mark.threads
+def test_status_counts_what_was_sent(stubs):
+    with Node(settings(stubs)) as node:
+        def some(part):
+            with node.client() as client:
+                for i in range(50):
+                    client.json("POST", "/v1/_echo", token=TOKEN, json_body={"user": f"u{part}-{i}"})
+        parallel([lambda part=part: some(part) for part in range(6)])
+        stubs[0].fault("status", code=500, count=None, match="/_echo")
+        for i in range(30):
+            node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": f"v{i}"})
+        failed = len([r for r in stubs[0].requests(path="/_echo") if r["fault"]])
+        assert failed > 0
+        node.request("POST", "/v1/_echo", token="wrong", json_body={"user": "x"})
+        with node.client() as client:
+            client.request("GET", "/v1/_sse?events=2&interval=60&user=u", TOKEN).head()
+            value = node.status()
+            app = value["applications"]["one"]
+            assert (app["total_requests"], value["stats"]["total_requests"]) == (331, 331)
+            assert (app["errors"], app["active_requests"]) == (failed, 1)
+            assert sum(found["active_requests"] for found in app["instances"].values()) == 1
+            assert value["stats"]["active_connections"] == 2   # the stream's and the one that asks
+            for stub in stubs:
+                assert app["instances"][stub.name]["requests"] == len(stub.requests())
+            assert app["instances"]["dify1"]["failures"] == failed
+        wait_for(lambda: node.status()["applications"]["one"]["active_requests"] == 0, TIMEOUT)
+
+
+def test_latency_is_that_of_the_response_head(stubs):
+    with Node(settings(stubs[:1])) as node:
+        for _ in range(3):
+            node.request("POST", "/v1/chat-messages", token=TOKEN,
+                         json_body={"user": "u", "query": "x", "inputs": {"stub_delay": 0.2}})
+        latency = node.status()["applications"]["one"]["latency_ms"]
+        assert 180 <= latency["p50"] <= latency["p95"] <= latency["p99"] < 2000
+
+
+# ---- who may ask
+
+def test_local_endpoints_are_for_admins(stubs):
+    config = settings(stubs, admin={"allow": ["127.0.0.2/31", "::1/128"], "token": ADMIN_TOKEN})
+    with Node(config) as node:
+        for path in ("/status", "/reload-config"):
+            head, body = node.request("GET", path, source="127.0.0.9")
+            check_error(head, body, 403, "forbidden")
+            assert node.request("GET", path, source="127.0.0.3")[0].status == 200
+            assert node.request("GET", path, source="127.0.0.4")[0].status == 403
+            assert node.request("GET", path, token=ADMIN_TOKEN, source="127.0.0.9")[0].status == 200
+            for wrong in (TOKEN, ADMIN_TOKEN + "x", ADMIN_TOKEN[:-1], ""):
+                headers = [("Authorization", f"Bearer {wrong}")]
+                assert node.request("GET", path, headers=headers, source="127.0.0.9")[0].status == 403
+            lie = [("X-Forwarded-For", "127.0.0.2"), ("X-Real-IP", "127.0.0.2")]
+            assert node.request("GET", path, headers=lie, source="127.0.0.9")[0].status == 403
+        assert node.request("GET", "/health", source="127.0.0.9")[0].status == 200
+        assert node.request("GET", "/v1/_echo", token=ADMIN_TOKEN)[0].status == 401   # it opens no application
+
+
+def test_without_an_admin_token_an_empty_one_opens_nothing(stubs):
+    with Node(settings(stubs, admin={"allow": []})) as node:
+        for headers in ([], [("Authorization", "Bearer ")], [("Authorization", "Bearer")], [("Authorization", "")]):
+            assert node.request("GET", "/status", headers=headers)[0].status == 403
+
+
+# ---- reload
+
+def ask_to_reload(node, way):
+    """Reloads what is in the file and waits until it is in force."""
+    revision = node.instances() and node.status()["node"]["config_revision"]
+    if way == "HUP":
+        node.signal(signal.SIGHUP)
+    else:
+        head, value = node.json(way, "/reload-config")
+        assert head.status == 200
+        assert value == {"status": "success", "message": "Configuration reloaded", "config_revision": revision + 1}
+    wait_for(lambda: node.status()["node"]["config_revision"] == revision + 1, TIMEOUT)
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("way", ["GET", "POST", "HUP"])
+def test_reload_swaps_under_open_streams(stubs, way):
+    with Node(settings(stubs[:1])) as node, node.client() as client, node.client() as kept:
+        client.request("GET", "/v1/_sse?events=60&interval=0.02&user=u", TOKEN).head()
+        client.chunk()
+        assert kept.json("GET", "/v1/_echo?user=u", TOKEN)[1]["instance"] == "dify1"
+        digests = [node.status()["node"][name] for name in ("config_digest", "ring_digest")]
+        changed = settings(stubs[1:2])
+        changed["applications"]["one"]["user_tokens"] = ["usertoken--new"]
+        node.write(changed)
+        ask_to_reload(node, way)
+        assert kept.json("GET", "/v1/_echo?user=u", "usertoken--new")[1]["instance"] == "dify2"
+        assert kept.request("GET", "/v1/_echo?user=u", TOKEN).response()[0].status == 401
+        assert len(client.chunks()) == 59   # to its end, from the instance that is gone from the file
+        found = [node.status()["node"][name] for name in ("config_digest", "ring_digest")]
+        assert found[0] != digests[0] and found[1] != digests[1]
+    assert stubs[0].requests(path="_sse")[0]["finished"]
+
+
+@pytest.mark.threads
+def test_no_request_fails_while_reloads_go_on(stubs):
+    both = [settings(stubs), settings(stubs[:2], debug_headers=True)]
+    with Node(both[0]) as node:
+        ended = []
+
+        def requests():
+            with node.client() as client:
+                sent = 0
+                while not ended:
+                    head, _ = client.json("POST", "/v1/_echo", token=TOKEN, json_body={"user": f"u{sent}"})
+                    assert head.status == 200
+                    sent += 1
+                return sent
+
+        def reloads():
+            try:
+                for turn in range(20):
+                    assert node.reload(both[turn % 2 == 0])[0] == 200
+            finally:
+                ended.append(True)
+        results = parallel([requests, requests, requests, reloads])
+        assert node.status()["stats"]["total_requests"] == sum(results[:3])
+
+
+def test_counters_and_ejections_live_on(stubs):
+    instances = [instance(stub, max_fails=2, fail_timeout="60s") for stub in stubs]
+    with Node(settings(stubs, instances=instances)) as node:
+        stubs[1].fault("status", code=500, count=None, match="/_echo")
+
+        def eject():
+            for i in range(20):
+                node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": f"u{i}"})
+            return node.instances()["dify2"]["status"] == "ejected"
+        wait_for(eject, TIMEOUT)
+        before = node.status()
+        more = settings(stubs, instances=[*instances, {**instances[0], "name": "another"}])
+        assert node.reload(more)[0] == 200
+        after = node.status()
+        assert after["node"]["generation"] == before["node"]["generation"]
+        assert after["stats"]["total_requests"] == before["stats"]["total_requests"] > 0
+        found = after["applications"]["one"]["instances"]
+        assert found["dify2"]["status"] == "ejected" and not found["dify2"]["eligible"]
+        for name, counts in before["applications"]["one"]["instances"].items():
+            assert (found[name]["requests"], found[name]["failures"]) == (counts["requests"], counts["failures"])
+        assert after["applications"]["one"]["latency_ms"] == before["applications"]["one"]["latency_ms"]
+
+
+BAD_FILE = """\
+listen:
+  - address: 127.0.0.1:0
+aplications: {}
+workers: many
+applications:
+  one:
+    user_tokens: ["never-shown-token"]
+    instances:
+      - { name: a, host: h, port: 99999, token: "never-shown-key" }
+"""
+
+
+@pytest.mark.parametrize("way", ["POST", "HUP"])
+def test_a_bad_file_changes_nothing_and_says_where(stubs, way):
+    with Node(settings(stubs)) as node:
+        before = node.status()["node"]
+        node.write(BAD_FILE)
+        if way == "POST":
+            status, value = node.reload()
+            assert (status, value["status"]) == (400, "error") and value["message"]
+            errors = value["errors"]
+            assert all(set(error) == {"file", "line", "column", "message"} for error in errors)
+            assert {error["file"] for error in errors} == {node.conf_path}
+            assert [error["line"] for error in errors] == sorted(error["line"] for error in errors)
+            assert {(3, 1), (4, 10)} <= {(error["line"], error["column"]) for error in errors}
+            assert 9 in {error["line"] for error in errors}
+            assert "never-shown" not in json.dumps(value)
+        else:
+            node.signal(signal.SIGHUP)
+        wait_for(lambda: len(node.events("config_problem")) >= 3, TIMEOUT)
+        assert "never-shown" not in node.outputs()
+        after = node.status()["node"]
+        assert (after["config_digest"], after["config_revision"]) == (before["config_digest"], before["config_revision"])
+        assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+        os.unlink(node.conf_path)
+        status, value = node.reload()
+        assert status == 400 and value["errors"]
+        assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+
+
+def test_reload_names_what_needs_a_restart(stubs):
+    with Node(settings(stubs)) as node:
+        assert node.reload(settings(stubs, workers=1))[0] == 200
+        wait_for(lambda: [event for event in node.events("restart_needed") if event["section"] == "workers"], TIMEOUT)
+
+
+def test_an_unsupported_section_is_refused_on_reload_too(stubs):
+    with Node(settings(stubs)) as node:
+        status, value = node.reload(settings(stubs, vip={"address": "10.0.0.100/24", "interface": "eth0"}))
+        assert status == 400 and "virtual IPs" in value["errors"][0]["message"]
+
+
+# ---- other signals
+
+def test_usr1_opens_the_logs_anew(stubs):
+    with Node(settings(stubs)) as node:
+        node.echo("/v1/_echo/before")
+        node.wait_access(uri="/v1/_echo/before")
+        os.rename(node.access_path, node.access_path + ".1")
+        node.signal(signal.SIGUSR1)
+        wait_for(lambda: os.path.exists(node.access_path), TIMEOUT)
+        wait_for(lambda: node.events("log_reopened"), TIMEOUT)
+        node.echo("/v1/_echo/after")
+        node.wait_access(uri="/v1/_echo/after")
+        with open(node.access_path + ".1", encoding="utf-8") as file:
+            assert "/v1/_echo/after" not in file.read()
+
+
+@pytest.mark.smoke
+def test_term_drains(stubs):
+    with Node(settings(stubs[:1])) as node:
+        idle = node.client()
+        idle.request("GET", "/v1/_echo", TOKEN).response()
+        with node.client() as client, node.client() as busy:
+            client.request("GET", "/v1/_sse?events=60&interval=0.02", TOKEN).head()
+            busy.request("POST", "/v1/_echo?user=u", TOKEN, headers=[("Content-Length", "5"),
+                                                                     ("Content-Type", "text/plain")])
+            wait_for(lambda: stubs[0].requests(path="_echo?user=u"), TIMEOUT)
+            node.signal(signal.SIGTERM)
+            assert idle.ended() == "fin"
+            wait_for(lambda: node.events("draining"), TIMEOUT)
+            with node.client() as asker:
+                head, body = asker.request("GET", "/health").response()
+                assert (head.status, body.strip()) == (503, b"draining")
+            head, _ = node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": "late"})
+            assert head.status == 200 and head.headers["connection"] == "close"
+            head, _ = busy.send(b"hello").response()
+            assert head.status == 200 and head.headers["connection"] == "close"
+            assert busy.ended() == "fin"
+            assert len(client.chunks()) == 60
+        assert node.wait() == 0
+        idle.close()
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_term_ends_at_once(stubs, first):
+    with Node(settings(stubs[:1])) as node, node.client() as client:
+        client.request("GET", "/v1/_sse?events=100&interval=5", TOKEN).head()
+        node.signal(first)
+        wait_for(lambda: node.events("draining"), TIMEOUT)
+        observe(0.1, lambda: node.process.poll() is None)
+        node.signal(signal.SIGTERM)
+        assert node.wait(TIMEOUT) == 0
+        with pytest.raises((EOFError, ConnectionResetError)):
+            client.chunks()
+
+
+def test_drain_has_an_end(stubs):
+    with Node(settings(stubs[:1], timeouts={"drain": "200ms"})) as node, node.client() as client:
+        client.request("GET", "/v1/_sse?events=100&interval=5", TOKEN).head()
+        node.signal(signal.SIGTERM)
+        assert node.wait() == 0
+        assert node.events("drain_timed_out")
+
+
+# ---- logs
+
+def test_the_access_log(stubs):
+    with Node(settings(stubs[:1])) as node:
+        headers = [("User-Agent", 'odd "agent" \\ \xff'), ("X-Forwarded-For", "1.2.3.4"), ("X-Request-ID", "log-1")]
+        began = time.time()
+        head, body = node.request("POST", "/v1/chat-messages?x=%20y", token=TOKEN, headers=headers, json_body={
+            "user": "us\u00e9r\n1", "query": "q", "inputs": {"stub_delay": 0.1}})
+        line, = node.wait_access(request_id="log-1")
+        assert list(line) == FIELDS
+        assert (line["method"], line["uri"], line["protocol"]) == ("POST", "/v1/chat-messages?x=%20y", "HTTP/1.1")
+        assert (line["status"], line["app"], line["instance"], line["attempts"]) == (200, "one", "dify1", 1)
+        assert (line["user_id"], line["node"], line["aborted"]) == ("us\u00e9r\n1", "node-a", False)
+        assert (line["remote_addr"], line["forwarded_for"]) == ("127.0.0.1", "1.2.3.4")
+        assert line["user_agent"].startswith('odd "agent" \\ ')
+        assert 0.1 <= line["upstream_head_time"] <= line["request_time"] < 5
+        assert line["bytes_out"] >= len(head.raw) + len(body) and line["bytes_in"] > 200
+        stamp = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?(Z|\+00:00)$", str(line["timestamp"]))
+        assert stamp or abs(line["timestamp"] - began) < 10
+
+
+def test_every_kind_of_request_is_one_line(stubs):
+    with Node(settings(stubs)) as node:
+        stubs[0].fault("close_before_head", count=None, match="/_echo")
+        for i in range(20):
+            node.request("GET" if i % 2 else "POST", f"/v1/_echo/{i}?user=u{i}", token=TOKEN)
+        node.request("GET", "/v1/_echo/x", token="wrong")
+        node.request("GET", "/nowhere")
+        with node.client() as client:
+            client.send(b"GET /v1/bad HTTP/1.1\r\nBad Header: x\r\n\r\n").head()
+        lines = node.wait_access(count=23)
+        lines = [line for line in lines if line["uri"] not in ("/health", "/status")]
+        assert all(list(line) == FIELDS for line in lines)
+        statuses = [line["status"] for line in lines]
+        assert statuses.count(401) == 1 and statuses.count(404) == 1 and statuses.count(400) == 1
+        retried = [line for line in lines if line["status"] == 200 and line["attempts"] == 2]
+        assert all(line["method"] == "GET" and line["instance"] != "dify1" for line in retried)
+
+
+def test_the_error_log_is_json(stubs):
+    with Node(settings(stubs)) as node:
+        node.reload(BAD_FILE)
+        node.stop()
+        lines = node.stderr().splitlines()
+        assert lines
+        for line in lines:
+            value = json.loads(line)
+            assert {"timestamp", "level", "event"} <= set(value), value
+        assert [event["event"] for event in node.events()][-1] == "stopped"
+
+
+SECRETS = ["usertoken--SECRET", "app-SECRET", "admin-SECRET", "unknown-SECRET", "SECRET"]
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_no_secret_is_in_any_output(stubs, level):
+    """Known and unknown tokens, in the head and where they do not belong, on good days and bad ones."""
+    own = stubs[0]
+    bad_key = {**instance(own), "token": "app-SECRET"}   # the instance answers 401
+    config = settings([], instances=[bad_key], application={"user_tokens": ["usertoken--SECRET"]},
+                      admin={"allow": ["127.0.0.1/32"], "token": "admin-SECRET"},
+                      health_check={"interval": "50ms", "path": "/v1/"})
+    with Node(config, logs={"level": level}) as node:
+        answers = []
+
+        def ask(method, target, **more):
+            with contextlib.suppress(EOFError, ConnectionError):
+                head, body = node.request(method, target, **more)
+                answers.append(head.raw + body)
+        for token in ("usertoken--SECRET", "unknown-SECRET", "admin-SECRET", "app-SECRET"):
+            for target in ("/v1/_echo?user=u", f"/v1/_echo?user=u&api_key={token}", f"/v1/_echo?token={token}&user=u",
+                           f"/status?token={token}", f"/nowhere?authorization=Bearer%20{token}",
+                           f"/v1/x?access_token={token}#".rstrip("#"), f"/status?key={token}", "/status",
+                           "/reload-config"):
+                ask("GET", target, token=token)
+                ask("GET", target, headers=[("Authorization", f"Basic {token}")], source="127.0.0.8")
+                ask("POST", target, token=token, json_body={"user": "u", "query": "x"})
+        for kind in ("close_before_head", "garbage", "stall_before_head"):
+            own.fault(kind, match="/v1/_echo")
+            with node.client() as client:
+                client.request("POST", "/v1/_echo?user=u&token=usertoken--SECRET", "usertoken--SECRET")
+                if kind != "stall_before_head":
+                    answers.append(client.head().raw)
+        with node.client() as client:
+            client.send(b"GET /v1/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer usertoken--SECRET\r\nBad Line\r\n\r\n")
+            answers.append(b"".join(client.response()[1:]))
+        node.write(settings([], instances=[{**bad_key, "port": 0}],
+                            application={"user_tokens": ["usertoken--SECRET", "usertoken--SECRET", ["app-SECRET"]]}))
+        ask("POST", "/reload-config")
+        node.wait_access(count=len(answers))
+        node.stop()
+        outputs = node.outputs()
+        found = [line for line in outputs.splitlines() if "SECRET" in line]
+        assert found == []
+        assert not [answer for answer in answers if b"SECRET" in answer]
+
+
+@pytest.mark.threads
+def test_a_log_reader_that_does_not_read_stops_nobody(stubs):
+    reader, writer = os.pipe()
+    with Node(settings(stubs), logs={"access": "stdout"}, stdout=writer) as node:
+        os.close(writer)
+        agent = [("User-Agent", "a" * 1500)]
+
+        def some():
+            with node.client() as client:
+                for _ in range(400):
+                    assert client.json("GET", "/v1/_echo", TOKEN, headers=agent)[0].status == 200
+        parallel([some] * 4)   # 2.5 MB of lines: the pipe holds 64 KiB, the rings 1 MiB
+        wait_for(lambda: [event for event in node.events("log_lines_dropped")], TIMEOUT)
+        node.signal(signal.SIGTERM)
+        assert node.wait() == 0
+    text = b""
+    with open(reader, "rb") as file:
+        text = file.read()
+    for line in text.split(b"\n")[:-1]:
+        assert list(json.loads(line)) == FIELDS
+
+
+def test_a_closed_stdout_stops_nobody(stubs):
+    reader, writer = os.pipe()
+    with Node(settings(stubs), logs={"access": "stdout"}, stdout=writer) as node:
+        os.close(writer)
+        os.close(reader)
+        for _ in range(20):
+            assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200

@@ -1,0 +1,216 @@
+"""A node that cannot start says why, in one clear line each, and exits with the right code."""
+
+import os
+import re
+import signal
+import socket
+
+import pytest
+from harness import TIMEOUT, TOKEN, Node, instance, run_command, settings
+from stub_client import wait_for
+
+PROBLEM = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<message>\S.*)$")
+MORE = re.compile(r"difyring: \d+ more problems")
+HEAD = "listen:\n  - address: 127.0.0.1:0\n"
+APPS = """applications:
+  one:
+    user_tokens: ["t-secret"]
+    instances:
+      - { name: dify1, host: 127.0.0.1, port: 1, token: k-secret }
+"""
+KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+
+def problems(tmp_path, text, command="run"):
+    """Runs it on `text`; [(line, column, message)]. It must end with 1, and say only such lines."""
+    path = tmp_path / "node.yaml"
+    if isinstance(text, bytes):
+        path.write_bytes(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+    result = run_command(command, "-c", str(path))
+    assert result.returncode == 1, (result.returncode, result.stderr)
+    found = []
+    lines = (result.stderr + result.stdout).splitlines()
+    if MORE.fullmatch(lines[-1]):   # after so many that nobody reads on
+        assert len(lines) > 50
+        lines.pop()
+    for line in lines:
+        match = PROBLEM.match(line)
+        assert match and match["file"] == str(path), line
+        found.append((int(match["line"]), int(match["column"]), match["message"]))
+    assert found
+    return found
+
+
+UNSUPPORTED = {
+    "tls listener": ("listen:\n  - address: 127.0.0.1:0\n    tls: [{ certificate: a.crt, key: a.key }]\n" + APPS, 2, "TLS"),
+    "cluster": (HEAD + f'cluster:\n  name: d\n  bind: 127.0.0.1:0\n  keys: ["{KEY}"]\n' + APPS, 3, "cluster"),
+    "vip": (HEAD + "vip:\n  address: 10.0.0.100/24\n  interface: eth0\n" + APPS, 3, "virtual IP"),
+    "queue": (HEAD + APPS + "    queue: { size: 10, timeout: 1s }\n", 8, "queue"),
+    "max_in_flight": (HEAD + APPS.replace("k-secret }", "k-secret, max_in_flight: 10 }"), 7, "in flight"),
+    "tls to an instance": (HEAD + APPS.replace("k-secret }", "k-secret, tls: true }"), 7, "TLS"),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_is_not_there_yet_is_refused(tmp_path, name):
+    text, line, word = UNSUPPORTED[name]
+    (found_line, column, message), = problems(tmp_path, text)
+    assert abs(found_line - line) <= 1 and column > 0
+    assert word in message and "not supported yet" in message
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_all_problems_of_a_file_are_told(tmp_path, command):
+    text = (HEAD + "aplications: {}\nworkers: many\nlimits: { header_size: 7TB, headers: 100, headers: 101 }\n"
+            "timeouts: { idle: never }\n" + APPS.replace("port: 1", "port: 70000"))
+    found = problems(tmp_path, text, command)
+    assert len(found) >= 6
+    assert [line for line, _, _ in found] == sorted(line for line, _, _ in found)
+    assert {3, 4, 5, 6, 11} <= {line for line, _, _ in found}
+    assert not any("secret" in message for _, _, message in found)
+
+
+@pytest.mark.parametrize("text", [
+    "", "   \n# nothing\n", "a: [", "\t", "- a\n- b\n", "just text", "listen: [", b"\x00\x01\x02\xff\xfe" * 50,
+    b"\xff\xfe" + (HEAD + APPS)[:31].encode("utf-16-le"), (HEAD + APPS)[:60], "{" * 2000, "a: &a [*a]\n", HEAD, APPS,
+    HEAD + "applications: {}\n", HEAD + APPS.replace('["t-secret"]', "[]"), HEAD + APPS.replace("k-secret", '""'),
+    HEAD + APPS + "x: &x [1,2,3]\n" * 200, HEAD.replace("127.0.0.1:0", "nowhere:0") + APPS,
+    HEAD + APPS.replace("k-secret", "${NOT_SET_ANYWHERE}"), HEAD + APPS.replace("name: dify1", 'name: "a b\\n"')],
+    ids=lambda text: repr(text[:20]))
+def test_odd_files_are_told_in_lines_and_never_crash(tmp_path, text):
+    problems(tmp_path, text)
+
+
+@pytest.mark.parametrize("wrong", ["[]", "{}", "null", "-1", "1e99", "true", '"x\\0y"', "0x10", "~", "'"])
+@pytest.mark.parametrize("key", ["listen", "workers", "limits", "timeouts", "log", "admin", "health_check", "retries",
+                                 "consistent_hash", "user_id", "debug_headers", "applications", "node"])
+def test_every_wrong_type_is_told_or_taken(tmp_path, key, wrong):
+    """check, so that what is taken ends too."""
+    path = tmp_path / "node.yaml"
+    sections = {"listen": HEAD, "applications": APPS}
+    sections[key] = f"{key}: {wrong}\n"
+    path.write_text("".join(sections.values()))
+    result = run_command("check", "-c", str(path))
+    assert result.returncode in (0, 1), result
+    if result.returncode == 1:
+        assert all(PROBLEM.match(line) for line in (result.stdout + result.stderr).splitlines())
+
+
+def test_a_huge_file_is_refused(tmp_path):
+    problems(tmp_path, HEAD + "#" * 40_000_000 + "\n" + APPS + "zzz: 1\n")
+
+
+def test_a_missing_file(tmp_path):
+    for path in (tmp_path / "none.yaml", tmp_path):
+        result = run_command("run", "-c", str(path))
+        assert result.returncode == 1
+        line, = result.stderr.splitlines()
+        assert str(path) in line
+
+
+def test_the_port_is_taken(stubs, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        node = Node(settings(stubs, listen=[{"address": address}]), wait=False)
+        try:
+            assert node.wait() == 1
+            said = [line for line in node.stderr().splitlines() if address in line]
+            assert len(said) == 1 and "in use" in said[0].lower()
+        finally:
+            node.destroy()
+
+
+def test_two_nodes_do_not_share_a_port(stubs):
+    """SO_REUSEPORT is for one node's workers: a second node must not take half of the connections."""
+    with Node(settings(stubs)) as first:
+        second = Node(settings(stubs, listen=[{"address": f"127.0.0.1:{first.port}"}]), wait=False)
+        try:
+            assert second.wait() == 1
+            assert "in use" in second.stderr().lower()
+        finally:
+            second.destroy()
+        assert first.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+
+
+def test_a_log_that_cannot_be_written(stubs):
+    for name in ("access", "error"):
+        node = Node(settings(stubs), wait=False, logs={name: "{dir}/no/such/folder/x.log"})
+        try:
+            assert node.wait() == 1
+            line, = node.stderr().splitlines()
+            assert "no/such/folder/x.log" in line
+        finally:
+            node.destroy()
+
+
+@pytest.mark.parametrize("arguments, code", [
+    ([], 2), (["run"], 2), (["fly"], 2), (["run", "-x"], 2), (["run", "-c"], 2), (["run", "-c", "a", "b"], 2),
+    (["-h"], 0), (["run", "-h"], 0), (["check", "-h"], 0), (["ring", "-h"], 0), (["version", "-h"], 0), (["version"], 0),
+    (["check", "-c", "/no/such"], 1)])
+def test_exit_codes(arguments, code):
+    result = run_command(*arguments)
+    assert result.returncode == code, result
+    said = result.stdout if code == 0 or arguments[:1] == ["check"] else result.stderr   # problems are what check is for
+    assert said.strip()
+
+
+def test_check_is_content_with_a_good_file(stubs, tmp_path):
+    path = tmp_path / "node.yaml"
+    path.write_text(HEAD + APPS)
+    assert run_command("check", "-c", str(path)).returncode == 0
+
+
+@pytest.mark.smoke
+def test_it_starts_serves_and_stops(stubs):
+    with Node(settings(stubs)) as node:
+        assert node.echo("/v1/_echo?user=u")["user"] == "u"
+        assert [event["event"] for event in node.events() if event["event"] in ("listening", "ready")] == [
+            "listening", "ready"]
+
+
+def test_several_addresses_and_ipv6(stubs):
+    config = settings(stubs, listen=[{"address": "127.0.0.1:0"}, {"address": "[::1]:0"}])
+    with Node(config) as node:
+        first, second = [event["address"] for event in node.events("listening")]
+        assert first.startswith("127.0.0.1:") and second.startswith("[::1]:")
+        with socket.create_connection(("::1", int(second.rpartition(":")[2])), TIMEOUT) as raw:
+            raw.sendall(b"GET /v1/_echo?user=u HTTP/1.0\r\nAuthorization: Bearer %b\r\n\r\n" % TOKEN.encode())
+            text = b""
+            while piece := raw.recv(65536):
+                text += piece
+        assert b'["X-Real-IP","::1"]' in text.replace(b" ", b"")
+
+
+def test_values_come_from_the_environment(stubs):
+    own = {**instance(stubs[0]), "token": "${E2E_KEY}"}
+    with Node(settings([], instances=[own]), env={"E2E_KEY": "app-one"}) as node:
+        assert node.echo()["fields"]["authorization"] == ["Bearer app-one"]
+
+
+def test_an_instance_given_by_name(stubs):
+    own = {**instance(stubs[0]), "host": "localhost"}
+    with Node(settings([], instances=[own])) as node:
+        assert node.echo()["instance"] == "dify1"
+
+
+def test_it_starts_before_its_instances(stubs):
+    stubs[0].refuse()
+    with Node(settings(stubs[:1])) as node:
+        assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 503
+        stubs[0].refuse(False)
+        wait_for(lambda: node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200, TIMEOUT)
+
+
+def test_term_while_starting_ends_it(stubs):
+    for _ in range(5):
+        node = Node(settings(stubs), wait=False)
+        try:
+            wait_for(lambda it=node: os.path.getsize(it.error_path) > 0, TIMEOUT)
+            node.signal(signal.SIGTERM)
+            assert node.wait() == 0
+        finally:
+            node.destroy()
