@@ -401,6 +401,9 @@ static bool is_in_long_target(const struct http_reader *r, const char *wrong)
         while (begin < wrong && *begin == ' ') {
             begin++;
         }
+        if (byte_before(r, begin, 2) == ' ') {
+            return false; /* the second space was wrong before the target was long */
+        }
     }
     /* llhttp names the byte itself or, when these three are what is wrong, the one behind. */
     size_t good = 0;

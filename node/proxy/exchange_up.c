@@ -57,9 +57,8 @@ static const struct upstream_events upstream_events = {
 static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
 {
     bool connected;
-    int error = 0;
     x->up = upstream_take(x->proxy->net, x->instance->shared, x->proxy->worker, &upstream_events, x,
-                          &connected, &error);
+                          &connected);
     x->up_reused = connected;
     if (x->up && !connected) {
         return false; /* on_connected tells */

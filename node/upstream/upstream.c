@@ -145,28 +145,23 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
 }
 
 static struct upstream *connect_new(struct net_loop *loop, struct instance_shared *shared,
-                                    struct instance_cell *cell, int *ret_error)
+                                    struct instance_cell *cell)
 {
     struct sockaddr_storage address;
     if (!instance_shared_address(shared, &address)) {
-        *ret_error = UV_EAI_AGAIN;
         return NULL;
     }
     struct upstream *u = memory_new(sizeof(*u));
-    int error = stream_init(&u->stream, loop, &stream_events);
-    if (error) {
+    if (stream_init(&u->stream, loop, &stream_events) != 0) {
         free(u);
-        *ret_error = error;
         return NULL;
     }
     u->shared = instance_shared_ref(shared);
     u->cell = cell;
     list_init(&u->idle);
     wheel_timer_init(&u->timer, on_idle_expired);
-    error = stream_connect(&u->stream, (struct sockaddr *)&address);
-    if (error) {
+    if (stream_connect(&u->stream, (struct sockaddr *)&address) != 0) {
         close_now(u, false);
-        *ret_error = error;
         return NULL;
     }
     return u;
@@ -185,13 +180,13 @@ static struct instance_cell *cell_of(struct instance_shared *shared, unsigned wo
 
 struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
                                unsigned worker, const struct upstream_events *events,
-                               void *borrower, bool *ret_connected, int *ret_error)
+                               void *borrower, bool *ret_connected)
 {
     struct instance_cell *cell = cell_of(shared, worker);
     struct upstream *u = take_idle(cell, loop);
     *ret_connected = u != NULL;
     if (!u) {
-        u = connect_new(loop, shared, cell, ret_error);
+        u = connect_new(loop, shared, cell);
     }
     if (u) {
         u->events = events;

@@ -49,10 +49,10 @@ struct upstream {
 };
 
 /* Lends a connection: an idle one (*ret_connected true), or a new one whose on_connected follows.
- * NULL when none can be made (no address, no descriptor): *ret_error then is a libuv error. */
+ * NULL when none can be made (no address, no descriptor). */
 struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
                                unsigned worker, const struct upstream_events *events,
-                               void *borrower, bool *ret_connected, int *ret_error);
+                               void *borrower, bool *ret_connected);
 
 /* The response was read to its end and both sides would go on. */
 void upstream_give(struct upstream *u);
