@@ -40,6 +40,13 @@ static void on_connected(struct stream *s, int error)
     }
 }
 
+static void close_all_idle(struct instance_cell *cell)
+{
+    while (!list_empty(&cell->idle)) {
+        close_now(LIST_ENTRY(cell->idle.next, struct upstream, idle), false);
+    }
+}
+
 /* An idle connection ended: the instance's idle time is shorter than ours. */
 static void learn_idle_limit(struct upstream *u)
 {
@@ -47,7 +54,10 @@ static void learn_idle_limit(struct upstream *u)
     uint64_t age_ms = now_ms - u->idle_since_ms;
     uint32_t limit_ms = (uint32_t)(age_ms * 3 / 4);
     if (limit_ms < UPSTREAM_IDLE_MIN_MS) {
+        /* All others of this instance are about to be closed too: better not to lose a POST to
+         * each. */
         u->cell->no_pool_until_ms = now_ms + UPSTREAM_NO_POOL_MS;
+        close_all_idle(u->cell);
     } else if (limit_ms < u->cell->idle_limit_ms) {
         u->cell->idle_limit_ms = limit_ms;
     }
@@ -227,8 +237,5 @@ bool upstream_unsent(const struct upstream *u)
 
 void upstream_close_idle(struct instance_shared *shared, unsigned worker)
 {
-    struct instance_cell *cell = cell_of(shared, worker);
-    while (!list_empty(&cell->idle)) {
-        close_now(LIST_ENTRY(cell->idle.next, struct upstream, idle), false);
-    }
+    close_all_idle(cell_of(shared, worker));
 }

@@ -19,7 +19,7 @@
 
 enum {
     UPSTREAM_IDLE_MS = 1500,     /* gunicorn closes at 2.0 s */
-    UPSTREAM_IDLE_MIN_MS = 10,   /* an instance that closes sooner is not worth keeping */
+    UPSTREAM_IDLE_MIN_MS = 200,  /* an instance that closes sooner does not mean to keep them */
     UPSTREAM_NO_POOL_MS = 10000, /* for how long then not */
     UPSTREAM_IDLE_MAX = 256,     /* idle connections kept per worker and instance */
     UPSTREAM_CHECK_MS = 500,     /* idle for longer: ask the socket once more before reuse */
