@@ -1,6 +1,7 @@
 """What a node answers itself, its signals, its logs; and that no secret is in any of it."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import signal
 import time
 
 import pytest
-from harness import (TIMEOUT, TOKEN, Node, check_error, instance, observe, parallel, settings)
+from harness import TIMEOUT, TOKEN, Node, check_error, instance, observe, parallel, ring_points, settings
 from stub_client import wait_for
 
 FIELDS = ["timestamp", "request_id", "remote_addr", "method", "uri", "protocol", "status", "bytes_in", "bytes_out",
@@ -63,8 +64,6 @@ def test_status_has_the_shape_of_the_contract(stubs):
 
 
 def test_ring_digest_is_what_the_contract_says(stubs):
-    import hashlib
-    from harness import ring_points
     with Node(settings(stubs)) as node:
         text = b"one\n" + b"".join(point.to_bytes(8, "big") + name.encode() + b"\n"
                                    for point, name in ring_points({stub.name: 1 for stub in stubs}))
@@ -444,7 +443,6 @@ def test_a_log_reader_that_does_not_read_stops_nobody(stubs):
         wait_for(lambda: [event for event in node.events("log_lines_dropped")], TIMEOUT)
         node.signal(signal.SIGTERM)
         assert node.wait() == 0
-    text = b""
     with open(reader, "rb") as file:
         text = file.read()
     for line in text.split(b"\n")[:-1]:

@@ -88,8 +88,10 @@ def test_request_id_is_kept_or_made(stubs, node):
 
 
 def test_an_instance_cannot_double_the_request_id(stubs, node):
-    head, _ = node.request("GET", "/v1/_echo", token=TOKEN)
-    assert [name.lower() for name, _ in head.pairs].count("x-request-id") == 1
+    stubs[0].fault("garbage", data="HTTP/1.1 200 OK\r\nX-Request-ID: theirs\r\nContent-Length: 2\r\n\r\nok")
+    head, body = node.request("GET", "/v1/_echo", token=TOKEN, headers=[("X-Request-ID", "ours")])
+    assert (head.status, body) == (200, b"ok")
+    assert [value for name, value in head.pairs if name.lower() == "x-request-id"] == ["ours"]
 
 
 def test_no_debug_headers_unless_asked(stubs, node):
