@@ -122,9 +122,8 @@ static int on_version(llhttp_t *parser, const char *at, size_t size)
         return 0;
     }
     r->version_begun = true;
-    return byte_before(r, at, sizeof(r->before)) == 'H'
-               ? 0
-               : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
+    bool http = byte_before(r, at, sizeof(r->before)) == 'H';
+    return http ? 0 : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
 }
 
 static int on_version_complete(llhttp_t *parser)
@@ -387,14 +386,12 @@ static bool is_in_target(const struct http_reader *r)
  * the two is said must not hang on where the input was split. */
 static bool is_in_long_target(const struct http_reader *r, const char *wrong)
 {
-    if (r->response || r->url_done || r->head->method_size == 0) {
+    bool is_begun = r->head->target_size > 0;
+    if (r->response || r->url_done || r->head->method_size == 0 || (is_begun && !is_in_target(r))) {
         return false;
     }
     const char *begin = r->input_at;
-    if (r->head->target_size > 0 && !is_in_target(r)) {
-        return false;
-    }
-    if (r->head->target_size == 0) {
+    if (!is_begun) {
         while (r->before[sizeof(r->before) - 1] != ' ' && begin < wrong && *begin != ' ') {
             begin++; /* what is left of the method */
         }
