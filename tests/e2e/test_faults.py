@@ -208,7 +208,8 @@ def test_one_of_three_instances_breaks(stubs, node, kind, parameters):
         assert kind == "accept_reset" or counted["POST", "ok"] == CLIENTS
     if kind == "status":
         assert counted["POST", "passed"] > 0   # not sent again, and handed on as it is
-    if kind not in HARMLESS | {"status", "refuse"} and not parameters.get("seconds"):
+    # accept_reset may be seen before a byte has left, every time: then it costs nobody anything.
+    if kind not in HARMLESS | {"status", "refuse", "accept_reset"} and not parameters.get("seconds"):
         assert counted["POST", "own"] + counted["POST", "cut"] > 0   # the fault did strike
 
 
