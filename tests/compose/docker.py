@@ -6,7 +6,7 @@
         daemon.compose("up", "-d", "--build")
 
 It lives in a mount and a process namespace of its own, so all its mounts and containers end with the
-one process that we hold, even if that is killed. Images are kept in FOLDER from run to run.
+one process that we hold, and that ends with us, however we end. Images are kept in FOLDER from run to run.
 
 A daemon that builds needs the package archive and has no bridge and no iptables rules, which would be
 the machine's. One that runs has a network namespace, too: bridges, rules, published ports and its
@@ -48,7 +48,7 @@ class CannotStart(Exception):
 
 
 def missing_programs():
-    needed = ("dockerd", "docker", "docker-compose", "debootstrap", "unshare", "iptables", "ip")
+    needed = ("dockerd", "docker", "docker-compose", "debootstrap", "setpriv", "unshare", "iptables", "ip")
     return [name for name in needed if not shutil.which(name)]
 
 
@@ -88,7 +88,7 @@ class Daemon:
         log_path = os.path.join(self.folder, "dockerd.log")
         with open(log_path, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                ["unshare", *namespaces, "sh", "-c", INSIDE, "sh", self.folder, self.scratch, CGROUP,
+                ["setpriv", "--pdeathsig", "KILL", "unshare", *namespaces, "sh", "-c", INSIDE, "sh", self.folder, self.scratch, CGROUP,
                  NO_NETWORK if self.networked else ""], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while subprocess.run(["docker", "version"], env=self.env, capture_output=True, check=False).returncode != 0:
