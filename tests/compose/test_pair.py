@@ -1,0 +1,198 @@
+"""The pair of docker-compose.yml, seen from a client's container while nodes stop and die."""
+
+import json
+import os
+import time
+
+import pytest
+
+from docker import BASE_IMAGE, ROOT, CannotStart, Daemon, missing_programs
+
+FOLDER = os.path.join(ROOT, "build", "compose")
+NODES = ("node-a", "node-b")
+READY_SECONDS = 60     # health checks of containers come every 5 s
+CONVERGED_SECONDS = 20
+EVERY_MS = 5           # a new request
+STREAMS = 10
+WATCH_SECONDS = 7      # what happens begins in the second second; streams last two
+KILLED_MS_MAX = 150    # issue: what a client may see; each time is one of EVERY_MS coarse
+HOST_LOST_MS_MAX = 400
+HUNG_MS_MAX = 3000
+
+
+@pytest.fixture(scope="module")
+def pair():
+    missing = missing_programs()
+    if missing or os.geteuid() != 0:
+        pytest.skip("Docker cannot run: " + (f"no {', '.join(missing)}" if missing else "not root"))
+    try:
+        with Daemon(FOLDER, networked=True) as daemon:
+            daemon.compose("down", "--volumes", "--remove-orphans")  # of a run that was killed
+            if not daemon.has_image(BASE_IMAGE):
+                daemon.make_base_image()
+            daemon.compose("build")
+        daemon = Daemon(FOLDER)
+        daemon.__enter__()
+    except CannotStart as error:
+        pytest.skip(f"dockerd does not start: {error}")
+    try:
+        daemon.compose("up", "-d", "--build")
+        pair = Pair(daemon)
+        pair.wait_until(pair.is_healthy, READY_SECONDS, "containers are not all healthy")
+        yield pair
+        daemon.compose("--profile", "client", "down", "--volumes", "--remove-orphans")
+    finally:
+        daemon.__exit__()
+
+
+class Pair:
+    def __init__(self, daemon):
+        self.daemon = daemon
+
+    def container(self, service):
+        return self.daemon.compose("ps", "-q", service).strip()
+
+    def containers(self):
+        """{service: what docker inspect says}"""
+        ids = self.daemon.docker("ps", "-aq").split()
+        found = json.loads(self.daemon.docker("inspect", *ids))
+        return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in found}
+
+    def is_healthy(self):
+        states = [one["State"] for service, one in self.containers().items() if service != "keys"]
+        return all(state["Status"] == "running" and state.get("Health", {}).get("Status", "healthy") == "healthy"
+                   for state in states)
+
+    def status(self, node):
+        try:
+            return json.loads(self.daemon.compose("exec", "-T", node, "difyring", "status", "--json"))
+        except AssertionError:
+            return None  # it is down, or coming up
+
+    def holder(self):
+        """The node that all nodes agree on as the holder of the address, if they agree on everything."""
+        views = [self.status(node) for node in NODES]
+        if None in views or any(view["cluster"]["alive"] != 2 or not view["cluster"]["converged"] for view in views):
+            return None
+        holders = {view["cluster"]["vip"]["holder"] for view in views}
+        return holders.pop() if len(holders) == 1 else None
+
+    def wait_until(self, condition, seconds, complaint):
+        deadline = time.monotonic() + seconds
+        while not (result := condition()):
+            if time.monotonic() > deadline:
+                logs = self.daemon.compose("logs", "--no-color", "--tail", "30")
+                raise AssertionError(f"{complaint} after {seconds} s\n{self.daemon.compose('ps')}\n{logs}")
+            time.sleep(0.2)
+        return result
+
+    def settled_holder(self):
+        return self.wait_until(self.holder, CONVERGED_SECONDS, "the nodes do not agree on a holder")
+
+    def watch(self, action):
+        """What a client saw while action() ran, as its JSON."""
+        client = self.daemon.popen_compose("run", "-T", "--rm", "--no-deps", "client", "--json", "--every", str(EVERY_MS),
+                                           "--streams", str(STREAMS), "--seconds", str(WATCH_SECONDS))
+        try:
+            for line in client.stderr:  # the first of the lines that come each second
+                if " ok " in line:
+                    break
+            action()
+            output, errors = client.communicate(timeout=WATCH_SECONDS + 30)
+        except BaseException:
+            client.kill()
+            client.wait()
+            raise
+        assert client.returncode == 0, errors
+        seen = json.loads(output.splitlines()[-1])
+        print(errors, seen)
+        assert seen["good"] > 0.5 * WATCH_SECONDS * 1000 / EVERY_MS, seen
+        return seen
+
+
+@pytest.fixture
+def active(pair):
+    """(the node that holds the address, the other one); all is well, and is made so again."""
+    holder = pair.settled_holder()
+    yield holder, next(node for node in NODES if node != holder)
+    pair.daemon.compose("up", "-d", "--no-build")
+    pair.settled_holder()
+
+
+def host_of(node):
+    return node.replace("node", "host"), node, node.replace("node", "keepalived")
+
+
+def other_took_over(pair, other):
+    pair.wait_until(lambda: (pair.status(other) or {}).get("cluster", {}).get("vip", {}).get("holder") == other,
+                    CONVERGED_SECONDS, f"{other} does not say that it holds the address")
+
+
+def longest(seen):
+    return max(seen["outages_ms"], default=0)
+
+
+def test_nodes_run_without_any_privilege(pair):
+    for node in NODES:
+        state = pair.daemon.compose("exec", "-T", node, "cat", "/proc/1/status")
+        fields = dict(line.split(":\t", 1) for line in state.splitlines() if ":\t" in line)
+        assert fields["Uid"].split() == ["982"] * 4
+        assert {int(fields[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+        assert fields["NoNewPrivs"] == "1"
+
+
+def test_every_container_has_limits_and_bounded_logs(pair):
+    for service, one in pair.containers().items():
+        host = one["HostConfig"]
+        assert host["Memory"] > 0 and host["LogConfig"]["Config"]["max-size"], service
+        assert host["CapDrop"] == ["ALL"] and host["ReadonlyRootfs"], service
+
+
+def test_both_nodes_have_the_key_that_no_log_shows(pair):
+    key = pair.daemon.compose("exec", "-T", "node-a", "cat", "/etc/difyring/keys/cluster.key").strip()
+    assert len(key) == 44
+    assert key == pair.daemon.compose("exec", "-T", "node-b", "cat", "/etc/difyring/keys/cluster.key").strip()
+    assert key not in pair.daemon.compose("logs", "--no-color")
+
+
+def test_a_planned_stop_is_seen_by_nobody(pair, active):
+    holder, other = active
+    seen = pair.watch(lambda: pair.daemon.compose("stop", holder))
+    assert (seen["failed"], seen["streams_cut"]) == (0, 0), seen
+    assert set(seen["nodes"]) == set(NODES)
+    other_took_over(pair, other)
+
+
+def test_a_killed_node_is_missed_for_a_moment(pair, active):
+    holder, other = active
+    seen = pair.watch(lambda: pair.daemon.compose("kill", holder))
+    assert longest(seen) <= KILLED_MS_MAX, seen
+    assert set(seen["nodes"]) == set(NODES)
+    other_took_over(pair, other)
+
+
+def test_a_lost_machine_is_missed_for_a_moment(pair, active):
+    holder, other = active
+    seen = pair.watch(lambda: pair.daemon.compose("kill", *host_of(holder)))
+    assert longest(seen) <= HOST_LOST_MS_MAX, seen
+    assert set(seen["nodes"]) == set(NODES)
+    other_took_over(pair, other)
+
+
+def test_a_hung_node_is_noticed(pair, active):
+    holder, other = active
+    try:
+        seen = pair.watch(lambda: pair.daemon.compose("pause", holder))
+        assert longest(seen) <= HUNG_MS_MAX, seen
+        assert set(seen["nodes"]) == set(NODES)
+        other_took_over(pair, other)
+    finally:
+        pair.daemon.compose("unpause", holder)
+
+
+def test_the_package_installs_what_it_says(pair):
+    image = "difyring-node"
+    run = ["run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c"]
+    assert pair.daemon.docker(*run, "difyring version").startswith("difyring ")
+    assert pair.daemon.docker(*run, "dpkg --verify difyring") == ""
+    assert pair.daemon.docker(*run, "ldd /usr/bin/difyring | grep 'not found' || true") == ""
