@@ -30,6 +30,7 @@ enum {
     SEAL_WINDOW = 1024, /* counters; 64 members x 16 packets in flight */
     SEAL_KEYS_MAX = 16,
     SEAL_KEY_SIZE = 32,
+    SEAL_CLUSTER_NAME_MAX = 64, /* as conf has it */
 };
 
 struct seal_session {
@@ -39,17 +40,18 @@ struct seal_session {
 enum seal_result {
     SEAL_OK,
     SEAL_TRUNCATED,   /* shorter than an empty packet, or longer than GOSSIP_PACKET_MAX */
-    SEAL_NEWER,       /* another version of the protocol */
+    SEAL_NEWER,       /* another version of the protocol, or a kind of packet that ours lacks */
     SEAL_UNKNOWN_KEY, /* a key id that none of ours has: foreign, or a rotation half done */
     SEAL_OWN,         /* our own packet came back */
-    SEAL_FORGED,      /* the tag does not verify: forged, another cluster, another session of ours */
-    SEAL_REPLAYED,    /* its counter was seen, or is older than the window */
+    SEAL_FORGED,   /* the tag does not verify: forged, another cluster, another session of ours */
+    SEAL_REPLAYED, /* its counter was seen, or is older than the window */
 };
 
 /* This process's side: the cluster keys and what it seals with. */
 struct seal;
 
-/* `keys` (1..SEAL_KEYS_MAX of them) are copied; the first seals, all open. */
+/* `keys` (1..SEAL_KEYS_MAX of them) are copied; the first seals, all open. The name has
+ * 1..SEAL_CLUSTER_NAME_MAX bytes. */
 struct seal *seal_new(struct bytes cluster_name, const uint8_t (*keys)[SEAL_KEY_SIZE],
                       size_t key_count, const struct seal_session *own);
 void seal_free(struct seal *s); /* wipes the keys */

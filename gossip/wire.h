@@ -13,14 +13,16 @@
 enum {
     WIRE_NAME_MAX = 64, /* a node's name, as conf has it */
     WIRE_KEY_MAX = 64,
-    WIRE_VALUE_MAX = 850,   /* so that one entry with the longest names always fits a packet */
-    WIRE_CHUNK_MAX = 1000,  /* of a text */
-    WIRE_ROWS_MAX = 48,     /* about 22 bytes each */
-    WIRE_BUCKETS_MAX = 64,  /* of a digest of the whole table */
-    WIRE_DELTAS_MAX = 32,   /* owners in one packet */
-    WIRE_ENTRIES_MAX = 64,  /* entries in one packet, all owners together */
-    WIRE_DIGEST_SIZE = 32,  /* SHA-256 of a text */
-    WIRE_MEMORY_MAX = 16 * 1024, /* what decoding one packet may allocate */
+    WIRE_VALUE_MAX = 840,  /* so that one entry with the longest names always fits a packet */
+    WIRE_CHUNK_MAX = 1000, /* of a text */
+    WIRE_ROWS_MAX = 48,    /* about 22 bytes each */
+    WIRE_BUCKETS_MAX = 64, /* of a digest of the whole table */
+    WIRE_DELTAS_MAX = 32,  /* owners in one packet */
+    WIRE_ENTRIES_MAX = 64, /* entries in one packet, all owners together */
+    WIRE_DIGEST_SIZE = 32, /* SHA-256 of a text */
+    /* What decoding one packet may allocate. The greediest that fits a packet (many tiny rows,
+     * deltas and entries) takes 23 kB; tests/unit/test_wire.c. */
+    WIRE_MEMORY_MAX = 32 * 1024,
 };
 
 enum wire_type {
@@ -81,9 +83,9 @@ struct wire_packet {
     bool leaving;                    /* a graceful stop is under way */
     struct gossip_address advertise; /* unknown: the address that the packet came from */
 
-    uint32_t sequence;       /* PING, ACK, PING_REQUEST, PROXY_ACK */
-    uint64_t target;         /* PING_REQUEST, PROXY_ACK: a member's id */
-    uint32_t member_count;   /* SYN: how many members the sender knows, itself included */
+    uint32_t sequence;     /* PING, ACK, PING_REQUEST, PROXY_ACK */
+    uint64_t target;       /* PING_REQUEST, PROXY_ACK: a member's id */
+    uint32_t member_count; /* SYN: how many members the sender knows, itself included */
     struct wire_row rows[WIRE_ROWS_MAX]; /* any type: rumours; SYN, SYN_ACK: the digest */
     size_t row_count;
     uint32_t buckets[WIRE_BUCKETS_MAX]; /* SYN: see gossip/exchange.h */
@@ -92,7 +94,7 @@ struct wire_packet {
     size_t delta_count;
     struct wire_entry entries[WIRE_ENTRIES_MAX];
     size_t entry_count;
-    struct bytes digest; /* CHUNK_ASK, CHUNK: WIRE_DIGEST_SIZE bytes */
+    struct bytes digest;        /* CHUNK_ASK, CHUNK: WIRE_DIGEST_SIZE bytes */
     uint32_t offset, text_size; /* CHUNK_ASK: offset; CHUNK: both */
     struct bytes chunk;
     uint32_t padding; /* HELLO: zero bytes behind everything else */
