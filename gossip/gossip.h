@@ -21,9 +21,9 @@
 enum {
     /* Rows kept, the dead and gone included; beyond it those dead for longest are forgotten. */
     GOSSIP_MEMBERS_MAX = 1024,
-    GOSSIP_KEYS_MAX = 1024,       /* entries of one member, tombstones included */
-    GOSSIP_JOIN_MAX = 512,        /* addresses tried at a time */
-    GOSSIP_TEXT_MAX = 4 << 20,    /* of a text pulled in chunks */
+    GOSSIP_KEYS_MAX = 1024,    /* entries of one member, tombstones included */
+    GOSSIP_JOIN_MAX = 512,     /* addresses tried at a time */
+    GOSSIP_TEXT_MAX = 4 << 20, /* of a text pulled in chunks */
 };
 
 enum gossip_profile { GOSSIP_LAN, GOSSIP_WAN, GOSSIP_LOCAL };
@@ -75,13 +75,13 @@ struct gossip_events {
 
 struct gossip_options {
     struct bytes cluster_name, node_name;
-    uint64_t generation; /* larger than that of every earlier start */
-    struct seal_session session; /* 8 random bytes, drawn at this start */
+    uint64_t generation;                  /* larger than that of every earlier start */
+    struct seal_session session;          /* 8 random bytes, drawn at this start */
     const uint8_t (*keys)[SEAL_KEY_SIZE]; /* the first seals, all open */
     size_t key_count; /* 0 = alone for ever: nothing is sent, everything received is dropped */
     enum gossip_profile profile;
-    struct gossip_address advertise; /* unknown: the address that others see */
-    uint64_t seed;                   /* of the generator for spreading and jitter */
+    struct gossip_address advertise;    /* unknown: the address that others see */
+    uint64_t seed;                      /* of the generator for spreading and jitter */
     const struct gossip_events *events; /* must outlive the gossip; every callback is set */
     void *owner;
 };
@@ -132,8 +132,7 @@ struct gossip_member *gossip_self(struct gossip *g);
 struct gossip_member *gossip_find(struct gossip *g, struct bytes name); /* NULL if unknown */
 
 /* The text that this node gives to whoever asks for its digest (copied); size 0 = none. */
-void gossip_offer_text(struct gossip *g, const uint8_t digest[WIRE_DIGEST_SIZE],
-                       struct bytes text);
+void gossip_offer_text(struct gossip *g, const uint8_t digest[WIRE_DIGEST_SIZE], struct bytes text);
 
 /* Begins to pull a text from a member; on_text tells the end. One at a time: a second call gives
  * the first one up without a word. */
@@ -162,12 +161,12 @@ enum gossip_rejection {
 };
 enum { GOSSIP_REJECTIONS = GOSSIP_REJECT_LIMIT + 1 };
 const char *gossip_rejection_text(enum gossip_rejection rejection);
-const char *gossip_type_text(enum wire_type type); /* "ping", ... */
+const char *gossip_type_text(enum wire_type type);    /* "ping", ... */
 const char *gossip_state_text(enum wire_state state); /* "alive", ... */
 
 struct gossip_counters {
     uint64_t packets_in[WIRE_CHUNK + 1], packets_out[WIRE_CHUNK + 1]; /* by type */
-    uint64_t bytes_in, bytes_out;  /* of UDP payload; in: also what was rejected */
+    uint64_t bytes_in, bytes_out; /* of UDP payload; in: also what was rejected */
     uint64_t rejected[GOSSIP_REJECTIONS];
     uint64_t suspicions, deaths, refutations; /* of others, of others, our own */
 };

@@ -59,14 +59,14 @@ void cluster_problem(struct cluster *c, enum problem_kind kind, const char *form
 static void on_problem(void *owner, enum gossip_problem problem, const struct gossip_address *from)
 {
     struct cluster *c = owner;
-    char who[GOSSIP_ADDRESS_TEXT_SIZE] = "";
+    char who[GOSSIP_ADDRESS_TEXT_SIZE] = "address unknown";
     if (from) {
         gossip_address_text(from, who);
     }
     switch (problem) {
     case GOSSIP_NAME_CLASH:
         cluster_problem(c, PROBLEM_NAME_CLASH,
-                        "another process that is alive has this node's name, %.*s, at %s; give each "
+                        "another process that is alive has this node's name, %.*s (%s); give each "
                         "node a node.name of its own",
                         (int)c->name.size, c->name.at, who);
         return;
@@ -77,10 +77,11 @@ static void on_problem(void *owner, enum gossip_problem problem, const struct go
                         who);
         return;
     case GOSSIP_UNKNOWN_KEY:
-        cluster_problem(c, PROBLEM_UNKNOWN_KEY,
-                        "%s uses a cluster key that this node does not have; add it to cluster.keys "
-                        "here, or correct it there",
-                        who);
+        cluster_problem(
+            c, PROBLEM_UNKNOWN_KEY,
+            "%s uses a cluster key that this node does not have; add it to cluster.keys "
+            "here, or correct it there",
+            who);
         return;
     case GOSSIP_FORGED:
         cluster_problem(c, PROBLEM_FORGED,
@@ -356,9 +357,10 @@ void publish_end(struct page_target *t, size_t written, size_t *page_count)
     remove_pages(t->c, t->prefix, told, *page_count);
     *page_count = told;
     if (t->crowded) {
-        cluster_problem(t->c, PROBLEM_CROWDED,
-                        "%zu of %zu pages of %s do not fit and are not told to others; restart less "
-                        "often, or use fewer applications and instances",
-                        written - told, written, t->prefix);
+        cluster_problem(
+            t->c, PROBLEM_CROWDED,
+            "%zu of %zu pages of %s do not fit and are not told to others; restart less "
+            "often, or use fewer applications and instances",
+            written - told, written, t->prefix);
     }
 }

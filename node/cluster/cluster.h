@@ -38,9 +38,9 @@ struct cluster_events {
      * is canonical, as some node gave it to cluster_shared_start() or _reload(), and stays until
      * the answer or the next reload, whose version replaces it: nothing is to be answered then. */
     void (*on_shared)(void *owner, uint64_t revision, struct bytes text);
-    /* For the log and /status: kind is a stable word (name_clash, newer_version, unknown_key, forged,
-     * crowded, config_conflict, config_refused, vip_conflict), detail a sentence. At most one call a
-     * second for each kind. */
+    /* For the log and /status: kind is a stable word (name_clash, newer_version, unknown_key,
+     * forged, crowded, config_conflict, config_refused, vip_conflict), detail a sentence. At most
+     * one call a second for each kind. */
     void (*on_problem)(void *owner, const char *kind, const char *detail);
     /* The generation was raised (see gossip.h): persist it. */
     void (*on_generation)(void *owner, uint64_t generation);
@@ -86,8 +86,8 @@ bool cluster_converged(struct cluster *c);
 /* ---- votes ---- */
 
 /* This node's votes on the instances of one application, all of them, in any order. What a vote
- * says (active, tripped) is told at once; a change of the traffic's power of two alone waits up to a
- * second. The votes as told are what cluster_verdict_votes() gives for this node, too: so every
+ * says (active, tripped) is told at once; a change of the traffic's power of two alone waits up to
+ * a second. The votes as told are what cluster_verdict_votes() gives for this node, too: so every
  * node computes from the same. */
 struct cluster_vote {
     struct bytes instance;
@@ -124,7 +124,7 @@ struct cluster_instance_count {
 struct cluster_count {
     struct bytes application;
     uint64_t requests, errors;
-    uint64_t active; /* a gauge: requests under way */
+    uint64_t active;         /* a gauge: requests under way */
     const uint64_t *latency; /* HISTOGRAM_BUCKETS, cumulative; NULL = none */
     const struct cluster_instance_count *instances;
     size_t instance_count;
@@ -152,10 +152,10 @@ uint64_t cluster_member_requests(struct cluster *c, const struct gossip_member *
 
 /* ---- shared configuration (SPEC §6) ---- */
 
-/* At start: the canonical text of the own file's shared part, and what was persisted (revision 0 and
- * an empty text: nothing; `file_digest` is of the own file's shared part when it was last read).
- * Tells which text to begin with: *ret_text is `file` or `stored`; returns its revision, 0 while it
- * is to be seen whether a cluster knows better. */
+/* At start: the canonical text of the own file's shared part, and what was persisted (revision 0
+ * and an empty text: nothing; `file_digest` is of the own file's shared part when it was last
+ * read). Tells which text to begin with: *ret_text is `file` or `stored`; returns its revision, 0
+ * while it is to be seen whether a cluster knows better. */
 uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes file,
                               uint64_t stored_revision, struct bytes stored,
                               const uint8_t stored_file_digest[SHA256_SIZE],
@@ -166,8 +166,8 @@ uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes f
 uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms, struct bytes file,
                                struct bytes *ret_text);
 
-/* The owner's answer to on_shared. Refused: stays on what it has, says so, and does not ask for this
- * digest again until another one comes. */
+/* The owner's answer to on_shared. Refused: stays on what it has, says so, and does not ask for
+ * this digest again until another one comes. */
 void cluster_shared_applied(struct cluster *c, uint64_t now_ms);
 void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reason);
 

@@ -106,8 +106,7 @@ static void start_fetch(struct cluster *c)
 
 static void give(struct cluster *c)
 {
-    c->events->on_shared(c->owner, c->shared.pulled.revision,
-                         buffer_bytes(&c->shared.pulled_text));
+    c->events->on_shared(c->owner, c->shared.pulled.revision, buffer_bytes(&c->shared.pulled_text));
 }
 
 void config_fetched(struct cluster *c, const uint8_t digest[SHA256_SIZE], struct bytes text)
@@ -145,8 +144,7 @@ void config_settle(struct cluster *c)
 
 uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes file,
                               uint64_t stored_revision, struct bytes stored,
-                              const uint8_t stored_file_digest[SHA256_SIZE],
-                              struct bytes *ret_text)
+                              const uint8_t stored_file_digest[SHA256_SIZE], struct bytes *ret_text)
 {
     c->now_ms = now_ms;
     const struct shared_start start = {
@@ -188,11 +186,11 @@ void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reas
     uint64_t revision = c->shared.pulled.revision;
     if (shared_refused(&c->shared)) {
         c->offers_changed = true;
-        cluster_problem(c, PROBLEM_CONFIG_REFUSED,
-                        "revision %llu of the shared configuration is not taken over: %s; this node "
-                        "stays on revision %llu until another one comes",
-                        (unsigned long long)revision, reason,
-                        (unsigned long long)c->shared.mine.revision);
+        cluster_problem(
+            c, PROBLEM_CONFIG_REFUSED,
+            "revision %llu of the shared configuration is not taken over: %s; this node "
+            "stays on revision %llu until another one comes",
+            (unsigned long long)revision, reason, (unsigned long long)c->shared.mine.revision);
     }
     cluster_settle(c);
 }

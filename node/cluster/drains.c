@@ -19,7 +19,7 @@ enum {
 };
 
 struct drain {
-    struct named named; /* application "\n" instance; owned */
+    struct named named;         /* application "\n" instance; owned */
     struct drain_record record; /* its texts are within the name, and `node` */
     char node[NAMES_SIZE_MAX];
 };
@@ -83,8 +83,8 @@ static struct drain *add(struct cluster *c, const struct drain_record *record)
     struct bytes key = drain_key(text, record->application, record->instance);
     d->named.name = (struct bytes){memory_copy_text(key.at, key.size), key.size};
     d->record.application = (struct bytes){d->named.name.at, record->application.size};
-    d->record.instance = (struct bytes){d->named.name.at + record->application.size + 1,
-                                        record->instance.size};
+    d->record.instance =
+        (struct bytes){d->named.name.at + record->application.size + 1, record->instance.size};
     struct named *found = names_find(&c->drains, key, &index);
     assert(!found);
     names_insert(&c->drains, index, &d->named);
@@ -93,8 +93,7 @@ static struct drain *add(struct cluster *c, const struct drain_record *record)
 
 static bool is_later(const struct drain_record *a, const struct drain_record *than)
 {
-    return a->time != than->time ? a->time > than->time
-                                 : bytes_compare(a->node, than->node) > 0;
+    return a->time != than->time ? a->time > than->time : bytes_compare(a->node, than->node) > 0;
 }
 
 void drains_merge(struct cluster *c, const struct drain_record *record)

@@ -38,8 +38,7 @@ static void show(void *arg, const struct ledger_record *r)
 static void show_pages(struct shown *s, const struct gossip_member *member, const char *prefix,
                        size_t page_max)
 {
-    const struct page_reader reader = {
-        .on_count = show, .arg = s, .owner = bytes_of(member->name)};
+    const struct page_reader reader = {.on_count = show, .arg = s, .owner = bytes_of(member->name)};
     char key[KEY_SIZE];
     for (size_t page = 0; page < page_max; page++) {
         struct bytes value = gossip_get(s->c->gossip, member, page_key(key, prefix, page));
@@ -103,8 +102,7 @@ static bool judge_node(struct cluster *c, struct ledger_node *node)
 {
     bool different = false, waiting = false;
     const struct gossip_member *owner = gossip_find(c->gossip, node->named.name);
-    struct shown s = {
-        .c = c, .node = node->named.name, .first = ledger_new(), .any = ledger_new()};
+    struct shown s = {.c = c, .node = node->named.name, .first = ledger_new(), .any = ledger_new()};
     look(&s, owner);
     for (size_t i = 0; i < node->slot_count; i++) {
         struct ledger_slot *slot = node->slots[i];

@@ -97,8 +97,7 @@ static struct ledger_slot *slot_of(const struct ledger_node *node, uint64_t gene
     return found ? node->slots[index] : NULL;
 }
 
-struct ledger_slot *ledger_find_slot(const struct ledger *l, struct bytes node,
-                                     uint64_t generation)
+struct ledger_slot *ledger_find_slot(const struct ledger *l, struct bytes node, uint64_t generation)
 {
     const struct ledger_node *found = ledger_find_node(l, node);
     return found ? slot_of(found, generation) : NULL;

@@ -1,5 +1,5 @@
-/* nodes: what each node says of itself (the entries `node` and `load`), and what follows from who is
- * up: rows for the verdict, convergence, and two holders of one VIP. */
+/* nodes: what each node says of itself (the entries `node` and `load`), and what follows from who
+ * is up: rows for the verdict, convergence, and two holders of one VIP. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -178,10 +178,11 @@ static void watch_vip(struct cluster *c)
     } else if (c->two_holders_ms == 0) {
         c->two_holders_ms = c->now_ms + 1;
     } else if (c->now_ms >= c->two_holders_ms + VIP_CONFLICT_MS) {
-        cluster_problem(c, PROBLEM_VIP_CONFLICT,
-                        "%s and %s both have the virtual IP; see whether their keepalived processes "
-                        "reach each other",
-                        names[0], names[1]);
+        cluster_problem(
+            c, PROBLEM_VIP_CONFLICT,
+            "%s and %s both have the virtual IP; see whether their keepalived processes "
+            "reach each other",
+            names[0], names[1]);
     }
 }
 

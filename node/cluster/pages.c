@@ -1,5 +1,5 @@
-/* pages: protobuf, one record at a time. A message with a repeated field is the same as the texts of
- * one-record messages behind one another, so a page grows until the next record does not fit.
+/* pages: protobuf, one record at a time. A message with a repeated field is the same as the texts
+ * of one-record messages behind one another, so a page grows until the next record does not fit.
  *
  * Reading goes twice over what was decoded: first everything is checked, then it is told. */
 #include "cluster/pages.h"

@@ -1,5 +1,5 @@
-/* persist: three kinds of files: protobuf, and behind it the SHA-256 of the kind and the protobuf. So
- * a file that was cut, mixed up or written by another version is told from a good one before
+/* persist: three kinds of files: protobuf, and behind it the SHA-256 of the kind and the protobuf.
+ * So a file that was cut, mixed up or written by another version is told from a good one before
  * anything of it is used. */
 #include <assert.h>
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 
 enum { FILE_VERSION = 1 };
 
-#define KIND_STATE BYTES("difyring counters\n")
-#define KIND_SHARED BYTES("difyring shared\n")
+#define KIND_STATE      BYTES("difyring counters\n")
+#define KIND_SHARED     BYTES("difyring shared\n")
 #define KIND_GENERATION BYTES("difyring generation\n")
 
 /* Appends the digest to what stands in `b`. */
@@ -161,7 +161,8 @@ bool cluster_read_generation(struct sha256 *sha, struct bytes bytes, uint64_t *r
 {
     struct bytes text = open_file(sha, KIND_GENERATION, bytes);
     Cluster__GenerationFile *file =
-        text.at ? cluster__generation_file__unpack(NULL, text.size, (const uint8_t *)text.at) : NULL;
+        text.at ? cluster__generation_file__unpack(NULL, text.size, (const uint8_t *)text.at)
+                : NULL;
     bool good = file && file->version == FILE_VERSION;
     if (good) {
         *ret_generation = file->generation;

@@ -43,7 +43,7 @@ struct member_info {
     char version[VERSION_SIZE + 1];
     struct shared_version config; /* revision 0: none */
     size_t config_size;
-    struct votes_page *votes;     /* by application and page */
+    struct votes_page *votes; /* by application and page */
     size_t votes_count, votes_capacity;
     bool hands; /* it tells others' slots, or has done so */
 };
@@ -84,15 +84,15 @@ struct cluster {
     uint64_t generation;
     bool alone;
     uint64_t interval_ms;
-    uint64_t now_ms; /* of the call that is being served */
+    uint64_t now_ms;               /* of the call that is being served */
     uint64_t problem_ms[PROBLEMS]; /* when one of the kind was told last, + 1; 0 = never */
     struct member_info self;
     size_t alive_count; /* alive or suspect, this node too */
     size_t rank;        /* how many of them have a smaller id */
     bool members_changed, verdict_changed;
 
-    struct names own_votes; /* struct own_votes */
-    uint64_t lapse_ms;      /* when the next dead member's votes lapse; UINT64_MAX = none */
+    struct names own_votes;  /* struct own_votes */
+    uint64_t lapse_ms;       /* when the next dead member's votes lapse; UINT64_MAX = none */
     uint64_t two_holders_ms; /* since when two members hold the VIP; 0 = they do not */
 
     struct ledger *ledger;
@@ -101,11 +101,11 @@ struct cluster {
     struct ledger *base;
     bool counts_changed, past_changed, hands_changed;
     size_t count_pages, past_pages, hand_pages, latency_pages;
-    size_t count_size; /* bytes of the pages told last */
+    size_t count_size;      /* bytes of the pages told last */
     bool any_hands;         /* some member tells others' slots, or has done so */
     uint64_t hands_from_ms; /* not before: the others must have had time to tell what is theirs */
     uint64_t hands_ms;      /* when hands are looked at next; UINT64_MAX = when something changes */
-    uint64_t latency_ms; /* from when on latencies are told again */
+    uint64_t latency_ms;    /* from when on latencies are told again */
     struct names own_latency, latency; /* struct latency_sum; all nodes' */
     bool latency_changed;
 

@@ -30,9 +30,7 @@ static uint8_t state_of(const struct cluster_vote *v)
 {
     uint64_t weight = verdict_weight(v->answers);
     unsigned bits = weight == 0 ? 0 : 64u - (unsigned)__builtin_clzll(weight);
-    unsigned active = v->active == ACTIVE_UP     ? STATE_UP
-                      : v->active == ACTIVE_DOWN ? STATE_DOWN
-                                                 : 0;
+    unsigned active = v->active == ACTIVE_UP ? STATE_UP : v->active == ACTIVE_DOWN ? STATE_DOWN : 0;
     return (uint8_t)(active | (v->tripped ? STATE_TRIPPED : 0u) | bits << STATE_BITS_SHIFT);
 }
 
