@@ -68,6 +68,9 @@ class Daemon:
         self.env = {}
 
     def __enter__(self):
+        # What a killed run left would be started again, and its volumes count as mounted for ever.
+        for name in ("containers", "volumes", "network"):
+            shutil.rmtree(os.path.join(self.folder, "data", name), ignore_errors=True)
         os.makedirs(os.path.join(self.folder, "data"), exist_ok=True)
         # A socket's path has at most 107 bytes, and the tree may stand deep.
         self.scratch = tempfile.mkdtemp(prefix="difyring-compose-")

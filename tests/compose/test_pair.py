@@ -27,7 +27,6 @@ def pair():
         pytest.skip("Docker cannot run: " + (f"no {', '.join(missing)}" if missing else "not root"))
     try:
         with Daemon(FOLDER, networked=True) as daemon:
-            daemon.compose("down", "--volumes", "--remove-orphans")  # of a run that was killed
             if not daemon.has_image(BASE_IMAGE):
                 daemon.make_base_image()
             daemon.compose("build")
@@ -120,6 +119,7 @@ def active(pair):
 
 
 def host_of(node):
+    """The containers of its machine; the one that owns the network first."""
     return node.replace("node", "host"), node, node.replace("node", "keepalived")
 
 
@@ -173,7 +173,8 @@ def test_a_killed_node_is_missed_for_a_moment(pair, active):
 
 def test_a_lost_machine_is_missed_for_a_moment(pair, active):
     holder, other = active
-    seen = pair.watch(lambda: pair.daemon.compose("kill", *host_of(holder)))
+    machine = [pair.container(service) for service in host_of(holder)]
+    seen = pair.watch(lambda: pair.daemon.docker("kill", *machine))
     assert longest(seen) <= HOST_LOST_MS_MAX, seen
     assert set(seen["nodes"]) == set(NODES)
     other_took_over(pair, other)
