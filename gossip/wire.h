@@ -21,7 +21,7 @@ enum {
     WIRE_ENTRIES_MAX = 64, /* entries in one packet, all owners together */
     WIRE_DIGEST_SIZE = 32, /* SHA-256 of a text */
     /* What decoding one packet may allocate. The greediest that fits a packet (many tiny rows,
-     * deltas and entries) takes 23 kB; tests/unit/test_wire.c. */
+     * deltas and entries) takes 22 kB; tests/unit/test_wire.c. */
     WIRE_MEMORY_MAX = 32 * 1024,
 };
 
