@@ -69,7 +69,7 @@ static bool rows_hold(const struct wire_packet *p)
         return false;
     }
     for (size_t i = 0; i < p->row_count; i++) {
-        if (p->rows[i].generation == 0 || !state_holds(p->rows[i].state)) {
+        if (!state_holds(p->rows[i].state)) { /* generation 0: "I know nothing of it" */
             return false;
         }
     }
