@@ -186,10 +186,11 @@ static void a_bad_row_is_refused(void **state)
 {
     (void)state;
     make(WIRE_PING);
-    CHECK_FIELD(row.generation, 0, 2);
     CHECK_FIELD(row.state, (Gossip__State)(WIRE_LEFT + 1), GOSSIP__STATE__LEFT);
     CHECK_FIELD(row.state, (Gossip__State)-1, GOSSIP__STATE__DEAD);
     CHECK_FIELD(m.n_rows, WIRE_ROWS_MAX + 1, WIRE_ROWS_MAX);
+    row.generation = 0; /* a question, and fine */
+    assert_true(decodes());
 }
 
 static void a_bad_delta_is_refused(void **state)
