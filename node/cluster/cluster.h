@@ -192,6 +192,7 @@ struct cluster_shared_file {
     struct bytes text; /* within the bytes that were read */
     uint8_t file_digest[SHA256_SIZE];
 };
+/* No bytes while the revision is 0: what was stored before is still to be kept. */
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes);
 bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret);
 
