@@ -1,11 +1,11 @@
-/* bench: figures of a cluster in virtual time; they decide no test. */
+/* bench: figures of a cluster in virtual time, for the README; they decide no test. */
 #ifndef TESTS_SIM_BENCH_H
 #define TESTS_SIM_BENCH_H
 
 #include <stddef.h>
 
-/* The hosts of each row as text; none: 2, 8, 16, 64, 256, 1000 and the figures of issue-like limits:
- * false deaths of two nodes at 30 % loss, a change among 64 at 10 % loss. Returns an exit status. */
-int bench_run(char **hosts, size_t count);
+/* Prints one row for each number of hosts in `texts`. None: 2 to 1000 hosts, 64 hosts at 10 % loss,
+ * and the false deaths of two hosts at 30 %. Returns an exit status. */
+int bench_run(char **texts, size_t count);
 
 #endif

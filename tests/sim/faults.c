@@ -176,7 +176,7 @@ static void fault_cut(struct world *w, const struct faults *f)
     }
     uint64_t length_us = draw_length_us(w, CUT_MIN_MS, CUT_MAX_MS);
     world_tell(w, "the network is cut %s for %.1f s, sides %llx", one_way ? "one way" : "in two",
-               (double)length_us / 1e6, (unsigned long long)(side & ((uint64_t)1 << n % 64) - 1));
+               (double)length_us / 1e6, (unsigned long long)(side & (((uint64_t)1 << n % 64) - 1)));
     world_disturb(w, w->now_us + length_us + aftermath_us());
     world_after(w, length_us, (struct event){.run = on_heal});
 }

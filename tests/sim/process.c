@@ -60,7 +60,7 @@ static void on_member(void *owner, const struct gossip_member *member, enum wire
     struct process *p = owner;
     struct world *w = p->world;
     if (w->on_member != NULL) {
-        w->on_member(w, p, member);
+        w->on_member(p, member, before);
     }
     if (w->options.bench) {
         return;
@@ -118,13 +118,12 @@ static const struct cluster_events EVENTS = {
 
 uint32_t process_problem(const struct process *p, const char *kind)
 {
-    for (size_t i = 0; i < PROCESS_PROBLEMS; i++) {
-        if (strcmp(PROBLEMS[i], kind) == 0) {
-            return p->problems[i];
-        }
+    size_t i = 0;
+    while (strcmp(PROBLEMS[i], kind) != 0) {
+        i++;
+        assert(i < PROCESS_PROBLEMS);
     }
-    assert(!"a kind of problem that is in the table");
-    return 0;
+    return p->problems[i];
 }
 
 /* ---- its own loop ---- */

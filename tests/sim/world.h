@@ -60,7 +60,8 @@ struct world {
     struct verdict_memory *verdicts; /* what claims.c has seen verdicts computed from */
 
     /* bench.c's figures */
-    void (*on_member)(struct world *w, struct process *at, const struct gossip_member *member);
+    void (*on_member)(struct process *at, const struct gossip_member *member,
+                      enum wire_state before);
     void *owner;
 
     bool failed;
