@@ -26,6 +26,7 @@ struct net_loop {
     struct pool pool;
     struct wheel wheel;
     char *read_buffer;
+    ssize_t received; /* by the present read: bytes in read_buffer, 0 at the end, or an error */
 };
 
 /* Returns 0 or a libuv error. */

@@ -19,23 +19,35 @@ static struct stream *stream_of(void *handle)
     return ((uv_handle_t *)handle)->data;
 }
 
+/* libuv asks for a buffer, would then call read(), and that takes the long way through the file
+ * layer. So the bytes are taken here, by recv(), and libuv is told that there is no buffer, which
+ * it passes on to on_read() as UV_ENOBUFS. What is taken is dealt with there, where a stream may be
+ * stopped and closed. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
+    struct stream *s = stream_of(handle);
+    ssize_t received;
     (void)suggested;
-    *ret_buf = uv_buf_init(stream_of(handle)->loop->read_buffer, NET_READ_SIZE);
+    do {
+        received = recv(s->fd, s->loop->read_buffer, NET_READ_SIZE, MSG_DONTWAIT);
+    } while (received < 0 && errno == EINTR);
+    s->loop->received = received < 0 ? uv_translate_sys_error(errno) : received;
+    *ret_buf = uv_buf_init(NULL, 0);
 }
 
 static void on_read(uv_stream_t *handle, ssize_t size, const uv_buf_t *buf)
 {
     struct stream *s = stream_of(handle);
-    if (size > 0) {
-        s->bytes_in += (uint64_t)size;
-        s->events->on_bytes(s, (struct bytes){buf->base, (size_t)size});
-    } else if (size < 0 && !s->ended) {
+    (void)buf;
+    ssize_t received = size == UV_ENOBUFS ? s->loop->received : size;
+    if (received > 0) {
+        s->bytes_in += (uint64_t)received;
+        s->events->on_bytes(s, (struct bytes){s->loop->read_buffer, (size_t)received});
+    } else if (received != UV_EAGAIN && !s->ended) {
         s->ended = true;
         uv_read_stop(handle);
         s->reading = false;
-        s->events->on_end(s, size == UV_EOF ? 0 : (int)size);
+        s->events->on_end(s, received == UV_EOF ? 0 : (int)received);
     }
 }
 
