@@ -27,6 +27,7 @@ struct sha256 *sha256_new(void)
     s->algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
     s->context = EVP_MD_CTX_new();
     demand(s->algorithm && s->context);
+    demand(EVP_DigestInit_ex2(s->context, s->algorithm, NULL) == 1);
     return s;
 }
 
@@ -43,7 +44,8 @@ void sha256_digest(struct sha256 *s, const struct bytes *parts, size_t part_coun
                    uint8_t ret_digest[SHA256_SIZE])
 {
     unsigned size = 0;
-    bool ok = EVP_DigestInit_ex2(s->context, s->algorithm, NULL) == 1;
+    /* Naming the algorithm again would have OpenSSL throw its state away and make a new one. */
+    bool ok = EVP_DigestInit_ex2(s->context, NULL, NULL) == 1;
     for (size_t i = 0; i < part_count; i++) {
         ok = ok && EVP_DigestUpdate(s->context, parts[i].at, parts[i].size) == 1;
     }

@@ -102,12 +102,28 @@ struct http_field *http_head_add_field(struct http_head *h)
     return f;
 }
 
-/* Names are tokens (llhttp has seen to it), and among token characters only a letter becomes
- * a letter, only `-` a `-` and only a digit a digit when 0x20 is set. */
+/* How 8 bytes differ from a lower-case name. Names are tokens (llhttp has seen to it), and among
+ * token characters only a letter becomes a letter, only `-` a `-` and only a digit a digit when
+ * 0x20 is set. */
+static uint64_t difference(const char *name, const char *lower)
+{
+    uint64_t a, b;
+    memcpy(&a, name, sizeof(a));
+    memcpy(&b, lower, sizeof(b));
+    return (a | UINT64_C(0x2020202020202020)) ^ b;
+}
+
 static bool is_name(const char *name, const char *lower, size_t size)
 {
-    unsigned different = 0;
-    for (size_t i = 0; i < size; i++) {
+    uint64_t different = 0;
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        different |= difference(name + i, lower + i);
+    }
+    if (i > 0 && i < size) { /* the last 8, some of them a second time */
+        return (different | difference(name + size - 8, lower + size - 8)) == 0;
+    }
+    for (; i < size; i++) {
         different |= (unsigned char)((name[i] | 0x20) ^ lower[i]);
     }
     return different == 0;

@@ -46,6 +46,6 @@ static inline uint64_t net_now_ms(const struct net_loop *loop)
 
 /* timer->on_expired is called once the deadline is over; the timer is cleared by then. */
 void net_timer_set(struct net_loop *loop, struct wheel_timer *timer, uint64_t deadline_ms);
-void net_timer_clear(struct net_loop *loop, struct wheel_timer *timer);
+void net_timer_clear(struct net_loop *loop, struct wheel_timer *timer); /* before it is freed */
 
 #endif

@@ -346,5 +346,7 @@ static void on_send_failed(void *borrower, int error)
 static void on_sent(void *borrower)
 {
     struct exchange *x = borrower;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
+    if (x->core.down_paused) { /* else nobody waits for it */
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
+    }
 }

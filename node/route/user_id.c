@@ -150,6 +150,13 @@ static bool begin_body(struct user_id_search *s, const struct user_request *requ
     return false;
 }
 
+void user_id_init(struct user_id_search *s)
+{
+    s->state = USER_ID_NONE;
+    s->body_kind = USER_FROM_HEADER; /* neither scanner */
+    user_values_init(&s->values, NULL, 0);
+}
+
 enum user_id_state user_id_begin(struct user_id_search *s, const struct user_plan *plan,
                                  const struct user_request *request)
 {

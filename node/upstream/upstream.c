@@ -17,7 +17,7 @@ static void leave_idle(struct upstream *u)
     if (!list_empty(&u->idle)) {
         list_remove(&u->idle);
         u->cell->idle_count--;
-        net_timer_clear(u->stream.loop, &u->timer);
+        wheel_pause(&u->timer);
     }
 }
 
@@ -109,6 +109,7 @@ static void on_closed(struct stream *s)
 {
     struct upstream *u = of_stream(s);
     leave_idle(u); /* closed with its loop, under us */
+    net_timer_clear(s->loop, &u->timer);
     instance_shared_unref(u->shared);
     free(u);
 }
