@@ -159,12 +159,12 @@ enum http_field_id http_field_id_of(struct bytes name)
     if (name.size > 0 && name.size <= NAME_MAX) {
         id = look_up(name.at, name.size);
     }
-    if (id == HTTP_FIELD_OTHER &&
-        ((name.size >= sizeof(PROXY) && is_name(name.at, PROXY, sizeof(PROXY))) ||
-         is_lookalike(name))) {
-        return HTTP_FIELD_DROPPED;
+    if (id != HTTP_FIELD_OTHER) {
+        return id;
     }
-    return id;
+    bool proxy = name.size >= sizeof(PROXY) && (name.at[0] | 0x20) == PROXY[0] &&
+                 is_name(name.at, PROXY, sizeof(PROXY));
+    return proxy || is_lookalike(name) ? HTTP_FIELD_DROPPED : HTTP_FIELD_OTHER;
 }
 
 struct bytes http_head_query(const struct http_head *h)

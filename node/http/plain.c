@@ -5,6 +5,8 @@
  * of llhttp would have built. */
 #include "http/plain.h"
 
+#include <endian.h>
+
 #include "http/head_build.h"
 
 struct cursor {
@@ -42,9 +44,16 @@ static const unsigned char CLASSES[256] = {
     /* clang-format on */
 };
 
-static bool is_in(char c, unsigned char_class)
+/* Takes what consists of such bytes, perhaps nothing. */
+static struct bytes take_all(struct cursor *c, unsigned char_class)
 {
-    return (CLASSES[(unsigned char)c] & char_class) != 0;
+    const char *at = c->at;
+    while (at < c->end && CLASSES[(unsigned char)*at] & char_class) {
+        at++;
+    }
+    struct bytes all = {c->at, (size_t)(at - c->at)};
+    c->at = at;
+    return all;
 }
 
 static bool take(struct cursor *c, struct bytes text)
@@ -62,12 +71,12 @@ static bool take(struct cursor *c, struct bytes text)
  * or carry can set it wrongly only behind such a one. */
 static const char *skip_printable(const char *at, const char *end)
 {
-    uint64_t w, stop = 0;
-    for (; end - at >= (ptrdiff_t)sizeof(w); at += sizeof(w)) {
+    for (uint64_t w; end - at >= (ptrdiff_t)sizeof(w); at += sizeof(w)) {
         memcpy(&w, at, sizeof(w));
-        stop = ((w - EACH_BYTE(0x20)) | (w + EACH_BYTE(1)) | w) & EACH_BYTE(0x80);
+        w = le64toh(w);
+        uint64_t stop = ((w - EACH_BYTE(0x20)) | (w + EACH_BYTE(1)) | w) & EACH_BYTE(0x80);
         if (stop) {
-            break;
+            return at + __builtin_ctzll(stop) / 8;
         }
     }
     while (at < end && *at >= 0x20 && *at < 0x7F) {
@@ -124,17 +133,14 @@ static bool take_request_line(struct cursor *c, struct http_head *h, uint32_t ur
     if (!take_method(c, h)) {
         return false;
     }
-    const char *target = c->at;
-    while (c->at < c->end && is_in(*c->at, IN_TARGET)) {
-        c->at++;
-    }
-    size_t size = (size_t)(c->at - target);
-    if (size == 0 || size > uri_size || *target != '/' || !take(c, BYTES(" HTTP/1.1\r\n"))) {
+    struct bytes target = take_all(c, IN_TARGET);
+    if (target.size == 0 || target.size > uri_size || target.at[0] != '/' ||
+        !take(c, BYTES(" HTTP/1.1\r\n"))) {
         return false;
     }
     h->target_at = (uint32_t)h->size;
-    h->target_size = (uint32_t)size;
-    http_head_append(h, target, size);
+    h->target_size = (uint32_t)target.size;
+    http_head_append(h, target.at, target.size);
     return true;
 }
 
@@ -172,11 +178,7 @@ static bool is_for_llhttp(enum http_field_id id)
 /* One line; `begin` is where the first one begins. */
 static bool take_field(struct cursor *c, struct http_head *h, const char *begin)
 {
-    struct bytes name = {c->at, 0}, value;
-    while (c->at < c->end && is_in(*c->at, IN_NAME)) {
-        c->at++;
-    }
-    name.size = (size_t)(c->at - name.at);
+    struct bytes name = take_all(c, IN_NAME), value;
     if (name.size == 0 || !take(c, BYTES(": ")) || !take_text_line(c, &value)) {
         return false;
     }

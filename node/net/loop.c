@@ -15,25 +15,27 @@ static void on_prepare(uv_prepare_t *handle)
     while (!list_empty(&loop->flush)) {
         stream_flush(LIST_ENTRY(loop->flush.next, struct stream, flush));
     }
+    loop->turn_us = 0;
 }
 
 /* A stream that was closed by news of another has none to hear; it is freed only after this. */
+static void tell_some(struct net_loop *loop, size_t count, bool early)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct net_arrival *a = &loop->arrivals[i];
+        if (a->stream->events->early == early) {
+            stream_tell(a->stream, a->result, a->at);
+        }
+    }
+}
+
 static void tell_arrivals(struct net_loop *loop)
 {
     size_t count = loop->arrival_count;
     loop->arrival_count = 0;
     loop->arrived_size = 0;
-    const struct stream_events *kind = count ? loop->arrivals[0].stream->events : NULL;
-    for (size_t i = 0; i < count; i++) {
-        struct net_arrival *a = &loop->arrivals[i];
-        if (a->stream->events == kind) {
-        stream_tell(a->stream, a->result, a->at); a->stream = NULL; }
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct net_arrival *a = &loop->arrivals[i];
-        if (a->stream) 
-        stream_tell(a->stream, a->result, a->at);
-    }
+    tell_some(loop, count, true);
+    tell_some(loop, count, false);
 }
 
 static void on_check(uv_check_t *handle)

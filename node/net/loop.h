@@ -15,6 +15,7 @@
 
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/pool.h"
 #include "base/wheel.h"
@@ -42,6 +43,7 @@ struct net_loop {
     struct list flush; /* of struct stream: something waits to be sent */
     struct pool pool;
     struct wheel wheel;
+    uint64_t turn_us; /* 0: not asked for in this turn */
     char *read_buffer;   /* what has arrived, and room for one read more */
     size_t arrived_size; /* of it */
     size_t arrival_count;
@@ -66,6 +68,15 @@ void net_arrived(struct net_loop *loop, struct stream *stream, ssize_t result);
 static inline uint64_t net_now_ms(const struct net_loop *loop)
 {
     return uv_now(&loop->uv);
+}
+
+/* Microseconds, monotonic, read once a turn, when it is first asked for. */
+static inline uint64_t net_now_us(struct net_loop *loop)
+{
+    if (loop->turn_us == 0) {
+        loop->turn_us = clock_monotonic_us();
+    }
+    return loop->turn_us;
 }
 
 /* timer->on_expired is called once the deadline is over; the timer is cleared by then. */

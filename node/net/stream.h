@@ -15,6 +15,8 @@
 struct stream;
 
 struct stream_events {
+    /* What has arrived here is told before what has arrived elsewhere in the same turn. */
+    bool early;
     /* The end of stream_connect(): 0 or a libuv error. */
     void (*on_connected)(struct stream *s, int error);
     /* Bytes came; they are gone when this returns. */

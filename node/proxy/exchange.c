@@ -10,7 +10,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 
 #define EACH_BYTE(value) ((value)*UINT64_C(0x0101010101010101))
@@ -101,7 +100,7 @@ static struct exchange *exchange_new(struct proxy *p, struct exchange_client *cl
     x->mark = p->mark;
     x->head = head;
     x->snapshot = snapshot_ref(p->snapshot);
-    x->started_us = clock_monotonic_us();
+    x->started_us = net_now_us(p->net);
     x->bytes_in_before = head->size;
     x->bytes_queued_before = stream_queued(client->stream);
     p->exchange_count++;
@@ -360,6 +359,14 @@ static void finish(struct exchange *x, enum exchange_finish how)
     client->events->on_finish(client->owner, how);
 }
 
+/* What carry_out() sees to; the others are carry_down()'s. */
+enum {
+    UPWARDS = EXCHANGE_DO_REPORT | EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP |
+              EXCHANGE_DO_CONTINUE | EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT |
+              EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_UP_BODY |
+              EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD,
+};
+
 /* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
  */
 static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
@@ -367,6 +374,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
 {
     uint32_t what = o->what;
     bool next = false;
+    if ((what & UPWARDS) == 0) {
+        return false;
+    }
     if (what & EXCHANGE_DO_REPORT) {
         exchange_do_report(x, o->outcome);
     }
@@ -405,6 +415,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
 static void carry_down(struct exchange *x, const struct exchange_outputs *o)
 {
     uint32_t what = o->what;
+    if ((what & ~(uint32_t)UPWARDS) == 0) {
+        return;
+    }
     if (what & EXCHANGE_DO_INTERIM) {
         exchange_do_interim(x);
     }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "proxy/exchange_private.h"
 
@@ -245,6 +244,6 @@ void exchange_account(struct exchange *x, enum exchange_finish how)
         x->proxy->aborts++;
     }
     if (log_wants_access(x->proxy->log)) {
-        write_access_line(x, clock_monotonic_us(), how);
+        write_access_line(x, net_now_us(x->proxy->net), how);
     }
 }
