@@ -54,7 +54,7 @@ struct cluster_options {
 };
 
 struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_ms);
-void cluster_free(struct cluster *c);
+void cluster_free(struct cluster *c); /* NULL is fine */
 
 /* The driver's side, see gossip.h. */
 void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,
@@ -192,6 +192,7 @@ struct cluster_shared_file {
     struct bytes text; /* within the bytes that were read */
     uint8_t file_digest[SHA256_SIZE];
 };
+/* No bytes while the revision is 0: what was stored before is still to be kept. */
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes);
 bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret);
 

@@ -109,12 +109,15 @@ uint64_t cluster_state_revision(const struct cluster *c)
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes)
 {
     struct bytes text = cluster_shared_text(c);
+    buffer_clear(ret_bytes);
+    if (c->shared.mine.revision == 0) {
+        return;
+    }
     Cluster__SharedFile file = CLUSTER__SHARED_FILE__INIT;
     file.version = FILE_VERSION;
     file.revision = c->shared.mine.revision;
     file.text = (ProtobufCBinaryData){text.size, (uint8_t *)(uintptr_t)text.at};
     file.file_digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.file_digest};
-    buffer_clear(ret_bytes);
     size_t size = cluster__shared_file__get_packed_size(&file);
     buffer_reserve(ret_bytes, size);
     ret_bytes->size = cluster__shared_file__pack(&file, (uint8_t *)ret_bytes->data);

@@ -112,7 +112,9 @@ static struct tracked_instance *instance_new(struct tracker *t, const char *appl
     struct tracked_instance *i = memory_new(sizeof(*i));
     i->tracker = t;
     i->application = memory_copy_text(application, strlen(application));
-    i->record = find_record(tracker_application(t, application), conf->name);
+    struct tracked_application *a = tracker_application(t, application);
+    assert(a); /* applications are configured before their instances */
+    i->record = find_record(a, conf->name);
     struct tracked_instance *former = i->record->current;
     if (former) { /* the name has moved to another host */
         close_record(former);
