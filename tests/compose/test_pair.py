@@ -21,7 +21,7 @@ HUNG_MS_MAX = 3000
 
 
 @pytest.fixture(scope="module")
-def pair():
+def pair(request):
     missing = missing_programs()
     if missing or os.geteuid() != 0:
         pytest.skip("Docker cannot run: " + (f"no {', '.join(missing)}" if missing else "not root"))
@@ -36,7 +36,7 @@ def pair():
         pytest.skip(f"dockerd does not start: {error}")
     try:
         daemon.compose("up", "-d", "--build")
-        pair = Pair(daemon)
+        pair = Pair(daemon, request.config.figures)
         pair.wait_until(pair.is_healthy, READY_SECONDS, "containers are not all healthy")
         yield pair
         daemon.compose("--profile", "client", "down", "--volumes", "--remove-orphans")
@@ -45,8 +45,8 @@ def pair():
 
 
 class Pair:
-    def __init__(self, daemon):
-        self.daemon = daemon
+    def __init__(self, daemon, figures):
+        self.daemon, self.figures = daemon, figures
 
     def container(self, service):
         return self.daemon.compose("ps", "-q", service).strip()
@@ -88,7 +88,7 @@ class Pair:
     def settled_holder(self):
         return self.wait_until(self.holder, CONVERGED_SECONDS, "the nodes do not agree on a holder")
 
-    def watch(self, action):
+    def watch(self, what, action):
         """What a client saw while action() ran, as its JSON."""
         client = self.daemon.popen_compose("run", "-T", "--rm", "--no-deps", "client", "--json", "--every", str(EVERY_MS),
                                            "--streams", str(STREAMS), "--seconds", str(WATCH_SECONDS))
@@ -105,6 +105,8 @@ class Pair:
         assert client.returncode == 0, errors
         seen = json.loads(output.splitlines()[-1])
         print(errors, seen)
+        self.figures.append(f"{what}: {seen['failed']} of {seen['good'] + seen['failed']} requests failed, outages "
+                            f"{seen['outages_ms']} ms, {seen['streams_cut']} of {STREAMS} open streams cut")
         assert seen["good"] > 0.5 * WATCH_SECONDS * 1000 / EVERY_MS, seen
         return seen
 
@@ -157,7 +159,7 @@ def test_both_nodes_have_the_key_that_no_log_shows(pair):
 
 def test_a_planned_stop_is_seen_by_nobody(pair, active):
     holder, other = active
-    seen = pair.watch(lambda: pair.daemon.compose("stop", holder))
+    seen = pair.watch("planned stop", lambda: pair.daemon.compose("stop", holder))
     assert (seen["failed"], seen["streams_cut"]) == (0, 0), seen
     assert set(seen["nodes"]) == set(NODES)
     other_took_over(pair, other)
@@ -165,7 +167,7 @@ def test_a_planned_stop_is_seen_by_nobody(pair, active):
 
 def test_a_killed_node_is_missed_for_a_moment(pair, active):
     holder, other = active
-    seen = pair.watch(lambda: pair.daemon.compose("kill", holder))
+    seen = pair.watch("killed node", lambda: pair.daemon.compose("kill", holder))
     assert longest(seen) <= KILLED_MS_MAX, seen
     assert set(seen["nodes"]) == set(NODES)
     other_took_over(pair, other)
@@ -174,7 +176,7 @@ def test_a_killed_node_is_missed_for_a_moment(pair, active):
 def test_a_lost_machine_is_missed_for_a_moment(pair, active):
     holder, other = active
     machine = [pair.container(service) for service in host_of(holder)]
-    seen = pair.watch(lambda: pair.daemon.docker("kill", *machine))
+    seen = pair.watch("lost machine", lambda: pair.daemon.docker("kill", *machine))
     assert longest(seen) <= HOST_LOST_MS_MAX, seen
     assert set(seen["nodes"]) == set(NODES)
     other_took_over(pair, other)
@@ -183,7 +185,7 @@ def test_a_lost_machine_is_missed_for_a_moment(pair, active):
 def test_a_hung_node_is_noticed(pair, active):
     holder, other = active
     try:
-        seen = pair.watch(lambda: pair.daemon.compose("pause", holder))
+        seen = pair.watch("hung node", lambda: pair.daemon.compose("pause", holder))
         assert longest(seen) <= HUNG_MS_MAX, seen
         assert set(seen["nodes"]) == set(NODES)
         other_took_over(pair, other)
@@ -193,7 +195,7 @@ def test_a_hung_node_is_noticed(pair, active):
 
 def test_the_package_installs_what_it_says(pair):
     image = "difyring-node"
-    run = ["run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c"]
+    run = ["run", "--rm", "--network", "none", "--user", "0", "--entrypoint", "sh", image, "-c"]
     assert pair.daemon.docker(*run, "difyring version").startswith("difyring ")
     assert pair.daemon.docker(*run, "dpkg --verify difyring") == ""
     assert pair.daemon.docker(*run, "ldd /usr/bin/difyring | grep 'not found' || true") == ""
