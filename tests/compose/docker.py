@@ -52,11 +52,11 @@ def missing_programs():
     return [name for name in needed if not shutil.which(name)]
 
 
-def run(command, **more):
+def run(command, check=True, **more):
     """The output of a command; its failure is an exception that shows both outputs."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
                           **{"timeout": COMMAND_SECONDS, **more})
-    if done.returncode != 0:
+    if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout
 
