@@ -139,6 +139,11 @@ class Daemon:
             settings = apt_network_settings()
             run(["debootstrap", "--variant=minbase", "trixie", folder, debian_archive()],
                 env={**os.environ, **proxy_environment(settings)})
+            # As in Debian's own images: no waiting for the disk, no translations.
+            with open(f"{folder}/etc/dpkg/dpkg.cfg.d/docker-apt-speedup", "w", encoding="ascii") as file:
+                file.write("force-unsafe-io\n")
+            with open(f"{folder}/etc/apt/apt.conf.d/docker-no-languages", "w", encoding="ascii") as file:
+                file.write('Acquire::Languages "none";\n')
             if settings:
                 with open(f"{folder}/etc/apt/apt.conf.d/99build-machine", "w", encoding="utf-8") as file:
                     file.write("".join(f'{name} "{value}";\n' for name, value in settings))
