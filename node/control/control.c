@@ -5,8 +5,9 @@
  * the endpoints; then drain and stop.
  *
  * Stopping: DRAINING (/health says so, connections close after their answer, new ones are still
- * served) until what was at work has ended; CLOSING (no new connections) until what came meanwhile
- * has ended; STOPPED. A second signal, or the end of timeouts.drain, goes to STOPPED at once. */
+ * served) until what was at work has ended and the virtual IP is elsewhere (handover.h); CLOSING
+ * (no new connections) until what came meanwhile has ended; STOPPED. A second signal, or the end of
+ * timeouts.drain, goes to STOPPED at once. */
 #include "control/control.h"
 
 #include <assert.h>
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/build.h"
+#include "control/handover.h"
 #include "control/notify.h"
 #include "control/private.h"
 #include "control/start.h"
@@ -121,7 +123,10 @@ static void stop(struct control *c);
 
 static void all_quiet(struct control *c)
 {
-    if (c->phase == CONTROL_DRAINING) {
+    if (c->phase == CONTROL_DRAINING && !handover_is_over(c)) {
+        c->drained = true;
+        handover_begin(c);
+    } else if (c->phase == CONTROL_DRAINING) {
         c->phase = CONTROL_CLOSING;
         for (size_t w = 0; w < c->worker_count; w++) {
             worker_stop_accepting(c->workers[w]);
@@ -169,9 +174,8 @@ static void on_usr1(uv_signal_t *handle, int number)
     buffer_done(&error);
 }
 
-static void on_drain_deadline(uv_timer_t *timer)
+static void cut(struct control *c)
 {
-    struct control *c = timer->data;
     uint64_t left = 0;
     for (size_t w = 0; w < c->worker_count; w++) {
         left += worker_exchanges(c->workers[w]);
@@ -179,6 +183,26 @@ static void on_drain_deadline(uv_timer_t *timer)
     struct log_field fields[] = {log_unsigned("exchanges_cut", left)};
     log_event(c->producer, LOG_WARNING, "drain_timed_out", fields, 1);
     stop(c);
+}
+
+static void on_drain_deadline(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    c->late = true;
+    if (handover_is_over(c)) {
+        cut(c);
+    } else {
+        handover_begin(c);
+    }
+}
+
+void control_go_on(struct control *c)
+{
+    if (c->late) {
+        cut(c);
+    } else if (c->drained) {
+        all_quiet(c);
+    }
 }
 
 static void on_term(uv_signal_t *handle, int number)
@@ -194,6 +218,7 @@ static void on_term(uv_signal_t *handle, int number)
     log_event(c->producer, LOG_INFO, "draining", NULL, 0);
     uv_timer_start(&c->drain_deadline, on_drain_deadline, c->conf->timeouts.drain_ms, 0);
     atomic_store(&c->quiet_count, 0);
+    handover_drain(c);
     for (size_t w = 0; w < c->worker_count; w++) {
         worker_drain(c->workers[w]);
     }
@@ -250,6 +275,7 @@ static void stop(struct control *c)
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
     log_flush(c->producer);
     tracker_close(&c->tracker);
+    handover_close(c);
     uv_handle_t *handles[] = {
         (uv_handle_t *)&c->hup,
         (uv_handle_t *)&c->usr1,
@@ -319,12 +345,14 @@ static int begin(struct control *c)
         return 0; /* told to stop meanwhile */
     }
     c->worker_count = wanted;
-    int error = start_workers(c, &worker_events);
+    int error = handover_open(c);
+    error = error ? error : start_workers(c, &worker_events);
     if (error) {
         stop(c);
         return -1;
     }
     c->phase = CONTROL_RUNNING;
+    handover_ready(c);
     warn_of_state(c);
     struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
     log_event(c->producer, LOG_INFO, "ready", fields, 1);
@@ -338,6 +366,7 @@ static void end(struct control *c)
         snapshot_unref(c->snapshot);
     }
     log_close(c->log);
+    handover_free(c);
     net_loop_done(&c->net);
     sha256_free(c->sha);
     pthread_mutex_destroy(&c->lock);

@@ -5,6 +5,7 @@
 #include "admin/status.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "control/handover.h"
 #include "control/private.h"
 
 struct gathering {
@@ -168,6 +169,7 @@ static struct status_node gather_node(const struct control *c)
         .state = "alive",
         .generation = c->generation,
         .draining = c->phase != CONTROL_RUNNING,
+        .vip_holder = handover_holds(c),
         .config_revision = c->config_revision,
         .total_requests = total_requests(c),
         .active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
@@ -184,6 +186,7 @@ void control_status(struct control *c, struct buffer *ret_body)
     uname(&host);
     gathering_init(&g, c);
     struct status_node node = gather_node(c);
+    const char *vip_address = handover_address(c);
     struct status_facts facts = {
         .architecture = host.machine,
         .version = DIFYRING_VERSION,
@@ -194,6 +197,9 @@ void control_status(struct control *c, struct buffer *ret_body)
         .node_count = 1,
         .cluster_name = BYTES(""),
         .converged = true,
+        .has_vip = vip_address != NULL,
+        .vip_address = bytes_of(vip_address ? vip_address : ""),
+        .vip_holder = node.vip_holder ? node.name : BYTES(""),
         .applications = g.applications,
         .application_count = c->snapshot->application_count,
     };

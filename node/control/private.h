@@ -27,6 +27,8 @@ struct control {
     struct log *log;
     struct log_producer *producer;
     enum control_phase phase;
+    struct handover *handover; /* NULL: no virtual IP */
+    bool drained, late;        /* what was at work has ended; timeouts.drain is over */
 
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
@@ -53,6 +55,9 @@ struct control {
 
 /* Verdicts from votes, to the workers and into the log; the ring's digest. */
 void control_judge(struct control *c);
+
+/* A handover of the virtual IP is over (handover.h): the drain goes on. */
+void control_go_on(struct control *c);
 
 /* Takes over a configuration that was found good; `conf` is control's from now on. */
 void control_adopt(struct control *c, struct conf *conf);
