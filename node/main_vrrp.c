@@ -1,5 +1,6 @@
 /* main_vrrp: `difyring vrrp-config`, and the two commands that its keepalived.conf calls. */
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,20 +65,48 @@ static void find_source(const struct conf *conf, char ret_source[INET6_ADDRSTRLE
     }
 }
 
+/* keepalived's own choice is the interface's link-local address, which means nothing to a peer: the
+ * first other one of the interface, as it is now. */
+static void find_ipv6_source(const struct conf_vip *vip, char ret_source[INET6_ADDRSTRLEN])
+{
+    struct ifaddrs *all = NULL;
+    getifaddrs(&all);
+    for (struct ifaddrs *each = all; each && !ret_source[0]; each = each->ifa_next) {
+        if (!each->ifa_addr || each->ifa_addr->sa_family != AF_INET6 ||
+            strcmp(each->ifa_name, vip->interface) != 0) {
+            continue;
+        }
+        const struct in6_addr *address =
+            &((const struct sockaddr_in6 *)(const void *)each->ifa_addr)->sin6_addr;
+        char text[INET6_ADDRSTRLEN];
+        inet_ntop(AF_INET6, address, text, sizeof(text));
+        if (!IN6_IS_ADDR_LINKLOCAL(address) && strcmp(text, vip->address) != 0) {
+            strcpy(ret_source, text);
+        }
+    }
+    freeifaddrs(all);
+}
+
 /* vip.peers without this node, which may stand in a list that is the same on all nodes. */
-static size_t collect_peers(const struct conf_vip *vip, const char *source, const char **ret_peers,
-                            bool *ret_relay)
+static size_t collect_peers(const struct conf_vip *vip, const char *source, const char **ret_peers)
 {
     size_t count = 0;
-    *ret_relay = true;
     for (size_t i = 0; i < vip->peer_count; i++) {
         if (strcmp(vip->peers[i], source) != 0) {
             ret_peers[count++] = vip->peers[i];
-            *ret_relay &= family_of(vip->peers[i]) == family_of(vip->address);
         }
     }
-    *ret_relay &= count > 0;
     return count;
+}
+
+static bool listens_on_vip(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->listen_count; i++) {
+        if (strcmp(conf->listen[i].host, conf->vip.address) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* keepalived runs elsewhere: what is relative to this folder means nothing to it. */
@@ -101,6 +130,14 @@ static int print_config(const char *command, const struct conf *conf)
         return main_failed(command, "cannot tell where this program is");
     }
     find_source(conf, source);
+    if (!source[0] && conf->vip.peer_count > 0 && strchr(conf->vip.address, ':')) {
+        find_ipv6_source(&conf->vip, source);
+        if (!source[0]) {
+            return main_failed(
+                command, "which of this host's IPv6 addresses the peers know is not clear: set "
+                         "cluster.advertise");
+        }
+    }
     struct keepalived_options options = {
         .node = conf->node_name,
         .program = program,
@@ -113,10 +150,11 @@ static int print_config(const char *command, const struct conf *conf)
         .peers = peers,
         .source = source[0] ? source : NULL,
         .track_file = track_file,
+        .bound = listens_on_vip(conf),
         .port = conf->listen[0].port,
         .drain_ms = conf->timeouts.drain_ms,
     };
-    options.peer_count = collect_peers(&conf->vip, source, peers, &options.relay);
+    options.peer_count = collect_peers(&conf->vip, source, peers);
     int code = MAIN_FINE;
     if (keepalived_print(&text, &options, &error) == 0) {
         fwrite(text.data, 1, text.size, stdout);
@@ -202,6 +240,7 @@ static const char relay_help[] =
     "  --interface, --address, --peer   of the `vip` section\n"
     "  --port           a port of the nodes, to see whether a peer's host lives\n"
     "  --window         how long a drain may last (timeouts.drain)\n"
+    "  --bound          the nodes listen on the address itself, not on 0.0.0.0 or [::]\n"
     "  -h, --help       this text\n";
 
 static bool read_number(const char *text, unsigned long max, unsigned long *ret_number)
@@ -261,6 +300,9 @@ static bool take_relay_option(struct relay *r, int option)
         }
         r->window_s = (uint32_t)number;
         return true;
+    case 'b':
+        r->bound = true;
+        return true;
     default:
         return false;
     }
@@ -279,11 +321,15 @@ static int apply_relay(const char *command, const struct relay *r)
 
 int main_vip_relay(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"role", required_argument, NULL, 'r'},    {"interface", required_argument, NULL, 'i'},
-        {"address", required_argument, NULL, 'a'}, {"peer", required_argument, NULL, 'p'},
-        {"port", required_argument, NULL, 'n'},    {"window", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},          {0}};
+    static const struct option names[] = {{"role", required_argument, NULL, 'r'},
+                                          {"interface", required_argument, NULL, 'i'},
+                                          {"address", required_argument, NULL, 'a'},
+                                          {"peer", required_argument, NULL, 'p'},
+                                          {"port", required_argument, NULL, 'n'},
+                                          {"window", required_argument, NULL, 'w'},
+                                          {"bound", no_argument, NULL, 'b'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     struct relay relay = {.role = RELAY_STANDBY, .window_s = 60};
     for (;;) {
         int option = main_option(argc, argv, names);

@@ -142,7 +142,7 @@ int address_socket(void)
 struct request {
     struct nlmsghdr header;
     struct ifaddrmsg message;
-    char attributes[2 * RTA_SPACE(16)];
+    char attributes[2 * RTA_SPACE(16) + RTA_SPACE(sizeof(struct ifa_cacheinfo))];
 };
 
 static int send_request(int fd, struct request *r)
@@ -164,13 +164,13 @@ int address_ask(int fd)
     return send_request(fd, &r);
 }
 
-static void append_address(struct request *r, unsigned short type, const struct address_table *t)
+static void append(struct request *r, unsigned short type, const void *data, size_t size)
 {
     struct rtattr *a = (struct rtattr *)((char *)r + NLMSG_ALIGN(r->header.nlmsg_len));
     a->rta_type = type;
-    a->rta_len = (unsigned short)RTA_LENGTH(t->size);
-    memcpy(RTA_DATA(a), t->bytes, t->size);
-    r->header.nlmsg_len = NLMSG_ALIGN(r->header.nlmsg_len) + (uint32_t)RTA_SPACE(t->size);
+    a->rta_len = (unsigned short)RTA_LENGTH(size);
+    memcpy(RTA_DATA(a), data, size);
+    r->header.nlmsg_len = NLMSG_ALIGN(r->header.nlmsg_len) + (uint32_t)RTA_SPACE(size);
 }
 
 /* The kernel's answer to one request: 0 or an errno. */
@@ -202,8 +202,13 @@ int address_keep(const struct address_table *t, bool keep)
     if (fd < 0) {
         return errno;
     }
-    append_address(&r, IFA_LOCAL, t);
-    append_address(&r, IFA_ADDRESS, t);
+    append(&r, IFA_LOCAL, t->bytes, t->size);
+    append(&r, IFA_ADDRESS, t->bytes, t->size);
+    if (t->family == AF_INET6) {
+        /* deprecated (RFC 4862 §5.5.4): never the source of this host's own connections */
+        struct ifa_cacheinfo life = {.ifa_prefered = 0, .ifa_valid = UINT32_MAX};
+        append(&r, IFA_CACHEINFO, &life, sizeof(life));
+    }
     int error = send_request(fd, &r) != 0 ? errno : read_acknowledgement(fd);
     close(fd);
     bool was_so = error == (keep ? EEXIST : EADDRNOTAVAIL);

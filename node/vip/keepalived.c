@@ -56,6 +56,9 @@ static void append_relay_script(struct buffer *b, const struct keepalived_option
                          setting, o->program, role, o->interface, o->address);
     buffer_append_format(&command, " --port %u --window %u", o->port,
                          (unsigned)((o->drain_ms + 999) / 1000));
+    if (o->bound) {
+        buffer_append_text(&command, " --bound");
+    }
     for (size_t i = 0; i < o->peer_count; i++) {
         buffer_append_format(&command, " --peer %s", o->peers[i]);
     }
@@ -86,7 +89,7 @@ static void append_global(struct buffer *b, const struct keepalived_options *o)
     line(b, "and do not get killed for that by its own limit", "    vrrp_rlimit_rttime %d",
          RT_MICROSECONDS);
     line(b, "nor wait for the disk", "    vrrp_no_swap");
-    if (o->relay) {
+    if (o->peer_count > 0) {
         append_relay_script(b, o, "startup_script", "standby",
                             "before the first advert: be ready to pass on what belongs to "
                             "connections of the peer");
@@ -171,8 +174,11 @@ static void append_instance(struct buffer *b, const struct keepalived_options *o
                          (unsigned long long)(o->advert_interval_ms % 1000 / 10));
     append_unicast(b, o);
     buffer_append_text(b, "    virtual_ipaddress {\n");
-    line(b, "the address of `vip.address`", "        %s/%u dev %s", o->address, o->prefix,
-         o->interface);
+    bool six = strchr(o->address, ':') != NULL;
+    line(b,
+         six ? "never the source of this host's own connections" : "the address of `vip.address`",
+         "        %s/%u dev %s%s", o->address, o->prefix, o->interface,
+         six ? " preferred_lft 0" : "");
     buffer_append_text(b, "    }\n    track_file {\n");
     line(b, "a planned drain hands over first", "        difyring_ready");
     buffer_append_text(b, "    }\n    track_script {\n");
@@ -181,7 +187,7 @@ static void append_instance(struct buffer *b, const struct keepalived_options *o
     line(b, "", "@host track_process {");
     line(b, "the same from the kernel's events", "@host     difyring_process");
     line(b, "", "@host }");
-    if (o->relay) {
+    if (o->peer_count > 0) {
         append_relay_script(b, o, "notify_master", "master",
                             "go on passing on, while the old holder drains, if it lives");
         append_relay_script(b, o, "notify_backup", "standby", "be ready for the next handover");
@@ -214,7 +220,7 @@ int keepalived_print(struct buffer *b, const struct keepalived_options *o, struc
         return -1;
     }
     append_head(b, o);
-    if (!o->relay) {
+    if (o->peer_count == 0) {
         buffer_append_text(b,
                            "# Open connections do not outlive a handover, for there is no peer of "
                            "the address's family\n# to pass their packets on to: a draining node "

@@ -11,12 +11,13 @@ struct keepalived_options {
     unsigned prefix;
     unsigned router_id, priority;
     uint64_t advert_interval_ms;
-    const char *const *peers;
+    const char *const *peers; /* of the address's family */
     size_t peer_count;
     const char
         *source; /* own address of the peers' family; NULL = keepalived takes the interface's */
     bool relay;  /* vip-relay (relay.h): peers of the address's family */
     const char *track_file; /* absolute */
+    bool bound;             /* the node listens on the address itself (relay.h) */
     uint16_t port;          /* of the node */
     uint64_t drain_ms;
 };

@@ -140,7 +140,7 @@ int relay_apply(const struct relay *r, struct buffer *ret_error)
     bool off = r->role == RELAY_OFF;
     int error = off ? 0 : hide_loopback(r, ret_error);
     if (!error) {
-        relay_rules(&rules, r, r->role == RELAY_STANDBY || any_peer_lives(r));
+        relay_rules(&rules, r, r->role == RELAY_MASTER && any_peer_lives(r));
         error = run_nft(&rules, ret_error);
     }
     buffer_done(&rules);

@@ -5,9 +5,9 @@
  *
  *   - the address also stands on `lo`, where no neighbour can see it (arp_ignore, arp_announce):
  *     sockets bound to it can still send and receive when it has left the outer interface;
- *   - an nftables rule of the holder sends what belongs to none of its sockets to the peer: a TCP
- *     segment to the address that is no SYN and finds nothing but the listener. The answer goes
- *     from the peer straight to the client.
+ *   - an nftables rule of the holder sends what is none of its connections' to the peer: a TCP
+ *     segment to the address that is no SYN, whose SYN was not seen here, and that finds no
+ *     established socket. The answer goes from the peer straight to the client.
  *
  * The same as direct routing in LVS. The rule works only while the address is in the set `armed`:
  * always on a standby, so that no segment is lost at the moment of the handover, and on a new
@@ -37,12 +37,13 @@ struct relay {
     const char *interface, *address;
     const char *peers[RELAY_PEERS_MAX]; /* of the address's family */
     size_t peer_count;
+    bool bound;        /* the node listens on the address itself, not on the wildcard */
     uint16_t port;     /* of a node: an open or a refused connection tells that a host is alive */
     uint32_t window_s; /* timeouts.drain */
 };
 
-/* The rules for `nft -f`, which replace those that were there. Pure. `armed` and the role say what
- * is in the set. */
+/* The input of `nft -f`, one transaction. Pure. As a standby or off, it replaces what was there; as
+ * master it changes the set only, which is empty if not `armed`. */
 void relay_rules(struct buffer *b, const struct relay *relay, bool armed);
 
 /* Carries the role out. 0, or -1 with what, why and what to do appended. */

@@ -25,6 +25,7 @@ class Client:
         self.streams = []    # (start, end, error or None, node)
         self.open_streams = 0
         self.ending = False
+        self.begin = 0   # of the requests; streams begin before
 
     def head(self, path):
         return (f"GET {path} HTTP/1.1\r\nHost: lab\r\nAuthorization: Bearer {self.o.token}\r\n"
@@ -49,14 +50,16 @@ class Client:
 
     async def one(self, path, into, read_body):
         start = time.time()
-        error, node, writer = None, "", None
+        error, node, writer, phase = None, "", None, "connect"
         try:
             reader, writer = await self.connect(path)
+            phase = "head"
             error, node = await self.read_head(reader)
+            phase = "body"
             if not error:
                 error = await read_body(reader)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError) as problem:
-            error = type(problem).__name__ + (f": {problem}" if str(problem) else "")
+            error = f"{phase}: {type(problem).__name__} {problem}".strip()
         finally:
             if writer:
                 writer.transport.abort() if error else writer.close()
@@ -94,7 +97,7 @@ class Client:
         while self.open_streams < self.o.streams * 0.9:
             await asyncio.sleep(0.01)
         running = set()
-        begin = next_one = time.time()
+        begin = self.begin = next_one = time.time()
         told = False
         while time.time() < begin + self.o.seconds:
             task = asyncio.ensure_future(self.request())
@@ -125,6 +128,7 @@ class Client:
             "first_failed_at": failed[0][0] if failed else None,
             "slowest_ms": round(max((end - start for start, end, error, _ in requests if not error), default=0) * 1000, 1),
             "streams": len(self.streams), "cut": len(cut), "cut_errors": sorted({each[2] for each in cut}),
+            "cut_began_at": sorted(round(each[0] - self.begin, 2) for each in cut)[:10],
             "served_by": sorted({each[3] for each in requests if each[3]}),
         }
 

@@ -7,10 +7,12 @@ import subprocess
 
 NAME = os.environ.get("DIFYRING_LAB", "dlab")   # several labs may stand side by side
 FOLDER = f"/run/difyring-{NAME}"   # root's alone: keepalived starts no script that others could change
-SUBNET = "10.99.0"
-ADDRESSES = {"node-a": f"{SUBNET}.11", "node-b": f"{SUBNET}.12", "instances": f"{SUBNET}.21",
-             "client": f"{SUBNET}.31"}
-VIP = f"{SUBNET}.100"
+IPV6 = os.environ.get("DIFYRING_LAB_IPV6") == "1"   # the virtual IP and what is between nodes and clients
+NUMBERS = {"node-a": 11, "node-b": 12, "instances": 21, "client": 31}
+ADDRESSES_4 = {host: f"10.99.0.{number}" for host, number in NUMBERS.items()}
+ADDRESSES_6 = {host: f"fd99::{number}" for host, number in NUMBERS.items()}
+ADDRESSES = ADDRESSES_6 if IPV6 else ADDRESSES_4
+VIP, VIP_PREFIX = ("fd99::100", 64) if IPV6 else ("10.99.0.100", 24)
 NODES = ["node-a", "node-b"]
 SWITCH = "switch"
 
@@ -66,13 +68,14 @@ def create():
     run("ip", "-n", namespace(SWITCH), "link", "add", "br0", "type", "bridge", "forward_delay", "0",
         "mcast_snooping", "0")
     run("ip", "-n", namespace(SWITCH), "link", "set", "br0", "up")
-    for host, address in ADDRESSES.items():
+    for host in ADDRESSES:
         run("ip", "netns", "add", namespace(host))
         run("ip", "-n", namespace(host), "link", "set", "lo", "up")
         run("ip", "link", "add", "eth0", "netns", namespace(host), "type", "veth",
             "peer", "name", host, "netns", namespace(SWITCH))
         run("ip", "-n", namespace(SWITCH), "link", "set", host, "master", "br0", "up")
-        run("ip", "-n", namespace(host), "addr", "add", f"{address}/24", "dev", "eth0")
+        run("ip", "-n", namespace(host), "addr", "add", f"{ADDRESSES_4[host]}/24", "dev", "eth0")
+        run("ip", "-n", namespace(host), "addr", "add", f"{ADDRESSES_6[host]}/64", "dev", "eth0", "nodad")
         run("ip", "-n", namespace(host), "link", "set", "eth0", "up")
 
 

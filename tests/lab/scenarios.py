@@ -20,7 +20,7 @@ class Measured:
 
     def __init__(self, seconds, events=40, streams=50):
         self.child = subprocess.Popen(
-            network.inside("client", "/usr/bin/python3", CLIENT, VIP, str(hosts.PORT), hosts.TOKEN, "--seconds",
+            network.inside("client", *hosts.NICE, "/usr/bin/python3", CLIENT, VIP, str(hosts.PORT), hosts.TOKEN, "--seconds",
                            str(seconds), "--events", str(events), "--streams", str(streams)),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
