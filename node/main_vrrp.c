@@ -234,7 +234,8 @@ static const char relay_help[] =
     "Puts the address on `lo` too, and an nftables rule in place that passes packets of\n"
     "connections which are not this host's on to the peers.\n"
     "\n"
-    "  --role standby   be ready for a handover\n"
+    "  --role start     put all in place, be ready for a handover\n"
+    "  --role standby   be ready again\n"
     "  --role master    pass on for the window, if a peer lives, then no more\n"
     "  --role off       take everything away\n"
     "  --interface, --address, --peer   of the `vip` section\n"
@@ -256,8 +257,10 @@ static bool read_number(const char *text, unsigned long max, unsigned long *ret_
 
 static bool read_role(const char *text, enum relay_role *ret_role)
 {
-    static const char *const roles[] = {
-        [RELAY_STANDBY] = "standby", [RELAY_MASTER] = "master", [RELAY_OFF] = "off"};
+    static const char *const roles[] = {[RELAY_START] = "start",
+                                        [RELAY_STANDBY] = "standby",
+                                        [RELAY_MASTER] = "master",
+                                        [RELAY_OFF] = "off"};
     for (size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++) {
         if (strcmp(text, roles[i]) == 0) {
             *ret_role = (enum relay_role)i;
@@ -330,7 +333,7 @@ int main_vip_relay(int argc, char **argv)
                                           {"bound", no_argument, NULL, 'b'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
-    struct relay relay = {.role = RELAY_STANDBY, .window_s = 60};
+    struct relay relay = {.role = RELAY_START, .window_s = 60};
     for (;;) {
         int option = main_option(argc, argv, names);
         if (option == 'h') {
@@ -346,7 +349,8 @@ int main_vip_relay(int argc, char **argv)
             return main_misused(argv[0], "wrong value `%s`", optarg);
         }
     }
-    if (!relay.interface || !relay.address || (relay.role != RELAY_OFF && relay.peer_count == 0)) {
+    if (!relay.interface || !relay.address ||
+        (relay.role == RELAY_START && relay.peer_count == 0)) {
         return main_misused(argv[0], "--interface, --address and --peer are needed");
     }
     return apply_relay(argv[0], &relay);

@@ -90,7 +90,7 @@ static void append_global(struct buffer *b, const struct keepalived_options *o)
          RT_MICROSECONDS);
     line(b, "nor wait for the disk", "    vrrp_no_swap");
     if (o->peer_count > 0) {
-        append_relay_script(b, o, "startup_script", "standby",
+        append_relay_script(b, o, "startup_script", "start",
                             "before the first advert: be ready to pass on what belongs to "
                             "connections of the peer");
         line(b, "it takes milliseconds", "    startup_script_timeout %d", STARTUP_SECONDS);

@@ -134,19 +134,17 @@ int relay_apply(const struct relay *r, struct buffer *ret_error)
 {
     struct address_table address;
     struct buffer rules = {0};
+    bool starts = r->role == RELAY_START, ends = r->role == RELAY_OFF;
     if (!address_table_init(&address, r->address)) {
         return fail(ret_error, r->address, "is no address");
     }
-    bool off = r->role == RELAY_OFF;
-    int error = off ? 0 : hide_loopback(r, ret_error);
+    int error = starts ? hide_loopback(r, ret_error) : 0;
     if (!error) {
         relay_rules(&rules, r, r->role == RELAY_MASTER && any_peer_lives(r));
         error = run_nft(&rules, ret_error);
     }
     buffer_done(&rules);
-    if (error) {
-        return error;
-    }
-    int reason = address_keep(&address, !off);
-    return reason ? fail(ret_error, "cannot change the addresses of lo", strerror(reason)) : 0;
+    /* last: it tells the node that connections outlive a handover */
+    int reason = !error && (starts || ends) ? address_keep(&address, starts) : 0;
+    return reason ? fail(ret_error, "cannot change the addresses of lo", strerror(reason)) : error;
 }

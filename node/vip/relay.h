@@ -27,6 +27,7 @@ enum {
 };
 
 enum relay_role {
+    RELAY_START,   /* everything put in place, armed */
     RELAY_STANDBY, /* armed until told otherwise */
     RELAY_MASTER,  /* armed for the window, or not at all if no peer answers */
     RELAY_OFF,     /* everything taken away */
@@ -42,9 +43,8 @@ struct relay {
     uint32_t window_s; /* timeouts.drain */
 };
 
-/* The input of `nft -f`, one transaction. Pure. As a standby or off, it replaces what was there; as
- * master it changes the set only, which is empty if not `armed`. */
-void relay_rules(struct buffer *b, const struct relay *relay, bool armed);
+/* The input of `nft -f` for the role, one transaction. Pure. `peer_lives` counts for a master. */
+void relay_rules(struct buffer *b, const struct relay *relay, bool peer_lives);
 
 /* Carries the role out. 0, or -1 with what, why and what to do appended. */
 int relay_apply(const struct relay *relay, struct buffer *ret_error);

@@ -4,8 +4,11 @@
 #include <assert.h>
 
 enum {
-    /* Connections that come in a window. With more of them, new ones fail until it is over. */
-    FRESH_MAX = 1 << 18,
+    /* How long a connection is known by its first segment: longer than any handshake takes. Then it
+     * is established, or on its way out, when a reset from the peer does no harm. */
+    FRESH_SECONDS = 30,
+    /* 4000 new connections a second; those beyond are known once they are established. */
+    FRESH_MAX = 1 << 17,
 };
 
 static const char *family_of(const struct relay *r)
@@ -26,22 +29,24 @@ static void append_sets(struct buffer *b, const struct relay *r, const char *fam
         b,
         "  set armed {\n    type %s\n    flags timeout\n    elements = { %s }\n  }\n"
         "  set fresh {\n    type %s . inet_service\n    flags dynamic,timeout\n"
-        "    timeout %us\n    size %d\n  }\n",
-        type, r->address, type, r->window_s, FRESH_MAX);
+        "    timeout %ds\n    size %d\n  }\n",
+        type, r->address, type, FRESH_SECONDS, FRESH_MAX);
 }
 
-/* What is this host's: a connection whose first segment was seen since it is armed, and one that is
+/* What is this host's: a connection whose first segment was seen lately, and one that is
  * established here (it has an address of its own: `wildcard 0`; a listener that is bound to the
  * virtual IP has one too, hence `bound`). A connection that waits for its end (TIME-WAIT) is not
- * enough: its numbers may be those of one that the peer has since. */
+ * enough: its numbers may be those of one that the peer has since. First segments are noted all the
+ * time, since a handshake may be under way when the address is armed. */
 static void append_own(struct buffer *b, const struct relay *r, const char *family)
 {
     buffer_append_format(b,
-                         "    %s daddr != @armed accept\n"
+                         "    %s daddr != %s accept\n"
                          "    tcp flags & (syn|ack) == syn update @fresh { %s saddr . tcp sport } "
                          "accept\n"
+                         "    %s daddr != @armed accept\n"
                          "    %s saddr . tcp sport @fresh accept\n",
-                         family, family, family);
+                         family, r->address, family, family, family);
     if (!r->bound) {
         buffer_append_text(b, "    socket wildcard 0 accept\n");
     }
@@ -63,30 +68,43 @@ static void append_chain(struct buffer *b, const struct relay *r, const char *fa
     buffer_append_text(b, " drop\n  }\n");
 }
 
-/* The set alone: connections that came since the address did stay known. */
-static void append_master(struct buffer *b, const struct relay *r, const char *family, bool armed)
+static void append_start(struct buffer *b, const struct relay *r, const char *family)
 {
-    buffer_append_format(b, "flush set %s difyring armed\n", family);
-    if (armed) {
-        buffer_append_format(b, "add element %s difyring armed { %s timeout %us }\n", family,
-                             r->address, r->window_s);
-    }
+    assert(r->peer_count > 0);
+    append_removal(b, family);
+    buffer_append_format(b, "table %s difyring {\n", family);
+    append_sets(b, r, family);
+    append_chain(b, r, family);
+    buffer_append_text(b, "}\n");
 }
 
-void relay_rules(struct buffer *b, const struct relay *r, bool armed)
+/* The set alone: what is known of connections stays. */
+static void append_armed(struct buffer *b, const struct relay *r, const char *family, bool for_ever)
+{
+    buffer_append_format(b, "flush set %s difyring armed\nadd element %s difyring armed { %s",
+                         family, family, r->address);
+    if (!for_ever) {
+        buffer_append_format(b, " timeout %us", r->window_s);
+    }
+    buffer_append_text(b, " }\n");
+}
+
+void relay_rules(struct buffer *b, const struct relay *r, bool peer_lives)
 {
     const char *family = family_of(r);
     switch (r->role) {
-    case RELAY_MASTER:
-        append_master(b, r, family, armed);
+    case RELAY_START:
+        append_start(b, r, family);
         break;
     case RELAY_STANDBY:
-        assert(r->peer_count > 0);
-        append_removal(b, family);
-        buffer_append_format(b, "table %s difyring {\n", family);
-        append_sets(b, r, family);
-        append_chain(b, r, family);
-        buffer_append_text(b, "}\n");
+        append_armed(b, r, family, true);
+        break;
+    case RELAY_MASTER:
+        if (peer_lives) {
+            append_armed(b, r, family, false);
+        } else {
+            buffer_append_format(b, "flush set %s difyring armed\n", family);
+        }
         break;
     case RELAY_OFF:
         append_removal(b, family);

@@ -39,14 +39,16 @@ class Client:
 
     @staticmethod
     async def read_head(reader):
-        """(None or what is wrong, the node that answered)"""
+        """(None or what is wrong, the node that answered, Content-Length)"""
         text = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWER_SECONDS)).decode("latin-1")
-        node = ""
+        node, length = "", None
         for line in text.split("\r\n"):
             name, _, value = line.partition(":")
             if name.lower() == "x-served-by":
                 node = value.strip()
-        return (None if text.startswith("HTTP/1.1 200 ") else text.split("\r\n")[0]), node
+            elif name.lower() == "content-length":
+                length = int(value)
+        return (None if text.startswith("HTTP/1.1 200 ") else text.split("\r\n")[0]), node, length
 
     async def one(self, path, into, read_body):
         start = time.time()
@@ -54,10 +56,10 @@ class Client:
         try:
             reader, writer = await self.connect(path)
             phase = "head"
-            error, node = await self.read_head(reader)
+            error, node, length = await self.read_head(reader)
             phase = "body"
             if not error:
-                error = await read_body(reader)
+                error = await read_body(reader, length)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError) as problem:
             error = f"{phase}: {type(problem).__name__} {problem}".strip()
         finally:
@@ -66,13 +68,13 @@ class Client:
         into.append((start, time.time(), error, node))
 
     async def request(self):
-        async def body(reader):
+        async def body(reader, length):
             data = await asyncio.wait_for(reader.read(), ANSWER_SECONDS)
-            return None if len(data) == 2 else f"body {data[:20]!r}"
+            return None if len(data) == length else f"body: cut at {len(data)} of {length}"
         await self.one(self.o.path, self.requests, body)
 
     async def stream(self):
-        async def body(reader):
+        async def body(reader, _length):
             self.open_streams += 1
             data = bytearray()
             try:
@@ -143,7 +145,7 @@ def main():
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--events", type=int, default=40, help="of a stream")
     parser.add_argument("--interval", type=float, default=0.1, help="seconds between them")
-    parser.add_argument("--path", default="/v1/_bytes?size=2&user=r")
+    parser.add_argument("--path", default="/v1/info")
     client = Client(parser.parse_args())
     asyncio.run(client.run())
     print(json.dumps(client.summary()), flush=True)
