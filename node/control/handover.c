@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "control/peers.h"
 #include "control/private.h"
 #include "vip/pulse.h"
 #include "vip/vip.h"
@@ -67,6 +68,11 @@ static void on_change(void *owner)
     struct log_field fields[] = {log_text("address", h->address), log_bool("held", held),
                                  log_bool("kept", vip_kept(h->vip))};
     log_event(h->control->producer, LOG_INFO, "vip_changed", fields, 3);
+    if (held != h->control->vip_holder) {
+        h->control->vip_holder = held;
+        h->control->vip_since_ms = net_now_ms(&h->control->net);
+        peers_tell_node(h->control);
+    }
     if (h->state == HANDOVER_LEAVING && !held) {
         settle(h);
     }
@@ -187,11 +193,6 @@ bool handover_is_over(const struct control *c)
 const char *handover_address(const struct control *c)
 {
     return c->handover ? c->handover->address : NULL;
-}
-
-bool handover_holds(const struct control *c)
-{
-    return c->handover && vip_held(c->handover->vip);
 }
 
 void handover_close(struct control *c)

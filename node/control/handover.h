@@ -45,9 +45,6 @@ bool handover_is_over(const struct control *c);
 /* The virtual IP; NULL without a `vip` section at the start (a reload does not change it). */
 const char *handover_address(const struct control *c);
 
-/* This host holds the virtual IP. */
-bool handover_holds(const struct control *c);
-
 /* The track file says 1, the heartbeat ends. */
 void handover_close(struct control *c);
 void handover_free(struct control *c);
