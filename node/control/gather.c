@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/counts.h"
+#include "control/handover.h"
 
 enum {
     VIP_SETTLED_MS = 500, /* by then every gossip packet of before the handover has come */

@@ -1,6 +1,7 @@
 """What runs on the lab's hosts: nodes with their keepalived, and the stand-in Dify instances. The
 processes outlive the command that started them; FOLDER/processes.json says which they are."""
 
+import base64
 import contextlib
 import json
 import os
@@ -15,6 +16,8 @@ from network import ADDRESSES, ADDRESSES_4, FOLDER, IPV6, NODES, VIP, VIP_PREFIX
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 PROGRAM = os.path.abspath(os.environ.get("DIFYRING_BIN") or os.path.join(ROOT, "build/release/node/difyring"))
 PORT = 82
+GOSSIP_PORT = 7946
+CLUSTER_KEY = base64.b64encode(b"a key for the lab alone, no more").decode()
 TOKEN = "usertoken--lab"
 INSTANCES = {"dify1": 8001, "dify2": 8002, "dify3": 8003}
 DRAIN_SECONDS = 15
@@ -98,6 +101,10 @@ def node_folder(node):
     return os.path.join(FOLDER, node)
 
 
+def bracketed(address):
+    return f"[{address}]" if ":" in address else address
+
+
 def configure(node, advert_ms=100):
     peers = [address for name, address in ADDRESSES.items() if name in NODES and name != node]
     config = {
@@ -107,6 +114,9 @@ def configure(node, advert_ms=100):
         "timeouts": {"drain": DRAIN_SECONDS},
         "log": {"access": "off", "error": "stderr"},
         "admin": {"allow": ["0.0.0.0/0", "::/0"]},
+        "cluster": {"name": "lab", "bind": f"{'[::]' if IPV6 else '0.0.0.0'}:{GOSSIP_PORT}", "keys": [CLUSTER_KEY],
+                    "advertise": f"{bracketed(ADDRESSES[node])}:{GOSSIP_PORT}",
+                    "join": [f"{bracketed(address)}:{GOSSIP_PORT}" for address in peers]},
         "vip": {"address": f"{VIP}/{VIP_PREFIX}", "interface": "eth0", "priority": 120 if node == "node-a" else 110,
                 "advert_interval": f"{advert_ms}ms", "peers": peers,
                 "track_file": os.path.join(node_folder(node), "vrrp")},
