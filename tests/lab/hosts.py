@@ -3,6 +3,7 @@ processes outlive the command that started them; FOLDER/processes.json says whic
 
 import base64
 import contextlib
+import datetime
 import json
 import os
 import shutil
@@ -112,7 +113,7 @@ def configure(node, advert_ms=100):
         "listen": [{"address": f"{'[::]' if IPV6 else '0.0.0.0'}:{PORT}"}],
         "workers": 1,
         "timeouts": {"drain": DRAIN_SECONDS},
-        "log": {"access": "off", "error": "stderr"},
+        "log": {"access": os.path.join(node_folder(node), "access.log"), "error": "stderr"},
         "admin": {"allow": ["0.0.0.0/0", "::/0"]},
         "cluster": {"name": "lab", "bind": f"{'[::]' if IPV6 else '0.0.0.0'}:{GOSSIP_PORT}", "keys": [CLUSTER_KEY],
                     "advertise": f"{bracketed(ADDRESSES[node])}:{GOSSIP_PORT}",
@@ -123,7 +124,7 @@ def configure(node, advert_ms=100):
         "health_check": {"interval": "1s", "timeout": "1s"},
         "debug_headers": True,
         "applications": {"lab": {"user_tokens": [TOKEN], "instances": [
-            {"name": name, "host": ADDRESSES_4["instances"], "port": port, "token": "app-" + name, "max_fails": 0}
+            {"name": name, "host": ADDRESSES_4["instances"], "port": port, "token": "app-" + name}
             for name, port in INSTANCES.items()]}},
     }
     with open(conf_path(node), "w", encoding="utf-8") as file:
@@ -198,6 +199,14 @@ def status(node):
     """/status of a node, asked from its own host."""
     text = ask(node, "::1" if IPV6 else "127.0.0.1", PORT, "/status")
     return json.loads(text) if text else None
+
+
+def access(node, since):
+    """The lines of a node's access log since a moment (time.time()), as dicts."""
+    with open(os.path.join(node_folder(node), "access.log"), encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file.read().split("\n")[:-1]]
+    moment = datetime.datetime.fromtimestamp(since, datetime.timezone.utc).isoformat()
+    return [line for line in lines if line["timestamp"][:23] >= moment[:23]]
 
 
 def wait_ready(nodes=tuple(NODES)):
