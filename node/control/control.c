@@ -365,8 +365,8 @@ static int begin(struct control *c)
     if (c->phase != CONTROL_STARTING) {
         return 0; /* told to stop meanwhile */
     }
-    c->worker_count = wanted;
     int error = handover_open(c);
+    c->worker_count = error ? 0 : wanted;
     error = error ? error : start_workers(c, &worker_events);
     if (error) {
         stop(c);

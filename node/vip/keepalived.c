@@ -109,10 +109,10 @@ static void append_trackers(struct buffer *b, const struct keepalived_options *o
                           "process has died\n# or stands still, however it died; also from another "
                           "container.\n"
                           "vrrp_script difyring_alive {\n");
-    buffer_append_format(b, "    script \"%s vip-guard --socket %s.sock\"\n", o->program,
-                         o->track_file);
-    buffer_append_format(b, "    # every second anew; a run watches for %d ms of it\n",
-                         GUARD_LIFE_MS);
+    buffer_append_format(b,
+                         "    # every second anew; a run watches for %d ms of it\n"
+                         "    script \"%s vip-guard --socket %s.sock\"\n",
+                         GUARD_LIFE_MS, o->program, o->track_file);
     line(b, "keepalived's shortest", "    interval 1");
     line(b, "for a run that hangs itself", "    timeout 2");
     line(b, "one good second is enough to come back", "    rise 1");
