@@ -19,7 +19,7 @@ enum {
 };
 
 struct wheel_timer {
-    struct list link; /* on no list: the wheel does not know it */
+    struct list link;                          /* on no list: the wheel does not know it */
     void (*on_expired)(struct wheel_timer *t); /* for whoever drives the wheel */
     uint64_t deadline_ms;                      /* 0 = not set */
     uint64_t slot_tick;                        /* the tick whose slot it is in */
@@ -27,7 +27,7 @@ struct wheel_timer {
 
 struct wheel {
     struct list slots[WHEEL_SLOT_COUNT];
-    uint64_t tick; /* every slot up to this one has been looked at */
+    uint64_t tick;        /* every slot up to this one has been looked at */
     uint64_t timer_count; /* linked ones, paused ones among them */
 };
 

@@ -113,7 +113,7 @@ static bool take_method(struct cursor *c, struct http_head *h)
         struct bytes name;
         enum http_method method;
     } METHODS[] = {
-        {{"POST ", 5}, HTTP_METHOD_POST},   {{"GET ", 4}, HTTP_METHOD_GET},
+        {{"POST ", 5}, HTTP_METHOD_POST},    {{"GET ", 4}, HTTP_METHOD_GET},
         {{"DELETE ", 7}, HTTP_METHOD_OTHER}, {{"PUT ", 4}, HTTP_METHOD_OTHER},
         {{"PATCH ", 6}, HTTP_METHOD_OTHER},  {{"HEAD ", 5}, HTTP_METHOD_HEAD},
     };

@@ -43,7 +43,7 @@ struct net_loop {
     struct list flush; /* of struct stream: something waits to be sent */
     struct pool pool;
     struct wheel wheel;
-    uint64_t turn_us; /* 0: not asked for in this turn */
+    uint64_t turn_us;    /* 0: not asked for in this turn */
     char *read_buffer;   /* what has arrived, and room for one read more */
     size_t arrived_size; /* of it */
     size_t arrival_count;
