@@ -38,6 +38,12 @@ void wheel_timer_init(struct wheel_timer *t, void (*on_expired)(struct wheel_tim
 /* Sets or moves the deadline. */
 void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms);
 
+/* Does a slot not later than the deadline's have the timer already? Then setting it is a store. */
+static inline bool wheel_is_placed(const struct wheel_timer *t, uint64_t deadline_ms)
+{
+    return !list_empty(&t->link) && t->slot_tick <= deadline_ms / WHEEL_TICK_MS;
+}
+
 /* Takes the deadline away and forgets the timer, whose memory may then go; safe at any time. */
 void wheel_clear(struct wheel *w, struct wheel_timer *t);
 
