@@ -461,17 +461,29 @@ void exchange_push(struct gossip *g)
     }
 }
 
-/* Few nodes: counters go to everybody at once, so that totals are equal everywhere soon. */
+/* Few nodes: counters go to everybody at once, so that totals are equal everywhere soon. The last
+ * ones of a node that leaves go out in any case. */
 static void push_bulk(struct gossip *g)
 {
     struct member *self = member_self(g);
-    if (self->map.known[WIRE_BULK] == g->pushed_bulk || member_up_count(g) > FEW_MAX) {
+    bool few = member_up_count(g) <= FEW_MAX;
+    if (self->map.known[WIRE_BULK] == g->pushed_bulk || (!few && !g->leaving)) {
         return;
     }
     g->want_count = 0;
     want(g, self, WIRE_BULK, g->pushed_bulk);
     g->pushed_bulk = self->map.known[WIRE_BULK];
-    push_to_all(g);
+    if (few) {
+        push_to_all(g);
+    } else {
+        push_to_some(g);
+    }
+}
+
+void exchange_push_all(struct gossip *g)
+{
+    exchange_push(g);
+    push_bulk(g);
 }
 
 void exchange_tick(struct gossip *g)

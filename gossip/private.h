@@ -219,6 +219,7 @@ void exchange_on_packet(struct gossip *g, struct member *from, struct wire_packe
 /* Something urgent of this member is to be passed on. */
 void exchange_mark_dirty(struct gossip *g, struct member *m);
 void exchange_push(struct gossip *g);
+void exchange_push_all(struct gossip *g); /* of ours, both lanes */
 
 /* ---- send.c ---- */
 

@@ -23,8 +23,6 @@ enum {
     /* A start waits this long for a member that knows the shared configuration, then goes by its
      * own: enough for a few tries of every join address. The profile's interval times this. */
     CLUSTER_JOIN_INTERVALS = 15,
-    CLUSTER_PAST_MAX =
-        32, /* earlier generations of one node told apart; older ones are summed up */
 };
 
 struct cluster;
@@ -37,7 +35,8 @@ struct cluster_events {
     /* A member's row changed: for the log. `before`: see gossip.h. */
     void (*on_member)(void *owner, const struct gossip_member *member, enum wire_state before);
     /* Take this shared configuration over (cluster_shared_applied() or _refused() answers). `text`
-     * is canonical, as some node gave it to cluster_shared_start() or _reload(). */
+     * is canonical, as some node gave it to cluster_shared_start() or _reload(), and stays until
+     * the answer or the next reload, whose version replaces it: nothing is to be answered then. */
     void (*on_shared)(void *owner, uint64_t revision, struct bytes text);
     /* For the log and /status: kind is a stable word (name_clash, newer_version, unknown_key,
      * forged, crowded, config_conflict, config_refused, vip_conflict), detail a sentence. At most
@@ -55,7 +54,7 @@ struct cluster_options {
 };
 
 struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_ms);
-void cluster_free(struct cluster *c);
+void cluster_free(struct cluster *c); /* NULL is fine */
 
 /* The driver's side, see gossip.h. */
 void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,
@@ -190,9 +189,10 @@ uint64_t cluster_state_revision(const struct cluster *c);
 
 struct cluster_shared_file {
     uint64_t revision;
-    struct bytes text;
+    struct bytes text; /* within the bytes that were read */
     uint8_t file_digest[SHA256_SIZE];
 };
+/* No bytes while the revision is 0: what was stored before is still to be kept. */
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes);
 bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret);
 

@@ -17,7 +17,9 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/build.h"
+#include "control/drain.h"
 #include "control/notify.h"
+#include "control/peers.h"
 #include "control/private.h"
 #include "control/start.h"
 
@@ -34,12 +36,14 @@ static void judge_if(struct control *c, bool changed)
         control_judge(c);
     }
     arm_tick(c);
+    peers_after(c);
 }
 
 static void on_tick(uv_timer_t *timer)
 {
     struct control *c = timer->data;
-    judge_if(c, tracker_collect(&c->tracker));
+    tracker_collect(&c->tracker);
+    judge_if(c, true); /* the traffic that a vote tells of has changed, too */
 }
 
 static void arm_tick(struct control *c)
@@ -56,6 +60,7 @@ static void arm_tick(struct control *c)
 static void on_vote(void *owner)
 {
     control_judge(owner);
+    peers_after(owner);
 }
 
 /* From the workers' threads. */
@@ -113,8 +118,17 @@ static void do_job(struct control *c, struct local_job *job)
     case ENDPOINT_RELOAD:
         job->status = control_reload(c, &job->body) ? 200 : 400;
         break;
+    case ENDPOINT_NODE_DRAIN:
+    case ENDPOINT_NODE_ENABLE:
+        drain_node(c, job->endpoint == ENDPOINT_NODE_DRAIN, &job->body);
+        break;
+    case ENDPOINT_INSTANCE_DRAIN:
+    case ENDPOINT_INSTANCE_ENABLE:
+        job->status = drain_instance(c, job);
+        break;
     }
     worker_answer(job->worker, job);
+    peers_after(c);
 }
 
 static void stop(struct control *c);
@@ -141,7 +155,7 @@ static void on_wake(uv_async_t *handle)
     while ((job = next_job(c)) != NULL) {
         do_job(c, job);
     }
-    if (c->worker_count > 0 && atomic_load(&c->quiet_count) == c->worker_count) {
+    if (c->worker_count > 0 && atomic_load(&c->quiet_count) >= c->worker_count) {
         atomic_store(&c->quiet_count, 0);
         all_quiet(c);
     }
@@ -192,6 +206,7 @@ static void on_term(uv_signal_t *handle, int number)
     c->phase = CONTROL_DRAINING;
     notify_stopping();
     log_event(c->producer, LOG_INFO, "draining", NULL, 0);
+    peers_tell_node(c);
     uv_timer_start(&c->drain_deadline, on_drain_deadline, c->conf->timeouts.drain_ms, 0);
     atomic_store(&c->quiet_count, 0);
     for (size_t w = 0; w < c->worker_count; w++) {
@@ -248,6 +263,7 @@ static void stop(struct control *c)
         }
     }
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
+    peers_close(c);
     log_flush(c->producer);
     tracker_close(&c->tracker);
     uv_handle_t *handles[] = {
@@ -309,11 +325,14 @@ static int begin(struct control *c)
     c->tracker.on_vote = on_vote;
     c->tracker.owner = c;
     open_handles(c);
-    struct conf *conf = c->conf;
-    c->conf = NULL;
     c->worker_count = 0;
-    control_adopt(c, conf);
+    if (peers_open(c) != 0) {
+        stop(c);
+        return -1;
+    }
+    control_adopt(c, c->conf);
     arm_tick(c);
+    peers_after(c);
     await_names(c);
     if (c->phase != CONTROL_STARTING) {
         return 0; /* told to stop meanwhile */
@@ -339,6 +358,7 @@ static void end(struct control *c)
     }
     log_close(c->log);
     net_loop_done(&c->net);
+    peers_free(c);
     sha256_free(c->sha);
     pthread_mutex_destroy(&c->lock);
     conf_free(c->conf);
@@ -356,9 +376,8 @@ int control_run(const char *config_file)
     c->file = config_file;
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();
-    c->generation = clock_wall_ms();
     c->sha = sha256_new();
-    prng_init(&c->prng, c->generation ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
+    prng_init(&c->prng, clock_wall_ms() ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
     pthread_mutex_init(&c->lock, NULL);
     list_init(&c->jobs);
     if (net_loop_init(&c->net) != 0) {

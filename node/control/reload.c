@@ -5,24 +5,28 @@
 #include "base/memory.h"
 #include "control/build.h"
 #include "control/notify.h"
+#include "control/peers.h"
 #include "control/private.h"
 
-void control_adopt(struct control *c, struct conf *conf)
+static void digest_conf(struct control *c)
 {
-    struct snapshot *old = c->snapshot;
-    struct conf *old_conf = c->conf;
-    c->conf = conf;
-    tracker_configure(&c->tracker, conf);
-    c->snapshot = build_snapshot(conf, &c->tracker, c->sha);
-    c->config_revision++;
     size_t size;
-    char *canonical = conf_canonical(conf, &size);
+    char *canonical = conf_canonical(c->conf, &size);
     struct bytes text = {canonical, size};
     uint8_t digest[SHA256_SIZE];
     sha256_digest(c->sha, &text, 1, digest);
     sha256_hex(digest, c->config_digest);
     explicit_bzero(canonical, size);
     free(canonical);
+}
+
+void control_apply(struct control *c)
+{
+    struct snapshot *old = c->snapshot;
+    tracker_configure(&c->tracker, c->conf);
+    c->snapshot = build_snapshot(c->conf, &c->tracker, c->sha);
+    c->ring_snapshot = NULL; /* the next one may get the same address */
+    digest_conf(c);
     control_judge(c);
     for (size_t w = 0; w < c->worker_count; w++) {
         worker_set_snapshot(c->workers[w], c->snapshot);
@@ -30,7 +34,16 @@ void control_adopt(struct control *c, struct conf *conf)
     if (old) {
         snapshot_unref(old);
     }
-    conf_free(old_conf);
+}
+
+void control_adopt(struct control *c, struct conf *conf)
+{
+    struct conf *old = c->conf;
+    c->conf = conf;
+    control_apply(c);
+    if (old != conf) {
+        conf_free(old);
+    }
 }
 
 static bool same_text(const char *a, const char *b)
@@ -51,6 +64,16 @@ static bool same_log(const struct conf_log *a, const struct conf_log *b)
 {
     return a->access == b->access && a->error == b->error && a->level == b->level &&
            same_text(a->access_path, b->access_path) && same_text(a->error_path, b->error_path);
+}
+
+/* But for what peers_reload() takes over. */
+static bool same_cluster(const struct conf *old, const struct conf *new)
+{
+    const struct conf_cluster *a = &old->cluster, *b = &new->cluster;
+    return old->has_cluster == new->has_cluster &&strcmp(a->name, b->name) == 0 &&
+           strcmp(a->bind_host, b->bind_host) == 0 &&
+           a->bind_port == b->bind_port &&same_text(a->advertise, b->advertise) &&
+           a->profile == b->profile;
 }
 
 static void warn_restart(struct control *c, const char *section)
@@ -74,6 +97,9 @@ static void warn_of_fixed(struct control *c, const struct conf *new)
     }
     if (!same_log(&old->log, &new->log)) {
         warn_restart(c, "log");
+    }
+    if (!same_cluster(old, new)) {
+        warn_restart(c, "cluster");
     }
     if (!same_text(old->node_name, new->node_name) || !same_text(old->state_dir, new->state_dir)) {
         warn_restart(c, "node");
@@ -113,10 +139,12 @@ bool control_reload(struct control *c, struct buffer *ret_body)
     }
     if (conf) {
         warn_of_fixed(c, conf);
+        peers_reload(c, conf);
         control_adopt(c, conf);
-        struct log_field fields[] = {log_unsigned("config_revision", c->config_revision)};
+        uint64_t revision = cluster_shared_revision(c->cluster);
+        struct log_field fields[] = {log_unsigned("config_revision", revision)};
         log_event(c->producer, LOG_INFO, "config_reloaded", fields, 1);
-        status_reload_ok(ret_body, c->config_revision);
+        status_reload_ok(ret_body, revision);
     } else {
         refuse(c, &problems, ret_body);
     }

@@ -110,17 +110,27 @@ static void on_proxy_mail(void *owner)
     w->options.events->on_mail(w->options.control);
 }
 
+static void copy_name(char to[JOB_NAME_SIZE + 1], struct bytes name)
+{
+    assert(name.size <= JOB_NAME_SIZE);
+    if (name.size > 0) {
+        memcpy(to, name.at, name.size); /* the job is zeroed: NUL is there */
+    }
+}
+
 static void on_proxy_local(void *owner, struct exchange *x)
 {
     struct worker *w = owner;
-    enum endpoint endpoint;
-    if (local_request(x, w->proxy.draining, &endpoint) == LOCAL_ANSWERED) {
+    struct local_question question;
+    if (local_request(x, w->proxy.draining, &question) == LOCAL_ANSWERED) {
         return;
     }
     struct local_job *job = memory_new(sizeof(*job));
     job->worker = w;
     job->exchange = x;
-    job->endpoint = endpoint;
+    job->endpoint = question.endpoint;
+    copy_name(job->application, question.application);
+    copy_name(job->instance, question.instance);
     exchange_set_job(x, job);
     w->options.events->on_job(w->options.control, job);
 }

@@ -1,0 +1,205 @@
+/* nodes: what each node says of itself (the entries `node` and `load`), and what follows from who
+ * is up: rows for the verdict, convergence, and two holders of one VIP. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "cluster/private.h"
+#include "proto/cluster.pb-c.h"
+
+enum {
+    /* A holder that crashed is up in our table until it is suspected, and another one has taken
+     * over long before: only what lasts is a conflict. SPEC §6 gives the detection 5 s. */
+    VIP_CONFLICT_MS = 6 * 1000,
+};
+
+_Static_assert((int)VERDICT_NODES_MAX >= (int)GOSSIP_MEMBERS_MAX, "every member has a row");
+
+/* ---- reading ---- */
+
+static bool is_hex_digest(const char *text)
+{
+    size_t size = strlen(text);
+    return (size == 0 || size == 2 * (size_t)SHA256_SIZE) &&
+           strspn(text, "0123456789abcdef") == size;
+}
+
+static void take_node(struct member_info *info, const Cluster__Node *n)
+{
+    if (!is_hex_digest(n->config_digest) || !is_hex_digest(n->ring_digest) ||
+        strlen(n->version) > VERSION_SIZE) {
+        return;
+    }
+    memcpy(info->version, n->version, strlen(n->version) + 1);
+    info->node.version = info->version;
+    info->node.draining = n->draining;
+    info->node.vip_holder = n->vip_holder;
+    info->node.config_revision = n->config_revision;
+    memcpy(info->node.config_digest, n->config_digest, strlen(n->config_digest) + 1);
+    memcpy(info->node.ring_digest, n->ring_digest, strlen(n->ring_digest) + 1);
+    info->told = true;
+}
+
+void nodes_note(struct cluster *c, struct member_info *info, struct bytes key, struct bytes value)
+{
+    if (bytes_equal(key, BYTES("node"))) {
+        Cluster__Node *n =
+            value.at ? cluster__node__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
+        if (n) { /* nobody takes it back: what was said last is the best guess */
+            take_node(info, n);
+            c->members_changed = true;
+            cluster__node__free_unpacked(n, NULL);
+        }
+        return;
+    }
+    Cluster__Load *l = cluster__load__unpack(NULL, value.size, (const uint8_t *)value.at);
+    if (l) { /* no bytes at all are a load of 0 */
+        info->node.active_connections = l->active_connections;
+        cluster__load__free_unpacked(l, NULL);
+    }
+}
+
+/* ---- telling ---- */
+
+static char *text(const char *t)
+{
+    return (char *)(uintptr_t)t; /* protobuf-c only reads what it encodes */
+}
+
+void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_node *node)
+{
+    uint8_t value[WIRE_VALUE_MAX];
+    Cluster__Node n = CLUSTER__NODE__INIT;
+    c->now_ms = now_ms;
+    assert(strlen(node->version) <= VERSION_SIZE);
+    n.version = text(node->version);
+    n.draining = node->draining;
+    n.vip_holder = node->vip_holder;
+    n.config_revision = node->config_revision;
+    n.config_digest = text(node->config_digest);
+    n.ring_digest = text(node->ring_digest);
+    assert(cluster__node__get_packed_size(&n) <= sizeof(value));
+    size_t size = cluster__node__pack(&n, value);
+    take_node(&c->self, &n);
+    c->members_changed = true;
+    gossip_set(c->gossip, now_ms, WIRE_URGENT, BYTES("node"),
+               (struct bytes){(const char *)value, size});
+    cluster_settle(c);
+}
+
+void nodes_set_load(struct cluster *c, uint64_t active_connections)
+{
+    uint8_t value[16]; /* one number */
+    Cluster__Load l = CLUSTER__LOAD__INIT;
+    l.active_connections = active_connections;
+    assert(cluster__load__get_packed_size(&l) <= sizeof(value));
+    size_t size = cluster__load__pack(&l, value);
+    c->self.node.active_connections = active_connections;
+    gossip_set(c->gossip, c->now_ms, WIRE_BULK, BYTES("load"),
+               (struct bytes){(const char *)value, size});
+}
+
+bool cluster_node(struct cluster *c, const struct gossip_member *member, struct cluster_node *ret)
+{
+    const struct member_info *info = info_of(c, member);
+    if (!info || !info->told) {
+        return false;
+    }
+    *ret = info->node;
+    return true;
+}
+
+bool cluster_converged(struct cluster *c)
+{
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = info_of(c, m);
+        if (!m->self && !is_up(m)) {
+            continue;
+        }
+        if (!c->self.told || !info || !info->told ||
+            strcmp(info->node.config_digest, c->self.node.config_digest) != 0 ||
+            strcmp(info->node.ring_digest, c->self.node.ring_digest) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- who is up ---- */
+
+size_t cluster_verdict_nodes(struct cluster *c, uint64_t now_ms,
+                             struct verdict_node ret_nodes[VERDICT_NODES_MAX])
+{
+    size_t count = gossip_member_count(c->gossip);
+    assert(count <= VERDICT_NODES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        bool up = m->self || is_up(m);
+        ret_nodes[i] = (struct verdict_node){
+            .alive = up,
+            .lapsed = !up && now_ms >= m->state_since_ms + CLUSTER_VOTES_LAPSE_MS,
+        };
+    }
+    return count;
+}
+
+/* Whose votes lapse next. */
+static void find_lapse(struct cluster *c)
+{
+    c->lapse_ms = UINT64_MAX;
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        uint64_t lapse_ms = m->state_since_ms + CLUSTER_VOTES_LAPSE_MS;
+        if (!m->self && !is_up(m) && lapse_ms > c->now_ms && lapse_ms < c->lapse_ms) {
+            c->lapse_ms = lapse_ms;
+        }
+    }
+}
+
+/* Two members that are alive say that they hold the VIP: their names. */
+static size_t find_holders(struct cluster *c, const char *ret_names[2])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < gossip_member_count(c->gossip) && count < 2; i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = info_of(c, m);
+        if ((m->self || m->state == WIRE_ALIVE) && info && info->node.vip_holder) {
+            ret_names[count++] = m->name;
+        }
+    }
+    return count;
+}
+
+static void watch_vip(struct cluster *c)
+{
+    const char *names[2];
+    if (find_holders(c, names) < 2) {
+        c->two_holders_ms = 0;
+    } else if (c->two_holders_ms == 0) {
+        c->two_holders_ms = c->now_ms + 1;
+    } else if (c->now_ms >= c->two_holders_ms + VIP_CONFLICT_MS) {
+        cluster_problem(
+            c, PROBLEM_VIP_CONFLICT,
+            "%s and %s both have the virtual IP; see whether their keepalived processes "
+            "reach each other",
+            names[0], names[1]);
+    }
+}
+
+void nodes_settle(struct cluster *c)
+{
+    if (c->now_ms >= c->lapse_ms) {
+        c->verdict_changed = true;
+    }
+    if (c->verdict_changed || c->members_changed) {
+        find_lapse(c);
+    }
+    if (c->members_changed || c->two_holders_ms != 0) {
+        watch_vip(c);
+    }
+}
+
+uint64_t nodes_deadline_ms(const struct cluster *c)
+{
+    return c->lapse_ms;
+}
