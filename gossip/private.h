@@ -228,6 +228,8 @@ struct wire_packet *send_begin(struct gossip *g, enum wire_type type);
 void send_add_rumours(struct gossip *g, struct wire_packet *p);
 /* Sends g->out to a member whose session is known; else says HELLO to it instead. */
 void send_to(struct gossip *g, struct member *to);
+/* Pads it until it is `plain_size` bytes large, or a little less. */
+void send_pad(struct wire_packet *p, size_t plain_size);
 void send_hello(struct gossip *g, const struct gossip_address *to);
 void send_bound(struct gossip *g, const struct gossip_address *to,
                 const struct seal_session *session);
