@@ -143,7 +143,13 @@ static bool runs_undisturbed(const struct process *p, uint64_t generation)
            p->world->disturbed_until_us <= p->world->now_us;
 }
 
-void claims_on_member(struct process *at, const struct gossip_member *member)
+static bool is_up(enum wire_state state)
+{
+    return state == WIRE_ALIVE || state == WIRE_SUSPECT;
+}
+
+void claims_on_member(struct process *at, const struct gossip_member *member,
+                      enum wire_state before)
 {
     struct world *w = at->world;
     struct seen_member *seen = &at->seen.members[identity_of(w, member)];
@@ -153,7 +159,7 @@ void claims_on_member(struct process *at, const struct gossip_member *member)
     }
     never_falls(at, "a generation", &seen->generation, member->generation);
     seen->incarnation = member->incarnation;
-    if ((member->state != WIRE_DEAD && member->state != WIRE_LEFT) || at->clashed) {
+    if (is_up(member->state) || !is_up(before) || at->clashed) {
         return;
     }
     for (size_t i = 0; i < w->options.host_count; i++) {

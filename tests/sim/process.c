@@ -68,7 +68,7 @@ static void on_member(void *owner, const struct gossip_member *member, enum wire
     world_tell(w, "%s: %s is %s, was %s (generation %llu, incarnation %u)", p->host->name,
                member->name, gossip_state_text(member->state), gossip_state_text(before),
                (unsigned long long)member->generation, member->incarnation);
-    claims_on_member(p, member);
+    claims_on_member(p, member, before);
 }
 
 static void on_shared(void *owner, uint64_t revision, struct bytes text)
