@@ -143,6 +143,13 @@ static bool runs_undisturbed(const struct process *p, uint64_t generation)
            p->world->disturbed_until_us <= p->world->now_us;
 }
 
+/* It has been paused, and reads what was said while somebody could be taken for dead. */
+static bool reads_old_rumours(const struct process *at)
+{
+    return at->disturbed_until_us > at->world->now_us && at->paused_until_us > 0 &&
+           at->paused_from_us < at->world->disturbed_until_us;
+}
+
 static bool is_up(enum wire_state state)
 {
     return state == WIRE_ALIVE || state == WIRE_SUSPECT;
@@ -159,7 +166,7 @@ void claims_on_member(struct process *at, const struct gossip_member *member,
     }
     never_falls(at, "a generation", &seen->generation, member->generation);
     seen->incarnation = member->incarnation;
-    if (is_up(member->state) || !is_up(before) || at->clashed) {
+    if (is_up(member->state) || !is_up(before) || at->clashed || reads_old_rumours(at)) {
         return;
     }
     for (size_t i = 0; i < w->options.host_count; i++) {

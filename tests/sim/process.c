@@ -239,6 +239,7 @@ void process_pause(struct process *p, uint64_t for_us)
 {
     struct world *w = p->world;
     world_tell(w, "%s is paused for %.1f s", p->host->name, (double)for_us / 1e6);
+    p->paused_from_us = w->now_us;
     p->paused_until_us = w->now_us + for_us;
     p->disturbed_until_us =
         p->paused_until_us + CLAIMS_AFTERMATH_SECONDS * WORLD_SECOND_US;
