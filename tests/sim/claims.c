@@ -230,16 +230,28 @@ static uint64_t spread_us(struct process *p)
     return rounds * gossip_interval_ms(cluster_gossip(p->cluster)) * 1000;
 }
 
+/* `q` has known `p` for long enough. */
+static bool is_witness(struct process *q, struct process *p)
+{
+    const struct world *w = p->world;
+    if (!process_runs(q) || q == p || q->clashed || q->leaving ||
+        q->disturbed_until_us > w->now_us) {
+        return false;
+    }
+    const struct gossip_member *m =
+        gossip_find(cluster_gossip(q->cluster), bytes_of(p->host->name));
+    return m != NULL && m->state == WIRE_ALIVE &&
+           m->generation == gossip_self(cluster_gossip(p->cluster))->generation &&
+           m->state_since_ms + KNOWN_AFTER_MS <= host_now_ms(w, q->host);
+}
+
 static void note_witnesses(struct process *p)
 {
     struct world *w = p->world;
     p->sure_requests =
         work_told_before(p, p->leaving ? w->now_us : w->now_us - spread_us(p));
     for (size_t i = 0; i < w->options.host_count && i < 64; i++) {
-        const struct process *q = w->hosts[i].process;
-        if (process_runs(q) && q != p && !q->clashed && !q->leaving &&
-            q->disturbed_until_us <= w->now_us &&
-            q->started_us + KNOWN_AFTER_MS * 1000 <= w->now_us) {
+        if (is_witness(w->hosts[i].process, p)) {
             p->witnesses |= (uint64_t)1 << i;
         }
     }

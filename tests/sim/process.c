@@ -135,9 +135,15 @@ static void on_tick(struct world *w, const struct event *e)
         return; /* an earlier one was asked for since */
     }
     p->tick_at_us = UINT64_MAX;
-    if (cluster_deadline_ms(p->cluster) <= host_now_ms(w, p->host)) {
+    process_tick(p);
+}
+
+void process_tick(struct process *p)
+{
+    uint64_t now_ms = host_now_ms(p->world, p->host);
+    if (cluster_deadline_ms(p->cluster) <= now_ms) {
         p->ticks++;
-        cluster_tick(p->cluster, host_now_ms(w, p->host));
+        cluster_tick(p->cluster, now_ms);
     }
     process_settle(p);
 }

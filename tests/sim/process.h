@@ -50,6 +50,9 @@ struct process *process_start(struct world *w, struct host *h);
 
 void process_receive(struct process *p, const struct gossip_address *from, struct bytes packet);
 
+/* Does what is due by now. */
+void process_tick(struct process *p);
+
 /* To be called after every change from outside (votes, drains, reload): does what the cluster asked
  * for, notes when it wants to be called next, and checks the claims. */
 void process_settle(struct process *p);
