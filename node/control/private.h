@@ -44,7 +44,9 @@ struct control {
     struct log *log;
     struct log_producer *producer;
     enum control_phase phase;
-    bool out_of_service; /* by /admin/drain */
+    struct handover *handover; /* NULL: no virtual IP */
+    bool drained, late;        /* what was at work has ended; timeouts.drain is over */
+    bool out_of_service;       /* by /admin/drain */
 
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
@@ -72,6 +74,7 @@ struct control {
     uv_timer_t count_timer;
     bool judge_wanted, shared_waiting, vip_holder;
     struct buffer shared_text;
+    uint64_t vip_since_ms; /* with vip_holder */
     uint64_t shared_revision, told_revision;
     uint64_t saved_revision, saved_ms;
     struct control_problem problems[CONTROL_PROBLEMS_MAX];
@@ -83,6 +86,9 @@ struct control {
 
 /* Verdicts from votes, to the workers and into the log; the ring's digest. */
 void control_judge(struct control *c);
+
+/* A handover of the virtual IP is over (handover.h): the drain goes on. */
+void control_go_on(struct control *c);
 
 /* Takes over a configuration that was found good; `conf` is control's from now on. */
 void control_adopt(struct control *c, struct conf *conf);

@@ -49,7 +49,7 @@ struct worker {
     size_t listener_count;
     uint64_t drain_exchanges; /* at work when the drain began, or accepting stopped */
     bool awaiting_quiet, finishing;
-    _Atomic uint64_t connections, exchanges; /* published once a turn */
+    _Atomic uint64_t connections, exchanges, turns; /* published once a turn */
     pthread_mutex_t lock;
     struct list inbox;
 };
@@ -92,6 +92,16 @@ void worker_answer(struct worker *w, struct local_job *job)
 void worker_finish(struct worker *w)
 {
     post(w, (struct message){.kind = MESSAGE_FINISH});
+}
+
+void worker_poke(struct worker *w)
+{
+    uv_async_send(&w->wake);
+}
+
+uint64_t worker_turns(const struct worker *w)
+{
+    return atomic_load_explicit(&w->turns, memory_order_relaxed);
 }
 
 uint64_t worker_connections(const struct worker *w)
@@ -295,6 +305,7 @@ static void on_turn_end(uv_prepare_t *handle)
 {
     struct worker *w = handle->data;
     atomic_store_explicit(&w->connections, w->downstream.count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
     if (w->awaiting_quiet && w->proxy.marked_count == 0 && !downstream_owes(&w->downstream)) {
         w->awaiting_quiet = false;
