@@ -359,6 +359,7 @@ static int begin(struct control *c)
         return -1;
     }
     control_adopt(c, c->conf);
+    peers_tell_if_file_differs(c);
     arm_tick(c);
     peers_after(c);
     await_names(c);
