@@ -15,6 +15,8 @@
 struct stream;
 
 struct stream_events {
+    /* What has arrived here is told before what has arrived elsewhere in the same turn. */
+    bool early;
     /* The end of stream_connect(): 0 or a libuv error. */
     void (*on_connected)(struct stream *s, int error);
     /* Bytes came; they are gone when this returns. */
@@ -40,6 +42,7 @@ struct stream {
     uint64_t bytes_out;    /* that may have left: handed to the kernel, or to libuv for it */
     uint64_t last_sent_ms; /* when the kernel last took bytes: a slow reader is not a dead one */
     int fd;                /* the handle's, once it is open */
+    ssize_t received;      /* the result of the read under way */
     bool reading, ended, send_failed, closing, shut, close_when_sent;
     union { /* at most one is under way */
         uv_connect_t connect;
@@ -86,6 +89,9 @@ void stream_close_when_sent(struct stream *s);
 /* Closes now; what is queued is lost. With `reset`, the peer gets an RST: it must not take what it
  * has got for the whole. Safe to call again. */
 void stream_close(struct stream *s, bool reset);
+
+/* Called by the loop, after the poll: what a read of this turn brought (libuv's result). */
+void stream_tell(struct stream *s, ssize_t received, const char *at);
 
 /* Called by the loop at the end of a turn. */
 void stream_flush(struct stream *s);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "proxy/exchange_private.h"
 
@@ -153,9 +152,14 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
 {
     struct buffer whole = {0};
     struct buffer body = {0};
-    struct http_reply head = x->answer_head;
+    struct http_reply head;
     if (reply == EXCHANGE_REPLY_LOCAL) {
-        head.body = buffer_bytes(&x->answer);
+        head = (struct http_reply){
+            .status = x->answer->status,
+            .content_type = x->answer->content_type,
+            .body = x->answer->body,
+            .extra = x->answer->extra,
+        };
     } else {
         struct own_answer own = own_answer_of(reply);
         http_error_body(&body, own.status, own.code, bytes_of(own.message));
@@ -225,7 +229,6 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
 
 void exchange_account(struct exchange *x, enum exchange_finish how)
 {
-    uint64_t now_us = clock_monotonic_us();
     if (x->app && x->rules.attempts > 0) {
         struct application_cell *cell = &x->app->shared->cells[x->proxy->worker];
         cell_add(&cell->finished, 1);
@@ -241,6 +244,6 @@ void exchange_account(struct exchange *x, enum exchange_finish how)
         x->proxy->aborts++;
     }
     if (log_wants_access(x->proxy->log)) {
-        write_access_line(x, now_us, how);
+        write_access_line(x, net_now_us(x->proxy->net), how);
     }
 }

@@ -14,17 +14,14 @@ struct exchange {
     struct proxy *proxy;
     struct exchange_client *client;
     struct snapshot *snapshot; /* a reference */
-    struct wheel_timer timer;
     uint64_t mark; /* proxy.mark when it began */
 
     /* the request */
     struct http_head *head;           /* the owner's, until on_finish */
     struct snapshot_application *app; /* NULL: none */
-    struct user_id_search search;
     bool searching;          /* the body is wanted for the user */
     struct chain hold;       /* body that no instance has got */
     struct bytes request_id; /* points into the head or into request_id_made */
-    char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
 
     /* the attempt */
     struct snapshot_instance *instance; /* NULL: none picked yet */
@@ -38,16 +35,21 @@ struct exchange {
 
     /* the response */
     enum http_framing framing;
-    struct bytes piece;   /* of the response, during one step */
-    uint16_t status;      /* sent down; 0 = none yet */
-    struct buffer answer; /* of an own endpoint */
-    struct http_reply answer_head;
+    struct bytes piece; /* of the response, during one step */
+    uint16_t status;    /* sent down; 0 = none yet */
+    const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
     void *job;
 
     /* for the log */
     uint64_t started_us, head_us; /* head_us 0: no response head came */
     uint64_t bytes_in_before, bytes_queued_before;
     bool aborted;
+
+    /* not zeroed when it begins */
+    struct wheel_timer timer; /* stays in the wheel from one exchange to the next */
+    struct exchange *next_spare;
+    char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
+    struct user_id_search search;
 };
 
 /* Runs the core on `in`, carries out what it says, and goes on with what follows at once from that.

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "proxy/exchange_private.h"
 
@@ -245,7 +244,7 @@ static struct exchange_input head_input(struct exchange *x)
         return in;
     }
     cell_add(&x->instance->shared->cells[x->proxy->worker].answers, 1);
-    x->head_us = clock_monotonic_us(); /* of the last attempt, whose head goes down */
+    x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
     return in;
 }
 
@@ -289,9 +288,20 @@ static void pass_tunnel(struct exchange *x, struct bytes bytes)
                                              .pending = stream_pending(x->client->stream)});
 }
 
+/* A kept-alive connection that was closed before it was used: since what is sent waits for the end
+ * of the loop's turn, all news of this turn come first, and this is seen in time nearly always. */
+static bool is_stale(const struct exchange *x)
+{
+    return x->up_reused && x->core.phase == EXCHANGE_SEND && upstream_unsent(x->up);
+}
+
 static void on_bytes(void *borrower, struct bytes bytes)
 {
     struct exchange *x = borrower;
+    if (is_stale(x)) { /* an answer to nothing: 408 before closing */
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_STALE});
+        return;
+    }
     struct exchange_client *client = x->client;
     struct upstream *up = x->up;
     bool more = true;
@@ -307,13 +317,6 @@ static void on_bytes(void *borrower, struct bytes bytes)
         enum http_event event = http_reader_next(&up->reader, &bytes, &x->piece);
         more = take_event(x, event, bytes);
     }
-}
-
-/* A kept-alive connection that was closed before it was used: since what is sent waits for the end
- * of the loop's turn, all news of this turn come first, and this is seen in time nearly always. */
-static bool is_stale(const struct exchange *x)
-{
-    return x->up_reused && x->core.phase == EXCHANGE_SEND && upstream_unsent(x->up);
 }
 
 static void on_end(void *borrower, int error)
@@ -346,5 +349,7 @@ static void on_send_failed(void *borrower, int error)
 static void on_sent(void *borrower)
 {
     struct exchange *x = borrower;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
+    if (x->core.down_paused) { /* else nobody waits for it */
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
+    }
 }

@@ -13,6 +13,8 @@ struct exchange;
 enum {
     /* Heads kept for reuse; one is a few KiB. As many as a busy worker has requests in hand. */
     PROXY_HEADS_MAX = 128,
+    /* The same for what an exchange takes. */
+    PROXY_SPARES_MAX = 128,
 };
 
 struct proxy_events {
@@ -40,6 +42,8 @@ struct proxy {
     uint64_t aborts;         /* clients that left before their answer was complete */
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
+    struct exchange *spares;
+    size_t spare_count;
 };
 
 void proxy_init(struct proxy *p, struct net_loop *net, unsigned worker);

@@ -116,7 +116,7 @@ int token_table_find(const struct token_table *t, struct bytes token)
 
 bool bearer_token(struct bytes authorization, struct bytes *ret_token)
 {
-    static const char scheme[] = "bearer";
+    static const char scheme[] = "Bearer"; /* as nearly all write it */
     size_t scheme_size = sizeof(scheme) - 1;
     struct bytes value = bytes_trim(authorization);
     if (value.size <= scheme_size || value.at[scheme_size] != ' ' ||
