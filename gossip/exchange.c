@@ -94,6 +94,7 @@ static bool builder_turn(struct builder *b)
 static struct wire_delta *builder_open_delta(struct builder *b, const struct want *w, uint64_t base)
 {
     const struct member *m = w->member;
+    uint64_t known = m->map.known[w->lane];
     struct wire_delta delta = {
         .name = bytes_of(m->name),
         .generation = m->row.generation,
@@ -102,10 +103,11 @@ static struct wire_delta *builder_open_delta(struct builder *b, const struct wan
         .address = m->row.address,
         .lane = w->lane,
         .base = base,
-        .top = base,
+        .top = known > base ? known : base, /* the size is that of the largest that it can become */
         .first_entry = b->p->entry_count,
     };
     size_t size = wire_delta_size(&delta);
+    delta.top = base;
     if (b->p->delta_count == WIRE_DELTAS_MAX || b->size + size > SEAL_PLAIN_MAX) {
         return NULL;
     }

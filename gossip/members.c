@@ -225,7 +225,8 @@ static void believe(struct gossip *g, struct member *m, const struct wire_row *s
                     uint64_t teller)
 {
     bool newer = said->incarnation > m->row.incarnation;
-    if (m->row.state == WIRE_LEFT || (!newer && said->state < m->row.state)) {
+    bool older = said->incarnation < m->row.incarnation;
+    if (m->row.state == WIRE_LEFT || older || (!newer && said->state < m->row.state)) {
         return;
     }
     if (m->row.state == WIRE_DEAD && said->state != WIRE_LEFT) {
