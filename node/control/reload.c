@@ -20,10 +20,23 @@ static void digest_conf(struct control *c)
     free(canonical);
 }
 
+/* Of applications that have left the configuration this node has no opinion any more. */
+static void drop_votes(struct control *c)
+{
+    const struct list *head = &c->tracker.applications;
+    for (struct list *l = head->next; l != head; l = l->next) {
+        const struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
+        if (!a->wanted) {
+            cluster_drop_votes(c->cluster, net_now_ms(&c->net), bytes_of(a->name));
+        }
+    }
+}
+
 void control_apply(struct control *c)
 {
     struct snapshot *old = c->snapshot;
     tracker_configure(&c->tracker, c->conf);
+    drop_votes(c);
     c->snapshot = build_snapshot(c->conf, &c->tracker, c->sha);
     c->ring_snapshot = NULL; /* the next one may get the same address */
     digest_conf(c);
