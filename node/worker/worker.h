@@ -63,8 +63,9 @@ void worker_finish(struct worker *w);
 /* Waits for the thread and frees the worker. */
 void worker_join(struct worker *w);
 
-/* For /status, from any thread. */
+/* For /status and /metrics, from any thread. */
 uint64_t worker_connections(const struct worker *w);
 uint64_t worker_exchanges(const struct worker *w);
+const struct proxy_counts *worker_counts(const struct worker *w);
 
 #endif
