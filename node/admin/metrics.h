@@ -10,7 +10,7 @@
 #include "base/histogram.h"
 #include "gossip/gossip.h"
 
-#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4"
 
 /* Requests that ended with a status, in order of status; 499: the client left before any. */
 struct metrics_answer {
