@@ -177,7 +177,7 @@ static void fifteen_minutes_are_kept_the_oldest_first(void **state)
     }
     assert_int_equal(json_array_size(values(s, "one", "rate")), (size_t)HISTORY_POINTS);
     assert_near(value(s, "one", "rate", 0), 8.0);
-    assert_near(value(s, "one", "rate", HISTORY_POINTS - 1), HISTORY_POINTS + 7.0);
+    assert_near(value(s, "one", "rate", (size_t)HISTORY_POINTS - 1), HISTORY_POINTS + 7.0);
 }
 
 static void a_late_sample_is_divided_by_its_own_time(void **state)
