@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/dashboard.h"
+#include "admin/metrics.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/build.h"
@@ -23,6 +25,7 @@
 #include "control/notify.h"
 #include "control/peers.h"
 #include "control/private.h"
+#include "control/sampler.h"
 #include "control/start.h"
 
 enum {
@@ -119,6 +122,18 @@ static void do_job(struct control *c, struct local_job *job)
         break;
     case ENDPOINT_RELOAD:
         job->status = control_reload(c, &job->body) ? 200 : 400;
+        break;
+    case ENDPOINT_METRICS:
+        job->content_type = METRICS_CONTENT_TYPE;
+        control_metrics(c, &job->body);
+        break;
+    case ENDPOINT_DASHBOARD:
+        job->content_type = DASHBOARD_CONTENT_TYPE;
+        job->fields = DASHBOARD_FIELDS;
+        buffer_append(&job->body, dashboard_page, dashboard_page_size);
+        break;
+    case ENDPOINT_DASHBOARD_DATA:
+        sampler_json(c, &job->body);
         break;
     case ENDPOINT_NODE_DRAIN:
     case ENDPOINT_NODE_ENABLE:
@@ -290,6 +305,7 @@ static void stop(struct control *c)
         }
     }
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
+    sampler_close(c);
     peers_close(c);
     log_flush(c->producer);
     tracker_close(&c->tracker);
@@ -359,6 +375,8 @@ static int begin(struct control *c)
         return -1;
     }
     control_adopt(c, c->conf);
+    peers_tell_if_file_differs(c);
+    sampler_open(c);
     arm_tick(c);
     peers_after(c);
     await_names(c);
@@ -407,6 +425,7 @@ int control_run(const char *config_file)
     c->file = config_file;
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();
+    c->started_wall_ms = clock_wall_ms();
     c->sha = sha256_new();
     prng_init(&c->prng, clock_wall_ms() ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
     pthread_mutex_init(&c->lock, NULL);

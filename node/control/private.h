@@ -65,12 +65,14 @@ struct control {
     struct list jobs; /* of struct local_job */
 
     uint64_t started_ms; /* monotonic */
+    uint64_t started_wall_ms;
     uint64_t generation;
 
     /* the node as one of a cluster (peers.c) */
     struct cluster *cluster;
     struct link *link; /* NULL: alone */
     struct store *store;
+    struct sampler *sampler;
     uv_timer_t count_timer;
     bool judge_wanted, shared_waiting, vip_holder;
     struct buffer shared_text;
@@ -106,7 +108,8 @@ static inline bool control_is_draining(const struct control *c)
     return c->out_of_service || c->phase > CONTROL_RUNNING;
 }
 
-/* The document of /status. */
+/* The documents of /status and /metrics. */
 void control_status(struct control *c, struct buffer *ret_body);
+void control_metrics(struct control *c, struct buffer *ret_body);
 
 #endif

@@ -167,6 +167,7 @@ bool control_reload(struct control *c, struct buffer *ret_body)
         uint64_t revision = cluster_shared_revision(c->cluster);
         struct log_field fields[] = {log_unsigned("config_revision", revision)};
         log_event(c->producer, LOG_INFO, "config_reloaded", fields, 1);
+        peers_tell_if_file_differs(c);
         status_reload_ok(ret_body, revision);
     } else {
         refuse(c, &problems, ret_body);

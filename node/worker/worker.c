@@ -114,6 +114,11 @@ uint64_t worker_exchanges(const struct worker *w)
     return atomic_load_explicit(&w->exchanges, memory_order_relaxed);
 }
 
+const struct proxy_counts *worker_counts(const struct worker *w)
+{
+    return &w->proxy.counts;
+}
+
 static void on_proxy_mail(void *owner)
 {
     struct worker *w = owner;
@@ -165,6 +170,7 @@ static void take_answer(struct local_job *job)
             .status = job->status,
             .content_type = bytes_of(job->content_type),
             .body = buffer_bytes(&job->body),
+            .extra = job->fields ? bytes_of(job->fields) : BYTES(""),
         };
         exchange_answer(job->exchange, &answer);
     }
