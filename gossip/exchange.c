@@ -94,6 +94,7 @@ static bool builder_turn(struct builder *b)
 static struct wire_delta *builder_open_delta(struct builder *b, const struct want *w, uint64_t base)
 {
     const struct member *m = w->member;
+    uint64_t known = m->map.known[w->lane];
     struct wire_delta delta = {
         .name = bytes_of(m->name),
         .generation = m->row.generation,
@@ -102,10 +103,11 @@ static struct wire_delta *builder_open_delta(struct builder *b, const struct wan
         .address = m->row.address,
         .lane = w->lane,
         .base = base,
-        .top = base,
+        .top = known > base ? known : base, /* the size is that of the largest that it can become */
         .first_entry = b->p->entry_count,
     };
     size_t size = wire_delta_size(&delta);
+    delta.top = base;
     if (b->p->delta_count == WIRE_DELTAS_MAX || b->size + size > SEAL_PLAIN_MAX) {
         return NULL;
     }
@@ -240,6 +242,19 @@ void exchange_begin(struct gossip *g, struct member *to)
     builder_send(&b);
 }
 
+void exchange_ask_where(struct gossip *g, struct member *who, struct member *m)
+{
+    bool lately = m->asked_ms != 0 && g->now_ms < m->asked_ms + g->profile->join_ms;
+    if (!who || lately || member_heard_lately(g, m)) {
+        return;
+    }
+    m->asked_ms = g->now_ms;
+    struct wire_packet *p = send_begin(g, WIRE_SYN);
+    p->member_count = (uint32_t)g->member_count;
+    p->rows[p->row_count++] = (struct wire_row){.id = m->row.id};
+    send_to(g, who);
+}
+
 /* ---- comparing ---- */
 
 /* Notes what the sender of the row lacks, and adds our row to `ask` (may be NULL) where we do. */
@@ -351,7 +366,7 @@ static void apply_delta(struct gossip *g, const struct wire_packet *p, const str
     if (!m || m->row.self || m->row.generation != d->generation) {
         return;
     }
-    if (m->row.heard_ms == 0 && !m->advertises && gossip_address_known(&d->address) &&
+    if (!member_heard_lately(g, m) && !m->advertises && gossip_address_known(&d->address) &&
         !gossip_address_equal(&m->row.address, &d->address)) {
         m->row.address = d->address;
         member_tell(g, m, m->row.state);
@@ -459,17 +474,29 @@ void exchange_push(struct gossip *g)
     }
 }
 
-/* Few nodes: counters go to everybody at once, so that totals are equal everywhere soon. */
+/* Few nodes: counters go to everybody at once, so that totals are equal everywhere soon. The last
+ * ones of a node that leaves go out in any case. */
 static void push_bulk(struct gossip *g)
 {
     struct member *self = member_self(g);
-    if (self->map.known[WIRE_BULK] == g->pushed_bulk || member_up_count(g) > FEW_MAX) {
+    bool few = member_up_count(g) <= FEW_MAX;
+    if (self->map.known[WIRE_BULK] == g->pushed_bulk || (!few && !g->leaving)) {
         return;
     }
     g->want_count = 0;
     want(g, self, WIRE_BULK, g->pushed_bulk);
     g->pushed_bulk = self->map.known[WIRE_BULK];
-    push_to_all(g);
+    if (few) {
+        push_to_all(g);
+    } else {
+        push_to_some(g);
+    }
+}
+
+void exchange_push_all(struct gossip *g)
+{
+    exchange_push(g);
+    push_bulk(g);
 }
 
 void exchange_tick(struct gossip *g)

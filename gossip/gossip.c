@@ -66,12 +66,17 @@ void gossip_free(struct gossip *g)
     free(g);
 }
 
+static void send_farewell(struct gossip *g)
+{
+    g->leave_sends--;
+    g->leave_ms = g->now_ms + LEAVE_GAP_MS;
+    probe_announce(g);
+}
+
 static void leave_tick(struct gossip *g)
 {
     if (g->leaving && g->leave_sends > 0 && g->now_ms >= g->leave_ms) {
-        g->leave_sends--;
-        g->leave_ms = g->now_ms + LEAVE_GAP_MS;
-        probe_announce(g);
+        send_farewell(g);
     }
 }
 
@@ -128,10 +133,17 @@ void gossip_set_keys(struct gossip *g, const uint8_t (*keys)[SEAL_KEY_SIZE], siz
 void gossip_leave(struct gossip *g, uint64_t now_ms)
 {
     advance(g, now_ms);
-    g->leaving = true;
-    g->leave_sends = LEAVE_PACKETS;
-    g->leave_ms = g->now_ms;
-    leave_tick(g);
+    if (g->alone) {
+        return;
+    }
+    if (!g->leaving) {
+        g->leaving = true;
+        exchange_push_all(g); /* the last counters */
+        g->leave_sends = LEAVE_PACKETS;
+    }
+    if (g->leave_sends > 0) {
+        send_farewell(g);
+    }
 }
 
 uint64_t gossip_leave_ms(const struct gossip *g)

@@ -139,8 +139,8 @@ void gossip_offer_text(struct gossip *g, const uint8_t digest[WIRE_DIGEST_SIZE],
 void gossip_fetch_text(struct gossip *g, uint64_t now_ms, struct gossip_member *from,
                        const uint8_t digest[WIRE_DIGEST_SIZE], size_t size);
 
-/* A graceful stop: tells everybody, a few times over, that this node leaves. Go on calling
- * gossip_tick() for gossip_leave_ms() or until the process has to end. */
+/* A graceful stop: what is new goes out, then the word that this node leaves, a few times over. Go
+ * on calling gossip_tick() for gossip_leave_ms(); who cannot wait calls this again instead. */
 void gossip_leave(struct gossip *g, uint64_t now_ms);
 uint64_t gossip_leave_ms(const struct gossip *g);
 

@@ -21,7 +21,7 @@ enum {
     WIRE_ENTRIES_MAX = 64, /* entries in one packet, all owners together */
     WIRE_DIGEST_SIZE = 32, /* SHA-256 of a text */
     /* What decoding one packet may allocate. The greediest that fits a packet (many tiny rows,
-     * deltas and entries) takes 23 kB; tests/unit/test_wire.c. */
+     * deltas and entries) takes 22 kB; tests/unit/test_wire.c. */
     WIRE_MEMORY_MAX = 32 * 1024,
 };
 
@@ -47,8 +47,8 @@ enum wire_lane { WIRE_URGENT, WIRE_BULK };
 enum { WIRE_LANES = 2 };
 
 struct wire_row {
-    uint64_t id; /* first 8 bytes of SHA-256 of the name */
-    uint64_t generation;
+    uint64_t id;         /* first 8 bytes of SHA-256 of the name */
+    uint64_t generation; /* 0: nothing is known of it (SYN_ACK asks for all there is) */
     uint32_t incarnation;
     enum wire_state state;
     uint64_t versions[WIRE_LANES]; /* everything up to these is known */
@@ -62,7 +62,8 @@ struct wire_entry {
 };
 
 /* All entries of one owner's lane with base < version <= top, in order of version. Without entries
- * it introduces the owner. */
+ * it introduces the owner. The entries of a packet's deltas lie one after the other, in the order
+ * of the deltas, and none is left over. */
 struct wire_delta {
     struct bytes name;
     uint64_t generation;
@@ -97,7 +98,7 @@ struct wire_packet {
     struct bytes digest;        /* CHUNK_ASK, CHUNK: WIRE_DIGEST_SIZE bytes */
     uint32_t offset, text_size; /* CHUNK_ASK: offset; CHUNK: both */
     struct bytes chunk;
-    uint32_t padding; /* HELLO: zero bytes behind everything else */
+    uint32_t padding; /* HELLO, WELCOME: zero bytes behind everything else */
 };
 
 /* Bytes that encoding a row, a delta's head or an entry adds at most: for filling packets. */
@@ -105,10 +106,11 @@ size_t wire_row_size(const struct wire_row *row);
 size_t wire_delta_size(const struct wire_delta *delta); /* without its entries */
 size_t wire_entry_size(const struct wire_entry *entry);
 
-/* The exact size that wire_encode() would write. */
+/* The exact size that wire_encode() would write; of a packet half filled, too. */
 size_t wire_size(const struct wire_packet *p);
 
-/* The packet must fit: wire_size() <= SEAL_PLAIN_MAX. Returns the size. */
+/* The packet must hold as a decoded one does, and fit: wire_size() <= SEAL_PLAIN_MAX. Returns the
+ * size. */
 size_t wire_encode(const struct wire_packet *p, uint8_t ret_plain[SEAL_PLAIN_MAX]);
 
 /* What a decoded packet's texts point into. */
@@ -116,7 +118,8 @@ struct wire_memory;
 struct wire_memory *wire_memory_new(void);
 void wire_memory_free(struct wire_memory *m);
 
-/* False if it is not a packet. `*ret_packet` is valid until the next call with the same memory. */
+/* False if it is not a packet; `*ret_packet` must not be looked at then. Otherwise it is valid
+ * until the next call with the same memory, and `plain` is no longer needed. */
 bool wire_decode(struct wire_memory *m, struct bytes plain, struct wire_packet *ret_packet);
 
 #endif

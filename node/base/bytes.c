@@ -6,6 +6,9 @@ bool bytes_equal_nocase(struct bytes a, struct bytes b)
     if (a.size != b.size) {
         return false;
     }
+    if (bytes_equal(a, b)) { /* nearly always, and much sooner seen */
+        return true;
+    }
     for (size_t i = 0; i < a.size; i++) {
         if (ascii_lower(a.at[i]) != ascii_lower(b.at[i])) {
             return false;

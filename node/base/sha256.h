@@ -1,5 +1,4 @@
-/* SHA-256 through OpenSSL, with the algorithm fetched once and the context kept: an implicit fetch
- * for each digest costs more than the digest itself. One `struct sha256` belongs to one thread. */
+/* SHA-256 through OpenSSL, with the context kept. One `struct sha256` belongs to one thread. */
 #ifndef BASE_SHA256_H
 #define BASE_SHA256_H
 

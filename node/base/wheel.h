@@ -19,7 +19,7 @@ enum {
 };
 
 struct wheel_timer {
-    struct list link;
+    struct list link;                          /* on no list: the wheel does not know it */
     void (*on_expired)(struct wheel_timer *t); /* for whoever drives the wheel */
     uint64_t deadline_ms;                      /* 0 = not set */
     uint64_t slot_tick;                        /* the tick whose slot it is in */
@@ -27,8 +27,8 @@ struct wheel_timer {
 
 struct wheel {
     struct list slots[WHEEL_SLOT_COUNT];
-    uint64_t tick; /* every slot up to this one has been looked at */
-    uint64_t timer_count;
+    uint64_t tick;        /* every slot up to this one has been looked at */
+    uint64_t timer_count; /* linked ones, paused ones among them */
 };
 
 void wheel_init(struct wheel *w, uint64_t now_ms);
@@ -38,8 +38,21 @@ void wheel_timer_init(struct wheel_timer *t, void (*on_expired)(struct wheel_tim
 /* Sets or moves the deadline. */
 void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms);
 
-/* Takes the deadline away; safe when there is none. */
+/* Does a slot not later than the deadline's have the timer already? Then setting it is a store. */
+static inline bool wheel_is_placed(const struct wheel_timer *t, uint64_t deadline_ms)
+{
+    return !list_empty(&t->link) && t->slot_tick <= deadline_ms / WHEEL_TICK_MS;
+}
+
+/* Takes the deadline away and forgets the timer, whose memory may then go; safe at any time. */
 void wheel_clear(struct wheel *w, struct wheel_timer *t);
+
+/* Takes the deadline away and leaves the timer in its slot, where setting it again is but a store.
+ * For timers that are set again and again: unlinking one touches its neighbours' memory too. */
+static inline void wheel_pause(struct wheel_timer *t)
+{
+    t->deadline_ms = 0;
+}
 
 /* The next timer whose deadline is over, cleared, or NULL. Call until NULL, with the same now. */
 struct wheel_timer *wheel_expired(struct wheel *w, uint64_t now_ms);

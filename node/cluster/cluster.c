@@ -231,6 +231,9 @@ struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_
 
 void cluster_free(struct cluster *c)
 {
+    if (!c) {
+        return;
+    }
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         struct gossip_member *m = gossip_member(c->gossip, i);
         if (!m->self) {

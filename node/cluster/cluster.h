@@ -54,7 +54,7 @@ struct cluster_options {
 };
 
 struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_ms);
-void cluster_free(struct cluster *c);
+void cluster_free(struct cluster *c); /* NULL is fine */
 
 /* The driver's side, see gossip.h. */
 void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,

@@ -76,7 +76,7 @@ static void close_connection(struct downstream *d, bool when_sent)
 {
     if (d->state != STATE_CLOSED) {
         d->state = STATE_CLOSED;
-        net_timer_clear(loop_of(d), &d->timer);
+        wheel_pause(&d->timer);
         chain_clear(&d->held, &loop_of(d)->pool);
         release_head(d);
     }
@@ -186,7 +186,7 @@ static void take_head(struct downstream *d, struct bytes *rest)
         assert(event == HTTP_EVENT_END);
         d->complete = true;
     }
-    net_timer_clear(loop_of(d), &d->timer);
+    wheel_pause(&d->timer);
     d->state = STATE_BUSY;
     if (d->too_many) {
         exchange_refuse(d->owner->proxy, &d->client, d->head, EXCHANGE_REPLY_TOO_MANY_CONNECTIONS);
@@ -201,7 +201,7 @@ static void take_error(struct downstream *d)
         exchange_down_bad(d->client.exchange);
         return;
     }
-    net_timer_clear(loop_of(d), &d->timer);
+    wheel_pause(&d->timer);
     d->state = STATE_BUSY;
     exchange_refuse(d->owner->proxy, &d->client, d->head, reply_to_error(d));
 }

@@ -63,21 +63,18 @@ void http_head_done(struct http_head *h)
 
 void http_head_clear(struct http_head *h)
 {
-    struct http_head kept = {.text = h->text,
-                             .capacity = h->capacity,
-                             .fields = h->fields,
-                             .field_capacity = h->field_capacity};
-    if (kept.capacity > KEPT_TEXT) {
-        free(kept.text);
-        kept.text = NULL;
-        kept.capacity = 0;
+    if (h->capacity > KEPT_TEXT) {
+        free(h->text);
+        h->text = NULL;
+        h->capacity = 0;
     }
-    if (kept.field_capacity > KEPT_FIELDS) {
-        free(kept.fields);
-        kept.fields = NULL;
-        kept.field_capacity = 0;
+    if (h->field_capacity > KEPT_FIELDS) {
+        free(h->fields);
+        h->fields = NULL;
+        h->field_capacity = 0;
     }
-    *h = kept;
+    memset((char *)h + offsetof(struct http_head, size), 0,
+           sizeof(*h) - offsetof(struct http_head, size));
 }
 
 void http_head_grow(struct http_head *h, size_t more)
@@ -102,12 +99,28 @@ struct http_field *http_head_add_field(struct http_head *h)
     return f;
 }
 
-/* Names are tokens (llhttp has seen to it), and among token characters only a letter becomes
- * a letter, only `-` a `-` and only a digit a digit when 0x20 is set. */
+/* How 8 bytes differ from a lower-case name. Names are tokens (llhttp has seen to it), and among
+ * token characters only a letter becomes a letter, only `-` a `-` and only a digit a digit when
+ * 0x20 is set. */
+static uint64_t difference(const char *name, const char *lower)
+{
+    uint64_t a, b;
+    memcpy(&a, name, sizeof(a));
+    memcpy(&b, lower, sizeof(b));
+    return (a | UINT64_C(0x2020202020202020)) ^ b;
+}
+
 static bool is_name(const char *name, const char *lower, size_t size)
 {
-    unsigned different = 0;
-    for (size_t i = 0; i < size; i++) {
+    uint64_t different = 0;
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        different |= difference(name + i, lower + i);
+    }
+    if (i > 0 && i < size) { /* the last 8, some of them a second time */
+        return (different | difference(name + size - 8, lower + size - 8)) == 0;
+    }
+    for (; i < size; i++) {
         different |= (unsigned char)((name[i] | 0x20) ^ lower[i]);
     }
     return different == 0;
@@ -143,12 +156,12 @@ enum http_field_id http_field_id_of(struct bytes name)
     if (name.size > 0 && name.size <= NAME_MAX) {
         id = look_up(name.at, name.size);
     }
-    if (id == HTTP_FIELD_OTHER &&
-        ((name.size >= sizeof(PROXY) && is_name(name.at, PROXY, sizeof(PROXY))) ||
-         is_lookalike(name))) {
-        return HTTP_FIELD_DROPPED;
+    if (id != HTTP_FIELD_OTHER) {
+        return id;
     }
-    return id;
+    bool proxy = name.size >= sizeof(PROXY) && (name.at[0] | 0x20) == PROXY[0] &&
+                 is_name(name.at, PROXY, sizeof(PROXY));
+    return proxy || is_lookalike(name) ? HTTP_FIELD_DROPPED : HTTP_FIELD_OTHER;
 }
 
 struct bytes http_head_query(const struct http_head *h)

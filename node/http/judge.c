@@ -12,28 +12,31 @@ enum { CONTROL = 1, NOT_TARGET = 2, NOT_HOST = 4 };
 /* Control bytes have no place in a reason phrase (HTAB has), and neither they nor space and `#` in
  * a target. A host is made of the characters of RFC 3986 §3.2.2 and a port; a comma, though allowed
  * there, is refused because it is what two Host fields are joined with. */
-static unsigned class_of(unsigned char c)
-{
-    if (c < 0x20 || c == 0x7F) {
-        return c == '\t' ? NOT_TARGET | NOT_HOST : CONTROL | NOT_TARGET | NOT_HOST;
-    }
-    if (c >= 0x80) {
-        return NOT_HOST;
-    }
-    if (c == ' ' || c == '#') {
-        return NOT_TARGET | NOT_HOST;
-    }
-    return strchr("\"/\\<>?@^`{|},", c) ? NOT_HOST : 0;
-}
+enum { C = CONTROL | NOT_TARGET | NOT_HOST, T = NOT_TARGET | NOT_HOST, H = NOT_HOST };
+static const unsigned char CLASSES[256] = {
+    /* clang-format off */
+    C, C, C, C, C, C, C, C, C, T, C, C, C, C, C, C, /* HTAB is the T */
+    C, C, C, C, C, C, C, C, C, C, C, C, C, C, C, C,
+    T, 0, H, T, 0, 0, 0, 0, 0, 0, 0, 0, H, 0, 0, H, /* SP " # , / */
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, H, 0, H, H, /* < > ? */
+    H, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* @ */
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, H, 0, H, 0, /* \ ^ */
+    H, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* ` */
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, H, H, H, 0, C, /* { | } DEL */
+    H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H,
+    H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H,
+    H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H,
+    H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H, H,
+    /* clang-format on */
+};
 
 static bool has_none_of(struct bytes text, unsigned classes)
 {
+    unsigned found = 0;
     for (size_t i = 0; i < text.size; i++) {
-        if (class_of((unsigned char)text.at[i]) & classes) {
-            return false;
-        }
+        found |= CLASSES[(unsigned char)text.at[i]];
     }
-    return true;
+    return (found & classes) == 0;
 }
 
 /* How a target in absolute-form begins: its size up to the authority, 0 if it is not one. */
@@ -86,7 +89,7 @@ const char *http_judge_target(struct http_head *h)
     if (target.size == 0 || !has_none_of(target, NOT_TARGET)) {
         return "the target has a byte that no target may have";
     }
-    size_t scheme = scheme_size(target);
+    size_t scheme = target.at[0] == '/' ? 0 : scheme_size(target);
     if (scheme > 0) {
         const char *wrong = cut_absolute_form(h, scheme);
         if (wrong) {

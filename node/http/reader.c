@@ -13,6 +13,8 @@
 #include <assert.h>
 
 #include "http/head_build.h"
+#include "http/plain.h"
+#include "http/reader_target.h"
 
 enum step { IDLE, HEAD, BODY, STANDING, CLOSED, DEAD };
 
@@ -21,12 +23,6 @@ enum {
      * behind a POST). Four of them, in bytes. */
     EMPTY_MAX = 8,
 };
-
-/* llhttp refuses bytes from 0x80 on in a target. The RFCs have them percent-encoded, but nginx,
- * curl and WSGI servers let them pass, and `curl …?user=张三` is what a user of Dify would type. So
- * llhttp is shown these instead, and on_url() takes the bytes themselves. */
-static const char STAND_IN[16] = {'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x',
-                                  'x', 'x', 'x', 'x', 'x', 'x', 'x', 'x'};
 
 static struct http_reader *reader_of(llhttp_t *parser)
 {
@@ -75,22 +71,11 @@ static int on_method(llhttp_t *parser, const char *at, size_t size)
     return 0;
 }
 
-/* The byte `distance` <= sizeof(r->before) before `at`, which may lie in the input before this one.
- */
-static char byte_before(const struct http_reader *r, const char *at, size_t distance)
-{
-    size_t offset = (size_t)(at - r->input_at);
-    return offset >= distance ? at[-(ptrdiff_t)distance]
-                              : r->before[sizeof(r->before) - (distance - offset)];
-}
-
 static int on_url(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_reader *r = reader_of(parser);
-    if (r->stand_in) {
-        at = r->input_at + (at - STAND_IN);
-    }
-    if (r->head->target_size == 0 && size > 0 && byte_before(r, at, 2) == ' ') {
+    at = reader_target_bytes(r, at);
+    if (r->head->target_size == 0 && size > 0 && reader_byte_before(r, at, 2) == ' ') {
         return refuse(r, HTTP_ERROR_MALFORMED, "more than one space before the target");
     }
     if (size > r->limits->uri_size - r->head->target_size) {
@@ -122,7 +107,7 @@ static int on_version(llhttp_t *parser, const char *at, size_t size)
         return 0;
     }
     r->version_begun = true;
-    bool http = byte_before(r, at, sizeof(r->before)) == 'H';
+    bool http = reader_byte_before(r, at, sizeof(r->before)) == 'H';
     return http ? 0 : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
 }
 
@@ -294,7 +279,11 @@ static const llhttp_settings_t SETTINGS = {
 void http_reader_init_request(struct http_reader *r, const struct http_limits *limits)
 {
     assert(limits->header_size > 0);
-    *r = (struct http_reader){.limits = limits, .step = IDLE};
+    /* All but llhttp's part, which is set up when it is needed. */
+    memset((char *)r + offsetof(struct http_reader, limits), 0,
+           sizeof(*r) - offsetof(struct http_reader, limits));
+    r->limits = limits;
+    r->step = IDLE;
 }
 
 void http_reader_init_response(struct http_reader *r, const struct http_limits *limits)
@@ -345,17 +334,21 @@ static bool skip_empty_lines(struct http_reader *r, struct bytes *input)
 
 static void start_message(struct http_reader *r)
 {
-    llhttp_init(&r->parser, r->response ? HTTP_RESPONSE : HTTP_REQUEST, &SETTINGS);
     http_head_clear(r->head);
     if (r->head->capacity == 0) {
         http_head_grow(r->head, 0); /* text is never NULL from here on */
     }
+    r->empty_count = 0;
+    r->in_message = true;
+}
+
+static void start_llhttp(struct http_reader *r)
+{
+    llhttp_init(&r->parser, r->response ? HTTP_RESPONSE : HTTP_REQUEST, &SETTINGS);
     memset(r->before, 0, sizeof(r->before));
     r->paused = r->url_done = r->version_begun = false;
-    r->empty_count = 0;
     r->taken = 0;
     r->step = HEAD;
-    r->in_message = true;
 }
 
 /* How much of the input llhttp may have now: no more than what is left of the head's limit, which
@@ -369,53 +362,12 @@ static size_t allowance(const struct http_reader *r, size_t size)
     return size < left ? size : left;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\r' || c == '\n';
-}
-
-/* Does the input begin inside the target? It may also have ended with the last read: llhttp calls
- * on_url_complete() with the byte behind. */
-static bool is_in_target(const struct http_reader *r)
-{
-    return !r->response && !r->url_done && r->head->target_size > 0 &&
-           !is_blank(r->before[sizeof(r->before) - 1]);
-}
-
-/* Inside a target that is too long, and only llhttp has seen that it is also wrong? Then which of
- * the two is said must not hang on where the input was split. */
-static bool is_in_long_target(const struct http_reader *r, const char *wrong)
-{
-    bool is_begun = r->head->target_size > 0;
-    if (r->response || r->url_done || r->head->method_size == 0 || (is_begun && !is_in_target(r))) {
-        return false;
-    }
-    const char *begin = r->input_at;
-    if (!is_begun) {
-        while (r->before[sizeof(r->before) - 1] != ' ' && begin < wrong && *begin != ' ') {
-            begin++; /* what is left of the method */
-        }
-        while (begin < wrong && *begin == ' ') {
-            begin++;
-        }
-        if (byte_before(r, begin, 2) == ' ') {
-            return false; /* the second space was wrong before the target was long */
-        }
-    }
-    /* llhttp names the byte itself or, when these three are what is wrong, the one behind. */
-    size_t good = 0;
-    while (begin + good < wrong && !is_blank(begin[good])) {
-        good++;
-    }
-    return good > r->limits->uri_size - r->head->target_size;
-}
-
 /* llhttp, or a callback, has refused something. `target_size` is what it was before: while llhttp
  * finds fault inside a target it has not called on_url() for that piece. */
 static enum http_event fail(struct http_reader *r, uint32_t target_size)
 {
     if (r->error == HTTP_ERROR_NONE && target_size == r->head->target_size &&
-        is_in_long_target(r, llhttp_get_error_pos(&r->parser))) {
+        reader_target_is_long(r, llhttp_get_error_pos(&r->parser))) {
         return die(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
     }
     const char *reason = llhttp_get_error_reason(&r->parser);
@@ -448,58 +400,13 @@ static enum http_event end_message(struct http_reader *r)
     return HTTP_EVENT_END;
 }
 
-static bool is_foreign(char c)
-{
-    return (unsigned char)c >= 0x80;
-}
-
-/* How many bytes there are before the first foreign one of this line; `size` if it has none. */
-static size_t count_plain(const char *at, size_t size)
-{
-    const char *end = memchr(at, '\n', size);
-    size_t line = end ? (size_t)(end - at) : size, i = 0;
-    uint64_t word = 0;
-    for (; i + sizeof(word) <= line; i += sizeof(word)) {
-        memcpy(&word, at + i, sizeof(word));
-        if (word & UINT64_C(0x8080808080808080)) {
-            break;
-        }
-    }
-    while (i < line && !is_foreign(at[i])) {
-        i++;
-    }
-    return i < line ? i : size;
-}
-
-/* What llhttp is shown of `size` bytes: these, fewer of these, or as many stand-ins. */
-static struct bytes show(struct http_reader *r, const char *at, size_t size)
-{
-    r->stand_in = false;
-    if (r->response || r->url_done || size == 0) {
-        return (struct bytes){at, size};
-    }
-    size_t plain = count_plain(at, size);
-    /* The target may have ended with the last read: on_url_complete() comes with the byte behind.
-     */
-    bool in_target = r->head->target_size > 0 && !is_blank(r->before[sizeof(r->before) - 1]);
-    if (plain > 0 || !in_target) {
-        return (struct bytes){at, plain > 0 ? plain : size};
-    }
-    size_t foreign = 1;
-    while (foreign < size && foreign < sizeof(STAND_IN) && is_foreign(at[foreign])) {
-        foreign++;
-    }
-    r->stand_in = true;
-    return (struct bytes){STAND_IN, foreign};
-}
-
 static enum http_event run(struct http_reader *r, struct bytes *input)
 {
     enum step step = r->step;
     uint32_t target_size = r->head->target_size;
     /* Never NULL: llhttp marks an open span by its pointer, and would forget a body piece here. */
     r->input_at = input->at ? input->at : "";
-    struct bytes shown = show(r, r->input_at, allowance(r, input->size));
+    struct bytes shown = reader_show(r, r->input_at, allowance(r, input->size));
     if (r->paused) {
         llhttp_resume(&r->parser);
         r->paused = false;
@@ -545,6 +452,38 @@ static enum http_event read_message(struct http_reader *r, struct bytes *input,
     return HTTP_EVENT_MORE;
 }
 
+static enum http_event begin_message(struct http_reader *r, struct bytes *input,
+                                     struct bytes *ret_body)
+{
+    start_message(r);
+    size_t size = http_plain_head(r->head, *input, r->limits, r->response, r->skip_body);
+    r->plain = size > 0;
+    if (!r->plain) {
+        start_llhttp(r);
+        return read_message(r, input, ret_body);
+    }
+    take(input, size);
+    r->step = BODY;
+    r->left = r->head->body == HTTP_BODY_LENGTH ? r->head->content_length : 0;
+    return HTTP_EVENT_HEAD;
+}
+
+/* The body of a plain message, which has no framing of its own. */
+static enum http_event read_plain_body(struct http_reader *r, struct bytes *input,
+                                       struct bytes *ret_body)
+{
+    if (r->left == 0) {
+        return end_message(r);
+    }
+    if (input->size == 0) {
+        return HTTP_EVENT_MORE;
+    }
+    *ret_body = (struct bytes){input->at, input->size < r->left ? input->size : (size_t)r->left};
+    r->left -= ret_body->size;
+    take(input, ret_body->size);
+    return HTTP_EVENT_BODY;
+}
+
 enum http_event http_reader_next(struct http_reader *r, struct bytes *input, struct bytes *ret_body)
 {
     assert(r->head);
@@ -556,11 +495,11 @@ enum http_event http_reader_next(struct http_reader *r, struct bytes *input, str
         if (input->size == 0) {
             return HTTP_EVENT_MORE;
         }
-        start_message(r);
-        return read_message(r, input, ret_body);
+        return begin_message(r, input, ret_body);
     case HEAD:
-    case BODY:
         return read_message(r, input, ret_body);
+    case BODY:
+        return r->plain ? read_plain_body(r, input, ret_body) : read_message(r, input, ret_body);
     case STANDING:
         return HTTP_EVENT_MORE;
     case CLOSED:

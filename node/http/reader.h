@@ -61,11 +61,13 @@ struct http_reader {
     bool paused;                  /* llhttp was stopped by a callback and has to be resumed */
     bool url_done, version_begun; /* parts of the first line */
     bool stand_in;                /* llhttp is shown stand-ins for what is in the input */
+    bool plain;                   /* this message is read without llhttp (http/plain) */
     uint8_t step, pending;
     uint8_t empty_count;  /* bytes of empty lines before this request */
     uint32_t taken;       /* bytes of the head; then of a chunked body, those since its last data */
     char before[5];       /* the last bytes of the input before this one */
     const char *input_at; /* the input now being read */
+    uint64_t left;        /* plain: bytes of the body still to come */
     struct bytes body;
 };
 

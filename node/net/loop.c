@@ -1,4 +1,4 @@
-/* loop: flush before each poll, tick the wheel while it holds timers. */
+/* loop: tell after each poll, flush before each poll, tick the wheel while it holds timers. */
 #include "net/loop.h"
 
 #include <assert.h>
@@ -7,11 +7,56 @@
 #include "base/memory.h"
 #include "net/stream.h"
 
+enum { NET_ALIGN = 64 /* each read begins on a cache line of its own */ };
+
 static void on_prepare(uv_prepare_t *handle)
 {
     struct net_loop *loop = handle->data;
     while (!list_empty(&loop->flush)) {
         stream_flush(LIST_ENTRY(loop->flush.next, struct stream, flush));
+    }
+    loop->turn_us = 0;
+}
+
+/* A stream that was closed by news of another has none to hear; it is freed only after this. */
+static void tell_some(struct net_loop *loop, size_t count, bool early)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct net_arrival *a = &loop->arrivals[i];
+        if (a->stream->events->early == early) {
+            stream_tell(a->stream, a->result, a->at);
+        }
+    }
+}
+
+static void tell_arrivals(struct net_loop *loop)
+{
+    size_t count = loop->arrival_count;
+    loop->arrival_count = 0;
+    loop->arrived_size = 0;
+    tell_some(loop, count, true);
+    tell_some(loop, count, false);
+}
+
+static void on_check(uv_check_t *handle)
+{
+    tell_arrivals(handle->data);
+}
+
+char *net_read_place(struct net_loop *loop)
+{
+    return loop->read_buffer + loop->arrived_size;
+}
+
+void net_arrived(struct net_loop *loop, struct stream *stream, ssize_t result)
+{
+    loop->arrivals[loop->arrival_count++] =
+        (struct net_arrival){stream, result, net_read_place(loop)};
+    if (result > 0) {
+        loop->arrived_size += ((size_t)result + NET_ALIGN - 1) / NET_ALIGN * NET_ALIGN;
+    }
+    if (loop->arrival_count == NET_ARRIVALS_MAX || loop->arrived_size > NET_READ_SIZE) {
+        tell_arrivals(loop);
     }
 }
 
@@ -39,7 +84,10 @@ int net_loop_init(struct net_loop *loop)
     list_init(&loop->flush);
     pool_init(&loop->pool);
     wheel_init(&loop->wheel, net_now_ms(loop));
-    loop->read_buffer = memory_resize(NULL, NET_READ_SIZE);
+    loop->read_buffer = memory_resize(NULL, 2 * NET_READ_SIZE);
+    uv_check_init(&loop->uv, &loop->tell_handle);
+    loop->tell_handle.data = loop;
+    uv_check_start(&loop->tell_handle, on_check);
     uv_prepare_init(&loop->uv, &loop->flush_handle);
     loop->flush_handle.data = loop;
     uv_prepare_start(&loop->flush_handle, on_prepare);
@@ -50,6 +98,8 @@ int net_loop_init(struct net_loop *loop)
 
 void net_loop_close(struct net_loop *loop)
 {
+    loop->arrival_count = 0;
+    uv_close((uv_handle_t *)&loop->tell_handle, NULL);
     uv_close((uv_handle_t *)&loop->flush_handle, NULL);
     uv_close((uv_handle_t *)&loop->tick_handle, NULL);
 }
@@ -63,7 +113,7 @@ void net_loop_done(struct net_loop *loop)
     free(loop->read_buffer);
 }
 
-void net_timer_set(struct net_loop *loop, struct wheel_timer *timer, uint64_t deadline_ms)
+void net_timer_place(struct net_loop *loop, struct wheel_timer *timer, uint64_t deadline_ms)
 {
     if (loop->wheel.timer_count == 0) {
         wheel_expired(&loop->wheel, net_now_ms(loop)); /* an empty wheel has stood still */

@@ -19,23 +19,47 @@ static struct stream *stream_of(void *handle)
     return ((uv_handle_t *)handle)->data;
 }
 
+/* libuv asks for a buffer, would then call read(), and that takes the long way through the file
+ * layer. So the bytes are taken here, by recv(), and libuv is told that there is no buffer, which
+ * it passes on to on_read() as UV_ENOBUFS. Only there may a stream be stopped or closed. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
+    struct stream *s = stream_of(handle);
     (void)suggested;
-    *ret_buf = uv_buf_init(stream_of(handle)->loop->read_buffer, NET_READ_SIZE);
+    do {
+        s->received = recv(s->fd, net_read_place(s->loop), NET_READ_SIZE, MSG_DONTWAIT);
+    } while (s->received < 0 && errno == EINTR);
+    if (s->received < 0) {
+        s->received = uv_translate_sys_error(errno);
+    } else if (s->received == 0) {
+        s->received = UV_EOF;
+    }
+    *ret_buf = uv_buf_init(NULL, 0);
 }
 
 static void on_read(uv_stream_t *handle, ssize_t size, const uv_buf_t *buf)
 {
     struct stream *s = stream_of(handle);
-    if (size > 0) {
-        s->bytes_in += (uint64_t)size;
-        s->events->on_bytes(s, (struct bytes){buf->base, (size_t)size});
-    } else if (size < 0 && !s->ended) {
+    (void)buf;
+    ssize_t received = size == UV_ENOBUFS ? s->received : size;
+    if (received != UV_EAGAIN) {
+        net_arrived(s->loop, s, received);
+    }
+}
+
+void stream_tell(struct stream *s, ssize_t received, const char *at)
+{
+    if (s->closing || s->ended) {
+        return;
+    }
+    if (received > 0) {
+        s->bytes_in += (uint64_t)received;
+        s->events->on_bytes(s, (struct bytes){at, (size_t)received});
+    } else {
         s->ended = true;
-        uv_read_stop(handle);
+        uv_read_stop((uv_stream_t *)&s->tcp);
         s->reading = false;
-        s->events->on_end(s, size == UV_EOF ? 0 : (int)size);
+        s->events->on_end(s, received == UV_EOF ? 0 : (int)received);
     }
 }
 
@@ -92,6 +116,7 @@ int stream_connect(struct stream *s, const struct sockaddr *address)
 
 static void want_flush(struct stream *s)
 {
+    s->much = s->much || stream_pending(s) > STREAM_MUCH;
     if (list_empty(&s->flush)) {
         list_push_back(&s->loop->flush, &s->flush);
     }
@@ -215,8 +240,11 @@ static void after_sending(struct stream *s)
         stream_close(s, false);
     } else if (s->shut) {
         uv_shutdown(&s->request.shutdown, (uv_stream_t *)&s->tcp, on_shutdown);
-    } else if (s->events->on_sent) {
-        s->events->on_sent(s);
+    } else if (s->much) {
+        s->much = false;
+        if (s->events->on_sent) {
+            s->events->on_sent(s);
+        }
     }
 }
 

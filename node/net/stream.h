@@ -14,7 +14,12 @@
 
 struct stream;
 
+/* Bytes waiting to be sent from which on on_sent is of interest. */
+enum { STREAM_MUCH = 32 * 1024 };
+
 struct stream_events {
+    /* What has arrived here is told before what has arrived elsewhere in the same turn. */
+    bool early;
     /* The end of stream_connect(): 0 or a libuv error. */
     void (*on_connected)(struct stream *s, int error);
     /* Bytes came; they are gone when this returns. */
@@ -23,8 +28,7 @@ struct stream_events {
     void (*on_end)(struct stream *s, int error);
     /* Sending failed: nothing more can be sent; reading may still yield what was in flight. Once.*/
     void (*on_send_failed)(struct stream *s, int error);
-    /* What waited to be sent has fallen to `pending` bytes after the socket was full, or is all
-     * sent. May be NULL. */
+    /* All is sent, after more than STREAM_MUCH had waited. May be NULL. */
     void (*on_sent)(struct stream *s);
     void (*on_closed)(struct stream *s);
 };
@@ -40,8 +44,10 @@ struct stream {
     uint64_t bytes_out;    /* that may have left: handed to the kernel, or to libuv for it */
     uint64_t last_sent_ms; /* when the kernel last took bytes: a slow reader is not a dead one */
     int fd;                /* the handle's, once it is open */
+    ssize_t received;      /* the result of the read under way */
     bool reading, ended, send_failed, closing, shut, close_when_sent;
-    union { /* at most one is under way */
+    bool much; /* has waited since on_sent */
+    union {    /* at most one is under way */
         uv_connect_t connect;
         uv_write_t write;
         uv_shutdown_t shutdown;
@@ -86,6 +92,9 @@ void stream_close_when_sent(struct stream *s);
 /* Closes now; what is queued is lost. With `reset`, the peer gets an RST: it must not take what it
  * has got for the whole. Safe to call again. */
 void stream_close(struct stream *s, bool reset);
+
+/* Called by the loop, after the poll: what a read of this turn brought (libuv's result). */
+void stream_tell(struct stream *s, ssize_t received, const char *at);
 
 /* Called by the loop at the end of a turn. */
 void stream_flush(struct stream *s);

@@ -10,8 +10,11 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
+
+static_assert((int)EXCHANGE_HIGH_WATER > (int)STREAM_MUCH, "else nobody tells when it is sent");
+
+#define EACH_BYTE(value) ((value)*UINT64_C(0x0101010101010101))
 
 static void on_timer(struct wheel_timer *timer)
 {
@@ -25,6 +28,15 @@ static void on_timer(struct wheel_timer *timer)
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DEADLINE});
 }
 
+/* The 8 hexadecimal digits of a random number, in some order, all at once. */
+static void put_hex_digits(char at[8], uint32_t random)
+{
+    uint64_t x = (random & UINT64_C(0xF0F0F0F0)) << 28 | (random & 0x0F0F0F0F); /* 8 digits */
+    uint64_t letters = ((x + EACH_BYTE(6)) >> 4) & EACH_BYTE(1);                /* those above 9 */
+    x += EACH_BYTE('0') + letters * ('a' - '9' - 1);
+    memcpy(at, &x, sizeof(x));
+}
+
 static void make_request_id(struct exchange *x)
 {
     struct bytes sent = http_head_get(x->head, HTTP_FIELD_X_REQUEST_ID);
@@ -32,20 +44,57 @@ static void make_request_id(struct exchange *x)
         x->request_id = sent;
         return;
     }
-    static const char digits[] = "0123456789abcdef";
-    for (int half = 0; half < 2; half++) {
+    for (size_t at = 0; at < EXCHANGE_REQUEST_ID_SIZE; at += 16) {
         uint64_t r = prng_next(&x->proxy->prng);
-        for (int i = 0; i < 16; i++) {
-            x->request_id_made[half * 16 + i] = digits[r >> (4 * i) & 15];
-        }
+        put_hex_digits(x->request_id_made + at, (uint32_t)r);
+        put_hex_digits(x->request_id_made + at + 8, (uint32_t)(r >> 32));
     }
     x->request_id = (struct bytes){x->request_id_made, EXCHANGE_REQUEST_ID_SIZE};
+}
+
+/* Memory for another exchange; warm, if one has ended before. */
+static struct exchange *take_spare(struct proxy *p)
+{
+    struct exchange *x = p->spares;
+    if (x) {
+        p->spares = x->next_spare;
+        p->spare_count--;
+    } else {
+        x = memory_new(sizeof(*x));
+        wheel_timer_init(&x->timer, on_timer);
+    }
+    memset(x, 0, offsetof(struct exchange, core));
+    user_id_init(&x->search);
+    return x;
+}
+
+static void give_spare(struct proxy *p, struct exchange *x)
+{
+    if (p->spare_count == PROXY_SPARES_MAX) {
+        net_timer_clear(p->net, &x->timer);
+        free(x);
+        return;
+    }
+    wheel_pause(&x->timer);
+    x->next_spare = p->spares;
+    p->spares = x;
+    p->spare_count++;
+}
+
+void exchange_free_spares(struct proxy *p)
+{
+    while (p->spares) {
+        struct exchange *x = p->spares;
+        p->spares = x->next_spare;
+        net_timer_clear(p->net, &x->timer);
+        free(x);
+    }
 }
 
 static struct exchange *exchange_new(struct proxy *p, struct exchange_client *client,
                                      struct http_head *head)
 {
-    struct exchange *x = memory_new(sizeof(*x));
+    struct exchange *x = take_spare(p);
     assert(!client->exchange);
     client->exchange = x;
     x->proxy = p;
@@ -53,11 +102,10 @@ static struct exchange *exchange_new(struct proxy *p, struct exchange_client *cl
     x->mark = p->mark;
     x->head = head;
     x->snapshot = snapshot_ref(p->snapshot);
-    x->started_us = clock_monotonic_us();
+    x->started_us = net_now_us(p->net);
     x->bytes_in_before = head->size;
     x->bytes_queued_before = stream_queued(client->stream);
     p->exchange_count++;
-    wheel_timer_init(&x->timer, on_timer);
     make_request_id(x);
     const struct snapshot_timeouts *t = &x->snapshot->timeouts;
     x->rules = (struct exchange_rules){
@@ -106,8 +154,15 @@ static struct bytes header_of(void *arg, struct bytes name)
     return http_head_find(arg, name);
 }
 
+static void search_goes_on(struct exchange *x, enum user_id_state state)
+{
+    x->searching = state == USER_ID_NEEDS_BODY;
+    /* Asked now, while it is in the cache. */
+    x->search_holds_memory = x->searching || user_id_holds_memory(&x->search);
+}
+
 /* Begins the search for the user. */
-static enum user_id_state begin_search(struct exchange *x, bool no_body)
+static void begin_search(struct exchange *x, bool no_body)
 {
     struct user_request request = {
         .arg = x->head,
@@ -117,9 +172,7 @@ static enum user_id_state begin_search(struct exchange *x, bool no_body)
         .content_type = http_head_get(x->head, HTTP_FIELD_CONTENT_TYPE),
         .has_body = !no_body,
     };
-    enum user_id_state state = user_id_begin(&x->search, &x->app->user_plan, &request);
-    x->searching = state == USER_ID_NEEDS_BODY;
-    return state;
+    search_goes_on(x, user_id_begin(&x->search, &x->app->user_plan, &request));
 }
 
 static bool user_is_missing_and_required(const struct exchange *x)
@@ -210,7 +263,7 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
     x->bytes_in_before += bytes.size;
     chain_append(&x->hold, &x->proxy->net->pool, bytes.at, bytes.size);
     if (x->searching) {
-        x->searching = user_id_body(&x->search, bytes) == USER_ID_NEEDS_BODY;
+        search_goes_on(x, user_id_body(&x->search, bytes));
         if (user_is_missing_and_required(x)) {
             refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
             return;
@@ -227,8 +280,7 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
 void exchange_down_end(struct exchange *x)
 {
     if (x->searching) {
-        user_id_end(&x->search);
-        x->searching = false;
+        search_goes_on(x, user_id_end(&x->search));
         if (user_is_missing_and_required(x)) {
             x->core.down_ended = true;
             refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
@@ -251,7 +303,9 @@ void exchange_down_gone(struct exchange *x, bool may_read)
 
 void exchange_down_sent(struct exchange *x)
 {
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_DOWN});
+    if (x->core.up_paused) { /* else nobody waits for it */
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_DOWN});
+    }
 }
 
 bool exchange_is_tunnel(const struct exchange *x)
@@ -282,12 +336,7 @@ void *exchange_job(const struct exchange *x)
 void exchange_answer(struct exchange *x, const struct exchange_local_answer *answer)
 {
     x->job = NULL;
-    buffer_append_bytes(&x->answer, answer->body);
-    x->answer_head = (struct http_reply){
-        .status = answer->status,
-        .content_type = answer->content_type,
-        .extra = answer->extra,
-    };
+    x->answer = answer;
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_ANSWERED});
 }
 
@@ -298,18 +347,18 @@ static void finish(struct exchange *x, enum exchange_finish how)
     struct exchange_client *client = x->client;
     assert(!x->up && !x->up_head);
     exchange_account(x, how);
-    net_timer_clear(p->net, &x->timer);
     if (x->job) {
         p->events->on_forget(p->owner, x);
     }
     chain_clear(&x->hold, &p->net->pool);
-    user_id_done(&x->search);
-    buffer_done(&x->answer);
+    if (x->search_holds_memory) {
+        user_id_done(&x->search);
+    }
     bool must_reset = how == EXCHANGE_FINISH_CUT && x->framing == HTTP_FRAME_CLOSE && x->status > 0;
     p->exchange_count--;
     p->marked_count -= x->mark < p->mark ? 1 : 0;
     snapshot_unref(x->snapshot);
-    free(x);
+    give_spare(p, x);
     client->exchange = NULL;
     if (must_reset) {
         /* An HTTP/1.0 client takes a plain end for the end of the response. */
@@ -318,6 +367,14 @@ static void finish(struct exchange *x, enum exchange_finish how)
     client->events->on_finish(client->owner, how);
 }
 
+/* What carry_out() sees to; the others are carry_down()'s. */
+enum {
+    UPWARDS = EXCHANGE_DO_REPORT | EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP |
+              EXCHANGE_DO_CONTINUE | EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT |
+              EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_UP_BODY |
+              EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD,
+};
+
 /* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
  */
 static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
@@ -325,6 +382,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
 {
     uint32_t what = o->what;
     bool next = false;
+    if ((what & UPWARDS) == 0) {
+        return false;
+    }
     if (what & EXCHANGE_DO_REPORT) {
         exchange_do_report(x, o->outcome);
     }
@@ -363,6 +423,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
 static void carry_down(struct exchange *x, const struct exchange_outputs *o)
 {
     uint32_t what = o->what;
+    if ((what & ~(uint32_t)UPWARDS) == 0) {
+        return;
+    }
     if (what & EXCHANGE_DO_INTERIM) {
         exchange_do_interim(x);
     }
@@ -410,7 +473,7 @@ void exchange_step(struct exchange *x, struct exchange_input in)
     } while (next);
     uint64_t deadline_ms = exchange_core_deadline_ms(&x->core);
     if (deadline_ms == 0) {
-        net_timer_clear(x->proxy->net, &x->timer);
+        wheel_pause(&x->timer);
     } else if (deadline_ms != x->timer.deadline_ms) {
         net_timer_set(x->proxy->net, &x->timer, deadline_ms);
     }

@@ -35,6 +35,9 @@ struct exchange_client {
 void exchange_open(struct proxy *p, struct exchange_client *client, struct http_head *head,
                    bool no_body);
 
+/* Gives back the memory that is kept for further exchanges. */
+void exchange_free_spares(struct proxy *p);
+
 /* A request that is refused before it is known what it wants: answered and closed. */
 void exchange_refuse(struct proxy *p, struct exchange_client *client, struct http_head *head,
                      enum exchange_reply reply);
@@ -63,7 +66,7 @@ struct exchange_question {
 };
 struct exchange_question exchange_question(const struct exchange *x);
 
-/* The answer of an own endpoint. `body` is copied. */
+/* The answer of an own endpoint; it is sent before exchange_answer() returns. */
 struct exchange_local_answer {
     uint16_t status;
     struct bytes content_type, body;

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "proxy/exchange_private.h"
 
@@ -210,9 +209,6 @@ void exchange_do_send_up(struct exchange *x)
         x->counted = true;
         cell_add(&x->instance->shared->cells[x->proxy->worker].requests, 1);
     }
-    x->up_head = proxy_head_take(x->proxy);
-    http_reader_init_response(&x->up->reader, &x->snapshot->limits);
-    http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
     write_head(x, &rw);
     write_held(x);
     if (x->core.down_ended) {
@@ -245,7 +241,7 @@ static struct exchange_input head_input(struct exchange *x)
         return in;
     }
     cell_add(&x->instance->shared->cells[x->proxy->worker].answers, 1);
-    x->head_us = clock_monotonic_us(); /* of the last attempt, whose head goes down */
+    x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
     return in;
 }
 
@@ -281,6 +277,15 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
     return false;
 }
 
+/* The first bytes of an attempt's response: now, and not when the request goes up, a head is
+ * taken, so that it is the one that was used last and is still in the cache. */
+static void begin_response(struct exchange *x)
+{
+    x->up_head = proxy_head_take(x->proxy);
+    http_reader_init_response(&x->up->reader, &x->snapshot->limits);
+    http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
+}
+
 static void pass_tunnel(struct exchange *x, struct bytes bytes)
 {
     x->piece = bytes;
@@ -289,12 +294,26 @@ static void pass_tunnel(struct exchange *x, struct bytes bytes)
                                              .pending = stream_pending(x->client->stream)});
 }
 
+/* A kept-alive connection that was closed before it was used: since what is sent waits for the end
+ * of the loop's turn, all news of this turn come first, and this is seen in time nearly always. */
+static bool is_stale(const struct exchange *x)
+{
+    return x->up_reused && x->core.phase == EXCHANGE_SEND && upstream_unsent(x->up);
+}
+
 static void on_bytes(void *borrower, struct bytes bytes)
 {
     struct exchange *x = borrower;
+    if (is_stale(x)) { /* an answer to nothing: 408 before closing */
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_STALE});
+        return;
+    }
     struct exchange_client *client = x->client;
     struct upstream *up = x->up;
     bool more = true;
+    if (!x->up_head) {
+        begin_response(x);
+    }
     /* The exchange may end, or move to another instance, inside any of these steps. */
     while (more && client->exchange == x && x->up == up) {
         if (x->core.phase == EXCHANGE_TUNNEL) {
@@ -307,13 +326,6 @@ static void on_bytes(void *borrower, struct bytes bytes)
         enum http_event event = http_reader_next(&up->reader, &bytes, &x->piece);
         more = take_event(x, event, bytes);
     }
-}
-
-/* A kept-alive connection that was closed before it was used: since what is sent waits for the end
- * of the loop's turn, all news of this turn come first, and this is seen in time nearly always. */
-static bool is_stale(const struct exchange *x)
-{
-    return x->up_reused && x->core.phase == EXCHANGE_SEND && upstream_unsent(x->up);
 }
 
 static void on_end(void *borrower, int error)
@@ -346,5 +358,7 @@ static void on_send_failed(void *borrower, int error)
 static void on_sent(void *borrower)
 {
     struct exchange *x = borrower;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
+    if (x->core.down_paused) { /* else nobody waits for it */
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
+    }
 }

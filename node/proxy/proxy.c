@@ -1,10 +1,11 @@
-/* proxy: pooled heads. */
+/* proxy: pooled heads and exchanges. */
 #include "proxy/proxy.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "proxy/exchange.h"
 
 void proxy_init(struct proxy *p, struct net_loop *net, unsigned worker)
 {
@@ -19,6 +20,8 @@ void proxy_done(struct proxy *p)
         http_head_done(head);
         free(head);
     }
+    exchange_free_spares(p);
+    answer_cell_done(&p->counts.answers);
     sha256_free(p->sha);
     if (p->snapshot) {
         snapshot_unref(p->snapshot);

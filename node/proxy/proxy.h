@@ -13,6 +13,8 @@ struct exchange;
 enum {
     /* Heads kept for reuse; one is a few KiB. As many as a busy worker has requests in hand. */
     PROXY_HEADS_MAX = 128,
+    /* The same for what an exchange takes. */
+    PROXY_SPARES_MAX = 128,
 };
 
 struct proxy_events {
@@ -22,6 +24,13 @@ struct proxy_events {
      * result, now or later, unless exchange_forget() comes first. */
     void (*on_local)(void *owner, struct exchange *x);
     void (*on_forget)(void *owner, struct exchange *x);
+};
+
+/* What one worker has counted of all requests; written by its thread, read by any. */
+struct proxy_counts {
+    _Atomic uint64_t aborts;              /* clients that left before their answer was complete */
+    _Atomic uint64_t bytes_in, bytes_out; /* of requests and answers that have ended */
+    struct answer_cell answers;           /* of requests that belong to no application */
 };
 
 struct proxy {
@@ -37,9 +46,11 @@ struct proxy {
     uint64_t exchange_count; /* in hand */
     uint64_t mark;           /* grows with each proxy_mark() */
     uint64_t marked_count;   /* exchanges in hand that are older than the last mark */
-    uint64_t aborts;         /* clients that left before their answer was complete */
+    struct proxy_counts counts;
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
+    struct exchange *spares;
+    size_t spare_count;
 };
 
 void proxy_init(struct proxy *p, struct net_loop *net, unsigned worker);

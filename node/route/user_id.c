@@ -129,15 +129,20 @@ static bool wants(const struct user_id_search *s, enum user_source_kind kind)
     return false;
 }
 
+/* With or without parameters, which say nothing: JSON is UTF-8. */
+static bool is_json(struct bytes content_type)
+{
+    struct bytes json = BYTES("application/json");
+    return bytes_equal(content_type, json) || bytes_equal_nocase(mime_type(&content_type), json);
+}
+
 /* True when the body may fill a source that is still wanted; its scanner is then ready. */
 static bool begin_body(struct user_id_search *s, const struct user_request *request)
 {
-    struct bytes rest = request->content_type;
     if (!request->has_body) {
         return false;
     }
-    if (wants(s, USER_FROM_JSON) &&
-        bytes_equal_nocase(mime_type(&rest), BYTES("application/json"))) {
+    if (wants(s, USER_FROM_JSON) && is_json(request->content_type)) {
         json_user_init(&s->scan.json, &s->values);
         s->body_kind = USER_FROM_JSON;
         return true;
@@ -148,6 +153,13 @@ static bool begin_body(struct user_id_search *s, const struct user_request *requ
         return true;
     }
     return false;
+}
+
+void user_id_init(struct user_id_search *s)
+{
+    s->state = USER_ID_NONE;
+    s->body_kind = USER_FROM_HEADER; /* neither scanner */
+    user_values_init(&s->values, NULL, 0);
 }
 
 enum user_id_state user_id_begin(struct user_id_search *s, const struct user_plan *plan,
@@ -216,6 +228,12 @@ struct bytes user_id_value(const struct user_id_search *s)
     }
     struct bytes text = user_values_text(&s->values, 0);
     return (struct bytes){text.at, s->fallback_size};
+}
+
+bool user_id_holds_memory(const struct user_id_search *s)
+{
+    return s->values.heap || s->values.heap_slots ||
+           (s->body_kind == USER_FROM_JSON && s->scan.json.deep);
 }
 
 void user_id_done(struct user_id_search *s)

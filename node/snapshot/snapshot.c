@@ -128,8 +128,9 @@ int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, bool 
             return -1;
         }
         struct instance_shared *shared = app->instances[picked].shared;
-        uint32_t route = INSTANCE_TRIAL;
-        if (atomic_compare_exchange_strong(&shared->route, &route, INSTANCE_TRIAL_TAKEN)) {
+        uint32_t route = atomic_load(&shared->route);
+        if (route == INSTANCE_TRIAL &&
+            atomic_compare_exchange_strong(&shared->route, &route, INSTANCE_TRIAL_TAKEN)) {
             *ret_trial = true;
             return picked;
         }

@@ -17,7 +17,7 @@ static void leave_idle(struct upstream *u)
     if (!list_empty(&u->idle)) {
         list_remove(&u->idle);
         u->cell->idle_count--;
-        net_timer_clear(u->stream.loop, &u->timer);
+        wheel_pause(&u->timer);
     }
 }
 
@@ -109,16 +109,15 @@ static void on_closed(struct stream *s)
 {
     struct upstream *u = of_stream(s);
     leave_idle(u); /* closed with its loop, under us */
+    net_timer_clear(s->loop, &u->timer);
     instance_shared_unref(u->shared);
     free(u);
 }
 
 static const struct stream_events stream_events = {
-    .on_connected = on_connected,
-    .on_bytes = on_bytes,
-    .on_end = on_end,
-    .on_send_failed = on_send_failed,
-    .on_sent = on_sent,
+    /* One that has been closed is out of the pool before a request of the same turn can take it. */
+    .early = true,          .on_connected = on_connected,     .on_bytes = on_bytes,
+    .on_end = on_end,       .on_send_failed = on_send_failed, .on_sent = on_sent,
     .on_closed = on_closed,
 };
 

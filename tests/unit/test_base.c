@@ -59,6 +59,32 @@ static void a_cleared_timer_never_fires(void **state)
     assert_null(wheel_expired(&w, 100));
 }
 
+static void a_paused_timer_never_fires_and_can_be_set_again(void **state)
+{
+    (void)state;
+    struct wheel w;
+    struct wheel_timer a, b;
+    wheel_init(&w, 5);
+    wheel_timer_init(&a, NULL);
+    wheel_timer_init(&b, NULL);
+    wheel_set(&w, &a, 50);
+    wheel_pause(&a);
+    assert_null(wheel_expired(&w, 100));
+    assert_int_equal(w.timer_count, 0); /* its slot has come up: the wheel has let it go */
+    wheel_set(&w, &a, 150);
+    wheel_set(&w, &b, 150);
+    wheel_pause(&a);
+    wheel_set(&w, &a, 9000);
+    assert_ptr_equal(wheel_expired(&w, 200), &b);
+    assert_null(wheel_expired(&w, 8999));
+    assert_ptr_equal(wheel_expired(&w, 9016), &a);
+    wheel_set(&w, &a, 9100);
+    wheel_pause(&a);
+    wheel_clear(&w, &a); /* its memory may go */
+    assert_int_equal(w.timer_count, 0);
+    assert_null(wheel_expired(&w, 20000));
+}
+
 static void a_chain_gives_back_the_bytes_it_was_given(void **state)
 {
     (void)state;
@@ -153,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_timer_fires_once_never_early_and_at_most_a_tick_late),
         cmocka_unit_test(a_cleared_timer_never_fires),
+        cmocka_unit_test(a_paused_timer_never_fires_and_can_be_set_again),
         cmocka_unit_test(a_chain_gives_back_the_bytes_it_was_given),
         cmocka_unit_test(json_text_is_escaped_and_always_utf8),
         cmocka_unit_test(sha256_of_parts_is_that_of_the_whole),

@@ -337,8 +337,8 @@ static void a_peer_outlives_more_rotations_than_it_keeps_keys(void **state)
     struct seal *alice = member(&ALICE), *bob = member(&BOB);
     struct seal_peer *peer = seal_peer_new(&ALICE);
     uint8_t keys[SEAL_KEYS_MAX][SEAL_KEY_SIZE] = {{0}};
-    for (uint8_t round = 0; round < 3 * SEAL_KEYS_MAX; round++) {
-        for (uint8_t i = 0; i < SEAL_KEYS_MAX; i++) {
+    for (size_t round = 0; round < 3 * SEAL_KEYS_MAX; round++) {
+        for (size_t i = 0; i < SEAL_KEYS_MAX; i++) {
             keys[i][0] = (uint8_t)(round + i);
         }
         seal_set_keys(alice, (keys_t)keys, SEAL_KEYS_MAX);
