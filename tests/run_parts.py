@@ -266,6 +266,16 @@ def run_stub(part):
     return run_pytest(part, "tests/stub")
 
 
+def run_lab(part):
+    """The pair with keepalived in network namespaces; one round each, to keep it short."""
+    return run_tap(part, ["tests/lab/run", "--rounds", "1"])
+
+
+def run_compose(part):
+    """The images and the pair of docker-compose.yml, in a Docker of its own."""
+    return run_pytest(part, "tests/compose")
+
+
 # (name, part of --quick, what it needs, function), in the order in which they run.
 PARTS = [
     ("rules", False, None, run_rules),
@@ -276,6 +286,8 @@ PARTS = [
     ("other-ctest", False, "release-build", ctest_part("release", "-E", r"^(unit|fuzz)\.")),
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
+    ("lab", False, "release-build", run_lab),
+    ("compose", False, "release-build", run_compose),
     ("asan-build", False, None, build_part("asan")),
     ("asan-ctest", False, "asan-build", ctest_part("asan", "-R", r"^(unit|fuzz)\.")),
     ("asan-e2e", False, "asan-build", e2e_part("asan")),
