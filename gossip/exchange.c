@@ -242,6 +242,19 @@ void exchange_begin(struct gossip *g, struct member *to)
     builder_send(&b);
 }
 
+void exchange_ask_where(struct gossip *g, struct member *who, struct member *m)
+{
+    bool lately = m->asked_ms != 0 && g->now_ms < m->asked_ms + g->profile->join_ms;
+    if (!who || lately || member_heard_lately(g, m)) {
+        return;
+    }
+    m->asked_ms = g->now_ms;
+    struct wire_packet *p = send_begin(g, WIRE_SYN);
+    p->member_count = (uint32_t)g->member_count;
+    p->rows[p->row_count++] = (struct wire_row){.id = m->row.id};
+    send_to(g, who);
+}
+
 /* ---- comparing ---- */
 
 /* Notes what the sender of the row lacks, and adds our row to `ask` (may be NULL) where we do. */
@@ -353,7 +366,7 @@ static void apply_delta(struct gossip *g, const struct wire_packet *p, const str
     if (!m || m->row.self || m->row.generation != d->generation) {
         return;
     }
-    if (m->row.heard_ms == 0 && !m->advertises && gossip_address_known(&d->address) &&
+    if (!member_heard_lately(g, m) && !m->advertises && gossip_address_known(&d->address) &&
         !gossip_address_equal(&m->row.address, &d->address)) {
         m->row.address = d->address;
         member_tell(g, m, m->row.state);

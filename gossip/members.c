@@ -215,7 +215,7 @@ void member_set_state(struct gossip *g, struct member *m, enum wire_state state)
 
 /* ---- rumours ---- */
 
-static bool heard_lately(const struct gossip *g, const struct member *m)
+bool member_heard_lately(const struct gossip *g, const struct member *m)
 {
     return m->row.heard_ms != 0 && m->row.heard_ms + g->profile->probe_ms > g->now_ms;
 }
@@ -232,11 +232,12 @@ static void believe(struct gossip *g, struct member *m, const struct wire_row *s
     if (m->row.state == WIRE_DEAD && said->state != WIRE_LEFT) {
         if (newer && said->state == WIRE_ALIVE) {
             probe_contact(g, m); /* somebody hears it: its own packet may bring it back here */
+            exchange_ask_where(g, member_by_id(g, teller), m);
         }
         return;
     }
     bool ill = said->state == WIRE_SUSPECT || said->state == WIRE_DEAD;
-    if (ill && heard_lately(g, m)) {
+    if (ill && member_heard_lately(g, m)) {
         probe_warn(g, m, said);
         return;
     }

@@ -48,6 +48,7 @@ struct member {
     uint64_t mark;          /* == gossip.mark: listed in the digest at hand */
     uint64_t contact_ms;    /* the last HELLO or unasked exchange */
     uint64_t told_ms;       /* when it was last told that it is thought dead or stale */
+    uint64_t asked_ms;      /* when somebody was last asked where it is */
 
     /* Rumour: on the hot list while hot_left > 0, the newest first. */
     struct list hot;
@@ -166,6 +167,9 @@ struct member *member_add(struct gossip *g, struct bytes name, uint64_t generati
 void member_replace(struct gossip *g, struct member *m, uint64_t generation, uint32_t incarnation,
                     enum wire_state state);
 
+/* Within the last probe period, by a packet of its own. */
+bool member_heard_lately(const struct gossip *g, const struct member *m);
+
 /* Sets a row's state; tells the owner and makes it a rumour. */
 void member_set_state(struct gossip *g, struct member *m, enum wire_state state);
 void member_tell(struct gossip *g, struct member *m, enum wire_state before);
@@ -215,6 +219,9 @@ void probe_announce(struct gossip *g);
 void exchange_tick(struct gossip *g);
 uint64_t exchange_deadline_ms(const struct gossip *g);
 void exchange_begin(struct gossip *g, struct member *to);
+/* Asks `who`, which hears `m`, for all it knows of it: m may have a new address. At most once in a
+ * join interval. */
+void exchange_ask_where(struct gossip *g, struct member *who, struct member *m);
 void exchange_on_packet(struct gossip *g, struct member *from, struct wire_packet *p);
 /* Something urgent of this member is to be passed on. */
 void exchange_mark_dirty(struct gossip *g, struct member *m);
@@ -228,6 +235,8 @@ struct wire_packet *send_begin(struct gossip *g, enum wire_type type);
 void send_add_rumours(struct gossip *g, struct wire_packet *p);
 /* Sends g->out to a member whose session is known; else says HELLO to it instead. */
 void send_to(struct gossip *g, struct member *to);
+/* Pads it until it is `plain_size` bytes large, or a little less. */
+void send_pad(struct wire_packet *p, size_t plain_size);
 void send_hello(struct gossip *g, const struct gossip_address *to);
 void send_bound(struct gossip *g, const struct gossip_address *to,
                 const struct seal_session *session);

@@ -333,10 +333,10 @@ void probe_on_ping_request(struct gossip *g, struct member *from, const struct w
 void probe_on_proxy_ack(struct gossip *g, struct member *from, const struct wire_packet *p)
 {
     struct member *target = member_by_id(g, p->target);
-    (void)from;
     if (target && target->watching && target->row.state == WIRE_ALIVE &&
         target->sequence == p->sequence) {
         probe_forget(target);
+        exchange_ask_where(g, from, target);
     }
 }
 

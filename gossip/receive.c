@@ -220,6 +220,8 @@ static void on_hello(struct gossip *g, const struct arrival *a)
     }
     struct wire_packet *answer = send_begin(g, WIRE_WELCOME);
     if (wire_size(answer) + SEAL_OVERHEAD <= a->bytes.size) {
+        /* as large as the question: only then may it be told that we are of an earlier start */
+        send_pad(answer, a->bytes.size - SEAL_OVERHEAD);
         send_bound(g, a->from, &a->header.from);
     }
 }

@@ -4,10 +4,11 @@
 #include "gossip/private.h"
 
 enum {
-    /* A WELCOME is its sender's identity at most: name 66, generation 11, incarnation 6, address
-     * 20, flags and type 4. HELLO is never smaller, so nobody gets more out of us than he put in.
-     */
-    HELLO_PLAIN_SIZE = 128,
+    /* The sender's identity (name 66, generation 11, incarnation 6, address 20, flags and type 4) and
+     * one row of 40. Nobody gets more out of us than he put in, so HELLO and WELCOME are as large as
+     * the largest answer to them: "you are of an earlier start", with the row of the later one. */
+    HELLO_PLAIN_SIZE = 152,
+    PADDING_OVERHEAD = 4, /* the padding's own tag and length */
 };
 
 struct wire_packet *send_begin(struct gossip *g, enum wire_type type)
@@ -63,12 +64,16 @@ void send_to(struct gossip *g, struct member *to)
     }
 }
 
+void send_pad(struct wire_packet *p, size_t plain_size)
+{
+    size_t size = wire_size(p) + PADDING_OVERHEAD;
+    p->padding = size < plain_size ? (uint32_t)(plain_size - size) : 0;
+}
+
 void send_hello(struct gossip *g, const struct gossip_address *to)
 {
     struct wire_packet *p = send_begin(g, WIRE_HELLO);
-    size_t size = wire_size(p);
-    /* the padding's own tag and length take at most 3 bytes */
-    p->padding = size + 3 < HELLO_PLAIN_SIZE ? (uint32_t)(HELLO_PLAIN_SIZE - size) : 0;
+    send_pad(p, HELLO_PLAIN_SIZE);
     hand_out(g, to, NULL);
 }
 

@@ -98,7 +98,7 @@ struct wire_packet {
     struct bytes digest;        /* CHUNK_ASK, CHUNK: WIRE_DIGEST_SIZE bytes */
     uint32_t offset, text_size; /* CHUNK_ASK: offset; CHUNK: both */
     struct bytes chunk;
-    uint32_t padding; /* HELLO: zero bytes behind everything else */
+    uint32_t padding; /* HELLO, WELCOME: zero bytes behind everything else */
 };
 
 /* Bytes that encoding a row, a delta's head or an entry adds at most: for filling packets. */

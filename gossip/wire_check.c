@@ -14,7 +14,7 @@ enum {
 
 static const unsigned FIELDS_OF[] = {
     [WIRE_HELLO] = PADDING,
-    [WIRE_WELCOME] = 0,
+    [WIRE_WELCOME] = PADDING,
     [WIRE_PING] = SEQUENCE,
     [WIRE_ACK] = SEQUENCE,
     [WIRE_PING_REQUEST] = SEQUENCE | TARGET,

@@ -266,6 +266,11 @@ def run_stub(part):
     return run_pytest(part, "tests/stub")
 
 
+def run_lab(part):
+    """The pair with keepalived in network namespaces; one round each, to keep it short."""
+    return run_tap(part, ["tests/lab/run", "--rounds", "1"])
+
+
 def build_images(part):
     """On its own, for a first time takes minutes."""
     return None if part.run([PYTHON, "tests/compose/daemon.py"]) == 0 else Counts(failed=1)
@@ -286,6 +291,7 @@ PARTS = [
     ("other-ctest", False, "release-build", ctest_part("release", "-E", r"^(unit|fuzz)\.")),
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
+    ("lab", False, "release-build", run_lab),
     ("compose-build", False, "release-build", build_images),
     ("compose", False, "compose-build", run_compose),
     ("asan-build", False, None, build_part("asan")),

@@ -13,7 +13,7 @@ enum {
      * blocks off against each other: at a distance of 16 KiB their first bytes, the only ones that
      * are used mostly, would all fall into the same few sets of the caches. (malloc adds 16.) */
     POOL_BLOCK_SIZE = 16 * 1024 + 5 * 64 - 16,
-    POOL_IDLE_MAX = 256,         /* free blocks kept: 4 MiB a worker */
+    POOL_IDLE_MAX = 256, /* free blocks kept: 4 MiB a worker */
 };
 
 struct block {

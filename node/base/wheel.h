@@ -19,7 +19,7 @@ enum {
 };
 
 struct wheel_timer {
-    struct list link; /* on no list: the wheel does not know it */
+    struct list link;                          /* on no list: the wheel does not know it */
     void (*on_expired)(struct wheel_timer *t); /* for whoever drives the wheel */
     uint64_t deadline_ms;                      /* 0 = not set */
     uint64_t slot_tick;                        /* the tick whose slot it is in */
@@ -27,7 +27,7 @@ struct wheel_timer {
 
 struct wheel {
     struct list slots[WHEEL_SLOT_COUNT];
-    uint64_t tick; /* every slot up to this one has been looked at */
+    uint64_t tick;        /* every slot up to this one has been looked at */
     uint64_t timer_count; /* linked ones, paused ones among them */
 };
 
@@ -37,6 +37,12 @@ void wheel_timer_init(struct wheel_timer *t, void (*on_expired)(struct wheel_tim
 
 /* Sets or moves the deadline. */
 void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms);
+
+/* Does a slot not later than the deadline's have the timer already? Then setting it is a store. */
+static inline bool wheel_is_placed(const struct wheel_timer *t, uint64_t deadline_ms)
+{
+    return !list_empty(&t->link) && t->slot_tick <= deadline_ms / WHEEL_TICK_MS;
+}
 
 /* Takes the deadline away and forgets the timer, whose memory may then go; safe at any time. */
 void wheel_clear(struct wheel *w, struct wheel_timer *t);

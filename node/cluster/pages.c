@@ -91,11 +91,9 @@ static bool append_count(struct page_writer *w, const struct ledger_record *r)
     return append(w, &page);
 }
 
+/* All zeros are told, too: the last that others heard may be a gauge that was not. */
 void page_add_count(struct page_writer *w, const struct ledger_record *r)
 {
-    if (r->requests == 0 && r->failures == 0 && r->active == 0) {
-        return;
-    }
     if (!append_count(w, r)) {
         end_page(w);
         bool fits = append_count(w, r);

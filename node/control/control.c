@@ -5,8 +5,9 @@
  * the endpoints; then drain and stop.
  *
  * Stopping: DRAINING (/health says so, connections close after their answer, new ones are still
- * served) until what was at work has ended; CLOSING (no new connections) until what came meanwhile
- * has ended; STOPPED. A second signal, or the end of timeouts.drain, goes to STOPPED at once. */
+ * served) until what was at work has ended and the virtual IP is elsewhere (handover.h); CLOSING
+ * (no new connections) until what came meanwhile has ended; STOPPED. A second signal, or the end of
+ * timeouts.drain, goes to STOPPED at once. */
 #include "control/control.h"
 
 #include <assert.h>
@@ -14,13 +15,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/dashboard.h"
+#include "admin/metrics.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/build.h"
 #include "control/drain.h"
+#include "control/handover.h"
 #include "control/notify.h"
 #include "control/peers.h"
 #include "control/private.h"
+#include "control/sampler.h"
 #include "control/start.h"
 
 enum {
@@ -118,6 +123,18 @@ static void do_job(struct control *c, struct local_job *job)
     case ENDPOINT_RELOAD:
         job->status = control_reload(c, &job->body) ? 200 : 400;
         break;
+    case ENDPOINT_METRICS:
+        job->content_type = METRICS_CONTENT_TYPE;
+        control_metrics(c, &job->body);
+        break;
+    case ENDPOINT_DASHBOARD:
+        job->content_type = DASHBOARD_CONTENT_TYPE;
+        job->fields = DASHBOARD_FIELDS;
+        buffer_append(&job->body, dashboard_page, dashboard_page_size);
+        break;
+    case ENDPOINT_DASHBOARD_DATA:
+        sampler_json(c, &job->body);
+        break;
     case ENDPOINT_NODE_DRAIN:
     case ENDPOINT_NODE_ENABLE:
         drain_node(c, job->endpoint == ENDPOINT_NODE_DRAIN, &job->body);
@@ -135,13 +152,18 @@ static void stop(struct control *c);
 
 static void all_quiet(struct control *c)
 {
-    if (c->phase == CONTROL_DRAINING) {
+    if (c->phase == CONTROL_DRAINING && !handover_is_over(c)) {
+        c->drained = true;
+        handover_begin(c);
+    } else if (c->phase == CONTROL_DRAINING) {
         c->phase = CONTROL_CLOSING;
         for (size_t w = 0; w < c->worker_count; w++) {
             worker_stop_accepting(c->workers[w]);
         }
     } else if (c->phase == CONTROL_CLOSING) {
         stop(c);
+    } else if (c->out_of_service) {
+        handover_begin(c);
     }
 }
 
@@ -183,9 +205,8 @@ static void on_usr1(uv_signal_t *handle, int number)
     buffer_done(&error);
 }
 
-static void on_drain_deadline(uv_timer_t *timer)
+static void cut(struct control *c)
 {
-    struct control *c = timer->data;
     uint64_t left = 0;
     for (size_t w = 0; w < c->worker_count; w++) {
         left += worker_exchanges(c->workers[w]);
@@ -193,6 +214,26 @@ static void on_drain_deadline(uv_timer_t *timer)
     struct log_field fields[] = {log_unsigned("exchanges_cut", left)};
     log_event(c->producer, LOG_WARNING, "drain_timed_out", fields, 1);
     stop(c);
+}
+
+static void on_drain_deadline(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    c->late = true;
+    if (handover_is_over(c)) {
+        cut(c);
+    } else {
+        handover_begin(c);
+    }
+}
+
+void control_go_on(struct control *c)
+{
+    if (c->late) {
+        cut(c);
+    } else if (c->drained) {
+        all_quiet(c);
+    }
 }
 
 static void on_term(uv_signal_t *handle, int number)
@@ -209,6 +250,7 @@ static void on_term(uv_signal_t *handle, int number)
     peers_tell_node(c);
     uv_timer_start(&c->drain_deadline, on_drain_deadline, c->conf->timeouts.drain_ms, 0);
     atomic_store(&c->quiet_count, 0);
+    handover_drain(c);
     for (size_t w = 0; w < c->worker_count; w++) {
         worker_drain(c->workers[w]);
     }
@@ -263,9 +305,11 @@ static void stop(struct control *c)
         }
     }
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
+    sampler_close(c);
     peers_close(c);
     log_flush(c->producer);
     tracker_close(&c->tracker);
+    handover_close(c);
     uv_handle_t *handles[] = {
         (uv_handle_t *)&c->hup,
         (uv_handle_t *)&c->usr1,
@@ -331,19 +375,23 @@ static int begin(struct control *c)
         return -1;
     }
     control_adopt(c, c->conf);
+    peers_tell_if_file_differs(c);
+    sampler_open(c);
     arm_tick(c);
     peers_after(c);
     await_names(c);
     if (c->phase != CONTROL_STARTING) {
         return 0; /* told to stop meanwhile */
     }
-    c->worker_count = wanted;
-    int error = start_workers(c, &worker_events);
+    int error = handover_open(c);
+    c->worker_count = error ? 0 : wanted;
+    error = error ? error : start_workers(c, &worker_events);
     if (error) {
         stop(c);
         return -1;
     }
     c->phase = CONTROL_RUNNING;
+    handover_ready(c);
     warn_of_state(c);
     struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
     log_event(c->producer, LOG_INFO, "ready", fields, 1);
@@ -357,6 +405,7 @@ static void end(struct control *c)
         snapshot_unref(c->snapshot);
     }
     log_close(c->log);
+    handover_free(c);
     net_loop_done(&c->net);
     peers_free(c);
     sha256_free(c->sha);
@@ -376,6 +425,7 @@ int control_run(const char *config_file)
     c->file = config_file;
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();
+    c->started_wall_ms = clock_wall_ms();
     c->sha = sha256_new();
     prng_init(&c->prng, clock_wall_ms() ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
     pthread_mutex_init(&c->lock, NULL);

@@ -3,6 +3,7 @@
 
 #include "admin/status.h"
 #include "base/clock.h"
+#include "control/handover.h"
 #include "control/peers.h"
 #include "http/reply.h"
 
@@ -34,6 +35,11 @@ void drain_node(struct control *c, bool drain, struct buffer *ret_body)
 {
     if (c->phase == CONTROL_RUNNING && drain != c->out_of_service) {
         c->out_of_service = drain;
+        if (drain) {
+            handover_drain(c);
+        } else {
+            handover_ready(c);
+        }
         for (size_t w = 0; w < c->worker_count; w++) {
             if (drain) {
                 worker_drain(c->workers[w]);

@@ -7,6 +7,12 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/counts.h"
+#include "control/handover.h"
+
+enum {
+    VIP_SETTLED_MS = 500, /* by then every gossip packet of before the handover has come */
+    VIP_FRESH_MS = 1000,  /* a few gossip intervals */
+};
 
 struct gathering {
     struct control *c;
@@ -152,18 +158,36 @@ static void correct_self(struct gathering *g)
     }
 }
 
-static void gather_vip(const struct gathering *g, struct status_facts *facts)
+/* A holder that was killed has said so until then: what it says counts only if it was heard since
+ * this node took over, or, for a node that is none of the two, just now. */
+static bool claims_vip(const struct gathering *g, size_t index)
 {
     const struct control *c = g->c;
-    facts->has_vip = c->conf->has_vip;
-    if (!facts->has_vip) {
+    const struct status_node *node = &g->nodes[index];
+    uint64_t now_ms = net_now_ms(&c->net);
+    if (index == 0 || !node->vip_holder) {
+        return node->vip_holder;
+    }
+    return c->vip_holder ? now_ms - node->heard_ms_ago > c->vip_since_ms + VIP_SETTLED_MS
+                         : node->heard_ms_ago < VIP_FRESH_MS;
+}
+
+static void gather_vip(const struct gathering *g, struct status_facts *facts)
+{
+    const char *address = handover_address(g->c);
+    facts->has_vip = address != NULL;
+    if (!address) {
         return;
     }
-    facts->vip_address = bytes_of(c->conf->vip.address);
+    facts->vip_address = bytes_of(address);
     facts->vip_holder = BYTES("");
     for (size_t n = 0; n < g->node_count; n++) {
-        if (g->nodes[n].vip_holder) {
-            facts->vip_conflict = facts->vip_holder.size > 0;
+        if (!claims_vip(g, n)) {
+            continue;
+        }
+        if (facts->vip_holder.size > 0) {
+            facts->vip_conflict = true;
+        } else {
             facts->vip_holder = g->nodes[n].name;
         }
     }

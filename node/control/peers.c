@@ -13,6 +13,10 @@
 enum {
     SAVE_MS = 1000, /* what a lone node may forget when it is killed */
     FAREWELLS = 3,  /* packets get lost; there is no time to space them out */
+    /* Counts are taken so many times an exchange interval: each exchange tells what was counted
+     * last, and what is lost with a node is what it served since its last one, and little more. */
+    COUNTS_PER_INTERVAL = 4,
+    COUNT_COST_MAX = 20, /* and so that counting takes no more than one twentieth of the time */
 };
 
 /* ---- problems ---- */
@@ -174,7 +178,9 @@ static void save_shared(struct control *c)
 {
     struct buffer bytes = {0};
     cluster_save_shared(c->cluster, &bytes);
-    store_write(c->store, STORE_SHARED, &bytes, false);
+    if (bytes.size > 0) { /* nothing is final yet: what was stored before is kept */
+        store_write(c->store, STORE_SHARED, &bytes, false);
+    }
 }
 
 static void save_state(struct control *c, bool at_once)
@@ -210,6 +216,21 @@ static bool put_shared(struct control *c, struct conf *conf, struct bytes text)
     return good;
 }
 
+void peers_tell_if_file_differs(struct control *c)
+{
+    char file_digest[2 * SHA256_SIZE + 1];
+    sha256_hex(cluster_shared_file_digest(c->cluster), file_digest);
+    if (strcmp(file_digest, c->config_digest) != 0) {
+        struct log_field fields[] = {
+            log_unsigned("config_revision", cluster_shared_revision(c->cluster)),
+            log_text("message",
+                     "the shared sections of this node's file are not in force, those of the "
+                     "cluster are; to bring others, change the file on any node and reload there"),
+        };
+        log_event(c->producer, LOG_WARNING, "file_differs", fields, 2);
+    }
+}
+
 static void take_shared(struct control *c)
 {
     uint64_t revision = c->shared_revision;
@@ -221,6 +242,7 @@ static void take_shared(struct control *c)
     control_apply(c);
     struct log_field fields[] = {log_unsigned("config_revision", revision)};
     log_event(c->producer, LOG_INFO, "config_taken_over", fields, 1);
+    peers_tell_if_file_differs(c);
     save_shared(c);
 }
 
@@ -317,16 +339,29 @@ void peers_after(void *control)
     }
 }
 
+static uint64_t count_wait_ms(struct control *c, uint64_t cost_us)
+{
+    uint64_t interval_ms = cluster_count_interval_ms(c->cluster);
+    uint64_t exchange_ms = gossip_interval_ms(cluster_gossip(c->cluster));
+    if (interval_ms > exchange_ms) { /* many nodes, or many counters: each telling costs */
+        return interval_ms;
+    }
+    uint64_t wait_ms = exchange_ms / COUNTS_PER_INTERVAL, least_ms = cost_us * COUNT_COST_MAX / 1000;
+    return wait_ms > least_ms ? wait_ms : least_ms;
+}
+
 static void on_count(uv_timer_t *timer)
 {
     struct control *c = timer->data;
+    uint64_t began_us = clock_monotonic_us();
     counts_publish(c);
+    uint64_t cost_us = clock_monotonic_us() - began_us;
     uint64_t now_ms = net_now_ms(&c->net);
     if (now_ms >= c->saved_ms + SAVE_MS) {
         c->saved_ms = now_ms;
         save_state(c, false);
     }
-    uv_timer_start(&c->count_timer, on_count, cluster_count_interval_ms(c->cluster), 0);
+    uv_timer_start(&c->count_timer, on_count, count_wait_ms(c, cost_us), 0);
     peers_after(c);
 }
 

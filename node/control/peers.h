@@ -15,6 +15,9 @@ int peers_open(struct control *c);
  * cluster section can change (join, keys). */
 void peers_reload(struct control *c, struct conf *conf);
 
+/* What this node's own file says and is not in force must not go by unseen: into the log. */
+void peers_tell_if_file_differs(struct control *c);
+
 /* After any call into c->cluster: acts on what it has asked for. */
 void peers_after(void *control);
 

@@ -44,7 +44,9 @@ struct control {
     struct log *log;
     struct log_producer *producer;
     enum control_phase phase;
-    bool out_of_service; /* by /admin/drain */
+    struct handover *handover; /* NULL: no virtual IP */
+    bool drained, late;        /* what was at work has ended; timeouts.drain is over */
+    bool out_of_service;       /* by /admin/drain */
 
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
@@ -63,15 +65,18 @@ struct control {
     struct list jobs; /* of struct local_job */
 
     uint64_t started_ms; /* monotonic */
+    uint64_t started_wall_ms;
     uint64_t generation;
 
     /* the node as one of a cluster (peers.c) */
     struct cluster *cluster;
     struct link *link; /* NULL: alone */
     struct store *store;
+    struct sampler *sampler;
     uv_timer_t count_timer;
     bool judge_wanted, shared_waiting, vip_holder;
     struct buffer shared_text;
+    uint64_t vip_since_ms; /* with vip_holder */
     uint64_t shared_revision, told_revision;
     uint64_t saved_revision, saved_ms;
     struct control_problem problems[CONTROL_PROBLEMS_MAX];
@@ -83,6 +88,9 @@ struct control {
 
 /* Verdicts from votes, to the workers and into the log; the ring's digest. */
 void control_judge(struct control *c);
+
+/* A handover of the virtual IP is over (handover.h): the drain goes on. */
+void control_go_on(struct control *c);
 
 /* Takes over a configuration that was found good; `conf` is control's from now on. */
 void control_adopt(struct control *c, struct conf *conf);
@@ -100,7 +108,8 @@ static inline bool control_is_draining(const struct control *c)
     return c->out_of_service || c->phase > CONTROL_RUNNING;
 }
 
-/* The document of /status. */
+/* The documents of /status and /metrics. */
 void control_status(struct control *c, struct buffer *ret_body);
+void control_metrics(struct control *c, struct buffer *ret_body);
 
 #endif

@@ -79,6 +79,13 @@ static bool same_log(const struct conf_log *a, const struct conf_log *b)
            same_text(a->access_path, b->access_path) && same_text(a->error_path, b->error_path);
 }
 
+static bool same_vip(const struct conf *a, const struct conf *b)
+{
+    return a->has_vip == b->has_vip &&
+           (!a->has_vip || (strcmp(a->vip.address, b->vip.address) == 0 &&
+                            strcmp(a->vip.track_file, b->vip.track_file) == 0));
+}
+
 /* But for what peers_reload() takes over. */
 static bool same_cluster(const struct conf *old, const struct conf *new)
 {
@@ -107,6 +114,9 @@ static void warn_of_fixed(struct control *c, const struct conf *new)
     }
     if (old->workers != new->workers) {
         warn_restart(c, "workers");
+    }
+    if (!same_vip(old, new)) {
+        warn_restart(c, "vip");
     }
     if (!same_log(&old->log, &new->log)) {
         warn_restart(c, "log");
@@ -157,6 +167,7 @@ bool control_reload(struct control *c, struct buffer *ret_body)
         uint64_t revision = cluster_shared_revision(c->cluster);
         struct log_field fields[] = {log_unsigned("config_revision", revision)};
         log_event(c->producer, LOG_INFO, "config_reloaded", fields, 1);
+        peers_tell_if_file_differs(c);
         status_reload_ok(ret_body, revision);
     } else {
         refuse(c, &problems, ret_body);

@@ -59,7 +59,8 @@ static void on_check_change(struct checker *c)
     t->on_vote(t->owner);
 }
 
-static struct instance_record *find_record(struct tracked_application *a, const char *name)
+static struct instance_record *find_record(struct tracked_application *a, const char *name,
+                                           size_t workers)
 {
     for (struct list *l = a->records.next; l != &a->records; l = l->next) {
         struct instance_record *r = LIST_ENTRY(l, struct instance_record, link);
@@ -69,6 +70,7 @@ static struct instance_record *find_record(struct tracked_application *a, const 
     }
     struct instance_record *r = memory_new(sizeof(*r));
     r->name = memory_copy_text(name, strlen(name));
+    r->answers = memory_new(workers * sizeof(*r->answers));
     list_push_back(&a->records, &r->link);
     a->record_count++;
     return r;
@@ -114,7 +116,7 @@ static struct tracked_instance *instance_new(struct tracker *t, const char *appl
     i->application = memory_copy_text(application, strlen(application));
     struct tracked_application *a = tracker_application(t, application);
     assert(a); /* applications are configured before their instances */
-    i->record = find_record(a, conf->name);
+    i->record = find_record(a, conf->name, t->workers);
     struct tracked_instance *former = i->record->current;
     if (former) { /* the name has moved to another host */
         close_record(former);
@@ -122,6 +124,7 @@ static struct tracked_instance *instance_new(struct tracker *t, const char *appl
     }
     i->record->current = i;
     i->shared = instance_shared_new(conf->name, conf->host, conf->port, t->workers);
+    i->shared->answers = i->record->answers;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
     checker_init(&i->checker, t->net, i->shared, t->prng, on_check_change);
     resolver_init(&i->resolver, t->net, i->shared);
@@ -151,6 +154,10 @@ static void application_free(struct tracked_application *a)
     while (!list_empty(&a->records)) {
         struct instance_record *r = LIST_ENTRY(a->records.next, struct instance_record, link);
         list_remove(&r->link);
+        for (size_t w = 0; w < a->shared->cell_count; w++) {
+            answer_cell_done(&r->answers[w]);
+        }
+        free(r->answers);
         free((void *)(uintptr_t)r->name);
         free(r);
     }

@@ -20,6 +20,7 @@ struct instance_record {
     struct list link;
     const char *name;
     uint64_t requests, failures;      /* of those that are gone */
+    struct answer_cell *answers;      /* one a worker; all its instances count here */
     struct tracked_instance *current; /* NULL while there is none */
 };
 

@@ -63,21 +63,18 @@ void http_head_done(struct http_head *h)
 
 void http_head_clear(struct http_head *h)
 {
-    struct http_head kept = {.text = h->text,
-                             .capacity = h->capacity,
-                             .fields = h->fields,
-                             .field_capacity = h->field_capacity};
-    if (kept.capacity > KEPT_TEXT) {
-        free(kept.text);
-        kept.text = NULL;
-        kept.capacity = 0;
+    if (h->capacity > KEPT_TEXT) {
+        free(h->text);
+        h->text = NULL;
+        h->capacity = 0;
     }
-    if (kept.field_capacity > KEPT_FIELDS) {
-        free(kept.fields);
-        kept.fields = NULL;
-        kept.field_capacity = 0;
+    if (h->field_capacity > KEPT_FIELDS) {
+        free(h->fields);
+        h->fields = NULL;
+        h->field_capacity = 0;
     }
-    *h = kept;
+    memset((char *)h + offsetof(struct http_head, size), 0,
+           sizeof(*h) - offsetof(struct http_head, size));
 }
 
 void http_head_grow(struct http_head *h, size_t more)

@@ -70,9 +70,10 @@ enum http_body_kind {
 
 struct http_head {
     char *text;
-    size_t size, capacity;
+    size_t capacity;
     struct http_field *fields;
-    size_t field_count, field_capacity;
+    size_t field_capacity;
+    size_t size, field_count; /* these and all below are zero in an empty head */
 
     /* the first line */
     uint8_t minor; /* of HTTP/1.x */

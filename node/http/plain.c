@@ -44,16 +44,13 @@ static const unsigned char CLASSES[256] = {
     /* clang-format on */
 };
 
-/* Takes what consists of such bytes, perhaps nothing. */
-static struct bytes take_all(struct cursor *c, unsigned char_class)
+static bool consists_of(struct bytes text, unsigned char_class)
 {
-    const char *at = c->at;
-    while (at < c->end && CLASSES[(unsigned char)*at] & char_class) {
-        at++;
+    unsigned common = char_class;
+    for (size_t i = 0; i < text.size; i++) {
+        common &= CLASSES[(unsigned char)text.at[i]];
     }
-    struct bytes all = {c->at, (size_t)(at - c->at)};
-    c->at = at;
-    return all;
+    return common != 0;
 }
 
 static bool take(struct cursor *c, struct bytes text)
@@ -67,22 +64,32 @@ static bool take(struct cursor *c, struct bytes text)
 
 #define EACH_BYTE(value) ((value)*UINT64_C(0x0101010101010101))
 
-/* Over printable ASCII and spaces. A byte's high bit is set in `stop` for each other byte; a borrow
- * or carry can set it wrongly only behind such a one. */
-static const char *skip_printable(const char *at, const char *end)
+/* Over printable ASCII and spaces, up to `stop`, which may be NUL for none. A byte's high bit is set
+ * in `found` for each one to stop at; a borrow or carry can set it wrongly only behind such a one. */
+static const char *skip_printable(const char *at, const char *end, char stop)
 {
     for (uint64_t w; end - at >= (ptrdiff_t)sizeof(w); at += sizeof(w)) {
         memcpy(&w, at, sizeof(w));
         w = le64toh(w);
-        uint64_t stop = ((w - EACH_BYTE(0x20)) | (w + EACH_BYTE(1)) | w) & EACH_BYTE(0x80);
-        if (stop) {
-            return at + __builtin_ctzll(stop) / 8;
+        uint64_t found = (w - EACH_BYTE(0x20)) | (w + EACH_BYTE(1)) | w |
+                         ((w ^ EACH_BYTE((unsigned char)stop)) - EACH_BYTE(1));
+        found &= EACH_BYTE(0x80);
+        if (found) {
+            return at + __builtin_ctzll(found) / 8;
         }
     }
-    while (at < end && *at >= 0x20 && *at < 0x7F) {
+    while (at < end && *at >= 0x20 && *at < 0x7F && *at != stop) {
         at++;
     }
     return at;
+}
+
+/* Takes printable text up to `stop`, perhaps nothing. */
+static struct bytes take_up_to(struct cursor *c, char stop)
+{
+    const char *begin = c->at;
+    c->at = skip_printable(begin, c->end, stop);
+    return (struct bytes){begin, (size_t)(c->at - begin)};
 }
 
 static bool is_ended(const struct cursor *c)
@@ -97,7 +104,7 @@ static bool take_text_line(struct cursor *c, struct bytes *ret_text)
     if (c->at == c->end || *begin <= ' ') {
         return false;
     }
-    c->at = skip_printable(begin, c->end);
+    c->at = skip_printable(begin, c->end, '\0');
     if (!is_ended(c) || c->at[-1] == ' ') {
         return false;
     }
@@ -113,7 +120,7 @@ static bool take_method(struct cursor *c, struct http_head *h)
         struct bytes name;
         enum http_method method;
     } METHODS[] = {
-        {{"POST ", 5}, HTTP_METHOD_POST},   {{"GET ", 4}, HTTP_METHOD_GET},
+        {{"POST ", 5}, HTTP_METHOD_POST},    {{"GET ", 4}, HTTP_METHOD_GET},
         {{"DELETE ", 7}, HTTP_METHOD_OTHER}, {{"PUT ", 4}, HTTP_METHOD_OTHER},
         {{"PATCH ", 6}, HTTP_METHOD_OTHER},  {{"HEAD ", 5}, HTTP_METHOD_HEAD},
     };
@@ -133,9 +140,9 @@ static bool take_request_line(struct cursor *c, struct http_head *h, uint32_t ur
     if (!take_method(c, h)) {
         return false;
     }
-    struct bytes target = take_all(c, IN_TARGET);
+    struct bytes target = take_up_to(c, ' ');
     if (target.size == 0 || target.size > uri_size || target.at[0] != '/' ||
-        !take(c, BYTES(" HTTP/1.1\r\n"))) {
+        !consists_of(target, IN_TARGET) || !take(c, BYTES(" HTTP/1.1\r\n"))) {
         return false;
     }
     h->target_at = (uint32_t)h->size;
@@ -178,11 +185,15 @@ static bool is_for_llhttp(enum http_field_id id)
 /* One line; `begin` is where the first one begins. */
 static bool take_field(struct cursor *c, struct http_head *h, const char *begin)
 {
-    struct bytes name = take_all(c, IN_NAME), value;
+    struct bytes name = take_up_to(c, ':'), value;
     if (name.size == 0 || !take(c, BYTES(": ")) || !take_text_line(c, &value)) {
         return false;
     }
     enum http_field_id id = http_field_id_of(name);
+    /* A name that is known was compared whole; without control bytes it can be nothing else. */
+    if ((id == HTTP_FIELD_OTHER || id == HTTP_FIELD_DROPPED) && !consists_of(name, IN_NAME)) {
+        return false;
+    }
     *http_head_add_field(h) = (struct http_field){
         .name_at = h->fields_at + (uint32_t)(name.at - begin),
         .name_size = (uint32_t)name.size,

@@ -279,7 +279,11 @@ static const llhttp_settings_t SETTINGS = {
 void http_reader_init_request(struct http_reader *r, const struct http_limits *limits)
 {
     assert(limits->header_size > 0);
-    *r = (struct http_reader){.limits = limits, .step = IDLE};
+    /* All but llhttp's part, which is set up when it is needed. */
+    memset((char *)r + offsetof(struct http_reader, limits), 0,
+           sizeof(*r) - offsetof(struct http_reader, limits));
+    r->limits = limits;
+    r->step = IDLE;
 }
 
 void http_reader_init_response(struct http_reader *r, const struct http_limits *limits)

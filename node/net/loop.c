@@ -113,7 +113,7 @@ void net_loop_done(struct net_loop *loop)
     free(loop->read_buffer);
 }
 
-void net_timer_set(struct net_loop *loop, struct wheel_timer *timer, uint64_t deadline_ms)
+void net_timer_place(struct net_loop *loop, struct wheel_timer *timer, uint64_t deadline_ms)
 {
     if (loop->wheel.timer_count == 0) {
         wheel_expired(&loop->wheel, net_now_ms(loop)); /* an empty wheel has stood still */

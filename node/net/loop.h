@@ -43,7 +43,7 @@ struct net_loop {
     struct list flush; /* of struct stream: something waits to be sent */
     struct pool pool;
     struct wheel wheel;
-    uint64_t turn_us; /* 0: not asked for in this turn */
+    uint64_t turn_us;    /* 0: not asked for in this turn */
     char *read_buffer;   /* what has arrived, and room for one read more */
     size_t arrived_size; /* of it */
     size_t arrival_count;
@@ -80,7 +80,16 @@ static inline uint64_t net_now_us(struct net_loop *loop)
 }
 
 /* timer->on_expired is called once the deadline is over; the timer is cleared by then. */
-void net_timer_set(struct net_loop *loop, struct wheel_timer *timer, uint64_t deadline_ms);
+void net_timer_place(struct net_loop *loop, struct wheel_timer *timer, uint64_t deadline_ms);
+static inline void net_timer_set(struct net_loop *loop, struct wheel_timer *timer,
+                                 uint64_t deadline_ms)
+{
+    if (wheel_is_placed(timer, deadline_ms)) {
+        timer->deadline_ms = deadline_ms;
+    } else {
+        net_timer_place(loop, timer, deadline_ms);
+    }
+}
 void net_timer_clear(struct net_loop *loop, struct wheel_timer *timer); /* before it is freed */
 
 #endif

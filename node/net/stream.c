@@ -116,6 +116,7 @@ int stream_connect(struct stream *s, const struct sockaddr *address)
 
 static void want_flush(struct stream *s)
 {
+    s->much = s->much || stream_pending(s) > STREAM_MUCH;
     if (list_empty(&s->flush)) {
         list_push_back(&s->loop->flush, &s->flush);
     }
@@ -239,8 +240,11 @@ static void after_sending(struct stream *s)
         stream_close(s, false);
     } else if (s->shut) {
         uv_shutdown(&s->request.shutdown, (uv_stream_t *)&s->tcp, on_shutdown);
-    } else if (s->events->on_sent) {
-        s->events->on_sent(s);
+    } else if (s->much) {
+        s->much = false;
+        if (s->events->on_sent) {
+            s->events->on_sent(s);
+        }
     }
 }
 

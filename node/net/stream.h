@@ -14,6 +14,9 @@
 
 struct stream;
 
+/* Bytes waiting to be sent from which on on_sent is of interest. */
+enum { STREAM_MUCH = 32 * 1024 };
+
 struct stream_events {
     /* What has arrived here is told before what has arrived elsewhere in the same turn. */
     bool early;
@@ -25,8 +28,7 @@ struct stream_events {
     void (*on_end)(struct stream *s, int error);
     /* Sending failed: nothing more can be sent; reading may still yield what was in flight. Once.*/
     void (*on_send_failed)(struct stream *s, int error);
-    /* What waited to be sent has fallen to `pending` bytes after the socket was full, or is all
-     * sent. May be NULL. */
+    /* All is sent, after more than STREAM_MUCH had waited. May be NULL. */
     void (*on_sent)(struct stream *s);
     void (*on_closed)(struct stream *s);
 };
@@ -44,7 +46,8 @@ struct stream {
     int fd;                /* the handle's, once it is open */
     ssize_t received;      /* the result of the read under way */
     bool reading, ended, send_failed, closing, shut, close_when_sent;
-    union { /* at most one is under way */
+    bool much; /* has waited since on_sent */
+    union {    /* at most one is under way */
         uv_connect_t connect;
         uv_write_t write;
         uv_shutdown_t shutdown;

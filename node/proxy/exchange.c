@@ -12,6 +12,8 @@
 
 #include "base/memory.h"
 
+static_assert((int)EXCHANGE_HIGH_WATER > (int)STREAM_MUCH, "else nobody tells when it is sent");
+
 #define EACH_BYTE(value) ((value)*UINT64_C(0x0101010101010101))
 
 static void on_timer(struct wheel_timer *timer)
@@ -61,7 +63,7 @@ static struct exchange *take_spare(struct proxy *p)
         x = memory_new(sizeof(*x));
         wheel_timer_init(&x->timer, on_timer);
     }
-    memset(x, 0, offsetof(struct exchange, timer));
+    memset(x, 0, offsetof(struct exchange, core));
     user_id_init(&x->search);
     return x;
 }
@@ -152,8 +154,15 @@ static struct bytes header_of(void *arg, struct bytes name)
     return http_head_find(arg, name);
 }
 
+static void search_goes_on(struct exchange *x, enum user_id_state state)
+{
+    x->searching = state == USER_ID_NEEDS_BODY;
+    /* Asked now, while it is in the cache. */
+    x->search_holds_memory = x->searching || user_id_holds_memory(&x->search);
+}
+
 /* Begins the search for the user. */
-static enum user_id_state begin_search(struct exchange *x, bool no_body)
+static void begin_search(struct exchange *x, bool no_body)
 {
     struct user_request request = {
         .arg = x->head,
@@ -163,9 +172,7 @@ static enum user_id_state begin_search(struct exchange *x, bool no_body)
         .content_type = http_head_get(x->head, HTTP_FIELD_CONTENT_TYPE),
         .has_body = !no_body,
     };
-    enum user_id_state state = user_id_begin(&x->search, &x->app->user_plan, &request);
-    x->searching = state == USER_ID_NEEDS_BODY;
-    return state;
+    search_goes_on(x, user_id_begin(&x->search, &x->app->user_plan, &request));
 }
 
 static bool user_is_missing_and_required(const struct exchange *x)
@@ -256,7 +263,7 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
     x->bytes_in_before += bytes.size;
     chain_append(&x->hold, &x->proxy->net->pool, bytes.at, bytes.size);
     if (x->searching) {
-        x->searching = user_id_body(&x->search, bytes) == USER_ID_NEEDS_BODY;
+        search_goes_on(x, user_id_body(&x->search, bytes));
         if (user_is_missing_and_required(x)) {
             refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
             return;
@@ -273,8 +280,7 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
 void exchange_down_end(struct exchange *x)
 {
     if (x->searching) {
-        user_id_end(&x->search);
-        x->searching = false;
+        search_goes_on(x, user_id_end(&x->search));
         if (user_is_missing_and_required(x)) {
             x->core.down_ended = true;
             refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
@@ -345,7 +351,9 @@ static void finish(struct exchange *x, enum exchange_finish how)
         p->events->on_forget(p->owner, x);
     }
     chain_clear(&x->hold, &p->net->pool);
-    user_id_done(&x->search);
+    if (x->search_holds_memory) {
+        user_id_done(&x->search);
+    }
     bool must_reset = how == EXCHANGE_FINISH_CUT && x->framing == HTTP_FRAME_CLOSE && x->status > 0;
     p->exchange_count--;
     p->marked_count -= x->mark < p->mark ? 1 : 0;

@@ -8,45 +8,48 @@
 
 enum { EXCHANGE_REQUEST_ID_SIZE = 32 };
 
+/* In the order of use: what a response needs lies together, for a request's lines have left the
+ * cache by the time that it comes. */
 struct exchange {
-    struct exchange_core core;
-    struct exchange_rules rules;
     struct proxy *proxy;
     struct exchange_client *client;
     struct snapshot *snapshot; /* a reference */
-    uint64_t mark; /* proxy.mark when it began */
-
-    /* the request */
-    struct http_head *head;           /* the owner's, until on_finish */
-    struct snapshot_application *app; /* NULL: none */
-    bool searching;          /* the body is wanted for the user */
-    struct chain hold;       /* body that no instance has got */
-    struct bytes request_id; /* points into the head or into request_id_made */
+    struct http_head *head;    /* the request's; the owner's, until on_finish */
 
     /* the attempt */
+    struct snapshot_application *app;   /* NULL: none */
     struct snapshot_instance *instance; /* NULL: none picked yet */
-    struct snapshot_instance *picked;   /* the next one */
-    bool picked_trial, trial;
-    bool counted; /* among the instance's requests */
     struct upstream *up;
-    bool up_reused; /* it was idle before */
-    struct http_head *up_head;
-    uint64_t tried[SNAPSHOT_TRIED_WORDS];
+    struct http_head *up_head; /* NULL: nothing has come yet */
+    bool up_reused;            /* it was idle before */
+    bool counted;              /* among the instance's requests */
+    bool trial;
 
     /* the response */
     enum http_framing framing;
-    struct bytes piece; /* of the response, during one step */
     uint16_t status;    /* sent down; 0 = none yet */
-    const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
-    void *job;
+    struct bytes piece; /* of the response, during one step */
 
-    /* for the log */
+    bool searching; /* the body is wanted for the user */
+    bool search_holds_memory;
+    bool aborted;
+    struct bytes request_id;      /* points into the head or into request_id_made */
+    struct chain hold;            /* body that no instance has got */
     uint64_t started_us, head_us; /* head_us 0: no response head came */
     uint64_t bytes_in_before, bytes_queued_before;
-    bool aborted;
+    uint64_t mark; /* proxy.mark when it began */
+    void *job;
+    const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
 
-    /* not zeroed when it begins */
+    /* the choice */
+    bool picked_trial;
+    struct snapshot_instance *picked; /* the next one */
+    uint64_t tried[SNAPSHOT_TRIED_WORDS];
+
+    /* not zeroed when it begins: set as a whole, or kept */
+    struct exchange_core core;
     struct wheel_timer timer; /* stays in the wheel from one exchange to the next */
+    struct exchange_rules rules;
     struct exchange *next_spare;
     char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
     struct user_id_search search;

@@ -209,9 +209,6 @@ void exchange_do_send_up(struct exchange *x)
         x->counted = true;
         cell_add(&x->instance->shared->cells[x->proxy->worker].requests, 1);
     }
-    x->up_head = proxy_head_take(x->proxy);
-    http_reader_init_response(&x->up->reader, &x->snapshot->limits);
-    http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
     write_head(x, &rw);
     write_held(x);
     if (x->core.down_ended) {
@@ -280,6 +277,15 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
     return false;
 }
 
+/* The first bytes of an attempt's response: now, and not when the request goes up, a head is
+ * taken, so that it is the one that was used last and is still in the cache. */
+static void begin_response(struct exchange *x)
+{
+    x->up_head = proxy_head_take(x->proxy);
+    http_reader_init_response(&x->up->reader, &x->snapshot->limits);
+    http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
+}
+
 static void pass_tunnel(struct exchange *x, struct bytes bytes)
 {
     x->piece = bytes;
@@ -305,6 +311,9 @@ static void on_bytes(void *borrower, struct bytes bytes)
     struct exchange_client *client = x->client;
     struct upstream *up = x->up;
     bool more = true;
+    if (!x->up_head) {
+        begin_response(x);
+    }
     /* The exchange may end, or move to another instance, inside any of these steps. */
     while (more && client->exchange == x && x->up == up) {
         if (x->core.phase == EXCHANGE_TUNNEL) {

@@ -239,10 +239,10 @@ static bool is_space(char c)
 static const char *step_structure(struct json_user *j, const char *p, const char *end)
 {
     while (p < end && j->state <= END) {
-        if (!is_space(*p)) {
-            step_token(j, *p);
+        char c = *p++;
+        if ((unsigned char)c > ' ' || !is_space(c)) {
+            step_token(j, c);
         }
-        p++;
     }
     return p;
 }

@@ -129,13 +129,12 @@ bool bearer_token(struct bytes authorization, struct bytes *ret_token)
         at++;
     }
     struct bytes token = {value.at + at, value.size - at};
+    bool good = token.size > 0;
     for (size_t i = 0; i < token.size; i++) {
         unsigned char c = (unsigned char)token.at[i];
-        if (c <= ' ' || c == 0x7F) {
-            return false;
-        }
+        good &= c > ' ' && c != 0x7F;
     }
-    if (token.size == 0) {
+    if (!good) {
         return false;
     }
     *ret_token = token;

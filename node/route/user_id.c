@@ -230,6 +230,12 @@ struct bytes user_id_value(const struct user_id_search *s)
     return (struct bytes){text.at, s->fallback_size};
 }
 
+bool user_id_holds_memory(const struct user_id_search *s)
+{
+    return s->values.heap || s->values.heap_slots ||
+           (s->body_kind == USER_FROM_JSON && s->scan.json.deep);
+}
+
 void user_id_done(struct user_id_search *s)
 {
     if (s->body_kind == USER_FROM_JSON) {

@@ -78,6 +78,9 @@ struct bytes user_id_value(const struct user_id_search *s);
 /* No search: there is nothing to give back, and no value. */
 void user_id_init(struct user_id_search *s);
 
+/* Is there heap memory to give back? Once the search has ended, the answer stays the same. */
+bool user_id_holds_memory(const struct user_id_search *s);
+
 /* Gives the heap memory back. Once for each begin; also fine after user_id_init() alone. */
 void user_id_done(struct user_id_search *s);
 

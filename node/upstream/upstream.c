@@ -116,12 +116,8 @@ static void on_closed(struct stream *s)
 
 static const struct stream_events stream_events = {
     /* One that has been closed is out of the pool before a request of the same turn can take it. */
-    .early = true,
-    .on_connected = on_connected,
-    .on_bytes = on_bytes,
-    .on_end = on_end,
-    .on_send_failed = on_send_failed,
-    .on_sent = on_sent,
+    .early = true,          .on_connected = on_connected,     .on_bytes = on_bytes,
+    .on_end = on_end,       .on_send_failed = on_send_failed, .on_sent = on_sent,
     .on_closed = on_closed,
 };
 

@@ -16,6 +16,9 @@ enum { JOB_NAME_SIZE = 64 /* of applications and instances: conf's rule */ };
 enum endpoint {
     ENDPOINT_STATUS,
     ENDPOINT_RELOAD,
+    ENDPOINT_METRICS,
+    ENDPOINT_DASHBOARD,
+    ENDPOINT_DASHBOARD_DATA,
     ENDPOINT_NODE_DRAIN,
     ENDPOINT_NODE_ENABLE,
     ENDPOINT_INSTANCE_DRAIN, /* the names are in the job */
@@ -31,6 +34,7 @@ struct local_job {
     /* the answer */
     uint16_t status;
     const char *content_type;
+    const char *fields; /* further header lines, each with CRLF; NULL = none */
     struct buffer body;
 };
 

@@ -129,6 +129,7 @@ void adversary_strikes(struct world *w)
     }
     make_packet(w, strike, &c);
     struct gossip_address from = draw_sender(w, &c);
+    process_tick(victim); /* what time alone changes is not to be blamed on the packet */
     uint64_t before = claims_fingerprint(victim);
     victim->struck = true;
     victim->answered = 0;

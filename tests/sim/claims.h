@@ -45,8 +45,9 @@ void claims_check(struct world *w);
 /* `p` has just begun from its disk, which promised something. */
 void claims_after_start(struct process *p);
 
-/* `at` tells of a member's new state. */
-void claims_on_member(struct process *at, const struct gossip_member *member);
+/* `at` tells of a member that was `before`. */
+void claims_on_member(struct process *at, const struct gossip_member *member,
+                      enum wire_state before);
 
 /* `p` has just crashed, or stopped gracefully: everybody must notice in time. */
 void claims_expect_noticed(struct process *p);

@@ -158,8 +158,34 @@ static bool agrees(struct process *v, struct process *first, const struct why *w
     if (strcmp(v->work.ring_digest, first->work.ring_digest) != 0) {
         return differs(why, "%s and %s have other verdicts", a, b);
     }
-    if (!cluster_converged(v->cluster)) {
-        return differs(why, "%s says that the cluster has not converged", a);
+    return true;
+}
+
+static bool say_converged(const struct world *w, const struct why *why)
+{
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        const struct process *v = w->hosts[i].process;
+        if (v != NULL && !cluster_converged(v->cluster)) {
+            return differs(why, "%s says that the cluster has not converged", v->host->name);
+        }
+    }
+    return true;
+}
+
+static bool sums_instances(struct process *v, const struct why *why)
+{
+    for (size_t a = 0; a < WORK_APPS; a++) {
+        struct bytes app = bytes_of(WORK_APP_NAMES[a]);
+        uint64_t total = cluster_application_totals(v->cluster, app, NULL).requests, sum = 0;
+        for (size_t i = 0; i < WORK_INSTANCES; i++) {
+            sum += cluster_instance_totals(v->cluster, app, bytes_of(WORK_INSTANCE_NAMES[i]))
+                       .requests;
+        }
+        if (sum != total) {
+            return differs(why, "%s: the instances of %s have %llu together, it has %llu",
+                           v->host->name, WORK_APP_NAMES[a], (unsigned long long)sum,
+                           (unsigned long long)total);
+        }
     }
     return true;
 }
@@ -232,11 +258,11 @@ bool converged(struct world *w, char *ret_why, size_t why_size)
             }
         }
         if (!(sees_gone(v, &why) && agrees(v, first, &why) && same_totals(v, first, &why) &&
-              sums_gauges(v, &why))) {
+              sums_instances(v, &why) && sums_gauges(v, &why))) {
             return false;
         }
     }
-    return true;
+    return say_converged(w, &why);
 }
 
 /* ---- the truth ---- */

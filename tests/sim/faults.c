@@ -208,6 +208,10 @@ static void fault_clone(struct world *w, const struct faults *f)
         return;
     }
     host_clone(clone, p->host);
+    while (w->hosts[clone->join[0]].identity == clone->identity) {
+        clone->join[0] = (uint32_t)prng_below(&w->prng, w->options.host_count);
+    }
+    clone->join_count = clone->join_count > 0 ? clone->join_count : 1;
     world_tell(w, "host %u starts as a copy of %s", clone->index, clone->name);
     process_start(w, clone);
 }

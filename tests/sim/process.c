@@ -68,7 +68,7 @@ static void on_member(void *owner, const struct gossip_member *member, enum wire
     world_tell(w, "%s: %s is %s, was %s (generation %llu, incarnation %u)", p->host->name,
                member->name, gossip_state_text(member->state), gossip_state_text(before),
                (unsigned long long)member->generation, member->incarnation);
-    claims_on_member(p, member);
+    claims_on_member(p, member, before);
 }
 
 static void on_shared(void *owner, uint64_t revision, struct bytes text)
@@ -135,9 +135,15 @@ static void on_tick(struct world *w, const struct event *e)
         return; /* an earlier one was asked for since */
     }
     p->tick_at_us = UINT64_MAX;
-    if (cluster_deadline_ms(p->cluster) <= host_now_ms(w, p->host)) {
+    process_tick(p);
+}
+
+void process_tick(struct process *p)
+{
+    uint64_t now_ms = host_now_ms(p->world, p->host);
+    if (cluster_deadline_ms(p->cluster) <= now_ms) {
         p->ticks++;
-        cluster_tick(p->cluster, host_now_ms(w, p->host));
+        cluster_tick(p->cluster, now_ms);
     }
     process_settle(p);
 }
@@ -239,6 +245,7 @@ void process_pause(struct process *p, uint64_t for_us)
 {
     struct world *w = p->world;
     world_tell(w, "%s is paused for %.1f s", p->host->name, (double)for_us / 1e6);
+    p->paused_from_us = w->now_us;
     p->paused_until_us = w->now_us + for_us;
     p->disturbed_until_us =
         p->paused_until_us + CLAIMS_AFTERMATH_SECONDS * WORLD_SECOND_US;

@@ -21,7 +21,7 @@ struct process {
     uint32_t life; /* its index in world.processes + 1 */
     struct cluster *cluster; /* NULL: ended */
     uint64_t session;
-    uint64_t started_us, ended_us, paused_until_us, tick_at_us;
+    uint64_t started_us, ended_us, paused_from_us, paused_until_us, tick_at_us;
     uint64_t disturbed_until_us; /* until then others may take it for dead */
     bool leaving;
     uint64_t sure_requests; /* ended: what the witnesses must have heard of its counters */
@@ -49,6 +49,9 @@ struct process {
 struct process *process_start(struct world *w, struct host *h);
 
 void process_receive(struct process *p, const struct gossip_address *from, struct bytes packet);
+
+/* Does what is due by now. */
+void process_tick(struct process *p);
 
 /* To be called after every change from outside (votes, drains, reload): does what the cluster asked
  * for, notes when it wants to be called next, and checks the claims. */

@@ -193,6 +193,12 @@ static void run_in_peace(struct scenario *s, struct scenario_result *r)
             work_stop_requests(w->hosts[i].process);
         }
     }
+    if (s->faults.refusals && !w->failed) {
+        /* what somebody could not take over is mended by an operator */
+        struct process *p = pick_running(w);
+        p->host->file_text = world_new_text(w, 500);
+        work_reload(p);
+    }
     world_tell(w, "peace");
     r->converged_us =
         run_until_converged(w, s->wan ? CONVERGE_WAN_MS : CONVERGE_LAN_MS, "the last fault");
