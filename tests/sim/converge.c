@@ -285,7 +285,7 @@ static void add_up(const struct world *w, uint32_t identity, uint64_t *ret_low, 
     *ret_low = *ret_high = 0;
     for (size_t i = 0; i < w->process_count; i++) {
         const struct process *p = w->processes[i];
-        if (p->host->identity != identity) {
+        if (p->identity != identity) {
             continue;
         }
         *ret_high += p->work.now.total;

@@ -352,7 +352,7 @@ static void load_state(struct process *p)
 static struct process *new_process(struct world *w, struct host *h)
 {
     struct process *p = memory_new(sizeof(*p));
-    *p = (struct process){.world = w, .host = h, .started_us = w->now_us};
+    *p = (struct process){.world = w, .host = h, .identity = h->identity, .started_us = w->now_us};
     p->tick_at_us = UINT64_MAX;
     seen_init(&p->seen, w->options.bench ? 0 : w->options.host_count);
     if (w->process_count == w->process_capacity) {

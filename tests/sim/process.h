@@ -18,6 +18,7 @@ enum {
 struct process {
     struct world *world;
     struct host *host;
+    uint32_t identity;       /* the host's, which for a clone is not always the same */
     uint32_t life;           /* its index in world.processes + 1 */
     struct cluster *cluster; /* NULL: ended */
     uint64_t session;
