@@ -287,6 +287,11 @@ def run_lab(part):
     return run_tap(part, ["tests/lab/run", "--rounds", "1"])
 
 
+def build_images(part):
+    """On its own, for a first time takes minutes."""
+    return None if part.run([PYTHON, "tests/compose/daemon.py"]) == 0 else Counts(failed=1)
+
+
 def run_compose(part):
     """The images and the pair of docker-compose.yml, in a Docker of its own."""
     return run_pytest(part, "tests/compose")
@@ -304,7 +309,8 @@ PARTS = [
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
     ("lab", False, "release-build", run_lab),
-    ("compose", False, "release-build", run_compose),
+    ("compose-build", False, "release-build", build_images),
+    ("compose", False, "compose-build", run_compose),
     ("asan-build", False, None, build_part("asan")),
     ("asan-ctest", False, "asan-build", ctest_part("asan", "-R", r"^(unit|fuzz)\.")),
     ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
@@ -347,6 +353,9 @@ def choose_parts(arguments):
     chosen = [part for part in PARTS
               if (part[0] in arguments.part if arguments.part else part[1] or not arguments.quick)]
     needed = {part[2] for part in chosen}
+    for name, _, need, _ in reversed(PARTS):  # what is needed stands before, and may need something, too
+        if name in needed:
+            needed.add(need)
     return [part for part in PARTS if part in chosen or part[0] in needed]
 
 
