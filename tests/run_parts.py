@@ -252,13 +252,29 @@ def run_format(part):
     return run_tap(part, ["tests/lint", "--format"])
 
 
-def run_tap(part, command):
-    status = part.run(command)
+def run_tap(part, command, env=None):
+    part.log.flush()
+    start = os.path.getsize(part.path)
+    status = part.run(command, env)
     with open(part.path, encoding="utf-8") as log:
+        log.seek(start)
         counts = count_tap(log.read())
     if status != 0 and counts.failed == 0:
         counts.failed = 1
     return counts
+
+
+def sim_part(build, seeds, first, same):
+    """The simulated cluster: the fixed seeds and `seeds` others hold, and `same` give one trace."""
+    def run(part):
+        env = sanitizer_environment(part, build, False)
+        counts = Counts()
+        for arguments in (["--seeds", str(seeds)], ["--same", str(same)]):
+            command = [*sanitizer_launcher(build), "tests/sim/run", "--build", build,
+                       "--first", str(first), *arguments]
+            counts.add(run_tap(part, command, env))
+        return counts
+    return run
 
 
 def run_stub(part):
@@ -289,6 +305,7 @@ PARTS = [
     ("unit", True, "release-build", ctest_part("release", "-R", r"^unit\.")),
     ("fuzz-replay", False, "release-build", ctest_part("release", "-R", r"^fuzz\.")),
     ("other-ctest", False, "release-build", ctest_part("release", "-E", r"^(unit|fuzz)\.")),
+    ("sim", False, "release-build", sim_part("release", 450, 1, 20)),
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
     ("lab", False, "release-build", run_lab),
@@ -296,6 +313,7 @@ PARTS = [
     ("compose", False, "compose-build", run_compose),
     ("asan-build", False, None, build_part("asan")),
     ("asan-ctest", False, "asan-build", ctest_part("asan", "-R", r"^(unit|fuzz)\.")),
+    ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
     ("asan-e2e", False, "asan-build", e2e_part("asan")),
     ("tsan-build", False, None, build_part("tsan")),
     ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", r"^unit\.")),
