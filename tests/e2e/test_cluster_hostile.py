@@ -119,8 +119,11 @@ def cluster(stubs):
         found.settle()
         for node in found.nodes():
             node.echo()
+        for turn in range(80):   # something to be kept of both
+            found.nodes()[turn % 2].json("POST", "/admin/instances/one/dify3/" + ("drain", "enable")[turn // 2 % 2])
+        wait_for(lambda: len([1 for sender, *_ in found.relay.kept if sender == "node-b"]) > 60, TIMEOUT)
         wait_for(lambda: {s["stats"]["total_requests"] for s in found.statuses()} == {2}, TIMEOUT)
-        wait_for(lambda: len(found.relay.kept) > 200, TIMEOUT)
+        found.settle(revision=1)
         yield found
 
 
@@ -128,16 +131,16 @@ def test_a_flood_changes_nothing_and_is_counted(stubs, cluster):
     attacks = Attacks(cluster, captured_from_a_stranger(stubs))
     before = [lasting(status) for status in cluster.statuses()]
     counted = rejected(cluster[VICTIM])
-    with flood(*cluster.udp[VICTIM], attacks.all()) as said:
-        while len(said) == 0 and cluster[VICTIM].status():   # it answers all the time
-            if sum(rejected(cluster[VICTIM]).values()) - sum(counted.values()) > FLOOD_COUNT // 2:
-                break
+    with flood(*cluster.udp[VICTIM], attacks.all()) as said:   # it answers all the time
+        wait_for(lambda: sum(rejected(cluster[VICTIM]).values()) - sum(counted.values()) > FLOOD_COUNT // 2,
+                 TIMEOUT + FLOOD_SECONDS)
     said = said[0]
     assert said["answer_bytes"] <= said["bytes"] and said["largest"] <= PACKET_MAX
-    now = wait_for(lambda: rejected(cluster[VICTIM]), TIMEOUT)
+    now = rejected(cluster[VICTIM])
     more = {reason: count - counted.get(reason, 0) for reason, count in now.items() if count > counted.get(reason, 0)}
     print(f"{said}; rejected: {more}")
-    assert {"replayed", "forged", "truncated", "unknown_key"} <= set(more) | {"unknown_key"}
+    assert {"replayed", "forged", "truncated"} <= set(more)
+    assert "unknown_key" in more or attacks.foreign[0][2] == attacks.replayed[0][2]   # its id is one byte
     assert sum(more.values()) > said["sent"] * 0.5   # the kernel may have dropped some, hellos were answered
     assert [lasting(status) for status in cluster.statuses()] == before
     for node in cluster.nodes():
@@ -149,20 +152,19 @@ def test_a_flood_changes_nothing_and_is_counted(stubs, cluster):
 @pytest.mark.threads
 def test_no_answer_is_larger_than_its_request(stubs, cluster):
     attacks = Attacks(cluster, captured_from_a_stranger(stubs))
-    answered = 0
+    answers, hellos = [], []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.99", 0))
         sock.settimeout(0.003 * PATIENCE)
-        hellos = [data for data in attacks.replayed if data[1] == HELLO][:3]
-        for data in hellos * 3 + random.Random(3).sample(attacks.all(), 150 // PATIENCE):
+        hello = next(data for data in attacks.replayed if data[1] == HELLO)
+        for data in [hello] * 5 + random.Random(3).sample(attacks.all(), 150 // PATIENCE) + [b"\x01"] * 5:
             sock.sendto(data, cluster.udp[VICTIM])
-            size = 0
+            hellos += [len(data)] if len(data) >= len(hello) and data[1] == HELLO else []
             with contextlib.suppress(TimeoutError):
                 while True:
-                    size += len(sock.recv(4096))
-            assert size <= len(data)
-            answered += size > 0
-    print(f"{answered} answered")
+                    answers.append(len(sock.recv(4096)))
+    print(f"{len(hellos)} first contacts of {min(hellos)} bytes or more, {len(answers)} answers of up to {max(answers)}")
+    assert 0 < len(answers) <= len(hellos) and max(answers) <= min(hellos)   # one each, and nothing else is answered
     assert set(cluster.states(VICTIM)) == {"node-a", "node-b"}
 
 
@@ -214,7 +216,7 @@ def test_packets_show_nothing(stubs):
     """Through a first contact, a reload, drains and requests: no token, key or name is in any packet."""
     config = settings(stubs, admin={"token": "admin-secret-4711"})
     with Cluster(config, 2, relay=True) as cluster:
-        cluster.settle()
+        cluster.settle(revision=1)
         changed = copy.deepcopy(config)
         changed["applications"]["one"]["user_tokens"] = ["usertoken--two-and-secret"]
         cluster.reload("node-a", changed)
