@@ -66,7 +66,7 @@ struct gossip *cluster_gossip(struct cluster *c); /* for joins, keys, counters, 
 /* ---- nodes ---- */
 
 struct cluster_node {
-    const char *version;
+    const char *version; /* 1 to 64 visible ASCII characters */
     bool draining, vip_holder;
     uint64_t config_revision;
     char config_digest[2 * SHA256_SIZE + 1], ring_digest[2 * SHA256_SIZE + 1];

@@ -22,26 +22,38 @@ _Static_assert((int)VERDICT_NODES_MAX >= (int)GOSSIP_MEMBERS_MAX, "every member 
 
 /* ---- reading ---- */
 
-static bool is_hex_digest(const char *text)
+static bool is_hex_digest(const ProtobufCBinaryData *b)
 {
-    size_t size = strlen(text);
-    return (size == 0 || size == 2 * (size_t)SHA256_SIZE) &&
-           strspn(text, "0123456789abcdef") == size;
+    for (size_t i = 0; i < b->len; i++) {
+        if (!memchr("0123456789abcdef", b->data[i], 16)) {
+            return false;
+        }
+    }
+    return b->len == 0 || b->len == 2 * (size_t)SHA256_SIZE;
+}
+
+static void take_text(char *to, const ProtobufCBinaryData *b)
+{
+    if (b->len > 0) {
+        memcpy(to, b->data, b->len);
+    }
+    to[b->len] = '\0';
 }
 
 static void take_node(struct member_info *info, const Cluster__Node *n)
 {
-    if (!is_hex_digest(n->config_digest) || !is_hex_digest(n->ring_digest) ||
-        strlen(n->version) > VERSION_SIZE) {
+    struct bytes version = {(const char *)n->version.data, n->version.len};
+    if (!is_hex_digest(&n->config_digest) || !is_hex_digest(&n->ring_digest) ||
+        !names_valid(version)) {
         return;
     }
-    memcpy(info->version, n->version, strlen(n->version) + 1);
+    take_text(info->version, &n->version);
+    take_text(info->node.config_digest, &n->config_digest);
+    take_text(info->node.ring_digest, &n->ring_digest);
     info->node.version = info->version;
     info->node.draining = n->draining;
     info->node.vip_holder = n->vip_holder;
     info->node.config_revision = n->config_revision;
-    memcpy(info->node.config_digest, n->config_digest, strlen(n->config_digest) + 1);
-    memcpy(info->node.ring_digest, n->ring_digest, strlen(n->ring_digest) + 1);
     info->told = true;
 }
 
@@ -89,9 +101,9 @@ void nodes_note(struct cluster *c, const struct gossip_member *member, struct by
 
 /* ---- telling ---- */
 
-static char *text(const char *t)
+static ProtobufCBinaryData text_of(char *text)
 {
-    return (char *)(uintptr_t)t; /* protobuf-c only reads what it encodes */
+    return (ProtobufCBinaryData){strlen(text), (uint8_t *)text};
 }
 
 static bool says_the_same(const struct cluster_node *a, const struct cluster_node *b)
@@ -120,19 +132,26 @@ static uint64_t wall_to_tell(struct cluster *c, const struct cluster_node *node)
 void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_node *node)
 {
     uint8_t value[WIRE_VALUE_MAX];
-    Cluster__Node n = CLUSTER__NODE__INIT;
+    struct member_info *self = &c->self;
+    uint64_t active_connections = self->node.active_connections;
     c->now_ms = now_ms;
-    assert(strlen(node->version) <= VERSION_SIZE);
-    n.version = text(node->version);
+    uint64_t wall_ms = node->wall_ms == 0 ? 0 : wall_to_tell(c, node);
+    assert(names_valid(bytes_of(node->version)));
+    memcpy(self->version, node->version, strlen(node->version) + 1);
+    self->node = *node;
+    self->node.version = self->version;
+    self->node.active_connections = active_connections; /* nodes_set_load() says it */
+    self->told = true;
+    Cluster__Node n = CLUSTER__NODE__INIT;
+    n.version = text_of(self->version);
     n.draining = node->draining;
     n.vip_holder = node->vip_holder;
     n.config_revision = node->config_revision;
-    n.config_digest = text(node->config_digest);
-    n.ring_digest = text(node->ring_digest);
-    n.wall_ms = node->wall_ms == 0 ? 0 : wall_to_tell(c, node);
+    n.config_digest = text_of(self->node.config_digest);
+    n.ring_digest = text_of(self->node.ring_digest);
+    n.wall_ms = wall_ms;
     assert(cluster__node__get_packed_size(&n) <= sizeof(value));
     size_t size = cluster__node__pack(&n, value);
-    take_node(&c->self, &n);
     c->members_changed = true;
     gossip_set(c->gossip, now_ms, WIRE_URGENT, BYTES("node"),
                (struct bytes){(const char *)value, size});

@@ -19,7 +19,6 @@ enum {
     PAST_PAGES_MAX = 192,
     HAND_PAGES_MAX = 64,
     DRAIN_PAGES_MAX = 128,
-    VERSION_SIZE = 64, /* of the text of a node's version */
 };
 
 /* One vote: what is told of an instance. */
@@ -40,7 +39,7 @@ struct votes_page {
 struct member_info {
     bool told; /* its `node` entry is here */
     struct cluster_node node;
-    char version[VERSION_SIZE + 1];
+    char version[NAMES_SIZE_MAX + 1];
     struct shared_version config; /* revision 0: none */
     size_t config_size;
     struct votes_page *votes; /* by application and page */
