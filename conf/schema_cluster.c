@@ -282,6 +282,7 @@ CONF_READER(conf_read_vip)
     r->conf->has_vip = true;
     vip->line = value->line;
     vip->column = value->column;
-    conf_read_section(r, fields, "`vip`", value, vip);
-    check_peer_families(r, value, vip);
+    if (conf_read_section(r, fields, "`vip`", value, vip)) {
+        check_peer_families(r, value, vip);
+    }
 }

@@ -4,9 +4,10 @@
 #include "gossip/private.h"
 
 enum {
-    /* The sender's identity (name 66, generation 11, incarnation 6, address 20, flags and type 4) and
-     * one row of 40. Nobody gets more out of us than he put in, so HELLO and WELCOME are as large as
-     * the largest answer to them: "you are of an earlier start", with the row of the later one. */
+    /* The sender's identity (name 66, generation 11, incarnation 6, address 20, flags and type 4)
+     * and one row of 40. Nobody gets more out of us than he put in, so HELLO and WELCOME are as
+     * large as the largest answer to them: "you are of an earlier start", with the row of the later
+     * one. */
     HELLO_PLAIN_SIZE = 152,
     PADDING_OVERHEAD = 4, /* the padding's own tag and length */
 };

@@ -375,11 +375,8 @@ static int begin(struct control *c)
         return -1;
     }
     control_adopt(c, c->conf);
-<<<<<<< HEAD
     peers_tell_if_file_differs(c);
-=======
     sampler_open(c);
->>>>>>> metrics
     arm_tick(c);
     peers_after(c);
     await_names(c);

@@ -177,10 +177,25 @@ void handover_begin(struct control *c)
     uv_timer_start(&h->timer, on_timer, held ? HANDOVER_PATIENCE_MS : 0, 0);
 }
 
+/* As far as the cluster tells; without one it is not known, and keepalived may. */
+static bool somebody_takes_over(const struct control *c)
+{
+    struct gossip *gossip = cluster_gossip(c->cluster);
+    for (size_t i = 0; i < gossip_member_count(gossip); i++) {
+        const struct gossip_member *m = gossip_member(gossip, i);
+        struct cluster_node node;
+        if (!m->self && m->state == WIRE_ALIVE && cluster_node(c->cluster, m, &node) &&
+            !node.draining) {
+            return true;
+        }
+    }
+    return !c->link;
+}
+
 void handover_drain(struct control *c)
 {
     struct handover *h = c->handover;
-    if (h && (vip_kept(h->vip) || !vip_held(h->vip))) {
+    if (h && (!vip_held(h->vip) || (vip_kept(h->vip) && somebody_takes_over(c)))) {
         handover_begin(c);
     }
 }

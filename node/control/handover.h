@@ -34,9 +34,9 @@ void handover_ready(struct control *c);
 /* Once is enough; ends in a call of control_go_on(). */
 void handover_begin(struct control *c);
 
-/* A drain begins: hand over now if open connections outlive it (vip_kept()), or if there is nothing
- * to hand over. Else they would be cut: control first waits for them, then calls handover_begin().
- */
+/* A drain begins: hand over now if open connections outlive it (vip_kept()) and another node is
+ * there to take over, or if there is nothing to hand over. Else control first waits for them, then
+ * calls handover_begin(). */
 void handover_drain(struct control *c);
 
 /* There is no need, or no more need, to accept connections to the virtual IP. */

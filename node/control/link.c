@@ -99,19 +99,15 @@ static void split(const char *text, char ret_host[HOST_SIZE_MAX], char ret_port[
 static bool parse_address(const char *text, struct gossip_address *ret_address)
 {
     char host[HOST_SIZE_MAX], port[8];
-    struct sockaddr_in four;
-    struct sockaddr_in6 six;
+    struct sockaddr_storage address = {0};
     split(text, host, port);
     int number = atoi(port);
-    if (uv_ip4_addr(host, number, &four) == 0) {
-        from_sockaddr((const struct sockaddr *)&four, ret_address);
-        return true;
+    if (uv_ip4_addr(host, number, (struct sockaddr_in *)(void *)&address) != 0 &&
+        uv_ip6_addr(host, number, (struct sockaddr_in6 *)(void *)&address) != 0) {
+        return false;
     }
-    if (uv_ip6_addr(host, number, &six) == 0) {
-        from_sockaddr((const struct sockaddr *)&six, ret_address);
-        return true;
-    }
-    return false;
+    from_sockaddr((const struct sockaddr *)&address, ret_address);
+    return true;
 }
 
 bool link_look_up(const char *text, struct gossip_address *ret_address)

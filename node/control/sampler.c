@@ -105,6 +105,7 @@ void sampler_open(struct control *c)
     s->sample_ms = net_now_ms(&c->net) + HISTORY_INTERVAL_MS;
     uv_timer_init(&c->net.uv, &s->timer);
     s->timer.data = c;
+    look_for_company(c);
     take_sample(c); /* what the next one is compared with */
     uv_timer_start(&s->timer, on_look, LOOK_MS, LOOK_MS);
 }

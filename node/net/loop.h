@@ -23,7 +23,7 @@
 enum {
     NET_READ_SIZE = 64 * 1024, /* one recv() empties a usual socket buffer */
     /* What one poll found is read from up to so many sockets before any of it is looked at. */
-    NET_ARRIVALS_MAX = 64,
+    NET_ARRIVALS_MAX = 32,
 };
 
 struct stream;
@@ -43,9 +43,9 @@ struct net_loop {
     struct list flush; /* of struct stream: something waits to be sent */
     struct pool pool;
     struct wheel wheel;
-    uint64_t turn_us;    /* 0: not asked for in this turn */
-    char *read_buffer;   /* what has arrived, and room for one read more */
-    size_t arrived_size; /* of it */
+    uint64_t turn_ms, turn_us; /* 0: not asked for in this turn */
+    char *read_buffer;         /* what has arrived, and room for one read more */
+    size_t arrived_size;       /* of it */
     size_t arrival_count;
     struct net_arrival arrivals[NET_ARRIVALS_MAX];
 };
@@ -64,13 +64,15 @@ void net_loop_done(struct net_loop *loop);
 char *net_read_place(struct net_loop *loop);
 void net_arrived(struct net_loop *loop, struct stream *stream, ssize_t result);
 
-/* Milliseconds, monotonic, read once a turn. */
-static inline uint64_t net_now_ms(const struct net_loop *loop)
+/* Monotonic; read once a turn, when it is first asked for. */
+static inline uint64_t net_now_ms(struct net_loop *loop)
 {
-    return uv_now(&loop->uv);
+    if (loop->turn_ms == 0) {
+        loop->turn_ms = uv_now(&loop->uv);
+    }
+    return loop->turn_ms;
 }
 
-/* Microseconds, monotonic, read once a turn, when it is first asked for. */
 static inline uint64_t net_now_us(struct net_loop *loop)
 {
     if (loop->turn_us == 0) {

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from docker import ROOT, run
+from daemon import ROOT, run
 
 BUILD = os.path.join(ROOT, "build", "release")
 EXPOSURE_MAX = 2.0  # of 10, by `systemd-analyze security`; below 2 nothing is left but what a proxy needs

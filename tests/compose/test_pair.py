@@ -1,14 +1,12 @@
 """The pair of docker-compose.yml, seen from a client's container while nodes stop and die."""
 
 import json
-import os
 import time
 
 import pytest
 
-from docker import BASE_IMAGE, ROOT, CannotStart, Daemon, missing_programs
+from daemon import CannotStart, Daemon, build_images
 
-FOLDER = os.path.join(ROOT, "build", "compose")
 NODES = ("node-a", "node-b")
 READY_SECONDS = 60     # health checks of containers come every 5 s
 CONVERGED_SECONDS = 20
@@ -25,18 +23,12 @@ TRIES = 4
 
 @pytest.fixture(scope="module")
 def pair(request):
-    missing = missing_programs()
-    if missing or os.geteuid() != 0:
-        pytest.skip("Docker cannot run: " + (f"no {', '.join(missing)}" if missing else "not root"))
     try:
-        with Daemon(FOLDER, networked=True) as daemon:
-            if not daemon.has_image(BASE_IMAGE):
-                daemon.make_base_image()
-            daemon.compose("build")
-        daemon = Daemon(FOLDER)
+        build_images()
+        daemon = Daemon()
         daemon.__enter__()
     except CannotStart as error:
-        pytest.skip(f"dockerd does not start: {error}")
+        pytest.skip(f"Docker cannot run here: {error}")
     try:
         daemon.compose("up", "-d", "--build")
         pair = Pair(daemon, request.config.figures)

@@ -231,8 +231,7 @@ static bool take(struct net *n, size_t which, struct flight *ret)
     }
     which %= n->flight_count;
     *ret = n->flight[which];
-    memmove(&n->flight[which], &n->flight[which + 1],
-            (n->flight_count - which - 1) * sizeof(*ret));
+    memmove(&n->flight[which], &n->flight[which + 1], (n->flight_count - which - 1) * sizeof(*ret));
     n->flight_count--;
     return true;
 }

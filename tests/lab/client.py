@@ -25,6 +25,7 @@ class Client:
         self.streams = []    # (start, end, error or None, node)
         self.open_streams = 0
         self.ending = False
+        self.late = 0    # how long the client itself stood still: a busy machine
         self.begin = 0   # of the requests; streams begin before
 
     def head(self, path):
@@ -105,6 +106,7 @@ class Client:
             task = asyncio.ensure_future(self.request())
             running.add(task)
             task.add_done_callback(running.discard)
+            self.late = max(self.late, time.time() - next_one)
             next_one += self.o.every / 1000
             await asyncio.sleep(max(0, next_one - time.time()))
             if not told and len(self.requests) > 20:
@@ -125,6 +127,7 @@ class Client:
             errors[error] = errors.get(error, 0) + 1
         cut = [each for each in self.streams if each[2]]
         return {
+            "late_ms": round(self.late * 1000, 1),
             "requests": len(requests), "failed": len(failed), "errors": errors,
             "outage_ms": round(outage * 1000, 1),
             "first_failed_at": failed[0][0] if failed else None,

@@ -20,7 +20,7 @@ class Measured:
 
     def __init__(self, seconds, events=40, streams=50):
         self.child = subprocess.Popen(
-            network.inside("client", *hosts.NICE, "/usr/bin/python3", CLIENT, VIP, str(hosts.PORT), hosts.TOKEN, "--seconds",
+            network.inside("client", *hosts.FIRST, "/usr/bin/python3", CLIENT, VIP, str(hosts.PORT), hosts.TOKEN, "--seconds",
                            str(seconds), "--events", str(events), "--streams", str(streams)),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
@@ -254,6 +254,16 @@ SLOW = {"split-holder", "split-standby", "one-way"}   # 25 s a round; more than 
 SLOW_ROUNDS_MAX = 3
 
 
+# A client that stood still itself for longer measured the machine: such a round is done again, a few times,
+# if it was not good. 150 ms are what is to be told from it.
+LATE_MS_MAX = 50
+DISTURBED_MAX = 5
+
+
+def is_good(result, limits):
+    return all(result[figure] <= limit for figure, limit in limits.items())
+
+
 def worst(results, figure):
     if figure == "wrong":
         return sum((result["wrong"] for result in results), [])
@@ -264,17 +274,22 @@ def measure(name, rounds, say):
     """(good, one line of figures) of a scenario."""
     _, act, limits, _ = SCENARIOS[name]
     rounds = min(rounds, SLOW_ROUNDS_MAX) if name in SLOW else rounds
-    results = []
-    for number in range(1, rounds + 1):
+    results, disturbed = [], 0
+    while len(results) < rounds:
         holder = wait_ready()
         result = act(holder)
-        say(f"# {name} {number} of {holder}: {json.dumps(result)}")
+        say(f"# {name} {len(results) + 1} of {holder}: {json.dumps(result)}")
+        if not is_good(result, limits) and result["late_ms"] > LATE_MS_MAX and disturbed < DISTURBED_MAX:
+            disturbed += 1
+            say(f"# the client itself stood still for {result['late_ms']} ms: done again")
+            continue
         results.append(result)
     wait_ready()
-    good = all(worst(results, figure) <= limit for figure, limit in limits.items())
+    good = all(is_good(result, limits) for result in results)
     figures = ", ".join(f"{figure} {worst(results, figure)} (at most {limit})" for figure, limit in limits.items())
     requests, streams = sum(r["requests"] for r in results), sum(r["streams"] for r in results)
     if "outage_ms" in limits and not any(r["failed"] for r in results):
         return False, f"{figures}: nothing failed at all, so nothing was measured"
     return good, (f"worst of {rounds}: {figures}; longest outage {worst(results, 'outage_ms')} ms, slowest good request "
-                  f"{worst(results, 'slowest_ms')} ms; {requests} requests, {streams} streams in all")
+                  f"{worst(results, 'slowest_ms')} ms; {requests} requests, {streams} streams in all"
+                  + (f"; {disturbed} rounds disturbed by the machine and done again" if disturbed else ""))

@@ -54,13 +54,14 @@ void adversary_sees(struct adversary *a, uint32_t life, const struct gossip_addr
 enum strike {
     STRIKE_REPLAY, /* as it was */
     STRIKE_CUT,
-    STRIKE_FLIP, /* a few bytes changed */
+    STRIKE_FLIP,   /* a few bytes changed */
     STRIKE_RANDOM, /* a true header, the rest made up */
     STRIKE_FOREIGN,
     STRIKES,
 };
 
-static const char *const STRIKE_TEXTS[STRIKES] = {"replayed", "cut", "changed", "made up", "foreign"};
+static const char *const STRIKE_TEXTS[STRIKES] = {"replayed", "cut", "changed", "made up",
+                                                  "foreign"};
 
 static void make_packet(struct world *w, enum strike strike, struct captured *c)
 {

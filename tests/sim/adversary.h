@@ -1,6 +1,6 @@
-/* adversary: sees every packet that arrives, and plays it again, to the same and to other nodes, from
- * other addresses, cut short, changed, or sealed with another cluster's key. Nothing of it may change
- * anything, or get an answer larger than itself. */
+/* adversary: sees every packet that arrives, and plays it again, to the same and to other nodes,
+ * from other addresses, cut short, changed, or sealed with another cluster's key. Nothing of it may
+ * change anything, or get an answer larger than itself. */
 #ifndef TESTS_SIM_ADVERSARY_H
 #define TESTS_SIM_ADVERSARY_H
 

@@ -1,5 +1,5 @@
-/* bench: starts a cluster, waits for the full view, lets it work, changes things, crashes nodes, and
- * notes when whoever came to know. */
+/* bench: starts a cluster, waits for the full view, lets it work, changes things, crashes nodes,
+ * and notes when whoever came to know. */
 #include "tests/sim/bench.h"
 
 #include <inttypes.h>
@@ -40,7 +40,7 @@ struct sample {
 
 struct bench {
     struct world *w;
-    size_t seen; /* pairs (viewer, other) that see it alive */
+    size_t seen;         /* pairs (viewer, other) that see it alive */
     const char *crashed; /* its name */
     uint64_t crashed_us;
     size_t noticed;
@@ -256,8 +256,8 @@ static bool run_false_deaths(void *arg, uint64_t number)
     struct bench b = {0};
     begin(&b, &(struct row){2, FALSE_DEATH_LOSS}, SEED + number);
     run_to_full_view(&b);
-    world_run(b.w, b.w->now_us + (uint64_t)FALSE_DEATH_HOURS * 3600 / FALSE_DEATH_JOBS *
-                                     WORLD_SECOND_US);
+    world_run(b.w, b.w->now_us +
+                       (uint64_t)FALSE_DEATH_HOURS * 3600 / FALSE_DEATH_JOBS * WORLD_SECOND_US);
     uint64_t deaths = 0, suspicions = 0;
     for (size_t i = 0; i < 2; i++) {
         const struct gossip_counters *c =
@@ -286,8 +286,7 @@ static void false_deaths(void)
 
 int bench_run(char **texts, size_t count)
 {
-    static struct row rows[64] = {{1000, 0}, {256, 0}, {64, 0}, {64, 100},
-                                  {16, 0},   {8, 0},   {2, 0}};
+    static struct row rows[64] = {{1000, 0}, {256, 0}, {64, 0}, {64, 100}, {16, 0}, {8, 0}, {2, 0}};
     uint64_t numbers[64];
     size_t row_count = count > 0 ? (count < 64 ? count : 64) : 7;
     for (size_t i = 0; i < row_count; i++) {

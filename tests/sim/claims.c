@@ -81,9 +81,9 @@ static void check_applications(struct process *p)
         struct cluster_totals totals = cluster_application_totals(p->cluster, app, latency);
         never_falls(p, "an application's total", &p->seen.app_requests[a], totals.requests);
         for (size_t i = 0; i < WORK_INSTANCES; i++) {
-            totals =
-                cluster_instance_totals(p->cluster, app, bytes_of(WORK_INSTANCE_NAMES[i]));
-            never_falls(p, "an instance's total", &p->seen.instance_requests[a][i], totals.requests);
+            totals = cluster_instance_totals(p->cluster, app, bytes_of(WORK_INSTANCE_NAMES[i]));
+            never_falls(p, "an instance's total", &p->seen.instance_requests[a][i],
+                        totals.requests);
         }
     }
 }
@@ -248,8 +248,7 @@ static bool is_witness(struct process *q, struct process *p)
 static void note_witnesses(struct process *p)
 {
     struct world *w = p->world;
-    p->sure_requests =
-        work_told_before(p, p->leaving ? w->now_us : w->now_us - spread_us(p));
+    p->sure_requests = work_told_before(p, p->leaving ? w->now_us : w->now_us - spread_us(p));
     for (size_t i = 0; i < w->options.host_count && i < 64; i++) {
         if (is_witness(w->hosts[i].process, p)) {
             p->witnesses |= (uint64_t)1 << i;

@@ -1,5 +1,5 @@
-/* claims: what must hold at every moment, looked at after every call into a node, and the rest of it
- * every quarter of a second. */
+/* claims: what must hold at every moment, looked at after every call into a node, and the rest of
+ * it every quarter of a second. */
 #ifndef TESTS_SIM_CLAIMS_H
 #define TESTS_SIM_CLAIMS_H
 
@@ -11,8 +11,8 @@ struct process;
 struct world;
 
 enum {
-    /* After a disturbance (a pause, a partition, more loss than SPEC §6 speaks of) a live node may be
-     * called dead for this long: rumours of it are still about. */
+    /* After a disturbance (a pause, a partition, more loss than SPEC §6 speaks of) a live node may
+     * be called dead for this long: rumours of it are still about. */
     CLAIMS_AFTERMATH_SECONDS = 10,
     CLAIMS_CHECK_MS = 250,
     /* A node's entries: its own, votes and counters of two applications, earlier generations, six

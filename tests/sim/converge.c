@@ -178,8 +178,8 @@ static bool sums_instances(struct process *v, const struct why *why)
         struct bytes app = bytes_of(WORK_APP_NAMES[a]);
         uint64_t total = cluster_application_totals(v->cluster, app, NULL).requests, sum = 0;
         for (size_t i = 0; i < WORK_INSTANCES; i++) {
-            sum += cluster_instance_totals(v->cluster, app, bytes_of(WORK_INSTANCE_NAMES[i]))
-                       .requests;
+            sum +=
+                cluster_instance_totals(v->cluster, app, bytes_of(WORK_INSTANCE_NAMES[i])).requests;
         }
         if (sum != total) {
             return differs(why, "%s: the instances of %s have %llu together, it has %llu",
@@ -208,10 +208,10 @@ static bool sums_gauges(struct process *v, const struct why *why)
             }
         }
         if (answered != expected || totals.active != active) {
-            return differs(why, "%s: %llu latencies and %llu under way of %s, told were %llu and %llu",
-                           v->host->name, (unsigned long long)answered,
-                           (unsigned long long)totals.active, WORK_APP_NAMES[a],
-                           (unsigned long long)expected, (unsigned long long)active);
+            return differs(
+                why, "%s: %llu latencies and %llu under way of %s, told were %llu and %llu",
+                v->host->name, (unsigned long long)answered, (unsigned long long)totals.active,
+                WORK_APP_NAMES[a], (unsigned long long)expected, (unsigned long long)active);
         }
     }
     return true;
@@ -252,8 +252,8 @@ bool converged(struct world *w, char *ret_why, size_t why_size)
         first = first != NULL ? first : v;
         for (size_t j = 0; j < w->options.host_count; j++) {
             struct process *p = w->hosts[j].process;
-            if (p != NULL && !(sees_member(v, p, &why) && sees_node(v, p, &why) &&
-                               sees_votes(v, p, &why))) {
+            if (p != NULL &&
+                !(sees_member(v, p, &why) && sees_node(v, p, &why) && sees_votes(v, p, &why))) {
                 return false;
             }
         }
@@ -285,7 +285,7 @@ static void add_up(const struct world *w, uint32_t identity, uint64_t *ret_low, 
     *ret_low = *ret_high = 0;
     for (size_t i = 0; i < w->process_count; i++) {
         const struct process *p = w->processes[i];
-        if (p->host->identity != identity) {
+        if (p->identity != identity) {
             continue;
         }
         *ret_high += p->work.now.total;
@@ -306,8 +306,7 @@ bool totals_are_true(struct world *w, char *ret_why, size_t why_size)
     }
     for (size_t i = 0; v != NULL && i < w->options.host_count; i++) {
         const struct host *h = &w->hosts[i];
-        const struct gossip_member *m =
-            gossip_find(cluster_gossip(v->cluster), bytes_of(h->name));
+        const struct gossip_member *m = gossip_find(cluster_gossip(v->cluster), bytes_of(h->name));
         uint64_t low, high, told = m != NULL ? cluster_member_requests(v->cluster, m) : 0;
         add_up(w, h->identity, &low, &high);
         if (m != NULL && h->identity == i && (told < low || told > high)) {

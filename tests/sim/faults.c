@@ -19,8 +19,8 @@ enum {
     ROTATION_STEP_MS = 3000, /* between two steps of a key rotation */
 };
 
-/* Log-uniform, since short ones find what long ones do not and the other way round; never beyond the
- * end of all faults. */
+/* Log-uniform, since short ones find what long ones do not and the other way round; never beyond
+ * the end of all faults. */
 static uint64_t draw_length_us(struct world *w, uint64_t min_ms, uint64_t max_ms)
 {
     uint64_t ms = min_ms;
@@ -75,8 +75,8 @@ static enum disk_condition draw_condition(struct world *w, const struct faults *
 static void start_later(struct world *w, const struct faults *f, struct host *h)
 {
     world_after(w, draw_length_us(w, DOWN_MIN_MS, DOWN_MAX_MS),
-                (struct event){.run = on_start, .host = h->index,
-                               .argument = (uint64_t)draw_condition(w, f)});
+                (struct event){
+                    .run = on_start, .host = h->index, .argument = (uint64_t)draw_condition(w, f)});
 }
 
 static void fault_pause(struct world *w, const struct faults *f)
@@ -125,7 +125,8 @@ static void fault_stop(struct world *w, const struct faults *f)
     if (p != NULL) {
         process_leave(p);
         world_after(w, draw_length_us(w, DOWN_MIN_MS, DOWN_MAX_MS),
-                    (struct event){.run = on_stopped, .host = p->host->index,
+                    (struct event){.run = on_stopped,
+                                   .host = p->host->index,
                                    .argument = f->no_state_dir ? DISK_EMPTY : DISK_GOOD});
     }
 }
@@ -266,8 +267,9 @@ static const struct {
     unsigned weight;
     void (*strike)(struct world *w, const struct faults *f);
 } FAULTS[] = {
-    {28, fault_pause},  {24, fault_crash}, {8, fault_stop},  {12, fault_cut},    {6, fault_loss},
-    {6, fault_address}, {6, fault_clock},  {4, fault_clone}, {4, fault_refusal}, {2, fault_crash_all},
+    {28, fault_pause},  {24, fault_crash},    {8, fault_stop},  {12, fault_cut},
+    {6, fault_loss},    {6, fault_address},   {6, fault_clock}, {4, fault_clone},
+    {4, fault_refusal}, {2, fault_crash_all},
 };
 enum { FAULT_KINDS = sizeof(FAULTS) / sizeof(FAULTS[0]), WEIGHTS = 100 };
 
@@ -297,8 +299,8 @@ void faults_begin(struct world *w, const struct faults *f)
     world_after(w, 0, (struct event){.run = on_fault, .data = plan});
     if (f->adversary > 0) {
         w->adversary = adversary_new();
-        world_after(w, 0, (struct event){.run = on_strike,
-                                         .argument = WORLD_SECOND_US / f->adversary});
+        world_after(w, 0,
+                    (struct event){.run = on_strike, .argument = WORLD_SECOND_US / f->adversary});
     }
     for (unsigned step = 1; f->key_rotation && step <= 3; step++) {
         world_after(w, step * ROTATION_STEP_MS * 1000,

@@ -4,14 +4,15 @@
 
 #include "tests/sim/world.h"
 
-/* What may happen in one world besides pauses, crashes, stops, partitions, loss and new addresses. */
+/* What may happen in one world besides pauses, crashes, stops, partitions, loss and new addresses.
+ */
 struct faults {
-    bool no_state_dir;   /* nothing survives a restart, on no host */
-    bool wall_jumps;     /* clocks jump by up to an hour, either way */
-    bool clones;         /* the last host may start with another's name and disk */
+    bool no_state_dir; /* nothing survives a restart, on no host */
+    bool wall_jumps;   /* clocks jump by up to an hour, either way */
+    bool clones;       /* the last host may start with another's name and disk */
     bool key_rotation;
-    bool refusals;       /* some nodes cannot take over some configuration */
-    unsigned adversary;  /* strikes a second */
+    bool refusals;        /* some nodes cannot take over some configuration */
+    unsigned adversary;   /* strikes a second */
     unsigned mean_gap_ms; /* between two faults */
     unsigned base_loss_permille;
 };

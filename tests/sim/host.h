@@ -30,10 +30,10 @@ struct host {
     char name[HOST_NAME_SIZE];
     uint8_t epoch; /* how often its address has changed */
     struct gossip_address address;
-    uint64_t boot_us;        /* what its monotonic clock shows at the start of the world */
-    int64_t wall_offset_ms;  /* how wrong its wall clock is */
+    uint64_t boot_us;       /* what its monotonic clock shows at the start of the world */
+    int64_t wall_offset_ms; /* how wrong its wall clock is */
     struct disk disk;
-    size_t file_text;        /* the shared part of its configuration file: index in world.texts */
+    size_t file_text; /* the shared part of its configuration file: index in world.texts */
     uint32_t join[HOST_JOIN_MAX];
     size_t join_count;
     struct process *process; /* NULL: nothing runs */
@@ -55,8 +55,8 @@ void host_change_address(struct world *w, struct host *h);
 enum disk_condition { DISK_GOOD, DISK_OLD, DISK_DAMAGED, DISK_EMPTY, DISK_CONDITIONS };
 const char *disk_condition_text(enum disk_condition condition);
 
-/* What the disk is like when the next process starts. Damage: bytes change or are cut off, in any of
- * the files. */
+/* What the disk is like when the next process starts. Damage: bytes change or are cut off, in any
+ * of the files. */
 void disk_become(struct world *w, struct disk *d, enum disk_condition condition);
 void disk_save_generation(struct process *p, uint64_t generation);
 void disk_save_shared(struct process *p);

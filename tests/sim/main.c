@@ -1,8 +1,8 @@
 /* sim: runs seeds of the simulated cluster; tests/sim/run is what a person calls.
  *
  *   sim [--seeds N] [--first S] [--fixed FILE] [--traces]    TAP: every seed that broke a claim
- *   sim --seed S [--verbose] [--packets]                     one seed again, with what happens in it
- *   sim --bench [HOSTS...]                                   the figures */
+ *   sim --seed S [--verbose] [--packets]                     one seed again, with what happens in
+ * it sim --bench [HOSTS...]                                   the figures */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* network: carries packets between hosts, late, twice, out of order, or not at all.
  *
- * A host's address is 10.E.H.H for host H, where E counts its changes of address: what is sent to an
- * earlier address is lost. 10.255.x.x belongs to the adversary. */
+ * A host's address is 10.E.H.H for host H, where E counts its changes of address: what is sent to
+ * an earlier address is lost. 10.255.x.x belongs to the adversary. */
 #ifndef TESTS_SIM_NETWORK_H
 #define TESTS_SIM_NETWORK_H
 

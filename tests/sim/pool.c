@@ -45,8 +45,8 @@ static pid_t start(const struct pool_job *job, const uint64_t *numbers, size_t c
 
 size_t pool_run(const struct pool_job *job, const uint64_t *numbers, size_t count)
 {
-    struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct shared *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) {
         perror("sim: mmap");
         return count;

@@ -15,7 +15,10 @@ struct pool_job {
     void *arg;
 };
 
-enum { POOL_JOB_SECONDS_MAX = 1800 /* of wall time; more is a hang. The largest bench row takes minutes */ };
+enum {
+    POOL_JOB_SECONDS_MAX =
+        1800 /* of wall time; more is a hang. The largest bench row takes minutes */
+};
 
 /* Runs the jobs numbers[0..count-1]. Returns how many did not hold. */
 size_t pool_run(const struct pool_job *job, const uint64_t *numbers, size_t count);

@@ -43,8 +43,8 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
         world_fail(w, "%s sends to the adversary's address by itself", p->host->name);
     }
     if (w->options.packets) {
-        printf("%10.3f  %s -> 10.%u.%u.%u %zu\n", (double)w->now_us / 1e6, p->host->name, to->ip[13],
-               to->ip[14], to->ip[15], packet.size);
+        printf("%10.3f  %s -> 10.%u.%u.%u %zu\n", (double)w->now_us / 1e6, p->host->name,
+               to->ip[13], to->ip[14], to->ip[15], packet.size);
     }
     network_send(w, p->host->index, &p->host->address, to, packet);
 }
@@ -161,9 +161,9 @@ static void wake_in_time(struct process *p)
     }
     at_us += world_between(w, 10, LAG_US);
     p->tick_at_us = at_us;
-    world_after(w, at_us - w->now_us,
-                (struct event){.run = on_tick, .host = p->host->index, .life = p->life,
-                               .argument = at_us});
+    world_after(
+        w, at_us - w->now_us,
+        (struct event){.run = on_tick, .host = p->host->index, .life = p->life, .argument = at_us});
 }
 
 static void take_shared(struct process *p)
@@ -247,8 +247,7 @@ void process_pause(struct process *p, uint64_t for_us)
     world_tell(w, "%s is paused for %.1f s", p->host->name, (double)for_us / 1e6);
     p->paused_from_us = w->now_us;
     p->paused_until_us = w->now_us + for_us;
-    p->disturbed_until_us =
-        p->paused_until_us + CLAIMS_AFTERMATH_SECONDS * WORLD_SECOND_US;
+    p->disturbed_until_us = p->paused_until_us + CLAIMS_AFTERMATH_SECONDS * WORLD_SECOND_US;
     /* Timers may run before or after what waits in the socket is read. */
     world_after(w, for_us + world_between(w, 0, 2000),
                 (struct event){.run = on_resume, .host = p->host->index, .life = p->life});
@@ -279,8 +278,7 @@ void process_rejoin(struct process *p)
 /* ---- start and end ---- */
 
 /* The first key seals, all open: accept the new one everywhere, send with it, remove the old. */
-static size_t keys_of_step(const struct world *w, unsigned step,
-                           uint8_t ret_keys[2][SEAL_KEY_SIZE])
+static size_t keys_of_step(const struct world *w, unsigned step, uint8_t ret_keys[2][SEAL_KEY_SIZE])
 {
     size_t first = step >= 2;
     memcpy(ret_keys[0], w->keys[first], SEAL_KEY_SIZE);
@@ -354,7 +352,7 @@ static void load_state(struct process *p)
 static struct process *new_process(struct world *w, struct host *h)
 {
     struct process *p = memory_new(sizeof(*p));
-    *p = (struct process){.world = w, .host = h, .started_us = w->now_us};
+    *p = (struct process){.world = w, .host = h, .identity = h->identity, .started_us = w->now_us};
     p->tick_at_us = UINT64_MAX;
     seen_init(&p->seen, w->options.bench ? 0 : w->options.host_count);
     if (w->process_count == w->process_capacity) {

@@ -18,7 +18,8 @@ enum {
 struct process {
     struct world *world;
     struct host *host;
-    uint32_t life; /* its index in world.processes + 1 */
+    uint32_t identity;       /* the host's, which for a clone is not always the same */
+    uint32_t life;           /* its index in world.processes + 1 */
     struct cluster *cluster; /* NULL: ended */
     uint64_t session;
     uint64_t started_us, ended_us, paused_from_us, paused_until_us, tick_at_us;
@@ -26,18 +27,18 @@ struct process {
     bool leaving;
     uint64_t sure_requests; /* ended: what the witnesses must have heard of its counters */
     uint64_t witnesses;     /* one bit a host; of the first 64 */
-    bool clashed; /* ran beside another process of its name */
+    bool clashed;           /* ran beside another process of its name */
 
     struct inbox_packet *inbox[PROCESS_INBOX_MAX]; /* came while it was paused */
     size_t inbox_count;
 
     /* set by the cluster's callbacks, acted on when its call has returned */
     bool verdicts_due, shared_due;
-    size_t shared_text; /* in force, or to be taken over: index in world.texts */
+    size_t shared_text;  /* in force, or to be taken over: index in world.texts */
     size_t refused_text; /* one that this node cannot take over; 0 = none */
     uint64_t saved_revision;
-    bool struck;         /* a packet of the adversary's is being received */
-    uint64_t answered;   /* bytes sent meanwhile */
+    bool struck;       /* a packet of the adversary's is being received */
+    uint64_t answered; /* bytes sent meanwhile */
     uint64_t sent_total, ticks;
     uint32_t problems[PROCESS_PROBLEMS]; /* how often each was told, see process_problem() */
 
@@ -59,8 +60,8 @@ void process_settle(struct process *p);
 
 void process_pause(struct process *p, uint64_t for_us);
 void process_crash(struct process *p);
-void process_leave(struct process *p); /* a graceful stop; ends by itself */
-void process_rejoin(struct process *p); /* looks the join names up again */
+void process_leave(struct process *p);                 /* a graceful stop; ends by itself */
+void process_rejoin(struct process *p);                /* looks the join names up again */
 void process_rotate(struct process *p, unsigned step); /* of the keys: 0 old .. 3 new only */
 void process_free(struct process *p);
 

@@ -1,5 +1,5 @@
-/* queue: what is still to happen, in order of virtual time. Events of one moment happen in the order
- * in which they were put in, so that one seed always gives one trace. */
+/* queue: what is still to happen, in order of virtual time. Events of one moment happen in the
+ * order in which they were put in, so that one seed always gives one trace. */
 #ifndef TESTS_SIM_QUEUE_H
 #define TESTS_SIM_QUEUE_H
 
@@ -13,9 +13,9 @@ struct event {
     uint64_t at_us;
     uint64_t order; /* queue_push() gives it */
     void (*run)(struct world *w, const struct event *e);
-    uint32_t host;     /* index of the host it concerns */
-    uint32_t life;     /* the process it is for: dropped when that has ended, held while it is paused;
-                        * 0 = for no process */
+    uint32_t host; /* index of the host it concerns */
+    uint32_t life; /* the process it is for: dropped when that has ended, held while it is paused;
+                    * 0 = for no process */
     uint64_t argument; /* run()'s */
     void *data;        /* from malloc(); freed when it has run or is dropped */
 };

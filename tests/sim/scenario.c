@@ -126,9 +126,9 @@ static void begin(struct scenario *s)
         SETTLED_MS * 1000 + world_between(w, FAULTS_MIN_S, FAULTS_MAX_S) * WORLD_SECOND_US;
     world_after(w, 0, (struct event){.run = on_check});
     world_after(w, SETTLED_MS * 1000, (struct event){.run = on_work, .argument = s->work_gap_ms});
-    world_tell(w, "%zu hosts, %s, loss %u, duplicates %u, late %u permille",
-               w->options.host_count, s->wan ? "wan" : "lan", w->network.loss_permille,
-               w->network.duplicate_permille, w->network.late_permille);
+    world_tell(w, "%zu hosts, %s, loss %u, duplicates %u, late %u permille", w->options.host_count,
+               s->wan ? "wan" : "lan", w->network.loss_permille, w->network.duplicate_permille,
+               w->network.late_permille);
 }
 
 /* Runs until all agree, or fails when that takes too long. Returns how long it took. */

@@ -1,4 +1,5 @@
-/* scenario: one seed: a cluster starts, works, suffers, is left in peace, and must come to agree. */
+/* scenario: one seed: a cluster starts, works, suffers, is left in peace, and must come to agree.
+ */
 #ifndef TESTS_SIM_SCENARIO_H
 #define TESTS_SIM_SCENARIO_H
 

@@ -1,5 +1,5 @@
-/* verdicts: the input is the cluster's rows in their own order; what is remembered is a hash over the
- * same rows in order of name. */
+/* verdicts: the input is the cluster's rows in their own order; what is remembered is a hash over
+ * the same rows in order of name. */
 #include "tests/sim/verdicts.h"
 
 #include <stdlib.h>
@@ -76,8 +76,7 @@ static void digest_eligible(struct process *p, const struct verdict_result resul
 void verdicts_compute(struct process *p)
 {
     struct verdict_memory *m = p->world->verdicts;
-    size_t node_count =
-        cluster_verdict_nodes(p->cluster, host_now_ms(p->world, p->host), m->nodes);
+    size_t node_count = cluster_verdict_nodes(p->cluster, host_now_ms(p->world, p->host), m->nodes);
     struct verdict_instance instances[INSTANCES];
     struct verdict_application applications[WORK_APPS];
     unsigned drained = work_drained(p);
@@ -89,8 +88,8 @@ void verdicts_compute(struct process *p)
             .name = name, .drained = (drained >> i & 1) != 0, .votes = m->votes[i]};
     }
     for (size_t a = 0; a < WORK_APPS; a++) {
-        applications[a] = (struct verdict_application){
-            .instances = instances + a * WORK_INSTANCES, .instance_count = WORK_INSTANCES};
+        applications[a] = (struct verdict_application){.instances = instances + a * WORK_INSTANCES,
+                                                       .instance_count = WORK_INSTANCES};
     }
     struct verdict_result results[INSTANCES];
     static bool isolated[VERDICT_NODES_MAX];
@@ -101,7 +100,8 @@ void verdicts_compute(struct process *p)
                     results, isolated);
     uint64_t result = 0;
     for (size_t i = 0; i < INSTANCES; i++) {
-        result = mix(result, results[i].verdict * 4u + results[i].eligible * 2u + results[i].routable);
+        result =
+            mix(result, results[i].verdict * 4u + results[i].eligible * 2u + results[i].routable);
     }
     remember(p, hash_input(p, m, node_count, drained), result);
     digest_eligible(p, results);

@@ -140,7 +140,8 @@ void work_tell_votes(struct process *p)
     }
 }
 
-void work_vote(struct process *p, size_t app, size_t instance, enum active_state active, bool tripped)
+void work_vote(struct process *p, size_t app, size_t instance, enum active_state active,
+               bool tripped)
 {
     world_tell(p->world, "%s votes %s/%s %s%s", p->host->name, WORK_APP_NAMES[app],
                WORK_INSTANCE_NAMES[instance], active_state_text(active),
@@ -217,9 +218,10 @@ unsigned work_drained(const struct process *p)
 {
     unsigned drained = 0;
     for (size_t i = 0; i < WORK_APPS * WORK_INSTANCES; i++) {
-        drained |= (unsigned)cluster_drained(p->cluster, bytes_of(WORK_APP_NAMES[i / WORK_INSTANCES]),
-                                             bytes_of(WORK_INSTANCE_NAMES[i % WORK_INSTANCES]))
-                   << i;
+        drained |=
+            (unsigned)cluster_drained(p->cluster, bytes_of(WORK_APP_NAMES[i / WORK_INSTANCES]),
+                                      bytes_of(WORK_INSTANCE_NAMES[i % WORK_INSTANCES]))
+            << i;
     }
     return drained;
 }
@@ -247,8 +249,8 @@ void work_reload(struct process *p)
                                               w->texts[p->host->file_text], &text);
     p->shared_text = world_find_text(w, text);
     p->shared_due = false;
-    world_tell(w, "%s reloads: revision %llu, text %zu", p->host->name, (unsigned long long)revision,
-               p->shared_text);
+    world_tell(w, "%s reloads: revision %llu, text %zu", p->host->name,
+               (unsigned long long)revision, p->shared_text);
     if (revision <= before) {
         world_fail(w, "%s reloads, and the revision stays at %llu", p->host->name,
                    (unsigned long long)before);

@@ -26,7 +26,7 @@ struct work_numbers {
 };
 
 struct work {
-    unsigned rate; /* requests a second */
+    unsigned rate;       /* requests a second */
     uint64_t counted_us; /* until then `now` is right */
     struct work_numbers now, told;
     struct {
@@ -38,7 +38,7 @@ struct work {
     bool tripped[WORK_APPS][WORK_INSTANCES];
     uint64_t answers[WORK_APPS][WORK_INSTANCES];
 
-    struct cluster_node node; /* as told last; node.version is `version` */
+    struct cluster_node node;        /* as told last; node.version is `version` */
     char version[WORK_VERSION_SIZE]; /* "v" and how often it told */
     uint32_t node_number;
     bool draining, vip_holder;
@@ -60,7 +60,8 @@ bool work_tell_node(struct process *p);
 
 /* One random change somewhere: mostly a vote, sometimes a drain or a reload. */
 void work_change_something(struct world *w);
-void work_vote(struct process *p, size_t app, size_t instance, enum active_state active, bool tripped);
+void work_vote(struct process *p, size_t app, size_t instance, enum active_state active,
+               bool tripped);
 void work_drain(struct process *p, size_t app, size_t instance, bool drained);
 void work_reload(struct process *p);
 

@@ -48,15 +48,15 @@ struct world {
     struct bytes *texts; /* every shared configuration that was ever written; [0] is the first */
     size_t text_count;
     uint8_t keys[2][SEAL_KEY_SIZE]; /* the cluster's, and the one it may rotate to */
-    unsigned key_step;           /* of the rotation, see process_rotate() */
-    struct adversary *adversary; /* NULL: nobody listens */
+    unsigned key_step;              /* of the rotation, see process_rotate() */
+    struct adversary *adversary;    /* NULL: nobody listens */
 
     uint64_t requests;           /* counted by all processes together: no total may exceed it */
     uint64_t disturbed_until_us; /* until then a live node may be taken for dead by anybody */
     uint64_t disturbed_since_us; /* the start of the last disturbance of everybody */
     uint64_t faults_end_us;      /* no fault lasts longer */
     uint64_t save_interval_us;
-    bool quiet;                  /* no more requests */
+    bool quiet;                      /* no more requests */
     struct verdict_memory *verdicts; /* what claims.c has seen verdicts computed from */
 
     /* bench.c's figures */

@@ -149,7 +149,7 @@ static void latency_that_has_fallen_leaves_the_rate(void **state)
     assert_near(value(s, "one", "rate", 0), 2.0);
     assert_nothing(value(s, "one", "p50", 0));
     assert_nothing(value(s, NULL, "p50", 0));
-    assert_false(isnan(value(s, "one", "p50", 1)));
+    assert_true(value(s, "one", "p50", 1) > 0);
 }
 
 static void an_application_that_comes_later_begins_with_holes(void **state)

@@ -312,7 +312,8 @@ static void a_field_of_another_type_is_refused(void **state)
         assert_int_equal(decodes(), type == WIRE_SYN);
         make(type), make_deltas(), assert_int_equal(decodes(), deltas);
         make(type), m.text_size = 99, assert_int_equal(decodes(), type == WIRE_CHUNK);
-        make(type), m.padding = data(zeros, 1), assert_int_equal(decodes(), type == WIRE_HELLO || type == WIRE_WELCOME);
+        make(type), m.padding = data(zeros, 1),
+                    assert_int_equal(decodes(), type == WIRE_HELLO || type == WIRE_WELCOME);
         if (type < WIRE_CHUNK_ASK) {
             make(type), m.digest = data(letters, WIRE_DIGEST_SIZE), assert_false(decodes());
             make(type), m.offset = 1, assert_false(decodes());
