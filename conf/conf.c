@@ -179,6 +179,7 @@ struct conf *conf_load(const char *path, struct conf_problems *ret_problems)
 void conf_free(struct conf *conf)
 {
     if (conf) {
+        conf_free(conf->shared);
         arena_free(conf->arena);
     }
 }

@@ -225,6 +225,7 @@ struct conf {
     struct conf_application *applications; /* in byte order of name */
     size_t application_count;
     void *arena;
+    struct conf *shared; /* whose sections stand in the shared part; NULL = the file's own */
 };
 
 /* Reads and checks `path`.
@@ -241,7 +242,7 @@ struct conf *conf_parse(const char *file, const char *text, size_t size,
 void conf_free(struct conf *conf);
 void conf_problems_free(struct conf_problems *problems);
 
-/* What is valid but this build cannot do yet (listen.tls, instance tls, cluster, vip, queue,
+/* What is valid but this build cannot do yet (listen.tls, instance tls, vip, queue,
  * max_in_flight): one problem for each place, so that a node refuses to start rather than
  * silently ignoring it. Returns the number of problems. */
 size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_problems);
@@ -250,5 +251,12 @@ size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_probl
  * debug_headers, applications): equal content gives equal bytes whatever the file's layout.
  * Contains secrets. The caller frees the text with free(). */
 char *conf_canonical(const struct conf *conf, size_t *ret_size);
+
+/* Puts the shared part that `text` (of conf_canonical(), perhaps another node's) holds in the place
+ * of `conf`'s, whose other sections stay. What stood there before is freed: nobody may hold on to
+ * it. False, with the problems, and nothing changes, when the text is not valid here.
+ * `ret_problems` is given back with conf_problems_free() in any case. */
+bool conf_set_shared(struct conf *conf, const char *text, size_t size,
+                     struct conf_problems *ret_problems);
 
 #endif

@@ -246,6 +246,20 @@ static CONF_READER(read_peers)
     }
 }
 
+/* VRRP speaks of addresses of the family that it is spoken in (RFC 5798 §5.1). */
+static void check_peer_families(struct conf_reader *r, const struct yaml_node *value,
+                                const struct conf_vip *vip)
+{
+    const struct yaml_node *list = yaml_tree_get(value, "peers");
+    for (size_t i = 0; vip->address && i < vip->peer_count; i++) {
+        const char *peer = vip->peers[i];
+        if (peer && value_is_ip(peer) && !strchr(peer, ':') != !strchr(vip->address, ':')) {
+            conf_problem(r, list->items[i],
+                         "a peer is of the family of `address`: both IPv4 or both IPv6");
+        }
+    }
+}
+
 CONF_READER(conf_read_vip)
 {
     static const struct conf_field fields[] = {
@@ -268,5 +282,7 @@ CONF_READER(conf_read_vip)
     r->conf->has_vip = true;
     vip->line = value->line;
     vip->column = value->column;
-    conf_read_section(r, fields, "`vip`", value, vip);
+    if (conf_read_section(r, fields, "`vip`", value, vip)) {
+        check_peer_families(r, value, vip);
+    }
 }

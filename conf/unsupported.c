@@ -36,14 +36,6 @@ size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_probl
                         "listening with TLS is not supported yet; remove `tls`");
         }
     }
-    if (conf->has_cluster) {
-        problem_add(problems, conf->cluster.line, conf->cluster.column,
-                    "clusters are not supported yet; remove `cluster`");
-    }
-    if (conf->has_vip) {
-        problem_add(problems, conf->vip.line, conf->vip.column,
-                    "virtual IPs are not supported yet; remove `vip`");
-    }
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);
     }

@@ -17,6 +17,8 @@ static const struct command commands[] = {
     {"ring", main_ring, "-c FILE --app APP …", "each instance's share, and where users land"},
     {"status", main_status, "[-u URL] [--json]", "the cluster as a table"},
     {"vrrp-config", main_vrrp_config, "-c FILE", "print this node's keepalived.conf"},
+    {"vip-guard", main_vip_guard, "--socket PATH", "for keepalived: does the node live?"},
+    {"vip-relay", main_vip_relay, "--role ROLE …", "for keepalived: keep open connections going"},
     {"keygen", main_keygen, "", "print a new cluster key"},
     {"version", main_version, "", "versions of difyring and of its libraries"},
 };

@@ -21,6 +21,8 @@ int main_check(int argc, char **argv);
 int main_ring(int argc, char **argv);
 int main_status(int argc, char **argv);
 int main_vrrp_config(int argc, char **argv);
+int main_vip_guard(int argc, char **argv);
+int main_vip_relay(int argc, char **argv);
 int main_keygen(int argc, char **argv);
 int main_version(int argc, char **argv);
 

@@ -1,4 +1,4 @@
-/* main_tools: the commands that need no configuration, and the one that waits for its feature. */
+/* main_tools: the commands that need no configuration. */
 #include <assert.h>
 #include <jansson.h>
 #include <llhttp.h>
@@ -10,22 +10,6 @@
 #include <yaml.h>
 
 #include "main.h"
-
-int main_vrrp_config(int argc, char **argv)
-{
-    static const char help[] = "usage: difyring vrrp-config -c FILE\n"
-                               "\n"
-                               "Prints this node's keepalived.conf, made from the `vip` section.\n"
-                               "This version cannot do it yet and exits with 1.\n"
-                               "\n"
-                               "  -c, --config FILE  the configuration\n"
-                               "  -h, --help         this text\n";
-    const char *file = NULL;
-    int code = main_only_config(argc, argv, help, &file);
-    return code >= 0 ? code
-                     : main_failed(argv[0], "not available in difyring " DIFYRING_VERSION
-                                            ": it has no virtual IPs yet");
-}
 
 enum {
     KEY_SIZE = 32,      /* SPEC §2, cluster.keys: an AES-256 key's strength */

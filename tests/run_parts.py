@@ -252,18 +252,49 @@ def run_format(part):
     return run_tap(part, ["tests/lint", "--format"])
 
 
-def run_tap(part, command):
-    status = part.run(command)
+def run_tap(part, command, env=None):
+    part.log.flush()
+    start = os.path.getsize(part.path)
+    status = part.run(command, env)
     with open(part.path, encoding="utf-8") as log:
+        log.seek(start)
         counts = count_tap(log.read())
     if status != 0 and counts.failed == 0:
         counts.failed = 1
     return counts
 
 
+def sim_part(build, seeds, first, same):
+    """The simulated cluster: the fixed seeds and `seeds` others hold, and `same` give one trace."""
+    def run(part):
+        env = sanitizer_environment(part, build, False)
+        counts = Counts()
+        for arguments in (["--seeds", str(seeds)], ["--same", str(same)]):
+            command = [*sanitizer_launcher(build), "tests/sim/run", "--build", build,
+                       "--first", str(first), *arguments]
+            counts.add(run_tap(part, command, env))
+        return counts
+    return run
+
+
 def run_stub(part):
     """The stand-in Dify has tests of its own: what it gets wrong, every other test believes."""
     return run_pytest(part, "tests/stub")
+
+
+def run_lab(part):
+    """The pair with keepalived in network namespaces; one round each, to keep it short."""
+    return run_tap(part, ["tests/lab/run", "--rounds", "1"])
+
+
+def build_images(part):
+    """On its own, for a first time takes minutes."""
+    return None if part.run([PYTHON, "tests/compose/daemon.py"]) == 0 else Counts(failed=1)
+
+
+def run_compose(part):
+    """The images and the pair of docker-compose.yml, in a Docker of its own."""
+    return run_pytest(part, "tests/compose")
 
 
 # (name, part of --quick, what it needs, function), in the order in which they run.
@@ -274,10 +305,15 @@ PARTS = [
     ("unit", True, "release-build", ctest_part("release", "-R", r"^unit\.")),
     ("fuzz-replay", False, "release-build", ctest_part("release", "-R", r"^fuzz\.")),
     ("other-ctest", False, "release-build", ctest_part("release", "-E", r"^(unit|fuzz)\.")),
+    ("sim", False, "release-build", sim_part("release", 450, 1, 20)),
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
+    ("lab", False, "release-build", run_lab),
+    ("compose-build", False, "release-build", build_images),
+    ("compose", False, "compose-build", run_compose),
     ("asan-build", False, None, build_part("asan")),
     ("asan-ctest", False, "asan-build", ctest_part("asan", "-R", r"^(unit|fuzz)\.")),
+    ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
     ("asan-e2e", False, "asan-build", e2e_part("asan")),
     ("tsan-build", False, None, build_part("tsan")),
     ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", r"^unit\.")),
@@ -317,6 +353,9 @@ def choose_parts(arguments):
     chosen = [part for part in PARTS
               if (part[0] in arguments.part if arguments.part else part[1] or not arguments.quick)]
     needed = {part[2] for part in chosen}
+    for name, _, need, _ in reversed(PARTS):  # what is needed stands before, and may need something, too
+        if name in needed:
+            needed.add(need)
     return [part for part in PARTS if part in chosen or part[0] in needed]
 
 

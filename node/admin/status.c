@@ -121,6 +121,19 @@ static json_t *vip(const struct status_facts *facts)
     return object;
 }
 
+static json_t *problems(const struct status_facts *facts)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < facts->problem_count; i++) {
+        json_t *one = json_object();
+        put_text(one, "kind", facts->problems[i].kind);
+        put(one, "message", string_of(bytes_of(facts->problems[i].message)));
+        put_number(one, "seconds_ago", facts->problems[i].seconds_ago);
+        json_array_append_new(list, one);
+    }
+    return list;
+}
+
 static json_t *cluster(const struct status_facts *facts)
 {
     json_t *object = json_object(), *nodes = json_array();
@@ -135,6 +148,9 @@ static json_t *cluster(const struct status_facts *facts)
     put_bool(object, "converged", facts->converged);
     put(object, "vip", vip(facts));
     put(object, "nodes", nodes);
+    if (facts->problem_count > 0) { /* SPEC's shape while all is well */
+        put(object, "problems", problems(facts));
+    }
     return object;
 }
 
@@ -213,15 +229,12 @@ static const char *common_algorithm(const struct status_facts *facts)
 
 static json_t *stats(const struct status_facts *facts)
 {
-    uint64_t total_requests = 0, active_connections = 0;
-    for (size_t i = 0; i < facts->application_count; i++) {
-        total_requests += facts->applications[i].total_requests;
-    }
+    uint64_t active_connections = 0;
     for (size_t i = 0; i < facts->node_count; i++) {
         active_connections += is_alive(&facts->nodes[i]) ? facts->nodes[i].active_connections : 0;
     }
     json_t *object = json_object();
-    put_number(object, "total_requests", total_requests);
+    put_number(object, "total_requests", facts->total_requests);
     put_number(object, "active_connections", active_connections);
     return object;
 }
@@ -268,5 +281,26 @@ void status_reload_failed(struct buffer *b, const char *message,
     put_text(document, "status", "error");
     put(document, "message", string_of(bytes_of(message)));
     put(document, "errors", errors);
+    append_and_free(b, document);
+}
+
+void status_instance_drained(struct buffer *b, const char *application, const char *instance_name,
+                             bool draining, const char *status)
+{
+    json_t *document = json_object();
+    put_text(document, "status", "success");
+    put_text(document, "application", application);
+    put_text(document, "instance", instance_name);
+    put_bool(document, "draining", draining);
+    put_text(document, "instance_status", status);
+    append_and_free(b, document);
+}
+
+void status_node_drained(struct buffer *b, const char *node, bool draining)
+{
+    json_t *document = json_object();
+    put_text(document, "status", "success");
+    put_text(document, "node", node);
+    put_bool(document, "draining", draining);
     append_and_free(b, document);
 }

@@ -46,10 +46,19 @@ struct status_node {
     uint64_t total_requests, active_connections, heard_ms_ago;
 };
 
+/* Something in the cluster, or in this node's state, that a person should hear of. */
+struct status_trouble {
+    const char *kind, *message;
+    uint64_t seconds_ago; /* when it was last noticed */
+};
+
 struct status_facts {
     const char *architecture, *version;
     uint64_t timestamp_s, uptime_s;
     uint32_t workers;
+    uint64_t total_requests; /* of all applications, those no longer configured too */
+    const struct status_trouble *problems;
+    size_t problem_count;
     size_t self; /* which of nodes is this one */
     const struct status_node *nodes;
     size_t node_count;
@@ -73,5 +82,10 @@ struct status_problem {
 void status_reload_ok(struct buffer *b, uint64_t config_revision);
 void status_reload_failed(struct buffer *b, const char *message,
                           const struct status_problem *problems, size_t count);
+
+/* The answers of /admin/... */
+void status_instance_drained(struct buffer *b, const char *application, const char *instance,
+                             bool draining, const char *status);
+void status_node_drained(struct buffer *b, const char *node, bool draining);
 
 #endif

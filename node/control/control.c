@@ -5,8 +5,9 @@
  * the endpoints; then drain and stop.
  *
  * Stopping: DRAINING (/health says so, connections close after their answer, new ones are still
- * served) until what was at work has ended; CLOSING (no new connections) until what came meanwhile
- * has ended; STOPPED. A second signal, or the end of timeouts.drain, goes to STOPPED at once. */
+ * served) until what was at work has ended and the virtual IP is elsewhere (handover.h); CLOSING
+ * (no new connections) until what came meanwhile has ended; STOPPED. A second signal, or the end of
+ * timeouts.drain, goes to STOPPED at once. */
 #include "control/control.h"
 
 #include <assert.h>
@@ -14,11 +15,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/dashboard.h"
+#include "admin/metrics.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/build.h"
+#include "control/drain.h"
+#include "control/handover.h"
 #include "control/notify.h"
+#include "control/peers.h"
 #include "control/private.h"
+#include "control/sampler.h"
 #include "control/start.h"
 
 enum {
@@ -34,12 +41,14 @@ static void judge_if(struct control *c, bool changed)
         control_judge(c);
     }
     arm_tick(c);
+    peers_after(c);
 }
 
 static void on_tick(uv_timer_t *timer)
 {
     struct control *c = timer->data;
-    judge_if(c, tracker_collect(&c->tracker));
+    tracker_collect(&c->tracker);
+    judge_if(c, true); /* the traffic that a vote tells of has changed, too */
 }
 
 static void arm_tick(struct control *c)
@@ -56,6 +65,7 @@ static void arm_tick(struct control *c)
 static void on_vote(void *owner)
 {
     control_judge(owner);
+    peers_after(owner);
 }
 
 /* From the workers' threads. */
@@ -113,21 +123,47 @@ static void do_job(struct control *c, struct local_job *job)
     case ENDPOINT_RELOAD:
         job->status = control_reload(c, &job->body) ? 200 : 400;
         break;
+    case ENDPOINT_METRICS:
+        job->content_type = METRICS_CONTENT_TYPE;
+        control_metrics(c, &job->body);
+        break;
+    case ENDPOINT_DASHBOARD:
+        job->content_type = DASHBOARD_CONTENT_TYPE;
+        job->fields = DASHBOARD_FIELDS;
+        buffer_append(&job->body, dashboard_page, dashboard_page_size);
+        break;
+    case ENDPOINT_DASHBOARD_DATA:
+        sampler_json(c, &job->body);
+        break;
+    case ENDPOINT_NODE_DRAIN:
+    case ENDPOINT_NODE_ENABLE:
+        drain_node(c, job->endpoint == ENDPOINT_NODE_DRAIN, &job->body);
+        break;
+    case ENDPOINT_INSTANCE_DRAIN:
+    case ENDPOINT_INSTANCE_ENABLE:
+        job->status = drain_instance(c, job);
+        break;
     }
     worker_answer(job->worker, job);
+    peers_after(c);
 }
 
 static void stop(struct control *c);
 
 static void all_quiet(struct control *c)
 {
-    if (c->phase == CONTROL_DRAINING) {
+    if (c->phase == CONTROL_DRAINING && !handover_is_over(c)) {
+        c->drained = true;
+        handover_begin(c);
+    } else if (c->phase == CONTROL_DRAINING) {
         c->phase = CONTROL_CLOSING;
         for (size_t w = 0; w < c->worker_count; w++) {
             worker_stop_accepting(c->workers[w]);
         }
     } else if (c->phase == CONTROL_CLOSING) {
         stop(c);
+    } else if (c->out_of_service) {
+        handover_begin(c);
     }
 }
 
@@ -141,7 +177,7 @@ static void on_wake(uv_async_t *handle)
     while ((job = next_job(c)) != NULL) {
         do_job(c, job);
     }
-    if (c->worker_count > 0 && atomic_load(&c->quiet_count) == c->worker_count) {
+    if (c->worker_count > 0 && atomic_load(&c->quiet_count) >= c->worker_count) {
         atomic_store(&c->quiet_count, 0);
         all_quiet(c);
     }
@@ -169,9 +205,8 @@ static void on_usr1(uv_signal_t *handle, int number)
     buffer_done(&error);
 }
 
-static void on_drain_deadline(uv_timer_t *timer)
+static void cut(struct control *c)
 {
-    struct control *c = timer->data;
     uint64_t left = 0;
     for (size_t w = 0; w < c->worker_count; w++) {
         left += worker_exchanges(c->workers[w]);
@@ -179,6 +214,26 @@ static void on_drain_deadline(uv_timer_t *timer)
     struct log_field fields[] = {log_unsigned("exchanges_cut", left)};
     log_event(c->producer, LOG_WARNING, "drain_timed_out", fields, 1);
     stop(c);
+}
+
+static void on_drain_deadline(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    c->late = true;
+    if (handover_is_over(c)) {
+        cut(c);
+    } else {
+        handover_begin(c);
+    }
+}
+
+void control_go_on(struct control *c)
+{
+    if (c->late) {
+        cut(c);
+    } else if (c->drained) {
+        all_quiet(c);
+    }
 }
 
 static void on_term(uv_signal_t *handle, int number)
@@ -192,8 +247,10 @@ static void on_term(uv_signal_t *handle, int number)
     c->phase = CONTROL_DRAINING;
     notify_stopping();
     log_event(c->producer, LOG_INFO, "draining", NULL, 0);
+    peers_tell_node(c);
     uv_timer_start(&c->drain_deadline, on_drain_deadline, c->conf->timeouts.drain_ms, 0);
     atomic_store(&c->quiet_count, 0);
+    handover_drain(c);
     for (size_t w = 0; w < c->worker_count; w++) {
         worker_drain(c->workers[w]);
     }
@@ -248,8 +305,11 @@ static void stop(struct control *c)
         }
     }
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
+    sampler_close(c);
+    peers_close(c);
     log_flush(c->producer);
     tracker_close(&c->tracker);
+    handover_close(c);
     uv_handle_t *handles[] = {
         (uv_handle_t *)&c->hup,
         (uv_handle_t *)&c->usr1,
@@ -309,22 +369,29 @@ static int begin(struct control *c)
     c->tracker.on_vote = on_vote;
     c->tracker.owner = c;
     open_handles(c);
-    struct conf *conf = c->conf;
-    c->conf = NULL;
     c->worker_count = 0;
-    control_adopt(c, conf);
+    if (peers_open(c) != 0) {
+        stop(c);
+        return -1;
+    }
+    control_adopt(c, c->conf);
+    peers_tell_if_file_differs(c);
+    sampler_open(c);
     arm_tick(c);
+    peers_after(c);
     await_names(c);
     if (c->phase != CONTROL_STARTING) {
         return 0; /* told to stop meanwhile */
     }
-    c->worker_count = wanted;
-    int error = start_workers(c, &worker_events);
+    int error = handover_open(c);
+    c->worker_count = error ? 0 : wanted;
+    error = error ? error : start_workers(c, &worker_events);
     if (error) {
         stop(c);
         return -1;
     }
     c->phase = CONTROL_RUNNING;
+    handover_ready(c);
     warn_of_state(c);
     struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
     log_event(c->producer, LOG_INFO, "ready", fields, 1);
@@ -338,7 +405,9 @@ static void end(struct control *c)
         snapshot_unref(c->snapshot);
     }
     log_close(c->log);
+    handover_free(c);
     net_loop_done(&c->net);
+    peers_free(c);
     sha256_free(c->sha);
     pthread_mutex_destroy(&c->lock);
     conf_free(c->conf);
@@ -356,9 +425,9 @@ int control_run(const char *config_file)
     c->file = config_file;
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();
-    c->generation = clock_wall_ms();
+    c->started_wall_ms = clock_wall_ms();
     c->sha = sha256_new();
-    prng_init(&c->prng, c->generation ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
+    prng_init(&c->prng, clock_wall_ms() ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
     pthread_mutex_init(&c->lock, NULL);
     list_init(&c->jobs);
     if (net_loop_init(&c->net) != 0) {

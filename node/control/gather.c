@@ -1,72 +1,70 @@
-/* gather: the facts of /status, from the workers' cells and this node's verdicts. */
+/* gather: the facts of /status, from the cluster and this node's verdicts. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
 
 #include "admin/status.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "control/private.h"
+#include "control/counts.h"
+#include "control/handover.h"
+
+enum {
+    VIP_SETTLED_MS = 500, /* by then every gossip packet of before the handover has come */
+    VIP_FRESH_MS = 1000,  /* a few gossip intervals */
+};
 
 struct gathering {
+    struct control *c;
     struct status_application *applications;
     struct status_instance *instances;
-    struct status_vote *votes;
+    struct status_vote *votes; /* node_count for each instance, those without an opinion left out */
     uint64_t (*latency)[HISTOGRAM_BUCKETS];
     struct tracked_instance **tracked;
-    size_t instance_count;
+    struct status_node *nodes;
+    char (*addresses)[GOSSIP_ADDRESS_TEXT_SIZE];
+    struct verdict_node voters[VERDICT_NODES_MAX];
+    size_t instance_count, node_count;
 };
 
-struct sums {
-    uint64_t requests, errors, active;
-};
-
-static struct sums sum_application(const struct application_shared *s,
-                                   uint64_t latency[HISTOGRAM_BUCKETS])
+static size_t gather_votes(struct gathering *g, struct bytes app, struct bytes instance,
+                           struct status_vote *to)
 {
-    struct sums sums = {0};
-    uint64_t started = 0, finished = 0;
-    for (size_t w = 0; w < s->cell_count; w++) {
-        const struct application_cell *cell = &s->cells[w];
-        finished += cell_read(&cell->finished); /* before started: never more than that */
-        started += cell_read(&cell->started);
-        sums.requests += cell_read(&cell->requests);
-        sums.errors += cell_read(&cell->errors);
-        for (size_t b = 0; b < HISTOGRAM_BUCKETS; b++) {
-            latency[b] += cell_read(&cell->latency[b]);
+    struct verdict_vote votes[VERDICT_NODES_MAX];
+    size_t count = 0;
+    cluster_verdict_votes(g->c->cluster, app, instance, votes);
+    for (size_t n = 0; n < g->node_count; n++) {
+        if (!g->voters[n].lapsed) {
+            to[count++] = (struct status_vote){
+                .node = g->nodes[n].name,
+                .active = active_state_text(votes[n].active),
+                .passive = votes[n].tripped ? "tripped" : "ok",
+            };
         }
     }
-    sums.active = started > finished ? started - finished : 0;
-    return sums;
+    return count;
 }
 
-static void gather_instance(struct gathering *g, const struct control *c,
-                            const struct tracked_instance *t, uint32_t weight, double share)
+static void gather_instance(struct gathering *g, struct bytes app, const struct tracked_instance *t,
+                            uint32_t weight, double share)
 {
-    struct status_vote *vote = &g->votes[g->instance_count];
+    struct status_vote *votes = &g->votes[g->instance_count * g->node_count];
     struct status_instance *to = &g->instances[g->instance_count++];
-    uint64_t requests = 0, failures = 0;
-    for (size_t w = 0; w < t->shared->cell_count; w++) {
-        requests += cell_read(&t->shared->cells[w].requests);
-        failures += cell_read(&t->shared->cells[w].failures);
-    }
-    *vote = (struct status_vote){
-        .node = bytes_of(c->conf->node_name),
-        .active = active_state_text(t->checker.active.state),
-        .passive = passive_tripped(&t->passive) ? "tripped" : "ok",
-    };
+    struct bytes name = bytes_of(t->shared->name);
+    struct cluster_totals totals = cluster_instance_totals(g->c->cluster, app, name);
     *to = (struct status_instance){
-        .name = bytes_of(t->shared->name),
+        .name = name,
         .host = bytes_of(t->shared->host),
         .port = t->shared->port,
         .weight = weight,
         .status = verdict_text(t->verdict.verdict),
         .eligible = t->verdict.eligible,
-        .requests = requests,
-        .failures = failures,
-        .active_requests = atomic_load_explicit(&t->shared->in_flight, memory_order_relaxed),
+        .requests = totals.requests,
+        .failures = totals.failures,
+        .active_requests = totals.active,
         .ring_share = share,
-        .votes = vote,
-        .vote_count = 1,
+        .votes = votes,
+        .vote_count = gather_votes(g, app, name, votes),
     };
 }
 
@@ -91,19 +89,21 @@ static const char *algorithm_text(enum algorithm algorithm)
     return "ip_hash";
 }
 
-static void gather_application(struct gathering *g, const struct control *c, size_t index)
+static void gather_application(struct gathering *g, size_t index)
 {
+    const struct control *c = g->c;
     const struct snapshot_application *app = &c->snapshot->applications[index];
     struct status_application *to = &g->applications[index];
-    struct sums sums = sum_application(app->shared, g->latency[index]);
+    struct cluster_totals totals =
+        cluster_application_totals(c->cluster, app->name, g->latency[index]);
     double shares[RING_MEMBERS_MAX];
     struct tracked_instance **tracked = &g->tracked[g->instance_count];
     *to = (struct status_application){
         .name = app->name,
         .algorithm = algorithm_text(app->algorithm),
-        .total_requests = sums.requests,
-        .errors = sums.errors,
-        .active_requests = sums.active,
+        .total_requests = totals.requests,
+        .errors = totals.errors,
+        .active_requests = totals.active,
         .latency = g->latency[index],
         .instances = &g->instances[g->instance_count],
         .instance_count = app->instance_count,
@@ -114,25 +114,122 @@ static void gather_application(struct gathering *g, const struct control *c, siz
     }
     ring_shares(app->ring, is_eligible, tracked, shares);
     for (size_t i = 0; i < app->instance_count; i++) {
-        gather_instance(g, c, tracked[i], app->instances[i].weight, shares[i]);
+        gather_instance(g, app->name, tracked[i], app->instances[i].weight, shares[i]);
     }
 }
 
-static void gathering_init(struct gathering *g, const struct control *c)
+/* ---- nodes ---- */
+
+static void gather_node(struct gathering *g, size_t index)
+{
+    struct control *c = g->c;
+    const struct gossip_member *m = gossip_member(cluster_gossip(c->cluster), index);
+    struct status_node *to = &g->nodes[index];
+    struct cluster_node said = {0};
+    uint64_t now_ms = net_now_ms(&c->net);
+    cluster_node(c->cluster, m, &said);
+    gossip_address_text(&m->address, g->addresses[index]);
+    *to = (struct status_node){
+        .name = bytes_of(m->name),
+        .address = bytes_of(g->addresses[index]),
+        .state = gossip_state_text(m->state),
+        .generation = m->generation,
+        .draining = said.draining,
+        .vip_holder = said.vip_holder && (m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT),
+        .config_revision = said.config_revision,
+        .total_requests = cluster_member_requests(c->cluster, m),
+        .active_connections = said.active_connections,
+        .heard_ms_ago = m->self || m->heard_ms >= now_ms ? 0 : now_ms - m->heard_ms,
+    };
+    memcpy(to->config_digest, said.config_digest, sizeof(to->config_digest));
+    memcpy(to->ring_digest, said.ring_digest, sizeof(to->ring_digest));
+}
+
+/* This node's own row, as of now rather than as last told. */
+static void correct_self(struct gathering *g)
+{
+    const struct control *c = g->c;
+    struct status_node *self = &g->nodes[0];
+    self->active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed);
+    if (self->address.size == 0 && c->link) {
+        snprintf(g->addresses[0], sizeof(g->addresses[0]), "%s:%u", c->conf->cluster.bind_host,
+                 link_port(c->link));
+        self->address = bytes_of(g->addresses[0]);
+    }
+}
+
+/* A holder that was killed has said so until then: what it says counts only if it was heard since
+ * this node took over, or, for a node that is none of the two, just now. */
+static bool claims_vip(const struct gathering *g, size_t index)
+{
+    struct control *c = g->c;
+    const struct status_node *node = &g->nodes[index];
+    uint64_t now_ms = net_now_ms(&c->net);
+    if (index == 0 || !node->vip_holder) {
+        return node->vip_holder;
+    }
+    return c->vip_holder ? now_ms - node->heard_ms_ago > c->vip_since_ms + VIP_SETTLED_MS
+                         : node->heard_ms_ago < VIP_FRESH_MS;
+}
+
+static void gather_vip(const struct gathering *g, struct status_facts *facts)
+{
+    const char *address = handover_address(g->c);
+    facts->has_vip = address != NULL;
+    if (!address) {
+        return;
+    }
+    facts->vip_address = bytes_of(address);
+    facts->vip_holder = BYTES("");
+    for (size_t n = 0; n < g->node_count; n++) {
+        if (!claims_vip(g, n)) {
+            continue;
+        }
+        if (facts->vip_holder.size > 0) {
+            facts->vip_conflict = true;
+        } else {
+            facts->vip_holder = g->nodes[n].name;
+        }
+    }
+}
+
+static size_t gather_problems(struct control *c, struct status_trouble *to)
+{
+    size_t count = 0;
+    uint64_t now_ms = net_now_ms(&c->net);
+    for (size_t i = 0; i < CONTROL_PROBLEMS_MAX; i++) {
+        const struct control_problem *p = &c->problems[i];
+        if (p->kind[0] && now_ms < p->at_ms + CONTROL_PROBLEM_SHOWN_MS) {
+            to[count++] = (struct status_trouble){p->kind, p->detail, (now_ms - p->at_ms) / 1000};
+        }
+    }
+    return count;
+}
+
+/* ---- all of it ---- */
+
+static void gathering_init(struct gathering *g, struct control *c)
 {
     size_t applications = c->snapshot->application_count;
     size_t instances = 0;
     for (size_t a = 0; a < applications; a++) {
         instances += c->snapshot->applications[a].instance_count;
     }
-    *g = (struct gathering){0};
+    *g = (struct gathering){.c = c};
+    g->node_count = cluster_verdict_nodes(c->cluster, net_now_ms(&c->net), g->voters);
+    g->nodes = memory_new(g->node_count * sizeof(*g->nodes));
+    g->addresses = memory_new(g->node_count * sizeof(*g->addresses));
     g->applications = memory_new(applications * sizeof(*g->applications));
     g->latency = memory_new(applications * sizeof(*g->latency));
     g->instances = memory_new(instances * sizeof(*g->instances));
-    g->votes = memory_new(instances * sizeof(*g->votes));
+    g->votes = memory_new(instances * g->node_count * sizeof(*g->votes));
     g->tracked = memory_new(instances * sizeof(struct tracked_instance *));
+    for (size_t n = 0; n < g->node_count; n++) {
+        gather_node(g, n);
+    }
+    correct_self(g);
     for (size_t a = 0; a < applications; a++) {
-        gather_application(g, c, a);
+        gather_application(g, a);
     }
 }
 
@@ -143,60 +240,35 @@ static void gathering_done(struct gathering *g)
     free(g->instances);
     free(g->votes);
     free(g->tracked);
-}
-
-/* All applications that ever were: a total never goes down, also when one leaves the file. */
-static uint64_t total_requests(const struct control *c)
-{
-    uint64_t total = 0;
-    const struct list *head = &c->tracker.applications;
-    for (struct list *l = head->next; l != head; l = l->next) {
-        const struct application_shared *s =
-            LIST_ENTRY(l, struct tracked_application, link)->shared;
-        for (size_t w = 0; w < s->cell_count; w++) {
-            total += cell_read(&s->cells[w].requests);
-        }
-    }
-    return total;
-}
-
-static struct status_node gather_node(const struct control *c)
-{
-    struct status_node node = {
-        .name = bytes_of(c->conf->node_name),
-        .address = BYTES(""),
-        .state = "alive",
-        .generation = c->generation,
-        .draining = c->phase != CONTROL_RUNNING,
-        .config_revision = c->config_revision,
-        .total_requests = total_requests(c),
-        .active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
-    };
-    memcpy(node.config_digest, c->config_digest, sizeof(node.config_digest));
-    memcpy(node.ring_digest, c->ring_digest, sizeof(node.ring_digest));
-    return node;
+    free(g->nodes);
+    free(g->addresses);
 }
 
 void control_status(struct control *c, struct buffer *ret_body)
 {
     struct gathering g;
     struct utsname host = {0};
+    struct status_trouble problems[CONTROL_PROBLEMS_MAX];
     uname(&host);
+    counts_publish(c);
     gathering_init(&g, c);
-    struct status_node node = gather_node(c);
     struct status_facts facts = {
         .architecture = host.machine,
         .version = DIFYRING_VERSION,
         .timestamp_s = clock_wall_ms() / 1000,
         .uptime_s = (clock_monotonic_ms() - c->started_ms) / 1000,
         .workers = (uint32_t)c->worker_count,
-        .nodes = &node,
-        .node_count = 1,
-        .cluster_name = BYTES(""),
-        .converged = true,
+        .total_requests = cluster_requests(c->cluster),
+        .nodes = g.nodes,
+        .node_count = g.node_count,
+        .cluster_name = c->conf->has_cluster ? bytes_of(c->conf->cluster.name) : BYTES(""),
+        .converged = cluster_converged(c->cluster),
+        .problems = problems,
+        .problem_count = gather_problems(c, problems),
         .applications = g.applications,
         .application_count = c->snapshot->application_count,
     };
+    gather_vip(&g, &facts);
     status_json(ret_body, &facts);
     gathering_done(&g);
 }

@@ -4,7 +4,10 @@
 
 #include <pthread.h>
 
+#include "cluster/cluster.h"
 #include "control/control.h"
+#include "control/link.h"
+#include "control/store.h"
 #include "control/tracked.h"
 #include "worker/worker.h"
 
@@ -14,6 +17,22 @@ enum control_phase {
     CONTROL_DRAINING, /* answers what is at work, still takes new connections */
     CONTROL_CLOSING,  /* listeners are closed; the last exchanges end */
     CONTROL_STOPPED,
+};
+
+enum {
+    CONTROL_PROBLEMS_MAX = 32, /* told in /status */
+    /* Of one kind, for instance three damaged files; a flood from many addresses gets no more. */
+    CONTROL_PROBLEMS_OF_KIND = 4,
+    CONTROL_DETAIL_SIZE = 512,
+    /* A problem that goes on is told again and again; what is not told any more is over. Some are
+     * told once: they are shown long enough to be seen. */
+    CONTROL_PROBLEM_SHOWN_MS = 10 * 60 * 1000,
+};
+
+struct control_problem {
+    char kind[32]; /* "" = free */
+    char detail[CONTROL_DETAIL_SIZE];
+    uint64_t at_ms;
 };
 
 struct control {
@@ -27,6 +46,9 @@ struct control {
     struct log *log;
     struct log_producer *producer;
     enum control_phase phase;
+    struct handover *handover; /* NULL: no virtual IP */
+    bool drained, late;        /* what was at work has ended; timeouts.drain is over */
+    bool out_of_service;       /* by /admin/drain */
 
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
@@ -45,23 +67,51 @@ struct control {
     struct list jobs; /* of struct local_job */
 
     uint64_t started_ms; /* monotonic */
+    uint64_t started_wall_ms;
     uint64_t generation;
-    uint64_t config_revision;
+
+    /* the node as one of a cluster (peers.c) */
+    struct cluster *cluster;
+    struct link *link; /* NULL: alone */
+    struct store *store;
+    struct sampler *sampler;
+    uv_timer_t count_timer;
+    bool judge_wanted, shared_waiting, vip_holder;
+    struct buffer shared_text;
+    uint64_t vip_since_ms; /* with vip_holder */
+    uint64_t shared_revision, told_revision;
+    uint64_t saved_revision, saved_ms;
+    struct control_problem problems[CONTROL_PROBLEMS_MAX];
+
     char config_digest[2 * SHA256_SIZE + 1];
     char ring_digest[2 * SHA256_SIZE + 1];
+    const struct snapshot *ring_snapshot; /* that ring_digest was computed from */
 };
 
 /* Verdicts from votes, to the workers and into the log; the ring's digest. */
 void control_judge(struct control *c);
 
+/* A handover of the virtual IP is over (handover.h): the drain goes on. */
+void control_go_on(struct control *c);
+
 /* Takes over a configuration that was found good; `conf` is control's from now on. */
 void control_adopt(struct control *c, struct conf *conf);
+
+/* c->conf has changed: a new snapshot for all workers, new checks, new verdicts. */
+void control_apply(struct control *c);
 
 /* Reads the file again. True if it was taken over; else the old one stays. The answer for
  * /reload-config is appended to `ret_body`. */
 bool control_reload(struct control *c, struct buffer *ret_body);
 
-/* The document of /status. */
+/* Stopping, or out of service. */
+static inline bool control_is_draining(const struct control *c)
+{
+    return c->out_of_service || c->phase > CONTROL_RUNNING;
+}
+
+/* The documents of /status and /metrics. */
 void control_status(struct control *c, struct buffer *ret_body);
+void control_metrics(struct control *c, struct buffer *ret_body);
 
 #endif

@@ -59,13 +59,72 @@ static void on_check_change(struct checker *c)
     t->on_vote(t->owner);
 }
 
+static struct instance_record *find_record(struct tracked_application *a, const char *name,
+                                           size_t workers)
+{
+    for (struct list *l = a->records.next; l != &a->records; l = l->next) {
+        struct instance_record *r = LIST_ENTRY(l, struct instance_record, link);
+        if (strcmp(r->name, name) == 0) {
+            return r;
+        }
+    }
+    struct instance_record *r = memory_new(sizeof(*r));
+    r->name = memory_copy_text(name, strlen(name));
+    r->answers = memory_new(workers * sizeof(*r->answers));
+    list_push_back(&a->records, &r->link);
+    a->record_count++;
+    return r;
+}
+
+struct instance_sums tracked_instance_sums(const struct tracked_instance *i)
+{
+    struct instance_sums sums = {0};
+    for (size_t w = 0; w < i->shared->cell_count; w++) {
+        sums.requests += cell_read(&i->shared->cells[w].requests);
+        sums.failures += cell_read(&i->shared->cells[w].failures);
+    }
+    return sums;
+}
+
+struct instance_sums instance_record_sums(const struct instance_record *r)
+{
+    struct instance_sums sums = {r->requests, r->failures};
+    if (r->current) {
+        struct instance_sums now = tracked_instance_sums(r->current);
+        sums.requests += now.requests;
+        sums.failures += now.failures;
+    }
+    return sums;
+}
+
+/* An instance goes: what it has counted stays on record. */
+static void close_record(struct tracked_instance *i)
+{
+    struct instance_sums sums = tracked_instance_sums(i);
+    i->record->requests += sums.requests;
+    i->record->failures += sums.failures;
+    if (i->record->current == i) {
+        i->record->current = NULL;
+    }
+}
+
 static struct tracked_instance *instance_new(struct tracker *t, const char *application,
                                              const struct conf_instance *conf)
 {
     struct tracked_instance *i = memory_new(sizeof(*i));
     i->tracker = t;
     i->application = memory_copy_text(application, strlen(application));
+    struct tracked_application *a = tracker_application(t, application);
+    assert(a); /* applications are configured before their instances */
+    i->record = find_record(a, conf->name, t->workers);
+    struct tracked_instance *former = i->record->current;
+    if (former) { /* the name has moved to another host */
+        close_record(former);
+        former->record = NULL;
+    }
+    i->record->current = i;
     i->shared = instance_shared_new(conf->name, conf->host, conf->port, t->workers);
+    i->shared->answers = i->record->answers;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
     checker_init(&i->checker, t->net, i->shared, t->prng, on_check_change);
     resolver_init(&i->resolver, t->net, i->shared);
@@ -77,6 +136,9 @@ static struct tracked_instance *instance_new(struct tracker *t, const char *appl
 
 static void instance_free(struct tracked_instance *i)
 {
+    if (i->record) {
+        close_record(i);
+    }
     list_remove(&i->link);
     checker_done(&i->checker);
     resolver_done(&i->resolver);
@@ -89,6 +151,16 @@ static void instance_free(struct tracked_instance *i)
 static void application_free(struct tracked_application *a)
 {
     list_remove(&a->link);
+    while (!list_empty(&a->records)) {
+        struct instance_record *r = LIST_ENTRY(a->records.next, struct instance_record, link);
+        list_remove(&r->link);
+        for (size_t w = 0; w < a->shared->cell_count; w++) {
+            answer_cell_done(&r->answers[w]);
+        }
+        free(r->answers);
+        free((void *)(uintptr_t)r->name);
+        free(r);
+    }
     application_shared_unref(a->shared);
     free((void *)(uintptr_t)a->name);
     free(a);
@@ -147,6 +219,7 @@ static void configure_application(struct tracker *t, const char *name)
         a = memory_new(sizeof(*a));
         a->name = memory_copy_text(name, strlen(name));
         a->shared = application_shared_new(name, t->workers);
+        list_init(&a->records);
         list_push_back(&t->applications, &a->link);
     }
     a->wanted = true;
@@ -249,9 +322,10 @@ static void publish_instance(struct tracked_instance *i)
 {
     struct instance_shared *s = i->shared;
     const struct verdict_result *v = &i->verdict;
-    bool ejected = v->verdict == VERDICT_EJECTED && !v->routable;
+    bool open = v->routable && !i->unreachable;
+    bool ejected = !open && (v->verdict == VERDICT_EJECTED || i->unreachable);
     uint32_t now = atomic_load(&s->route);
-    uint32_t wanted = v->routable ? INSTANCE_OPEN : INSTANCE_CLOSED;
+    uint32_t wanted = open ? INSTANCE_OPEN : INSTANCE_CLOSED;
     if (ejected && i->passive.state == PASSIVE_TRIAL) {
         bool offered = passive_trial_offered(&i->passive);
         wanted = offered ? INSTANCE_TRIAL : INSTANCE_TRIAL_TAKEN;

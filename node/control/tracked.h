@@ -12,28 +12,47 @@
 #include "health/verdict.h"
 #include "snapshot/snapshot.h"
 
+struct tracked_instance;
+
+/* What an instance of this name has counted, over every host and port that it had: a total never
+ * goes down, also when an instance leaves the file. Kept as long as the node runs. */
+struct instance_record {
+    struct list link;
+    const char *name;
+    uint64_t requests, failures;      /* of those that are gone */
+    struct answer_cell *answers;      /* one a worker; all its instances count here */
+    struct tracked_instance *current; /* NULL while there is none */
+};
+
 struct tracked_application {
     struct list link;
     const char *name;
     struct application_shared *shared;
+    struct list records; /* of struct instance_record */
+    size_t record_count;
     bool wanted; /* in the present configuration */
 };
 
 struct tracker;
 
+struct instance_sums {
+    uint64_t requests, failures;
+};
+
 struct tracked_instance {
     struct list link;
     struct tracker *tracker;
     const char *application;
+    struct instance_record *record;
     struct instance_shared *shared;
     struct passive passive;
     struct checker checker;
     struct resolver resolver;
     uint64_t answers_seen; /* already told to `passive` */
     bool taken_known;      /* `passive` has been told that the trial on offer was taken */
-    bool drained;
-    bool wanted; /* in the present configuration */
+    bool wanted;           /* in the present configuration */
     struct verdict_result verdict;
+    bool unreachable; /* eligible by all votes, but not from here right now: see judge.c */
 };
 
 struct tracker {
@@ -55,6 +74,10 @@ void tracker_configure(struct tracker *t, const struct conf *conf);
 struct tracked_instance *tracker_instance(const struct tracker *t, const char *application,
                                           const char *name);
 struct tracked_application *tracker_application(const struct tracker *t, const char *name);
+
+/* All that an instance, and all that its record, has counted. */
+struct instance_sums tracked_instance_sums(const struct tracked_instance *i);
+struct instance_sums instance_record_sums(const struct instance_record *r);
 
 /* Empties the mailboxes that workers fill, and lets time pass. True if a vote changed. */
 bool tracker_collect(struct tracker *t);

@@ -186,11 +186,22 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
 /* The status that stands for a client which left before any answer, as nginx has it. */
 enum { STATUS_CLIENT_GONE = 499 };
 
+static unsigned final_status(const struct exchange *x)
+{
+    return x->status > 0 ? x->status : STATUS_CLIENT_GONE;
+}
+
+/* A connection that broke has lost what waited, perhaps of an earlier answer, too. */
+static uint64_t bytes_out(const struct exchange *x)
+{
+    uint64_t queued = stream_queued(x->client->stream);
+    return queued > x->bytes_queued_before ? queued - x->bytes_queued_before : 0;
+}
+
 static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
 {
     const struct http_head *h = x->head;
     static const struct bytes none = {NULL, 0};
-    const struct stream *s = x->client->stream;
     struct bytes user = x->app ? user_id_value(&x->search) : none;
     struct log_access line = {
         .request_id = x->request_id,
@@ -198,9 +209,9 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .method = http_head_method(h),
         .uri = http_head_target(h),
         .protocol = h->minor >= 1 ? BYTES("HTTP/1.1") : BYTES("HTTP/1.0"),
-        .status = x->status > 0 ? x->status : STATUS_CLIENT_GONE,
+        .status = final_status(x),
         .bytes_in = x->bytes_in_before,
-        .bytes_out = stream_queued(s) - x->bytes_queued_before,
+        .bytes_out = bytes_out(x),
         .request_time_us = now_us - x->started_us,
         .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
         .app = x->app ? x->app->name : none,
@@ -227,8 +238,23 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
     }
 }
 
+/* Whose answer this was: the last instance's that was tried, else the application's, else this
+ * node's, as in the access log. */
+static struct answer_cell *answer_cell_of(const struct exchange *x)
+{
+    unsigned worker = x->proxy->worker;
+    if (x->instance) {
+        return &x->instance->shared->answers[worker];
+    }
+    return x->app ? &x->app->shared->cells[worker].answers : &x->proxy->counts.answers;
+}
+
 void exchange_account(struct exchange *x, enum exchange_finish how)
 {
+    struct proxy_counts *counts = &x->proxy->counts;
+    answer_count(answer_cell_of(x), final_status(x));
+    cell_add(&counts->bytes_in, x->bytes_in_before);
+    cell_add(&counts->bytes_out, bytes_out(x));
     if (x->app && x->rules.attempts > 0) {
         struct application_cell *cell = &x->app->shared->cells[x->proxy->worker];
         cell_add(&cell->finished, 1);
@@ -237,11 +263,16 @@ void exchange_account(struct exchange *x, enum exchange_finish how)
             cell_add(&cell->errors, 1);
         }
         if (x->head_us > 0) {
-            cell_add(&cell->latency[histogram_bucket(x->head_us - x->started_us)], 1);
+            uint64_t us = x->head_us - x->started_us;
+            cell_add(&cell->latency[histogram_bucket(us)], 1);
+            cell_add(&cell->head_us, us);
+        }
+        if (x->core.attempts > 1) {
+            cell_add(&cell->retries, x->core.attempts - 1);
         }
     }
     if (x->aborted) {
-        x->proxy->aborts++;
+        cell_add(&counts->aborts, 1);
     }
     if (log_wants_access(x->proxy->log)) {
         write_access_line(x, net_now_us(x->proxy->net), how);

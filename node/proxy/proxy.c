@@ -21,6 +21,7 @@ void proxy_done(struct proxy *p)
         free(head);
     }
     exchange_free_spares(p);
+    answer_cell_done(&p->counts.answers);
     sha256_free(p->sha);
     if (p->snapshot) {
         snapshot_unref(p->snapshot);

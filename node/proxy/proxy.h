@@ -26,6 +26,13 @@ struct proxy_events {
     void (*on_forget)(void *owner, struct exchange *x);
 };
 
+/* What one worker has counted of all requests; written by its thread, read by any. */
+struct proxy_counts {
+    _Atomic uint64_t aborts;              /* clients that left before their answer was complete */
+    _Atomic uint64_t bytes_in, bytes_out; /* of requests and answers that have ended */
+    struct answer_cell answers;           /* of requests that belong to no application */
+};
+
 struct proxy {
     struct net_loop *net;
     unsigned worker;
@@ -39,7 +46,7 @@ struct proxy {
     uint64_t exchange_count; /* in hand */
     uint64_t mark;           /* grows with each proxy_mark() */
     uint64_t marked_count;   /* exchanges in hand that are older than the last mark */
-    uint64_t aborts;         /* clients that left before their answer was complete */
+    struct proxy_counts counts;
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
     struct exchange *spares;

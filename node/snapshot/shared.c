@@ -94,6 +94,9 @@ void application_shared_unref(struct application_shared *s)
     if (atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) > 1) {
         return;
     }
+    for (size_t w = 0; w < s->cell_count; w++) {
+        answer_cell_done(&s->cells[w].answers);
+    }
     free((void *)(uintptr_t)s->name);
     free(s->cells);
     free(s);

@@ -13,6 +13,7 @@
 
 #include "base/histogram.h"
 #include "base/list.h"
+#include "snapshot/answers.h"
 
 enum { CACHE_LINE = 64 };
 
@@ -51,11 +52,17 @@ struct instance_shared {
     struct sockaddr_storage address; /* ss_family 0: not known */
     size_t cell_count;
     struct instance_cell *cells; /* one a worker */
+    /* One a worker, lent by control: they outlive this, as the instance's name may move to
+     * another host. */
+    struct answer_cell *answers;
 };
 
 struct application_cell {
     alignas(CACHE_LINE) _Atomic uint64_t requests, errors;
     _Atomic uint64_t started, finished;          /* active = started - finished */
+    _Atomic uint64_t retries;                    /* attempts beyond a request's first */
+    _Atomic uint64_t head_us;                    /* the sum of what `latency` holds */
+    struct answer_cell answers;                  /* of requests that were given no instance */
     _Atomic uint64_t latency[HISTOGRAM_BUCKETS]; /* time to the response head */
 };
 

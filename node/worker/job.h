@@ -11,9 +11,18 @@
 struct exchange;
 struct worker;
 
+enum { JOB_NAME_SIZE = 64 /* of applications and instances: conf's rule */ };
+
 enum endpoint {
     ENDPOINT_STATUS,
     ENDPOINT_RELOAD,
+    ENDPOINT_METRICS,
+    ENDPOINT_DASHBOARD,
+    ENDPOINT_DASHBOARD_DATA,
+    ENDPOINT_NODE_DRAIN,
+    ENDPOINT_NODE_ENABLE,
+    ENDPOINT_INSTANCE_DRAIN, /* the names are in the job */
+    ENDPOINT_INSTANCE_ENABLE,
 };
 
 struct local_job {
@@ -21,9 +30,11 @@ struct local_job {
     struct worker *worker;
     struct exchange *exchange;
     enum endpoint endpoint;
+    char application[JOB_NAME_SIZE + 1], instance[JOB_NAME_SIZE + 1]; /* "" = not asked with */
     /* the answer */
     uint16_t status;
     const char *content_type;
+    const char *fields; /* further header lines, each with CRLF; NULL = none */
     struct buffer body;
 };
 

@@ -5,21 +5,61 @@
 #include "http/reply.h"
 
 struct local_endpoint {
-    struct bytes path;
+    struct bytes path; /* `*` stands for one segment: an application's name, then an instance's */
     bool open_to_all, get, post;
     bool health; /* answered at once */
     enum endpoint endpoint;
 };
 
-static const struct local_endpoint *find_endpoint(struct bytes path)
+#define PATH(text)                                                                                 \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
+
+static const struct local_endpoint endpoints[] = {
+    {.path = PATH("/health"), .open_to_all = true, .get = true, .health = true},
+    {.path = PATH("/status"), .get = true, .endpoint = ENDPOINT_STATUS},
+    {.path = PATH("/reload-config"), .get = true, .post = true, .endpoint = ENDPOINT_RELOAD},
+    {.path = PATH("/metrics"), .get = true, .endpoint = ENDPOINT_METRICS},
+    {.path = PATH("/dashboard"), .get = true, .endpoint = ENDPOINT_DASHBOARD},
+    {.path = PATH("/dashboard/data"), .get = true, .endpoint = ENDPOINT_DASHBOARD_DATA},
+    {.path = PATH("/admin/drain"), .post = true, .endpoint = ENDPOINT_NODE_DRAIN},
+    {.path = PATH("/admin/enable"), .post = true, .endpoint = ENDPOINT_NODE_ENABLE},
+    {.path = PATH("/admin/instances/*/*/drain"), .post = true, .endpoint = ENDPOINT_INSTANCE_DRAIN},
+    {.path = PATH("/admin/instances/*/*/enable"),
+     .post = true,
+     .endpoint = ENDPOINT_INSTANCE_ENABLE},
+};
+
+/* Takes the next segment off `*path`, without its slash. */
+static struct bytes next_segment(struct bytes *path)
 {
-    static const struct local_endpoint endpoints[] = {
-        {.path = {"/health", 7}, .open_to_all = true, .get = true, .health = true},
-        {.path = {"/status", 7}, .get = true, .endpoint = ENDPOINT_STATUS},
-        {.path = {"/reload-config", 14}, .get = true, .post = true, .endpoint = ENDPOINT_RELOAD},
-    };
+    const char *begin = path->at + 1; /* a path begins with a slash, and so does what is left */
+    const char *end = memchr(begin, '/', path->size - 1);
+    size_t size = end ? (size_t)(end - begin) : path->size - 1;
+    path->at = begin + size;
+    path->size -= 1 + size;
+    return (struct bytes){begin, size};
+}
+
+static bool path_matches(struct bytes pattern, struct bytes path, struct bytes ret_names[2])
+{
+    size_t names = 0;
+    while (pattern.size > 0 && path.size > 0 && path.at[0] == '/') {
+        struct bytes wanted = next_segment(&pattern), got = next_segment(&path);
+        if (bytes_equal(wanted, BYTES("*")) && got.size > 0 && got.size <= JOB_NAME_SIZE) {
+            ret_names[names++] = got;
+        } else if (!bytes_equal(wanted, got)) {
+            return false;
+        }
+    }
+    return pattern.size == 0 && path.size == 0;
+}
+
+static const struct local_endpoint *find_endpoint(struct bytes path, struct bytes ret_names[2])
+{
     for (size_t i = 0; i < sizeof(endpoints) / sizeof(endpoints[0]); i++) {
-        if (bytes_equal(endpoints[i].path, path)) {
+        if (path_matches(endpoints[i].path, path, ret_names)) {
             return &endpoints[i];
         }
     }
@@ -73,10 +113,12 @@ static void answer_health(struct exchange *x, bool draining)
     exchange_answer(x, &answer);
 }
 
-enum local_kind local_request(struct exchange *x, bool draining, enum endpoint *ret_endpoint)
+enum local_kind local_request(struct exchange *x, bool draining,
+                              struct local_question *ret_question)
 {
     struct exchange_question q = exchange_question(x);
-    const struct local_endpoint *e = find_endpoint(http_head_path(q.head));
+    struct bytes names[2] = {{NULL, 0}, {NULL, 0}};
+    const struct local_endpoint *e = find_endpoint(http_head_path(q.head), names);
     enum http_method method = q.head->method;
     bool reads = method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD;
     if (!e) {
@@ -89,7 +131,7 @@ enum local_kind local_request(struct exchange *x, bool draining, enum endpoint *
     } else if (e->health) {
         answer_health(x, draining);
     } else {
-        *ret_endpoint = e->endpoint;
+        *ret_question = (struct local_question){e->endpoint, names[0], names[1]};
         return LOCAL_JOB;
     }
     return LOCAL_ANSWERED;

@@ -11,7 +11,15 @@ enum local_kind {
     LOCAL_JOB,      /* control must be asked */
 };
 
-enum local_kind local_request(struct exchange *x, bool draining, enum endpoint *ret_endpoint);
+/* With LOCAL_JOB, the question: its endpoint, and the names in its path; they are in the request's
+ * head and at most JOB_NAME_SIZE long. */
+struct local_question {
+    enum endpoint endpoint;
+    struct bytes application, instance;
+};
+
+enum local_kind local_request(struct exchange *x, bool draining,
+                              struct local_question *ret_question);
 
 /* An error in Dify's shape. */
 void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message);

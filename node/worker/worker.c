@@ -49,7 +49,7 @@ struct worker {
     size_t listener_count;
     uint64_t drain_exchanges; /* at work when the drain began, or accepting stopped */
     bool awaiting_quiet, finishing;
-    _Atomic uint64_t connections, exchanges; /* published once a turn */
+    _Atomic uint64_t connections, exchanges, turns; /* published once a turn */
     pthread_mutex_t lock;
     struct list inbox;
 };
@@ -94,6 +94,16 @@ void worker_finish(struct worker *w)
     post(w, (struct message){.kind = MESSAGE_FINISH});
 }
 
+void worker_poke(struct worker *w)
+{
+    uv_async_send(&w->wake);
+}
+
+uint64_t worker_turns(const struct worker *w)
+{
+    return atomic_load_explicit(&w->turns, memory_order_relaxed);
+}
+
 uint64_t worker_connections(const struct worker *w)
 {
     return atomic_load_explicit(&w->connections, memory_order_relaxed);
@@ -104,23 +114,38 @@ uint64_t worker_exchanges(const struct worker *w)
     return atomic_load_explicit(&w->exchanges, memory_order_relaxed);
 }
 
+const struct proxy_counts *worker_counts(const struct worker *w)
+{
+    return &w->proxy.counts;
+}
+
 static void on_proxy_mail(void *owner)
 {
     struct worker *w = owner;
     w->options.events->on_mail(w->options.control);
 }
 
+static void copy_name(char to[JOB_NAME_SIZE + 1], struct bytes name)
+{
+    assert(name.size <= JOB_NAME_SIZE);
+    if (name.size > 0) {
+        memcpy(to, name.at, name.size); /* the job is zeroed: NUL is there */
+    }
+}
+
 static void on_proxy_local(void *owner, struct exchange *x)
 {
     struct worker *w = owner;
-    enum endpoint endpoint;
-    if (local_request(x, w->proxy.draining, &endpoint) == LOCAL_ANSWERED) {
+    struct local_question question;
+    if (local_request(x, w->proxy.draining, &question) == LOCAL_ANSWERED) {
         return;
     }
     struct local_job *job = memory_new(sizeof(*job));
     job->worker = w;
     job->exchange = x;
-    job->endpoint = endpoint;
+    job->endpoint = question.endpoint;
+    copy_name(job->application, question.application);
+    copy_name(job->instance, question.instance);
     exchange_set_job(x, job);
     w->options.events->on_job(w->options.control, job);
 }
@@ -145,6 +170,7 @@ static void take_answer(struct local_job *job)
             .status = job->status,
             .content_type = bytes_of(job->content_type),
             .body = buffer_bytes(&job->body),
+            .extra = job->fields ? bytes_of(job->fields) : BYTES(""),
         };
         exchange_answer(job->exchange, &answer);
     }
@@ -285,6 +311,7 @@ static void on_turn_end(uv_prepare_t *handle)
 {
     struct worker *w = handle->data;
     atomic_store_explicit(&w->connections, w->downstream.count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
     if (w->awaiting_quiet && w->proxy.marked_count == 0 && !downstream_owes(&w->downstream)) {
         w->awaiting_quiet = false;

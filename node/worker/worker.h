@@ -63,8 +63,14 @@ void worker_finish(struct worker *w);
 /* Waits for the thread and frees the worker. */
 void worker_join(struct worker *w);
 
-/* For /status, from any thread. */
+/* Makes its loop turn, and how often it has turned: for the question whether it hangs. From any
+ * thread. */
+void worker_poke(struct worker *w);
+uint64_t worker_turns(const struct worker *w);
+
+/* For /status and /metrics, from any thread. */
 uint64_t worker_connections(const struct worker *w);
 uint64_t worker_exchanges(const struct worker *w);
+const struct proxy_counts *worker_counts(const struct worker *w);
 
 #endif

@@ -201,7 +201,6 @@ def test_checks_take_an_instance_out_and_back(stubs):
 
 
 @pytest.mark.parametrize("sections, line", [
-    ({"cluster": {"name": "dify", "keys": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]}}, "cluster"),
     ({"vip": {"address": "10.0.0.100/24", "interface": "lo", "peers": ["10.0.0.12"]}}, "vip"),
 ])
 def test_what_is_not_built_yet_is_refused_at_start(stubs, sections, line):

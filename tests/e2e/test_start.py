@@ -45,8 +45,6 @@ def problems(tmp_path, text, command="run"):
 
 UNSUPPORTED = {
     "tls listener": ("listen:\n  - address: 127.0.0.1:0\n    tls: [{ certificate: a.crt, key: a.key }]\n" + APPS, 2, "TLS"),
-    "cluster": (HEAD + f'cluster:\n  name: d\n  bind: 127.0.0.1:0\n  keys: ["{KEY}"]\n' + APPS, 3, "cluster"),
-    "vip": (HEAD + "vip:\n  address: 10.0.0.100/24\n  interface: eth0\n" + APPS, 3, "virtual IP"),
     "queue": (HEAD + APPS + "    queue: { size: 10, timeout: 1s }\n", 8, "queue"),
     "max_in_flight": (HEAD + APPS.replace("k-secret }", "k-secret, max_in_flight: 10 }"), 7, "in flight"),
     "tls to an instance": (HEAD + APPS.replace("k-secret }", "k-secret, tls: true }"), 7, "TLS"),

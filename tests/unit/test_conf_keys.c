@@ -112,6 +112,8 @@ static const struct row top_rows[] = {
      "3:58: must be from 1 to 255\n3:73: must be from 1 to 254\n3:95: must be a multiple of 10ms: "
      "VRRP counts in hundredths of a second\n3:109: expected an IPv4 or IPv6 address, without a "
      "port"},
+    {"vip: { address: fd00::1/64, interface: eth0, peers: [fd00::2, 10.0.0.2] }",
+     "3:63: a peer is of the family of `address`: both IPv4 or both IPv6"},
     {"vip: { address: 10.0.0.1/24, interface: much-too-long-a-name, advert_interval: 41s }",
      "3:41: the name of a network interface has 1 to 15 visible characters without `/` and "
      "spaces\n3:80: must be from 10ms to 40950ms"},

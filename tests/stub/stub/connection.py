@@ -374,6 +374,7 @@ class Listener:
                 sock, _peer = self.socket.accept()
             except OSError:   # taken back by the peer, or out of descriptors: later
                 break
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)   # as gunicorn; asyncio does not for proto 0
             if self.service.on_accept():
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RST)
                 sock.close()

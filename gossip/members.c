@@ -1,0 +1,334 @@
+/* members: the table, and the rules by which what is said of a member changes its row.
+ *
+ *            suspect (a probe failed, or a rumour)        nobody heard it for long
+ *   ALIVE  ----------------------------------->  SUSPECT  ------------------------>  DEAD
+ *     ^  <-----------------------------------      |                                  |
+ *     |    a packet of its own, or a rumour        | dead, by rumour                  |
+ *     |    of a higher incarnation                 v                                  |
+ *     +-------------- a packet of its own with a higher incarnation ------------------+
+ *   LEFT: it said so itself. Only a later generation ends that.
+ *
+ * Precedence of rumours: generation, then incarnation, then LEFT > DEAD > SUSPECT > ALIVE. Two
+ * rules on top. Rumours never bring back the dead: else a node that has missed a death would revive
+ * it everywhere, again and again; the member's own packet does. And a death is believed by rumour
+ * only if this node itself has not heard the member lately: one node with bad ears must not kill
+ * everybody for everybody. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "gossip/private.h"
+
+uint64_t member_id_of(struct gossip *g, struct bytes name)
+{
+    return sha256_prefix(g->sha, &name, 1);
+}
+
+struct member *member_by_id(const struct gossip *g, uint64_t id)
+{
+    return index_get(&g->by_id, id);
+}
+
+struct wire_row member_row(const struct member *m)
+{
+    return (struct wire_row){
+        .id = m->row.id,
+        .generation = m->row.generation,
+        .incarnation = m->row.incarnation,
+        .state = m->row.state,
+        .versions = {m->map.known[WIRE_URGENT], m->map.known[WIRE_BULK]},
+    };
+}
+
+void gossip_tell_problem(struct gossip *g, enum gossip_problem problem,
+                         const struct gossip_address *from)
+{
+    uint64_t *last_ms = &g->problem_ms[problem];
+    if (*last_ms == 0 || g->now_ms >= *last_ms + PROBLEM_GAP_MS) {
+        *last_ms = g->now_ms;
+        g->events->on_problem(g->owner, problem, from);
+    }
+}
+
+/* ---- rows ---- */
+
+void member_free(struct member *m)
+{
+    map_clear(&m->map);
+    seal_peer_free(m->peer);
+    free(m);
+}
+
+static void forget(struct gossip *g, size_t index)
+{
+    struct member *m = g->members[index];
+    assert(!m->row.self);
+    g->events->on_member_leaving(g->owner, &m->row);
+    probe_forget(m);
+    list_remove(&m->hot);
+    list_remove(&m->dirty);
+    member_set_session(g, m, NULL);
+    index_remove(&g->by_id, m->row.id);
+    g->members[index] = g->members[--g->member_count];
+    member_free(m);
+}
+
+/* The row that has been dead for longest. */
+static bool forget_oldest(struct gossip *g)
+{
+    size_t oldest = 0;
+    for (size_t i = 1; i < g->member_count; i++) {
+        const struct member *m = g->members[i];
+        bool better = oldest == 0 || m->row.state_since_ms < g->members[oldest]->row.state_since_ms;
+        if (!member_is_up(m) && better) {
+            oldest = i;
+        }
+    }
+    if (oldest == 0) {
+        return false;
+    }
+    forget(g, oldest);
+    return true;
+}
+
+static void append(struct gossip *g, struct member *m)
+{
+    if (g->member_count == g->member_capacity) {
+        g->member_capacity = g->member_capacity == 0 ? 8 : 2 * g->member_capacity;
+        g->members = memory_resize(g->members, g->member_capacity * sizeof(struct member *));
+    }
+    g->members[g->member_count++] = m;
+    index_put(&g->by_id, m->row.id, m);
+}
+
+struct member *member_add(struct gossip *g, struct bytes name, uint64_t generation,
+                          uint32_t incarnation, enum wire_state state)
+{
+    assert(name.size <= WIRE_NAME_MAX);
+    if (g->member_count >= GOSSIP_MEMBERS_MAX && !forget_oldest(g)) {
+        gossip_tell_problem(g, GOSSIP_CROWDED, NULL);
+        return NULL;
+    }
+    struct member *m = memory_new(sizeof(*m));
+    memcpy(m->name, name.at, name.size);
+    m->row.id = member_id_of(g, name);
+    m->row.name = m->name;
+    m->row.generation = generation;
+    m->row.incarnation = incarnation;
+    m->row.state = state;
+    m->row.state_since_ms = g->now_ms;
+    m->row.self = g->member_count == 0;
+    map_init(&m->map);
+    list_init(&m->hot);
+    list_init(&m->watched);
+    list_init(&m->dirty);
+    append(g, m);
+    if (!m->row.self) {
+        exchange_mark_dirty(g, m);
+        member_tell(g, m, WIRE_DEAD);
+        if (state == WIRE_SUSPECT) {
+            probe_suspect(g, m, 0);
+        }
+    }
+    return m;
+}
+
+void member_set_session(struct gossip *g, struct member *m, struct seal_peer *peer)
+{
+    uint64_t key;
+    if (m->peer) {
+        memcpy(&key, seal_peer_session(m->peer)->id, sizeof(key));
+        index_remove(&g->by_session, key);
+        seal_peer_free(m->peer);
+    }
+    m->peer = peer;
+    if (peer) {
+        memcpy(&key, seal_peer_session(peer)->id, sizeof(key));
+        index_put(&g->by_session, key, m);
+    }
+}
+
+void member_replace(struct gossip *g, struct member *m, uint64_t generation, uint32_t incarnation,
+                    enum wire_state state)
+{
+    enum wire_state before = m->row.state;
+    assert(generation > m->row.generation && !m->row.self);
+    g->events->on_member_leaving(g->owner, &m->row);
+    m->row.owner_data = NULL;
+    member_set_session(g, m, NULL);
+    map_clear(&m->map);
+    m->pushed = 0;
+    m->row.generation = generation;
+    m->row.incarnation = incarnation;
+    m->row.state = state;
+    m->row.state_since_ms = g->now_ms;
+    m->row.heard_ms = 0;
+    m->advertises = false;
+    probe_forget(m);
+    member_make_hot(g, m);
+    exchange_mark_dirty(g, m);
+    member_tell(g, m, before);
+    if (state == WIRE_SUSPECT) {
+        probe_suspect(g, m, 0);
+    }
+}
+
+/* ---- states ---- */
+
+static uint32_t log2_ceiling(size_t n)
+{
+    uint32_t result = 1;
+    while (n > ((size_t)1 << result)) {
+        result++;
+    }
+    return result;
+}
+
+void member_make_hot(struct gossip *g, struct member *m)
+{
+    m->hot_left = RUMOUR_SENDS * log2_ceiling(g->member_count + 1);
+    list_remove(&m->hot);
+    list_push_front(&g->hot, &m->hot);
+}
+
+void member_tell(struct gossip *g, struct member *m, enum wire_state before)
+{
+    g->events->on_member(g->owner, &m->row, before);
+}
+
+void member_set_state(struct gossip *g, struct member *m, enum wire_state state)
+{
+    enum wire_state before = m->row.state;
+    if (before == state) {
+        return;
+    }
+    m->row.state = state;
+    m->row.state_since_ms = g->now_ms;
+    if (state != WIRE_SUSPECT) {
+        probe_forget(m);
+    }
+    g->counters.suspicions += state == WIRE_SUSPECT;
+    g->counters.deaths += state == WIRE_DEAD;
+    member_make_hot(g, m);
+    member_tell(g, m, before);
+}
+
+/* ---- rumours ---- */
+
+bool member_heard_lately(const struct gossip *g, const struct member *m)
+{
+    return m->row.heard_ms != 0 && m->row.heard_ms + g->profile->probe_ms > g->now_ms;
+}
+
+/* The same generation, and not a word that is older than what we know. */
+static void believe(struct gossip *g, struct member *m, const struct wire_row *said,
+                    uint64_t teller)
+{
+    bool newer = said->incarnation > m->row.incarnation;
+    bool older = said->incarnation < m->row.incarnation;
+    if (m->row.state == WIRE_LEFT || older || (!newer && said->state < m->row.state)) {
+        return;
+    }
+    if (m->row.state == WIRE_DEAD && said->state != WIRE_LEFT) {
+        if (newer && said->state == WIRE_ALIVE) {
+            probe_contact(g, m); /* somebody hears it: its own packet may bring it back here */
+            exchange_ask_where(g, member_by_id(g, teller), m);
+        }
+        return;
+    }
+    bool ill = said->state == WIRE_SUSPECT || said->state == WIRE_DEAD;
+    if (ill && member_heard_lately(g, m)) {
+        probe_warn(g, m, said);
+        return;
+    }
+    m->row.incarnation = said->incarnation;
+    if (said->state == WIRE_SUSPECT) {
+        probe_suspect(g, m, teller);
+    } else if (newer && said->state == WIRE_ALIVE) {
+        member_make_hot(g, m);
+        member_set_state(g, m, WIRE_ALIVE);
+    } else {
+        member_set_state(g, m, said->state);
+    }
+}
+
+void member_rumour(struct gossip *g, const struct wire_row *row, uint64_t teller)
+{
+    struct member *m = member_by_id(g, row->id);
+    if (!m || row->generation == 0) {
+        return; /* unknown, or only a question */
+    }
+    if (m->row.self) {
+        member_rumour_of_self(g, row->generation, row->incarnation, row->state);
+    } else if (row->generation > m->row.generation) {
+        member_replace(g, m, row->generation, row->incarnation, row->state);
+    } else if (row->generation == m->row.generation) {
+        believe(g, m, row, teller);
+    }
+}
+
+/* Somebody knows a later start under our name. If that one is gone, it was an earlier start of
+ * ours, with a clock that was ahead: go above it. If it is up, two processes have one name; as the
+ * former may only not have been found dead yet, a person hears of it when it lasts. */
+static void superseded(struct gossip *g, uint64_t generation, enum wire_state state)
+{
+    struct member *self = member_self(g);
+    const struct profile *p = g->profile;
+    if (state == WIRE_ALIVE || state == WIRE_SUSPECT) {
+        uint64_t patience_ms = 3 * p->probe_ms + p->suspicion_max_ms + p->join_ms;
+        g->superseded_ms = g->superseded_ms == 0 ? g->now_ms : g->superseded_ms;
+        if (g->now_ms >= g->superseded_ms + patience_ms) {
+            gossip_tell_problem(g, GOSSIP_NAME_CLASH, NULL);
+        }
+        return;
+    }
+    g->superseded_ms = 0;
+    self->row.generation = generation + 1;
+    self->row.incarnation = 0;
+    g->events->on_generation(g->owner, self->row.generation);
+    probe_announce(g);
+}
+
+void member_rumour_of_self(struct gossip *g, uint64_t generation, uint32_t incarnation,
+                           enum wire_state state)
+{
+    struct member *self = member_self(g);
+    if (generation > self->row.generation) {
+        superseded(g, generation, state);
+        return;
+    }
+    bool of_now = generation == self->row.generation && incarnation >= self->row.incarnation;
+    if (!of_now || state == WIRE_ALIVE || g->leaving) {
+        return;
+    }
+    self->row.incarnation = incarnation + 1;
+    g->counters.refutations++;
+    member_make_hot(g, self);
+    probe_announce(g);
+}
+
+/* ---- choosing ---- */
+
+size_t member_up_count(const struct gossip *g)
+{
+    size_t count = 0;
+    for (size_t i = 1; i < g->member_count; i++) {
+        count += member_is_up(g->members[i]);
+    }
+    return count;
+}
+
+/* Reservoir sampling of one (Vitter 1985, algorithm R): a walk over the table each time, which is
+ * short. */
+struct member *member_random_up(struct gossip *g, const struct member *except)
+{
+    struct member *chosen = NULL;
+    uint64_t seen = 0;
+    for (size_t i = 1; i < g->member_count; i++) {
+        struct member *m = g->members[i];
+        if (member_is_up(m) && m != except && prng_below(&g->prng, ++seen) == 0) {
+            chosen = m;
+        }
+    }
+    return chosen;
+}

@@ -1,0 +1,251 @@
+/* private: the state of one gossip, shared by the files of this room only.
+ *
+ *   gossip.c    the public calls, time
+ *   members.c   the table: rows, rumours, who replaces whom
+ *   probe.c     SWIM's probes and suspicions, joining, the dead
+ *   exchange.c  Scuttlebutt: digests, deltas, pushes
+ *   receive.c   from bytes to a known sender, then by type
+ *   send.c      from a wire packet to bytes
+ *   text.c      pulling and giving large texts */
+#ifndef GOSSIP_PRIVATE_H
+#define GOSSIP_PRIVATE_H
+
+#include "base/prng.h"
+#include "base/sha256.h"
+#include "gossip/gossip.h"
+#include "gossip/index.h"
+#include "gossip/map.h"
+#include "gossip/profile.h"
+
+enum {
+    /* Up to this many others, everybody is told everything at once; beyond, three are, and pass it
+     * on (DESIGN §4). Nine nodes' pushes are eight packets a change. */
+    FEW_MAX = 8,
+    PUSH_FANOUT = 3,
+    /* Members probed in one period: full mesh up to 16 nodes, where everyone then hears everyone.
+     */
+    PROBES_PER_PERIOD = 15,
+    PROBE_PINGS = 3,
+    PROBE_HELPERS = 3,
+    /* A rumour is sent this often times log2(n): SWIM §4.1 has 3 lambda log n; exchanges repair
+     * what that misses. */
+    RUMOUR_SENDS = 3,
+    RUMOURS_PER_PACKET = 6,
+    CONFIRMERS_MAX = 4, /* Lifeguard's K: further confirmations change nothing */
+    /* A tick that comes later than this is lag of ours. */
+    LAG_MIN_MS = 100,
+    LEAVE_PACKETS = 3,
+    LEAVE_GAP_MS = 100,
+    PROBLEM_GAP_MS = 1000,
+};
+
+struct member {
+    struct gossip_member row; /* first: the public view is this struct's address */
+    char name[WIRE_NAME_MAX + 1];
+    struct map map;
+    struct seal_peer *peer; /* its session; NULL until it has spoken to ours */
+    bool advertises;        /* row.address is what it says itself */
+    uint64_t mark;          /* == gossip.mark: listed in the digest at hand */
+    uint64_t contact_ms;    /* the last HELLO or unasked exchange */
+    uint64_t told_ms;       /* when it was last told that it is thought dead or stale */
+    uint64_t asked_ms;      /* when somebody was last asked where it is */
+
+    /* Rumour: on the hot list while hot_left > 0, the newest first. */
+    struct list hot;
+    uint32_t hot_left;
+
+    /* Probe or suspicion: on the watched list while watched. */
+    struct list watched;
+    bool watching;
+    uint64_t watch_began_ms, watch_end_ms, ping_ms; /* ping_ms: when the next one is due */
+    uint32_t pings_sent, sequence;
+    uint64_t confirmers[CONFIRMERS_MAX];
+    size_t confirmer_count;
+
+    uint64_t pushed; /* the urgent version that was passed on */
+    struct list dirty;
+};
+
+/* A text on its way here. */
+struct fetch {
+    bool active;
+    uint64_t from; /* member id */
+    uint8_t digest[WIRE_DIGEST_SIZE];
+    size_t size, missing; /* bytes; chunks not here yet */
+    char *text;
+    uint8_t *have; /* one a chunk */
+    uint64_t ask_ms;
+    uint32_t tries; /* rounds of asking without any news */
+};
+
+/* A lane of a member that somebody is to get from `base` on. */
+struct want {
+    struct member *member;
+    enum wire_lane lane;
+    uint64_t base;
+};
+
+struct ping_relay { /* somebody asked us to ping a member for it */
+    uint64_t asker, target;
+    uint32_t asker_sequence, sequence;
+};
+enum { RELAYS_MAX = 64 };
+
+struct gossip {
+    const struct profile *profile;
+    const struct gossip_events *events;
+    void *owner;
+    struct seal *seal;
+    struct seal_session session;
+    struct sha256 *sha;
+    struct prng prng;
+    struct wire_memory *memory;
+    struct gossip_counters counters;
+    uint64_t now_ms;
+    bool alone;
+
+    struct member **members; /* 0 is this node */
+    size_t member_count, member_capacity;
+    struct index by_id, by_session; /* of struct member */
+    struct list hot, watched, dirty;
+    uint32_t sequence;
+    struct gossip_address advertise;
+
+    struct gossip_address *join;
+    size_t join_count, join_next, dead_next;
+
+    uint64_t *round; /* ids in this round's order of probing */
+    size_t round_count, round_next;
+    size_t digest_next; /* where the next partial digest begins */
+
+    uint64_t exchange_ms, probe_ms, join_ms,
+        forward_ms;   /* due; forward_ms 0 = nothing to pass on */
+    uint64_t tick_ms; /* when the next tick was due */
+    bool leaving;
+    uint32_t leave_sends;
+    uint64_t leave_ms;
+    struct want *wants; /* work space of one reply */
+    size_t want_count, want_capacity;
+    uint64_t mark;
+    uint64_t pushed_bulk;   /* own bulk version that was pushed to all */
+    uint64_t superseded_ms; /* since when another process has our name; 0 = not */
+    uint64_t problem_ms[GOSSIP_PROBLEMS];
+    uint64_t forged_ms; /* when the present window of forgeries began */
+    uint32_t forged_now, forged_before;
+
+    struct ping_relay relays[RELAYS_MAX];
+    size_t relay_next;
+
+    uint8_t offered[WIRE_DIGEST_SIZE];
+    char *offer;
+    size_t offer_size;
+    struct fetch fetch;
+
+    struct wire_packet in, out; /* work space: 12 kB each */
+    uint8_t plain[SEAL_PLAIN_MAX];
+    uint8_t bytes[GOSSIP_PACKET_MAX];
+};
+
+/* ---- members.c ---- */
+
+uint64_t member_id_of(struct gossip *g, struct bytes name);
+struct member *member_by_id(const struct gossip *g, uint64_t id);
+static inline struct member *member_self(const struct gossip *g)
+{
+    return g->members[0];
+}
+static inline bool member_is_up(const struct member *m)
+{
+    return m->row.state == WIRE_ALIVE || m->row.state == WIRE_SUSPECT;
+}
+
+/* A new row, alive or as told; NULL when the table is full. */
+struct member *member_add(struct gossip *g, struct bytes name, uint64_t generation,
+                          uint32_t incarnation, enum wire_state state);
+
+/* Its row becomes that of a later generation, with an empty map. */
+void member_replace(struct gossip *g, struct member *m, uint64_t generation, uint32_t incarnation,
+                    enum wire_state state);
+
+/* Within the last probe period, by a packet of its own. */
+bool member_heard_lately(const struct gossip *g, const struct member *m);
+
+/* Sets a row's state; tells the owner and makes it a rumour. */
+void member_set_state(struct gossip *g, struct member *m, enum wire_state state);
+void member_tell(struct gossip *g, struct member *m, enum wire_state before);
+
+void member_set_session(struct gossip *g, struct member *m, struct seal_peer *peer);
+void member_free(struct member *m);
+
+/* Somebody (an id) says this of a member. */
+void member_rumour(struct gossip *g, const struct wire_row *row, uint64_t teller);
+
+/* Another says that we are at `generation`, with that state, or another process is. */
+void member_rumour_of_self(struct gossip *g, uint64_t generation, uint32_t incarnation,
+                           enum wire_state state);
+
+void member_make_hot(struct gossip *g, struct member *m);
+struct wire_row member_row(const struct member *m);
+
+/* A random member that is up, not this node and not `except`; NULL if there is none. */
+struct member *member_random_up(struct gossip *g, const struct member *except);
+size_t member_up_count(const struct gossip *g); /* without this node */
+
+void gossip_tell_problem(struct gossip *g, enum gossip_problem problem,
+                         const struct gossip_address *from);
+
+/* ---- probe.c ---- */
+
+void probe_tick(struct gossip *g);
+uint64_t probe_deadline_ms(const struct gossip *g);
+void probe_suspect(struct gossip *g, struct member *m, uint64_t teller);
+void probe_confirm(struct gossip *g, struct member *m, uint64_t teller);
+void probe_forget(struct member *m);
+void probe_shift(struct gossip *g, uint64_t lag_ms);
+/* HELLO to where a member may be, or an exchange if its session is known; at most one a ping gap.
+ */
+void probe_contact(struct gossip *g, struct member *m);
+void probe_on_ping(struct gossip *g, struct member *from, const struct wire_packet *p);
+void probe_on_ack(struct gossip *g, struct member *from, const struct wire_packet *p);
+void probe_on_ping_request(struct gossip *g, struct member *from, const struct wire_packet *p);
+void probe_on_proxy_ack(struct gossip *g, struct member *from, const struct wire_packet *p);
+/* Tells a member what is said of it, so that it can refute. */
+void probe_warn(struct gossip *g, struct member *m, const struct wire_row *said);
+/* A ping to everybody, or a few: our identity says what changed. */
+void probe_announce(struct gossip *g);
+
+/* ---- exchange.c ---- */
+
+void exchange_tick(struct gossip *g);
+uint64_t exchange_deadline_ms(const struct gossip *g);
+void exchange_begin(struct gossip *g, struct member *to);
+/* Asks `who`, which hears `m`, for all it knows of it: m may have a new address. At most once in a
+ * join interval. */
+void exchange_ask_where(struct gossip *g, struct member *who, struct member *m);
+void exchange_on_packet(struct gossip *g, struct member *from, struct wire_packet *p);
+/* Something urgent of this member is to be passed on. */
+void exchange_mark_dirty(struct gossip *g, struct member *m);
+void exchange_push(struct gossip *g);
+void exchange_push_all(struct gossip *g); /* of ours, both lanes */
+
+/* ---- send.c ---- */
+
+/* g->out with our identity, and nothing else. */
+struct wire_packet *send_begin(struct gossip *g, enum wire_type type);
+void send_add_rumours(struct gossip *g, struct wire_packet *p);
+/* Sends g->out to a member whose session is known; else says HELLO to it instead. */
+void send_to(struct gossip *g, struct member *to);
+/* Pads it until it is `plain_size` bytes large, or a little less. */
+void send_pad(struct wire_packet *p, size_t plain_size);
+void send_hello(struct gossip *g, const struct gossip_address *to);
+void send_bound(struct gossip *g, const struct gossip_address *to,
+                const struct seal_session *session);
+
+/* ---- text.c ---- */
+
+void text_tick(struct gossip *g);
+uint64_t text_deadline_ms(const struct gossip *g);
+void text_on_packet(struct gossip *g, struct member *from, const struct wire_packet *p);
+void text_done(struct gossip *g);
+
+#endif

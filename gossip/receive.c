@@ -1,0 +1,281 @@
+/* receive: from bytes to a sender that is known, then by type.
+ *
+ * Whatever does not verify is counted and dropped without an answer. HELLO is the one packet that
+ * may be played again for ever, so it changes nothing: its answer is stateless and no larger. Every
+ * other packet is bound to our session, and the first one from a session makes its sender a
+ * member. */
+#include <assert.h>
+
+#include "gossip/private.h"
+
+enum {
+    /* A peer's restart makes a second of packets for our or its former session, which look forged.
+     * A person hears of forgeries that go on: so many in two windows one after the other. */
+    FORGED_WINDOW_MS = 5000,
+    FORGED_MIN = 5,
+    /* First bytes that may be a later version of this protocol rather than noise. */
+    VERSION_PLAUSIBLE_MAX = 15,
+};
+
+static void reject(struct gossip *g, enum gossip_rejection reason)
+{
+    g->counters.rejected[reason]++;
+}
+
+static void note_forged(struct gossip *g, const struct gossip_address *from)
+{
+    reject(g, GOSSIP_REJECT_FORGED);
+    if (g->now_ms >= g->forged_ms + FORGED_WINDOW_MS) {
+        bool next = g->now_ms < g->forged_ms + (uint64_t)2 * FORGED_WINDOW_MS;
+        g->forged_before = next ? g->forged_now : 0;
+        g->forged_now = 0;
+        g->forged_ms = g->now_ms;
+    }
+    g->forged_now++;
+    if (g->forged_now >= FORGED_MIN && g->forged_before >= FORGED_MIN) {
+        gossip_tell_problem(g, GOSSIP_FORGED, from);
+    }
+}
+
+static void refuse(struct gossip *g, const struct gossip_address *from, struct bytes packet,
+                   enum seal_result result)
+{
+    switch (result) {
+    case SEAL_OK:
+        break;
+    case SEAL_TRUNCATED:
+        reject(g, GOSSIP_REJECT_TRUNCATED);
+        break;
+    case SEAL_NEWER:
+        reject(g, GOSSIP_REJECT_VERSION);
+        if (packet.at[0] > SEAL_VERSION && packet.at[0] <= VERSION_PLAUSIBLE_MAX) {
+            gossip_tell_problem(g, GOSSIP_NEWER_VERSION, from);
+        }
+        break;
+    case SEAL_UNKNOWN_KEY:
+        reject(g, GOSSIP_REJECT_UNKNOWN_KEY);
+        gossip_tell_problem(g, GOSSIP_UNKNOWN_KEY, from);
+        break;
+    case SEAL_OWN:
+        reject(g, GOSSIP_REJECT_OWN);
+        break;
+    case SEAL_FORGED:
+        note_forged(g, from);
+        break;
+    case SEAL_REPLAYED:
+        reject(g, GOSSIP_REJECT_REPLAYED);
+        break;
+    }
+}
+
+/* ---- who sends it ---- */
+
+struct arrival {
+    const struct gossip_address *from;
+    struct bytes bytes;
+    struct seal_header header;
+    const struct wire_packet *p;
+};
+
+/* It is of an earlier start than the one we know of: tell it, if that is no more than it sent. */
+static void tell_stale(struct gossip *g, const struct arrival *a, const struct wire_row *row)
+{
+    struct wire_packet *answer = send_begin(g, WIRE_ACK);
+    answer->rows[answer->row_count++] = *row;
+    if (wire_size(answer) + SEAL_OVERHEAD <= a->bytes.size) {
+        send_bound(g, a->from, &a->header.from);
+    }
+}
+
+/* Another process uses our name. The later start is the one that counts. */
+static struct member *meet_namesake(struct gossip *g, const struct arrival *a)
+{
+    const struct member *self = member_self(g);
+    reject(g, GOSSIP_REJECT_STALE);
+    if (a->p->generation > self->row.generation) {
+        member_rumour_of_self(g, a->p->generation, a->p->incarnation, WIRE_ALIVE);
+    } else {
+        struct wire_row row = member_row(self);
+        gossip_tell_problem(g, GOSSIP_NAME_CLASH, a->from);
+        tell_stale(g, a, &row);
+    }
+    return NULL;
+}
+
+/* The member that this packet is of, now in the table with this session; NULL if it is refused. */
+static struct member *meet(struct gossip *g, const struct arrival *a)
+{
+    const struct wire_packet *p = a->p;
+    struct member *m = member_by_id(g, member_id_of(g, p->name));
+    if (m && m->row.self) {
+        return meet_namesake(g, a);
+    }
+    if (!m) {
+        m = member_add(g, p->name, p->generation, p->incarnation, WIRE_ALIVE);
+        if (!m) {
+            reject(g, GOSSIP_REJECT_LIMIT);
+            return NULL;
+        }
+    } else if (p->generation > m->row.generation) {
+        member_replace(g, m, p->generation, p->incarnation, WIRE_ALIVE);
+    } else if (p->generation < m->row.generation || m->peer) {
+        struct wire_row row = member_row(m);
+        reject(g, GOSSIP_REJECT_STALE);
+        tell_stale(g, a, &row);
+        return NULL;
+    }
+    struct seal_peer *peer = seal_peer_new(&a->header.from);
+    seal_peer_accept(peer, a->bytes);
+    member_set_session(g, m, peer);
+    return m;
+}
+
+/* From a session that is in the table. */
+static struct member *recognise(struct gossip *g, struct member *m, const struct arrival *a)
+{
+    if (!bytes_equal(a->p->name, bytes_of(m->name))) {
+        reject(g, GOSSIP_REJECT_MALFORMED);
+        return NULL;
+    }
+    if (a->p->generation == m->row.generation) {
+        return m;
+    }
+    return meet(g, a); /* it has raised its generation, or is stale */
+}
+
+/* ---- what it shows by being there ---- */
+
+static void learn_address(struct gossip *g, struct member *m, const struct arrival *a)
+{
+    m->advertises = gossip_address_known(&a->p->advertise);
+    const struct gossip_address *now = m->advertises ? &a->p->advertise : a->from;
+    if (!gossip_address_equal(&m->row.address, now)) {
+        m->row.address = *now;
+        member_tell(g, m, m->row.state);
+    }
+}
+
+static void show_life(struct gossip *g, struct member *m, const struct arrival *a)
+{
+    uint32_t incarnation = a->p->incarnation;
+    bool newer = incarnation > m->row.incarnation;
+    m->row.heard_ms = g->now_ms;
+    learn_address(g, m, a);
+    if (newer) {
+        m->row.incarnation = incarnation;
+        member_make_hot(g, m);
+    }
+    if (m->row.state == WIRE_LEFT) {
+        return;
+    }
+    if (a->p->leaving) {
+        member_set_state(g, m, WIRE_LEFT);
+    } else if (m->row.state == WIRE_SUSPECT || newer) {
+        member_set_state(g, m, WIRE_ALIVE);
+    } else if (m->row.state == WIRE_DEAD) {
+        struct wire_row said = member_row(m);
+        probe_warn(g, m, &said);
+    }
+}
+
+/* ---- by type ---- */
+
+static void dispatch(struct gossip *g, struct member *from, struct wire_packet *p)
+{
+    switch (p->type) {
+    case WIRE_HELLO: /* bound to our session: nobody does that */
+        break;
+    case WIRE_WELCOME:
+        exchange_begin(g, from);
+        break;
+    case WIRE_PING:
+        probe_on_ping(g, from, p);
+        break;
+    case WIRE_ACK:
+        probe_on_ack(g, from, p);
+        break;
+    case WIRE_PING_REQUEST:
+        probe_on_ping_request(g, from, p);
+        break;
+    case WIRE_PROXY_ACK:
+        probe_on_proxy_ack(g, from, p);
+        break;
+    case WIRE_SYN:
+    case WIRE_SYN_ACK:
+    case WIRE_DELTA:
+        exchange_on_packet(g, from, p);
+        break;
+    case WIRE_CHUNK_ASK:
+    case WIRE_CHUNK:
+        text_on_packet(g, from, p);
+        break;
+    }
+}
+
+static void on_hello(struct gossip *g, const struct arrival *a)
+{
+    if (a->p->type != WIRE_HELLO) {
+        reject(g, GOSSIP_REJECT_MALFORMED);
+        return;
+    }
+    struct wire_packet *answer = send_begin(g, WIRE_WELCOME);
+    if (wire_size(answer) + SEAL_OVERHEAD <= a->bytes.size) {
+        /* as large as the question: only then may it be told that we are of an earlier start */
+        send_pad(answer, a->bytes.size - SEAL_OVERHEAD);
+        send_bound(g, a->from, &a->header.from);
+    }
+}
+
+static void on_bound(struct gossip *g, struct member *known, const struct arrival *a)
+{
+    struct member *from = known ? recognise(g, known, a) : meet(g, a);
+    if (!from) {
+        return;
+    }
+    uint64_t id = from->row.id;
+    show_life(g, from, a);
+    for (size_t i = 0; i < g->in.row_count; i++) {
+        member_rumour(g, &g->in.rows[i], id);
+    }
+    dispatch(g, from, &g->in);
+}
+
+static struct member *find_session(const struct gossip *g, const struct seal_session *session)
+{
+    uint64_t key;
+    memcpy(&key, session->id, sizeof(key));
+    return index_get(&g->by_session, key);
+}
+
+void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_address *from,
+                    struct bytes packet)
+{
+    uint8_t plain[SEAL_PLAIN_MAX];
+    struct arrival a = {.from = from, .bytes = packet, .p = &g->in};
+    size_t size = 0;
+    g->now_ms = now_ms > g->now_ms ? now_ms : g->now_ms;
+    if (g->alone) {
+        return;
+    }
+    g->counters.bytes_in += packet.size;
+    enum seal_result result = seal_read_header(g->seal, packet, &a.header);
+    struct member *known =
+        result == SEAL_OK && !a.header.hello ? find_session(g, &a.header.from) : NULL;
+    if (result == SEAL_OK) {
+        result = seal_open(g->seal, known ? known->peer : NULL, packet, plain, &size);
+    }
+    if (result != SEAL_OK) {
+        refuse(g, from, packet, result);
+        return;
+    }
+    if (!wire_decode(g->memory, (struct bytes){(char *)plain, size}, &g->in)) {
+        reject(g, GOSSIP_REJECT_MALFORMED);
+        return;
+    }
+    g->counters.packets_in[g->in.type]++;
+    if (a.header.hello) {
+        on_hello(g, &a);
+    } else {
+        on_bound(g, known, &a);
+    }
+}

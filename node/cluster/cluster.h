@@ -1,0 +1,204 @@
+/* cluster: what the nodes know together, in this project's terms (SPEC §4 to §6).
+ *
+ * On top of gossip's maps: who is there and what its node is like, everybody's votes, everybody's
+ * counters, drained instances, and the shared configuration. Pure as gossip: time and packets come
+ * in, changes go out through callbacks. The control loop drives one, and the simulator many. A
+ * node without a `cluster` section has one too, alone, so that there is one way to do each thing.
+ *
+ * `now_ms` is monotonic, `wall_ms` the wall clock; neither is read in here.
+ *
+ * Who owns what: every pointer given in is copied or used during the call only; what is returned is
+ * valid until the next call that changes something. One thread. */
+#ifndef CLUSTER_CLUSTER_H
+#define CLUSTER_CLUSTER_H
+
+#include "base/buffer.h"
+#include "base/histogram.h"
+#include "base/sha256.h"
+#include "gossip/gossip.h"
+#include "health/verdict.h"
+
+enum {
+    CLUSTER_VOTES_LAPSE_MS = 30 * 1000, /* SPEC §4: votes of a dead node, after its death */
+    /* A start waits this long for a member that knows the shared configuration, then goes by its
+     * own: enough for a few tries of every join address. The profile's interval times this. */
+    CLUSTER_JOIN_INTERVALS = 15,
+};
+
+struct cluster;
+
+/* A change that the owner acts on. Called from inside; set a flag and return. */
+struct cluster_events {
+    void (*on_packet)(void *owner, const struct gossip_address *to, struct bytes packet);
+    /* Votes, drains, or who is alive: verdicts are to be computed anew. */
+    void (*on_verdict_input)(void *owner);
+    /* A member's row changed: for the log. `before`: see gossip.h. */
+    void (*on_member)(void *owner, const struct gossip_member *member, enum wire_state before);
+    /* Take this shared configuration over (cluster_shared_applied() or _refused() answers). `text`
+     * is canonical, as some node gave it to cluster_shared_start() or _reload(), and stays until
+     * the answer or the next reload, whose version replaces it: nothing is to be answered then. */
+    void (*on_shared)(void *owner, uint64_t revision, struct bytes text);
+    /* For the log and /status: kind is a stable word (name_clash, newer_version, unknown_key,
+     * forged, crowded, config_conflict, config_refused, vip_conflict, clock_off), detail a
+     * sentence. At most one call a second for each kind. */
+    void (*on_problem)(void *owner, const char *kind, const char *detail);
+    /* The generation was raised (see gossip.h): persist it. */
+    void (*on_generation)(void *owner, uint64_t generation);
+};
+
+struct cluster_options {
+    struct gossip_options gossip; /* its events and owner are ignored: cluster sets its own */
+    const struct cluster_events *events;
+    void *owner;
+    struct sha256 *sha; /* lent, for the cluster's lifetime */
+};
+
+struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_ms);
+void cluster_free(struct cluster *c); /* NULL is fine */
+
+/* The driver's side, see gossip.h. */
+void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,
+                     struct bytes packet);
+void cluster_tick(struct cluster *c, uint64_t now_ms);
+uint64_t cluster_deadline_ms(const struct cluster *c);
+struct gossip *cluster_gossip(struct cluster *c); /* for joins, keys, counters, leaving, members */
+
+/* ---- nodes ---- */
+
+struct cluster_node {
+    const char *version; /* 1 to 64 visible ASCII characters */
+    bool draining, vip_holder;
+    uint64_t config_revision;
+    char config_digest[2 * SHA256_SIZE + 1], ring_digest[2 * SHA256_SIZE + 1];
+    uint64_t active_connections;
+    uint64_t wall_ms; /* the wall clock now; 0 = nobody compares clocks */
+};
+
+/* What this node is like; told to all when something changed, and once a minute for the clock's
+ * sake. active_connections is told with the counters (cluster_set_counts), at their pace. */
+void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_node *node);
+
+/* What a member last said; false when it has said nothing yet. `ret->version` points into c. */
+bool cluster_node(struct cluster *c, const struct gossip_member *member, struct cluster_node *ret);
+
+/* All members that are alive or suspect have the same two digests. */
+bool cluster_converged(struct cluster *c);
+
+/* ---- votes ---- */
+
+/* This node's votes on the instances of one application, all of them, in any order. What a vote
+ * says (active, tripped) is told at once; a change of the traffic's power of two alone waits up to
+ * a second. The votes as told are what cluster_verdict_votes() gives for this node, too: so every
+ * node computes from the same. */
+struct cluster_vote {
+    struct bytes instance;
+    enum active_state active;
+    bool tripped;
+    uint64_t answers; /* in the last 60 s */
+};
+void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes application,
+                       const struct cluster_vote *votes, size_t count);
+/* Applications that are no more. */
+void cluster_drop_votes(struct cluster *c, uint64_t now_ms, struct bytes application);
+
+/* For verdict_compute(): one row a member, in the order of gossip_member(). Returns the count. */
+size_t cluster_verdict_nodes(struct cluster *c, uint64_t now_ms,
+                             struct verdict_node ret_nodes[VERDICT_NODES_MAX]);
+/* One instance's votes in the same order; unknown, ok and 0 where a member has said nothing. */
+void cluster_verdict_votes(struct cluster *c, struct bytes application, struct bytes instance,
+                           struct verdict_vote ret_votes[VERDICT_NODES_MAX]);
+
+/* ---- drained instances ---- */
+
+/* Last writer wins by (hybrid time, node); every node repeats it, so it outlives who took it. */
+void cluster_set_drained(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
+                         struct bytes application, struct bytes instance, bool drained);
+bool cluster_drained(const struct cluster *c, struct bytes application, struct bytes instance);
+
+/* ---- counters ---- */
+
+struct cluster_instance_count {
+    struct bytes instance;
+    uint64_t requests, failures;
+    uint64_t active; /* a gauge */
+};
+struct cluster_count {
+    struct bytes application;
+    uint64_t requests, errors;
+    uint64_t active;         /* a gauge: requests under way */
+    const uint64_t *latency; /* HISTOGRAM_BUCKETS, cumulative; NULL = none */
+    const struct cluster_instance_count *instances;
+    size_t instance_count;
+};
+
+/* This node's counters of this generation, all applications and instances that ever were in it;
+ * they only grow. Call it every cluster_count_interval_ms(), and before a stop. */
+void cluster_set_counts(struct cluster *c, uint64_t now_ms, const struct cluster_count *counts,
+                        size_t count, uint64_t active_connections);
+uint64_t cluster_count_interval_ms(struct cluster *c); /* grows with the cluster */
+
+/* Totals over all slots (node, generation) ever heard of; gauges and latency over those alive. They
+ * never fall. Unknown names give zeros. This node's own part is as of its last set_counts. */
+struct cluster_totals {
+    uint64_t requests, errors, failures, active;
+};
+struct cluster_totals cluster_application_totals(struct cluster *c, struct bytes application,
+                                                 uint64_t ret_latency[HISTOGRAM_BUCKETS]);
+struct cluster_totals cluster_instance_totals(struct cluster *c, struct bytes application,
+                                              struct bytes instance);
+/* Requests of all applications, those that are no longer configured too. */
+uint64_t cluster_requests(struct cluster *c);
+/* Of one member, over all its generations. */
+uint64_t cluster_member_requests(struct cluster *c, const struct gossip_member *member);
+
+/* ---- shared configuration (SPEC §6) ---- */
+
+/* At start: the canonical text of the own file's shared part, and what was persisted (revision 0
+ * and an empty text: nothing; `file_digest` is of the own file's shared part when it was last
+ * read). Tells which text to begin with: *ret_text is `file` or `stored`; returns its revision, 0
+ * while it is to be seen whether a cluster knows better. */
+uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes file,
+                              uint64_t stored_revision, struct bytes stored,
+                              const uint8_t stored_file_digest[SHA256_SIZE],
+                              struct bytes *ret_text);
+
+/* A reload: always a new revision; of the file's shared part if that changed since it was last
+ * read, else of what is in force. Returns the revision, and in *ret_text what is to be applied. */
+uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms, struct bytes file,
+                               struct bytes *ret_text);
+
+/* The owner's answer to on_shared. Refused: stays on what it has, says so, and does not ask for
+ * this digest again until another one comes. */
+void cluster_shared_applied(struct cluster *c, uint64_t now_ms);
+void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reason);
+
+/* In force. */
+uint64_t cluster_shared_revision(const struct cluster *c);
+struct bytes cluster_shared_text(const struct cluster *c);
+const uint8_t *cluster_shared_file_digest(const struct cluster *c); /* SHA256_SIZE bytes */
+
+/* ---- persistence ----
+ * Bytes with a version and a checksum, for files in state_dir. Secrets are in the shared text, so
+ * the file is for its owner only. */
+
+/* Own counters of this generation as past ones, all others' slots, and drains. */
+void cluster_save_state(struct cluster *c, struct buffer *ret_bytes);
+/* Before the first tick. False: damaged or of another version (nothing was taken over). */
+bool cluster_load_state(struct cluster *c, struct bytes bytes);
+/* Grows whenever cluster_save_state() would give something else. */
+uint64_t cluster_state_revision(const struct cluster *c);
+
+struct cluster_shared_file {
+    uint64_t revision;
+    struct bytes text; /* within the bytes that were read */
+    uint8_t file_digest[SHA256_SIZE];
+};
+/* No bytes while the revision is 0: what was stored before is still to be kept. */
+void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes);
+bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret);
+
+/* The generation of a start: above every earlier one and not below the wall clock in ms. */
+void cluster_save_generation(uint64_t generation, struct sha256 *sha, struct buffer *ret_bytes);
+bool cluster_read_generation(struct sha256 *sha, struct bytes bytes, uint64_t *ret_generation);
+
+#endif

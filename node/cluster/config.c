@@ -1,0 +1,211 @@
+/* config: the machine of shared.h on gossip: what is in force is told in the entry `config` and its
+ * text offered; what others tell are the machine's offers. */
+#include <stdio.h>
+
+#include "cluster/private.h"
+#include "proto/cluster.pb-c.h"
+
+enum { DIGEST_SHOWN = 12 /* characters: enough to tell two texts apart by eye */ };
+
+void config_note(struct cluster *c, struct member_info *info, struct bytes value)
+{
+    info->config = (struct shared_version){0};
+    c->offers_changed = true;
+    Cluster__Config *config =
+        value.at ? cluster__config__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
+    if (config && config->digest.len == SHA256_SIZE && config->size > 0 &&
+        config->size <= GOSSIP_TEXT_MAX && config->revision < UINT64_MAX) {
+        info->config.revision = config->revision;
+        info->config_size = (size_t)config->size;
+        memcpy(info->config.digest, config->digest.data, SHA256_SIZE);
+    }
+    if (config) {
+        cluster__config__free_unpacked(config, NULL);
+    }
+}
+
+/* What is in force, for all to have. */
+static void tell(struct cluster *c)
+{
+    struct bytes text = buffer_bytes(&c->shared.text);
+    if (c->shared.mine.revision == 0) {
+        return;
+    }
+    c->offers_changed = true;
+    if (text.size == 0 || text.size > GOSSIP_TEXT_MAX) {
+        gossip_remove(c->gossip, c->now_ms, BYTES("config"));
+        cluster_problem(c, PROBLEM_CONFIG_REFUSED,
+                        "the shared sections have %zu bytes; 1 to %d can be given to other nodes, "
+                        "so they do not get them; use fewer applications",
+                        text.size, GOSSIP_TEXT_MAX);
+        return;
+    }
+    uint8_t value[64]; /* two numbers and a digest: 10 + 11 + 34 bytes at most */
+    Cluster__Config config = CLUSTER__CONFIG__INIT;
+    config.revision = c->shared.mine.revision;
+    config.digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.mine.digest};
+    config.size = text.size;
+    size_t size = cluster__config__pack(&config, value);
+    gossip_offer_text(c->gossip, c->shared.mine.digest, text);
+    gossip_set(c->gossip, c->now_ms, WIRE_URGENT, BYTES("config"),
+               (struct bytes){(const char *)value, size});
+}
+
+static size_t gather_offers(struct cluster *c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = info_of(c, m);
+        if (!m->self && info && info->config.revision > 0) {
+            c->offers[count++] = (struct shared_offer){m->id, is_up(m), info->config};
+        }
+    }
+    return count;
+}
+
+static struct gossip_member *member_by_id(struct cluster *c, uint64_t id)
+{
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        struct gossip_member *m = gossip_member(c->gossip, i);
+        if (m->id == id) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+static void report_conflicts(struct cluster *c, size_t count)
+{
+    size_t index = shared_find_conflict(&c->shared, c->offers, count);
+    for (; index < count; index = shared_find_conflict(&c->shared, c->offers, count)) {
+        char ours[2 * SHA256_SIZE + 1], theirs[2 * SHA256_SIZE + 1];
+        const struct gossip_member *m = member_by_id(c, c->offers[index].member);
+        const struct shared_version *version = &c->offers[index].version;
+        bool we_win = shared_compare(&c->shared.mine, version) > 0;
+        sha256_hex(c->shared.mine.digest, ours);
+        sha256_hex(version->digest, theirs);
+        cluster_problem(c, PROBLEM_CONFIG_CONFLICT,
+                        "%s and this node both have a shared configuration of revision %llu, and "
+                        "they differ (%.*s there, %.*s here); %s wins; reload on the node whose "
+                        "file is the right one",
+                        m ? m->name : "another node", (unsigned long long)version->revision,
+                        DIGEST_SHOWN, theirs, DIGEST_SHOWN, ours,
+                        we_win ? "this node's" : "the other node's");
+    }
+}
+
+static void start_fetch(struct cluster *c)
+{
+    struct gossip_member *from = member_by_id(c, c->shared.source);
+    const struct member_info *info = from ? info_of(c, from) : NULL;
+    if (info) {
+        gossip_fetch_text(c->gossip, c->now_ms, from, c->shared.pulled.digest, info->config_size);
+    }
+}
+
+static void give(struct cluster *c)
+{
+    c->events->on_shared(c->owner, c->shared.pulled.revision, buffer_bytes(&c->shared.pulled_text));
+}
+
+void config_fetched(struct cluster *c, const uint8_t digest[SHA256_SIZE], struct bytes text)
+{
+    c->offers_changed = true;
+    if (shared_fetched(&c->shared, c->now_ms, digest, text)) {
+        give(c);
+    }
+}
+
+void config_settle(struct cluster *c)
+{
+    if (!c->offers_changed && c->now_ms < shared_deadline_ms(&c->shared)) {
+        return;
+    }
+    c->offers_changed = false;
+    size_t count = gather_offers(c);
+    report_conflicts(c, count);
+    switch (shared_judge(&c->shared, c->now_ms, c->offers, count)) {
+    case SHARED_NOTHING:
+        break;
+    case SHARED_FETCH:
+        start_fetch(c);
+        break;
+    case SHARED_APPLY:
+        give(c);
+        break;
+    case SHARED_FINAL:
+        tell(c);
+        break;
+    }
+}
+
+/* ---- the owner's side ---- */
+
+uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes file,
+                              uint64_t stored_revision, struct bytes stored,
+                              const uint8_t stored_file_digest[SHA256_SIZE], struct bytes *ret_text)
+{
+    c->now_ms = now_ms;
+    const struct shared_start start = {
+        .file = file,
+        .stored_revision = stored_revision,
+        .stored = stored,
+        .stored_file_digest = stored_file_digest,
+        .final_ms = c->alone ? now_ms : now_ms + CLUSTER_JOIN_INTERVALS * c->interval_ms,
+    };
+    *ret_text = shared_begin(&c->shared, now_ms, &start) ? stored : file;
+    tell(c);
+    cluster_settle(c);
+    return c->shared.mine.revision;
+}
+
+uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms, struct bytes file,
+                               struct bytes *ret_text)
+{
+    c->now_ms = now_ms;
+    shared_reload(&c->shared, file, c->offers, gather_offers(c));
+    tell(c);
+    cluster_settle(c);
+    *ret_text = buffer_bytes(&c->shared.text);
+    return c->shared.mine.revision;
+}
+
+void cluster_shared_applied(struct cluster *c, uint64_t now_ms)
+{
+    c->now_ms = now_ms;
+    if (shared_applied(&c->shared)) {
+        tell(c);
+    }
+    cluster_settle(c);
+}
+
+void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reason)
+{
+    c->now_ms = now_ms;
+    uint64_t revision = c->shared.pulled.revision;
+    if (shared_refused(&c->shared)) {
+        c->offers_changed = true;
+        cluster_problem(
+            c, PROBLEM_CONFIG_REFUSED,
+            "revision %llu of the shared configuration is not taken over: %s; this node "
+            "stays on revision %llu until another one comes",
+            (unsigned long long)revision, reason, (unsigned long long)c->shared.mine.revision);
+    }
+    cluster_settle(c);
+}
+
+uint64_t cluster_shared_revision(const struct cluster *c)
+{
+    return c->shared.mine.revision;
+}
+
+struct bytes cluster_shared_text(const struct cluster *c)
+{
+    return buffer_bytes(&c->shared.text);
+}
+
+const uint8_t *cluster_shared_file_digest(const struct cluster *c)
+{
+    return c->shared.file_digest;
+}

@@ -1,0 +1,320 @@
+/* counts: the ledger's way into and out of gossip's maps.
+ *
+ *   count/PAGE  the slot of this process, with gauges, rewritten every interval
+ *   past/PAGE   slots of earlier generations of this node, from its disk or from others
+ *   hand/PAGE   slots of other nodes that they do not tell themselves, see hands.c
+ *
+ * Every page names the generations of its slots. So a page that is on its way while its owner's
+ * generation is raised still means the slot that it was written for. Slots share pages, because
+ * keys are what is scarce: a member has GOSSIP_KEYS_MAX of them for ever, tombstones included. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "cluster/private.h"
+
+enum {
+    /* Up to so many nodes everybody tells everything at gossip's own pace. */
+    FULL_PACE_NODES = 8,
+    /* Above: what all of them together tell of counters in a second, in bytes, so that 64 nodes
+     * stay within 25 kB/s each with everything else: 64 x 300 bytes every 1.9 s. */
+    COUNT_BUDGET = 10 * 1000,
+    /* Slower than this would be taken for a fault. */
+    COUNT_INTERVAL_MAX_MS = 10 * 1000,
+};
+
+static struct bytes member_name(const struct gossip_member *m)
+{
+    return bytes_of(m->name);
+}
+
+/* ---- what others tell ---- */
+
+struct note {
+    struct cluster *c;
+    const struct gossip_member *member;
+    bool hand;   /* of others' slots; else of its own */
+    bool gauges; /* a page of the slot that is counted in now */
+};
+
+static void note_count(void *arg, const struct ledger_record *r)
+{
+    const struct note *n = arg;
+    struct cluster *c = n->c;
+    bool own = bytes_equal(r->node, c->name);
+    if (!n->hand && !bytes_equal(r->node, member_name(n->member))) {
+        return; /* only hands may speak for others */
+    }
+    if (own && r->generation == c->generation) {
+        return; /* what this process has counted it knows itself */
+    }
+    bool grew = ledger_merge(c->ledger, r);
+    if (own) {
+        c->past_changed = c->past_changed || grew;
+        return;
+    }
+    struct ledger_node *node = ledger_find_node(c->ledger, r->node);
+    /* hands.c looks at what is told by whom: for a node that is up, only of its past */
+    if (node && !n->gauges) {
+        node->changed = true;
+        c->hands_changed = true;
+    }
+    if (n->gauges && is_up(n->member) && r->generation == n->member->generation) {
+        ledger_set_active(c->ledger, r);
+    }
+}
+
+static void note_page(struct cluster *c, const struct gossip_member *member, struct bytes key,
+                      struct bytes value)
+{
+    struct note note = {
+        .c = c,
+        .member = member,
+        .hand = key.at[0] == 'h',
+        .gauges = key.at[0] == 'c' && is_up(member),
+    };
+    struct page_reader reader = {
+        .on_count = note_count, .arg = &note, .owner = member_name(member)};
+    page_read(&reader, value); /* a page that does not read is one of a later version */
+}
+
+/* What a member tells, or whether it counts, is not as before: nothing falls, but somebody else may
+ * have to tell it now. */
+static void note_change(struct cluster *c, const struct gossip_member *member)
+{
+    const struct member_info *info = info_of(c, member);
+    struct ledger_node *own = ledger_find_node(c->ledger, member_name(member));
+    if (own) {
+        own->changed = true;
+    }
+    for (size_t i = 0; info && info->hands && i < c->ledger->nodes.count; i++) {
+        ((struct ledger_node *)c->ledger->nodes.at[i])->changed = true;
+    }
+    c->hands_changed = true;
+}
+
+void counts_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
+                 struct bytes value)
+{
+    bool count = key.size > 6 && memcmp(key.at, "count/", 6) == 0;
+    bool past = key.size > 5 && memcmp(key.at, "past/", 5) == 0;
+    bool hand = key.size > 5 && memcmp(key.at, "hand/", 5) == 0;
+    if (!count && !past && !hand) {
+        return; /* of a later version */
+    }
+    if (value.at) {
+        note_page(c, member, key, value);
+    } else if (!count) {
+        note_change(c, member);
+    }
+}
+
+void counts_member_up(struct cluster *c, const struct gossip_member *member)
+{
+    char key_text[KEY_SIZE];
+    for (size_t page = 0; page < COUNT_PAGES_MAX; page++) {
+        struct bytes key = page_key(key_text, "count", page);
+        struct bytes value = gossip_get(c->gossip, member, key);
+        if (!value.at) {
+            break;
+        }
+        note_page(c, member, key, value);
+    }
+    note_change(c, member);
+}
+
+void counts_member_down(struct cluster *c, const struct gossip_member *member)
+{
+    ledger_clear_active(c->ledger, member_name(member), member->generation);
+    note_change(c, member);
+}
+
+/* ---- what this node tells ---- */
+
+/* On pages of its own this node is not named. */
+static void write_own(void *arg, const struct ledger_record *r)
+{
+    struct ledger_record own = *r;
+    own.node = (struct bytes){0};
+    page_add_count(arg, &own);
+}
+
+static void tell_counts(struct cluster *c)
+{
+    struct page_target target = {
+        .c = c, .prefix = "count", .lane = WIRE_BULK, .page_max = COUNT_PAGES_MAX};
+    struct page_writer w;
+    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
+    struct ledger_node *node = ledger_find_node(c->ledger, c->name);
+    struct ledger_slot *slot = ledger_find_slot(c->ledger, c->name, c->generation);
+    if (slot) {
+        ledger_each(node, slot, write_own, &w);
+    }
+    publish_end(&target, page_writer_done(&w), &c->count_pages);
+    c->count_size = target.size;
+    c->counts_changed = false;
+}
+
+static void tell_past(struct cluster *c)
+{
+    struct page_target target = {
+        .c = c, .prefix = "past", .lane = WIRE_BULK, .page_max = PAST_PAGES_MAX};
+    struct page_writer w;
+    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
+    struct ledger_node *node = ledger_find_node(c->ledger, c->name);
+    for (size_t i = 0; node && i < node->slot_count; i++) {
+        if (node->slots[i]->generation != c->generation) {
+            ledger_each(node, node->slots[i], write_own, &w);
+        }
+    }
+    publish_end(&target, page_writer_done(&w), &c->past_pages);
+    c->past_changed = false;
+}
+
+void counts_settle(struct cluster *c)
+{
+    if (c->past_changed) {
+        tell_past(c);
+    }
+    if (c->counts_changed) {
+        tell_counts(c);
+    }
+}
+
+/* ---- counting ---- */
+
+static uint64_t within(uint64_t number)
+{
+    return number < LEDGER_NUMBER_MAX ? number : LEDGER_NUMBER_MAX;
+}
+
+/* A counter of this process into its present slot. */
+static void enter(struct cluster *c, struct ledger_record *r)
+{
+    struct ledger_record key = *r;
+    key.generation = 1;
+    const struct ledger_part *base = ledger_find_part(c->base, &key);
+    if (base) {
+        r->requests -= base->requests < r->requests ? base->requests : r->requests;
+        r->failures -= base->failures < r->failures ? base->failures : r->failures;
+    }
+    r->requests = within(r->requests);
+    r->failures = within(r->failures);
+    r->active = within(r->active);
+    ledger_merge(c->ledger, r);
+    ledger_set_active(c->ledger, r);
+}
+
+static void enter_application(struct cluster *c, const struct cluster_count *count)
+{
+    struct ledger_record r = {
+        .node = c->name,
+        .generation = c->generation,
+        .application = count->application,
+        .requests = count->requests,
+        .failures = count->errors,
+        .active = count->active,
+    };
+    enter(c, &r);
+    for (size_t i = 0; i < count->instance_count; i++) {
+        const struct cluster_instance_count *instance = &count->instances[i];
+        r.instance = instance->instance;
+        r.requests = instance->requests;
+        r.failures = instance->failures;
+        r.active = instance->active;
+        enter(c, &r);
+    }
+}
+
+void cluster_set_counts(struct cluster *c, uint64_t now_ms, const struct cluster_count *counts,
+                        size_t count, uint64_t active_connections)
+{
+    c->now_ms = now_ms;
+    for (size_t i = 0; i < count; i++) {
+        enter_application(c, &counts[i]);
+    }
+    c->counts_changed = true;
+    latency_set(c, counts, count);
+    nodes_set_load(c, active_connections);
+    if (c->ledger->full) {
+        cluster_problem(c, PROBLEM_CROWDED,
+                        "more than %d counters of nodes' starts and instances: what is beyond them "
+                        "is not in the totals; remove the counters' file from state_dir of all "
+                        "nodes to begin anew",
+                        LEDGER_RECORDS_MAX);
+    }
+    cluster_settle(c);
+}
+
+static void add_to_base(void *arg, const struct ledger_record *r)
+{
+    struct ledger *base = arg;
+    struct ledger_record sum = *r;
+    sum.generation = 1;
+    const struct ledger_part *before = ledger_find_part(base, &sum);
+    sum.requests = within(sum.requests + (before ? before->requests : 0));
+    sum.failures = within(sum.failures + (before ? before->failures : 0));
+    ledger_merge(base, &sum);
+}
+
+/* The slot of until now is a past one from now on, and stays as it is: others may have it. */
+void counts_generation(struct cluster *c, uint64_t generation)
+{
+    assert(generation > c->generation);
+    struct ledger_node *node = ledger_find_node(c->ledger, c->name);
+    struct ledger_slot *slot = ledger_find_slot(c->ledger, c->name, c->generation);
+    if (slot) {
+        ledger_each(node, slot, add_to_base, c->base);
+        ledger_clear_active(c->ledger, c->name, c->generation);
+    }
+    c->generation = generation;
+    c->past_changed = c->counts_changed = true;
+}
+
+uint64_t cluster_count_interval_ms(struct cluster *c)
+{
+    if (c->alive_count <= FULL_PACE_NODES) {
+        return c->interval_ms;
+    }
+    uint64_t by_nodes = c->interval_ms * c->alive_count / FULL_PACE_NODES;
+    uint64_t by_size = (uint64_t)c->count_size * c->alive_count * 1000 / COUNT_BUDGET;
+    uint64_t interval = by_nodes > by_size ? by_nodes : by_size;
+    return interval < COUNT_INTERVAL_MAX_MS ? interval : COUNT_INTERVAL_MAX_MS;
+}
+
+/* ---- totals ---- */
+
+static struct cluster_totals totals_of(const struct ledger_total *t, bool application)
+{
+    return (struct cluster_totals){
+        .requests = t ? t->requests : 0,
+        .errors = t && application ? t->failures : 0,
+        .failures = t && !application ? t->failures : 0,
+        .active = t ? t->active : 0,
+    };
+}
+
+struct cluster_totals cluster_application_totals(struct cluster *c, struct bytes application,
+                                                 uint64_t ret_latency[HISTOGRAM_BUCKETS])
+{
+    if (ret_latency) {
+        latency_of(c, application, ret_latency);
+    }
+    return totals_of(ledger_find_total(c->ledger, application, (struct bytes){0}), true);
+}
+
+struct cluster_totals cluster_instance_totals(struct cluster *c, struct bytes application,
+                                              struct bytes instance)
+{
+    return totals_of(ledger_find_total(c->ledger, application, instance), false);
+}
+
+uint64_t cluster_requests(struct cluster *c)
+{
+    return c->ledger->requests;
+}
+
+uint64_t cluster_member_requests(struct cluster *c, const struct gossip_member *member)
+{
+    const struct ledger_node *node = ledger_find_node(c->ledger, bytes_of(member->name));
+    return node ? node->requests : 0;
+}

@@ -1,0 +1,185 @@
+/* drains: which instances are taken out of service, known to all and told by all.
+ *
+ * A record is never taken back, only overwritten by a later one: enabling writes one too. Later is
+ * a larger hybrid time (Kulkarni et al. 2014, in its simplest form): the wall clock, or one more
+ * than the record that is overwritten, so whoever acts after having seen something wins over it,
+ * however far ahead the clock was that wrote it. Equal times: the larger node name. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "cluster/private.h"
+
+enum {
+    /* The longest records go four to a page: DRAIN_PAGES_MAX always hold them all. Those of enabled
+     * instances go first when there are more. */
+    DRAINS_MAX = 3 * DRAIN_PAGES_MAX,
+    DRAIN_KEY_SIZE = 2 * NAMES_SIZE_MAX + 1,
+};
+
+struct drain {
+    struct named named;         /* application "\n" instance; owned */
+    struct drain_record record; /* its texts are within the name, and `node` */
+    char node[NAMES_SIZE_MAX];
+};
+
+static struct bytes drain_key(char ret_key[DRAIN_KEY_SIZE], struct bytes application,
+                              struct bytes instance)
+{
+    struct bytes key = {ret_key, application.size + 1 + instance.size};
+    assert(key.size <= DRAIN_KEY_SIZE);
+    memcpy(ret_key, application.at, application.size);
+    ret_key[application.size] = '\n'; /* in no name */
+    memcpy(ret_key + application.size + 1, instance.at, instance.size);
+    return key;
+}
+
+static struct drain *find(const struct cluster *c, struct bytes application, struct bytes instance)
+{
+    char text[DRAIN_KEY_SIZE];
+    size_t index;
+    return (struct drain *)names_find(&c->drains, drain_key(text, application, instance), &index);
+}
+
+static void drop(struct cluster *c, size_t index)
+{
+    struct drain *d = (struct drain *)c->drains.at[index];
+    names_remove(&c->drains, index);
+    free((void *)(uintptr_t)d->named.name.at);
+    free(d);
+}
+
+/* Makes room for one more; false: all that are known are in force. */
+static bool make_room(struct cluster *c)
+{
+    size_t oldest = c->drains.count;
+    if (c->drains.count < DRAINS_MAX) {
+        return true;
+    }
+    for (size_t i = 0; i < c->drains.count; i++) {
+        const struct drain *d = (const struct drain *)c->drains.at[i];
+        if (!d->record.drained &&
+            (oldest == c->drains.count ||
+             d->record.time < ((const struct drain *)c->drains.at[oldest])->record.time)) {
+            oldest = i;
+        }
+    }
+    if (oldest == c->drains.count) {
+        cluster_problem(c, PROBLEM_CROWDED,
+                        "more than %d instances are drained: one more is not; enable others first",
+                        DRAINS_MAX);
+        return false;
+    }
+    drop(c, oldest);
+    return true;
+}
+
+static struct drain *add(struct cluster *c, const struct drain_record *record)
+{
+    char text[DRAIN_KEY_SIZE];
+    size_t index;
+    struct drain *d = memory_new(sizeof(*d));
+    struct bytes key = drain_key(text, record->application, record->instance);
+    d->named.name = (struct bytes){memory_copy_text(key.at, key.size), key.size};
+    d->record.application = (struct bytes){d->named.name.at, record->application.size};
+    d->record.instance =
+        (struct bytes){d->named.name.at + record->application.size + 1, record->instance.size};
+    struct named *found = names_find(&c->drains, key, &index);
+    assert(!found);
+    names_insert(&c->drains, index, &d->named);
+    return d;
+}
+
+static bool is_later(const struct drain_record *a, const struct drain_record *than)
+{
+    return a->time != than->time ? a->time > than->time : bytes_compare(a->node, than->node) > 0;
+}
+
+void drains_merge(struct cluster *c, const struct drain_record *record)
+{
+    struct drain *d = find(c, record->application, record->instance);
+    if (d && !is_later(record, &d->record)) {
+        return;
+    }
+    if (!d) {
+        if (!make_room(c)) {
+            return;
+        }
+        d = add(c, record);
+    }
+    c->verdict_changed = c->verdict_changed || d->record.drained != record->drained;
+    d->record.drained = record->drained;
+    d->record.time = record->time;
+    memcpy(d->node, record->node.at, record->node.size);
+    d->record.node = (struct bytes){d->node, record->node.size};
+    c->drains_changed = true;
+    c->drains_revision++;
+}
+
+static void note_drain(void *arg, const struct drain_record *record)
+{
+    drains_merge(arg, record);
+}
+
+void drains_note(struct cluster *c, struct bytes value)
+{
+    const struct page_reader reader = {.on_drain = note_drain, .arg = c};
+    if (value.at) {
+        page_read(&reader, value);
+    }
+}
+
+void cluster_set_drained(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
+                         struct bytes application, struct bytes instance, bool drained)
+{
+    c->now_ms = now_ms;
+    const struct drain *d = find(c, application, instance);
+    uint64_t time = wall_ms;
+    if (d && time <= d->record.time) {
+        time = d->record.time + 1;
+    }
+    drains_merge(c, &(struct drain_record){
+                        .application = application,
+                        .instance = instance,
+                        .drained = drained,
+                        .time = time < DRAIN_TIME_MAX ? time : DRAIN_TIME_MAX,
+                        .node = c->name,
+                    });
+    cluster_settle(c);
+}
+
+bool cluster_drained(const struct cluster *c, struct bytes application, struct bytes instance)
+{
+    const struct drain *d = find(c, application, instance);
+    return d && d->record.drained;
+}
+
+void drains_write(const struct cluster *c, struct page_writer *w)
+{
+    for (size_t i = 0; i < c->drains.count; i++) {
+        page_add_drain(w, &((const struct drain *)c->drains.at[i])->record);
+    }
+}
+
+void drains_settle(struct cluster *c)
+{
+    if (!c->drains_changed) {
+        return;
+    }
+    c->drains_changed = false;
+    struct page_target target = {
+        .c = c, .prefix = "drain", .lane = WIRE_URGENT, .page_max = DRAIN_PAGES_MAX};
+    struct page_writer w;
+    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
+    drains_write(c, &w);
+    publish_end(&target, page_writer_done(&w), &c->drain_pages);
+}
+
+void drains_done(struct cluster *c)
+{
+    while (c->drains.count > 0) {
+        drop(c, c->drains.count - 1);
+    }
+    names_done(&c->drains);
+}

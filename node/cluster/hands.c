@@ -1,0 +1,165 @@
+/* hands: slots that their owner does not tell itself are told by somebody who knows them.
+ *
+ * Gossip lets only the owner write its map, and a map lives as long as its owner's row. So a slot
+ * would be known to those only who were there in time once its owner has a newer generation (it
+ * does not tell the old one until it knows it, from its disk or from us), or no row any more. Who
+ * sees such a slot waits for the owner first, then by its rank among those that are up, and then
+ * tells the slot in its own map; the owner takes it over as a past one, and with that the hand has
+ * done its work. An owner that never comes back is spoken for by somebody for ever.
+ *
+ * Told once is enough: a node that tells a slot stops when a member with a smaller id tells at
+ * least as much of it, and one that does not yet tell it does not begin while anybody does. */
+#include "cluster/private.h"
+
+enum {
+    WAIT_INTERVALS = 10, /* an owner's own pages are everywhere in two or three exchanges */
+};
+
+/* What is told of one node, by its owner and by others. */
+struct shown {
+    struct cluster *c;
+    struct bytes node;
+    /* first: the owner, and members with smaller ids than ours; any: all others too */
+    struct ledger *first, *any;
+    bool is_first;
+};
+
+static void show(void *arg, const struct ledger_record *r)
+{
+    const struct shown *s = arg;
+    if (bytes_equal(r->node, s->node)) {
+        ledger_merge(s->any, r);
+        if (s->is_first) {
+            ledger_merge(s->first, r);
+        }
+    }
+}
+
+static void show_pages(struct shown *s, const struct gossip_member *member, const char *prefix,
+                       size_t page_max)
+{
+    const struct page_reader reader = {.on_count = show, .arg = s, .owner = bytes_of(member->name)};
+    char key[KEY_SIZE];
+    for (size_t page = 0; page < page_max; page++) {
+        struct bytes value = gossip_get(s->c->gossip, member, page_key(key, prefix, page));
+        if (!value.at) {
+            return;
+        }
+        page_read(&reader, value);
+    }
+}
+
+/* Who tells what of a node. */
+static void look(struct shown *s, const struct gossip_member *owner)
+{
+    struct cluster *c = s->c;
+    uint64_t self = gossip_self(c->gossip)->id;
+    s->is_first = true;
+    if (owner) {
+        show_pages(s, owner, "past", PAST_PAGES_MAX);
+        show_pages(s, owner, "count", COUNT_PAGES_MAX);
+    }
+    for (size_t i = 0; c->any_hands && i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = info_of(c, m);
+        if (!m->self && is_up(m) && info && info->hands) {
+            s->is_first = m->id < self;
+            show_pages(s, m, "hand", HAND_PAGES_MAX);
+        }
+    }
+}
+
+static void plan(struct cluster *c, uint64_t at_ms)
+{
+    at_ms = at_ms > c->hands_from_ms ? at_ms : c->hands_from_ms;
+    c->hands_ms = at_ms < c->hands_ms ? at_ms : c->hands_ms;
+}
+
+/* Is this slot to be told by this node? */
+static bool judge_slot(struct cluster *c, struct ledger_slot *slot, const struct shown *s)
+{
+    const struct ledger *by = slot->handed ? s->first : s->any;
+    if (ledger_slot_covered(slot, ledger_find_slot(by, s->node, slot->generation))) {
+        slot->missing_since_ms = 0;
+        return false;
+    }
+    if (slot->handed) {
+        return true;
+    }
+    if (slot->missing_since_ms == 0) {
+        slot->missing_since_ms = c->now_ms + 1;
+    }
+    uint64_t due_ms = slot->missing_since_ms + (WAIT_INTERVALS + c->rank) * c->interval_ms;
+    if (c->now_ms < due_ms) {
+        plan(c, due_ms);
+        return false;
+    }
+    return true;
+}
+
+/* True if something is told that was not, or the other way round. */
+static bool judge_node(struct cluster *c, struct ledger_node *node)
+{
+    bool different = false, waiting = false;
+    const struct gossip_member *owner = gossip_find(c->gossip, node->named.name);
+    struct shown s = {.c = c, .node = node->named.name, .first = ledger_new(), .any = ledger_new()};
+    look(&s, owner);
+    for (size_t i = 0; i < node->slot_count; i++) {
+        struct ledger_slot *slot = node->slots[i];
+        bool current = owner && is_up(owner) && owner->generation == slot->generation;
+        bool handed = !current && judge_slot(c, slot, &s);
+        different = different || handed != slot->handed || handed;
+        waiting = waiting || (slot->missing_since_ms != 0 && !handed);
+        slot->handed = handed;
+    }
+    node->changed = waiting;
+    ledger_free(s.first);
+    ledger_free(s.any);
+    return different;
+}
+
+static void write_hand(void *arg, const struct ledger_record *r)
+{
+    struct ledger_record bare = *r;
+    bare.active = 0;
+    page_add_count(arg, &bare);
+}
+
+static void tell(struct cluster *c)
+{
+    struct page_target target = {
+        .c = c, .prefix = "hand", .lane = WIRE_BULK, .page_max = HAND_PAGES_MAX};
+    struct page_writer w;
+    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
+    for (size_t n = 0; n < c->ledger->nodes.count; n++) {
+        const struct ledger_node *node = (const struct ledger_node *)c->ledger->nodes.at[n];
+        for (size_t i = 0; i < node->slot_count; i++) {
+            if (node->slots[i]->handed) {
+                ledger_each(node, node->slots[i], write_hand, &w);
+            }
+        }
+    }
+    publish_end(&target, page_writer_done(&w), &c->hand_pages);
+}
+
+void hands_settle(struct cluster *c)
+{
+    if (c->hands_changed && !c->alone) {
+        plan(c, c->now_ms + c->interval_ms); /* pages come many at a time: look once */
+    }
+    c->hands_changed = false;
+    if (c->now_ms < c->hands_ms) {
+        return;
+    }
+    bool different = false;
+    c->hands_ms = UINT64_MAX;
+    for (size_t n = 0; n < c->ledger->nodes.count; n++) {
+        struct ledger_node *node = (struct ledger_node *)c->ledger->nodes.at[n];
+        if (node->changed && !bytes_equal(node->named.name, c->name)) {
+            different = judge_node(c, node) || different;
+        }
+    }
+    if (different) {
+        tell(c);
+    }
+}

@@ -1,0 +1,277 @@
+/* nodes: what each node says of itself (the entries `node` and `load`), and what follows from who
+ * is up: rows for the verdict, convergence, and two holders of one VIP. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "cluster/private.h"
+#include "proto/cluster.pb-c.h"
+
+enum {
+    /* A holder that crashed is up in our table until it is suspected, and another one has taken
+     * over long before: only what lasts is a conflict. SPEC §6 gives the detection 5 s. */
+    VIP_CONFLICT_MS = 6 * 1000,
+    CLOCK_TOLD_MS = 60 * 1000, /* a clock is told again so often, and at once when it was set */
+    CLOCK_STEP_MS = 10 * 1000, /* NTP corrects less than that bit by bit */
+    /* What comes in may be as old as it gets until the next telling, and some seconds on its way.
+     */
+    CLOCK_OFF_MS = 2 * CLOCK_TOLD_MS,
+};
+
+_Static_assert((int)VERDICT_NODES_MAX >= (int)GOSSIP_MEMBERS_MAX, "every member has a row");
+
+/* ---- reading ---- */
+
+static bool is_hex_digest(const ProtobufCBinaryData *b)
+{
+    for (size_t i = 0; i < b->len; i++) {
+        if (!memchr("0123456789abcdef", b->data[i], 16)) {
+            return false;
+        }
+    }
+    return b->len == 0 || b->len == 2 * (size_t)SHA256_SIZE;
+}
+
+static void take_text(char *to, const ProtobufCBinaryData *b)
+{
+    if (b->len > 0) {
+        memcpy(to, b->data, b->len);
+    }
+    to[b->len] = '\0';
+}
+
+static void take_node(struct member_info *info, const Cluster__Node *n)
+{
+    struct bytes version = {(const char *)n->version.data, n->version.len};
+    if (!is_hex_digest(&n->config_digest) || !is_hex_digest(&n->ring_digest) ||
+        !names_valid(version)) {
+        return;
+    }
+    take_text(info->version, &n->version);
+    take_text(info->node.config_digest, &n->config_digest);
+    take_text(info->node.ring_digest, &n->ring_digest);
+    info->node.version = info->version;
+    info->node.draining = n->draining;
+    info->node.vip_holder = n->vip_holder;
+    info->node.config_revision = n->config_revision;
+    info->told = true;
+}
+
+/* Nothing here depends on clocks that agree; people who compare logs do. What is told of a member
+ * that this node has not heard lately may be old. */
+static void compare_clocks(struct cluster *c, const struct gossip_member *member, uint64_t theirs)
+{
+    if (theirs == 0 || c->wall_ms == 0 || member->state != WIRE_ALIVE ||
+        member->heard_ms + CLOCK_STEP_MS < c->now_ms) {
+        return;
+    }
+    uint64_t ours = c->wall_ms + (c->now_ms - c->wall_at_ms);
+    bool ahead = theirs > ours;
+    uint64_t off = ahead ? theirs - ours : ours - theirs;
+    if (off > CLOCK_OFF_MS) {
+        cluster_problem(c, PROBLEM_CLOCK_OFF,
+                        "the clock of %s is %" PRIu64
+                        " s %s this node's; one of them is wrong, and "
+                        "their logs do not fit together: keep both by NTP",
+                        member->name, off / 1000, ahead ? "ahead of" : "behind");
+    }
+}
+
+void nodes_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
+                struct bytes value)
+{
+    struct member_info *info = info_of(c, member);
+    if (bytes_equal(key, BYTES("node"))) {
+        Cluster__Node *n =
+            value.at ? cluster__node__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
+        if (n) { /* nobody takes it back: what was said last is the best guess */
+            take_node(info, n);
+            compare_clocks(c, member, n->wall_ms);
+            c->members_changed = true;
+            cluster__node__free_unpacked(n, NULL);
+        }
+        return;
+    }
+    Cluster__Load *l = cluster__load__unpack(NULL, value.size, (const uint8_t *)value.at);
+    if (l) { /* no bytes at all are a load of 0 */
+        info->node.active_connections = l->active_connections;
+        cluster__load__free_unpacked(l, NULL);
+    }
+}
+
+/* ---- telling ---- */
+
+static ProtobufCBinaryData text_of(char *text)
+{
+    return (ProtobufCBinaryData){strlen(text), (uint8_t *)text};
+}
+
+static bool says_the_same(const struct cluster_node *a, const struct cluster_node *b)
+{
+    return a->draining == b->draining && a->vip_holder == b->vip_holder &&
+           a->config_revision == b->config_revision &&
+           strcmp(a->config_digest, b->config_digest) == 0 &&
+           strcmp(a->ring_digest, b->ring_digest) == 0;
+}
+
+/* What to tell of the clock: what was told before, unless something is told anyway. */
+static uint64_t wall_to_tell(struct cluster *c, const struct cluster_node *node)
+{
+    c->wall_ms = node->wall_ms;
+    c->wall_at_ms = c->now_ms;
+    uint64_t due = c->told_wall_ms + (c->now_ms - c->told_at_ms);
+    uint64_t step = due > node->wall_ms ? due - node->wall_ms : node->wall_ms - due;
+    if (!c->self.told || !says_the_same(&c->self.node, node) || step > CLOCK_STEP_MS ||
+        c->now_ms >= c->told_at_ms + CLOCK_TOLD_MS) {
+        c->told_wall_ms = node->wall_ms;
+        c->told_at_ms = c->now_ms;
+    }
+    return c->told_wall_ms;
+}
+
+void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_node *node)
+{
+    uint8_t value[WIRE_VALUE_MAX];
+    struct member_info *self = &c->self;
+    uint64_t active_connections = self->node.active_connections;
+    c->now_ms = now_ms;
+    uint64_t wall_ms = node->wall_ms == 0 ? 0 : wall_to_tell(c, node);
+    assert(names_valid(bytes_of(node->version)));
+    memcpy(self->version, node->version, strlen(node->version) + 1);
+    self->node = *node;
+    self->node.version = self->version;
+    self->node.active_connections = active_connections; /* nodes_set_load() says it */
+    self->told = true;
+    Cluster__Node n = CLUSTER__NODE__INIT;
+    n.version = text_of(self->version);
+    n.draining = node->draining;
+    n.vip_holder = node->vip_holder;
+    n.config_revision = node->config_revision;
+    n.config_digest = text_of(self->node.config_digest);
+    n.ring_digest = text_of(self->node.ring_digest);
+    n.wall_ms = wall_ms;
+    assert(cluster__node__get_packed_size(&n) <= sizeof(value));
+    size_t size = cluster__node__pack(&n, value);
+    c->members_changed = true;
+    gossip_set(c->gossip, now_ms, WIRE_URGENT, BYTES("node"),
+               (struct bytes){(const char *)value, size});
+    cluster_settle(c);
+}
+
+void nodes_set_load(struct cluster *c, uint64_t active_connections)
+{
+    uint8_t value[16]; /* one number */
+    Cluster__Load l = CLUSTER__LOAD__INIT;
+    l.active_connections = active_connections;
+    assert(cluster__load__get_packed_size(&l) <= sizeof(value));
+    size_t size = cluster__load__pack(&l, value);
+    c->self.node.active_connections = active_connections;
+    gossip_set(c->gossip, c->now_ms, WIRE_BULK, BYTES("load"),
+               (struct bytes){(const char *)value, size});
+}
+
+bool cluster_node(struct cluster *c, const struct gossip_member *member, struct cluster_node *ret)
+{
+    const struct member_info *info = info_of(c, member);
+    if (!info || !info->told) {
+        return false;
+    }
+    *ret = info->node;
+    return true;
+}
+
+bool cluster_converged(struct cluster *c)
+{
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = info_of(c, m);
+        if (!m->self && !is_up(m)) {
+            continue;
+        }
+        if (!c->self.told || !info || !info->told ||
+            strcmp(info->node.config_digest, c->self.node.config_digest) != 0 ||
+            strcmp(info->node.ring_digest, c->self.node.ring_digest) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- who is up ---- */
+
+size_t cluster_verdict_nodes(struct cluster *c, uint64_t now_ms,
+                             struct verdict_node ret_nodes[VERDICT_NODES_MAX])
+{
+    size_t count = gossip_member_count(c->gossip);
+    assert(count <= VERDICT_NODES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        bool up = m->self || is_up(m);
+        ret_nodes[i] = (struct verdict_node){
+            .alive = up,
+            .lapsed = !up && now_ms >= m->state_since_ms + CLUSTER_VOTES_LAPSE_MS,
+        };
+    }
+    return count;
+}
+
+/* Whose votes lapse next. */
+static void find_lapse(struct cluster *c)
+{
+    c->lapse_ms = UINT64_MAX;
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        uint64_t lapse_ms = m->state_since_ms + CLUSTER_VOTES_LAPSE_MS;
+        if (!m->self && !is_up(m) && lapse_ms > c->now_ms && lapse_ms < c->lapse_ms) {
+            c->lapse_ms = lapse_ms;
+        }
+    }
+}
+
+/* Two members that are alive say that they hold the VIP: their names. */
+static size_t find_holders(struct cluster *c, const char *ret_names[2])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < gossip_member_count(c->gossip) && count < 2; i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = info_of(c, m);
+        if ((m->self || m->state == WIRE_ALIVE) && info && info->node.vip_holder) {
+            ret_names[count++] = m->name;
+        }
+    }
+    return count;
+}
+
+static void watch_vip(struct cluster *c)
+{
+    const char *names[2];
+    if (find_holders(c, names) < 2) {
+        c->two_holders_ms = 0;
+    } else if (c->two_holders_ms == 0) {
+        c->two_holders_ms = c->now_ms + 1;
+    } else if (c->now_ms >= c->two_holders_ms + VIP_CONFLICT_MS) {
+        cluster_problem(
+            c, PROBLEM_VIP_CONFLICT,
+            "%s and %s both have the virtual IP; see whether their keepalived processes "
+            "reach each other",
+            names[0], names[1]);
+    }
+}
+
+void nodes_settle(struct cluster *c)
+{
+    if (c->now_ms >= c->lapse_ms) {
+        c->verdict_changed = true;
+    }
+    if (c->verdict_changed || c->members_changed) {
+        find_lapse(c);
+    }
+    if (c->members_changed || c->two_holders_ms != 0) {
+        watch_vip(c);
+    }
+}
+
+uint64_t nodes_deadline_ms(const struct cluster *c)
+{
+    return c->lapse_ms;
+}

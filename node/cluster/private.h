@@ -1,0 +1,195 @@
+/* What the files of this room share. See cluster.h for what it is about.
+ *
+ * Callbacks of gossip must change nothing in it, so they note what came and leave flags; settle()
+ * in cluster.c does what follows, after gossip has returned. */
+#ifndef CLUSTER_PRIVATE_H
+#define CLUSTER_PRIVATE_H
+
+#include "cluster/cluster.h"
+#include "cluster/ledger.h"
+#include "cluster/pages.h"
+#include "cluster/shared.h"
+
+enum {
+    KEY_SIZE = WIRE_KEY_MAX + 1,
+    /* Shares of the GOSSIP_KEYS_MAX keys of a member, in pages; the rest is for votes. One page is
+     * about 30 instances' counters, or one to three earlier starts. */
+    COUNT_PAGES_MAX = 192,
+    LATENCY_PAGES_MAX = 64,
+    PAST_PAGES_MAX = 192,
+    HAND_PAGES_MAX = 64,
+    DRAIN_PAGES_MAX = 128,
+};
+
+/* One vote: what is told of an instance. */
+struct vote_row {
+    uint64_t instance; /* first 8 bytes of SHA-256 of the name */
+    uint8_t state;     /* see votes.c */
+};
+
+/* One value of a member's votes. */
+struct votes_page {
+    uint64_t application; /* as above */
+    size_t page;
+    size_t count;
+    struct vote_row *rows; /* by instance */
+};
+
+/* What a member has said, decoded; `owner_data` of its row. */
+struct member_info {
+    bool told; /* its `node` entry is here */
+    struct cluster_node node;
+    char version[NAMES_SIZE_MAX + 1];
+    struct shared_version config; /* revision 0: none */
+    size_t config_size;
+    struct votes_page *votes; /* by application and page */
+    size_t votes_count, votes_capacity;
+    bool hands; /* it tells others' slots, or has done so */
+};
+
+/* This node's votes on one application, as they should be told. */
+struct own_votes {
+    struct named named; /* the application; the name is owned */
+    uint64_t application;
+    struct vote_row *rows;
+    size_t count;
+    uint64_t due_ms; /* when a change of traffic is told; 0 = nothing waits */
+    size_t page_count;
+};
+
+struct latency_sum {
+    struct named named; /* an application; the name is owned */
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+};
+
+enum problem_kind {
+    PROBLEM_NAME_CLASH,
+    PROBLEM_NEWER_VERSION,
+    PROBLEM_UNKNOWN_KEY,
+    PROBLEM_FORGED,
+    PROBLEM_CROWDED,
+    PROBLEM_CONFIG_CONFLICT,
+    PROBLEM_CONFIG_REFUSED,
+    PROBLEM_VIP_CONFLICT,
+    PROBLEM_CLOCK_OFF,
+};
+enum { PROBLEMS = PROBLEM_CLOCK_OFF + 1 };
+
+struct cluster {
+    struct gossip *gossip;
+    const struct cluster_events *events;
+    void *owner;
+    struct sha256 *sha;
+    struct bytes name; /* this node's; owned */
+    uint64_t generation;
+    bool alone;
+    uint64_t interval_ms;
+    uint64_t now_ms;               /* of the call that is being served */
+    uint64_t problem_ms[PROBLEMS]; /* when one of the kind was told last, + 1; 0 = never */
+    struct member_info self;
+    uint64_t wall_ms, wall_at_ms; /* the wall clock was that then; 0 = not known */
+    uint64_t told_wall_ms, told_at_ms;
+    size_t alive_count; /* alive or suspect, this node too */
+    size_t rank;        /* how many of them have a smaller id */
+    bool members_changed, verdict_changed;
+
+    struct names own_votes;  /* struct own_votes */
+    uint64_t lapse_ms;       /* when the next dead member's votes lapse; UINT64_MAX = none */
+    uint64_t two_holders_ms; /* since when two members hold the VIP; 0 = they do not */
+
+    struct ledger *ledger;
+    /* What this process had counted when its generation was raised the last time: its present slot
+     * counts on from there. One slot, (own name, 1). */
+    struct ledger *base;
+    bool counts_changed, past_changed, hands_changed;
+    size_t count_pages, past_pages, hand_pages, latency_pages;
+    size_t count_size;      /* bytes of the pages told last */
+    bool any_hands;         /* some member tells others' slots, or has done so */
+    uint64_t hands_from_ms; /* not before: the others must have had time to tell what is theirs */
+    uint64_t hands_ms;      /* when hands are looked at next; UINT64_MAX = when something changes */
+    uint64_t latency_ms;    /* from when on latencies are told again */
+    struct names own_latency, latency; /* struct latency_sum; all nodes' */
+    bool latency_changed;
+
+    struct names drains; /* struct drain, see drains.c */
+    size_t drain_pages;
+    bool drains_changed;
+    uint64_t drains_revision;
+
+    struct shared shared;
+    struct shared_offer *offers; /* GOSSIP_MEMBERS_MAX, filled anew for each judgement */
+    bool offers_changed;
+};
+
+static inline bool is_up(const struct gossip_member *m)
+{
+    return m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT;
+}
+
+/* cluster.c */
+struct member_info *info_of(struct cluster *c, const struct gossip_member *member); /* or NULL */
+void cluster_problem(struct cluster *c, enum problem_kind kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void cluster_settle(struct cluster *c);
+uint64_t name_id(const struct cluster *c, struct bytes name);
+/* "PREFIX/PAGE". */
+struct bytes page_key(char ret_key[KEY_SIZE], const char *prefix, size_t page);
+/* Removes the pages from..to-1. */
+void remove_pages(struct cluster *c, const char *prefix, size_t from, size_t to);
+
+/* Pages on their way into this node's map. */
+struct page_target {
+    struct cluster *c;
+    const char *prefix;
+    enum wire_lane lane;
+    size_t page_max, size;
+    bool crowded; /* some were left out */
+};
+void publish_page(void *arg, size_t page, struct bytes value); /* arg: a page_target */
+/* After the last page: removes those of before that are no more; `*page_count` is kept up. */
+void publish_end(struct page_target *t, size_t written, size_t *page_count);
+
+/* nodes.c */
+void nodes_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
+                struct bytes value);
+void nodes_set_load(struct cluster *c, uint64_t active_connections);
+void nodes_settle(struct cluster *c);
+uint64_t nodes_deadline_ms(const struct cluster *c);
+
+/* votes.c: value.at NULL removes. */
+void votes_note(struct member_info *info, struct bytes key, struct bytes value);
+void votes_settle(struct cluster *c);
+uint64_t votes_deadline_ms(const struct cluster *c);
+void votes_done(struct member_info *info);
+void own_votes_done(struct cluster *c);
+
+/* counts.c */
+void counts_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
+                 struct bytes value);
+/* Its gauges count from now on. */
+void counts_member_up(struct cluster *c, const struct gossip_member *member);
+void counts_member_down(struct cluster *c, const struct gossip_member *member);
+void counts_generation(struct cluster *c, uint64_t generation);
+void counts_settle(struct cluster *c);
+
+/* latency.c */
+void latency_set(struct cluster *c, const struct cluster_count *counts, size_t count);
+void latency_of(struct cluster *c, struct bytes application, uint64_t ret[HISTOGRAM_BUCKETS]);
+void latency_done(struct cluster *c);
+
+/* hands.c */
+void hands_settle(struct cluster *c);
+
+/* drains.c */
+void drains_note(struct cluster *c, struct bytes value);
+void drains_settle(struct cluster *c);
+void drains_merge(struct cluster *c, const struct drain_record *d);
+void drains_write(const struct cluster *c, struct page_writer *w);
+void drains_done(struct cluster *c);
+
+/* config.c */
+void config_note(struct cluster *c, struct member_info *info, struct bytes value);
+void config_fetched(struct cluster *c, const uint8_t digest[SHA256_SIZE], struct bytes text);
+void config_settle(struct cluster *c);
+
+#endif

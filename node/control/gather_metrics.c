@@ -1,0 +1,189 @@
+/* gather_metrics: the facts of /metrics, from the workers' cells, the cluster and /proc. */
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "admin/metrics.h"
+#include "control/counts.h"
+#include "control/sampler.h"
+
+/* ---- answers by status ---- */
+
+struct collection {
+    struct metrics_answer at[ANSWER_STATUS_MAX + 1];
+    size_t count;
+};
+
+static void collect(void *arg, unsigned status, uint64_t sum)
+{
+    struct collection *to = arg;
+    to->at[to->count++] = (struct metrics_answer){status, sum};
+}
+
+static struct metrics_answers gather_answers(struct arena *arena,
+                                             const struct answer_cell *const *cells, size_t count)
+{
+    struct collection all = {.count = 0};
+    answers_each(cells, count, collect, &all);
+    struct metrics_answer *at = arena_array(arena, all.count + 1, sizeof(*at));
+    memcpy(at, all.at, all.count * sizeof(*at));
+    return (struct metrics_answers){at, all.count};
+}
+
+/* ---- applications ---- */
+
+static struct metrics_instance gather_instance(struct control *c, struct arena *arena,
+                                               const struct tracked_application *a,
+                                               const struct instance_record *r)
+{
+    struct bytes name = bytes_of(r->name);
+    const struct tracked_instance *i = r->current;
+    const struct answer_cell *cells[CONF_WORKERS_MAX];
+    for (size_t w = 0; w < a->shared->cell_count; w++) {
+        cells[w] = &r->answers[w];
+    }
+    return (struct metrics_instance){
+        .name = name,
+        .answers = gather_answers(arena, cells, a->shared->cell_count),
+        .failures = instance_record_sums(r).failures,
+        .cluster_requests = cluster_instance_totals(c->cluster, bytes_of(a->name), name).requests,
+        .configured = i != NULL,
+        .up = i && i->verdict.eligible,
+        .in_flight = i ? atomic_load_explicit(&i->shared->in_flight, memory_order_relaxed) : 0,
+        .queue_length = 0, /* nothing waits: a configuration with max_in_flight is refused */
+    };
+}
+
+static struct metrics_application gather_application(struct control *c, struct arena *arena,
+                                                     const struct tracked_application *a)
+{
+    struct cluster_totals totals = cluster_application_totals(c->cluster, bytes_of(a->name), NULL);
+    struct metrics_instance *instances =
+        arena_array(arena, a->record_count + 1, sizeof(*instances));
+    uint64_t *latency = arena_array(arena, HISTOGRAM_BUCKETS, sizeof(*latency));
+    const struct answer_cell *cells[CONF_WORKERS_MAX];
+    size_t count = 0;
+    struct metrics_application to = {
+        .name = bytes_of(a->name),
+        .latency = latency,
+        .cluster_requests = totals.requests,
+        .cluster_errors = totals.errors,
+        .instances = instances,
+        .instance_count = a->record_count,
+    };
+    for (size_t w = 0; w < a->shared->cell_count; w++) {
+        const struct application_cell *cell = &a->shared->cells[w];
+        cells[w] = &cell->answers;
+        to.head_us += cell_read(&cell->head_us);
+        to.retries += cell_read(&cell->retries);
+        for (size_t b = 0; b < HISTOGRAM_BUCKETS; b++) {
+            latency[b] += cell_read(&cell->latency[b]);
+        }
+    }
+    to.answers = gather_answers(arena, cells, a->shared->cell_count);
+    for (struct list *l = a->records.next; l != &a->records; l = l->next) {
+        instances[count++] =
+            gather_instance(c, arena, a, LIST_ENTRY(l, struct instance_record, link));
+    }
+    return to;
+}
+
+static void gather_applications(struct control *c, struct arena *arena, struct metrics_facts *to)
+{
+    const struct list *head = &c->tracker.applications;
+    size_t count = 0;
+    for (struct list *l = head->next; l != head; l = l->next) {
+        count++;
+    }
+    struct metrics_application *at = arena_array(arena, count + 1, sizeof(*at));
+    for (struct list *l = head->next; l != head; l = l->next) {
+        at[to->application_count++] =
+            gather_application(c, arena, LIST_ENTRY(l, struct tracked_application, link));
+    }
+    to->applications = at;
+}
+
+/* ---- this node ---- */
+
+static void gather_workers(const struct control *c, struct arena *arena, struct metrics_facts *to)
+{
+    const struct answer_cell *cells[CONF_WORKERS_MAX];
+    for (size_t w = 0; w < c->worker_count; w++) {
+        const struct proxy_counts *counts = worker_counts(c->workers[w]);
+        cells[w] = &counts->answers;
+        to->aborts += cell_read(&counts->aborts);
+        to->bytes_in += cell_read(&counts->bytes_in);
+        to->bytes_out += cell_read(&counts->bytes_out);
+    }
+    to->answers = gather_answers(arena, cells, c->worker_count);
+}
+
+static void gather_members(const struct control *c, struct metrics_facts *to)
+{
+    struct gossip *g = cluster_gossip(c->cluster);
+    size_t holders = 0;
+    for (size_t i = 0; i < gossip_member_count(g); i++) {
+        const struct gossip_member *m = gossip_member(g, i);
+        struct cluster_node said = {0};
+        to->members[m->state]++;
+        bool up = m->self || m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT;
+        holders += up && cluster_node(c->cluster, m, &said) && said.vip_holder;
+    }
+    to->has_vip = c->conf->has_vip;
+    to->vip_holder = c->vip_holder;
+    to->vip_conflict = holders > 1;
+}
+
+static uint64_t cpu_us(void)
+{
+    struct rusage usage = {0};
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+/* Without `.` and `..`, and without the one that lists them. */
+static uint64_t open_fds(void)
+{
+    enum { NOT_COUNTED = 3 };
+    struct dirent **names = NULL;
+    int count = scandir("/proc/self/fd", &names, NULL, NULL);
+    for (int i = 0; i < count; i++) {
+        free(names[i]);
+    }
+    free(names);
+    return count > NOT_COUNTED ? (uint64_t)count - NOT_COUNTED : 0;
+}
+
+static uint64_t resident_size(void)
+{
+    size_t size = 0;
+    uv_resident_set_memory(&size); /* 0 where there is no /proc */
+    return size;
+}
+
+void control_metrics(struct control *c, struct buffer *ret_body)
+{
+    struct arena *arena = arena_new();
+    counts_publish(c); /* the cluster's totals hold this node's counters as of now */
+    struct metrics_facts facts = {
+        .version = DIFYRING_VERSION,
+        .connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
+        .workers = c->worker_count,
+        .config_revision = cluster_shared_revision(c->cluster),
+        .draining = control_is_draining(c),
+        .access_lines_dropped = log_dropped(c->log, LOG_STREAM_ACCESS),
+        .error_lines_dropped = log_dropped(c->log, LOG_STREAM_ERROR),
+        .gossip = gossip_counters(cluster_gossip(c->cluster)),
+        .divergence_ms = sampler_divergence_ms(c),
+        .started_ms = c->started_wall_ms,
+        .cpu_us = cpu_us(),
+        .open_fds = open_fds(),
+        .resident_size = resident_size(),
+    };
+    gather_applications(c, arena, &facts);
+    gather_workers(c, arena, &facts);
+    gather_members(c, &facts);
+    metrics_text(ret_body, &facts);
+    arena_free(arena);
+}

@@ -1,0 +1,46 @@
+/* link: the UDP socket of the gossip, its timer, and the addresses to join by.
+ *
+ * Thin: bytes go to cluster_receive() and come from its on_packet; every deadline is the cluster's.
+ * Names of `cluster.join` are looked up again and again, for ever: each gives all its addresses. */
+#ifndef CONTROL_LINK_H
+#define CONTROL_LINK_H
+
+#include "base/buffer.h"
+#include "cluster/cluster.h"
+#include "conf/conf.h"
+#include "net/loop.h"
+
+enum {
+    LINK_LOOKUP_MS = 10 * 1000, /* names move seldom; a lookup costs a thread of the pool */
+    LINK_LOOKUP_FAILED_MS = 1000,
+};
+
+struct link;
+
+/* Binds. NULL on an error, with what, where and why appended to `ret_error`. `after` is called
+ * behind everything that came in or fell due, so that the owner acts on it once. */
+struct link *link_open(struct net_loop *net, const struct conf_cluster *conf, void (*after)(void *),
+                       void *owner, struct buffer *ret_error);
+
+/* From now on packets go to the cluster. Before link_open()'s caller returns to the loop. */
+void link_attach(struct link *l, struct cluster *cluster);
+
+/* The join list of a reloaded configuration (the strings are copied). */
+void link_set_join(struct link *l, const char *const *join, size_t count);
+
+/* The cluster's on_packet. What the socket does not take is lost, as on the way. */
+void link_send(struct link *l, const struct gossip_address *to, struct bytes packet);
+
+/* A call into the cluster may have moved its deadline. */
+void link_arm(struct link *l);
+
+/* The port that it is bound to. */
+uint16_t link_port(const struct link *l);
+
+/* Frees itself when its handles are closed: run the loop. */
+void link_close(struct link *l);
+
+/* HOST:PORT as an address: at once for a literal, else by a look-up that blocks (at the start). */
+bool link_look_up(const char *text, struct gossip_address *ret_address);
+
+#endif

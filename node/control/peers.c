@@ -1,0 +1,521 @@
+/* peers: the cluster's callbacks only set flags; peers_after() acts on them, once, when the cluster
+ * has returned. */
+#include "control/peers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/aead.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "control/counts.h"
+
+enum {
+    SAVE_MS = 1000, /* what a lone node may forget when it is killed */
+    FAREWELLS = 3,  /* packets get lost; there is no time to space them out */
+    /* Counts are taken so many times an exchange interval: each exchange tells what was counted
+     * last, and what is lost with a node is what it served since its last one, and little more. */
+    COUNTS_PER_INTERVAL = 4,
+    COUNT_COST_MAX = 20, /* and so that counting takes no more than one twentieth of the time */
+};
+
+/* ---- problems ---- */
+
+/* The same one again, or the oldest of its kind when there are enough of them, or a free one, or
+ * the oldest of all. */
+static struct control_problem *problem_slot(struct control *c, const char *kind, const char *detail)
+{
+    struct control_problem *oldest = &c->problems[0], *of_kind = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < CONTROL_PROBLEMS_MAX; i++) {
+        struct control_problem *p = &c->problems[i];
+        bool same_kind = strcmp(p->kind, kind) == 0;
+        if (same_kind && strcmp(p->detail, detail) == 0) {
+            return p;
+        }
+        count += same_kind;
+        of_kind = same_kind && (!of_kind || p->at_ms < of_kind->at_ms) ? p : of_kind;
+        oldest = p->at_ms < oldest->at_ms ? p : oldest; /* a free one has 0 */
+    }
+    return count >= CONTROL_PROBLEMS_OF_KIND ? of_kind : oldest;
+}
+
+static void problem_is_over(struct control *c, const char *kind)
+{
+    for (size_t i = 0; i < CONTROL_PROBLEMS_MAX; i++) {
+        if (strcmp(c->problems[i].kind, kind) == 0) {
+            c->problems[i] = (struct control_problem){0};
+        }
+    }
+}
+
+void peers_note_problem(struct control *c, const char *kind, const char *detail)
+{
+    struct control_problem *slot = problem_slot(c, kind, detail);
+    snprintf(slot->kind, sizeof(slot->kind), "%s", kind);
+    snprintf(slot->detail, sizeof(slot->detail), "%s", detail);
+    slot->at_ms = net_now_ms(&c->net);
+    struct log_field fields[] = {log_text("kind", kind), log_text("message", detail)};
+    log_event(c->producer, LOG_WARNING, "cluster_problem", fields, 2);
+}
+
+/* ---- what the cluster says ---- */
+
+static void on_packet(void *owner, const struct gossip_address *to, struct bytes packet)
+{
+    struct control *c = owner;
+    if (c->link) {
+        link_send(c->link, to, packet);
+    }
+}
+
+static void on_verdict_input(void *owner)
+{
+    struct control *c = owner;
+    c->judge_wanted = true;
+}
+
+static void on_member(void *owner, const struct gossip_member *member, enum wire_state before)
+{
+    struct control *c = owner;
+    char address[GOSSIP_ADDRESS_TEXT_SIZE];
+    gossip_address_text(&member->address, address);
+    struct log_field fields[] = {
+        log_text("member", member->name),
+        log_text("address", address),
+        log_text("state", gossip_state_text(member->state)),
+        log_text("was", gossip_state_text(before)),
+        log_unsigned("generation", member->generation),
+        log_unsigned("incarnation", member->incarnation),
+    };
+    bool bad = member->state == WIRE_SUSPECT || member->state == WIRE_DEAD;
+    log_event(c->producer, bad ? LOG_WARNING : LOG_INFO, "member", fields, 6);
+}
+
+static void on_shared(void *owner, uint64_t revision, struct bytes text)
+{
+    struct control *c = owner;
+    buffer_clear(&c->shared_text);
+    buffer_append_bytes(&c->shared_text, text);
+    c->shared_revision = revision;
+    c->shared_waiting = true;
+}
+
+static void on_problem(void *owner, const char *kind, const char *detail)
+{
+    peers_note_problem(owner, kind, detail);
+}
+
+static void save_generation(struct control *c, uint64_t generation)
+{
+    struct buffer bytes = {0};
+    c->generation = generation;
+    cluster_save_generation(generation, c->sha, &bytes);
+    store_write(c->store, STORE_GENERATION, &bytes, true);
+}
+
+static void on_generation(void *owner, uint64_t generation)
+{
+    struct control *c = owner;
+    save_generation(c, generation);
+    struct log_field fields[] = {log_unsigned("generation", generation)};
+    log_event(c->producer, LOG_WARNING, "generation_raised", fields, 1);
+}
+
+static const struct cluster_events cluster_events = {
+    .on_packet = on_packet,
+    .on_verdict_input = on_verdict_input,
+    .on_member = on_member,
+    .on_shared = on_shared,
+    .on_problem = on_problem,
+    .on_generation = on_generation,
+};
+
+/* ---- files ---- */
+
+static void on_written(void *owner, const char *reason)
+{
+    struct control *c = owner;
+    if (reason) {
+        peers_note_problem(c, "state_not_written", reason);
+    } else {
+        problem_is_over(c, "state_not_written");
+        log_event(c->producer, LOG_INFO, "state_written_again", NULL, 0);
+    }
+}
+
+static const struct store_events store_events = {.on_written = on_written};
+
+/* True if the file is there and was read. */
+static bool read_file(struct control *c, enum store_file file, struct buffer *ret_bytes)
+{
+    const char *reason;
+    if (store_read(c->store, file, ret_bytes, &reason)) {
+        return true;
+    }
+    if (reason) {
+        char detail[CONTROL_DETAIL_SIZE];
+        snprintf(detail, sizeof(detail), "%s/%s cannot be read: %s", c->conf->state_dir,
+                 store_file_name(file), reason);
+        peers_note_problem(c, "state_damaged", detail);
+    }
+    return false;
+}
+
+static void set_aside(struct control *c, enum store_file file)
+{
+    char detail[CONTROL_DETAIL_SIZE];
+    store_set_aside(c->store, file);
+    snprintf(detail, sizeof(detail),
+             "%s/%s is damaged: it was renamed to %s.damaged, and the node goes on without it",
+             c->conf->state_dir, store_file_name(file), store_file_name(file));
+    peers_note_problem(c, "state_damaged", detail);
+}
+
+/* A folder that another node wrote was copied, or both use it: they would share generations and
+ * overwrite each other's files. Its counters are the cluster's, and stay of use. */
+static void check_owner(struct control *c)
+{
+    struct buffer bytes = {0};
+    struct bytes name = bytes_of(c->conf->node_name);
+    bool known = read_file(c, STORE_OWNER, &bytes);
+    if (known && !bytes_equal(buffer_bytes(&bytes), name)) {
+        char detail[CONTROL_DETAIL_SIZE];
+        snprintf(detail, sizeof(detail),
+                 "%s was written by node %.*s, and this is %s: each node needs a node.state_dir of "
+                 "its own; was it copied, or is the node renamed?",
+                 c->conf->state_dir, (int)(bytes.size < 64 ? bytes.size : 64), bytes.data,
+                 c->conf->node_name);
+        peers_note_problem(c, "state_cloned", detail);
+    }
+    buffer_clear(&bytes);
+    buffer_append_bytes(&bytes, name);
+    store_write(c->store, STORE_OWNER, &bytes, true);
+}
+
+static uint64_t next_generation(struct control *c)
+{
+    struct buffer bytes = {0};
+    uint64_t stored = 0, now = clock_wall_ms();
+    if (read_file(c, STORE_GENERATION, &bytes) &&
+        !cluster_read_generation(c->sha, buffer_bytes(&bytes), &stored)) {
+        set_aside(c, STORE_GENERATION);
+        stored = 0;
+    }
+    buffer_done(&bytes);
+    return stored >= now ? stored + 1 : now;
+}
+
+static void load_state(struct control *c)
+{
+    struct buffer bytes = {0};
+    if (read_file(c, STORE_STATE, &bytes) &&
+        !cluster_load_state(c->cluster, buffer_bytes(&bytes))) {
+        set_aside(c, STORE_STATE);
+    }
+    buffer_done(&bytes);
+}
+
+static void save_shared(struct control *c)
+{
+    struct buffer bytes = {0};
+    cluster_save_shared(c->cluster, &bytes);
+    if (bytes.size > 0) { /* nothing is final yet: what was stored before is kept */
+        store_write(c->store, STORE_SHARED, &bytes, false);
+    }
+}
+
+static void save_state(struct control *c, bool at_once)
+{
+    uint64_t revision = cluster_state_revision(c->cluster);
+    if (revision != c->saved_revision || at_once) {
+        struct buffer bytes = {0};
+        c->saved_revision = revision;
+        cluster_save_state(c->cluster, &bytes);
+        store_write(c->store, STORE_STATE, &bytes, at_once);
+    }
+}
+
+/* ---- the shared configuration ---- */
+
+static void refuse_shared(struct control *c, const struct conf_problems *problems)
+{
+    char reason[CONTROL_DETAIL_SIZE];
+    const struct conf_problem *first = problems->count > 0 ? &problems->at[0] : NULL;
+    snprintf(reason, sizeof(reason), "%s",
+             first ? first->message : "it asks for what is not there");
+    cluster_shared_refused(c->cluster, net_now_ms(&c->net), reason);
+}
+
+static bool put_shared(struct control *c, struct conf *conf, struct bytes text)
+{
+    struct conf_problems problems;
+    bool good = conf_set_shared(conf, text.at, text.size, &problems);
+    if (!good) {
+        refuse_shared(c, &problems);
+    }
+    conf_problems_free(&problems);
+    return good;
+}
+
+void peers_tell_if_file_differs(struct control *c)
+{
+    char file_digest[2 * SHA256_SIZE + 1];
+    sha256_hex(cluster_shared_file_digest(c->cluster), file_digest);
+    if (strcmp(file_digest, c->config_digest) != 0) {
+        struct log_field fields[] = {
+            log_unsigned("config_revision", cluster_shared_revision(c->cluster)),
+            log_text("message",
+                     "the shared sections of this node's file are not in force, those of the "
+                     "cluster are; to bring others, change the file on any node and reload there"),
+        };
+        log_event(c->producer, LOG_WARNING, "file_differs", fields, 2);
+    }
+}
+
+static void take_shared(struct control *c)
+{
+    uint64_t revision = c->shared_revision;
+    c->shared_waiting = false;
+    if (!put_shared(c, c->conf, buffer_bytes(&c->shared_text))) {
+        return;
+    }
+    cluster_shared_applied(c->cluster, net_now_ms(&c->net));
+    control_apply(c);
+    struct log_field fields[] = {log_unsigned("config_revision", revision)};
+    log_event(c->producer, LOG_INFO, "config_taken_over", fields, 1);
+    peers_tell_if_file_differs(c);
+    save_shared(c);
+}
+
+static struct bytes canonical_of(const struct conf *conf)
+{
+    size_t size;
+    char *text = conf_canonical(conf, &size);
+    return (struct bytes){text, size};
+}
+
+static void canonical_done(struct bytes text)
+{
+    char *at = (char *)(uintptr_t)text.at;
+    explicit_bzero(at, text.size);
+    free(at);
+}
+
+static void start_shared(struct control *c)
+{
+    struct buffer bytes = {0};
+    struct cluster_shared_file stored = {0};
+    if (read_file(c, STORE_SHARED, &bytes) &&
+        !cluster_read_shared(c->sha, buffer_bytes(&bytes), &stored)) {
+        set_aside(c, STORE_SHARED);
+        stored = (struct cluster_shared_file){0};
+    }
+    struct bytes file = canonical_of(c->conf), chosen;
+    cluster_shared_start(c->cluster, net_now_ms(&c->net), file, stored.revision, stored.text,
+                         stored.file_digest, &chosen);
+    if (!bytes_equal(chosen, file)) {
+        put_shared(c, c->conf, chosen);
+    }
+    canonical_done(file);
+    if (bytes.data) {
+        explicit_bzero(bytes.data, bytes.size);
+    }
+    buffer_done(&bytes);
+    save_shared(c);
+}
+
+void peers_reload(struct control *c, struct conf *conf)
+{
+    struct bytes file = canonical_of(conf), chosen;
+    cluster_shared_reload(c->cluster, net_now_ms(&c->net), file, &chosen);
+    if (!bytes_equal(chosen, file)) {
+        put_shared(c, conf, chosen);
+    }
+    canonical_done(file);
+    save_shared(c);
+    if (c->link && conf->has_cluster) {
+        link_set_join(c->link, conf->cluster.join, conf->cluster.join_count);
+        gossip_set_keys(cluster_gossip(c->cluster),
+                        (const uint8_t(*)[SEAL_KEY_SIZE])conf->cluster.keys,
+                        conf->cluster.key_count);
+    }
+}
+
+/* ---- acting ---- */
+
+void peers_tell_node(struct control *c)
+{
+    struct cluster_node node = {
+        .version = DIFYRING_VERSION,
+        .draining = control_is_draining(c),
+        .vip_holder = c->vip_holder,
+        .config_revision = cluster_shared_revision(c->cluster),
+        .active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
+        .wall_ms = clock_wall_ms(),
+    };
+    memcpy(node.config_digest, c->config_digest, sizeof(node.config_digest));
+    memcpy(node.ring_digest, c->ring_digest, sizeof(node.ring_digest));
+    cluster_set_node(c->cluster, net_now_ms(&c->net), &node);
+    gossip_flush(cluster_gossip(c->cluster), net_now_ms(&c->net));
+}
+
+void peers_after(void *control)
+{
+    struct control *c = control;
+    if (c->phase == CONTROL_STOPPED || !c->snapshot) {
+        return; /* not yet, or no more */
+    }
+    if (c->shared_waiting) {
+        take_shared(c);
+    }
+    if (c->judge_wanted) {
+        control_judge(c);
+    }
+    if (cluster_shared_revision(c->cluster) != c->told_revision) {
+        c->told_revision = cluster_shared_revision(c->cluster); /* a provisional one became final */
+        peers_tell_node(c);
+        save_shared(c);
+    }
+    if (c->link) {
+        link_arm(c->link);
+    }
+}
+
+static uint64_t count_wait_ms(struct control *c, uint64_t cost_us)
+{
+    uint64_t interval_ms = cluster_count_interval_ms(c->cluster);
+    uint64_t exchange_ms = gossip_interval_ms(cluster_gossip(c->cluster));
+    if (interval_ms > exchange_ms) { /* many nodes, or many counters: each telling costs */
+        return interval_ms;
+    }
+    uint64_t wait_ms = exchange_ms / COUNTS_PER_INTERVAL,
+             least_ms = cost_us * COUNT_COST_MAX / 1000;
+    return wait_ms > least_ms ? wait_ms : least_ms;
+}
+
+static void on_count(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    uint64_t began_us = clock_monotonic_us();
+    counts_publish(c);
+    uint64_t cost_us = clock_monotonic_us() - began_us;
+    uint64_t now_ms = net_now_ms(&c->net);
+    if (now_ms >= c->saved_ms + SAVE_MS) {
+        c->saved_ms = now_ms;
+        save_state(c, false);
+    }
+    uv_timer_start(&c->count_timer, on_count, count_wait_ms(c, cost_us), 0);
+    peers_after(c);
+}
+
+/* ---- opening and closing ---- */
+
+static bool find_advertised(struct control *c, struct gossip_address *ret_address)
+{
+    const char *text = c->conf->cluster.advertise;
+    *ret_address = (struct gossip_address){{0}, 0};
+    if (!text) {
+        return true;
+    }
+    if (link_look_up(text, ret_address)) {
+        return true;
+    }
+    fprintf(stderr, "%s: cluster.advertise: %s has no address; use one, such as 10.0.0.11:7946\n",
+            c->file, text);
+    return false;
+}
+
+static void new_cluster(struct control *c, const struct gossip_address *advertise)
+{
+    const struct conf *conf = c->conf;
+    struct cluster_options options = {
+        .gossip = {.cluster_name = bytes_of(conf->cluster.name),
+                   .node_name = bytes_of(conf->node_name),
+                   .generation = c->generation,
+                   .keys = (const uint8_t(*)[SEAL_KEY_SIZE])conf->cluster.keys,
+                   .key_count = conf->has_cluster ? conf->cluster.key_count : 0,
+                   .advertise = *advertise,
+                   .seed = prng_next(&c->prng)},
+        .events = &cluster_events,
+        .owner = c,
+        .sha = c->sha,
+    };
+    switch (conf->cluster.profile) {
+    case CONF_PROFILE_LAN:
+        options.gossip.profile = GOSSIP_LAN;
+        break;
+    case CONF_PROFILE_WAN:
+        options.gossip.profile = GOSSIP_WAN;
+        break;
+    case CONF_PROFILE_LOCAL:
+        options.gossip.profile = GOSSIP_LOCAL;
+        break;
+    }
+    random_bytes(&options.gossip.session, sizeof(options.gossip.session));
+    c->cluster = cluster_new(&options, net_now_ms(&c->net));
+}
+
+static int open_link(struct control *c)
+{
+    struct buffer reason = {0};
+    c->link = link_open(&c->net, &c->conf->cluster, peers_after, c, &reason);
+    if (!c->link) {
+        fprintf(stderr, "%s:%u:%u: %.*s\n", c->file, c->conf->cluster.line, c->conf->cluster.column,
+                (int)reason.size, reason.data);
+    }
+    buffer_done(&reason);
+    return c->link ? 0 : -1;
+}
+
+int peers_open(struct control *c)
+{
+    struct gossip_address advertise = {{0}, 0};
+    c->store = store_new(&c->net, c->conf->state_dir, &store_events, c);
+    check_owner(c);
+    c->generation = next_generation(c);
+    uv_timer_init(&c->net.uv, &c->count_timer);
+    c->count_timer.data = c;
+    if (c->conf->has_cluster && (!find_advertised(c, &advertise) || open_link(c) != 0)) {
+        return -1;
+    }
+    new_cluster(c, &advertise);
+    save_generation(c, c->generation);
+    load_state(c);
+    start_shared(c);
+    if (c->link) {
+        link_attach(c->link, c->cluster);
+        link_set_join(c->link, c->conf->cluster.join, c->conf->cluster.join_count);
+    }
+    uv_timer_start(&c->count_timer, on_count, cluster_count_interval_ms(c->cluster), 0);
+    return 0;
+}
+
+void peers_close(struct control *c)
+{
+    if (c->cluster) {
+        counts_publish(c);
+        for (unsigned i = 0; i < FAREWELLS; i++) {
+            gossip_leave(cluster_gossip(c->cluster), net_now_ms(&c->net));
+        }
+        save_state(c, true);
+    }
+    if (c->link) {
+        link_close(c->link);
+        c->link = NULL;
+    }
+    if (c->store) {
+        uv_close((uv_handle_t *)&c->count_timer, NULL);
+        store_close(c->store);
+        c->store = NULL;
+    }
+}
+
+void peers_free(struct control *c)
+{
+    cluster_free(c->cluster);
+    if (c->shared_text.data) {
+        explicit_bzero(c->shared_text.data, c->shared_text.size);
+    }
+    buffer_done(&c->shared_text);
+}

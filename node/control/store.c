@@ -1,0 +1,296 @@
+/* store: open, write, fsync, rename, fsync the folder. */
+#include "control/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+enum {
+    STORE_PATH_SIZE = 4096,
+    STORE_FILE_SIZE_MAX = 64 << 20, /* nothing of ours comes near; a wrong file might */
+    STORE_REASON_SIZE = 512,
+};
+
+struct store_job {
+    uv_work_t work;
+    struct store *store;
+    enum store_file file;
+    struct buffer bytes;   /* being written */
+    struct buffer waiting; /* the latest that came meanwhile */
+    bool busy, has_waiting;
+    char reason[STORE_REASON_SIZE]; /* "" = written */
+};
+
+struct store {
+    struct net_loop *net;
+    char *directory;
+    const struct store_events *events;
+    void *owner;
+    struct store_job jobs[STORE_FILES];
+    unsigned busy_count;
+    bool closing, failing;
+};
+
+const char *store_file_name(enum store_file file)
+{
+    switch (file) {
+    case STORE_OWNER:
+        return "owner";
+    case STORE_GENERATION:
+        return "generation";
+    case STORE_SHARED:
+        return "shared";
+    case STORE_STATE:
+        break;
+    }
+    return "state";
+}
+
+static void path_of(const struct store *s, enum store_file file, const char *ending,
+                    char ret_path[STORE_PATH_SIZE])
+{
+    snprintf(ret_path, STORE_PATH_SIZE, "%s/%s%s", s->directory, store_file_name(file), ending);
+}
+
+struct store *store_new(struct net_loop *net, const char *directory,
+                        const struct store_events *events, void *owner)
+{
+    struct store *s = memory_new(sizeof(*s));
+    s->net = net;
+    s->events = events;
+    s->owner = owner;
+    if (directory) {
+        s->directory = memory_copy_text(directory, strlen(directory));
+        mkdir(directory, 0700); /* there already, or impossible: the first write tells */
+    }
+    for (size_t i = 0; i < STORE_FILES; i++) {
+        s->jobs[i].store = s;
+        s->jobs[i].file = (enum store_file)i;
+    }
+    return s;
+}
+
+static int read_all(int fd, struct buffer *ret_bytes)
+{
+    for (;;) {
+        char space[16 * 1024];
+        ssize_t size = read(fd, space, sizeof(space));
+        if (size <= 0) {
+            return size == 0 ? 0 : errno;
+        }
+        if (ret_bytes->size + (size_t)size > STORE_FILE_SIZE_MAX) {
+            return EFBIG;
+        }
+        buffer_append(ret_bytes, space, (size_t)size);
+    }
+}
+
+bool store_read(struct store *s, enum store_file file, struct buffer *ret_bytes,
+                const char **ret_reason)
+{
+    char path[STORE_PATH_SIZE];
+    *ret_reason = NULL;
+    if (!s->directory) {
+        return false;
+    }
+    path_of(s, file, "", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int error = fd < 0 ? errno : read_all(fd, ret_bytes);
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (error && error != ENOENT) {
+        *ret_reason = strerror(error);
+    }
+    return error == 0;
+}
+
+void store_set_aside(struct store *s, enum store_file file)
+{
+    char from[STORE_PATH_SIZE], to[STORE_PATH_SIZE];
+    path_of(s, file, "", from);
+    path_of(s, file, ".damaged", to);
+    rename(from, to); /* if that fails, the next write replaces it */
+}
+
+/* ---- writing, on any thread ---- */
+
+static int write_all(int fd, struct bytes bytes)
+{
+    while (bytes.size > 0) {
+        ssize_t size = write(fd, bytes.at, bytes.size);
+        if (size < 0 && errno == EINTR) {
+            continue;
+        }
+        if (size < 0) {
+            return errno;
+        }
+        bytes.at += size;
+        bytes.size -= (size_t)size;
+    }
+    return fsync(fd) == 0 ? 0 : errno;
+}
+
+static int write_file(const char *path, struct bytes bytes)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return errno;
+    }
+    int error = write_all(fd, bytes);
+    if (close(fd) != 0 && error == 0) {
+        error = errno;
+    }
+    return error;
+}
+
+/* The rename itself must survive a power cut, too. */
+static void sync_directory(const char *directory)
+{
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+}
+
+static void carry_out(struct store_job *job)
+{
+    char beside[STORE_PATH_SIZE], path[STORE_PATH_SIZE];
+    path_of(job->store, job->file, ".new", beside);
+    path_of(job->store, job->file, "", path);
+    int error = write_file(beside, buffer_bytes(&job->bytes));
+    if (error == 0) {
+        error = rename(beside, path) == 0 ? 0 : errno;
+    }
+    job->reason[0] = '\0';
+    if (error) {
+        unlink(beside);
+        snprintf(job->reason, sizeof(job->reason),
+                 "%s/%s cannot be written: %s; it would not survive a restart",
+                 job->store->directory, store_file_name(job->file), strerror(error));
+    } else {
+        sync_directory(job->store->directory);
+    }
+}
+
+static void wipe(struct buffer *b)
+{
+    if (b->data) {
+        explicit_bzero(b->data, b->size);
+    }
+    buffer_done(b);
+    *b = (struct buffer){0};
+}
+
+static void tell(struct store *s, const struct store_job *job)
+{
+    if (s->closing) {
+        return;
+    }
+    if (job->reason[0]) {
+        s->failing = true;
+        s->events->on_written(s->owner, job->reason);
+    } else if (s->failing) {
+        s->failing = false;
+        s->events->on_written(s->owner, NULL);
+    }
+}
+
+static void store_free(struct store *s)
+{
+    free(s->directory);
+    free(s);
+}
+
+/* ---- the pool ---- */
+
+static void on_work(uv_work_t *work)
+{
+    carry_out(LIST_ENTRY(work, struct store_job, work));
+}
+
+static void begin(struct store_job *job);
+
+static void write_now(struct store_job *job);
+
+static void on_done(uv_work_t *work, int status)
+{
+    struct store_job *job = LIST_ENTRY(work, struct store_job, work);
+    struct store *s = job->store;
+    (void)status;
+    wipe(&job->bytes);
+    job->busy = false;
+    s->busy_count--;
+    tell(s, job);
+    if (job->has_waiting && s->closing) {
+        write_now(job);
+    } else if (job->has_waiting) {
+        begin(job);
+    }
+    if (s->closing && s->busy_count == 0) {
+        store_free(s);
+    }
+}
+
+static void take_waiting(struct store_job *job)
+{
+    job->bytes = job->waiting;
+    job->waiting = (struct buffer){0};
+    job->has_waiting = false;
+}
+
+static void begin(struct store_job *job)
+{
+    struct store *s = job->store;
+    take_waiting(job);
+    job->busy = true;
+    s->busy_count++;
+    int error = uv_queue_work(&s->net->uv, &job->work, on_work, on_done);
+    assert(error == 0);
+}
+
+static void write_now(struct store_job *job)
+{
+    take_waiting(job);
+    carry_out(job);
+    wipe(&job->bytes);
+    tell(job->store, job);
+}
+
+void store_write(struct store *s, enum store_file file, struct buffer *bytes, bool at_once)
+{
+    struct store_job *job = &s->jobs[file];
+    if (!s->directory) {
+        wipe(bytes);
+        return;
+    }
+    wipe(&job->waiting);
+    job->waiting = *bytes;
+    *bytes = (struct buffer){0};
+    job->has_waiting = true;
+    if (at_once && !job->busy) {
+        write_now(job);
+    } else if (!job->busy) {
+        begin(job);
+    }
+}
+
+void store_close(struct store *s)
+{
+    s->closing = true;
+    for (size_t i = 0; i < STORE_FILES; i++) {
+        if (s->jobs[i].has_waiting && !s->jobs[i].busy) {
+            write_now(&s->jobs[i]);
+        }
+    }
+    if (s->busy_count == 0) {
+        store_free(s);
+    }
+}

@@ -1,0 +1,47 @@
+/* store: the files in node.state_dir.
+ *
+ * Each is written beside its place, synced and renamed into it, so a crash leaves the old one or
+ * the new one. Writing happens on libuv's thread pool, since a sync may take long; what comes
+ * meanwhile for the same file waits, and only the latest of it is written. A file that does not
+ * read well is set aside under NAME.damaged: its owner can look at it, and the node goes on. */
+#ifndef CONTROL_STORE_H
+#define CONTROL_STORE_H
+
+#include "base/buffer.h"
+#include "net/loop.h"
+
+/* Whose folder it is; this process's generation; the shared configuration; counters and drains. */
+enum store_file { STORE_OWNER, STORE_GENERATION, STORE_SHARED, STORE_STATE };
+enum { STORE_FILES = STORE_STATE + 1 };
+
+struct store;
+
+struct store_events {
+    /* A file could not be written: `reason` says which, where and why. The next one that can be
+     * is told with reason NULL. */
+    void (*on_written)(void *owner, const char *reason);
+};
+
+/* `directory` NULL: nothing is read or written. It is made if it is not there; whether it can be
+ * used shows with the first write. Never NULL. */
+struct store *store_new(struct net_loop *net, const char *directory,
+                        const struct store_events *events, void *owner);
+
+/* Reads a file. False if there is none, or none that can be read (`reason`, static or from
+ * strerror, is NULL in the first case). */
+bool store_read(struct store *s, enum store_file file, struct buffer *ret_bytes,
+                const char **ret_reason);
+
+/* Sets a file aside that was read and is damaged. */
+void store_set_aside(struct store *s, enum store_file file);
+
+/* Writes bytes (taken over; wiped and freed). At once: on this thread, before it returns. */
+void store_write(struct store *s, enum store_file file, struct buffer *bytes, bool at_once);
+
+/* What waits is written first, on this thread, or when the pool is done with that file. The store
+ * frees itself after that: run the loop. Its owner hears no more of it. */
+void store_close(struct store *s);
+
+const char *store_file_name(enum store_file file);
+
+#endif

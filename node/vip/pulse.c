@@ -1,0 +1,115 @@
+/* pulse: accept, beat, forget those that went. */
+#include "vip/pulse.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+enum {
+    BACKLOG = 8,
+    SOCKET_MODE = 0660, /* who may connect may use up the guards' places */
+};
+
+struct guard_link {
+    struct list link;
+    struct pulse *pulse;
+    uv_pipe_t pipe;
+};
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void drop(struct guard_link *g)
+{
+    list_remove(&g->link);
+    g->pulse->guard_count--;
+    uv_close((uv_handle_t *)&g->pipe, on_closed);
+}
+
+static void beat(struct guard_link *g)
+{
+    uv_buf_t byte = uv_buf_init((char[]){'.'}, 1);
+    if (uv_try_write((uv_stream_t *)&g->pipe, &byte, 1) != 1) {
+        drop(g); /* it has gone, or does not read: a guard lives for less than its buffer holds */
+    }
+}
+
+static void on_guard(uv_stream_t *server, int status)
+{
+    struct pulse *p = server->data;
+    if (status < 0) {
+        return;
+    }
+    struct guard_link *g = memory_new(sizeof(*g));
+    uv_pipe_init(server->loop, &g->pipe, 0);
+    g->pulse = p;
+    g->pipe.data = g;
+    list_push_back(&p->guards, &g->link);
+    p->guard_count++;
+    if (uv_accept(server, (uv_stream_t *)&g->pipe) != 0 || !p->well ||
+        p->guard_count > PULSE_GUARDS_MAX) {
+        drop(g);
+    } else {
+        beat(g); /* a guard that comes need not wait for the next one */
+    }
+}
+
+int pulse_open(struct pulse *p, uv_loop_t *loop, const char *path, struct buffer *ret_error)
+{
+    *p = (struct pulse){.well = true};
+    list_init(&p->guards);
+    if (strlen(path) > PULSE_PATH_MAX) {
+        buffer_append_format(ret_error,
+                             "vip.track_file: %s is too long for a socket; use a path "
+                             "of at most %zu characters",
+                             path, PULSE_PATH_MAX - strlen(".sock"));
+        return -1;
+    }
+    unlink(path); /* left by a node that was killed */
+    uv_pipe_init(loop, &p->server, 0);
+    p->server.data = p;
+    int error = uv_pipe_bind(&p->server, path);
+    if (!error) {
+        chmod(path, SOCKET_MODE);
+        error = uv_listen((uv_stream_t *)&p->server, BACKLOG, on_guard);
+    }
+    if (error) {
+        buffer_append_format(ret_error, "vip.track_file: cannot listen on %s: %s", path,
+                             uv_strerror(error));
+        uv_close((uv_handle_t *)&p->server, NULL);
+        return -1;
+    }
+    return 0;
+}
+
+static void drop_all(struct pulse *p)
+{
+    while (!list_empty(&p->guards)) {
+        drop(LIST_ENTRY(p->guards.next, struct guard_link, link));
+    }
+}
+
+void pulse_beat(struct pulse *p, bool well)
+{
+    p->well = well;
+    if (!well) {
+        drop_all(p);
+        return;
+    }
+    struct list *next;
+    for (struct list *l = p->guards.next; l != &p->guards; l = next) {
+        next = l->next;
+        beat(LIST_ENTRY(l, struct guard_link, link));
+    }
+}
+
+void pulse_close(struct pulse *p)
+{
+    drop_all(p);
+    uv_close((uv_handle_t *)&p->server, NULL);
+}

@@ -1,0 +1,43 @@
+/* track: the file that tells keepalived whether this node may hold the address (SPEC §7).
+ *
+ * `0` = ready, `1` = not. It is written beside and renamed: keepalived watches the folder (inotify,
+ * IN_MOVE and IN_CLOSE_WRITE), so it reads either the old line or the new one, never an empty file,
+ * which would count as 0. A file that is missing counts as 0 too: one that somebody removed or
+ * changed is written again at once.
+ *
+ *   track_open() -> track_set()... -> track_close() -> loop runs out -> track_done() */
+#ifndef VIP_TRACK_H
+#define VIP_TRACK_H
+
+#include <uv.h>
+
+#include "base/buffer.h"
+
+enum {
+    /* Two programs that each want their own line in one file must not spin. */
+    TRACK_RESTORE_MS = 100,
+};
+
+struct track {
+    uv_fs_event_t watch;
+    uv_timer_t pause;
+    char *path, *folder;
+    const char *name; /* in `path` */
+    bool ready, failing;
+    uint64_t restored_count;
+    void (*on_trouble)(void *owner, const char *what, const char *reason);
+    void *owner;
+};
+
+/* Writes `1`, makes the last folder of the path if there is none, and watches. on_trouble is called
+ * when the file had to be restored or cannot be written. Returns 0, or -1 with the reason appended;
+ * then nothing is open. */
+int track_open(struct track *t, uv_loop_t *loop, const char *path, struct buffer *ret_error);
+
+void track_set(struct track *t, bool ready);
+
+/* Leaves `1` behind. */
+void track_close(struct track *t);
+void track_done(struct track *t);
+
+#endif

@@ -1,0 +1,298 @@
+"""Three nodes, one mind: what one knows all know, and totals outlive whoever counted them."""
+
+import statistics
+import threading
+import time
+
+import pytest
+from cluster import DEAD_SECONDS, Cluster
+from harness import PATIENCE, TIMEOUT, TOKEN, parallel, ring_find, ring_points, settings
+from stub_client import wait_for
+
+PATH = "/v1/_echo"
+LAN_INTERVAL = 0.2            # SPEC §5, §6: a gossip interval
+EQUAL_SECONDS = 1 * PATIENCE  # issue 3: totals are equal within 1 s of traffic's end
+HAND_SECONDS = 15 * PATIENCE  # the others wait for the owner before they tell its slots (node/cluster/hands.c)
+TRIES = 100 if PATIENCE == 1 else 20
+
+
+def user_of(name, names=("dify1", "dify2", "dify3")):
+    """A user whose requests go to this instance."""
+    points = ring_points({each: 1 for each in names})
+    return next(f"u{i}" for i in range(1000) if ring_find(points, "one", f"u{i}") == name)
+
+
+class Load:
+    """Clients of one node, each sending one request after the other until stop() or the node's end."""
+
+    def __init__(self, node, clients=4):
+        self.node, self.ending = node, False
+        self.sent, self.answered = 0, []   # [(when, instance)]
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, number):
+        try:
+            with self.node.client() as client:
+                for i in range(1_000_000):
+                    if self.ending:
+                        return
+                    with self.lock:
+                        self.sent += 1
+                    head, value = client.json("POST", PATH, TOKEN, json_body={"user": f"l{number}-{i}"})
+                    assert head.status == 200
+                    with self.lock:
+                        self.answered.append((time.monotonic(), value["instance"]))
+        except (OSError, EOFError):
+            pass   # the node was killed
+
+    def stop(self):
+        self.ending = True
+        for thread in self.threads:
+            thread.join()
+        return self
+
+
+def totals(cluster):
+    return [status["stats"]["total_requests"] for status in cluster.statuses()]
+
+
+def wait_totals(cluster, total, seconds=EQUAL_SECONDS):
+    """Until every node that runs says so, of the application, too."""
+    wait_for(lambda: set(totals(cluster)) == {total}, seconds)
+    for status in cluster.statuses():
+        assert status["applications"]["one"]["total_requests"] == total
+
+
+class Watch:
+    """Asks every node that runs for its totals all the time; none may ever fall while its process lives."""
+
+    def __init__(self, cluster):
+        self.cluster, self.ending, self.fallen, self.seen = cluster, False, [], {}
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.ending:
+            for node in [node for node in self.cluster.nodes() if node.port]:
+                try:
+                    status = node.status()
+                except (OSError, EOFError):
+                    continue   # gone
+                app = status["applications"]["one"]
+                now = [app["total_requests"], *(one["requests"] for one in app["instances"].values())]
+                before = self.seen.get(node.pid, now)
+                if any(a < b for a, b in zip(now, before)):
+                    self.fallen.append((node.pid, before, now))
+                self.seen[node.pid] = now
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ending = True
+        self.thread.join()
+        assert not self.fallen
+
+
+# ---- one view
+
+@pytest.mark.smoke
+@pytest.mark.threads
+def test_all_see_all_and_say_the_same(stubs):
+    with Cluster(settings(stubs), 3) as cluster:
+        cluster.settle()
+        for name, status in zip(cluster.names, cluster.statuses()):
+            told = status["cluster"]
+            assert (told["name"], told["size"], told["alive"], told["converged"]) == ("e2e", 3, 3, True)
+            assert told["nodes"][0]["name"] == name   # the one that answers comes first
+            for row in told["nodes"]:
+                host, port = cluster.udp[row["name"]]
+                assert (row["address"], row["state"], row["draining"]) == (f"{host}:{port}", "alive", False)
+                assert row["generation"] == cluster[row["name"]].status()["node"]["generation"]
+                assert row["heard_ms_ago"] < 1000 * PATIENCE
+            for found in status["applications"]["one"]["instances"].values():
+                assert set(found["votes"]) == {"node-a", "node-b", "node-c"}
+            assert "problems" not in told
+
+
+@pytest.mark.threads
+def test_totals_are_what_the_clients_sent(stubs):
+    with Cluster(settings(stubs), 3) as cluster:
+        cluster.settle()
+        loads = [Load(node) for node in cluster.nodes()]
+        wait_for(lambda: sum(len(load.answered) for load in loads) > 600 / PATIENCE, TIMEOUT)
+        parallel([load.stop for load in loads])
+        ended = time.monotonic()
+        sent = [load.sent for load in loads]
+        wait_totals(cluster, sum(sent))
+        print(f"{sum(sent)} requests; equal on all after {(time.monotonic() - ended) * 1000:.0f} ms")
+        by_instance = [instance for load in loads for _, instance in load.answered]
+        for status in cluster.statuses():
+            assert {row["name"]: row["total_requests"] for row in status["cluster"]["nodes"]} == dict(
+                zip(cluster.names, sent))
+            for name, found in status["applications"]["one"]["instances"].items():
+                assert (found["requests"], found["failures"]) == (by_instance.count(name), 0)
+        own = [node.status()["node"]["total_requests"] for node in cluster.nodes()]
+        assert own == sent
+
+
+def test_gauges_and_latency_are_of_all_nodes(stubs):
+    with Cluster(settings(stubs), 3) as cluster:
+        cluster.settle()
+        clients = [node.client() for node in cluster.nodes()]
+        try:
+            for client in clients:
+                client.request("GET", "/v1/_sse?events=2&interval=60&user=u", TOKEN).head()
+            wait_for(lambda: {status["applications"]["one"]["active_requests"]
+                              for status in cluster.statuses()} == {3}, TIMEOUT)
+            cluster.kill("node-c")   # its gauges go with it, its requests stay
+            cluster.wait_state("node-c", "dead")
+            wait_for(lambda: {status["applications"]["one"]["active_requests"]
+                              for status in cluster.statuses()} == {2}, TIMEOUT)
+            wait_totals(cluster, 3)
+        finally:
+            for client in clients:
+                client.close()
+        slow = {"user": "u", "query": "x", "inputs": {"stub_delay": 0.3}}
+        for _ in range(6):
+            cluster["node-a"].request("POST", "/v1/chat-messages", token=TOKEN, json_body=slow)
+        wait_for(lambda: cluster["node-b"].status()["applications"]["one"]["latency_ms"]["p50"] >= 270, TIMEOUT)
+
+
+def test_what_one_node_trips_all_skip_at_once(stubs):
+    """Issue 3: within 50 ms (median) and 250 ms (worst of 100), and the rings are the same by then."""
+    # So short that the next try can begin: back in service is who answered a trial.
+    config = settings(stubs)
+    for one in config["applications"]["one"]["instances"]:
+        one.update(max_fails=1, fail_timeout="20ms")
+    user = user_of("dify2")
+    with Cluster(config, 3, profile="lan") as cluster:
+        cluster.settle()
+        clients = [node.client() for node in cluster.nodes()]
+
+        def all_say(eligible):
+            said = [client.json("GET", "/status")[1] for client in clients]
+            return {s["applications"]["one"]["instances"]["dify2"]["eligible"] for s in said} == {eligible} and len(
+                {s["node"]["ring_digest"] for s in said}) == 1
+
+        def post(client):
+            return client.request("POST", PATH, TOKEN, json_body={"user": user}).response()[0].status
+
+        times = []
+        for _ in range(TRIES):
+            stubs[1].fault("status", code=500, match=PATH)
+            began = time.monotonic()
+            assert post(clients[0]) == 500
+            wait_for(lambda: all_say(False), TIMEOUT, interval=0)
+            times.append((time.monotonic() - began) * 1000)
+
+            def trial_passed():
+                assert post(clients[0]) == 200
+                return all_say(True)
+            wait_for(trial_passed, TIMEOUT, interval=0)
+        for client in clients:
+            client.close()
+        print(f"{TRIES} tries: median {statistics.median(times):.1f} ms, worst {max(times):.1f} ms")
+        assert statistics.median(times) <= 50 * PATIENCE
+        assert max(times) <= 250 * PATIENCE
+
+
+def test_a_standby_skips_an_instance_that_it_never_asked(stubs):
+    config = settings(stubs)
+    config["applications"]["one"]["instances"][1].update(max_fails=1, fail_timeout=600)
+    user = user_of("dify2")
+    with Cluster(config, 2) as cluster:
+        cluster.settle()
+        a, b = cluster.nodes()
+        stubs[1].fault("status", code=500, count=None, match=PATH)
+        assert a.request("POST", PATH, token=TOKEN, json_body={"user": user})[0].status == 500
+        b.wait_instance("dify2", status="ejected", eligible=False)
+        assert b.instances()["dify2"]["votes"] == {
+            "node-a": {"active": "unknown", "passive": "tripped"}, "node-b": {"active": "unknown", "passive": "ok"}}
+        stubs[1].forget()
+        cluster.kill("node-a")   # the VIP would move now: the first request already goes elsewhere
+        seen = b.echo(PATH, "POST", json_body={"user": user})
+        assert seen["instance"] != "dify2" and not stubs[1].requests(path=PATH)
+
+
+# ---- kill -9
+
+@pytest.mark.parametrize("state", [True, False], ids=["state_dir", "no_state_dir"])
+def test_totals_survive_kill_9_under_load(stubs, state):
+    with Cluster(settings(stubs), 4, profile="lan", state=state, start=["node-a", "node-b", "node-c"]) as cluster:
+        cluster.settle()
+        with Watch(cluster):
+            loads = [Load(node, clients=2) for node in cluster.nodes()]
+            victim = loads[2]
+            began = time.monotonic()   # several intervals, so that something is due to be known
+            wait_for(lambda: len(victim.answered) > 100 and time.monotonic() > began + 1, TIMEOUT)
+            time_killed = time.monotonic()
+            cluster.kill("node-c")
+            cluster.wait_state("node-c", "dead", DEAD_SECONDS)
+            print(f"dead after {time.monotonic() - time_killed:.2f} s")
+            parallel([load.stop for load in loads])
+            others = loads[0].sent + loads[1].sent
+            wait_for(lambda: len(set(totals(cluster))) == 1, EQUAL_SECONDS)
+            kept = totals(cluster)[0] - others
+            old = len([1 for when, _ in victim.answered if when < time_killed - LAN_INTERVAL * PATIENCE])
+            print(f"{victim.sent} sent to it, {old} answered an interval before its end, {kept} known")
+            assert old <= kept <= victim.sent
+
+            cluster.start("node-c").echo()
+            cluster.settle()
+            wait_totals(cluster, others + kept + 1, HAND_SECONDS)
+            rows = {row["name"]: row["total_requests"] for row in cluster["node-b"].status()["cluster"]["nodes"]}
+            assert rows["node-c"] == kept + 1   # its own again
+            cluster.start("node-d")   # one that was never there
+            cluster.settle()
+            wait_totals(cluster, others + kept + 1)
+
+
+def test_totals_survive_the_end_of_all(stubs):
+    with Cluster(settings(stubs), 2) as cluster:
+        cluster.settle()
+        for node in cluster.nodes():
+            for i in range(20):
+                node.echo(f"{PATH}?user=u{i}")
+        wait_totals(cluster, 40)
+        cluster.stop("node-a", "node-b")
+        cluster.start("node-b")   # alone: it kept the other's, too
+        wait_totals(cluster, 40)
+        cluster.start("node-a")
+        cluster.settle()
+        cluster["node-a"].echo()
+        wait_totals(cluster, 41)
+
+
+# ---- leaving and coming
+
+@pytest.mark.threads
+def test_a_graceful_stop_is_announced_and_a_restart_seen(stubs):
+    with Cluster(settings(stubs), 3) as cluster:
+        cluster.settle()
+        generation = cluster["node-c"].status()["node"]["generation"]
+        began = time.monotonic()
+        cluster.stop("node-c")
+        cluster.wait_state("node-c", "left", 1 * PATIENCE)   # far sooner than a crash is noticed
+        assert time.monotonic() - began < 2 * PATIENCE
+        told = cluster["node-a"].status()["cluster"]
+        assert (told["size"], told["alive"], told["converged"]) == (3, 2, True)
+        assert not [e for e in cluster["node-a"].events("member") if e["state"] in ("suspect", "dead")]
+        cluster.start("node-c")
+        cluster.settle()
+        assert cluster["node-c"].status()["node"]["generation"] > generation
+
+
+def test_a_crash_is_noticed_and_a_return_too(stubs):
+    with Cluster(settings(stubs), 3, profile="lan") as cluster:
+        cluster.settle()
+        for _ in range(2):
+            began = time.monotonic()
+            cluster.kill("node-b")
+            cluster.wait_state("node-b", "dead", DEAD_SECONDS)
+            print(f"dead after {time.monotonic() - began:.2f} s")
+            cluster.start("node-b")
+            cluster.settle()

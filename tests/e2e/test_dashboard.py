@@ -1,0 +1,190 @@
+"""/dashboard: one page that needs nobody else, who may see it, and the fifteen minutes behind it."""
+
+import html.parser
+import re
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, settings
+from stub_client import wait_for
+from test_metrics import ADMIN_TOKEN, member, udp_ports
+
+INTERVAL = 5                                # seconds between two points
+POINT_SECONDS = 2 * INTERVAL + 5 * PATIENCE   # so long it takes at most until one is there
+CHROMIUM = shutil.which("chromium")
+
+
+class Page(html.parser.HTMLParser):
+    """The page's tags, ids and labels, as they come from the node."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.scripts, self.inside = [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag
+
+    def handle_data(self, data):
+        if self.inside == "script":
+            self.scripts.append(data)
+
+    def handle_endtag(self, tag):
+        self.inside = None
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def history(node):
+    head, value = node.json("GET", "/dashboard/data")
+    assert head.status == 200 and head.headers["content-type"] == "application/json"
+    for series in (value["all"], *value["applications"].values()):
+        assert set(series) == {"rate", "errors", "p50", "p95", "p99"}
+        assert all(len(values) == len(value["times"]) for values in series.values())
+    return value
+
+
+def points(node, count=1):
+    """The history, once it has so many points that are no gaps."""
+    def enough():
+        value = history(node)
+        return value if len([rate for rate in value["all"]["rate"] if rate is not None]) >= count else None
+    return wait_for(enough, count * POINT_SECONDS)
+
+
+def post(node, user):
+    return node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": user})
+
+
+# ---- the page
+
+@pytest.mark.smoke
+def test_the_page_needs_nobody_else(stubs):
+    with Node(settings(stubs)) as node:
+        head, body = node.request("GET", "/dashboard")
+        assert head.status == 200 and head.headers["content-type"] == "text/html; charset=utf-8"
+        policy = dict(part.strip().split(" ", 1) for part in head.headers["content-security-policy"].split(";"))
+        assert policy == {"default-src": "'none'", "style-src": "'unsafe-inline'", "script-src": "'unsafe-inline'",
+                          "connect-src": "'self'", "base-uri": "'none'", "form-action": "'none'",
+                          "frame-ancestors": "'none'"}
+        assert head.headers["x-content-type-options"] == "nosniff" and head.headers["cache-control"] == "no-store"
+        text = body.decode()
+        page = Page(text)
+        assert text.startswith("<!DOCTYPE html>") and page.all("html")[0]["lang"] == "en"
+        for tag, attrs in page.tags:
+            assert not attrs.get("src") and attrs.get("href", "/status") == "/status", (tag, attrs)
+            assert not [name for name in attrs if name.startswith("on")], (tag, attrs)
+        assert set(re.findall(r"https?://[^\"' )]+", text)) <= {"http://www.w3.org/2000/svg"}   # a name, no address
+        assert "@import" not in text and "url(" not in text
+        script = "".join(page.scripts)
+        assert set(re.findall(r"ask\(\"([^\"]+)\"\)", script)) == {"/status", "/dashboard/data"}
+        assert script.count("fetch(") == 1
+
+
+def test_names_of_others_never_become_markup_or_script(stubs):
+    with Node(settings(stubs)) as node:
+        script = "".join(Page(node.request("GET", "/dashboard")[1].decode()).scripts)
+        for door in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(",
+                     "createContextualFragment", "DOMParser", "srcdoc", "javascript:"):
+            assert door not in script, door
+
+
+def test_the_page_can_be_read_without_colours(stubs):
+    with Node(settings(stubs)) as node:
+        page = Page(node.request("GET", "/dashboard")[1].decode())
+        assert len(page.all("h1")) == len(page.all("main")) == len(page.all("noscript")) == 1
+        assert page.all("meta")[1]["name"] == "viewport"
+        ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+        assert len(ids) == len(set(ids))
+        for _, attrs in page.tags:
+            assert attrs.get("aria-labelledby", ids[0]) in ids
+        assert all(attrs.get("role") == "img" for attrs in page.all("svg"))
+        script = "".join(page.scripts)
+        assert set(re.findall(r'\$\("([^"]+)"\)', script)) <= set(ids)
+        assert 'scope: "col"' in script and 'scope: "row"' in script   # tables with real headers
+
+
+def test_who_may_see_it(stubs):
+    config = settings(stubs, admin={"allow": ["127.0.0.2/32"], "token": ADMIN_TOKEN})
+    with Node(config) as node:
+        for path in ("/dashboard", "/dashboard/data"):
+            check_error(*node.request("GET", path), 403, "forbidden")
+            assert node.request("GET", path, token=TOKEN)[0].status == 403
+            assert node.request("GET", path, token=ADMIN_TOKEN)[0].status == 200
+            assert node.request("GET", path, source="127.0.0.2")[0].status == 200
+            assert node.request("POST", path, source="127.0.0.2", body=b"x")[0].status == 405
+            with node.client(source="127.0.0.2") as client:
+                head = client.request("HEAD", path).head()
+                assert head.status == 200 and int(head.headers["content-length"]) > 50
+                assert client.request("GET", "/health").response()[0].status == 200   # no body came in between
+            whole = node.request("GET", path, source="127.0.0.2")[1].decode()
+            assert TOKEN not in whole and ADMIN_TOKEN not in whole and stubs[0].token not in whole
+        assert node.request("GET", "/dashboard/nothing", source="127.0.0.2")[0].status == 404
+
+
+# ---- the fifteen minutes
+
+def test_the_history_holds_what_was_sent(stubs):
+    with Node(settings(stubs)) as node:
+        stubs[0].fault("status", code=500, count=None, match="/_echo")
+        for i in range(40):
+            post(node, f"u{i}")
+        failed = len([r for r in stubs[0].requests() if r["fault"]])
+        value = points(node)
+        assert value["interval_seconds"] == INTERVAL
+        for series in (value["all"], value["applications"]["one"]):
+            rate = next(i for i, rate in enumerate(series["rate"]) if rate)
+            assert abs(series["rate"][rate] - 40 / INTERVAL) < 2
+            assert abs(series["errors"][rate] / series["rate"][rate] - failed / 40) < 0.001
+            assert 0 < series["p50"][rate] <= series["p95"][rate] <= series["p99"][rate] < TIMEOUT * 1000
+        assert value["times"] == sorted(value["times"])
+        later = points(node, 2)
+        assert later["times"][:len(value["times"])] == value["times"]
+        assert later["all"]["rate"][-1] == 0 and later["all"]["p50"][-1] is None   # nothing was sent since
+
+
+@pytest.mark.threads
+def test_every_node_shows_the_whole_cluster_and_a_newcomer_no_burst(stubs):
+    one, two = udp_ports(2)
+    with Node(member(stubs, "node-a", one, two)) as a:
+        for i in range(200):
+            post(a, f"u{i}")
+        with Node(member(stubs, "node-b", two, one)) as b:
+            wait_for(lambda: b.status()["stats"]["total_requests"] == 200, TIMEOUT)   # a's, all at once
+            old = points(b)
+            assert [rate for rate in old["all"]["rate"] if rate] == []
+            assert None in old["all"]["rate"]   # the gap in which they came
+            for i in range(50):
+                post(a, f"u{i}")
+            wait_for(lambda: abs(sum(rate or 0 for rate in history(b)["all"]["rate"]) * INTERVAL - 50) < 5, POINT_SECONDS)
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium here: what the script draws is not looked at")
+def test_a_browser_draws_it(stubs):
+    instances = [instance(stub, max_fails=1, fail_timeout="60s") for stub in stubs]
+    with Node(settings(stubs, instances=instances)) as node:
+        stubs[1].fault("status", code=500, count=None, match="/_echo")
+
+        def eject():
+            for i in range(20):
+                post(node, f"u{i}")
+            return node.instances()["dify2"]["status"] == "ejected"
+        wait_for(eject, TIMEOUT)
+        points(node)
+        with tempfile.TemporaryDirectory(prefix="difyring-browser-") as folder:
+            result = subprocess.run(
+                [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}",
+                 "--virtual-time-budget=4000", "--dump-dom", f"http://127.0.0.1:{node.port}/dashboard"],
+                capture_output=True, text=True, timeout=60 * PATIENCE, check=True)
+        drawn = result.stdout
+        assert "Content Security Policy" not in result.stderr
+        text = re.sub(r"\s+", " ", re.sub(r"<script>.*?</script>|<style>.*?</style>|<[^>]+>", " ", drawn, flags=re.S))
+        for expected in ("as seen by node-a", "● live", "1 of 1", "all of one mind", "dify1 ○ unknown",
+                         "dify2 ✕ ejected", "tripped : node-a", "Requests a second", "p95"):
+            assert expected in text, (expected, text)
+        assert len(re.findall(r'<path d="M[^"]', drawn)) >= 4   # an area and lines
+        assert re.search(r'aria-label="Requests a second over the last 15 minutes\. requests: last', drawn)

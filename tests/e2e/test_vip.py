@@ -1,0 +1,164 @@
+"""The virtual IP as far as one node without keepalived shows it: the track file, the guard, the file for
+keepalived. What a pair does with it is measured in tests/lab."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import BIN, TIMEOUT, Node, run_command, settings
+from stub_client import wait_for
+
+ADDRESS = "203.0.113.100"   # of no host (RFC 5737)
+INTERFACES = [name for name in os.listdir("/sys/class/net") if name != "lo"]   # keepalived wants a real one
+KEEPALIVED = shutil.which("keepalived", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path
+
+
+def vip(folder, **more):
+    return {"address": ADDRESS + "/24", "interface": "lo", "peers": ["203.0.113.12"],
+            "track_file": str(folder / "vrrp"), **more}
+
+
+@pytest.fixture
+def node(stubs, folder):
+    with Node(settings(stubs, vip=vip(folder), timeouts={"drain": "20s"})) as node:
+        yield node
+
+
+def says(folder):
+    try:
+        return (folder / "vrrp").read_text()
+    except FileNotFoundError:
+        return None
+
+
+def guard(folder, **more):
+    return subprocess.Popen([BIN, "vip-guard", "--socket", str(folder / "vrrp.sock")], **more)
+
+
+def write_config(folder, config):
+    path = folder / "node.yaml"
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+# ---- the node
+
+@pytest.mark.smoke
+@pytest.mark.threads
+def test_the_track_file_says_0_while_the_node_is_ready_and_1_afterwards(node, folder):
+    wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+    node.signal(signal.SIGTERM)
+    wait_for(lambda: says(folder) == "1\n", TIMEOUT)
+    assert node.wait() == 0
+    assert says(folder) == "1\n"
+
+
+def test_a_drain_by_the_endpoint_is_told_and_taken_back(node, folder):
+    wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+    assert node.json("POST", "/admin/drain")[0].status == 200
+    wait_for(lambda: says(folder) == "1\n", TIMEOUT)
+    assert node.json("POST", "/admin/enable")[0].status == 200
+    wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+
+
+def test_a_track_file_that_somebody_removed_is_written_again(node, folder):
+    wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+    assert node.json("POST", "/admin/drain")[0].status == 200
+    wait_for(lambda: says(folder) == "1\n", TIMEOUT)
+    (folder / "vrrp").unlink()   # a missing one counts as 0
+    wait_for(lambda: says(folder) == "1\n", TIMEOUT)
+    wait_for(lambda: node.events("track_file_restored"), TIMEOUT)
+
+
+def test_without_a_holder_a_drain_waits_for_no_handover(node):
+    start = time.monotonic()
+    node.stop()
+    assert time.monotonic() - start < TIMEOUT
+
+
+def test_status_has_the_address_and_no_holder(node):
+    assert node.status()["cluster"]["vip"] == {"address": ADDRESS, "holder": "", "conflict": False}
+
+
+def test_a_vip_section_that_changes_at_a_reload_is_named(node, stubs, folder):
+    changed = settings(stubs, vip=vip(folder, address="203.0.113.101/24"), timeouts={"drain": "20s"})
+    assert node.reload(changed)[0] == 200
+    wait_for(lambda: [e for e in node.events("restart_needed") if e["section"] == "vip"], TIMEOUT)
+    assert node.status()["cluster"]["vip"]["address"] == ADDRESS
+
+
+def test_a_track_file_that_cannot_be_written_stops_the_start_with_its_place(stubs, tmp_path):
+    path = write_config(tmp_path, settings(stubs, vip=vip(tmp_path, track_file="/proc/none/vrrp")))
+    result = run_command("run", "-c", path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(path + ":") and "/proc/none/vrrp" in result.stderr
+
+
+# ---- the guard
+
+def test_the_guard_is_content_with_a_node_that_lives(node, folder):
+    assert guard(folder).wait(TIMEOUT) == 0
+
+
+def test_the_guard_ends_as_soon_as_the_node_is_killed(stubs, folder):
+    with Node(settings(stubs, vip=vip(folder))) as node:
+        child = guard(folder)
+        wait_for(lambda: len(os.listdir(f"/proc/{child.pid}/fd")) > 3, TIMEOUT)   # it is connected
+        node.process.kill()
+        start = time.monotonic()
+        assert child.wait(TIMEOUT) == 1
+        assert time.monotonic() - start < 0.8   # and not at the end of its time
+        node.process.wait()
+        assert guard(folder).wait(TIMEOUT) == 1
+        node.process.returncode = 0   # it was us
+
+
+def test_the_guard_notices_a_node_that_stands_still(node, folder):
+    node.signal(signal.SIGSTOP)
+    try:
+        codes = [guard(folder).wait(TIMEOUT) for _ in range(2)]   # one may have had a last beat
+    finally:
+        node.signal(signal.SIGCONT)
+    assert codes[-1] == 1
+
+
+# ---- the file for keepalived
+
+def test_vrrp_config_needs_a_vip_section(stubs, tmp_path):
+    result = run_command("vrrp-config", "-c", write_config(tmp_path, settings(stubs)))
+    assert result.returncode == 1
+    assert "no `vip` section" in result.stderr and not result.stdout
+
+
+CLUSTER = {"keys": ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="], "advertise": "203.0.113.11:7946"}
+
+
+@pytest.mark.parametrize("section", [
+    {}, {"advert_interval": "20ms"}, {"peers": []}, {"peers": ["203.0.113.12", "203.0.113.11", "203.0.113.13"]},
+    {"address": "2001:db8::100/64", "peers": ["2001:db8::12"]}])
+def test_keepalived_takes_the_file(stubs, tmp_path, section):
+    if not KEEPALIVED or not INTERFACES:
+        pytest.skip("there is no keepalived, or no interface but lo")
+    six = ":" in section.get("address", "")
+    cluster = {**CLUSTER, **({"advertise": "[2001:db8::11]:7946"} if six else {})}
+    result = run_command("vrrp-config", "-c", write_config(
+        tmp_path, settings(stubs, vip=vip(tmp_path, interface=INTERFACES[0], **section), cluster=cluster)))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (CLUSTER["keys"][0] not in result.stdout) and "unicast_peer {\n        203.0.113.11" not in result.stdout
+    path = tmp_path / "keepalived.conf"
+    path.write_text(result.stdout)
+    for more in ([], ["-i", "host"]):
+        told = subprocess.run([KEEPALIVED, "-t", *more, "-f", str(path)], capture_output=True, text=True, check=False)
+        # where scripts may not be run (a folder that others may write to) it says so, and means this machine
+        complaints = [line for line in told.stderr.splitlines() if "nsafe" not in line and "disabl" not in line]
+        assert not complaints, told.stderr

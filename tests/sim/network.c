@@ -1,0 +1,116 @@
+/* network: what becomes of a packet is drawn when it is sent; who has its address is looked up when
+ * it arrives. */
+#include "tests/sim/network.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "tests/sim/adversary.h"
+#include "tests/sim/host.h"
+#include "tests/sim/world.h"
+
+enum { PORT = 7946 };
+
+/* On its way. */
+struct carried {
+    struct gossip_address from, to;
+    size_t size;
+    uint8_t bytes[];
+};
+
+struct gossip_address network_address(uint32_t host, uint8_t epoch)
+{
+    struct gossip_address a = {.port = PORT};
+    a.ip[10] = a.ip[11] = 0xff;
+    a.ip[12] = 10;
+    a.ip[13] = epoch;
+    a.ip[14] = (uint8_t)(host >> 8);
+    a.ip[15] = (uint8_t)host;
+    return a;
+}
+
+void network_init(struct network *n, size_t host_count)
+{
+    *n = (struct network){.host_count = host_count, .delay_min_us = 100, .delay_max_us = 2000};
+    n->cut = memory_new(host_count * host_count * sizeof(*n->cut));
+}
+
+void network_done(struct network *n)
+{
+    free(n->cut);
+}
+
+static uint32_t host_of(const struct gossip_address *a)
+{
+    return (uint32_t)a->ip[14] << 8 | a->ip[15];
+}
+
+static void arrive(struct world *w, const struct event *e)
+{
+    const struct carried *c = e->data;
+    struct host *h = &w->hosts[e->host];
+    if (h->process == NULL || !gossip_address_equal(&c->to, &h->address)) {
+        return;
+    }
+    struct bytes packet = {(const char *)c->bytes, c->size};
+    uint32_t life = h->process->life;
+    bool read = h->process->paused_until_us <= w->now_us;
+    process_receive(h->process, &c->from, packet);
+    if (w->adversary != NULL && read) {
+        adversary_sees(w->adversary, life, &c->from, &c->to, packet);
+    }
+}
+
+static uint64_t draw_delay(struct world *w)
+{
+    const struct network *n = &w->network;
+    if (world_chance(w, n->late_permille)) {
+        return world_between(w, n->delay_max_us, n->late_max_us);
+    }
+    return world_between(w, n->delay_min_us, n->delay_max_us);
+}
+
+void network_send(struct world *w, uint32_t from_host, const struct gossip_address *from,
+                  const struct gossip_address *to, struct bytes packet)
+{
+    struct network *n = &w->network;
+    uint32_t to_host = host_of(to);
+    n->packets++;
+    n->bytes += packet.size;
+    uint64_t tag = 0;
+    memcpy(&tag, packet.at + packet.size - sizeof(tag), sizeof(tag));
+    world_trace(w, tag ^ to_host ^ w->now_us << 16);
+    if (to_host >= n->host_count || n->cut[from_host * n->host_count + to_host]) {
+        return;
+    }
+    int copies = world_chance(w, n->duplicate_permille) ? 2 : 1;
+    for (; copies > 0; copies--) {
+        if (world_chance(w, n->loss_permille)) {
+            continue;
+        }
+        struct carried *c = malloc(sizeof(*c) + packet.size);
+        *c = (struct carried){.from = *from, .to = *to, .size = packet.size};
+        memcpy(c->bytes, packet.at, packet.size);
+        world_after(w, draw_delay(w), (struct event){.run = arrive, .host = to_host, .data = c});
+    }
+}
+
+void network_cut(struct network *n, size_t from, size_t to, bool cut)
+{
+    n->cut[from * n->host_count + to] = cut;
+}
+
+void network_heal(struct network *n)
+{
+    memset(n->cut, 0, n->host_count * n->host_count * sizeof(*n->cut));
+}
+
+bool network_is_whole(const struct network *n)
+{
+    for (size_t i = 0; i < n->host_count * n->host_count; i++) {
+        if (n->cut[i]) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,37 @@
+/* network: carries packets between hosts, late, twice, out of order, or not at all.
+ *
+ * A host's address is 10.E.H.H for host H, where E counts its changes of address: what is sent to
+ * an earlier address is lost. 10.255.x.x belongs to the adversary. */
+#ifndef TESTS_SIM_NETWORK_H
+#define TESTS_SIM_NETWORK_H
+
+#include "base/bytes.h"
+#include "gossip/address.h"
+
+struct world;
+
+struct network {
+    unsigned loss_permille, duplicate_permille, late_permille;
+    uint64_t delay_min_us, delay_max_us; /* of most packets */
+    uint64_t late_max_us;                /* of those that others overtake */
+    bool *cut;                           /* [from * host_count + to]: nothing gets through */
+    size_t host_count;
+    uint64_t packets, bytes; /* sent, lost ones too */
+};
+
+enum { NETWORK_ADVERSARY_HOST = 255 << 8 };
+
+struct gossip_address network_address(uint32_t host, uint8_t epoch);
+
+void network_init(struct network *n, size_t host_count);
+void network_done(struct network *n);
+
+void network_send(struct world *w, uint32_t from_host, const struct gossip_address *from,
+                  const struct gossip_address *to, struct bytes packet);
+
+/* Nothing goes from `from` to `to` any more, or again. */
+void network_cut(struct network *n, size_t from, size_t to, bool cut);
+void network_heal(struct network *n);
+bool network_is_whole(const struct network *n);
+
+#endif

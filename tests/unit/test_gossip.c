@@ -1,0 +1,348 @@
+/* The gossip core, a few of them on a network in memory. The simulator (tests/sim) goes further. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/sha256.h"
+#include "gossip_net.h"
+
+static struct net *cluster_of(unsigned count)
+{
+    struct net *n = net_new();
+    for (unsigned i = 0; i < count; i++) {
+        net_start(n, i);
+    }
+    assert_true(net_run_until(n, 3000, net_all_alive));
+    return n;
+}
+
+static void two_nodes_find_each_other_within_a_second(void **state)
+{
+    (void)state;
+    struct net *n = net_new();
+    net_start(n, 0);
+    net_start(n, 1);
+    assert_true(net_run_until(n, 1000, net_all_alive));
+    net_free(n);
+}
+
+static void twenty_nodes_find_each_other(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(NET_NODES_MAX);
+    net_free(n);
+}
+
+static bool value_is_everywhere(struct net *n)
+{
+    for (unsigned i = 0; i < NET_NODES_MAX; i++) {
+        struct gossip *g = n->nodes[i].gossip;
+        if (g && !bytes_equal(gossip_get(g, net_view(n, i, 1), BYTES("k")), BYTES("v"))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void an_urgent_change_is_everywhere_at_once_in_a_small_cluster(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(3);
+    gossip_set(n->nodes[1].gossip, n->now_ms, WIRE_URGENT, BYTES("k"), BYTES("v"));
+    gossip_flush(n->nodes[1].gossip, n->now_ms);
+    assert_true(net_run_until(n, 3, value_is_everywhere));
+    net_free(n);
+}
+
+static void an_urgent_change_is_passed_on_in_a_large_cluster(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(NET_NODES_MAX);
+    gossip_set(n->nodes[1].gossip, n->now_ms, WIRE_URGENT, BYTES("k"), BYTES("v"));
+    gossip_flush(n->nodes[1].gossip, n->now_ms);
+    assert_true(net_run_until(n, 600, value_is_everywhere));
+    net_free(n);
+}
+
+static void a_push_that_was_lost_comes_with_the_next_exchange(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(3);
+    n->cut[1][0] = n->cut[1][2] = true;
+    gossip_set(n->nodes[1].gossip, n->now_ms, WIRE_URGENT, BYTES("k"), BYTES("v"));
+    gossip_flush(n->nodes[1].gossip, n->now_ms);
+    net_run(n, 20);
+    n->cut[1][0] = n->cut[1][2] = false;
+    assert_false(value_is_everywhere(n));
+    assert_true(net_run_until(n, 1500, value_is_everywhere));
+    net_free(n);
+}
+
+static void many_entries_of_both_lanes_arrive(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    char value[WIRE_VALUE_MAX] = {0}, key[8];
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(key, sizeof(key), "key%u", i);
+        gossip_set(n->nodes[1].gossip, n->now_ms, i % 2 ? WIRE_URGENT : WIRE_BULK, bytes_of(key),
+                   (struct bytes){value, sizeof(value)});
+    }
+    gossip_set(n->nodes[1].gossip, n->now_ms, WIRE_BULK, BYTES("k"), BYTES("v"));
+    assert_true(net_run_until(n, 10000, value_is_everywhere));
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(key, sizeof(key), "key%u", i);
+        assert_int_equal(gossip_get(n->nodes[0].gossip, net_view(n, 0, 1), bytes_of(key)).size,
+                         sizeof(value));
+    }
+    net_free(n);
+}
+
+static void a_removed_entry_is_gone_everywhere(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    gossip_set(n->nodes[1].gossip, n->now_ms, WIRE_URGENT, BYTES("k"), BYTES("v"));
+    assert_true(net_run_until(n, 500, value_is_everywhere));
+    gossip_remove(n->nodes[1].gossip, n->now_ms, BYTES("k"));
+    net_run(n, 500);
+    assert_null(gossip_get(n->nodes[0].gossip, net_view(n, 0, 1), BYTES("k")).at);
+    net_free(n);
+}
+
+static void a_crash_is_known_within_five_seconds(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 10; round++) {
+        struct net *n = cluster_of(2 + round % 3);
+        net_run(n, 137 * round);
+        net_kill(n, 1);
+        uint64_t since_ms = n->now_ms;
+        while (net_view(n, 0, 1)->state != WIRE_DEAD) {
+            net_run(n, 1);
+            assert_true(n->now_ms < since_ms + 5000);
+        }
+        net_free(n);
+    }
+}
+
+static void nobody_dies_at_thirty_percent_loss_in_a_pair(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    n->loss_percent = 30;
+    net_run(n, 10 * 60 * 1000);
+    assert_int_equal(n->nodes[0].death_events + n->nodes[1].death_events, 0);
+    net_free(n);
+}
+
+static void a_restarted_node_replaces_its_former_self(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(3);
+    uint64_t before = net_view(n, 0, 1)->generation;
+    gossip_set(n->nodes[1].gossip, n->now_ms, WIRE_URGENT, BYTES("k"), BYTES("v"));
+    net_run(n, 300);
+    net_kill(n, 1);
+    net_start(n, 1);
+    net_run(n, 1000);
+    assert_true(net_all_alive(n));
+    assert_true(net_view(n, 2, 1)->generation > before);
+    assert_null(gossip_get(n->nodes[0].gossip, net_view(n, 0, 1), BYTES("k")).at);
+    net_free(n);
+}
+
+static void a_node_whose_clock_went_back_raises_its_generation(void **state)
+{
+    (void)state;
+    struct net *n = net_new();
+    net_start_as(n, 0, "node-0", 100, "0123456789abcdef0123456789abcdef");
+    net_start_as(n, 1, "node-1", 100, "0123456789abcdef0123456789abcdef");
+    assert_true(net_run_until(n, 3000, net_all_alive));
+    net_kill(n, 1);
+    net_start_as(n, 1, "node-1", 7, "0123456789abcdef0123456789abcdef");
+    net_run(n, 8000);
+    assert_int_equal(n->nodes[1].raised_generation, 101);
+    assert_int_equal(net_view(n, 0, 1)->generation, 101);
+    assert_true(net_all_alive(n));
+    net_free(n);
+}
+
+static void a_name_clash_is_told_and_the_later_start_stays(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    net_start_as(n, 2, "node-1", 1000, "0123456789abcdef0123456789abcdef");
+    net_run(n, 20000);
+    assert_true(n->nodes[1].problem_events[GOSSIP_NAME_CLASH] > 0);
+    assert_int_equal(net_view(n, 0, 1)->generation, 1000);
+    assert_int_equal(net_view(n, 0, 1)->state, WIRE_ALIVE);
+    net_free(n);
+}
+
+static void a_partition_heals_by_itself(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(4);
+    for (unsigned a = 0; a < 2; a++) {
+        for (unsigned b = 2; b < 4; b++) {
+            n->cut[a][b] = n->cut[b][a] = true;
+        }
+    }
+    net_run(n, 10000);
+    assert_int_equal(net_view(n, 0, 2)->state, WIRE_DEAD);
+    assert_int_equal(net_view(n, 3, 1)->state, WIRE_DEAD);
+    memset(n->cut, 0, sizeof(n->cut));
+    assert_true(net_run_until(n, 6000, net_all_alive));
+    net_free(n);
+}
+
+static void a_link_that_is_cut_one_way_kills_nobody_while_others_hear(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(3);
+    n->cut[1][0] = true;
+    net_run(n, 60000);
+    assert_int_equal(n->nodes[0].death_events + n->nodes[1].death_events + n->nodes[2].death_events,
+                     0);
+    net_free(n);
+}
+
+static void a_graceful_stop_is_left_not_dead(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(3);
+    gossip_leave(n->nodes[1].gossip, n->now_ms);
+    net_run(n, gossip_leave_ms(n->nodes[1].gossip));
+    net_kill(n, 1);
+    net_run(n, 10000);
+    assert_int_equal(net_view(n, 0, 1)->state, WIRE_LEFT);
+    assert_int_equal(net_view(n, 2, 1)->state, WIRE_LEFT);
+    net_start(n, 1);
+    assert_true(net_run_until(n, 2000, net_all_alive));
+    net_free(n);
+}
+
+static void a_pause_is_survived(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    struct gossip *paused = n->nodes[1].gossip;
+    n->nodes[1].gossip = NULL;
+    net_run(n, 12000);
+    assert_int_equal(net_view(n, 0, 1)->state, WIRE_DEAD);
+    n->nodes[1].gossip = paused;
+    unsigned deaths = n->nodes[1].death_events;
+    assert_true(net_run_until(n, 5000, net_all_alive));
+    assert_int_equal(n->nodes[1].death_events, deaths);
+    net_free(n);
+}
+
+static void replays_change_nothing_and_get_no_answer(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    struct gossip_address stranger = {{0}, 99};
+    stranger.ip[15] = 200;
+    struct net_packet last = n->last[0];
+    struct gossip_address before = net_view(n, 0, 1)->address;
+    for (unsigned i = 0; i < 100; i++) {
+        gossip_receive(n->nodes[0].gossip, n->now_ms, &stranger,
+                       (struct bytes){(char *)last.bytes, last.size});
+    }
+    assert_true(gossip_counters(n->nodes[0].gossip)->rejected[GOSSIP_REJECT_REPLAYED] >= 99);
+    net_run(n, 1000);
+    assert_true(gossip_address_equal(&net_view(n, 0, 1)->address, &before));
+    assert_int_equal(n->nodes[0].sent_to_outsiders, 0);
+    net_free(n);
+}
+
+static void another_key_is_told_and_stays_outside(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    net_start_as(n, 2, "node-2", 5, "another-key-another-key-another!");
+    net_run(n, 5000);
+    assert_null(net_view(n, 0, 2));
+    assert_true(n->nodes[0].problem_events[GOSSIP_UNKNOWN_KEY] > 0);
+    net_free(n);
+}
+
+static void a_text_is_pulled_in_chunks(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    struct sha256 *sha = sha256_new();
+    char text[5500];
+    uint8_t digest[SHA256_SIZE];
+    for (size_t i = 0; i < sizeof(text); i++) {
+        text[i] = (char)('a' + i % 26);
+    }
+    struct bytes all = {text, sizeof(text)};
+    sha256_digest(sha, &all, 1, digest);
+    sha256_free(sha);
+    gossip_offer_text(n->nodes[0].gossip, digest, all);
+    gossip_fetch_text(n->nodes[1].gossip, n->now_ms, net_view(n, 1, 0), digest, sizeof(text));
+    n->loss_percent = 20;
+    net_run(n, 2000);
+    assert_false(n->nodes[1].text_failed);
+    assert_int_equal(n->nodes[1].text_size, sizeof(text));
+    assert_memory_equal(n->nodes[1].text, text, sizeof(text));
+    net_free(n);
+}
+
+static void a_text_that_nobody_has_is_given_up(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    uint8_t digest[SHA256_SIZE] = {1};
+    gossip_fetch_text(n->nodes[1].gossip, n->now_ms, net_view(n, 1, 0), digest, 2000);
+    net_run(n, 5000);
+    assert_true(n->nodes[1].text_failed);
+    net_free(n);
+}
+
+static void a_quiet_pair_costs_little(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    uint64_t bytes = gossip_counters(n->nodes[0].gossip)->bytes_out;
+    net_run(n, 10000);
+    bytes = gossip_counters(n->nodes[0].gossip)->bytes_out - bytes;
+    assert_true(bytes / 10 < 4000);
+    net_free(n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_nodes_find_each_other_within_a_second),
+        cmocka_unit_test(twenty_nodes_find_each_other),
+        cmocka_unit_test(an_urgent_change_is_everywhere_at_once_in_a_small_cluster),
+        cmocka_unit_test(an_urgent_change_is_passed_on_in_a_large_cluster),
+        cmocka_unit_test(a_push_that_was_lost_comes_with_the_next_exchange),
+        cmocka_unit_test(many_entries_of_both_lanes_arrive),
+        cmocka_unit_test(a_removed_entry_is_gone_everywhere),
+        cmocka_unit_test(a_crash_is_known_within_five_seconds),
+        cmocka_unit_test(nobody_dies_at_thirty_percent_loss_in_a_pair),
+        cmocka_unit_test(a_restarted_node_replaces_its_former_self),
+        cmocka_unit_test(a_node_whose_clock_went_back_raises_its_generation),
+        cmocka_unit_test(a_name_clash_is_told_and_the_later_start_stays),
+        cmocka_unit_test(a_partition_heals_by_itself),
+        cmocka_unit_test(a_link_that_is_cut_one_way_kills_nobody_while_others_hear),
+        cmocka_unit_test(a_graceful_stop_is_left_not_dead),
+        cmocka_unit_test(a_pause_is_survived),
+        cmocka_unit_test(replays_change_nothing_and_get_no_answer),
+        cmocka_unit_test(another_key_is_told_and_stays_outside),
+        cmocka_unit_test(a_text_is_pulled_in_chunks),
+        cmocka_unit_test(a_text_that_nobody_has_is_given_up),
+        cmocka_unit_test(a_quiet_pair_costs_little),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
