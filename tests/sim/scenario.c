@@ -68,6 +68,7 @@ static void draw_faults(struct scenario *s)
     s->faults.no_state_dir = world_chance(w, 150);
     s->faults.wall_jumps = world_chance(w, 300);
     s->faults.clones = s->faults.clones && w->options.host_count > 2;
+    s->faults.names_gone = world_chance(w, 200) && !s->faults.clones;
     s->faults.key_rotation = world_chance(w, 100);
     s->faults.refusals = world_chance(w, 100);
     s->faults.adversary = world_chance(w, 500) ? (unsigned)world_between(w, 1, 100) : 0;
