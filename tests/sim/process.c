@@ -271,7 +271,8 @@ void process_rejoin(struct process *p)
     for (size_t i = 0; i < p->host->join_count; i++) {
         addresses[i] = p->world->hosts[p->host->join[i]].address;
     }
-    gossip_set_join(cluster_gossip(p->cluster), addresses, p->host->join_count);
+    size_t found = p->world->names_gone ? 0 : p->host->join_count;
+    gossip_set_join(cluster_gossip(p->cluster), addresses, found);
     wake_in_time(p);
 }
 
