@@ -63,21 +63,37 @@ static int run_nft(const struct buffer *rules, struct buffer *ret_error)
                : fail(ret_error, "nft did not take the rules", "its own message says why");
 }
 
-/* At least `value`: reading first, since in a container these files are often read-only. */
-static int set_arp(const char *interface, const char *name, int value, struct buffer *ret_error)
+enum { ARP_PATH_SIZE = 128, ARP_TEXT_SIZE = 16 };
+
+static void arp_path(const char *interface, const char *name, char ret_path[ARP_PATH_SIZE])
 {
-    char path[128], text[16] = {0};
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/%s", interface, name);
+    snprintf(ret_path, ARP_PATH_SIZE, "/proc/sys/net/ipv4/conf/%s/%s", interface, name);
+}
+
+/* -1 if it cannot be read. */
+static int read_arp(const char *interface, const char *name)
+{
+    char path[ARP_PATH_SIZE], text[ARP_TEXT_SIZE] = {0};
+    arp_path(interface, name, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return fail(ret_error, path, strerror(errno));
+        return -1;
     }
     ssize_t size = read(fd, text, sizeof(text) - 1);
     close(fd);
-    if (size > 0 && strtol(text, NULL, 10) >= value) {
+    return size > 0 ? (int)strtol(text, NULL, 10) : -1;
+}
+
+/* At least `value`: reading first, since in a container these files are often read-only, and there
+ * only `all` can be set from outside. The kernel takes the larger of the two (IN_DEV_MAXCONF). */
+static int set_arp(const char *interface, const char *name, int value, struct buffer *ret_error)
+{
+    char path[ARP_PATH_SIZE], text[ARP_TEXT_SIZE];
+    if (read_arp(interface, name) >= value || read_arp("all", name) >= value) {
         return 0;
     }
-    fd = open(path, O_WRONLY | O_CLOEXEC);
+    arp_path(interface, name, path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
     int length = snprintf(text, sizeof(text), "%d\n", value);
     bool written = fd >= 0 && write(fd, text, (size_t)length) == length;
     int error = errno;
@@ -85,8 +101,9 @@ static int set_arp(const char *interface, const char *name, int value, struct bu
         close(fd);
     }
     if (!written) {
-        buffer_append_format(ret_error, "cannot write %s: %s; set it to %d from outside", path,
-                             strerror(error), value);
+        buffer_append_format(
+            ret_error, "cannot write %s: %s; set it, or the same of `all`, to %d from outside",
+            path, strerror(error), value);
         return -1;
     }
     return 0;
