@@ -137,7 +137,6 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     c->now_ms = now_ms;
     uint64_t wall_ms = node->wall_ms == 0 ? 0 : wall_to_tell(c, node);
     assert(names_valid(bytes_of(node->version)));
-    uint64_t wall_ms = node->wall_ms == 0 ? 0 : wall_to_tell(c, node);
     memcpy(self->version, node->version, strlen(node->version) + 1);
     self->node = *node;
     self->node.version = self->version;
