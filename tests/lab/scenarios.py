@@ -173,7 +173,8 @@ def instance_dies_first(holder):
 
 def partition_result(holder, cut_rules, truths):
     """Cuts, waits until each node says what is true of it, heals, and looks whether all is whole."""
-    start = min(total(node) for node in NODES)
+    wait_for(lambda: total(NODES[0]) == total(NODES[1]) is not None, "both nodes have the same total")
+    start = total(NODES[0])
     wrong = []
     with Measured(seconds=16) as client:
         client.wait_ready()
