@@ -36,9 +36,11 @@ static const char *kind_text(enum problem_kind kind)
     case PROBLEM_CONFIG_REFUSED:
         return "config_refused";
     case PROBLEM_VIP_CONFLICT:
+        return "vip_conflict";
+    case PROBLEM_CLOCK_OFF:
         break;
     }
-    return "vip_conflict";
+    return "clock_off";
 }
 
 void cluster_problem(struct cluster *c, enum problem_kind kind, const char *format, ...)
@@ -169,7 +171,7 @@ static void on_entry(void *owner, struct gossip_member *member, struct bytes key
     } else if (bytes_equal(key, BYTES("config"))) {
         config_note(c, info, value);
     } else if (bytes_equal(key, BYTES("node")) || bytes_equal(key, BYTES("load"))) {
-        nodes_note(c, info, key, value);
+        nodes_note(c, member, key, value);
     } else {
         info->hands = info->hands || starts_with(key, BYTES("hand/"));
         c->any_hands = c->any_hands || info->hands;

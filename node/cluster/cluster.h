@@ -39,8 +39,8 @@ struct cluster_events {
      * the answer or the next reload, whose version replaces it: nothing is to be answered then. */
     void (*on_shared)(void *owner, uint64_t revision, struct bytes text);
     /* For the log and /status: kind is a stable word (name_clash, newer_version, unknown_key,
-     * forged, crowded, config_conflict, config_refused, vip_conflict), detail a sentence. At most
-     * one call a second for each kind. */
+     * forged, crowded, config_conflict, config_refused, vip_conflict, clock_off), detail a
+     * sentence. At most one call a second for each kind. */
     void (*on_problem)(void *owner, const char *kind, const char *detail);
     /* The generation was raised (see gossip.h): persist it. */
     void (*on_generation)(void *owner, uint64_t generation);
@@ -71,10 +71,11 @@ struct cluster_node {
     uint64_t config_revision;
     char config_digest[2 * SHA256_SIZE + 1], ring_digest[2 * SHA256_SIZE + 1];
     uint64_t active_connections;
+    uint64_t wall_ms; /* the wall clock now; 0 = nobody compares clocks */
 };
 
-/* What this node is like; told to all when something changed. active_connections is told with the
- * counters (cluster_set_counts), at their pace. */
+/* What this node is like; told to all when something changed, and once a minute for the clock's
+ * sake. active_connections is told with the counters (cluster_set_counts), at their pace. */
 void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_node *node);
 
 /* What a member last said; false when it has said nothing yet. `ret->version` points into c. */

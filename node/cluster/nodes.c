@@ -1,6 +1,7 @@
 /* nodes: what each node says of itself (the entries `node` and `load`), and what follows from who
  * is up: rows for the verdict, convergence, and two holders of one VIP. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "cluster/private.h"
@@ -10,6 +11,11 @@ enum {
     /* A holder that crashed is up in our table until it is suspected, and another one has taken
      * over long before: only what lasts is a conflict. SPEC §6 gives the detection 5 s. */
     VIP_CONFLICT_MS = 6 * 1000,
+    CLOCK_TOLD_MS = 60 * 1000, /* a clock is told again so often, and at once when it was set */
+    CLOCK_STEP_MS = 10 * 1000, /* NTP corrects less than that bit by bit */
+    /* What comes in may be as old as it gets until the next telling, and some seconds on its way.
+     */
+    CLOCK_OFF_MS = 2 * CLOCK_TOLD_MS,
 };
 
 _Static_assert((int)VERDICT_NODES_MAX >= (int)GOSSIP_MEMBERS_MAX, "every member has a row");
@@ -51,13 +57,36 @@ static void take_node(struct member_info *info, const Cluster__Node *n)
     info->told = true;
 }
 
-void nodes_note(struct cluster *c, struct member_info *info, struct bytes key, struct bytes value)
+/* Nothing here depends on clocks that agree; people who compare logs do. What is told of a member
+ * that this node has not heard lately may be old. */
+static void compare_clocks(struct cluster *c, const struct gossip_member *member, uint64_t theirs)
 {
+    if (theirs == 0 || c->wall_ms == 0 || member->state != WIRE_ALIVE ||
+        member->heard_ms + CLOCK_STEP_MS < c->now_ms) {
+        return;
+    }
+    uint64_t ours = c->wall_ms + (c->now_ms - c->wall_at_ms);
+    bool ahead = theirs > ours;
+    uint64_t off = ahead ? theirs - ours : ours - theirs;
+    if (off > CLOCK_OFF_MS) {
+        cluster_problem(c, PROBLEM_CLOCK_OFF,
+                        "the clock of %s is %" PRIu64
+                        " s %s this node's; one of them is wrong, and "
+                        "their logs do not fit together: keep both by NTP",
+                        member->name, off / 1000, ahead ? "ahead of" : "behind");
+    }
+}
+
+void nodes_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
+                struct bytes value)
+{
+    struct member_info *info = info_of(c, member);
     if (bytes_equal(key, BYTES("node"))) {
         Cluster__Node *n =
             value.at ? cluster__node__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
         if (n) { /* nobody takes it back: what was said last is the best guess */
             take_node(info, n);
+            compare_clocks(c, member, n->wall_ms);
             c->members_changed = true;
             cluster__node__free_unpacked(n, NULL);
         }
@@ -77,12 +106,36 @@ static ProtobufCBinaryData text_of(char *text)
     return (ProtobufCBinaryData){strlen(text), (uint8_t *)text};
 }
 
+static bool says_the_same(const struct cluster_node *a, const struct cluster_node *b)
+{
+    return a->draining == b->draining && a->vip_holder == b->vip_holder &&
+           a->config_revision == b->config_revision &&
+           strcmp(a->config_digest, b->config_digest) == 0 &&
+           strcmp(a->ring_digest, b->ring_digest) == 0;
+}
+
+/* What to tell of the clock: what was told before, unless something is told anyway. */
+static uint64_t wall_to_tell(struct cluster *c, const struct cluster_node *node)
+{
+    c->wall_ms = node->wall_ms;
+    c->wall_at_ms = c->now_ms;
+    uint64_t due = c->told_wall_ms + (c->now_ms - c->told_at_ms);
+    uint64_t step = due > node->wall_ms ? due - node->wall_ms : node->wall_ms - due;
+    if (!c->self.told || !says_the_same(&c->self.node, node) || step > CLOCK_STEP_MS ||
+        c->now_ms >= c->told_at_ms + CLOCK_TOLD_MS) {
+        c->told_wall_ms = node->wall_ms;
+        c->told_at_ms = c->now_ms;
+    }
+    return c->told_wall_ms;
+}
+
 void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_node *node)
 {
     uint8_t value[WIRE_VALUE_MAX];
     struct member_info *self = &c->self;
     uint64_t active_connections = self->node.active_connections;
     c->now_ms = now_ms;
+    uint64_t wall_ms = node->wall_ms == 0 ? 0 : wall_to_tell(c, node);
     assert(names_valid(bytes_of(node->version)));
     memcpy(self->version, node->version, strlen(node->version) + 1);
     self->node = *node;
@@ -96,6 +149,7 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     n.config_revision = node->config_revision;
     n.config_digest = text_of(self->node.config_digest);
     n.ring_digest = text_of(self->node.ring_digest);
+    n.wall_ms = wall_ms;
     assert(cluster__node__get_packed_size(&n) <= sizeof(value));
     size_t size = cluster__node__pack(&n, value);
     c->members_changed = true;

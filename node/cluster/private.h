@@ -71,8 +71,9 @@ enum problem_kind {
     PROBLEM_CONFIG_CONFLICT,
     PROBLEM_CONFIG_REFUSED,
     PROBLEM_VIP_CONFLICT,
+    PROBLEM_CLOCK_OFF,
 };
-enum { PROBLEMS = PROBLEM_VIP_CONFLICT + 1 };
+enum { PROBLEMS = PROBLEM_CLOCK_OFF + 1 };
 
 struct cluster {
     struct gossip *gossip;
@@ -86,6 +87,8 @@ struct cluster {
     uint64_t now_ms;               /* of the call that is being served */
     uint64_t problem_ms[PROBLEMS]; /* when one of the kind was told last, + 1; 0 = never */
     struct member_info self;
+    uint64_t wall_ms, wall_at_ms; /* the wall clock was that then; 0 = not known */
+    uint64_t told_wall_ms, told_at_ms;
     size_t alive_count; /* alive or suspect, this node too */
     size_t rank;        /* how many of them have a smaller id */
     bool members_changed, verdict_changed;
@@ -147,7 +150,8 @@ void publish_page(void *arg, size_t page, struct bytes value); /* arg: a page_ta
 void publish_end(struct page_target *t, size_t written, size_t *page_count);
 
 /* nodes.c */
-void nodes_note(struct cluster *c, struct member_info *info, struct bytes key, struct bytes value);
+void nodes_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
+                struct bytes value);
 void nodes_set_load(struct cluster *c, uint64_t active_connections);
 void nodes_settle(struct cluster *c);
 uint64_t nodes_deadline_ms(const struct cluster *c);

@@ -21,17 +21,37 @@ enum {
 
 /* ---- problems ---- */
 
-void peers_note_problem(struct control *c, const char *kind, const char *detail)
+/* The same one again, or the oldest of its kind when there are enough of them, or a free one, or
+ * the oldest of all. */
+static struct control_problem *problem_slot(struct control *c, const char *kind, const char *detail)
 {
-    struct control_problem *slot = &c->problems[0];
+    struct control_problem *oldest = &c->problems[0], *of_kind = NULL;
+    size_t count = 0;
     for (size_t i = 0; i < CONTROL_PROBLEMS_MAX; i++) {
         struct control_problem *p = &c->problems[i];
-        if (strcmp(p->kind, kind) == 0) {
-            slot = p;
-            break;
+        bool same_kind = strcmp(p->kind, kind) == 0;
+        if (same_kind && strcmp(p->detail, detail) == 0) {
+            return p;
         }
-        slot = p->at_ms < slot->at_ms ? p : slot; /* a free one, or the oldest */
+        count += same_kind;
+        of_kind = same_kind && (!of_kind || p->at_ms < of_kind->at_ms) ? p : of_kind;
+        oldest = p->at_ms < oldest->at_ms ? p : oldest; /* a free one has 0 */
     }
+    return count >= CONTROL_PROBLEMS_OF_KIND ? of_kind : oldest;
+}
+
+static void problem_is_over(struct control *c, const char *kind)
+{
+    for (size_t i = 0; i < CONTROL_PROBLEMS_MAX; i++) {
+        if (strcmp(c->problems[i].kind, kind) == 0) {
+            c->problems[i] = (struct control_problem){0};
+        }
+    }
+}
+
+void peers_note_problem(struct control *c, const char *kind, const char *detail)
+{
+    struct control_problem *slot = problem_slot(c, kind, detail);
     snprintf(slot->kind, sizeof(slot->kind), "%s", kind);
     snprintf(slot->detail, sizeof(slot->detail), "%s", detail);
     slot->at_ms = net_now_ms(&c->net);
@@ -119,6 +139,7 @@ static void on_written(void *owner, const char *reason)
     if (reason) {
         peers_note_problem(c, "state_not_written", reason);
     } else {
+        problem_is_over(c, "state_not_written");
         log_event(c->producer, LOG_INFO, "state_written_again", NULL, 0);
     }
 }
@@ -149,6 +170,27 @@ static void set_aside(struct control *c, enum store_file file)
              "%s/%s is damaged: it was renamed to %s.damaged, and the node goes on without it",
              c->conf->state_dir, store_file_name(file), store_file_name(file));
     peers_note_problem(c, "state_damaged", detail);
+}
+
+/* A folder that another node wrote was copied, or both use it: they would share generations and
+ * overwrite each other's files. Its counters are the cluster's, and stay of use. */
+static void check_owner(struct control *c)
+{
+    struct buffer bytes = {0};
+    struct bytes name = bytes_of(c->conf->node_name);
+    bool known = read_file(c, STORE_OWNER, &bytes);
+    if (known && !bytes_equal(buffer_bytes(&bytes), name)) {
+        char detail[CONTROL_DETAIL_SIZE];
+        snprintf(detail, sizeof(detail),
+                 "%s was written by node %.*s, and this is %s: each node needs a node.state_dir of "
+                 "its own; was it copied, or is the node renamed?",
+                 c->conf->state_dir, (int)(bytes.size < 64 ? bytes.size : 64), bytes.data,
+                 c->conf->node_name);
+        peers_note_problem(c, "state_cloned", detail);
+    }
+    buffer_clear(&bytes);
+    buffer_append_bytes(&bytes, name);
+    store_write(c->store, STORE_OWNER, &bytes, true);
 }
 
 static uint64_t next_generation(struct control *c)
@@ -310,6 +352,7 @@ void peers_tell_node(struct control *c)
         .vip_holder = c->vip_holder,
         .config_revision = cluster_shared_revision(c->cluster),
         .active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
+        .wall_ms = clock_wall_ms(),
     };
     memcpy(node.config_digest, c->config_digest, sizeof(node.config_digest));
     memcpy(node.ring_digest, c->ring_digest, sizeof(node.ring_digest));
@@ -346,7 +389,8 @@ static uint64_t count_wait_ms(struct control *c, uint64_t cost_us)
     if (interval_ms > exchange_ms) { /* many nodes, or many counters: each telling costs */
         return interval_ms;
     }
-    uint64_t wait_ms = exchange_ms / COUNTS_PER_INTERVAL, least_ms = cost_us * COUNT_COST_MAX / 1000;
+    uint64_t wait_ms = exchange_ms / COUNTS_PER_INTERVAL,
+             least_ms = cost_us * COUNT_COST_MAX / 1000;
     return wait_ms > least_ms ? wait_ms : least_ms;
 }
 
@@ -428,6 +472,7 @@ int peers_open(struct control *c)
 {
     struct gossip_address advertise = {{0}, 0};
     c->store = store_new(&c->net, c->conf->state_dir, &store_events, c);
+    check_owner(c);
     c->generation = next_generation(c);
     uv_timer_init(&c->net.uv, &c->count_timer);
     c->count_timer.data = c;

@@ -20,7 +20,9 @@ enum control_phase {
 };
 
 enum {
-    CONTROL_PROBLEMS_MAX = 16, /* kinds of them, told in /status */
+    CONTROL_PROBLEMS_MAX = 32, /* told in /status */
+    /* Of one kind, for instance three damaged files; a flood from many addresses gets no more. */
+    CONTROL_PROBLEMS_OF_KIND = 4,
     CONTROL_DETAIL_SIZE = 512,
     /* A problem that goes on is told again and again; what is not told any more is over. Some are
      * told once: they are shown long enough to be seen. */

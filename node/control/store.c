@@ -40,6 +40,8 @@ struct store {
 const char *store_file_name(enum store_file file)
 {
     switch (file) {
+    case STORE_OWNER:
+        return "owner";
     case STORE_GENERATION:
         return "generation";
     case STORE_SHARED:

@@ -10,7 +10,8 @@
 #include "base/buffer.h"
 #include "net/loop.h"
 
-enum store_file { STORE_GENERATION, STORE_SHARED, STORE_STATE };
+/* Whose folder it is; this process's generation; the shared configuration; counters and drains. */
+enum store_file { STORE_OWNER, STORE_GENERATION, STORE_SHARED, STORE_STATE };
 enum { STORE_FILES = STORE_STATE + 1 };
 
 struct store;

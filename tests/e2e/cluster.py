@@ -17,6 +17,7 @@ import socket
 import tempfile
 
 from harness import PATIENCE, TIMEOUT, Node, parallel
+from relay import Relay
 from stub_client import wait_for
 
 NAMES = ["node-a", "node-b", "node-c", "node-d"]
@@ -36,9 +37,9 @@ def free_udp_port(host):
 class Cluster:
     """Its nodes by name; those that run, and what those said that no longer do."""
 
-    def __init__(self, config, count=3, *, state=True, local=None, profile="local", start=None):
+    def __init__(self, config, count=3, *, state=True, local=None, profile="local", start=None, relay=False):
         """`config` is every node's, `local` {name: sections} overrides it for one. `start`: the names to start
-        with, all of them if it is None."""
+        with, all of them if it is None. `relay`: all packets go through self.relay."""
         self.config = config
         self.local = local or {}
         self.profile = profile
@@ -48,6 +49,7 @@ class Cluster:
         for index, name in enumerate(self.names):
             host = f"127.0.0.{11 + index}"
             self.udp[name] = (host, free_udp_port(host))
+        self.relay = Relay(self.udp) if relay else None
         self.folder = tempfile.mkdtemp(prefix="difyring-cluster-")
         self.state = {name: os.path.join(self.folder, name) for name in self.names if state}
         self.running, self.ended = {}, []
@@ -59,6 +61,10 @@ class Cluster:
 
     def __getitem__(self, name):
         return self.running[name]
+
+    def address(self, name):
+        """Where the others reach it."""
+        return self.relay.address(name) if self.relay else self.udp[name]
 
     def nodes(self):
         return [self.running[name] for name in self.names if name in self.running]
@@ -72,7 +78,7 @@ class Cluster:
         value["cluster"] = {
             "name": "e2e", "profile": self.profile, "keys": [self.key],
             "bind": "{}:{}".format(*self.udp[name]),
-            "join": ["{}:{}".format(*self.udp[other]) for other in self.names if other != name],
+            "join": ["{}:{}".format(*self.address(other)) for other in self.names if other != name],
         }
         for section, more in copy.deepcopy(self.local.get(name, {})).items():
             if isinstance(more, dict) and section in value:
@@ -134,13 +140,21 @@ class Cluster:
         """Until all that run say so of `name`."""
         wait_for(lambda: all(self.states(other).get(name) == state for other in self.running), seconds)
 
-    def wait_problem(self, name, kind, seconds=TIMEOUT):
-        """Until `name` tells of it, in the log and in /status; the text of /status."""
+    def problems(self, name, *kinds):
+        """What /status of `name` tells of these kinds (of all, if none is given)."""
+        told = self.running[name].status()["cluster"].get("problems", [])
+        return [problem for problem in told if not kinds or problem["kind"] in kinds]
+
+    def wait_problem(self, name, *kinds, says="", seconds=TIMEOUT):
+        """Until `name` tells of it with these words, in the log and in /status; the message."""
         def told():
-            return [p for p in self.running[name].status()["cluster"].get("problems", []) if p["kind"] == kind]
-        found = wait_for(told, seconds)
-        wait_for(lambda: [e for e in self.running[name].events("cluster_problem") if e["kind"] == kind], seconds)
-        return found[0]
+            return [p["message"] for p in self.problems(name, *kinds) if says in p["message"]]
+
+        def logged():
+            return [e for e in self.running[name].events("cluster_problem")
+                    if e["kind"] in kinds and says in e["message"]]
+        wait_for(logged, seconds)
+        return wait_for(told, seconds)[0]
 
     # ---- the end
 
@@ -159,6 +173,8 @@ class Cluster:
             assert not [text for text in said if secret in text]
 
     def destroy(self):
+        if self.relay:
+            self.relay.close()
         for node in [*self.nodes(), *self.ended]:
             node.destroy()
         shutil.rmtree(self.folder, ignore_errors=True)

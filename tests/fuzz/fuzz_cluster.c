@@ -90,7 +90,7 @@ static void note(struct cluster *c, struct gossip_member *member, const char *ke
 {
     struct member_info *info = member->owner_data;
     struct bytes k = bytes_of(key);
-    nodes_note(c, info, k, value);
+    nodes_note(c, member, k, value);
     votes_note(info, k, value);
     config_note(c, info, value);
     drains_note(c, value);

@@ -205,6 +205,26 @@ static void say(struct net_node *node, const char *config, char ring, bool holde
     cluster_set_node(node->cluster, node->net->now_ms, &n);
 }
 
+static void clocks_that_differ_are_named(void **state)
+{
+    struct net *net = *state;
+    start_three(net);
+    const uint64_t hour_ms = 3600 * 1000;
+    for (size_t turn = 0; turn < 70; turn++) { /* more than a minute: the clock is told again */
+        for (size_t i = 0; i < 3; i++) {
+            struct cluster_node n = {.version = "0.1.0", .wall_ms = 100 * hour_ms + net->now_ms};
+            n.wall_ms += i == 2 && turn >= 30 ? hour_ms : 30 * 1000 * i; /* half a minute is fine */
+            cluster_set_node(net->nodes[i].cluster, net->now_ms, &n);
+        }
+        net_run(net, 1000);
+        assert_true(turn > 25 || !net_has_problem(&net->nodes[0], "clock_off"));
+    }
+    assert_true(net_has_problem(&net->nodes[0], "clock_off"));
+    assert_true(net_has_problem(&net->nodes[2], "clock_off"));
+    assert_non_null(strstr(net->nodes[0].problem_details[0], "s ahead of"));
+    assert_non_null(strstr(net->nodes[2].problem_details[0], "s behind"));
+}
+
 static void equal_digests_of_all_that_are_up_are_convergence(void **state)
 {
     struct net *net = *state;
@@ -243,6 +263,14 @@ static void two_holders_of_the_vip_are_a_conflict_if_it_lasts(void **state)
     net_run(net, 5000);
     assert_true(net_has_problem(&net->nodes[2], "vip_conflict"));
     assert_non_null(strstr(net->nodes[2].problem_details[0], "node-a and node-b"));
+    size_t before = net->nodes[2].problems_told; /* once a second */
+    net_run(net, 10000);
+    assert_in_range(net->nodes[2].problems_told - before, 5, 11);
+    say(&net->nodes[1], "a", 'f', false);
+    net_run(net, 500);
+    before = net->nodes[2].problems_told;
+    net_run(net, 10000);
+    assert_int_equal(net->nodes[2].problems_told, before);
 }
 
 /* ---- votes ---- */
@@ -418,9 +446,12 @@ static void a_drain_outlives_the_node_that_took_it(void **state)
     net_run(net, 1000);
     net_kill(&net->nodes[0]);
     net_run(net, DEAD_MS);
-    net_start(net, 3, "file", false); /* never saw node-a */
+    net_start(net, 0, "file", false); /* a new start: its old map is gone */
+    net_run(net, 3000);
+    net_start(net, 3, "file", false); /* never saw the old one */
     net_run(net, 3000);
     assert_true(all_drained(net, true));
+    net_kill(&net->nodes[0]);
     net_save(&net->nodes[1]);
     net_kill(&net->nodes[1]);
     net_kill(&net->nodes[2]);
@@ -461,6 +492,7 @@ int main(void)
         CLAIM(a_restart_keeps_the_revision_and_a_changed_file_makes_a_new_one),
         CLAIM(what_a_node_refuses_stays_out_of_it_and_is_named),
         CLAIM(the_text_is_got_elsewhere_when_its_source_dies),
+        CLAIM(clocks_that_differ_are_named),
         CLAIM(equal_digests_of_all_that_are_up_are_convergence),
         CLAIM(two_holders_of_the_vip_are_a_conflict_if_it_lasts),
         CLAIM(votes_reach_all_and_are_the_same_everywhere),
