@@ -2,13 +2,16 @@
  *
  * Others' pages are decoded only when somebody asks after something has come: they come several
  * times a second and are asked for when a person looks. This node's own histogram is the one of the
- * last set_counts, the others' are up to LATENCY_INTERVAL_MS older. */
+ * last set_counts, the others' are an interval older. */
 #include <stdlib.h>
 
 #include "base/memory.h"
 #include "cluster/private.h"
 
-enum { LATENCY_INTERVAL_MS = 1000 /* people look at it, nothing decides by it */ };
+enum {
+    LATENCY_INTERVAL_MS = 1000, /* people look at it, nothing decides by it */
+    LATENCY_INTERVALS = 4, /* of the counters, where these are slower: it is larger than they */
+};
 
 static struct latency_sum *take_sum(struct names *in, struct bytes application)
 {
@@ -49,7 +52,7 @@ void latency_set(struct cluster *c, const struct cluster_count *counts, size_t c
     }
     c->latency_changed = true;
     if (c->now_ms >= c->latency_ms) {
-        uint64_t pace = cluster_count_interval_ms(c);
+        uint64_t pace = LATENCY_INTERVALS * cluster_count_interval_ms(c);
         c->latency_ms = c->now_ms + (pace > LATENCY_INTERVAL_MS ? pace : LATENCY_INTERVAL_MS);
         tell(c);
     }
