@@ -97,10 +97,13 @@ class Quickstart:
         with open(self.output_path, encoding="utf-8") as file:
             return file.read()
 
-    def wait_until_it_stays(self):
-        wait_for(lambda: STAYS in self.output() or self.process.poll() is not None, "start")
+    def wait_until_it_says(self, words):
+        wait_for(lambda: words in self.output() or self.process.poll() is not None, "start")
         assert self.process.poll() is None, self.output()
         self.children = children_of(self.process.pid)
+
+    def wait_until_it_stays(self):
+        self.wait_until_it_says(STAYS)
         assert len(self.children) == 5
 
     def wait_for_exit(self):
@@ -131,7 +134,7 @@ def test_once_shows_a_cluster_that_loses_nothing_and_ends(tmp_path):
     assert re.search(r"^node-b +\S+ +dead ", text, re.M)
 
 
-def test_the_printed_curl_lines_work_when_repeated(tmp_path):
+def test_the_printed_curl_lines_work_when_repeated_and_the_key_is_nowhere(tmp_path):
     with Quickstart(tmp_path) as run:
         run.wait_until_it_stays()
         lines = [line for line in run.output().splitlines() if line.strip().startswith("curl ")]
@@ -139,11 +142,6 @@ def test_the_printed_curl_lines_work_when_repeated(tmp_path):
         for line in lines:
             subprocess.run(["bash", "-c", line + " -f"], check=True, stdout=subprocess.DEVNULL,
                            timeout=SECONDS_MAX)
-
-
-def test_the_key_is_nowhere_to_be_seen(tmp_path):
-    with Quickstart(tmp_path) as run:
-        run.wait_until_it_stays()
         node = next(pid for pid in run.children if " run -c " in command_of(pid))
         with open(f"/proc/{node}/environ", encoding="utf-8") as file:
             key = re.search(r"DIFYRING_KEY=([^\0]+)", file.read())[1]
@@ -155,10 +153,11 @@ def test_the_key_is_nowhere_to_be_seen(tmp_path):
         assert key not in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_all_of_it(tmp_path, number):
+@pytest.mark.parametrize("number, when", [(signal.SIGINT, STAYS), (signal.SIGTERM, "kill -9"),
+                                          (signal.SIGHUP, "ready: ")])
+def test_a_signal_ends_all_of_it(tmp_path, number, when):
     with Quickstart(tmp_path) as run:
-        run.wait_until_it_stays()
+        run.wait_until_it_says(when)
         run.process.send_signal(number)
         assert run.wait_for_exit() == 128 + number
         run.assert_nothing_is_left()
