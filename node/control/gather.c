@@ -162,7 +162,7 @@ static void correct_self(struct gathering *g)
  * this node took over, or, for a node that is none of the two, just now. */
 static bool claims_vip(const struct gathering *g, size_t index)
 {
-    const struct control *c = g->c;
+    struct control *c = g->c;
     const struct status_node *node = &g->nodes[index];
     uint64_t now_ms = net_now_ms(&c->net);
     if (index == 0 || !node->vip_holder) {
@@ -193,7 +193,7 @@ static void gather_vip(const struct gathering *g, struct status_facts *facts)
     }
 }
 
-static size_t gather_problems(const struct control *c, struct status_trouble *to)
+static size_t gather_problems(struct control *c, struct status_trouble *to)
 {
     size_t count = 0;
     uint64_t now_ms = net_now_ms(&c->net);

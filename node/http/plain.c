@@ -64,8 +64,9 @@ static bool take(struct cursor *c, struct bytes text)
 
 #define EACH_BYTE(value) ((value)*UINT64_C(0x0101010101010101))
 
-/* Over printable ASCII and spaces, up to `stop`, which may be NUL for none. A byte's high bit is set
- * in `found` for each one to stop at; a borrow or carry can set it wrongly only behind such a one. */
+/* Over printable ASCII and spaces, up to `stop`, which may be NUL for none. A byte's high bit is
+ * set in `found` for each one to stop at; a borrow or carry can set it wrongly only behind such a
+ * one. */
 static const char *skip_printable(const char *at, const char *end, char stop)
 {
     for (uint64_t w; end - at >= (ptrdiff_t)sizeof(w); at += sizeof(w)) {

@@ -23,7 +23,7 @@
 enum {
     NET_READ_SIZE = 64 * 1024, /* one recv() empties a usual socket buffer */
     /* What one poll found is read from up to so many sockets before any of it is looked at. */
-    NET_ARRIVALS_MAX = 64,
+    NET_ARRIVALS_MAX = 32,
 };
 
 struct stream;

@@ -214,7 +214,7 @@ static void fault_clone(struct world *w, const struct faults *f)
     }
     clone->join_count = clone->join_count > 0 ? clone->join_count : 1;
     world_tell(w, "host %u starts as a copy of %s", clone->index, clone->name);
-    process_start(w, clone);
+    claims_expect_clash(process_start(w, clone));
 }
 
 /* Whoever ran beside another of its name is let off some claims. */

@@ -23,7 +23,7 @@ struct inbox_packet {
 };
 
 static const char *const PROBLEMS[PROCESS_PROBLEMS] = {
-    "name_clash", "newer_version",   "unknown_key",    "forged",
+    "name_clash", "newer_version",   "unknown_key",    "forged",       "clock_off",
     "crowded",    "config_conflict", "config_refused", "vip_conflict",
 };
 

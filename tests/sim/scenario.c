@@ -4,6 +4,7 @@
  *   a drain, a vote and a reload: everywhere within the bound -> nothing changes any more */
 #include "tests/sim/scenario.h"
 
+#include <malloc.h>
 #include <stdio.h>
 
 #include "tests/sim/claims.h"
@@ -25,6 +26,8 @@ enum {
     CHANGE_WAN_MS = 15 * 1000,
     STEADY_MS = 2000,
     POLL_MS = 100,
+    HEAP_OF_WORLD = 8 << 20, /* texts, packets on their way, what the adversary has seen */
+    HEAP_OF_HOST = 1 << 20,
 };
 
 struct scenario {
@@ -180,6 +183,16 @@ static void change_at_the_end(struct world *w)
     }
 }
 
+/* What all nodes together hold on the heap; 0 under ASan, which counts for itself. */
+static void check_heap(struct world *w)
+{
+    size_t held = mallinfo2().uordblks,
+           bound = HEAP_OF_WORLD + HEAP_OF_HOST * w->options.host_count;
+    if (held > bound) {
+        world_fail(w, "%zu bytes are held at the end, more than %zu", held, bound);
+    }
+}
+
 static void run_in_peace(struct scenario *s, struct scenario_result *r)
 {
     struct world *w = s->w;
@@ -209,6 +222,7 @@ static void run_in_peace(struct scenario *s, struct scenario_result *r)
         change_at_the_end(w);
     }
     world_run(w, w->now_us + STEADY_MS * 1000);
+    check_heap(w);
     if (!w->failed && (!converged(w, why, sizeof(why)) || !totals_are_true(w, why, sizeof(why)))) {
         world_fail(w, "all agreed, and then: %s", why);
     }

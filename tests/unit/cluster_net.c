@@ -77,6 +77,7 @@ static void on_shared(void *owner, uint64_t revision, struct bytes text)
 static void on_problem(void *owner, const char *kind, const char *detail)
 {
     struct net_node *node = owner;
+    node->problems_told++;
     if (node->problem_count < NET_PROBLEMS) {
         snprintf(node->problems[node->problem_count], sizeof(node->problems[0]), "%s", kind);
         snprintf(node->problem_details[node->problem_count], sizeof(node->problem_details[0]), "%s",
@@ -138,7 +139,8 @@ static void forget(struct net_node *node)
     memset(node->active, 0, sizeof(node->active));
     memset(node->latency, 0, sizeof(node->latency));
     node->to_apply = false;
-    node->applied = node->verdict_inputs = node->problem_count = node->generations_raised = 0;
+    node->applied = node->verdict_inputs = node->problem_count = 0;
+    node->problems_told = node->generations_raised = 0;
     node->highest_total = 0;
     node->count_ms = node->net->now_ms;
 }

@@ -40,7 +40,7 @@ static void free_all(struct answer_cell cells[CELLS])
 
 static void every_status_is_counted_by_itself_over_all_cells(void **state)
 {
-    struct answer_cell cells[CELLS] = {0};
+    static struct answer_cell cells[CELLS];
     (void)state;
     for (unsigned status = ANSWER_STATUS_MIN; status <= ANSWER_STATUS_MAX; status++) {
         answer_count(&cells[status % CELLS], status);
@@ -55,7 +55,7 @@ static void every_status_is_counted_by_itself_over_all_cells(void **state)
 
 static void what_never_came_is_not_told(void **state)
 {
-    struct answer_cell cells[CELLS] = {0};
+    static struct answer_cell cells[CELLS];
     (void)state;
     assert_int_equal(read_all(cells).last, 0);
     answer_count(&cells[1], 299);
@@ -76,7 +76,7 @@ static void *count_many(void *arg)
 
 static void sums_only_grow_while_others_count(void **state)
 {
-    struct answer_cell cells[CELLS] = {0};
+    static struct answer_cell cells[CELLS];
     pthread_t threads[CELLS];
     uint64_t before = 0, sum = 0;
     (void)state;

@@ -96,10 +96,10 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void count(struct cluster *c, uint64_t requests, uint64_t failures)
+static void count_active(struct cluster *c, uint64_t requests, uint64_t failures, uint64_t active)
 {
     static uint64_t latency[HISTOGRAM_BUCKETS];
-    const struct cluster_instance_count instance = {BYTES("dify1"), requests, failures, 2};
+    const struct cluster_instance_count instance = {BYTES("dify1"), requests, failures, active};
     const struct cluster_count counts = {.application = BYTES("shop"),
                                          .requests = requests,
                                          .errors = failures,
@@ -109,6 +109,11 @@ static void count(struct cluster *c, uint64_t requests, uint64_t failures)
                                          .instance_count = 1};
     latency[10] = requests;
     cluster_set_counts(c, NOW_MS, &counts, 1, 4);
+}
+
+static void count(struct cluster *c, uint64_t requests, uint64_t failures)
+{
+    count_active(c, requests, failures, 2);
 }
 
 static void a_node_alone_does_everything_by_itself_and_at_once(void **state)
@@ -159,6 +164,10 @@ static void a_saved_state_gives_the_totals_and_drains_again(void **state)
     count(w->c, 10, 1);
     assert_int_equal(cluster_state_revision(w->c), before); /* nothing new to write */
     cluster_save_state(w->c, &file);
+    count_active(w->c, 10, 1, 5);
+    assert_int_equal(cluster_state_revision(w->c), before);
+    cluster_save_state(w->c, &again);
+    assert_true(bytes_equal(buffer_bytes(&file), buffer_bytes(&again))); /* no gauges in it */
     struct cluster *next = alone(w, GENERATION + 1);
     assert_true(cluster_load_state(next, buffer_bytes(&file)));
     assert_int_equal(cluster_requests(next), 10);
