@@ -324,8 +324,8 @@ static void start_shared(struct process *p)
         stored = (struct cluster_shared_file){0};
     }
     struct bytes text;
-    cluster_shared_start(p->cluster, host_now_ms(w, p->host), w->texts[p->host->file_text],
-                         stored.revision, stored.text, stored.file_digest, &text);
+    cluster_shared_start(p->cluster, host_now_ms(w, p->host), w->texts[p->host->file_text], &stored,
+                         &text);
     p->shared_text = world_find_text(w, text);
     if (p->shared_text == w->text_count) {
         world_fail(w, "%s starts with a configuration that nobody wrote", p->host->name);
