@@ -191,14 +191,21 @@ static void print_nodes(FILE *out, const json_t *nodes)
 
 /* ---- applications ---- */
 
+/* No opinion is no other opinion. */
 static bool votes_differ(json_t *votes)
 {
-    const char *name;
-    json_t *vote, *first = NULL;
+    const char *name, *active = NULL, *passive = NULL;
+    json_t *vote;
     json_object_foreach(votes, name, vote)
     {
-        first = first ? first : vote;
-        if (!json_equal(vote, first)) {
+        if (!is_text(vote, "active", "unknown")) {
+            active = active ? active : text_of(vote, "active");
+            if (!is_text(vote, "active", active)) {
+                return true;
+            }
+        }
+        passive = passive ? passive : text_of(vote, "passive");
+        if (!is_text(vote, "passive", passive)) {
             return true;
         }
     }

@@ -19,7 +19,7 @@ from stub_client import wait_for
 PATH = "/v1/_echo"
 FLOOD = os.path.join(os.path.dirname(__file__), "flood.py")
 FLOOD_COUNT = 100_000 // (1 if BUILD == "release" else 10)
-FLOOD_SECONDS = 4 * PATIENCE
+FLOOD_SECONDS = 3 * PATIENCE
 PACKET_MAX = 1200   # SPEC §6
 HELLO = 1           # the kind of a first contact, see gossip/seal.h
 VICTIM = "node-a"

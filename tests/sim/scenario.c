@@ -68,6 +68,7 @@ static void draw_faults(struct scenario *s)
     s->faults.no_state_dir = world_chance(w, 150);
     s->faults.wall_jumps = world_chance(w, 300);
     s->faults.clones = s->faults.clones && w->options.host_count > 2;
+    s->faults.names_gone = world_chance(w, 200) && !s->faults.clones;
     s->faults.key_rotation = world_chance(w, 100);
     s->faults.refusals = world_chance(w, 100);
     s->faults.adversary = world_chance(w, 500) ? (unsigned)world_between(w, 1, 100) : 0;
@@ -137,11 +138,15 @@ static void begin(struct scenario *s)
 /* Runs until all agree, or fails when that takes too long. Returns how long it took. */
 static uint64_t run_until_converged(struct world *w, uint64_t within_ms, const char *after)
 {
-    char why[WORLD_FAILURE_SIZE / 2] = "";
+    char why[WORLD_FAILURE_SIZE / 2] = "", before[sizeof(why)] = "";
     uint64_t start_us = w->now_us;
     bool done = false;
     while (!w->failed && !(done = converged(w, why, sizeof(why))) &&
            w->now_us < start_us + within_ms * 1000) {
+        if (strcmp(why, before) != 0) {
+            world_tell(w, "not yet: %s", why);
+            memcpy(before, why, sizeof(before));
+        }
         world_run(w, w->now_us + POLL_MS * 1000);
     }
     if (!done) {

@@ -178,7 +178,6 @@ static void create(struct net_node *node, uint64_t generation)
 
 static void begin(struct net_node *node, const char *file, bool with_state)
 {
-    static const uint8_t none[SHA256_SIZE];
     struct cluster_shared_file stored = {0};
     struct bytes text;
     struct net *net = node->net;
@@ -187,8 +186,7 @@ static void begin(struct net_node *node, const char *file, bool with_state)
         assert_int_equal(cluster_read_shared(net->sha, buffer_bytes(&node->shared), &stored),
                          node->shared.size > 0);
     }
-    cluster_shared_start(node->cluster, net->now_ms, bytes_of(file), stored.revision, stored.text,
-                         stored.revision ? stored.file_digest : none, &text);
+    cluster_shared_start(node->cluster, net->now_ms, bytes_of(file), &stored, &text);
 }
 
 struct net_node *net_start(struct net *net, size_t index, const char *file, bool with_state)
