@@ -167,7 +167,7 @@ def instance_dies_first(holder):
     def healthy():
         document = hosts.status(survivor)
         return document and document["applications"]["lab"]["instances"]["dify1"]["eligible"]
-    wait_for(healthy, "dify1 is back")
+    wait_for(healthy, "dify1 is back", 45)   # if the survivor ejected it after all, for fail_timeout
     return result
 
 
