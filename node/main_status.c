@@ -4,7 +4,6 @@
  * everything else. The admin token comes from the environment, because arguments are seen by every
  * user of the machine. */
 #include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #include "base/clock.h"
 #include "http/reader.h"
 #include "main.h"
+#include "main_status_tables.h"
 
 enum {
     TIMEOUT_S = 5,
@@ -138,72 +138,6 @@ static int read_response(int fd, struct http_head *head, struct buffer *ret_body
     return -1;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "-";
-}
-
-static json_int_t number_of(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
-static const char *yes_no(const json_t *object, const char *key)
-{
-    return json_is_true(json_object_get(object, key)) ? "yes" : "no";
-}
-
-static void print_nodes(FILE *out, const json_t *cluster)
-{
-    size_t index;
-    json_t *node;
-    fprintf(out, "%-16s %-22s %-8s %-8s %-4s %9s %12s %7s\n", "NODE", "ADDRESS", "STATE",
-            "DRAINING", "VIP", "REVISION", "REQUESTS", "OPEN");
-    json_array_foreach(json_object_get(cluster, "nodes"), index, node)
-    {
-        fprintf(out,
-                "%-16s %-22s %-8s %-8s %-4s %9" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT
-                " %7" JSON_INTEGER_FORMAT "\n",
-                text_of(node, "name"), text_of(node, "address"), text_of(node, "state"),
-                yes_no(node, "draining"), yes_no(node, "vip_holder"),
-                number_of(node, "config_revision"), number_of(node, "total_requests"),
-                number_of(node, "active_connections"));
-    }
-}
-
-static void print_applications(FILE *out, json_t *applications)
-{
-    const char *app_name, *name;
-    json_t *app, *instance;
-    fprintf(out, "\n%-20s %-14s %-22s %-10s %-8s %7s %10s %8s %7s\n", "APPLICATION", "INSTANCE",
-            "HOST", "STATUS", "ELIGIBLE", "SHARE", "REQUESTS", "FAILURES", "ACTIVE");
-    json_object_foreach(applications, app_name, app)
-    {
-        json_object_foreach(json_object_get(app, "instances"), name, instance)
-        {
-            char host[300];
-            snprintf(host, sizeof(host), "%s:%" JSON_INTEGER_FORMAT, text_of(instance, "host"),
-                     number_of(instance, "port"));
-            fprintf(out,
-                    "%-20s %-14s %-22s %-10s %-8s %6.2f%% %10" JSON_INTEGER_FORMAT
-                    " %8" JSON_INTEGER_FORMAT " %7" JSON_INTEGER_FORMAT "\n",
-                    app_name, name, host, text_of(instance, "status"), yes_no(instance, "eligible"),
-                    100 * json_number_value(json_object_get(instance, "ring_share")),
-                    number_of(instance, "requests"), number_of(instance, "failures"),
-                    number_of(instance, "active_requests"));
-        }
-        json_t *latency = json_object_get(app, "latency_ms");
-        fprintf(out,
-                "  %s: %" JSON_INTEGER_FORMAT " requests, %" JSON_INTEGER_FORMAT
-                " errors; answer begins after %g ms (p50), %g (p95), %g (p99)\n",
-                app_name, number_of(app, "total_requests"), number_of(app, "errors"),
-                json_number_value(json_object_get(latency, "p50")),
-                json_number_value(json_object_get(latency, "p95")),
-                json_number_value(json_object_get(latency, "p99")));
-    }
-}
-
 /* Names are what a node says: none may steer the terminal (C0, DEL, and C1 in UTF-8). */
 static void make_printable(char *text)
 {
@@ -224,7 +158,6 @@ static int print_tables(const struct buffer *body)
         return main_failed("status", "what answered is not a difyring node: its answer is not "
                                      "JSON; check the URL");
     }
-    json_t *cluster = json_object_get(status, "cluster");
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
@@ -232,13 +165,7 @@ static int print_tables(const struct buffer *body)
         json_decref(status);
         return main_failed("status", "cannot print: %s", strerror(errno));
     }
-    fprintf(out,
-            "cluster %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-            " nodes alive, converged: %s\n\n",
-            text_of(cluster, "name"), number_of(cluster, "alive"), number_of(cluster, "size"),
-            yes_no(cluster, "converged"));
-    print_nodes(out, cluster);
-    print_applications(out, json_object_get(status, "applications"));
+    status_tables(out, status);
     fclose(out);
     make_printable(text);
     fputs(text, stdout);

@@ -58,7 +58,7 @@ static void find_source(const struct conf *conf, char ret_source[INET6_ADDRSTRLE
         address_in(conf->cluster.advertise, ret_source);
     } else if (!is_wildcard(conf->cluster.bind_host) &&
                strlen(conf->cluster.bind_host) < INET6_ADDRSTRLEN) {
-        strcpy(ret_source, conf->cluster.bind_host);
+        snprintf(ret_source, INET6_ADDRSTRLEN, "%s", conf->cluster.bind_host);
     }
     if (family_of(ret_source) != family) {
         ret_source[0] = '\0';
@@ -81,7 +81,7 @@ static void find_ipv6_source(const struct conf_vip *vip, char ret_source[INET6_A
         char text[INET6_ADDRSTRLEN];
         inet_ntop(AF_INET6, address, text, sizeof(text));
         if (!IN6_IS_ADDR_LINKLOCAL(address) && strcmp(text, vip->address) != 0) {
-            strcpy(ret_source, text);
+            memcpy(ret_source, text, sizeof(text));
         }
     }
     freeifaddrs(all);

@@ -49,9 +49,12 @@ struct history *history_new(void)
 
 void history_free(struct history *h)
 {
-    while (h && !list_empty(&h->applications)) {
-        struct series *s = LIST_ENTRY(h->applications.next, struct series, link);
-        list_remove(&s->link);
+    if (!h) {
+        return;
+    }
+    for (struct list *l = h->applications.next, *next; l != &h->applications; l = next) {
+        struct series *s = LIST_ENTRY(l, struct series, link);
+        next = l->next;
         free((void *)(uintptr_t)s->name.at);
         free(s);
     }

@@ -153,14 +153,18 @@ uint64_t cluster_member_requests(struct cluster *c, const struct gossip_member *
 
 /* ---- shared configuration (SPEC §6) ---- */
 
-/* At start: the canonical text of the own file's shared part, and what was persisted (revision 0
- * and an empty text: nothing; `file_digest` is of the own file's shared part when it was last
- * read). Tells which text to begin with: *ret_text is `file` or `stored`; returns its revision, 0
- * while it is to be seen whether a cluster knows better. */
+/* What was persisted, see cluster_read_shared(). */
+struct cluster_shared_file {
+    uint64_t revision;                /* 0: nothing */
+    struct bytes text;                /* within the bytes that were read */
+    uint8_t file_digest[SHA256_SIZE]; /* of the own file's shared part when it was last read */
+};
+
+/* At start: the canonical text of the own file's shared part, and what was persisted. Tells which
+ * text to begin with: *ret_text is `file` or `stored->text`; returns its revision, 0 while it is to
+ * be seen whether a cluster knows better. */
 uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes file,
-                              uint64_t stored_revision, struct bytes stored,
-                              const uint8_t stored_file_digest[SHA256_SIZE],
-                              struct bytes *ret_text);
+                              const struct cluster_shared_file *stored, struct bytes *ret_text);
 
 /* A reload: always a new revision; of the file's shared part if that changed since it was last
  * read, else of what is in force. Returns the revision, and in *ret_text what is to be applied. */
@@ -188,11 +192,6 @@ bool cluster_load_state(struct cluster *c, struct bytes bytes);
 /* Grows whenever cluster_save_state() would give something else. */
 uint64_t cluster_state_revision(const struct cluster *c);
 
-struct cluster_shared_file {
-    uint64_t revision;
-    struct bytes text; /* within the bytes that were read */
-    uint8_t file_digest[SHA256_SIZE];
-};
 /* No bytes while the revision is 0: what was stored before is still to be kept. */
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes);
 bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret);

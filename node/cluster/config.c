@@ -143,18 +143,17 @@ void config_settle(struct cluster *c)
 /* ---- the owner's side ---- */
 
 uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes file,
-                              uint64_t stored_revision, struct bytes stored,
-                              const uint8_t stored_file_digest[SHA256_SIZE], struct bytes *ret_text)
+                              const struct cluster_shared_file *stored, struct bytes *ret_text)
 {
     c->now_ms = now_ms;
     const struct shared_start start = {
         .file = file,
-        .stored_revision = stored_revision,
-        .stored = stored,
-        .stored_file_digest = stored_file_digest,
+        .stored_revision = stored->revision,
+        .stored = stored->text,
+        .stored_file_digest = stored->file_digest,
         .final_ms = c->alone ? now_ms : now_ms + CLUSTER_JOIN_INTERVALS * c->interval_ms,
     };
-    *ret_text = shared_begin(&c->shared, now_ms, &start) ? stored : file;
+    *ret_text = shared_begin(&c->shared, now_ms, &start) ? stored->text : file;
     tell(c);
     cluster_settle(c);
     return c->shared.mine.revision;

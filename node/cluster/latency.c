@@ -8,7 +8,10 @@
 #include "base/memory.h"
 #include "cluster/private.h"
 
-enum { LATENCY_INTERVAL_MS = 1000 /* people look at it, nothing decides by it */ };
+enum {
+    LATENCY_INTERVAL_MS = 1000, /* people look at it, nothing decides by it */
+    LATENCY_BUDGET = 4 * 1000,  /* as COUNT_BUDGET */
+};
 
 static struct latency_sum *take_sum(struct names *in, struct bytes application)
 {
@@ -37,6 +40,7 @@ static void tell(struct cluster *c)
         page_add_latency(&w, sum->named.name, sum->buckets);
     }
     publish_end(&target, page_writer_done(&w), &c->latency_pages);
+    c->latency_size = target.size;
 }
 
 void latency_set(struct cluster *c, const struct cluster_count *counts, size_t count)
@@ -49,9 +53,9 @@ void latency_set(struct cluster *c, const struct cluster_count *counts, size_t c
     }
     c->latency_changed = true;
     if (c->now_ms >= c->latency_ms) {
-        uint64_t pace = cluster_count_interval_ms(c);
-        c->latency_ms = c->now_ms + (pace > LATENCY_INTERVAL_MS ? pace : LATENCY_INTERVAL_MS);
         tell(c);
+        uint64_t pace = counts_pace_ms(c, c->latency_size, LATENCY_BUDGET);
+        c->latency_ms = c->now_ms + (pace > LATENCY_INTERVAL_MS ? pace : LATENCY_INTERVAL_MS);
     }
 }
 

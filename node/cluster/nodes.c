@@ -135,8 +135,8 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     struct member_info *self = &c->self;
     uint64_t active_connections = self->node.active_connections;
     c->now_ms = now_ms;
-    assert(names_valid(bytes_of(node->version)));
     uint64_t wall_ms = node->wall_ms == 0 ? 0 : wall_to_tell(c, node);
+    assert(names_valid(bytes_of(node->version)));
     memcpy(self->version, node->version, strlen(node->version) + 1);
     self->node = *node;
     self->node.version = self->version;

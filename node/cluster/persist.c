@@ -142,6 +142,9 @@ bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_
         }
     }
     if (file) {
+        if (file->text.len > 0) {
+            explicit_bzero(file->text.data, file->text.len); /* it holds tokens */
+        }
         cluster__shared_file__free_unpacked(file, NULL);
     }
     return good;

@@ -103,8 +103,8 @@ struct cluster {
     struct ledger *base;
     bool counts_changed, past_changed, hands_changed;
     size_t count_pages, past_pages, hand_pages, latency_pages;
-    size_t count_size;      /* bytes of the pages told last */
-    bool any_hands;         /* some member tells others' slots, or has done so */
+    size_t count_size, latency_size; /* bytes of the pages told last */
+    bool any_hands;                  /* some member tells others' slots, or has done so */
     uint64_t hands_from_ms; /* not before: the others must have had time to tell what is theirs */
     uint64_t hands_ms;      /* when hands are looked at next; UINT64_MAX = when something changes */
     uint64_t latency_ms;    /* from when on latencies are told again */
@@ -173,6 +173,9 @@ void counts_generation(struct cluster *c, uint64_t generation);
 void counts_settle(struct cluster *c);
 
 /* latency.c */
+/* How often `size` bytes may be told by each node, if all nodes together tell `budget` in a second.
+ */
+uint64_t counts_pace_ms(const struct cluster *c, size_t size, uint64_t budget);
 void latency_set(struct cluster *c, const struct cluster_count *counts, size_t count);
 void latency_of(struct cluster *c, struct bytes application, uint64_t ret[HISTOGRAM_BUCKETS]);
 void latency_done(struct cluster *c);

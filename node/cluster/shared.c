@@ -8,10 +8,28 @@ void shared_init(struct shared *s, struct sha256 *sha, uint64_t self, uint64_t r
     *s = (struct shared){.sha = sha, .self = self, .retry_ms_step = retry_ms_step};
 }
 
+/* A text holds tokens: it does not stay in memory that others get. */
+static void forget(struct buffer *text)
+{
+    if (text->data) {
+        explicit_bzero(text->data, text->size);
+    }
+    buffer_done(text);
+}
+
+static void put(struct buffer *to, struct bytes text)
+{
+    struct buffer fresh = {0};
+    buffer_reserve(&fresh, text.size); /* once: growing would leave copies behind */
+    buffer_append_bytes(&fresh, text);
+    forget(to);
+    *to = fresh;
+}
+
 void shared_done(struct shared *s)
 {
-    buffer_done(&s->text);
-    buffer_done(&s->pulled_text);
+    forget(&s->text);
+    forget(&s->pulled_text);
 }
 
 int shared_compare(const struct shared_version *a, const struct shared_version *b)
@@ -24,10 +42,7 @@ int shared_compare(const struct shared_version *a, const struct shared_version *
 
 static void set_text(struct shared *s, struct bytes text)
 {
-    struct buffer fresh = {0};
-    buffer_append_bytes(&fresh, text);
-    buffer_done(&s->text);
-    s->text = fresh;
+    put(&s->text, text);
     sha256_digest(s->sha, &text, 1, s->mine.digest);
 }
 
@@ -53,7 +68,7 @@ static void stop_pull(struct shared *s)
 {
     s->pull = SHARED_IDLE;
     s->source = s->failed_source = 0;
-    buffer_clear(&s->pulled_text);
+    forget(&s->pulled_text);
 }
 
 void shared_reload(struct shared *s, struct bytes file, const struct shared_offer *offers,
@@ -172,7 +187,7 @@ static enum shared_step follow(struct shared *s, uint64_t now_ms, const struct s
     s->any_refused = false;
     s->pulled = best->version;
     if (memcmp(best->version.digest, s->mine.digest, SHA256_SIZE) == 0) {
-        buffer_append_bytes(&s->pulled_text, buffer_bytes(&s->text));
+        put(&s->pulled_text, buffer_bytes(&s->text));
         s->pull = SHARED_APPLYING;
         return SHARED_APPLY;
     }
@@ -212,8 +227,7 @@ bool shared_fetched(struct shared *s, uint64_t now_ms, const uint8_t digest[SHA2
         s->retry_ms = now_ms + s->retry_ms_step;
         return false;
     }
-    buffer_clear(&s->pulled_text);
-    buffer_append_bytes(&s->pulled_text, text);
+    put(&s->pulled_text, text);
     s->pull = SHARED_APPLYING;
     return true;
 }

@@ -1,8 +1,7 @@
 /* gather_metrics: the facts of /metrics, from the workers' cells, the cluster and /proc. */
 #include <dirent.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "admin/metrics.h"
 #include "control/counts.h"
@@ -143,31 +142,24 @@ static uint64_t cpu_us(void)
            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
-/* The one that counts them is not counted. */
+/* Without `.` and `..`, and without the one that lists them. */
 static uint64_t open_fds(void)
 {
-    DIR *folder = opendir("/proc/self/fd");
-    uint64_t count = 0;
-    for (const struct dirent *e = folder ? readdir(folder) : NULL; e; e = readdir(folder)) {
-        count += e->d_name[0] != '.';
+    enum { NOT_COUNTED = 3 };
+    struct dirent **names = NULL;
+    int count = scandir("/proc/self/fd", &names, NULL, NULL);
+    for (int i = 0; i < count; i++) {
+        free(names[i]);
     }
-    if (folder) {
-        closedir(folder);
-    }
-    return count > 0 ? count - 1 : 0;
+    free(names);
+    return count > NOT_COUNTED ? (uint64_t)count - NOT_COUNTED : 0;
 }
 
 static uint64_t resident_size(void)
 {
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file) {
-        if (fscanf(file, "%*u %llu", &pages) != 1) {
-            pages = 0;
-        }
-        fclose(file);
-    }
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    size_t size = 0;
+    uv_resident_set_memory(&size); /* 0 where there is no /proc */
+    return size;
 }
 
 void control_metrics(struct control *c, struct buffer *ret_body)

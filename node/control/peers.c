@@ -312,8 +312,7 @@ static void start_shared(struct control *c)
         stored = (struct cluster_shared_file){0};
     }
     struct bytes file = canonical_of(c->conf), chosen;
-    cluster_shared_start(c->cluster, net_now_ms(&c->net), file, stored.revision, stored.text,
-                         stored.file_digest, &chosen);
+    cluster_shared_start(c->cluster, net_now_ms(&c->net), file, &stored, &chosen);
     if (!bytes_equal(chosen, file)) {
         put_shared(c, c->conf, chosen);
     }

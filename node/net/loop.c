@@ -15,7 +15,6 @@ static void on_prepare(uv_prepare_t *handle)
     while (!list_empty(&loop->flush)) {
         stream_flush(LIST_ENTRY(loop->flush.next, struct stream, flush));
     }
-    loop->turn_ms = 0;
     loop->turn_us = 0;
 }
 

@@ -43,9 +43,9 @@ struct net_loop {
     struct list flush; /* of struct stream: something waits to be sent */
     struct pool pool;
     struct wheel wheel;
-    uint64_t turn_ms, turn_us; /* 0: not asked for in this turn */
-    char *read_buffer;         /* what has arrived, and room for one read more */
-    size_t arrived_size;       /* of it */
+    uint64_t turn_us;    /* 0: not asked for in this turn */
+    char *read_buffer;   /* what has arrived, and room for one read more */
+    size_t arrived_size; /* of it */
     size_t arrival_count;
     struct net_arrival arrivals[NET_ARRIVALS_MAX];
 };
@@ -64,15 +64,13 @@ void net_loop_done(struct net_loop *loop);
 char *net_read_place(struct net_loop *loop);
 void net_arrived(struct net_loop *loop, struct stream *stream, ssize_t result);
 
-/* Monotonic; read once a turn, when it is first asked for. */
-static inline uint64_t net_now_ms(struct net_loop *loop)
+/* Milliseconds, monotonic, read once a turn. */
+static inline uint64_t net_now_ms(const struct net_loop *loop)
 {
-    if (loop->turn_ms == 0) {
-        loop->turn_ms = uv_now(&loop->uv);
-    }
-    return loop->turn_ms;
+    return uv_now(&loop->uv);
 }
 
+/* Microseconds, monotonic, read once a turn, when it is first asked for. */
 static inline uint64_t net_now_us(struct net_loop *loop)
 {
     if (loop->turn_us == 0) {

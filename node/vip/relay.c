@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -21,21 +23,44 @@ static int fail(struct buffer *ret_error, const char *what, const char *reason)
     return -1;
 }
 
+/* Starts `nft -f -` and returns the end of its standard input, or a negative errno. */
+static int start_nft(pid_t *ret_pid)
+{
+    char *const arguments[] = {(char[]){"nft"}, (char[]){"-f"}, (char[]){"-"}, NULL};
+    int ends[2] = {-1, -1};
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        return -errno;
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
+    int error = posix_spawnp(ret_pid, "nft", &actions, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[0]);
+    if (error) {
+        close(ends[1]);
+        return -error;
+    }
+    return ends[1];
+}
+
 static int run_nft(const struct buffer *rules, struct buffer *ret_error)
 {
-    /* a script of keepalived's does not always have the sbin folders */
-    FILE *nft = popen("PATH=$PATH:/usr/sbin:/sbin exec nft -f -", "w");
-    if (!nft) {
-        return fail(ret_error, "cannot start nft", strerror(errno));
+    /* nft may be gone before it has read all; a script of keepalived's may lack the sbin folders */
+    signal(SIGPIPE, SIG_IGN);
+    setenv("PATH", "/usr/sbin:/sbin:/usr/bin:/bin", 1);
+    pid_t pid = -1;
+    int input = start_nft(&pid), status = 0;
+    if (input < 0) {
+        return fail(ret_error, "nft cannot be started; is the package nftables installed?",
+                    strerror(-input));
     }
-    fwrite(rules->data, 1, rules->size, nft);
-    int status = pclose(nft);
-    if (status == 0) {
-        return 0;
-    }
-    bool missing = WIFEXITED(status) && WEXITSTATUS(status) == 127;
-    return fail(ret_error, "nft did not take the rules",
-                missing ? "install the package nftables" : "its own message says why");
+    bool written = write(input, rules->data, rules->size) == (ssize_t)rules->size;
+    close(input);
+    waitpid(pid, &status, 0);
+    return written && status == 0
+               ? 0
+               : fail(ret_error, "nft did not take the rules", "its own message says why");
 }
 
 enum { ARP_PATH_SIZE = 128, ARP_TEXT_SIZE = 16 };
@@ -56,7 +81,7 @@ static int read_arp(const char *interface, const char *name)
     }
     ssize_t size = read(fd, text, sizeof(text) - 1);
     close(fd);
-    return size > 0 ? atoi(text) : -1;
+    return size > 0 ? (int)strtol(text, NULL, 10) : -1;
 }
 
 /* At least `value`: reading first, since in a container these files are often read-only, and there

@@ -10,7 +10,9 @@ from harness import PATIENCE, TIMEOUT, TOKEN, parallel, ring_find, ring_points, 
 from stub_client import wait_for
 
 PATH = "/v1/_echo"
-LAN_INTERVAL = 0.2            # SPEC §5, §6: a gossip interval
+# SPEC §5: what a node takes with it is what it served in its last gossip interval. Intervals vary by half
+# (gossip/exchange.c), and a busy machine delays a packet.
+LOSS_INTERVALS = 1.5
 EQUAL_SECONDS = 1 * PATIENCE  # issue 3: totals are equal within 1 s of traffic's end
 HAND_SECONDS = 15 * PATIENCE  # the others wait for the owner before they tell its slots (node/cluster/hands.c)
 TRIES = 100 if PATIENCE == 1 else 20
@@ -220,9 +222,10 @@ def test_a_standby_skips_an_instance_that_it_never_asked(stubs):
 
 # ---- kill -9
 
-@pytest.mark.parametrize("state", [True, False], ids=["state_dir", "no_state_dir"])
-def test_totals_survive_kill_9_under_load(stubs, state):
-    with Cluster(settings(stubs), 4, profile="lan", state=state, start=["node-a", "node-b", "node-c"]) as cluster:
+@pytest.mark.parametrize("state, profile, interval", [(True, "lan", 0.2), (False, "local", 0.1)],
+                         ids=["state_dir", "no_state_dir"])
+def test_totals_survive_kill_9_under_load(stubs, state, profile, interval):
+    with Cluster(settings(stubs), 4, profile=profile, state=state, start=["node-a", "node-b", "node-c"]) as cluster:
         cluster.settle()
         with Watch(cluster):
             loads = [Load(node, clients=2) for node in cluster.nodes()]
@@ -237,7 +240,7 @@ def test_totals_survive_kill_9_under_load(stubs, state):
             others = loads[0].sent + loads[1].sent
             wait_for(lambda: len(set(totals(cluster))) == 1, EQUAL_SECONDS)
             kept = totals(cluster)[0] - others
-            old = len([1 for when, _ in victim.answered if when < time_killed - LAN_INTERVAL * PATIENCE])
+            old = len([1 for when, _ in victim.answered if when < time_killed - interval * LOSS_INTERVALS * PATIENCE])
             print(f"{victim.sent} sent to it, {old} answered an interval before its end, {kept} known")
             assert old <= kept <= victim.sent
 
@@ -284,15 +287,3 @@ def test_a_graceful_stop_is_announced_and_a_restart_seen(stubs):
         cluster.start("node-c")
         cluster.settle()
         assert cluster["node-c"].status()["node"]["generation"] > generation
-
-
-def test_a_crash_is_noticed_and_a_return_too(stubs):
-    with Cluster(settings(stubs), 3, profile="lan") as cluster:
-        cluster.settle()
-        for _ in range(2):
-            began = time.monotonic()
-            cluster.kill("node-b")
-            cluster.wait_state("node-b", "dead", DEAD_SECONDS)
-            print(f"dead after {time.monotonic() - began:.2f} s")
-            cluster.start("node-b")
-            cluster.settle()

@@ -10,9 +10,11 @@ import time
 import pytest
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-EXAMPLE = os.path.join(ROOT, "conf", "examples", "quickstart.yaml")
+EXAMPLES = os.path.join(ROOT, "conf", "examples")
+NAMES = ("quickstart-a.yaml", "quickstart-b.yaml")
+LOGS = os.path.join(ROOT, "build", "quickstart")
 STAYS = "Ctrl-C ends all of it."
-SECONDS_MAX = 60  # it takes one; sanitizers and a machine that builds take longer
+SECONDS_MAX = 60  # it takes five; sanitizers and a machine that builds take longer
 
 
 def free_ports(count):
@@ -53,16 +55,21 @@ class Quickstart:
     """One run of the script; as a context, ended and with what it left behind, too."""
 
     def __init__(self, folder, *arguments):
-        with open(EXAMPLE, encoding="utf-8") as file:
-            text = file.read()
-        old = re.findall(r"(?:address: 127\.0\.0\.1:|port: )(\d+)", text)
-        assert len(old) == 4, "a listener and three instances"
-        self.ports = free_ports(len(old))  # the node's, the instances'
-        for port, new in zip(old, self.ports):
-            text = re.sub(rf"(127\.0\.0\.1:|port: ){port}\b", rf"\g<1>{new}", text)
-        self.config = os.path.join(folder, "quickstart.yaml")
-        with open(self.config, "w", encoding="utf-8") as file:
-            file.write(text)
+        texts = {}
+        for name in NAMES:
+            with open(os.path.join(EXAMPLES, name), encoding="utf-8") as file:
+                texts[name] = file.read()
+        old = list(dict.fromkeys(re.findall(r"(?:127\.0\.0\.1:|port: )(\d+)", "".join(texts.values()))))
+        assert len(old) == 7, "of each node a listener and a port for the other, and three instances"
+        listeners = re.findall(r"address: 127\.0\.0\.1:(\d+)", "".join(texts.values()))
+        new = dict(zip(old, free_ports(len(old))))
+        self.ports = [new[port] for port in listeners] + [
+            new[port] for port in re.findall(r"port: (\d+)", texts[NAMES[0]])]   # the nodes', the instances'
+        for name, text in texts.items():
+            text = re.sub(r"(127\.0\.0\.1:|port: )(\d+)", lambda found: found[1] + str(new[found[2]]), text)
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        self.config = folder
         self.output_path = os.path.join(folder, "output")
         self.arguments = arguments
         self.process = None
@@ -90,11 +97,14 @@ class Quickstart:
         with open(self.output_path, encoding="utf-8") as file:
             return file.read()
 
-    def wait_until_it_stays(self):
-        wait_for(lambda: STAYS in self.output() or self.process.poll() is not None, "start")
+    def wait_until_it_says(self, words):
+        wait_for(lambda: words in self.output() or self.process.poll() is not None, "start")
         assert self.process.poll() is None, self.output()
         self.children = children_of(self.process.pid)
-        assert len(self.children) == 4
+
+    def wait_until_it_stays(self):
+        self.wait_until_it_says(STAYS)
+        assert len(self.children) == 5
 
     def wait_for_exit(self):
         return self.process.wait(SECONDS_MAX)
@@ -106,31 +116,48 @@ class Quickstart:
                 socket.create_connection(("127.0.0.1", port), 1).close()
 
 
-def test_once_answers_a_blocking_and_a_streamed_message_and_ends(tmp_path):
+def test_once_shows_a_cluster_that_loses_nothing_and_ends(tmp_path):
+    began = time.monotonic()
     with Quickstart(tmp_path, "--once") as run:
         assert run.wait_for_exit() == 0, run.output()
         text = run.output()
         run.assert_nothing_is_left()
-    assert len(re.findall(r"^HTTP/1\.1 200 ", text, re.M)) == 2
-    assert len(re.findall(r"^X-Dify-Instance: dify[123]\s*$", text, re.M | re.I)) == 2
+    print(f"{time.monotonic() - began:.1f} s")
+    assert len(re.findall(r"^HTTP/1\.1 200 ", text, re.M)) == 3
+    assert re.findall(r"^X-Served-By: (\S+?)\s*$", text, re.M | re.I) == ["node-a", "node-b", "node-a"]
+    served = re.findall(r"^X-Dify-Instance: (dify[123])\s*$", text, re.M | re.I)
+    assert len(served) == 3 and len(set(served)) == 1   # one user, one instance, through whichever node
     assert '"answer"' in text
     assert '"event":"message_end"' in text.replace(" ", "")
+    assert re.findall(r"^(node-\w) says: (\d+) requests in all, (\d) nodes alive$", text, re.M) == [
+        ("node-a", "2", "2"), ("node-b", "2", "2"), ("node-a", "2", "1"), ("node-a", "3", "2"), ("node-b", "3", "2")]
+    assert re.search(r"^node-b +\S+ +dead ", text, re.M)
 
 
-def test_the_printed_curl_lines_work_when_repeated(tmp_path):
+def test_the_printed_curl_lines_work_when_repeated_and_the_key_is_nowhere(tmp_path):
     with Quickstart(tmp_path) as run:
         run.wait_until_it_stays()
         lines = [line for line in run.output().splitlines() if line.strip().startswith("curl ")]
-        assert len(lines) == 4
+        assert len(lines) == 7
         for line in lines:
             subprocess.run(["bash", "-c", line + " -f"], check=True, stdout=subprocess.DEVNULL,
                            timeout=SECONDS_MAX)
+        node = next(pid for pid in run.children if " run -c " in command_of(pid))
+        with open(f"/proc/{node}/environ", encoding="utf-8") as file:
+            key = re.search(r"DIFYRING_KEY=([^\0]+)", file.read())[1]
+        assert len(key) == 44
+        said = run.output() + "".join(command_of(pid) for pid in run.children)
+        for name in os.listdir(LOGS):
+            with open(os.path.join(LOGS, name), encoding="utf-8", errors="replace") as file:
+                said += file.read()
+        assert key not in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_all_of_it(tmp_path, number):
+@pytest.mark.parametrize("number, when", [(signal.SIGINT, STAYS), (signal.SIGTERM, "kill -9"),
+                                          (signal.SIGHUP, "ready: ")])
+def test_a_signal_ends_all_of_it(tmp_path, number, when):
     with Quickstart(tmp_path) as run:
-        run.wait_until_it_stays()
+        run.wait_until_it_says(when)
         run.process.send_signal(number)
         assert run.wait_for_exit() == 128 + number
         run.assert_nothing_is_left()
@@ -147,7 +174,7 @@ def test_the_end_of_one_process_ends_all_of_it(tmp_path, which):
         run.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("index", [0, 2])
+@pytest.mark.parametrize("index", [0, 1, 3])
 def test_a_taken_port_is_named(tmp_path, index):
     run = Quickstart(tmp_path, "--once")
     with socket.create_server(("127.0.0.1", run.ports[index])):

@@ -15,6 +15,7 @@ import time
 
 CONNECT_SECONDS = 0.5   # below the kernel's first repetition of a SYN (1 s): a lost one is seen as lost
 ANSWER_SECONDS = 2.0
+APART_SECONDS = 0.5
 STREAM_SILENCE_SECONDS = 5.0
 
 
@@ -115,13 +116,26 @@ class Client:
         self.ending = True
         await asyncio.gather(*running, *tasks)
 
+    @staticmethod
+    def outages(requests):
+        """From the first that failed to the first good one that began after the last that failed, in ms; what
+        lies APART_SECONDS apart is two."""
+        found, first, last = [], None, None
+        for start, _, error, _ in [*requests, (time.time(), 0, None, "")]:
+            if error:
+                first = start if first is None else first
+                last, good = start, None
+            elif first is not None:
+                good = start if good is None else good
+                if start > last + APART_SECONDS:
+                    found.append(round((good - first) * 1000, 1))
+                    first = None
+        return found + ([] if first is None else [round((time.time() - first) * 1000, 1)])
+
     def summary(self):
         requests = sorted(self.requests)
         failed = [each for each in requests if each[2]]
-        outage = 0
-        if failed:
-            after = [each[0] for each in requests if each[0] > failed[-1][0]]
-            outage = (after[0] if after else time.time()) - failed[0][0]
+        outages = self.outages(requests)
         errors = {}
         for _, _, error, _ in failed:
             errors[error] = errors.get(error, 0) + 1
@@ -129,8 +143,7 @@ class Client:
         return {
             "late_ms": round(self.late * 1000, 1),
             "requests": len(requests), "failed": len(failed), "errors": errors,
-            "outage_ms": round(outage * 1000, 1),
-            "first_failed_at": failed[0][0] if failed else None,
+            "outage_ms": max(outages, default=0), "outages_ms": outages,
             "slowest_ms": round(max((end - start for start, end, error, _ in requests if not error), default=0) * 1000, 1),
             "streams": len(self.streams), "cut": len(cut), "cut_errors": sorted({each[2] for each in cut}),
             "cut_began_at": sorted(round(each[0] - self.begin, 2) for each in cut)[:10],

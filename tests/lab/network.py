@@ -3,6 +3,8 @@ them, and what can go wrong on it. Nothing of it touches the machine's own netwo
 
 import json
 import os
+import re
+import shutil
 import subprocess
 
 NAME = os.environ.get("DIFYRING_LAB", "dlab")   # several labs may stand side by side
@@ -79,15 +81,24 @@ def create():
         run("ip", "-n", namespace(host), "link", "set", "eth0", "up")
 
 
-def remove():
-    """Ends what still runs in the lab's namespaces, and the namespaces."""
-    for host in [*ADDRESSES, SWITCH]:
-        for pid in run("ip", "netns", "pids", namespace(host), check=False).split():
+def remove(name=NAME):
+    """Ends what still runs in a lab's namespaces, the namespaces, and its folder."""
+    for host in [*NUMBERS, SWITCH]:
+        for pid in run("ip", "netns", "pids", f"{name}-{host}", check=False).split():
             try:
                 os.kill(int(pid), 9)
             except ProcessLookupError:
                 pass
-        run("ip", "netns", "del", namespace(host), check=False)
+        run("ip", "netns", "del", f"{name}-{host}", check=False)
+    shutil.rmtree(f"/run/difyring-{name}", ignore_errors=True)
+
+
+def remove_left():
+    """Labs of `run` whose process was killed before it could tidy up."""
+    for entry in os.listdir("/run/netns") if os.path.isdir("/run/netns") else []:
+        found = re.fullmatch(rf"(dl(\d+))-{SWITCH}", entry)
+        if found and not os.path.exists(f"/proc/{found[2]}"):
+            remove(found[1])
 
 
 def addresses(host, device):

@@ -167,13 +167,14 @@ def instance_dies_first(holder):
     def healthy():
         document = hosts.status(survivor)
         return document and document["applications"]["lab"]["instances"]["dify1"]["eligible"]
-    wait_for(healthy, "dify1 is back")
+    wait_for(healthy, "dify1 is back", 45)   # if the survivor ejected it after all, for fail_timeout
     return result
 
 
 def partition_result(holder, cut_rules, truths):
     """Cuts, waits until each node says what is true of it, heals, and looks whether all is whole."""
-    start = min(total(node) for node in NODES)
+    wait_for(lambda: total(NODES[0]) == total(NODES[1]) is not None, "both nodes have the same total")
+    start = total(NODES[0])
     wrong = []
     with Measured(seconds=16) as client:
         client.wait_ready()

@@ -11,6 +11,8 @@
 enum {
     NOTICE_LAN_MS = 5000, /* SPEC §6 */
     NOTICE_WAN_MS = 20000,
+    CLASH_LAN_MS = 10000, /* longer than the former process of a name may be taken for alive */
+    CLASH_WAN_MS = 30000,
     KNOWN_AFTER_MS = 5000, /* whoever ran this long is known to all and knows all */
     LOSS_ROUNDS = 4,
 };
@@ -271,6 +273,40 @@ void claims_expect_noticed(struct process *p)
     uint64_t notice_ms = w->options.profile == GOSSIP_WAN ? NOTICE_WAN_MS : NOTICE_LAN_MS;
     world_after(w, notice_ms * 1000,
                 (struct event){.run = check_noticed, .host = p->host->index, .data = e});
+}
+
+/* ---- two of one name ---- */
+
+static bool has_told(const struct process *p)
+{
+    return process_problem(p, "name_clash") > 0;
+}
+
+static void check_clash(struct world *w, const struct event *event)
+{
+    const struct process *clone = w->hosts[event->host].process;
+    bool told = has_told(clone), beside = false;
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        const struct process *p = w->hosts[i].process;
+        if (p != NULL && p != clone && p->identity == clone->identity) {
+            beside = p->started_us < event->argument;
+            told = told || has_told(p);
+        }
+    }
+    if (beside && !told && w->disturbed_until_us < event->argument) {
+        world_fail(w, "%s runs twice, and nobody says so", clone->host->name);
+    }
+}
+
+void claims_expect_clash(struct process *clone)
+{
+    struct world *w = clone->world;
+    uint64_t notice_ms = w->options.profile == GOSSIP_WAN ? CLASH_WAN_MS : CLASH_LAN_MS;
+    world_after(w, notice_ms * 1000,
+                (struct event){.run = check_clash,
+                               .host = clone->host->index,
+                               .life = clone->life,
+                               .argument = w->now_us});
 }
 
 /* ---- fingerprint ---- */

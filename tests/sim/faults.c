@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "tests/sim/adversary.h"
+#include "tests/sim/converge.h"
 #include "tests/sim/host.h"
 #include "tests/sim/process.h"
 
@@ -16,6 +17,7 @@ enum {
     BURST_MIN_MS = 500,
     BURST_MAX_MS = 5 * 1000,
     HOUR_MS = 3600 * 1000,
+    WHY_SIZE = 200,
     ROTATION_STEP_MS = 3000, /* between two steps of a key rotation */
 };
 
@@ -88,10 +90,16 @@ static void fault_pause(struct world *w, const struct faults *f)
     }
 }
 
+/* Who remembers the others' addresses when no name is found any more. */
+static bool is_needed(const struct world *w, const struct host *h)
+{
+    return w->names_gone && h->index == 0;
+}
+
 static void fault_crash(struct world *w, const struct faults *f)
 {
     struct process *p = pick_host(w)->process;
-    if (process_runs(p)) {
+    if (process_runs(p) && !is_needed(w, p->host)) {
         struct host *h = p->host;
         process_crash(p);
         start_later(w, f, h);
@@ -102,7 +110,7 @@ static void fault_crash_all(struct world *w, const struct faults *f)
 {
     for (size_t i = 0; i < w->options.host_count; i++) {
         struct host *h = &w->hosts[i];
-        if (process_runs(h->process)) {
+        if (process_runs(h->process) && !w->names_gone) {
             process_crash(h->process);
             start_later(w, f, h);
         }
@@ -122,7 +130,7 @@ static void on_stopped(struct world *w, const struct event *e)
 static void fault_stop(struct world *w, const struct faults *f)
 {
     struct process *p = pick_process(w);
-    if (p != NULL) {
+    if (p != NULL && !is_needed(w, p->host)) {
         process_leave(p);
         world_after(w, draw_length_us(w, DOWN_MIN_MS, DOWN_MAX_MS),
                     (struct event){.run = on_stopped,
@@ -135,6 +143,9 @@ static void fault_address(struct world *w, const struct faults *f)
 {
     (void)f;
     struct host *h = pick_host(w);
+    if (w->names_gone) {
+        return;
+    }
     host_change_address(w, h);
     if (h->process != NULL) {
         h->process->disturbed_until_us = w->now_us + aftermath_us();
@@ -214,7 +225,7 @@ static void fault_clone(struct world *w, const struct faults *f)
     }
     clone->join_count = clone->join_count > 0 ? clone->join_count : 1;
     world_tell(w, "host %u starts as a copy of %s", clone->index, clone->name);
-    process_start(w, clone);
+    claims_expect_clash(process_start(w, clone));
 }
 
 /* Whoever ran beside another of its name is let off some claims. */
@@ -295,7 +306,9 @@ static void on_fault(struct world *w, const struct event *e)
 void faults_begin(struct world *w, const struct faults *f)
 {
     struct plan *plan = memory_new(sizeof(*plan));
+    char why[WHY_SIZE];
     plan->faults = f;
+    w->names_gone = f->names_gone && converged(w, why, sizeof(why));
     world_after(w, 0, (struct event){.run = on_fault, .data = plan});
     if (f->adversary > 0) {
         w->adversary = adversary_new();

@@ -11,7 +11,8 @@ struct faults {
     bool wall_jumps;   /* clocks jump by up to an hour, either way */
     bool clones;       /* the last host may start with another's name and disk */
     bool key_rotation;
-    bool refusals;        /* some nodes cannot take over some configuration */
+    bool names_gone; /* of joins; then no address changes, and the first host runs all the time */
+    bool refusals;   /* some nodes cannot take over some configuration */
     unsigned adversary;   /* strikes a second */
     unsigned mean_gap_ms; /* between two faults */
     unsigned base_loss_permille;

@@ -23,7 +23,7 @@ struct inbox_packet {
 };
 
 static const char *const PROBLEMS[PROCESS_PROBLEMS] = {
-    "name_clash", "newer_version",   "unknown_key",    "forged",
+    "name_clash", "newer_version",   "unknown_key",    "forged",       "clock_off",
     "crowded",    "config_conflict", "config_refused", "vip_conflict",
 };
 
@@ -271,7 +271,8 @@ void process_rejoin(struct process *p)
     for (size_t i = 0; i < p->host->join_count; i++) {
         addresses[i] = p->world->hosts[p->host->join[i]].address;
     }
-    gossip_set_join(cluster_gossip(p->cluster), addresses, p->host->join_count);
+    size_t found = p->world->names_gone ? 0 : p->host->join_count;
+    gossip_set_join(cluster_gossip(p->cluster), addresses, found);
     wake_in_time(p);
 }
 
@@ -323,8 +324,8 @@ static void start_shared(struct process *p)
         stored = (struct cluster_shared_file){0};
     }
     struct bytes text;
-    cluster_shared_start(p->cluster, host_now_ms(w, p->host), w->texts[p->host->file_text],
-                         stored.revision, stored.text, stored.file_digest, &text);
+    cluster_shared_start(p->cluster, host_now_ms(w, p->host), w->texts[p->host->file_text], &stored,
+                         &text);
     p->shared_text = world_find_text(w, text);
     if (p->shared_text == w->text_count) {
         world_fail(w, "%s starts with a configuration that nobody wrote", p->host->name);

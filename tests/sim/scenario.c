@@ -4,6 +4,7 @@
  *   a drain, a vote and a reload: everywhere within the bound -> nothing changes any more */
 #include "tests/sim/scenario.h"
 
+#include <malloc.h>
 #include <stdio.h>
 
 #include "tests/sim/claims.h"
@@ -25,6 +26,8 @@ enum {
     CHANGE_WAN_MS = 15 * 1000,
     STEADY_MS = 2000,
     POLL_MS = 100,
+    HEAP_OF_WORLD = 8 << 20, /* texts, packets on their way, what the adversary has seen */
+    HEAP_OF_HOST = 1 << 20,
 };
 
 struct scenario {
@@ -65,6 +68,7 @@ static void draw_faults(struct scenario *s)
     s->faults.no_state_dir = world_chance(w, 150);
     s->faults.wall_jumps = world_chance(w, 300);
     s->faults.clones = s->faults.clones && w->options.host_count > 2;
+    s->faults.names_gone = world_chance(w, 200) && !s->faults.clones;
     s->faults.key_rotation = world_chance(w, 100);
     s->faults.refusals = world_chance(w, 100);
     s->faults.adversary = world_chance(w, 500) ? (unsigned)world_between(w, 1, 100) : 0;
@@ -134,11 +138,15 @@ static void begin(struct scenario *s)
 /* Runs until all agree, or fails when that takes too long. Returns how long it took. */
 static uint64_t run_until_converged(struct world *w, uint64_t within_ms, const char *after)
 {
-    char why[WORLD_FAILURE_SIZE / 2] = "";
+    char why[WORLD_FAILURE_SIZE / 2] = "", before[sizeof(why)] = "";
     uint64_t start_us = w->now_us;
     bool done = false;
     while (!w->failed && !(done = converged(w, why, sizeof(why))) &&
            w->now_us < start_us + within_ms * 1000) {
+        if (strcmp(why, before) != 0) {
+            world_tell(w, "not yet: %s", why);
+            memcpy(before, why, sizeof(before));
+        }
         world_run(w, w->now_us + POLL_MS * 1000);
     }
     if (!done) {
@@ -180,6 +188,16 @@ static void change_at_the_end(struct world *w)
     }
 }
 
+/* What all nodes together hold on the heap; 0 under ASan, which counts for itself. */
+static void check_heap(struct world *w)
+{
+    size_t held = mallinfo2().uordblks,
+           bound = HEAP_OF_WORLD + HEAP_OF_HOST * w->options.host_count;
+    if (held > bound) {
+        world_fail(w, "%zu bytes are held at the end, more than %zu", held, bound);
+    }
+}
+
 static void run_in_peace(struct scenario *s, struct scenario_result *r)
 {
     struct world *w = s->w;
@@ -209,6 +227,7 @@ static void run_in_peace(struct scenario *s, struct scenario_result *r)
         change_at_the_end(w);
     }
     world_run(w, w->now_us + STEADY_MS * 1000);
+    check_heap(w);
     if (!w->failed && (!converged(w, why, sizeof(why)) || !totals_are_true(w, why, sizeof(why)))) {
         world_fail(w, "all agreed, and then: %s", why);
     }

@@ -175,7 +175,7 @@ static void digest_config(struct process *p, char ret_text[2 * SHA256_SIZE + 1])
 bool work_tell_node(struct process *p)
 {
     struct work *k = &p->work;
-    struct cluster_node node = k->node;
+    struct cluster_node node = k->node; /* with the clock of then */
     node.draining = k->draining;
     node.vip_holder = k->vip_holder;
     node.config_revision = cluster_shared_revision(p->cluster);
@@ -184,6 +184,7 @@ bool work_tell_node(struct process *p)
     if (k->node_number > 0 && memcmp(&node, &k->node, sizeof(node)) == 0) {
         return false;
     }
+    node.wall_ms = host_wall_ms(p->world, p->host); /* alone it is no news */
     snprintf(k->version, sizeof(k->version), "v%u", ++k->node_number);
     node.version = k->version;
     k->node = node;

@@ -57,6 +57,7 @@ struct world {
     uint64_t faults_end_us;      /* no fault lasts longer */
     uint64_t save_interval_us;
     bool quiet;                      /* no more requests */
+    bool names_gone;                 /* no name to join by is found any more */
     struct verdict_memory *verdicts; /* what claims.c has seen verdicts computed from */
 
     /* bench.c's figures */

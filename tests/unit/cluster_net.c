@@ -77,6 +77,7 @@ static void on_shared(void *owner, uint64_t revision, struct bytes text)
 static void on_problem(void *owner, const char *kind, const char *detail)
 {
     struct net_node *node = owner;
+    node->problems_told++;
     if (node->problem_count < NET_PROBLEMS) {
         snprintf(node->problems[node->problem_count], sizeof(node->problems[0]), "%s", kind);
         snprintf(node->problem_details[node->problem_count], sizeof(node->problem_details[0]), "%s",
@@ -138,7 +139,8 @@ static void forget(struct net_node *node)
     memset(node->active, 0, sizeof(node->active));
     memset(node->latency, 0, sizeof(node->latency));
     node->to_apply = false;
-    node->applied = node->verdict_inputs = node->problem_count = node->generations_raised = 0;
+    node->applied = node->verdict_inputs = node->problem_count = 0;
+    node->problems_told = node->generations_raised = 0;
     node->highest_total = 0;
     node->count_ms = node->net->now_ms;
 }
@@ -176,7 +178,6 @@ static void create(struct net_node *node, uint64_t generation)
 
 static void begin(struct net_node *node, const char *file, bool with_state)
 {
-    static const uint8_t none[SHA256_SIZE];
     struct cluster_shared_file stored = {0};
     struct bytes text;
     struct net *net = node->net;
@@ -185,8 +186,7 @@ static void begin(struct net_node *node, const char *file, bool with_state)
         assert_int_equal(cluster_read_shared(net->sha, buffer_bytes(&node->shared), &stored),
                          node->shared.size > 0);
     }
-    cluster_shared_start(node->cluster, net->now_ms, bytes_of(file), stored.revision, stored.text,
-                         stored.revision ? stored.file_digest : none, &text);
+    cluster_shared_start(node->cluster, net->now_ms, bytes_of(file), &stored, &text);
 }
 
 struct net_node *net_start(struct net *net, size_t index, const char *file, bool with_state)

@@ -27,8 +27,9 @@ struct net_node {
     struct buffer state, shared; /* its state_dir, as of the last net_save() */
     /* what came out */
     bool to_apply;
-    size_t applied, verdict_inputs, problem_count, generations_raised;
-    char problems[NET_PROBLEMS][24]; /* kinds, in order */
+    size_t applied, verdict_inputs, generations_raised;
+    size_t problems_told, problem_count; /* the first NET_PROBLEMS are kept */
+    char problems[NET_PROBLEMS][24];     /* kinds, in order */
     char problem_details[NET_PROBLEMS][512];
     uint64_t highest_total; /* of cluster_requests(): it must not fall */
 };

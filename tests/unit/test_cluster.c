@@ -263,6 +263,14 @@ static void two_holders_of_the_vip_are_a_conflict_if_it_lasts(void **state)
     net_run(net, 5000);
     assert_true(net_has_problem(&net->nodes[2], "vip_conflict"));
     assert_non_null(strstr(net->nodes[2].problem_details[0], "node-a and node-b"));
+    size_t before = net->nodes[2].problems_told; /* once a second */
+    net_run(net, 10000);
+    assert_in_range(net->nodes[2].problems_told - before, 5, 11);
+    say(&net->nodes[1], "a", 'f', false);
+    net_run(net, 500);
+    before = net->nodes[2].problems_told;
+    net_run(net, 10000);
+    assert_int_equal(net->nodes[2].problems_told, before);
 }
 
 /* ---- votes ---- */
@@ -438,9 +446,12 @@ static void a_drain_outlives_the_node_that_took_it(void **state)
     net_run(net, 1000);
     net_kill(&net->nodes[0]);
     net_run(net, DEAD_MS);
-    net_start(net, 3, "file", false); /* never saw node-a */
+    net_start(net, 0, "file", false); /* a new start: its old map is gone */
+    net_run(net, 3000);
+    net_start(net, 3, "file", false); /* never saw the old one */
     net_run(net, 3000);
     assert_true(all_drained(net, true));
+    net_kill(&net->nodes[0]);
     net_save(&net->nodes[1]);
     net_kill(&net->nodes[1]);
     net_kill(&net->nodes[2]);

@@ -207,6 +207,12 @@ static void a_node_that_joins_later_learns_all_that_was(void **state)
     expect_total(net, total, HAND_MS);
 }
 
+static bool tells_hands(const struct net_node *node)
+{
+    struct gossip *g = cluster_gossip(node->cluster);
+    return gossip_get(g, gossip_self(g), BYTES("hand/0")).at != NULL;
+}
+
 static void what_only_a_disk_knows_gets_around(void **state)
 {
     struct net *net = *state;
@@ -228,10 +234,7 @@ static void what_only_a_disk_knows_gets_around(void **state)
     net_run(net, HAND_MS);
     size_t hands = 0; /* one is enough */
     for (size_t i = 0; i < NET_NODES; i++) {
-        if (net->nodes[i].cluster) {
-            struct gossip *g = cluster_gossip(net->nodes[i].cluster);
-            hands += gossip_get(g, gossip_self(g), BYTES("hand/0")).at != NULL;
-        }
+        hands += net->nodes[i].cluster && tells_hands(&net->nodes[i]);
     }
     assert_int_equal(hands, 1);
     net_kill(&net->nodes[0]);
@@ -242,6 +245,42 @@ static void what_only_a_disk_knows_gets_around(void **state)
     net_run(net, HAND_MS);
     struct gossip *g = cluster_gossip(net->nodes[3].cluster);
     assert_non_null(gossip_get(g, gossip_find(g, BYTES("node-c")), BYTES("past/0")).at);
+}
+
+/* Of two that both know the slot of a node that is gone, one tells it, without a gap. */
+static void a_slot_of_one_who_is_gone_is_told_by_one(void **state)
+{
+    struct net *net = *state;
+    start(net, 3);
+    net_serve(&net->nodes[2], 0, 2, 40);
+    net_run(net, SECOND);
+    for (size_t i = 0; i < 3; i++) {
+        net_save(&net->nodes[i]);
+        net_kill(&net->nodes[i]);
+    }
+    net->nodes[1].group = 1;
+    net_start(net, 0, "file", true);
+    net_start(net, 1, "file", true);
+    net_run(net, HAND_MS);
+    assert_true(tells_hands(&net->nodes[0]) && tells_hands(&net->nodes[1])); /* two alone */
+    struct gossip *a = cluster_gossip(net->nodes[0].cluster);
+    struct gossip *b = cluster_gossip(net->nodes[1].cluster);
+    bool first = gossip_self(a)->id < gossip_self(b)->id;
+    struct net_node *stays = &net->nodes[first ? 0 : 1], *stops = &net->nodes[first ? 1 : 0];
+    net->nodes[1].group = 0;
+    for (int i = 0; i < 2 * HAND_MS; i++) {
+        net_run(net, 1);
+        assert_true(tells_hands(stays));
+    }
+    assert_false(tells_hands(stops));
+    net_kill(stays); /* now it is the other's turn, and the first one does not take it back */
+    net_run(net, DEAD_MS + HAND_MS);
+    assert_true(tells_hands(stops));
+    net_start(net, first ? 0 : 1, "file", true);
+    for (int i = 0; i < 2 * HAND_MS; i++) {
+        net_run(net, 1);
+        assert_true(tells_hands(stops) && !tells_hands(stays));
+    }
 }
 
 static void a_partition_counts_on_and_heals(void **state)
@@ -393,6 +432,7 @@ int main(void)
         CLAIM(a_restart_without_state_gets_its_past_back),
         CLAIM(a_node_that_joins_later_learns_all_that_was),
         CLAIM(what_only_a_disk_knows_gets_around),
+        CLAIM(a_slot_of_one_who_is_gone_is_told_by_one),
         CLAIM(a_partition_counts_on_and_heals),
         CLAIM(a_raised_generation_neither_loses_nor_doubles),
         CLAIM(names_of_full_length_and_many_instances_come_through),

@@ -12,6 +12,8 @@
 
 enum { NOW_MS = 5000, GENERATION = 77 };
 
+static const struct cluster_shared_file NOTHING;
+
 struct world {
     struct sha256 *sha;
     struct cluster *c;
@@ -96,10 +98,10 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void count(struct cluster *c, uint64_t requests, uint64_t failures)
+static void count_active(struct cluster *c, uint64_t requests, uint64_t failures, uint64_t active)
 {
     static uint64_t latency[HISTOGRAM_BUCKETS];
-    const struct cluster_instance_count instance = {BYTES("dify1"), requests, failures, 2};
+    const struct cluster_instance_count instance = {BYTES("dify1"), requests, failures, active};
     const struct cluster_count counts = {.application = BYTES("shop"),
                                          .requests = requests,
                                          .errors = failures,
@@ -111,6 +113,11 @@ static void count(struct cluster *c, uint64_t requests, uint64_t failures)
     cluster_set_counts(c, NOW_MS, &counts, 1, 4);
 }
 
+static void count(struct cluster *c, uint64_t requests, uint64_t failures)
+{
+    count_active(c, requests, failures, 2);
+}
+
 static void a_node_alone_does_everything_by_itself_and_at_once(void **state)
 {
     static struct verdict_node nodes[VERDICT_NODES_MAX];
@@ -118,8 +125,7 @@ static void a_node_alone_does_everything_by_itself_and_at_once(void **state)
     struct world *w = *state;
     struct bytes text;
     uint64_t latency[HISTOGRAM_BUCKETS];
-    assert_int_equal(cluster_shared_start(w->c, NOW_MS, BYTES("file"), 0, BYTES(""), NULL, &text),
-                     1);
+    assert_int_equal(cluster_shared_start(w->c, NOW_MS, BYTES("file"), &NOTHING, &text), 1);
     assert_true(bytes_equal(text, BYTES("file")));
     count(w->c, 10, 1);
     assert_int_equal(cluster_requests(w->c), 10);
@@ -159,6 +165,10 @@ static void a_saved_state_gives_the_totals_and_drains_again(void **state)
     count(w->c, 10, 1);
     assert_int_equal(cluster_state_revision(w->c), before); /* nothing new to write */
     cluster_save_state(w->c, &file);
+    count_active(w->c, 10, 1, 5);
+    assert_int_equal(cluster_state_revision(w->c), before);
+    cluster_save_state(w->c, &again);
+    assert_true(bytes_equal(buffer_bytes(&file), buffer_bytes(&again))); /* no gauges in it */
     struct cluster *next = alone(w, GENERATION + 1);
     assert_true(cluster_load_state(next, buffer_bytes(&file)));
     assert_int_equal(cluster_requests(next), 10);
@@ -233,7 +243,7 @@ static void a_damaged_file_is_refused_as_a_whole(void **state)
     assert_false(reads_generation(w, buffer_bytes(&file)));
     cluster_save_shared(w->c, &file);
     assert_int_equal(file.size, 0); /* nothing is in force yet */
-    cluster_shared_start(w->c, NOW_MS, BYTES("the shared text"), 0, BYTES(""), NULL, &text);
+    cluster_shared_start(w->c, NOW_MS, BYTES("the shared text"), &NOTHING, &text);
     cluster_save_shared(w->c, &file);
     expect_damage_is_found(&file, reads_shared, w);
     assert_false(reads_state(w, buffer_bytes(&file)));
@@ -248,7 +258,7 @@ static void a_saved_shared_configuration_begins_the_next_start(void **state)
     struct buffer file = {0};
     struct cluster_shared_file stored;
     struct bytes text;
-    cluster_shared_start(w->c, NOW_MS, BYTES("file"), 0, BYTES(""), NULL, &text);
+    cluster_shared_start(w->c, NOW_MS, BYTES("file"), &NOTHING, &text);
     assert_int_equal(cluster_shared_reload(w->c, NOW_MS, BYTES("file 2"), &text), 2);
     assert_int_equal(cluster_shared_reload(w->c, NOW_MS, BYTES("file 2"), &text), 3);
     cluster_save_shared(w->c, &file);
@@ -257,15 +267,11 @@ static void a_saved_shared_configuration_begins_the_next_start(void **state)
     assert_true(bytes_equal(stored.text, BYTES("file 2")));
     assert_memory_equal(stored.file_digest, cluster_shared_file_digest(w->c), SHA256_SIZE);
     struct cluster *next = alone(w, GENERATION + 1);
-    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 2"), stored.revision,
-                                          stored.text, stored.file_digest, &text),
-                     3);
+    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 2"), &stored, &text), 3);
     assert_true(text.at == stored.text.at);
     cluster_free(next);
     next = alone(w, GENERATION + 2);
-    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 3"), stored.revision,
-                                          stored.text, stored.file_digest, &text),
-                     4);
+    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 3"), &stored, &text), 4);
     assert_true(bytes_equal(text, BYTES("file 3")));
     cluster_free(next);
     buffer_done(&file);
