@@ -129,6 +129,7 @@ static void gather_members(struct control *c, struct metrics_facts *to)
     to->has_vip = handover_address(c) != NULL;
     to->vip_holder = c->vip_holder;
     to->vip_conflict = control_vip_claims(c, &holder) > 1;
+    to->vip_conflicts = sampler_vip_conflicts(c);
 }
 
 static uint64_t cpu_us(void)

@@ -335,6 +335,7 @@ def test_two_holders_of_the_virtual_ip_are_a_conflict(stubs, tmp_path):
         with Node(configs[1]) as b:
             for node in (a, b):
                 wait_for(lambda node=node: scrape(node).get("difyring_vip_conflict") == 1, TIMEOUT)
+                wait_for(lambda node=node: scrape(node).get("difyring_vip_conflicts_total") == 1, TIMEOUT)
                 assert scrape(node).get("difyring_vip_holder") == 1
                 assert node.status()["cluster"]["vip"]["conflict"]   # as /status has it
         wait_for(lambda: scrape(a).get("difyring_vip_conflict") == 0, TIMEOUT)
