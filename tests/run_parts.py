@@ -1,10 +1,12 @@
 #!/usr/bin/python3
-"""The parts of tests/run, one after the other; tests/run is what a person calls.
+"""The parts of tests/run; tests/run is what a person calls.
 
     tests/run_parts.py [--quick] [PART...]
 
 Each part prints its counts and seconds and writes its output to build/test-logs/PART.log, whose end
-is shown if it failed. A part that runs no test, cannot start or takes too long has failed. The last
+is shown if it failed. What only computes (sanitizer builds, simulations, unit tests under valgrind)
+runs at low priority beside what mostly waits (end to end, lab, compose), each of the two lanes one
+part after the other. A part that runs no test, cannot start or takes too long has failed. The last
 line is "N passed, N failed", and ", N skipped" where there are some; the exit status agrees with it.
 
 What tests/e2e gets in the environment: DIFYRING_BIN (the program to start) and DIFYRING_BUILD
@@ -18,6 +20,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as xml
 
@@ -27,7 +30,10 @@ PYTHON = "/usr/bin/python3"
 PROGRAM = "build/{}/node/difyring"
 
 # No part may hang the run: far above what each takes on 2 cores, and the run is to end in 15 minutes.
-PART_SECONDS_MAX = 420
+PART_SECONDS_MAX = 700
+# One ctest program; valgrind at low priority is slow.
+TEST_SECONDS_MAX = 300
+NICE = ["nice", "-n", "15"]
 LOG_TAIL_LINES = 60
 # gcc's and clang's older sanitizer runtimes cannot live with more random address bits than this.
 MMAP_RANDOM_BITS_MAX = 28
@@ -57,8 +63,9 @@ class Counts:
 class Part:
     """One part's log and the commands run into it."""
 
-    def __init__(self, name):
+    def __init__(self, name, in_background=False):
         self.name = name
+        self.prefix = NICE if in_background else []
         self.path = os.path.join(LOGS, name + ".log")
         self.deadline = time.monotonic() + PART_SECONDS_MAX
         for old in glob.glob(os.path.join(LOGS, name + ".*")):
@@ -74,6 +81,7 @@ class Part:
 
     def run(self, command, env=None):
         """Runs a command with its output in the log; returns its exit status, 124 when it hung."""
+        command = [*self.prefix, *command]
         self.say("+ " + " ".join(command))
         child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})},
                                  stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
@@ -138,7 +146,7 @@ def run_ctest(part, build, *selection, env=None):
     report = part.file("xml")
     status = part.run([*sanitizer_launcher(build),
                        "ctest", "--test-dir", f"build/{build}", "-j", str(os.cpu_count() or 1),
-                       "--timeout", "120", "--no-tests=error", "--output-on-failure",
+                       "--timeout", str(TEST_SECONDS_MAX), "--no-tests=error", "--output-on-failure",
                        "--test-output-size-passed", "1000000", "--test-output-size-failed", "1000000",
                        "--output-junit", report, *selection],
                       {"CMOCKA_MESSAGE_OUTPUT": "TAP", **(env or {})})
@@ -305,29 +313,34 @@ PARTS = [
     ("unit", True, "release-build", ctest_part("release", "-R", r"^unit\.")),
     ("fuzz-replay", False, "release-build", ctest_part("release", "-R", r"^fuzz\.")),
     ("other-ctest", False, "release-build", ctest_part("release", "-E", r"^(unit|fuzz)\.")),
-    ("sim", False, "release-build", sim_part("release", 450, 1, 20)),
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
     ("lab", False, "release-build", run_lab),
-    ("compose-build", False, "release-build", build_images),
+    ("asan-e2e", False, "asan-build", e2e_part("asan", "-m", "not slow")),
     ("compose", False, "compose-build", run_compose),
+    ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "-m", "threads")),
+    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "-m", "smoke")),
+]
+BACKGROUND = [
     ("asan-build", False, None, build_part("asan")),
     ("asan-ctest", False, "asan-build", ctest_part("asan", "-R", r"^(unit|fuzz)\.")),
-    ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
-    ("asan-e2e", False, "asan-build", e2e_part("asan")),
     ("tsan-build", False, None, build_part("tsan")),
-    ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", r"^unit\.")),
-    ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "-m", "threads")),
     ("valgrind-build", False, None, build_part("valgrind")),
+    ("sim", False, "release-build", sim_part("release", 450, 1, 20)),
+    ("compose-build", False, "release-build", build_images),
+    ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
+    ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", r"^unit\.")),
     ("valgrind-unit", False, "valgrind-build", ctest_part("valgrind", "-R", r"^unit\.")),
-    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "-m", "smoke")),
 ]
 
 
-def run_part(name, run):
+printing = threading.Lock()
+
+
+def run_part(name, run, in_background):
     """Runs one part and prints its line; returns its counts."""
     start = time.monotonic()
-    part = Part(name)
+    part = Part(name, in_background)
     counts = run(part)
     if counts is None:
         counts, result = Counts(), "built"
@@ -336,46 +349,83 @@ def run_part(name, run):
             part.say("no test ran")
             counts.failed = 1
         result = str(counts)
-    print(f"{name:16} {time.monotonic() - start:7.1f} s  {result}", flush=True)
     part.log.close()
-    if counts.failed:
-        print(f"--- the end of build/test-logs/{name}.log")
-        print("\n".join(part.tail()))
-        print("---", flush=True)
+    with printing:
+        print(f"{name:16} {time.monotonic() - start:7.1f} s  {result}", flush=True)
+        if counts.failed:
+            print(f"--- the end of build/test-logs/{name}.log")
+            print("\n".join(part.tail()))
+            print("---", flush=True)
     return counts
 
 
 def choose_parts(arguments):
-    names = [name for name, _, _, _ in PARTS]
+    """The parts asked for and those that they need."""
+    every = PARTS + BACKGROUND
+    names = [name for name, _, _, _ in every]
     unknown = [name for name in arguments.part if name not in names]
     if unknown:
         sys.exit(f"run_parts.py: no part {', '.join(unknown)}; there are: {' '.join(names)}")
-    chosen = [part for part in PARTS
-              if (part[0] in arguments.part if arguments.part else part[1] or not arguments.quick)]
-    needed = {part[2] for part in chosen}
-    for name, _, need, _ in reversed(PARTS):  # what is needed stands before, and may need something, too
-        if name in needed:
-            needed.add(need)
-    return [part for part in PARTS if part in chosen or part[0] in needed]
+    wanted = {name for name, quick, _, _ in every
+              if (name in arguments.part if arguments.part else quick or not arguments.quick)}
+    for _ in every:  # what is needed may need something, too
+        wanted |= {need for name, _, need, _ in every if name in wanted and need}
+    return wanted
+
+
+class Run:
+    """Two lanes; a part waits for the one that it needs, in whichever lane that is."""
+
+    def __init__(self, wanted):
+        self.wanted = wanted
+        self.ended = {name: threading.Event() for name in wanted}
+        self.broken = set()
+        self.counts = {"front": Counts(), "back": Counts()}
+
+    def lane(self, which, parts):
+        for name, _, need, run in parts:
+            if name not in self.wanted:
+                continue
+            if need:
+                self.ended[need].wait()
+            self.counts[which].add(self.one(name, need, run, which == "back"))
+            self.ended[name].set()
+
+    def one(self, name, need, run, in_background):
+        if need in self.broken:
+            with printing:
+                print(f"{name:16} {0:7.1f} s  not run: {need} failed", flush=True)
+            self.broken.add(name)
+            return Counts(failed=1)
+        try:
+            counts = run_part(name, run, in_background)
+        except Exception as error:  # or the other lane would wait for ever
+            with printing:
+                print(f"{name:16} could not run: {error!r}", flush=True)
+            counts = Counts(failed=1)
+        if name.endswith("-build") and counts.failed:
+            self.broken.add(name)
+        return counts
+
+    def total(self):
+        back = threading.Thread(target=self.lane, args=("back", BACKGROUND), daemon=True)
+        back.start()
+        self.lane("front", PARTS)
+        back.join()
+        total = Counts()
+        for counts in self.counts.values():
+            total.add(counts)
+        return total
 
 
 def main():
     parser = argparse.ArgumentParser(description="Runs the tests, part by part.")
     parser.add_argument("--quick", action="store_true", help="release build, unit and e2e only")
     parser.add_argument("part", nargs="*", metavar="PART", help="only these (and what they need)")
-    parts = choose_parts(parser.parse_args())
+    wanted = choose_parts(parser.parse_args())
     os.makedirs(LOGS, exist_ok=True)
     start = time.monotonic()
-    total, broken = Counts(), set()
-    for name, _, need, run in parts:
-        if need in broken:
-            print(f"{name:16} {0:7.1f} s  not run: {need} failed", flush=True)
-            total.failed += 1
-            continue
-        counts = run_part(name, run)
-        if name.endswith("-build") and counts.failed:
-            broken.add(name)
-        total.add(counts)
+    total = Run(wanted).total()
     print(f"{'everything':16} {time.monotonic() - start:7.1f} s")
     print(total)
     return 1 if total.failed or not total.passed else 0

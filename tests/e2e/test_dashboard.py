@@ -11,6 +11,8 @@ from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, setti
 from stub_client import wait_for
 from test_metrics import ADMIN_TOKEN, member, udp_ports
 
+pytestmark = pytest.mark.slow
+
 INTERVAL = 5                                # seconds between two points
 POINT_SECONDS = 2 * INTERVAL + 5 * PATIENCE   # so long it takes at most until one is there
 CHROMIUM = shutil.which("chromium")
