@@ -265,6 +265,20 @@ bool converged(struct world *w, char *ret_why, size_t why_size)
     return say_converged(w, &why);
 }
 
+bool all_are_met(struct world *w, char *ret_why, size_t why_size)
+{
+    const struct why why = {ret_why, why_size};
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        for (size_t j = 0; j < w->options.host_count; j++) {
+            struct process *v = w->hosts[i].process, *p = w->hosts[j].process;
+            if (v != NULL && p != NULL && !sees_member(v, p, &why)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* ---- the truth ---- */
 
 /* One of those that must have heard it runs still. */

@@ -12,6 +12,9 @@ struct world;
  * verdicts. False: `ret_why` says in a sentence what differs first. */
 bool converged(struct world *w, char *ret_why, size_t why_size);
 
+/* Every running node has every other as alive, at its address. */
+bool all_are_met(struct world *w, char *ret_why, size_t why_size);
+
 /* Once converged: the totals are what was counted, but for what crashed nodes counted too late for
  * anybody to hear. False as above. */
 bool totals_are_true(struct world *w, char *ret_why, size_t why_size);

@@ -211,6 +211,30 @@ static void fault_loss(struct world *w, const struct faults *f)
 
 /* ---- what only some worlds have ---- */
 
+/* Starts without its past, with a clock that was set back, and out of reach of those who know its
+ * past: its generation is too small, and it counts on before it hears so. */
+static void fault_lost_past(struct world *w, const struct faults *f)
+{
+    struct process *p = pick_process(w);
+    if (!f->wall_jumps || p == NULL || is_needed(w, p->host) || !network_is_whole(&w->network)) {
+        return;
+    }
+    struct host *h = p->host;
+    process_crash(p);
+    h->wall_offset_ms -= (int64_t)world_between(w, HOUR_MS / 60, HOUR_MS);
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        network_cut(&w->network, h->index, i, true);
+        network_cut(&w->network, i, h->index, true);
+    }
+    uint64_t length_us = draw_length_us(w, CUT_MIN_MS, CUT_MAX_MS);
+    world_tell(w, "%s is cut off for %.1f s and has lost its past", h->name,
+               (double)length_us / 1e6);
+    world_disturb(w, w->now_us + length_us + aftermath_us());
+    world_after(w, length_us, (struct event){.run = on_heal});
+    disk_become(w, &h->disk, DISK_EMPTY);
+    process_start(w, h);
+}
+
 /* The last host is kept for it: it starts as a copy of another, beside it. */
 static void fault_clone(struct world *w, const struct faults *f)
 {
@@ -278,9 +302,9 @@ static const struct {
     unsigned weight;
     void (*strike)(struct world *w, const struct faults *f);
 } FAULTS[] = {
-    {28, fault_pause},  {24, fault_crash},    {8, fault_stop},  {12, fault_cut},
-    {6, fault_loss},    {6, fault_address},   {6, fault_clock}, {4, fault_clone},
-    {4, fault_refusal}, {2, fault_crash_all},
+    {24, fault_pause},  {24, fault_crash},    {8, fault_stop},      {12, fault_cut},
+    {6, fault_loss},    {6, fault_address},   {6, fault_clock},     {4, fault_clone},
+    {4, fault_refusal}, {2, fault_crash_all}, {4, fault_lost_past},
 };
 enum { FAULT_KINDS = sizeof(FAULTS) / sizeof(FAULTS[0]), WEIGHTS = 100 };
 
@@ -308,7 +332,7 @@ void faults_begin(struct world *w, const struct faults *f)
     struct plan *plan = memory_new(sizeof(*plan));
     char why[WHY_SIZE];
     plan->faults = f;
-    w->names_gone = f->names_gone && converged(w, why, sizeof(why));
+    w->names_gone = f->names_gone && all_are_met(w, why, sizeof(why));
     world_after(w, 0, (struct event){.run = on_fault, .data = plan});
     if (f->adversary > 0) {
         w->adversary = adversary_new();
