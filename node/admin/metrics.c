@@ -332,6 +332,8 @@ static void put_cluster(struct buffer *b, const struct metrics_facts *facts)
                    facts->vip_holder);
         put_single(b, "difyring_vip_conflict", "gauge",
                    "1 if more than one node says that it has the virtual IP.", facts->vip_conflict);
+        put_single(b, "difyring_vip_conflicts_total", "counter",
+                   "How often that has begun, as seen by this node.", facts->vip_conflicts);
     }
 }
 

@@ -58,6 +58,7 @@ struct metrics_facts {
     const struct gossip_counters *gossip;
     uint64_t divergence_ms; /* how long nodes that are up have not been of one mind; 0 = they are */
     bool has_vip, vip_holder, vip_conflict; /* vip_holder: this host */
+    uint64_t vip_conflicts;                 /* that have begun since the start */
 
     uint64_t started_ms; /* wall clock */
     uint64_t cpu_us;

@@ -160,16 +160,30 @@ static void correct_self(struct gathering *g)
 
 /* A holder that was killed has said so until then: what it says counts only if it was heard since
  * this node took over, or, for a node that is none of the two, just now. */
-static bool claims_vip(const struct gathering *g, size_t index)
+static bool claims_vip(struct control *c, const struct gossip_member *m)
 {
-    struct control *c = g->c;
-    const struct status_node *node = &g->nodes[index];
-    uint64_t now_ms = net_now_ms(&c->net);
-    if (index == 0 || !node->vip_holder) {
-        return node->vip_holder;
+    struct cluster_node said = {0};
+    bool up = m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT;
+    if (!up || !cluster_node(c->cluster, m, &said) || !said.vip_holder || m->self) {
+        return up && said.vip_holder;
     }
-    return c->vip_holder ? now_ms - node->heard_ms_ago > c->vip_since_ms + VIP_SETTLED_MS
-                         : node->heard_ms_ago < VIP_FRESH_MS;
+    return c->vip_holder ? m->heard_ms > c->vip_since_ms + VIP_SETTLED_MS
+                         : net_now_ms(&c->net) < m->heard_ms + VIP_FRESH_MS;
+}
+
+size_t control_vip_claims(struct control *c, struct bytes *ret_first)
+{
+    struct gossip *gossip = cluster_gossip(c->cluster);
+    size_t count = 0;
+    *ret_first = BYTES("");
+    for (size_t i = 0; i < gossip_member_count(gossip); i++) {
+        const struct gossip_member *m = gossip_member(gossip, i);
+        if (claims_vip(c, m)) {
+            *ret_first = count == 0 ? bytes_of(m->name) : *ret_first;
+            count++;
+        }
+    }
+    return count;
 }
 
 static void gather_vip(const struct gathering *g, struct status_facts *facts)
@@ -180,17 +194,7 @@ static void gather_vip(const struct gathering *g, struct status_facts *facts)
         return;
     }
     facts->vip_address = bytes_of(address);
-    facts->vip_holder = BYTES("");
-    for (size_t n = 0; n < g->node_count; n++) {
-        if (!claims_vip(g, n)) {
-            continue;
-        }
-        if (facts->vip_holder.size > 0) {
-            facts->vip_conflict = true;
-        } else {
-            facts->vip_holder = g->nodes[n].name;
-        }
-    }
+    facts->vip_conflict = control_vip_claims(g->c, &facts->vip_holder) > 1;
 }
 
 static size_t gather_problems(struct control *c, struct status_trouble *to)

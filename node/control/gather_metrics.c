@@ -5,6 +5,7 @@
 
 #include "admin/metrics.h"
 #include "control/counts.h"
+#include "control/handover.h"
 #include "control/sampler.h"
 
 /* ---- answers by status ---- */
@@ -118,20 +119,17 @@ static void gather_workers(const struct control *c, struct arena *arena, struct 
     to->answers = gather_answers(arena, cells, c->worker_count);
 }
 
-static void gather_members(const struct control *c, struct metrics_facts *to)
+static void gather_members(struct control *c, struct metrics_facts *to)
 {
     struct gossip *g = cluster_gossip(c->cluster);
-    size_t holders = 0;
+    struct bytes holder;
     for (size_t i = 0; i < gossip_member_count(g); i++) {
-        const struct gossip_member *m = gossip_member(g, i);
-        struct cluster_node said = {0};
-        to->members[m->state]++;
-        bool up = m->self || m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT;
-        holders += up && cluster_node(c->cluster, m, &said) && said.vip_holder;
+        to->members[gossip_member(g, i)->state]++;
     }
-    to->has_vip = c->conf->has_vip;
+    to->has_vip = handover_address(c) != NULL;
     to->vip_holder = c->vip_holder;
-    to->vip_conflict = holders > 1;
+    to->vip_conflict = control_vip_claims(c, &holder) > 1;
+    to->vip_conflicts = sampler_vip_conflicts(c);
 }
 
 static uint64_t cpu_us(void)

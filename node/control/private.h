@@ -110,6 +110,10 @@ static inline bool control_is_draining(const struct control *c)
     return c->out_of_service || c->phase > CONTROL_RUNNING;
 }
 
+/* Members that say that they have the virtual IP, as far as they are to be believed: how many, and
+ * the name of the first, "" if there is none (valid until the cluster changes). */
+size_t control_vip_claims(struct control *c, struct bytes *ret_first);
+
 /* The documents of /status and /metrics. */
 void control_status(struct control *c, struct buffer *ret_body);
 void control_metrics(struct control *c, struct buffer *ret_body);

@@ -23,6 +23,8 @@ struct sampler {
     uint64_t company;     /* who was up: a sum over names and generations */
     size_t company_size;
     unsigned gap_left;
+    uint64_t conflicts; /* of the virtual IP, each counted when it begins */
+    bool conflict;
 };
 
 uint64_t sampler_divergence_ms(struct control *c)
@@ -82,12 +84,27 @@ static void take_sample(struct control *c)
     free(counts);
 }
 
+uint64_t sampler_vip_conflicts(const struct control *c)
+{
+    return c->sampler->conflicts;
+}
+
+static void look_for_conflict(struct control *c)
+{
+    struct sampler *s = c->sampler;
+    struct bytes first;
+    bool conflict = control_vip_claims(c, &first) > 1;
+    s->conflicts += conflict && !s->conflict;
+    s->conflict = conflict;
+}
+
 static void on_look(uv_timer_t *timer)
 {
     struct control *c = timer->data;
     struct sampler *s = c->sampler;
     uint64_t now_ms = net_now_ms(&c->net);
     sampler_divergence_ms(c);
+    look_for_conflict(c);
     if (now_ms >= s->sample_ms) {
         s->sample_ms += HISTORY_INTERVAL_MS;
         if (s->sample_ms <= now_ms) { /* this process has slept */

@@ -14,6 +14,9 @@ void sampler_close(struct control *c); /* the loop must then run until its timer
 /* Milliseconds since the digests of nodes that are up were last seen to agree; 0 = they do. */
 uint64_t sampler_divergence_ms(struct control *c);
 
+/* How often a second node has claimed the virtual IP, as looked for once a second. */
+uint64_t sampler_vip_conflicts(const struct control *c);
+
 /* The document of /dashboard/data. */
 void sampler_json(const struct control *c, struct buffer *ret_body);
 

@@ -82,7 +82,8 @@ class Pair:
             if time.monotonic() > deadline:
                 logs = [line for line in self.daemon.compose("logs", "--no-color").splitlines()
                         if '"request_id"' not in line]
-                text = "\n".join([self.daemon.compose("ps"), *logs[-60:]])
+                views = [f"{node}: {(self.status(node) or {}).get('cluster')}" for node in NODES]
+                text = "\n".join([self.daemon.compose("ps"), *views, *logs[-60:]])
                 raise AssertionError(f"{complaint} after {seconds} s\n{text}")
             time.sleep(0.2)
         return result

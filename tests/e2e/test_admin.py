@@ -264,8 +264,10 @@ def test_reload_names_what_needs_a_restart(stubs):
 
 def test_an_unsupported_section_is_refused_on_reload_too(stubs):
     with Node(settings(stubs)) as node:
-        status, value = node.reload(settings(stubs, vip={"address": "10.0.0.100/24", "interface": "eth0"}))
-        assert status == 400 and "virtual IPs" in value["errors"][0]["message"]
+        instances = settings(stubs)
+        next(iter(instances["applications"].values()))["queue"] = {"size": 10}
+        status, value = node.reload(instances)
+        assert status == 400 and "queues" in value["errors"][0]["message"]
 
 
 # ---- other signals

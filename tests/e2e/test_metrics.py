@@ -1,10 +1,12 @@
 """/metrics: every family of the contract, in Prometheus' format, with the numbers that clients saw."""
 
 import base64
+import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -122,9 +124,10 @@ def test_requests_and_bytes_agree_with_the_access_log(stubs):
         for target, token, code in (("/v1/_echo", "wrong", 401), ("/nothing", None, 404), ("/metrics", None, 200)):
             assert node.request("GET", target, token=token)[0].status == code
         assert node.request("GET", "/v1/_echo", headers=[("Bad header", "x")])[0].status == 400
-        now = scrape(node)   # which is itself not in it
-        scrapes = node.wait_access(2, uri="/metrics")
-        lines = [line for line in node.access() if line != scrapes[-1]]
+        head, body = node.request("GET", "/metrics")
+        now = Metrics(body.decode())   # the scrape itself is not in it
+        wait_for(lambda: len(node.access()) == now.sum("difyring_requests_total") + 1, TIMEOUT)
+        lines = [line for line in node.access() if line["request_id"] != head.headers["x-request-id"]]
         logged = {}
         for line in lines:
             key = (line["app"] or "", line["instance"] or "", str(line["status"]))
@@ -307,3 +310,32 @@ def test_divergence_lasts_as_long_as_the_nodes_differ(stubs):
         wait_for(lambda: scrape(a).get("difyring_gossip_divergence_seconds") == 0, TIMEOUT)
         assert scrape(a).get("difyring_instance_up", app="one", instance="dify1") == 0
         wait_for(lambda: scrape(b).get("difyring_instance_up", app="one", instance="dify1") == 0, TIMEOUT)
+
+
+def own_addresses():
+    """(interface, address/prefix) that this host has besides loopback's."""
+    shown = json.loads(subprocess.run(["ip", "-4", "-j", "addr"], capture_output=True, check=True).stdout)
+    return [(link["ifname"], f"{address['local']}/{address['prefixlen']}")
+            for link in shown if link["ifname"] != "lo" for address in link["addr_info"]]
+
+
+def test_two_holders_of_the_virtual_ip_are_a_conflict(stubs, tmp_path):
+    """Both nodes run on the host that has the address: each believes to be the holder."""
+    if not own_addresses():
+        pytest.skip("this host has no address but loopback's")
+    interface, address = own_addresses()[0]
+    one, two = udp_ports(2)
+    configs = [member(stubs, "node-a", one, two), member(stubs, "node-b", two, one)]
+    for at, config in enumerate(configs):
+        config["vip"] = {"address": address, "interface": interface, "peers": ["203.0.113.12"],
+                         "track_file": str(tmp_path / f"vrrp-{at}")}
+    with Node(configs[0]) as a:
+        wait_for(lambda: scrape(a).get("difyring_vip_holder") == 1, TIMEOUT)
+        assert scrape(a).get("difyring_vip_conflict") == 0
+        with Node(configs[1]) as b:
+            for node in (a, b):
+                wait_for(lambda node=node: scrape(node).get("difyring_vip_conflict") == 1, TIMEOUT)
+                wait_for(lambda node=node: scrape(node).get("difyring_vip_conflicts_total") == 1, TIMEOUT)
+                assert scrape(node).get("difyring_vip_holder") == 1
+                assert node.status()["cluster"]["vip"]["conflict"]   # as /status has it
+        wait_for(lambda: scrape(a).get("difyring_vip_conflict") == 0, TIMEOUT)

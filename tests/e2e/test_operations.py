@@ -200,19 +200,6 @@ def test_checks_take_an_instance_out_and_back(stubs):
         assert node.status()["node"]["ring_digest"] == digest
 
 
-@pytest.mark.parametrize("sections, line", [
-    ({"vip": {"address": "10.0.0.100/24", "interface": "lo", "peers": ["10.0.0.12"]}}, "vip"),
-])
-def test_what_is_not_built_yet_is_refused_at_start(stubs, sections, line):
-    node = Node(settings(stubs[:1], **sections), wait=False)
-    try:
-        assert node.wait() == 1
-        lines = node.stderr().splitlines()
-        assert len(lines) == 1 and lines[0].startswith(node.conf_path + ":") and line in lines[0], lines
-    finally:
-        node.destroy()
-
-
 def test_a_port_that_is_taken_is_named(stubs):
     with Node(settings(stubs[:1])) as first:
         config = settings(stubs[:1], listen=[{"address": f"127.0.0.1:{first.port}"}])

@@ -167,8 +167,10 @@ static void the_virtual_ip_is_told_of_only_where_there_is_one(void **state)
     s->facts.has_vip = true;
     s->facts.vip_holder = true;
     s->facts.vip_conflict = true;
+    s->facts.vip_conflicts = 3;
     assert_true(has_line(s, "difyring_vip_holder 1"));
     assert_true(has_line(s, "difyring_vip_conflict 1"));
+    assert_true(has_line(s, "difyring_vip_conflicts_total 3"));
 }
 
 static void a_node_without_applications_has_a_whole_document(void **state)
