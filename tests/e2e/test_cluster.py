@@ -264,6 +264,7 @@ def test_totals_survive_the_end_of_all(stubs):
         cluster.stop("node-a", "node-b")
         cluster.start("node-b")   # alone: it kept the other's, too
         wait_totals(cluster, 40)
+        assert not cluster.problems("node-b")   # what it wrote it can read, however early it ended
         cluster.start("node-a")
         cluster.settle()
         cluster["node-a"].echo()
