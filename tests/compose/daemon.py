@@ -30,6 +30,7 @@ BASE_IMAGE = "debian:trixie-slim"
 CGROUP = "/difyring-compose"
 START_SECONDS = 30  # it takes three
 STOP_SECONDS = 20
+CACHE_HOURS = 48
 COMMAND_SECONDS = 400  # the longest is a first build; a part of tests/run may take 420
 
 # What runs as process 1 of the namespaces. A private /run holds all sockets and state of the daemon;
@@ -166,6 +167,8 @@ def build_images():
         except AssertionError as error:
             raise CannotStart(f"no container runs: {error}") from error
         daemon.compose("build")
+        # Stages of trees that are gone; what is younger is the cache.
+        daemon.docker("image", "prune", "--force", "--filter", f"until={CACHE_HOURS}h")
 
 
 def debian_archive():
