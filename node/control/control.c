@@ -422,6 +422,7 @@ int control_run(const char *config_file)
     }
     struct control *c = memory_new(sizeof(*c));
     signal(SIGPIPE, SIG_IGN);
+    start_raise_limits();
     c->file = config_file;
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();

@@ -145,6 +145,20 @@ static void gather_node(struct gathering *g, size_t index)
     memcpy(to->ring_digest, said.ring_digest, sizeof(to->ring_digest));
 }
 
+/* What this node is bound to; for a wildcard, the address that a peer sees. */
+static struct gossip_address own_address(const struct control *c)
+{
+    struct gossip_address own = link_bound(c->link);
+    struct gossip *gossip = cluster_gossip(c->cluster);
+    for (size_t i = 0; link_is_wildcard(&own) && i < gossip_member_count(gossip); i++) {
+        const struct gossip_member *m = gossip_member(gossip, i);
+        if (!m->self && m->state == WIRE_ALIVE && gossip_address_known(&m->address)) {
+            link_source(c->link, &m->address, &own);
+        }
+    }
+    return own;
+}
+
 /* This node's own row, as of now rather than as last told. */
 static void correct_self(struct gathering *g)
 {
@@ -152,8 +166,8 @@ static void correct_self(struct gathering *g)
     struct status_node *self = &g->nodes[0];
     self->active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed);
     if (self->address.size == 0 && c->link) {
-        snprintf(g->addresses[0], sizeof(g->addresses[0]), "%s:%u", c->conf->cluster.bind_host,
-                 link_port(c->link));
+        struct gossip_address own = own_address(c);
+        gossip_address_text(&own, g->addresses[0]);
         self->address = bytes_of(g->addresses[0]);
     }
 }

@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 
@@ -344,7 +346,7 @@ void link_attach(struct link *l, struct cluster *cluster)
     link_arm(l);
 }
 
-uint16_t link_port(const struct link *l)
+struct gossip_address link_bound(const struct link *l)
 {
     struct sockaddr_storage address;
     struct gossip_address known;
@@ -352,7 +354,35 @@ uint16_t link_port(const struct link *l)
     int error = uv_udp_getsockname(&l->udp, (struct sockaddr *)&address, &size);
     assert(error == 0);
     from_sockaddr((const struct sockaddr *)&address, &known);
-    return known.port;
+    return known;
+}
+
+bool link_source(const struct link *l, const struct gossip_address *peer,
+                 struct gossip_address *ret_address)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof(address);
+    bool reachable = to_sockaddr(peer, l->six, &address);
+    int fd = reachable ? socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+    if (fd < 0) {
+        return false;
+    }
+    /* a datagram socket that connects sends nothing: the kernel only chooses the source */
+    bool known = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+                 getsockname(fd, (struct sockaddr *)&address, &size) == 0;
+    close(fd);
+    if (known) {
+        from_sockaddr((const struct sockaddr *)&address, ret_address);
+        ret_address->port = link_bound(l).port;
+    }
+    return known;
+}
+
+bool link_is_wildcard(const struct gossip_address *address)
+{
+    static const struct gossip_address six = {{0}, 0}, four = {{[10] = 0xFF, [11] = 0xFF}, 0};
+    return memcmp(address->ip, six.ip, sizeof(six.ip)) == 0 ||
+           memcmp(address->ip, four.ip, sizeof(four.ip)) == 0;
 }
 
 void link_close(struct link *l)

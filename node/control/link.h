@@ -34,8 +34,16 @@ void link_send(struct link *l, const struct gossip_address *to, struct bytes pac
 /* A call into the cluster may have moved its deadline. */
 void link_arm(struct link *l);
 
-/* The port that it is bound to. */
-uint16_t link_port(const struct link *l);
+/* The address that it is bound to, with its port. */
+struct gossip_address link_bound(const struct link *l);
+
+/* The address by which a peer sees this host, as far as this host knows: the source that it would
+ * send from. False if there is no way to the peer. */
+bool link_source(const struct link *l, const struct gossip_address *peer,
+                 struct gossip_address *ret_address);
+
+/* A wildcard is bound: 0.0.0.0 or [::]. */
+bool link_is_wildcard(const struct gossip_address *address);
 
 /* Frees itself when its handles are closed: run the loop. */
 void link_close(struct link *l);

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -88,6 +89,16 @@ int start_log(struct control *c)
     }
     buffer_done(&error);
     return c->log ? 0 : -1;
+}
+
+void start_raise_limits(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE,
+                  &files); /* or it stays as it is: accept() sheds what is too much */
+    }
 }
 
 size_t start_worker_count(const struct conf *conf)
