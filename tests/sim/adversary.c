@@ -2,6 +2,7 @@
  * given to the victim at once, so that its state can be compared before and after. */
 #include "tests/sim/adversary.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -125,6 +126,7 @@ void adversary_strikes(struct world *w)
     struct captured c = a->seen[prng_below(&w->prng, kept)];
     struct process *victim = pick_victim(w, &c);
     enum strike strike = (enum strike)prng_below(&w->prng, STRIKES);
+    assert(strike < STRIKES);
     if (!process_runs(victim) || victim->paused_until_us > w->now_us) {
         return;
     }

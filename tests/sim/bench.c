@@ -294,7 +294,7 @@ int bench_run(char **texts, size_t count)
         if (count > 0) {
             char *loss;
             rows[i].hosts = strtoull(texts[i], &loss, 10);
-            rows[i].loss_permille = *loss == ':' ? (unsigned)atoi(loss + 1) * 10 : 0;
+            rows[i].loss_permille = *loss == ':' ? (unsigned)strtoul(loss + 1, NULL, 10) * 10 : 0;
         }
         if (rows[i].hosts < 2 || rows[i].hosts > GOSSIP_MEMBERS_MAX) {
             fprintf(stderr, "sim: %s: 2 to %d hosts, as HOSTS or HOSTS:LOSS\n", texts[i],

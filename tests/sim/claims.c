@@ -11,6 +11,8 @@
 enum {
     NOTICE_LAN_MS = 5000, /* SPEC §6 */
     NOTICE_WAN_MS = 20000,
+    LEFT_LAN_MS = 1500, /* a graceful stop is announced: nobody has to find out */
+    LEFT_WAN_MS = 5000,
     CLASH_LAN_MS = 10000, /* longer than the former process of a name may be taken for alive */
     CLASH_WAN_MS = 30000,
     KNOWN_AFTER_MS = 5000, /* whoever ran this long is known to all and knows all */
@@ -270,7 +272,9 @@ void claims_expect_noticed(struct process *p)
     *e = (struct ended){.identity = p->host->identity,
                         .generation = gossip_self(cluster_gossip(p->cluster))->generation,
                         .at_us = w->now_us};
-    uint64_t notice_ms = w->options.profile == GOSSIP_WAN ? NOTICE_WAN_MS : NOTICE_LAN_MS;
+    bool wan = w->options.profile == GOSSIP_WAN;
+    uint64_t notice_ms =
+        p->leaving ? (wan ? LEFT_WAN_MS : LEFT_LAN_MS) : (wan ? NOTICE_WAN_MS : NOTICE_LAN_MS);
     world_after(w, notice_ms * 1000,
                 (struct event){.run = check_noticed, .host = p->host->index, .data = e});
 }
