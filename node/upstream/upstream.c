@@ -47,7 +47,8 @@ static void close_all_idle(struct instance_cell *cell)
     }
 }
 
-/* An idle connection ended: the instance's idle time is shorter than ours. */
+/* An idle connection ended, or one that had just been lent: the instance's idle time is shorter
+ * than ours. */
 static void learn_idle_limit(struct upstream *u)
 {
     uint64_t now_ms = net_now_ms(u->stream.loop);
@@ -74,10 +75,19 @@ static void on_bytes(struct stream *s, struct bytes bytes)
     }
 }
 
+static bool was_closing_when_lent(const struct upstream *u)
+{
+    return u->lent_ms != 0 && u->stream.bytes_in == u->lent_bytes_in &&
+           net_now_ms(u->stream.loop) - u->lent_ms < UPSTREAM_RACE_MS;
+}
+
 static void on_end(struct stream *s, int error)
 {
     struct upstream *u = of_stream(s);
     if (u->borrower) {
+        if (was_closing_when_lent(u)) {
+            learn_idle_limit(u);
+        }
         u->events->on_end(u->borrower, error);
     } else {
         if (!list_empty(&u->idle)) {
@@ -201,6 +211,8 @@ struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *sh
         u->events = events;
         u->borrower = borrower;
         u->lent_at_bytes = u->stream.bytes_out;
+        u->lent_bytes_in = u->stream.bytes_in;
+        u->lent_ms = *ret_connected ? net_now_ms(loop) : 0;
     }
     return u;
 }

@@ -22,7 +22,10 @@ enum {
     UPSTREAM_IDLE_MIN_MS = 200,  /* an instance that closes sooner does not mean to keep them */
     UPSTREAM_NO_POOL_MS = 10000, /* for how long then not */
     UPSTREAM_IDLE_MAX = 256,     /* idle connections kept per worker and instance */
-    UPSTREAM_CHECK_MS = 500,     /* idle for longer: ask the socket once more before reuse */
+    /* A kept connection that ends within this time after it was lent, without an answer, was being
+     * closed when it was lent: no program reads a request and dies of it so often. */
+    UPSTREAM_RACE_MS = 100,
+    UPSTREAM_CHECK_MS = 500, /* idle for longer: ask the socket once more before reuse */
 };
 
 struct upstream;
@@ -46,6 +49,8 @@ struct upstream {
     struct wheel_timer timer;
     uint64_t idle_since_ms;
     uint64_t lent_at_bytes; /* stream.bytes_out when it was lent: has anything been sent since? */
+    uint64_t lent_ms;       /* 0: it is new, not from the pool */
+    uint64_t lent_bytes_in; /* stream.bytes_in then: has anything come since? */
 };
 
 /* Lends a connection: an idle one (*ret_connected true), or a new one whose on_connected follows.
