@@ -153,8 +153,13 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
 {
     while (!list_empty(&cell->idle)) {
         struct upstream *u = LIST_ENTRY(cell->idle.next, struct upstream, idle);
+        uint64_t age_ms = net_now_ms(loop) - u->idle_since_ms;
         leave_idle(u);
-        if (net_now_ms(loop) - u->idle_since_ms < UPSTREAM_CHECK_MS || still_quiet(u)) {
+        if (age_ms >= cell->idle_limit_ms) {
+            close_now(u, false); /* its timer is late: the loop stood still */
+            continue;
+        }
+        if (age_ms < UPSTREAM_CHECK_MS || still_quiet(u)) {
             return u;
         }
         learn_idle_limit(u);
