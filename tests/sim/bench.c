@@ -25,6 +25,7 @@ enum {
     FALSE_DEATH_HOURS = 100,
     FALSE_DEATH_JOBS = 20,
     FALSE_DEATH_LOSS = 300,
+    ROW_SECONDS_MAX = 4 * 3600, /* 1000 hosts take a quarter of an hour on an idle core */
 };
 
 struct row {
@@ -280,8 +281,10 @@ static void false_deaths(void)
     printf("two hosts at %d %% loss, %d simulated hours:\n", FALSE_DEATH_LOSS / 10,
            FALSE_DEATH_HOURS);
     struct row none[1] = {{0}};
-    pool_run(&(struct pool_job){.run = run_false_deaths, .died = row_died, .arg = none}, numbers,
-             FALSE_DEATH_JOBS);
+    pool_run(
+        &(struct pool_job){
+            .run = run_false_deaths, .died = row_died, .arg = none, .seconds_max = ROW_SECONDS_MAX},
+        numbers, FALSE_DEATH_JOBS);
 }
 
 int bench_run(char **texts, size_t count)
@@ -303,8 +306,10 @@ int bench_run(char **texts, size_t count)
         }
     }
     puts("hosts   loss  full view  dead p50      p99  change p99     all     a node");
-    size_t failed = pool_run(&(struct pool_job){.run = run_row, .died = row_died, .arg = rows},
-                             numbers, row_count);
+    size_t failed = pool_run(
+        &(struct pool_job){
+            .run = run_row, .died = row_died, .arg = rows, .seconds_max = ROW_SECONDS_MAX},
+        numbers, row_count);
     if (count == 0) {
         false_deaths();
     }

@@ -297,7 +297,11 @@ static void check_clash(struct world *w, const struct event *event)
             told = told || has_told(p);
         }
     }
-    if (beside && !told && w->disturbed_until_us < event->argument) {
+    bool judged = beside && w->disturbed_until_us < event->argument;
+    if (judged) {
+        world_tell(w, "%s runs twice: %s", clone->host->name, told ? "told" : "not told");
+    }
+    if (judged && !told) {
         world_fail(w, "%s runs twice, and nobody says so", clone->host->name);
     }
 }

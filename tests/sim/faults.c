@@ -17,8 +17,13 @@ enum {
     BURST_MIN_MS = 500,
     BURST_MAX_MS = 5 * 1000,
     HOUR_MS = 3600 * 1000,
+    CLONE_MAX_MS = 5000, /* the first one comes early, and is left alone for a while */
     WHY_SIZE = 200,
     ROTATION_STEP_MS = 3000, /* between two steps of a key rotation */
+};
+
+struct plan {
+    const struct faults *faults;
 };
 
 /* Log-uniform, since short ones find what long ones do not and the other way round; never beyond
@@ -265,6 +270,13 @@ static void note_clashes(struct world *w)
     }
 }
 
+static void on_clone(struct world *w, const struct event *e)
+{
+    const struct plan *plan = e->data;
+    fault_clone(w, plan->faults);
+    note_clashes(w);
+}
+
 static void fault_refusal(struct world *w, const struct faults *f)
 {
     struct process *p = pick_process(w);
@@ -293,10 +305,6 @@ static void on_strike(struct world *w, const struct event *e)
 }
 
 /* ---- all together ---- */
-
-struct plan {
-    const struct faults *faults;
-};
 
 static const struct {
     unsigned weight;
@@ -334,6 +342,12 @@ void faults_begin(struct world *w, const struct faults *f)
     plan->faults = f;
     w->names_gone = f->names_gone && all_are_met(w, why, sizeof(why));
     world_after(w, 0, (struct event){.run = on_fault, .data = plan});
+    if (f->clones) {
+        plan = memory_new(sizeof(*plan));
+        plan->faults = f;
+        world_after(w, world_between(w, 0, CLONE_MAX_MS) * 1000,
+                    (struct event){.run = on_clone, .data = plan});
+    }
     if (f->adversary > 0) {
         w->adversary = adversary_new();
         world_after(w, 0,

@@ -15,7 +15,10 @@
 #include "tests/sim/pool.h"
 #include "tests/sim/scenario.h"
 
-enum { SEEDS_MAX = 1000 * 1000 };
+enum {
+    SEEDS_MAX = 1000 * 1000,
+    SEED_SECONDS_MAX = 300, /* a tenth of a second is usual */
+};
 
 struct arguments {
     uint64_t seeds, first;
@@ -82,7 +85,8 @@ static long read_fixed(const char *path, uint64_t *ret_seeds)
 static size_t run_set(struct arguments *a, const char *name, const uint64_t *seeds, size_t count)
 {
     static unsigned test_number;
-    const struct pool_job job = {.run = run_seed, .died = seed_died, .arg = a};
+    const struct pool_job job = {
+        .run = run_seed, .died = seed_died, .arg = a, .seconds_max = SEED_SECONDS_MAX};
     size_t failed = pool_run(&job, seeds, count);
     printf("%s %u - %zu of %zu %s seeds hold\n", failed == 0 ? "ok" : "not ok", ++test_number,
            count > failed ? count - failed : 0, count, name);

@@ -20,7 +20,7 @@ static void work(const struct pool_job *job, const uint64_t *numbers, size_t cou
 {
     for (size_t i; (i = atomic_fetch_add(&shared->next, 1)) < count;) {
         atomic_store(&shared->current[worker], i + 1);
-        alarm(POOL_JOB_SECONDS_MAX);
+        alarm(job->seconds_max);
         if (!job->run(job->arg, numbers[i])) {
             atomic_fetch_add(&shared->failed, 1);
         }

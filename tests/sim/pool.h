@@ -13,11 +13,7 @@ struct pool_job {
     /* Runs in the parent when the child died of it. */
     void (*died)(void *arg, uint64_t number, int wait_status);
     void *arg;
-};
-
-enum {
-    POOL_JOB_SECONDS_MAX =
-        1800 /* of wall time; more is a hang. The largest bench row takes minutes */
+    unsigned seconds_max; /* of wall time for one number; more is a hang */
 };
 
 /* Runs the jobs numbers[0..count-1]. Returns how many did not hold. */

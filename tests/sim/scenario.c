@@ -25,6 +25,7 @@ enum {
     CHANGE_LAN_MS = 5 * 1000,
     CHANGE_WAN_MS = 15 * 1000,
     STEADY_MS = 2000,
+    CLONE_GAP_MS = 6000,
     POLL_MS = 100,
     HEAP_OF_WORLD = 8 << 20, /* texts, packets on their way, what the adversary has seen */
     HEAP_OF_HOST = 1 << 20,
@@ -73,6 +74,9 @@ static void draw_faults(struct scenario *s)
     s->faults.refusals = world_chance(w, 100);
     s->faults.adversary = world_chance(w, 500) ? (unsigned)world_between(w, 1, 100) : 0;
     s->faults.mean_gap_ms = (unsigned)world_between(w, 500, 6000);
+    if (s->faults.clones) {
+        s->faults.mean_gap_ms += CLONE_GAP_MS; /* two of one name take a while to find out */
+    }
     s->work_gap_ms = (unsigned)world_between(w, 50, 3000);
     w->save_interval_us = world_between(w, 500, 5000) * 1000;
 }
