@@ -410,6 +410,12 @@ void exchange_on_packet(struct gossip *g, struct member *from, struct wire_packe
 
 /* ---- pushing ---- */
 
+/* With a quarter of an interval for the owner to take its counters, never older than one. */
+static uint64_t bulk_pace_ms(const struct gossip *g)
+{
+    return g->profile->exchange_ms * 3 / 4;
+}
+
 void exchange_mark_dirty(struct gossip *g, struct member *m)
 {
     if (list_empty(&m->dirty)) {
@@ -474,23 +480,33 @@ void exchange_push(struct gossip *g)
     }
 }
 
-/* Few nodes: counters go to everybody at once, so that totals are equal everywhere soon. The last
- * ones of a node that leaves go out in any case. */
+/* Few nodes: counters go to everybody, at a pace of their own. The exchanges' jitter would let some
+ * be older than an interval when their node is killed (SPEC §5). Many nodes: exchanges bring them;
+ * the last ones of a node that leaves go out in any case. */
 static void push_bulk(struct gossip *g)
 {
     struct member *self = member_self(g);
+    uint64_t base = g->pushed_bulk;
     bool few = member_up_count(g) <= FEW_MAX;
-    if (self->map.known[WIRE_BULK] == g->pushed_bulk || (!few && !g->leaving)) {
+    g->bulk_ms = g->now_ms + bulk_pace_ms(g);
+    g->pushed_bulk = self->map.known[WIRE_BULK];
+    if (base == g->pushed_bulk || (!few && !g->leaving)) {
         return;
     }
     g->want_count = 0;
-    want(g, self, WIRE_BULK, g->pushed_bulk);
-    g->pushed_bulk = self->map.known[WIRE_BULK];
+    want(g, self, WIRE_BULK, base);
     if (few) {
         push_to_all(g);
     } else {
         push_to_some(g);
     }
+}
+
+/* When something of the bulk lane is to be pushed. */
+static uint64_t bulk_deadline_ms(const struct gossip *g)
+{
+    bool any = member_self(g)->map.known[WIRE_BULK] != g->pushed_bulk;
+    return any ? g->bulk_ms : UINT64_MAX;
 }
 
 void exchange_push_all(struct gossip *g)
@@ -504,10 +520,12 @@ void exchange_tick(struct gossip *g)
     if (g->forward_ms != 0 && g->now_ms >= g->forward_ms) {
         exchange_push(g);
     }
+    if (g->now_ms >= bulk_deadline_ms(g)) {
+        push_bulk(g);
+    }
     if (g->now_ms >= g->exchange_ms) {
         uint64_t half_ms = g->profile->exchange_ms / 2;
         g->exchange_ms = g->now_ms + half_ms + prng_below(&g->prng, 2 * half_ms);
-        push_bulk(g);
         struct member *to = member_random_up(g, NULL);
         if (to) {
             exchange_begin(g, to);
@@ -517,6 +535,8 @@ void exchange_tick(struct gossip *g)
 
 uint64_t exchange_deadline_ms(const struct gossip *g)
 {
-    bool soon = g->forward_ms != 0 && g->forward_ms < g->exchange_ms;
-    return soon ? g->forward_ms : g->exchange_ms;
+    uint64_t bulk_ms = bulk_deadline_ms(g);
+    uint64_t first_ms = bulk_ms < g->exchange_ms ? bulk_ms : g->exchange_ms;
+    bool soon = g->forward_ms != 0 && g->forward_ms < first_ms;
+    return soon ? g->forward_ms : first_ms;
 }

@@ -128,6 +128,7 @@ struct gossip {
     size_t want_count, want_capacity;
     uint64_t mark;
     uint64_t pushed_bulk;   /* own bulk version that was pushed to all */
+    uint64_t bulk_ms;       /* when the next one may be */
     uint64_t superseded_ms; /* since when another process has our name; 0 = not */
     uint64_t problem_ms[GOSSIP_PROBLEMS];
     uint64_t forged_ms; /* when the present window of forgeries began */
