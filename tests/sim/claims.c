@@ -286,18 +286,30 @@ static bool has_told(const struct process *p)
     return process_problem(p, "name_clash") > 0;
 }
 
+/* From when the clone has met somebody: before that nobody can know. */
+static uint64_t clash_due_us(const struct process *clone)
+{
+    uint64_t notice_ms = clone->world->options.profile == GOSSIP_WAN ? CLASH_WAN_MS : CLASH_LAN_MS;
+    uint64_t from_us = clone->met_us != 0 ? clone->met_us : clone->world->now_us;
+    return from_us + notice_ms * 1000;
+}
+
 static void check_clash(struct world *w, const struct event *event)
 {
-    const struct process *clone = w->hosts[event->host].process;
+    struct process *clone = w->hosts[event->host].process;
     bool told = has_told(clone), beside = false;
+    if (clash_due_us(clone) > w->now_us) {
+        claims_expect_clash(clone);
+        return;
+    }
     for (size_t i = 0; i < w->options.host_count; i++) {
         const struct process *p = w->hosts[i].process;
         if (p != NULL && p != clone && p->identity == clone->identity) {
-            beside = p->started_us < event->argument;
+            beside = p->started_us < clone->met_us;
             told = told || has_told(p);
         }
     }
-    bool judged = beside && w->disturbed_until_us < event->argument;
+    bool judged = beside && w->disturbed_until_us < clone->met_us;
     if (judged) {
         world_tell(w, "%s runs twice: %s", clone->host->name, told ? "told" : "not told");
     }
@@ -309,12 +321,9 @@ static void check_clash(struct world *w, const struct event *event)
 void claims_expect_clash(struct process *clone)
 {
     struct world *w = clone->world;
-    uint64_t notice_ms = w->options.profile == GOSSIP_WAN ? CLASH_WAN_MS : CLASH_LAN_MS;
-    world_after(w, notice_ms * 1000,
-                (struct event){.run = check_clash,
-                               .host = clone->host->index,
-                               .life = clone->life,
-                               .argument = w->now_us});
+    world_after(
+        w, clash_due_us(clone) - w->now_us,
+        (struct event){.run = check_clash, .host = clone->host->index, .life = clone->life});
 }
 
 /* ---- fingerprint ---- */

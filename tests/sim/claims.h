@@ -52,7 +52,8 @@ void claims_on_member(struct process *at, const struct gossip_member *member,
 /* `p` has just crashed, or stopped gracefully: everybody must notice in time. */
 void claims_expect_noticed(struct process *p);
 
-/* `clone` has just started beside another process of its name: a person must hear of it. */
+/* `clone` has just started beside another process of its name: a person must hear of it, in
+ * time from when it has met somebody. */
 void claims_expect_clash(struct process *clone);
 
 /* All that a node knows: equal before and after what must change nothing. */

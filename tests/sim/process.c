@@ -65,6 +65,9 @@ static void on_member(void *owner, const struct gossip_member *member, enum wire
     if (w->options.bench) {
         return;
     }
+    if (p->met_us == 0 && !member->self && member->state == WIRE_ALIVE) {
+        p->met_us = w->now_us;
+    }
     world_tell(w, "%s: %s is %s, was %s (generation %llu, incarnation %u)", p->host->name,
                member->name, gossip_state_text(member->state), gossip_state_text(before),
                (unsigned long long)member->generation, member->incarnation);

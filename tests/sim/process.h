@@ -23,6 +23,7 @@ struct process {
     struct cluster *cluster; /* NULL: ended */
     uint64_t session;
     uint64_t started_us, ended_us, paused_from_us, paused_until_us, tick_at_us;
+    uint64_t met_us;             /* when it first heard of another that is up; 0 = not yet */
     uint64_t disturbed_until_us; /* until then others may take it for dead */
     bool leaving;
     uint64_t sure_requests; /* ended: what the witnesses must have heard of its counters */
