@@ -19,6 +19,8 @@
 #include "base/memory.h"
 #include "gossip/private.h"
 
+enum { GENERATION_LEAP = 1 << 16 }; /* ms: a minute */
+
 uint64_t member_id_of(struct gossip *g, struct bytes name)
 {
     return sha256_prefix(g->sha, &name, 1);
@@ -242,7 +244,7 @@ static void believe(struct gossip *g, struct member *m, const struct wire_row *s
         return;
     }
     m->row.incarnation = said->incarnation;
-    if (said->state == WIRE_SUSPECT) {
+    if (said->state == WIRE_SUSPECT || (said->state == WIRE_DEAD && m->row.state == WIRE_ALIVE)) {
         probe_suspect(g, m, teller);
     } else if (newer && said->state == WIRE_ALIVE) {
         member_make_hot(g, m);
@@ -268,8 +270,10 @@ void member_rumour(struct gossip *g, const struct wire_row *row, uint64_t teller
 }
 
 /* Somebody knows a later start under our name. If that one is gone, it was an earlier start of
- * ours, with a clock that was ahead: go above it. If it is up, two processes have one name; as the
- * former may only not have been found dead yet, a person hears of it when it lasts. */
+ * ours, with a clock that was ahead: go above it, by a chance number: an earlier start may have
+ * done the same, and two starts of one generation would each take the other's versions for its own.
+ * If it is up, two processes have one name; as the former may only not have been found dead yet, a
+ * person hears of it when it lasts. */
 static void superseded(struct gossip *g, uint64_t generation, enum wire_state state)
 {
     struct member *self = member_self(g);
@@ -283,7 +287,7 @@ static void superseded(struct gossip *g, uint64_t generation, enum wire_state st
         return;
     }
     g->superseded_ms = 0;
-    self->row.generation = generation + 1;
+    self->row.generation = generation + 1 + prng_below(&g->prng, GENERATION_LEAP);
     self->row.incarnation = 0;
     g->events->on_generation(g->owner, self->row.generation);
     probe_announce(g);

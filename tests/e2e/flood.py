@@ -13,6 +13,7 @@ import sys
 import time
 
 BATCH = 32   # between two looks at the clock
+QUIET_SECONDS = 0.1
 
 
 def main():
@@ -48,8 +49,8 @@ def main():
         ahead = said["sent"] * seconds / count - (time.monotonic() - began)
         if ahead > 0:
             time.sleep(ahead)
-    time.sleep(0.1)
-    listen()
+    sock.settimeout(QUIET_SECONDS)
+    listen()   # until nothing more has come for so long
     print(json.dumps(said))
 
 

@@ -147,11 +147,12 @@ static bool runs_undisturbed(const struct process *p, uint64_t generation)
            p->world->disturbed_until_us <= p->world->now_us;
 }
 
-/* It has been paused, and reads what was said while somebody could be taken for dead. */
-static bool reads_old_rumours(const struct process *at)
+/* It has been paused, and reads what was said while `of` could be taken for dead. */
+static bool reads_old_rumours(const struct process *at, const struct process *of)
 {
     return at->disturbed_until_us > at->world->now_us && at->paused_until_us > 0 &&
-           at->paused_from_us < at->world->disturbed_until_us;
+           (at->paused_from_us < at->world->disturbed_until_us ||
+            at->paused_from_us < of->disturbed_until_us);
 }
 
 static bool is_up(enum wire_state state)
@@ -170,13 +171,14 @@ void claims_on_member(struct process *at, const struct gossip_member *member,
     }
     never_falls(at, "a generation", &seen->generation, member->generation);
     seen->incarnation = member->incarnation;
-    if (is_up(member->state) || !is_up(before) || at->clashed || reads_old_rumours(at)) {
+    if (is_up(member->state) || !is_up(before) || at->clashed) {
         return;
     }
     for (size_t i = 0; i < w->options.host_count; i++) {
         const struct host *h = &w->hosts[i];
         if (h->identity == identity_of(w, member) &&
-            runs_undisturbed(h->process, member->generation)) {
+            runs_undisturbed(h->process, member->generation) &&
+            !reads_old_rumours(at, h->process)) {
             world_fail(w, "%s calls %s %s, which lives", at->host->name, member->name,
                        gossip_state_text(member->state));
         }

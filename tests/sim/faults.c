@@ -61,6 +61,7 @@ static uint64_t aftermath_us(void)
 static void on_start(struct world *w, const struct event *e)
 {
     struct host *h = &w->hosts[e->host];
+    h->starts_due--;
     if (h->process != NULL) {
         return;
     }
@@ -81,6 +82,7 @@ static enum disk_condition draw_condition(struct world *w, const struct faults *
 
 static void start_later(struct world *w, const struct faults *f, struct host *h)
 {
+    h->starts_due++;
     world_after(w, draw_length_us(w, DOWN_MIN_MS, DOWN_MAX_MS),
                 (struct event){
                     .run = on_start, .host = h->index, .argument = (uint64_t)draw_condition(w, f)});
@@ -137,6 +139,7 @@ static void fault_stop(struct world *w, const struct faults *f)
     struct process *p = pick_process(w);
     if (p != NULL && !is_needed(w, p->host)) {
         process_leave(p);
+        p->host->starts_due++;
         world_after(w, draw_length_us(w, DOWN_MIN_MS, DOWN_MAX_MS),
                     (struct event){.run = on_stopped,
                                    .host = p->host->index,
@@ -371,6 +374,34 @@ static void end_one_of_a_name(struct world *w)
     }
 }
 
+bool faults_start_later(const struct world *w)
+{
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        if (w->hosts[i].starts_due > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whose first name to join leads to nobody any more may know nobody either (an empty disk), and
+ * nothing that it could do would help: its operator names a host that runs. As every first name is
+ * that of a host with a lower number, all are connected then. */
+static void mend_joins(struct world *w)
+{
+    uint32_t first = 0;
+    while (w->hosts[first].process == NULL) {
+        first++;
+    }
+    for (uint32_t i = first + 1; i < w->options.host_count; i++) {
+        struct host *h = &w->hosts[i];
+        if (h->process != NULL && w->hosts[h->join[0]].process == NULL) {
+            h->join[0] = first;
+            process_rejoin(h->process);
+        }
+    }
+}
+
 void faults_end(struct world *w, uint64_t keep_down)
 {
     network_heal(&w->network);
@@ -386,4 +417,5 @@ void faults_end(struct world *w, uint64_t keep_down)
             process_start(w, h);
         }
     }
+    mend_joins(w);
 }

@@ -21,8 +21,12 @@ struct faults {
 /* Puts all of it into the queue, from now until world.faults_end_us. `f` must outlive the world. */
 void faults_begin(struct world *w, const struct faults *f);
 
-/* Afterwards: whatever is still down starts, but for what `keep_down` (one bit a host) says, and of
- * two processes with one name one ends. */
+/* Is a host down, or about to be, whose restart is already planned? */
+bool faults_start_later(const struct world *w);
+
+/* When that is not so any more: whatever is still down starts, but for what `keep_down` (one bit a
+ * host) says, and of two processes with one name one ends; who names nobody any more in order to
+ * join is given a name. */
 void faults_end(struct world *w, uint64_t keep_down);
 
 #endif

@@ -37,6 +37,7 @@ struct host {
     uint32_t join[HOST_JOIN_MAX];
     size_t join_count;
     struct process *process; /* NULL: nothing runs */
+    unsigned starts_due;     /* planned restarts, see faults.c */
 };
 
 void host_init(struct host *h, struct world *w, uint32_t index);

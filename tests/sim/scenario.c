@@ -254,6 +254,9 @@ struct scenario_result scenario_run(const struct world_options *options)
     world_run(w, SETTLED_MS * 1000);
     faults_begin(w, &s.faults);
     world_run(w, w->faults_end_us + POLL_MS * 1000);
+    while (!w->failed && faults_start_later(w)) {
+        world_run(w, w->now_us + POLL_MS * 1000);
+    }
     if (!w->failed) {
         run_in_peace(&s, &r);
     }

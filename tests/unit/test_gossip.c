@@ -193,9 +193,52 @@ static void a_node_whose_clock_went_back_raises_its_generation(void **state)
     net_kill(n, 1);
     net_start_as(n, 1, "node-1", 7, "0123456789abcdef0123456789abcdef");
     net_run(n, 8000);
-    assert_int_equal(n->nodes[1].raised_generation, 101);
-    assert_int_equal(net_view(n, 0, 1)->generation, 101);
+    assert_true(n->nodes[1].raised_generation > 100);
+    assert_int_equal(net_view(n, 0, 1)->generation, n->nodes[1].raised_generation);
     assert_true(net_all_alive(n));
+    net_free(n);
+}
+
+/* Twice without its clock and without its state_dir, seen by others at different times. */
+static void two_starts_do_not_raise_to_the_same_generation(void **state)
+{
+    (void)state;
+    uint64_t raised[2];
+    for (unsigned life = 0; life < 2; life++) {
+        struct net *n = net_new();
+        n->seed += life;
+        net_start_as(n, 0, "node-0", 100, "0123456789abcdef0123456789abcdef");
+        net_start_as(n, 1, "node-1", 100, "0123456789abcdef0123456789abcdef");
+        assert_true(net_run_until(n, 3000, net_all_alive));
+        net_kill(n, 1);
+        net_start_as(n, 1, "node-1", 7, "0123456789abcdef0123456789abcdef");
+        net_run(n, 8000);
+        raised[life] = n->nodes[1].raised_generation;
+        net_free(n);
+    }
+    assert_true(raised[0] > 100 && raised[1] > 100 && raised[0] != raised[1]);
+}
+
+/* The last node hears nobody, and takes all for dead: nobody may take its word for it. */
+static void who_comes_back_from_nowhere_kills_nobody(void **state)
+{
+    (void)state;
+    enum { NODES = NET_NODES_MAX, LONELY = NODES - 1 };
+    struct net *n = cluster_of(NODES);
+    for (unsigned i = 0; i < LONELY; i++) {
+        n->cut[LONELY][i] = n->cut[i][LONELY] = true;
+    }
+    net_run(n, 15000);
+    assert_int_equal(net_view(n, LONELY, 0)->state, WIRE_DEAD);
+    for (unsigned i = 0; i < LONELY; i++) {
+        assert_int_equal(net_view(n, i, LONELY)->state, WIRE_DEAD);
+        n->nodes[i].death_events = 0;
+    }
+    memset(n->cut, 0, sizeof(n->cut));
+    assert_true(net_run_until(n, 6000, net_all_alive));
+    for (unsigned i = 0; i < LONELY; i++) {
+        assert_int_equal(n->nodes[i].death_events, 0);
+    }
     net_free(n);
 }
 
@@ -359,6 +402,8 @@ int main(void)
         cmocka_unit_test(nobody_dies_at_thirty_percent_loss_in_a_pair),
         cmocka_unit_test(a_restarted_node_replaces_its_former_self),
         cmocka_unit_test(a_node_whose_clock_went_back_raises_its_generation),
+        cmocka_unit_test(two_starts_do_not_raise_to_the_same_generation),
+        cmocka_unit_test(who_comes_back_from_nowhere_kills_nobody),
         cmocka_unit_test(a_name_clash_is_told_and_the_later_start_stays),
         cmocka_unit_test(a_partition_heals_by_itself),
         cmocka_unit_test(a_link_that_is_cut_one_way_kills_nobody_while_others_hear),
