@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/scan.h"
 
 static_assert((int)EXCHANGE_HIGH_WATER > (int)STREAM_MUCH, "else nobody tells when it is sent");
 
@@ -124,13 +125,14 @@ static struct exchange *exchange_new(struct proxy *p, struct exchange_client *cl
 static struct bytes resolved_path(const struct exchange *x, struct buffer *space)
 {
     struct bytes path = http_head_path(x->head);
-    for (size_t i = 0; i < path.size; i++) {
-        bool detour = path.at[i] == '%' || (path.at[i] == '/' && i + 1 < path.size &&
-                                            (path.at[i + 1] == '.' || path.at[i + 1] == '/'));
+    const char *p = path.at, *end = p + path.size;
+    while ((p = scan_word(p, end)) < end) {
+        bool detour = *p == '%' || (*p == '/' && p + 1 < end && (p[1] == '.' || p[1] == '/'));
         if (detour) {
             http_normalize_path(space, path);
             return buffer_bytes(space);
         }
+        p++;
     }
     return path;
 }

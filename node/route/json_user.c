@@ -8,10 +8,10 @@
 #include "route/json_user.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/scan.h"
 
 enum json_state {
     START,
@@ -287,46 +287,16 @@ static size_t utf8_size(const char *p, const char *end)
     return good ? 4 : 0;
 }
 
-#define EACH_BYTE(value) ((value)*0x0101010101010101ull)
-
-/* How many of the 8 bytes at p are plain: ASCII, no control, no quote, no backslash. A byte's high
- * bit is set in `stop` for each that is not; a borrow can set it wrongly only behind such a one. */
-static unsigned plain_bytes(const char *p)
-{
-    uint64_t w;
-    memcpy(&w, p, sizeof(w));
-    w = le64toh(w);
-    uint64_t stop = (w - EACH_BYTE(0x20)) | ((w ^ EACH_BYTE('"')) - EACH_BYTE(1)) |
-                    ((w ^ EACH_BYTE('\\')) - EACH_BYTE(1)) | w;
-    stop &= EACH_BYTE(0x80);
-    return stop ? (unsigned)__builtin_ctzll(stop) / 8 : 8;
-}
-
-static bool is_plain(char c)
-{
-    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
-}
-
 /* Over everything that goes into the string as it stands. */
 static const char *skip_text(const char *p, const char *end)
 {
     for (;;) {
-        unsigned plain = 8;
-        while (plain == 8 && end - p >= 8) {
-            plain = plain_bytes(p);
-            p += plain;
-        }
-        while (p < end && is_plain(*p)) {
-            p++;
-        }
-        if (p == end || !((unsigned char)*p & 0x80)) {
-            return p;
-        }
         size_t size;
-        while (p < end && (size = utf8_size(p, end)) > 0) {
+        p = scan_printable(p, end, '"', '\\');
+        while (p < end && (size = *p == 0x7F ? 1 : utf8_size(p, end)) > 0) {
             p += size;
         }
-        if (p == end || !is_plain(*p)) {
+        if (p == end || !scan_passes(*p, '"', '\\')) {
             return p;
         }
     }

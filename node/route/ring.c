@@ -1,4 +1,4 @@
-/* ring: points sorted once, then binary search. */
+/* ring: points sorted once, and an index over them by the first bits. */
 #include "route/ring.h"
 
 #include <assert.h>
@@ -10,6 +10,8 @@
 struct ring {
     struct ring_point *points;
     size_t point_count;
+    uint32_t *starts; /* the first point whose value has at least these first bits */
+    unsigned start_bits;
     size_t member_count;
     struct bytes names[RING_MEMBERS_MAX]; /* into text */
     char *text;
@@ -70,6 +72,23 @@ static int compare_points(const void *a, const void *b, void *arg)
     return bytes_compare(r->names[p->member], r->names[q->member]);
 }
 
+/* One start a point, about. */
+static void note_starts(struct ring *r)
+{
+    r->start_bits = 1;
+    while (((size_t)1 << r->start_bits) < r->point_count) {
+        r->start_bits++;
+    }
+    size_t count = (size_t)1 << r->start_bits, point = 0;
+    r->starts = memory_new(count * sizeof(*r->starts));
+    for (size_t i = 0; i < count; i++) {
+        while (point < r->point_count && r->points[point].value >> (64 - r->start_bits) < i) {
+            point++;
+        }
+        r->starts[i] = (uint32_t)point;
+    }
+}
+
 struct ring *ring_new(struct sha256 *sha, const struct ring_member *members, size_t count,
                       uint32_t virtual_nodes)
 {
@@ -94,6 +113,7 @@ struct ring *ring_new(struct sha256 *sha, const struct ring_member *members, siz
     if (total > 0) {
         qsort_r(r->points, total, sizeof(*r->points), compare_points, r);
     }
+    note_starts(r);
     return r;
 }
 
@@ -101,6 +121,7 @@ void ring_free(struct ring *r)
 {
     if (r) {
         free(r->points);
+        free(r->starts);
         free(r->text);
         free(r);
     }
@@ -112,16 +133,15 @@ uint64_t ring_key(struct sha256 *sha, struct bytes app, struct bytes user)
     return sha256_prefix(sha, parts, 3);
 }
 
-/* The first point at or after the key; point_count when there is none. */
+/* The first point at or after the key; point_count when there is none. The points are hashes: they
+ * lie evenly, and the key's own first bits say where it is to within a point or two. */
 static size_t first_at_or_after(const struct ring *r, uint64_t key)
 {
-    size_t base = 0;
-    for (size_t left = r->point_count; left > 0;) {
-        size_t half = (left + 1) / 2; /* the first of two halves, the larger if they differ */
-        base += r->points[base + half - 1].value < key ? half : 0; /* no branch to guess wrong */
-        left -= half;
+    size_t i = r->starts[key >> (64 - r->start_bits)];
+    while (i < r->point_count && r->points[i].value < key) {
+        i++;
     }
-    return base;
+    return i;
 }
 
 int ring_lookup(const struct ring *r, uint64_t key, bool (*eligible)(void *arg, size_t member),

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/scan.h"
 
 enum {
     BLOCK_WORDS = 8, /* a row is a multiple of this, so that the inner loop needs no remainder */
@@ -129,14 +130,10 @@ bool bearer_token(struct bytes authorization, struct bytes *ret_token)
         at++;
     }
     struct bytes token = {value.at + at, value.size - at};
-    bool good = token.size > 0;
-    for (size_t i = 0; i < token.size; i++) {
-        unsigned char c = (unsigned char)token.at[i];
-        good &= c > ' ' && c != 0x7F;
-    }
-    if (!good) {
-        return false;
+    const char *end = value.at + value.size, *p = scan_printable(token.at, end, ' ', ' ');
+    while (p < end && (unsigned char)*p >= 0x80) {
+        p = scan_printable(p + 1, end, ' ', ' ');
     }
     *ret_token = token;
-    return true;
+    return token.size > 0 && p == end;
 }

@@ -1,0 +1,74 @@
+/* scan: runs over text many bytes at a time, up to the first byte that is of interest. */
+#ifndef BASE_SCAN_H
+#define BASE_SCAN_H
+
+#include <stdbool.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* Is `c` printable ASCII (or a space) and neither of the two? */
+static inline bool scan_passes(char c, char stop, char other)
+{
+    return c >= 0x20 && c < 0x7F && c != stop && c != other;
+}
+
+static inline bool scan_is_word(char c)
+{
+    char lower = (char)(c | 0x20);
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+}
+
+/* The first byte in [at, end) that is a control, DEL, not ASCII, `stop` or `other`; `end` when
+ * there is none. The two may be the same. */
+static inline const char *scan_printable(const char *at, const char *end, char stop, char other)
+{
+#ifdef __SSE2__
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i found = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(stop)),
+                                     _mm_cmpeq_epi8(bytes, _mm_set1_epi8(other)));
+        found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)));
+        /* as signed numbers, what is not ASCII is below the space too */
+        found = _mm_or_si128(found, _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(found);
+        if (mask != 0) {
+            return at + __builtin_ctz(mask);
+        }
+    }
+#endif
+    while (at < end && scan_passes(*at, stop, other)) {
+        at++;
+    }
+    return at;
+}
+
+/* The first byte in [at, end) that is no ASCII letter, digit, `-` or `_`; `end` when there is none.
+ */
+static inline const char *scan_word(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+        __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, _mm_set1_epi8('a' - 1)),
+                                       _mm_cmplt_epi8(lower, _mm_set1_epi8('z' + 1)));
+        __m128i digit = _mm_and_si128(_mm_cmpgt_epi8(bytes, _mm_set1_epi8('0' - 1)),
+                                      _mm_cmplt_epi8(bytes, _mm_set1_epi8('9' + 1)));
+        __m128i dash = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')),
+                                    _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
+        __m128i word = _mm_or_si128(_mm_or_si128(letter, digit), dash);
+        unsigned mask = (unsigned)_mm_movemask_epi8(word) ^ 0xFFFFu;
+        if (mask != 0) {
+            return at + __builtin_ctz(mask);
+        }
+    }
+#endif
+    while (at < end && scan_is_word(*at)) {
+        at++;
+    }
+    return at;
+}
+
+#endif
