@@ -62,13 +62,20 @@ static bool make_room(struct map *m)
     return m->count < GOSSIP_KEYS_MAX;
 }
 
-static void insert_in_order(struct list *head, struct map_entry *e)
+/* An owner gives each version once. Two starts that took the same generation, or a member that
+ * lies, may give one twice: the later one stays, since a lane with both could not be told to
+ * anybody. */
+static void insert_in_order(struct map *m, struct map_entry *e)
 {
+    struct list *head = &m->lanes[e->lane];
     struct list *behind = head->prev; /* nearly always the newest */
     while (behind != head && map_entry_at(behind)->version > e->version) {
         behind = behind->prev;
     }
     list_push_front(behind, &e->link);
+    if (behind != head && map_entry_at(behind)->version == e->version) {
+        drop(m, map_entry_at(behind));
+    }
 }
 
 bool map_put(struct map *m, enum wire_lane lane, const struct wire_entry *entry)
@@ -93,8 +100,8 @@ bool map_put(struct map *m, enum wire_lane lane, const struct wire_entry *entry)
     if (entry->value.size > 0) {
         memcpy(e->bytes + e->key_size, entry->value.at, entry->value.size);
     }
-    insert_in_order(&m->lanes[lane], e);
     m->count++;
+    insert_in_order(m, e);
     return true;
 }
 
