@@ -99,10 +99,10 @@ struct http_field *http_head_add_field(struct http_head *h)
     return f;
 }
 
-/* How 8 bytes differ from a lower-case name. Names are tokens (llhttp has seen to it), and among
- * token characters only a letter becomes a letter, only `-` a `-` and only a digit a digit when
- * 0x20 is set. */
-static uint64_t difference(const char *name, const char *lower)
+/* How 8, or 4, bytes differ from a lower-case name. Names are tokens (llhttp has seen to it), and
+ * among token characters only a letter becomes a letter, only `-` a `-` and only a digit a digit
+ * when 0x20 is set. */
+static inline uint64_t differ_8(const char *name, const char *lower)
 {
     uint64_t a, b;
     memcpy(&a, name, sizeof(a));
@@ -110,17 +110,27 @@ static uint64_t difference(const char *name, const char *lower)
     return (a | UINT64_C(0x2020202020202020)) ^ b;
 }
 
-static bool is_name(const char *name, const char *lower, size_t size)
+static inline uint64_t differ_4(const char *name, const char *lower)
 {
-    uint64_t different = 0;
-    size_t i = 0;
-    for (; i + 8 <= size; i += 8) {
-        different |= difference(name + i, lower + i);
+    uint32_t a, b;
+    memcpy(&a, name, sizeof(a));
+    memcpy(&b, lower, sizeof(b));
+    return (a | UINT32_C(0x20202020)) ^ b;
+}
+
+/* The first and the last bytes overlap, or are all; up to NAME_MAX. */
+static inline bool is_name(const char *name, const char *lower, size_t size)
+{
+    uint64_t different;
+    if (size >= 8) {
+        different = differ_8(name, lower) | differ_8(name + size - 8, lower + size - 8);
+        return (size > 16 ? different | differ_8(name + 8, lower + 8) : different) == 0;
     }
-    if (i > 0 && i < size) { /* the last 8, some of them a second time */
-        return (different | difference(name + size - 8, lower + size - 8)) == 0;
+    if (size >= 4) {
+        return (differ_4(name, lower) | differ_4(name + size - 4, lower + size - 4)) == 0;
     }
-    for (; i < size; i++) {
+    different = 0;
+    for (size_t i = 0; i < size; i++) {
         different |= (unsigned char)((name[i] | 0x20) ^ lower[i]);
     }
     return different == 0;
@@ -137,12 +147,10 @@ static enum http_field_id look_up(const char *name, size_t size)
     return HTTP_FIELD_OTHER;
 }
 
-static bool is_lookalike(struct bytes name)
+/* A name with `_`, of at most NAME_MAX bytes. Rare, and kept apart for its array. */
+static __attribute__((noinline)) bool is_lookalike(struct bytes name)
 {
     char dashed[NAME_MAX];
-    if (name.size > NAME_MAX || !memchr(name.at, '_', name.size)) {
-        return false;
-    }
     for (size_t i = 0; i < name.size; i++) {
         dashed[i] = name.at[i] == '_' ? '-' : name.at[i];
     }
@@ -152,16 +160,16 @@ static bool is_lookalike(struct bytes name)
 enum http_field_id http_field_id_of(struct bytes name)
 {
     static const char PROXY[] = {'p', 'r', 'o', 'x', 'y', '-'};
-    enum http_field_id id = HTTP_FIELD_OTHER;
-    if (name.size > 0 && name.size <= NAME_MAX) {
-        id = look_up(name.at, name.size);
-    }
+    bool known_size = name.size > 0 && name.size <= NAME_MAX;
+    enum http_field_id id = known_size ? look_up(name.at, name.size) : HTTP_FIELD_OTHER;
     if (id != HTTP_FIELD_OTHER) {
         return id;
     }
     bool proxy = name.size >= sizeof(PROXY) && (name.at[0] | 0x20) == PROXY[0] &&
                  is_name(name.at, PROXY, sizeof(PROXY));
-    return proxy || is_lookalike(name) ? HTTP_FIELD_DROPPED : HTTP_FIELD_OTHER;
+    bool dropped =
+        proxy || (known_size && memchr(name.at, '_', name.size) && is_lookalike(name));
+    return dropped ? HTTP_FIELD_DROPPED : HTTP_FIELD_OTHER;
 }
 
 struct bytes http_head_query(const struct http_head *h)
