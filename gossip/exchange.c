@@ -371,7 +371,7 @@ static void apply_delta(struct gossip *g, const struct wire_packet *p, const str
         m->row.address = d->address;
         member_tell(g, m, m->row.state);
     }
-    if (!m->peer && member_is_up(m) && member_up_count(g) <= FEW_MAX) {
+    if (!m->peer && member_is_up(m) && member_few_up(g)) {
         probe_contact(g, m); /* a session, so that pushes reach it from now on */
     }
     apply_entries(g, m, p, d);
@@ -459,7 +459,7 @@ static void push_to_some(struct gossip *g)
 
 void exchange_push(struct gossip *g)
 {
-    bool few = member_up_count(g) <= FEW_MAX;
+    bool few = member_few_up(g);
     g->forward_ms = 0;
     g->want_count = 0;
     while (!list_empty(&g->dirty)) {
@@ -487,7 +487,7 @@ static void push_bulk(struct gossip *g)
 {
     struct member *self = member_self(g);
     uint64_t base = g->pushed_bulk;
-    bool few = member_up_count(g) <= FEW_MAX;
+    bool few = member_few_up(g);
     g->bulk_ms = g->now_ms + bulk_pace_ms(g);
     g->pushed_bulk = self->map.known[WIRE_BULK];
     if (base == g->pushed_bulk || (!few && !g->leaving)) {

@@ -313,13 +313,13 @@ void member_rumour_of_self(struct gossip *g, uint64_t generation, uint32_t incar
 
 /* ---- choosing ---- */
 
-size_t member_up_count(const struct gossip *g)
+bool member_few_up(const struct gossip *g)
 {
     size_t count = 0;
-    for (size_t i = 1; i < g->member_count; i++) {
+    for (size_t i = 1; i < g->member_count && count <= FEW_MAX; i++) {
         count += member_is_up(g->members[i]);
     }
-    return count;
+    return count <= FEW_MAX;
 }
 
 /* Reservoir sampling of one (Vitter 1985, algorithm R): a walk over the table each time, which is

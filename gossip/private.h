@@ -190,7 +190,7 @@ struct wire_row member_row(const struct member *m);
 
 /* A random member that is up, not this node and not `except`; NULL if there is none. */
 struct member *member_random_up(struct gossip *g, const struct member *except);
-size_t member_up_count(const struct gossip *g); /* without this node */
+bool member_few_up(const struct gossip *g); /* are at most FEW_MAX others up? */
 
 void gossip_tell_problem(struct gossip *g, enum gossip_problem problem,
                          const struct gossip_address *from);

@@ -354,8 +354,7 @@ void probe_warn(struct gossip *g, struct member *m, const struct wire_row *said)
 
 void probe_announce(struct gossip *g)
 {
-    size_t up_count = member_up_count(g);
-    if (up_count <= FEW_MAX) {
+    if (member_few_up(g)) {
         for (size_t i = 1; i < g->member_count; i++) {
             if (member_is_up(g->members[i])) {
                 send_ping(g, g->members[i]);
