@@ -23,7 +23,7 @@ static void tell_some(struct net_loop *loop, size_t count, bool early)
 {
     for (size_t i = 0; i < count; i++) {
         struct net_arrival *a = &loop->arrivals[i];
-        if (a->stream->events->early == early) {
+        if (a->early == early) {
             stream_tell(a->stream, a->result, a->at);
         }
     }
@@ -51,7 +51,7 @@ char *net_read_place(struct net_loop *loop)
 void net_arrived(struct net_loop *loop, struct stream *stream, ssize_t result)
 {
     loop->arrivals[loop->arrival_count++] =
-        (struct net_arrival){stream, result, net_read_place(loop)};
+        (struct net_arrival){stream, result, net_read_place(loop), stream->events->early};
     if (result > 0) {
         loop->arrived_size += ((size_t)result + NET_ALIGN - 1) / NET_ALIGN * NET_ALIGN;
     }

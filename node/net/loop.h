@@ -32,6 +32,7 @@ struct net_arrival {
     struct stream *stream;
     ssize_t result; /* bytes, or a libuv error */
     const char *at;
+    bool early; /* the stream's, so that the order is known without a look at it */
 };
 
 struct net_loop {

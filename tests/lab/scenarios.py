@@ -251,8 +251,6 @@ SCENARIOS = {
     "one-way": (100, one_way, {"wrong": []}, "the standby does not hear the holder: both tell the truth and heal"),
     "cut-off-20": (20, cut_off, {"outage_ms": 150}, "the active node's host is cut off, adverts every 20 ms: 150 ms"),
 }
-SLOW = {"split-holder", "split-standby", "one-way"}   # 25 s a round; more than three tell nothing new
-SLOW_ROUNDS_MAX = 3
 
 
 # A client that stood still itself for longer measured the machine: such a round is done again, a few times,
@@ -274,7 +272,6 @@ def worst(results, figure):
 def measure(name, rounds, say):
     """(good, one line of figures) of a scenario."""
     _, act, limits, _ = SCENARIOS[name]
-    rounds = min(rounds, SLOW_ROUNDS_MAX) if name in SLOW else rounds
     results, disturbed = [], 0
     while len(results) < rounds:
         holder = wait_ready()
