@@ -359,7 +359,7 @@ static void apply_delta(struct gossip *g, const struct wire_packet *p, const str
                            .state = d->state};
     struct member *m = member_by_id(g, row.id);
     if (!m) {
-        m = member_add(g, d->name, d->generation, d->incarnation, d->state);
+        m = member_add(g, d->name, d->generation, d->incarnation, d->state, &d->address);
     } else {
         member_rumour(g, &row, teller);
     }

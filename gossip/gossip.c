@@ -34,8 +34,8 @@ struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms)
     if (!g->alone) {
         g->seal = seal_new(options->cluster_name, options->keys, options->key_count, &g->session);
     }
-    struct member *self = member_add(g, options->node_name, options->generation, 0, WIRE_ALIVE);
-    self->row.address = options->advertise;
+    struct member *self =
+        member_add(g, options->node_name, options->generation, 0, WIRE_ALIVE, &options->advertise);
     self->row.heard_ms = now_ms;
     /* the first tries at once, the periods at random places: nodes that start together spread */
     g->join_ms = now_ms;

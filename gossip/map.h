@@ -44,8 +44,8 @@ static inline struct bytes map_value(const struct map_entry *e)
 
 struct map_entry *map_find(const struct map *m, struct bytes key); /* NULL if unknown */
 
-/* Puts an entry in, replacing an older one of its key, and what has its version. False, and nothing changes, if it is not
- * newer than what is known, or there is no room (GOSSIP_KEYS_MAX). */
+/* Puts an entry in, replacing an older one of its key, and what has its version. False, and nothing
+ * changes, if it is not newer than what is known, or there is no room (GOSSIP_KEYS_MAX). */
 bool map_put(struct map *m, enum wire_lane lane, const struct wire_entry *entry);
 
 /* The first entry of a lane with a larger version, or NULL. */

@@ -104,7 +104,8 @@ static void append(struct gossip *g, struct member *m)
 }
 
 struct member *member_add(struct gossip *g, struct bytes name, uint64_t generation,
-                          uint32_t incarnation, enum wire_state state)
+                          uint32_t incarnation, enum wire_state state,
+                          const struct gossip_address *address)
 {
     assert(name.size <= WIRE_NAME_MAX);
     if (g->member_count >= GOSSIP_MEMBERS_MAX && !forget_oldest(g)) {
@@ -119,6 +120,7 @@ struct member *member_add(struct gossip *g, struct bytes name, uint64_t generati
     m->row.incarnation = incarnation;
     m->row.state = state;
     m->row.state_since_ms = g->now_ms;
+    m->row.address = *address;
     m->row.self = g->member_count == 0;
     map_init(&m->map);
     list_init(&m->hot);

@@ -160,9 +160,10 @@ static inline bool member_is_up(const struct member *m)
     return m->row.state == WIRE_ALIVE || m->row.state == WIRE_SUSPECT;
 }
 
-/* A new row, alive or as told; NULL when the table is full. */
+/* A new row, alive or as told, at an address that may be unknown; NULL when the table is full. */
 struct member *member_add(struct gossip *g, struct bytes name, uint64_t generation,
-                          uint32_t incarnation, enum wire_state state);
+                          uint32_t incarnation, enum wire_state state,
+                          const struct gossip_address *address);
 
 /* Its row becomes that of a later generation, with an empty map. */
 void member_replace(struct gossip *g, struct member *m, uint64_t generation, uint32_t incarnation,

@@ -102,6 +102,12 @@ static struct member *meet_namesake(struct gossip *g, const struct arrival *a)
     return NULL;
 }
 
+/* Where its sender can be reached. */
+static const struct gossip_address *address_of(const struct arrival *a)
+{
+    return gossip_address_known(&a->p->advertise) ? &a->p->advertise : a->from;
+}
+
 /* The member that this packet is of, now in the table with this session; NULL if it is refused. */
 static struct member *meet(struct gossip *g, const struct arrival *a)
 {
@@ -111,7 +117,7 @@ static struct member *meet(struct gossip *g, const struct arrival *a)
         return meet_namesake(g, a);
     }
     if (!m) {
-        m = member_add(g, p->name, p->generation, p->incarnation, WIRE_ALIVE);
+        m = member_add(g, p->name, p->generation, p->incarnation, WIRE_ALIVE, address_of(a));
         if (!m) {
             reject(g, GOSSIP_REJECT_LIMIT);
             return NULL;
@@ -148,7 +154,7 @@ static struct member *recognise(struct gossip *g, struct member *m, const struct
 static void learn_address(struct gossip *g, struct member *m, const struct arrival *a)
 {
     m->advertises = gossip_address_known(&a->p->advertise);
-    const struct gossip_address *now = m->advertises ? &a->p->advertise : a->from;
+    const struct gossip_address *now = address_of(a);
     if (!gossip_address_equal(&m->row.address, now)) {
         m->row.address = *now;
         member_tell(g, m, m->row.state);

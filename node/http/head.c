@@ -167,8 +167,7 @@ enum http_field_id http_field_id_of(struct bytes name)
     }
     bool proxy = name.size >= sizeof(PROXY) && (name.at[0] | 0x20) == PROXY[0] &&
                  is_name(name.at, PROXY, sizeof(PROXY));
-    bool dropped =
-        proxy || (known_size && memchr(name.at, '_', name.size) && is_lookalike(name));
+    bool dropped = proxy || (known_size && memchr(name.at, '_', name.size) && is_lookalike(name));
     return dropped ? HTTP_FIELD_DROPPED : HTTP_FIELD_OTHER;
 }
 
