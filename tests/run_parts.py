@@ -315,7 +315,6 @@ PARTS = [
     ("other-ctest", False, "release-build", ctest_part("release", "-E", r"^(unit|fuzz)\.")),
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
-    ("lab", False, "release-build", run_lab),
     ("asan-e2e", False, "asan-build", e2e_part("asan", "-m", "not slow")),
     ("compose", False, "compose-build", run_compose),
     ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "-m", "threads")),
@@ -331,6 +330,7 @@ BACKGROUND = [
     ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
     ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", r"^unit\.")),
     ("valgrind-unit", False, "valgrind-build", ctest_part("valgrind", "-R", r"^unit\.")),
+    ("lab", False, "release-build", run_lab),   # its programs have real-time priority
 ]
 
 

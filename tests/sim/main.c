@@ -1,8 +1,9 @@
 /* sim: runs seeds of the simulated cluster; tests/sim/run is what a person calls.
  *
- *   sim [--seeds N] [--first S] [--fixed FILE] [--traces]    TAP: every seed that broke a claim
- *   sim --seed S [--verbose] [--packets]                     one seed again, with what happens in
- * it sim --bench [HOSTS...]                                   the figures */
+ *   sim [--seeds N] [--first S] [--fixed FILE] [--traces]   TAP: every seed that broke a claim
+ *   sim --seed S [--verbose] [--packets]                    that one again, with what happens
+ *   sim --bench [HOSTS[:LOSS]...|deaths]                    the figures
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -182,7 +183,7 @@ int main(int argc, char **argv)
     struct arguments a = {.first = 1};
     if (!read_arguments(argc, argv, &a)) {
         fputs("usage: sim [--seeds N] [--first S] [--fixed FILE] [--traces] | --seed S [--verbose] "
-              "[--packets] | --bench [HOSTS...]\n",
+              "[--packets] | --bench [HOSTS...|deaths]\n",
               stderr);
         return 2;
     }
