@@ -171,6 +171,17 @@ static void tell_past(struct cluster *c)
     c->past_changed = false;
 }
 
+bool counts_no_past(const struct cluster *c)
+{
+    const struct ledger_node *node = ledger_find_node(c->ledger, c->name);
+    for (size_t i = 0; node && i < node->slot_count; i++) {
+        if (node->slots[i]->generation != c->generation) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void counts_settle(struct cluster *c)
 {
     if (c->past_changed) {

@@ -3,9 +3,10 @@
  * Gossip lets only the owner write its map, and a map lives as long as its owner's row. So a slot
  * would be known to those only who were there in time once its owner has a newer generation (it
  * does not tell the old one until it knows it, from its disk or from us), or no row any more. Who
- * sees such a slot waits for the owner first, then by its rank among those that are up, and then
- * tells the slot in its own map; the owner takes it over as a past one, and with that the hand has
- * done its work. An owner that never comes back is spoken for by somebody for ever.
+ * sees such a slot waits for the owner first (unless the owner says that it knows of no earlier
+ * start), then by its rank among those that are up, and then tells the slot in its own map; the
+ * owner takes it over as a past one, and with that the hand has done its work. An owner that never
+ * comes back is spoken for by somebody for ever.
  *
  * Told once is enough: a node that tells a slot stops when a member with a smaller id tells at
  * least as much of it, and one that does not yet tell it does not begin while anybody does. */
@@ -19,6 +20,7 @@ enum {
 struct shown {
     struct cluster *c;
     struct bytes node;
+    const struct gossip_member *owner; /* or NULL */
     /* first: the owner, and members with smaller ids than ours; any: all others too */
     struct ledger *first, *any;
     bool is_first;
@@ -50,9 +52,10 @@ static void show_pages(struct shown *s, const struct gossip_member *member, cons
 }
 
 /* Who tells what of a node. */
-static void look(struct shown *s, const struct gossip_member *owner)
+static void look(struct shown *s)
 {
     struct cluster *c = s->c;
+    const struct gossip_member *owner = s->owner;
     uint64_t self = gossip_self(c->gossip)->id;
     s->is_first = true;
     if (owner) {
@@ -71,8 +74,16 @@ static void look(struct shown *s, const struct gossip_member *owner)
 
 static void plan(struct cluster *c, uint64_t at_ms)
 {
-    at_ms = at_ms > c->hands_from_ms ? at_ms : c->hands_from_ms;
     c->hands_ms = at_ms < c->hands_ms ? at_ms : c->hands_ms;
+}
+
+/* The owner runs and has nothing of this slot: without state_dir its own totals lack it till it is
+ * told. */
+static bool owner_lacks(struct cluster *c, const struct gossip_member *owner,
+                        const struct ledger_slot *slot)
+{
+    const struct member_info *info = owner ? info_of(c, owner) : NULL;
+    return info && info->no_past && is_up(owner) && owner->generation > slot->generation;
 }
 
 /* Is this slot to be told by this node? */
@@ -87,9 +98,13 @@ static bool judge_slot(struct cluster *c, struct ledger_slot *slot, const struct
         return true;
     }
     if (slot->missing_since_ms == 0) {
-        slot->missing_since_ms = c->now_ms + 1;
+        slot->missing_since_ms = c->now_ms > 0 ? c->now_ms : 1;
     }
-    uint64_t due_ms = slot->missing_since_ms + (WAIT_INTERVALS + c->rank) * c->interval_ms;
+    uint64_t due_ms = slot->missing_since_ms + c->rank * c->interval_ms;
+    if (!owner_lacks(c, s->owner, slot)) {
+        due_ms += WAIT_INTERVALS * c->interval_ms;
+        due_ms = due_ms > c->hands_from_ms ? due_ms : c->hands_from_ms;
+    }
     if (c->now_ms < due_ms) {
         plan(c, due_ms);
         return false;
@@ -102,8 +117,12 @@ static bool judge_node(struct cluster *c, struct ledger_node *node)
 {
     bool different = false, waiting = false;
     const struct gossip_member *owner = gossip_find(c->gossip, node->named.name);
-    struct shown s = {.c = c, .node = node->named.name, .first = ledger_new(), .any = ledger_new()};
-    look(&s, owner);
+    struct shown s = {.c = c,
+                      .node = node->named.name,
+                      .owner = owner,
+                      .first = ledger_new(),
+                      .any = ledger_new()};
+    look(&s);
     for (size_t i = 0; i < node->slot_count; i++) {
         struct ledger_slot *slot = node->slots[i];
         bool current = owner && is_up(owner) && owner->generation == slot->generation;
@@ -140,6 +159,16 @@ static void tell(struct cluster *c)
         }
     }
     publish_end(&target, page_writer_done(&w), &c->hand_pages);
+}
+
+void hands_note(struct cluster *c, const struct gossip_member *member)
+{
+    const struct member_info *info = info_of(c, member);
+    struct ledger_node *node = ledger_find_node(c->ledger, bytes_of(member->name));
+    if (info && info->no_past && node) {
+        node->changed = true;
+        plan(c, c->now_ms);
+    }
 }
 
 void hands_settle(struct cluster *c)

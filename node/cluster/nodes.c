@@ -54,6 +54,7 @@ static void take_node(struct member_info *info, const Cluster__Node *n)
     info->node.draining = n->draining;
     info->node.vip_holder = n->vip_holder;
     info->node.config_revision = n->config_revision;
+    info->no_past = n->no_past;
     info->told = true;
 }
 
@@ -87,6 +88,7 @@ void nodes_note(struct cluster *c, const struct gossip_member *member, struct by
         if (n) { /* nobody takes it back: what was said last is the best guess */
             take_node(info, n);
             compare_clocks(c, member, n->wall_ms);
+            hands_note(c, member);
             c->members_changed = true;
             cluster__node__free_unpacked(n, NULL);
         }
@@ -150,6 +152,7 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     n.config_digest = text_of(self->node.config_digest);
     n.ring_digest = text_of(self->node.ring_digest);
     n.wall_ms = wall_ms;
+    n.no_past = counts_no_past(c);
     assert(cluster__node__get_packed_size(&n) <= sizeof(value));
     size_t size = cluster__node__pack(&n, value);
     c->members_changed = true;

@@ -44,7 +44,8 @@ struct member_info {
     size_t config_size;
     struct votes_page *votes; /* by application and page */
     size_t votes_count, votes_capacity;
-    bool hands; /* it tells others' slots, or has done so */
+    bool hands;   /* it tells others' slots, or has done so */
+    bool no_past; /* it has said that it knows of no earlier start of its own */
 };
 
 /* This node's votes on one application, as they should be told. */
@@ -171,6 +172,8 @@ void counts_member_up(struct cluster *c, const struct gossip_member *member);
 void counts_member_down(struct cluster *c, const struct gossip_member *member);
 void counts_generation(struct cluster *c, uint64_t generation);
 void counts_settle(struct cluster *c);
+/* This node knows of no earlier start of its own. */
+bool counts_no_past(const struct cluster *c);
 
 /* latency.c */
 /* How often `size` bytes may be told by each node, if all nodes together tell `budget` in a second.
@@ -181,6 +184,8 @@ void latency_of(struct cluster *c, struct bytes application, uint64_t ret[HISTOG
 void latency_done(struct cluster *c);
 
 /* hands.c */
+/* The member has said what it is like. */
+void hands_note(struct cluster *c, const struct gossip_member *member);
 void hands_settle(struct cluster *c);
 
 /* drains.c */

@@ -14,7 +14,7 @@ PATH = "/v1/_echo"
 # (gossip/exchange.c), and a busy machine delays a packet.
 LOSS_INTERVALS = 1.25   # one is promised; the rest is for packets and threads on their way
 EQUAL_SECONDS = 1 * PATIENCE  # issue 3: totals are equal within 1 s of traffic's end
-HAND_SECONDS = 15 * PATIENCE  # the others wait for the owner before they tell its slots (node/cluster/hands.c)
+HAND_SECONDS = 3 * PATIENCE  # who was there tells a node what it counted before (node/cluster/hands.c)
 TRIES = 100 if PATIENCE == 1 else 20
 
 

@@ -169,6 +169,21 @@ static struct process *pick_running(struct world *w)
     return p;
 }
 
+/* Where an operator would mend the configuration: a node that starts just now and has heard nobody
+ * would bring a revision that others are ahead of. */
+static struct process *pick_newest(struct world *w)
+{
+    struct process *newest = pick_running(w);
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        struct process *p = w->hosts[i].process;
+        if (p != NULL &&
+            cluster_shared_revision(p->cluster) > cluster_shared_revision(newest->cluster)) {
+            newest = p;
+        }
+    }
+    return newest;
+}
+
 /* In a cluster at rest the last writer wins, however wrong its clock is. */
 static void change_at_the_end(struct world *w)
 {
@@ -217,7 +232,7 @@ static void run_in_peace(struct scenario *s, struct scenario_result *r)
     }
     if (s->faults.refusals && !w->failed) {
         /* what somebody could not take over is mended by an operator */
-        struct process *p = pick_running(w);
+        struct process *p = pick_newest(w);
         p->host->file_text = world_new_text(w, 500);
         work_reload(p);
     }
