@@ -132,8 +132,9 @@ static void digest_rings(struct control *c, const struct bench *b)
 }
 
 /* SPEC §4, last: on top of the verdict, and told to nobody, a node skips what it cannot reach
- * itself right now. That is what its own checks or its own requests say, when the others outvote
- * it; an instance that rule 4 spared is used all the same, and one is always left. */
+ * itself right now. That is what its own checks or its own requests without an answer say, when the
+ * others outvote it (an instance that answers 500 is reached: all nodes treat it alike); an
+ * instance that rule 4 spared is used all the same, and one is always left. */
 static void skip_unreachable(struct bench *b)
 {
     size_t first = 0;
@@ -142,7 +143,7 @@ static void skip_unreachable(struct bench *b)
         for (size_t i = first; i < first + count; i++) {
             struct tracked_instance *t = b->tracked[i];
             const struct verdict_result *v = &b->results[i];
-            bool bad = t->checker.active.state == ACTIVE_DOWN || passive_tripped(&t->passive);
+            bool bad = t->checker.active.state == ACTIVE_DOWN || passive_unreachable(&t->passive);
             t->unreachable = v->eligible && !v->spared && bad;
             left += v->eligible && !t->unreachable;
         }

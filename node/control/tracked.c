@@ -279,12 +279,13 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
         passive_answered(p, now_ms, (uint32_t)(answers - i->answers_seen));
         i->answers_seen = answers;
     }
-    uint32_t failures = atomic_exchange(&s->failures_new, 0);
+    uint32_t failures = atomic_exchange(&s->bad_statuses_new, 0);
     if (failures > 0) {
-        changed |= passive_failure(p, now_ms, failures);
+        changed |= passive_failure(p, now_ms, failures, true);
     }
-    if (atomic_exchange(&s->trial_bad, 0) > 0) {
-        changed |= passive_failure(p, now_ms, 1);
+    failures = atomic_exchange(&s->failures_new, 0);
+    if (failures > 0) {
+        changed |= passive_failure(p, now_ms, failures, false);
     }
     if (atomic_exchange(&s->trial_good, 0) > 0) {
         changed |= passive_success(p, now_ms);

@@ -92,7 +92,7 @@ bool passive_configure(struct passive *p, uint32_t max_fails, uint64_t fail_time
     return false;
 }
 
-bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count)
+bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool answered)
 {
     assert(count >= 1);
     advance_clock(p, now_ms);
@@ -104,6 +104,7 @@ bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count)
     }
     if (p->state == PASSIVE_TRIAL || window_is_full(p)) {
         move_to(p, PASSIVE_EJECTED);
+        p->unanswered = !answered;
         return true;
     }
     return false;
@@ -189,6 +190,11 @@ uint64_t passive_next_deadline_ms(const struct passive *p)
 bool passive_tripped(const struct passive *p)
 {
     return p->state != PASSIVE_OK;
+}
+
+bool passive_unreachable(const struct passive *p)
+{
+    return p->state != PASSIVE_OK && p->unanswered;
 }
 
 /* Empties the buckets of the seconds that have gone by since the newest one was counted in. */

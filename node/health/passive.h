@@ -45,6 +45,7 @@ struct passive {
     uint64_t now_ms;        /* the latest time that any call has brought */
     uint64_t since_ms;      /* EJECTED: since then; TRIAL: when the trial was offered or taken */
     bool trial_taken;       /* TRIAL: a request is under way */
+    bool unanswered;        /* not OK: the failure that led there brought no answer */
     uint64_t *failed_at_ms; /* ring of max_fails times, the oldest at failed_first */
     uint32_t failed_first, failed_count;
     uint64_t answers_second; /* the second that the newest bucket counts */
@@ -59,8 +60,9 @@ void passive_done(struct passive *p);
  * changed. */
 bool passive_configure(struct passive *p, uint32_t max_fails, uint64_t fail_timeout_ms);
 
-/* `count` >= 1 requests failed. True if the state changed. */
-bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count);
+/* `count` >= 1 requests failed; `answered`: with a status that counts as a failure, not for want of
+ * an answer. True if the state changed. */
+bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool answered);
 
 /* A request succeeded. Decides a trial; in the other states it means nothing (a window forgets by
  * time only), so callers may save themselves the call. True if the state changed. */
@@ -84,6 +86,9 @@ uint64_t passive_next_deadline_ms(const struct passive *p);
 
 /* This node's vote: not OK. */
 bool passive_tripped(const struct passive *p);
+
+/* Tripped, and last for want of an answer: this node does not reach the instance. */
+bool passive_unreachable(const struct passive *p);
 
 /* `count` answers came: response heads of any status, also of those that count as failures. */
 void passive_answered(struct passive *p, uint64_t now_ms, uint32_t count);

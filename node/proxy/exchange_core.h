@@ -96,8 +96,9 @@ enum exchange_reply {
 /* How an attempt counts for the instance's health (SPEC §4, passive). */
 enum exchange_outcome {
     EXCHANGE_OUTCOME_SUCCESS,
-    EXCHANGE_OUTCOME_FAILURE,
-    EXCHANGE_OUTCOME_NEUTRAL, /* the client left, or the request was at fault */
+    EXCHANGE_OUTCOME_BAD_STATUS, /* a failure, but an answer: the instance can be reached */
+    EXCHANGE_OUTCOME_FAILURE,    /* no proper answer */
+    EXCHANGE_OUTCOME_NEUTRAL,    /* the client left, or the request was at fault */
 };
 
 enum exchange_finish {

@@ -97,17 +97,25 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
 {
     struct instance_shared *shared = x->instance->shared;
     struct instance_cell *cell = &shared->cells[x->proxy->worker];
-    if (outcome == EXCHANGE_OUTCOME_FAILURE) {
+    _Atomic uint32_t *box = NULL;
+    switch (outcome) {
+    case EXCHANGE_OUTCOME_SUCCESS:
+        box = x->trial ? &shared->trial_good : NULL;
+        break;
+    case EXCHANGE_OUTCOME_BAD_STATUS:
         cell_add(&cell->failures, 1);
+        box = &shared->bad_statuses_new;
+        break;
+    case EXCHANGE_OUTCOME_FAILURE:
+        cell_add(&cell->failures, 1);
+        box = &shared->failures_new;
+        break;
+    case EXCHANGE_OUTCOME_NEUTRAL:
+        box = x->trial ? &shared->trial_void : NULL;
+        break;
     }
-    if (x->trial) {
-        _Atomic uint32_t *box = outcome == EXCHANGE_OUTCOME_SUCCESS   ? &shared->trial_good
-                                : outcome == EXCHANGE_OUTCOME_FAILURE ? &shared->trial_bad
-                                                                      : &shared->trial_void;
+    if (box) {
         atomic_fetch_add(box, 1);
-        wake_control(x);
-    } else if (outcome == EXCHANGE_OUTCOME_FAILURE) {
-        atomic_fetch_add(&shared->failures_new, 1);
         wake_control(x);
     }
 }

@@ -46,7 +46,7 @@ struct instance_shared {
     alignas(CACHE_LINE) _Atomic uint32_t route; /* enum instance_route */
     _Atomic uint32_t in_flight;                 /* attempts under way, all workers */
     /* Mailbox to control: added to by workers, taken by control after its wake-up. */
-    _Atomic uint32_t failures_new, trial_good, trial_bad, trial_void;
+    _Atomic uint32_t failures_new, bad_statuses_new, trial_good, trial_void;
     pthread_mutex_t
         address_lock; /* taken when connecting and when a name is looked up: not often */
     struct sockaddr_storage address; /* ss_family 0: not known */

@@ -1,7 +1,5 @@
 """Everybody votes, all come to the same verdict (SPEC §4), and a node still skips what it cannot reach itself."""
 
-import time
-
 import pytest
 from cluster import Cluster
 from gate import Gate
@@ -10,7 +8,6 @@ from stub_client import wait_for
 
 CHECK = {"interval": "100ms", "timeout": f"{500 * PATIENCE}ms", "path": "/health", "enabled": True}
 PATH = "/v1/_echo"
-WEIGHT_SECONDS = 2.5   # weights are taken once a second, and told up to a second later than a trip
 NAMES = ("dify1", "dify2", "dify3")
 
 
@@ -120,6 +117,16 @@ def fail(node, user, count=1):
         assert node.request("POST", PATH, token=TOKEN, json_body={"user": user})[0].status == 500
 
 
+def wait_outvoted(cluster):
+    """Until node-b alone has tripped dify2, and the weight of node-a's answers (told up to two seconds later than
+    they came) has outvoted it; and it stays so."""
+    def outvoted():
+        return (votes(cluster, "dify2", "passive") == {"node-a": "ok", "node-b": "tripped", "node-c": "ok"}
+                and all(node.instances()["dify2"]["eligible"] for node in cluster.nodes()))
+    wait_for(outvoted, STATE_SECONDS)
+    observe(0.3, outvoted)
+
+
 def test_who_has_the_traffic_decides_on_an_ejection(stubs, users):
     config = settings(stubs, instances=[instance(stub, max_fails=2, fail_timeout=600) for stub in stubs])
     with Cluster(config, 3) as cluster:
@@ -128,17 +135,30 @@ def test_who_has_the_traffic_decides_on_an_ejection(stubs, users):
         user = users["dify2"]
         for _ in range(20):
             assert served_by(a, user) == "dify2"
-        wait_for(lambda: cluster["node-b"].status()["applications"]["one"]["total_requests"] == 20, STATE_SECONDS)
-        time.sleep(WEIGHT_SECONDS)   # nothing shows when it has arrived
         stubs[1].fault("status", code=500, count=2, match=PATH)
         fail(b, user, 2)
-        wait_votes(cluster, "dify2", "passive", a="ok", b="tripped", c="ok")
-        observe(0.3, lambda: all(node.instances()["dify2"]["eligible"] for node in cluster.nodes()))
-        assert served_by(a, user) == served_by(c, user) == "dify2" != served_by(b, user)
+        wait_outvoted(cluster)
+        assert served_by(a, user) == served_by(b, user) == served_by(c, user) == "dify2"   # b, too: it reaches it
         stubs[1].fault("status", code=500, count=2, match=PATH)
         fail(a, user, 2)   # and with it most of the weight
         wait_for(lambda: not any(node.instances()["dify2"]["eligible"] for node in cluster.nodes()), STATE_SECONDS)
         assert len(verdicts(cluster)) == 1 and served_by(c, user) != "dify2"
+
+
+def test_a_node_skips_what_its_own_requests_do_not_reach(stubs, gates, users):
+    config = settings(gates, instances=[instance(gate, max_fails=2, fail_timeout=600) for gate in gates])
+    with Cluster(config, 3) as cluster:
+        cluster.settle()
+        a, b, _ = cluster.nodes()
+        user = users["dify2"]
+        for _ in range(20):
+            assert served_by(a, user) == "dify2"
+
+        gates[1].shut_for(b)
+        for _ in range(2):
+            assert b.echo(f"{PATH}?user={user}")["instance"] != "dify2"   # after a try
+        wait_outvoted(cluster)
+        assert served_by(a, user) == "dify2" != served_by(b, user)
 
 
 def test_all_nodes_together_eject_at_most_half(stubs, users):

@@ -61,7 +61,12 @@ static void do_report(struct model *m)
 {
     demand(m, m->open && !m->reported, "an attempt is reported once, while it is open");
     m->reported = true;
-    bool failed = m->out.outcome == EXCHANGE_OUTCOME_FAILURE;
+    bool failed =
+        m->out.outcome == EXCHANGE_OUTCOME_FAILURE || m->out.outcome == EXCHANGE_OUTCOME_BAD_STATUS;
+    demand(m,
+           (m->out.outcome == EXCHANGE_OUTCOME_BAD_STATUS) ==
+               (failed && given(m, EXCHANGE_UP_HEAD)),
+           "BAD_STATUS is a failure with a response head");
     demand(m, failed == is_failure(m), "FAILURE is for the reasons of SPEC 4, and for all of them");
     if (m->out.outcome == EXCHANGE_OUTCOME_SUCCESS) {
         demand(m, given(m, EXCHANGE_UP_HEAD) || given(m, EXCHANGE_UP_SWITCH),

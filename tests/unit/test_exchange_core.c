@@ -123,7 +123,7 @@ static void post_is_never_sent_twice(void **state)
     m = post_sent(100);
     head(&m, 502);
     assert_true(did(&m, EXCHANGE_DO_HEAD));
-    assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_FAILURE);
+    assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_BAD_STATUS);
     assert_int_equal(m.attempts, 1);
 }
 

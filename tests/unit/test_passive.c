@@ -21,7 +21,7 @@ static struct passive fresh(uint32_t max_fails)
 static struct passive ejected(uint64_t now)
 {
     struct passive p = fresh(MAX_FAILS);
-    assert_true(passive_failure(&p, now, MAX_FAILS));
+    assert_true(passive_failure(&p, now, MAX_FAILS, true));
     return p;
 }
 
@@ -38,10 +38,10 @@ static void failures_within_the_window_eject(void **state)
 {
     (void)state;
     struct passive p = fresh(MAX_FAILS);
-    assert_false(passive_failure(&p, 0, 1));
-    assert_false(passive_failure(&p, 29000, 1));
+    assert_false(passive_failure(&p, 0, 1, true));
+    assert_false(passive_failure(&p, 29000, 1, true));
     assert_false(passive_tripped(&p));
-    assert_true(passive_failure(&p, 30000, 1));
+    assert_true(passive_failure(&p, 30000, 1, true));
     assert_int_equal(p.state, PASSIVE_EJECTED);
     assert_true(passive_tripped(&p));
     assert_int_equal(passive_next_deadline_ms(&p), 60000);
@@ -53,7 +53,7 @@ static void failures_further_apart_than_the_window_never_eject(void **state)
     (void)state;
     struct passive p = fresh(MAX_FAILS);
     for (uint64_t now = 0; now < 100 * TIMEOUT_MS; now += TIMEOUT_MS / 2 + 1) {
-        assert_false(passive_failure(&p, now, 1)); /* any three span 30.002 s */
+        assert_false(passive_failure(&p, now, 1, true)); /* any three span 30.002 s */
         assert_false(passive_success(&p, now));
     }
     assert_int_equal(passive_next_deadline_ms(&p), 0);
@@ -64,7 +64,7 @@ static void max_fails_0_is_never_ejected(void **state)
 {
     (void)state;
     struct passive p = fresh(0);
-    assert_false(passive_failure(&p, 0, 1000000));
+    assert_false(passive_failure(&p, 0, 1000000, true));
     assert_int_equal(p.state, PASSIVE_OK);
     passive_done(&p);
 }
@@ -73,7 +73,7 @@ static void an_ejection_lasts_fail_timeout_whatever_happens_meanwhile(void **sta
 {
     (void)state;
     struct passive p = ejected(1000);
-    assert_false(passive_failure(&p, 20000, 50));
+    assert_false(passive_failure(&p, 20000, 50, true));
     assert_false(passive_success(&p, 21000));
     passive_trial_taken(&p, 22000);
     assert_false(passive_tick(&p, 30999));
@@ -102,8 +102,8 @@ static void a_trial_that_succeeds_brings_it_back_with_a_clean_record(void **stat
     passive_trial_taken(&p, TIMEOUT_MS);
     assert_true(passive_success(&p, TIMEOUT_MS + 1));
     assert_int_equal(p.state, PASSIVE_OK);
-    assert_false(passive_failure(&p, TIMEOUT_MS + 2, MAX_FAILS - 1));
-    assert_true(passive_failure(&p, TIMEOUT_MS + 3, 1));
+    assert_false(passive_failure(&p, TIMEOUT_MS + 2, MAX_FAILS - 1, true));
+    assert_true(passive_failure(&p, TIMEOUT_MS + 3, 1, true));
     passive_done(&p);
 }
 
@@ -112,7 +112,7 @@ static void a_trial_that_fails_ejects_again_at_once(void **state)
     (void)state;
     struct passive p = on_trial();
     passive_trial_taken(&p, TIMEOUT_MS);
-    assert_true(passive_failure(&p, TIMEOUT_MS + 500, 1));
+    assert_true(passive_failure(&p, TIMEOUT_MS + 500, 1, true));
     assert_int_equal(p.state, PASSIVE_EJECTED);
     assert_int_equal(passive_next_deadline_ms(&p), 2 * TIMEOUT_MS + 500);
     passive_done(&p);
@@ -152,7 +152,7 @@ static void a_trial_that_nobody_wants_ends_and_one_failure_ejects_again(void **s
     assert_true(passive_tripped(&p));
     assert_true(passive_tick(&p, over));
     assert_false(passive_tripped(&p));
-    assert_true(passive_failure(&p, over + 10, 1));
+    assert_true(passive_failure(&p, over + 10, 1, true));
     passive_done(&p);
 }
 
@@ -162,7 +162,26 @@ static void that_record_ages_like_any_other(void **state)
     struct passive p = on_trial();
     uint64_t over = TIMEOUT_MS + PASSIVE_TRIAL_UNCLAIMED_MS;
     assert_true(passive_tick(&p, over));
-    assert_false(passive_failure(&p, over + TIMEOUT_MS + 1, 1));
+    assert_false(passive_failure(&p, over + TIMEOUT_MS + 1, 1, true));
+    passive_done(&p);
+}
+
+static void who_answers_badly_is_reached_all_the_same(void **state)
+{
+    (void)state;
+    struct passive p;
+    passive_init(&p, 2, TIMEOUT_MS, 0);
+    passive_failure(&p, 1, 1, false);
+    assert_false(passive_unreachable(&p));
+    passive_failure(&p, 2, 1, true); /* the last one says how it is now */
+    assert_true(passive_tripped(&p) && !passive_unreachable(&p));
+    assert_true(passive_tick(&p, 2 + TIMEOUT_MS));
+    assert_true(passive_failure(&p, 3 + TIMEOUT_MS, 1, false));
+    assert_true(passive_unreachable(&p));
+    assert_true(passive_tick(&p, 3 + 2 * TIMEOUT_MS));
+    assert_true(passive_unreachable(&p)); /* till the trial has shown otherwise */
+    assert_true(passive_success(&p, 4 + 2 * TIMEOUT_MS));
+    assert_false(passive_unreachable(&p));
     passive_done(&p);
 }
 
@@ -184,11 +203,11 @@ static void the_newest_failures_live_on_over_a_reload(void **state)
     (void)state;
     struct passive p = fresh(4);
     for (uint64_t now = 1; now <= 6; now++) { /* spread so that the ring has turned */
-        passive_failure(&p, now * 20000, 1);
+        passive_failure(&p, now * 20000, 1, true);
     }
     assert_int_equal(p.state, PASSIVE_OK);
     assert_false(passive_configure(&p, 2, TIMEOUT_MS));
-    assert_true(passive_failure(&p, 120001, 1)); /* 120000 was kept */
+    assert_true(passive_failure(&p, 120001, 1, true)); /* 120000 was kept */
     passive_done(&p);
 }
 
@@ -196,8 +215,8 @@ static void a_larger_max_fails_than_the_window_holds_is_taken_as_the_largest(voi
 {
     (void)state;
     struct passive p = fresh(1000000);
-    assert_false(passive_failure(&p, 0, PASSIVE_MAX_FAILS_MAX - 1));
-    assert_true(passive_failure(&p, 0, 1));
+    assert_false(passive_failure(&p, 0, PASSIVE_MAX_FAILS_MAX - 1, true));
+    assert_true(passive_failure(&p, 0, 1, true));
     passive_done(&p);
 }
 
@@ -205,8 +224,8 @@ static void a_clock_that_steps_back_stands_still(void **state)
 {
     (void)state;
     struct passive p = fresh(MAX_FAILS);
-    assert_false(passive_failure(&p, 50000, 2));
-    assert_true(passive_failure(&p, 10, 1)); /* as if at 50000 */
+    assert_false(passive_failure(&p, 50000, 2, true));
+    assert_true(passive_failure(&p, 10, 1, true)); /* as if at 50000 */
     assert_false(passive_tick(&p, 0));
     assert_true(passive_tick(&p, 80000));
     passive_done(&p);
@@ -227,7 +246,7 @@ static void the_window_ejects_exactly_when_max_fails_lie_within_it(void **state)
             now += prng_below(&r, 2 * TIMEOUT_MS / max_fails + 1);
             times[i] = now;
             bool full = i + 1 >= max_fails && now - times[i + 1 - max_fails] <= TIMEOUT_MS;
-            assert_int_equal(passive_failure(&p, now, 1), full);
+            assert_int_equal(passive_failure(&p, now, 1, true), full);
             if (full) {
                 break;
             }
@@ -264,7 +283,7 @@ static void every_state_is_left_in_the_end(void **state)
         now += prng_below(&r, 4000);
         switch (prng_below(&r, 6)) {
         case 0:
-            passive_failure(&p, now, 1 + (uint32_t)prng_below(&r, 3));
+            passive_failure(&p, now, 1 + (uint32_t)prng_below(&r, 3), true);
             break;
         case 1:
             passive_success(&p, now);
@@ -305,6 +324,7 @@ int main(void)
         cmocka_unit_test(a_trial_that_hangs_does_not_hold_up_the_next_for_ever),
         cmocka_unit_test(a_trial_that_nobody_wants_ends_and_one_failure_ejects_again),
         cmocka_unit_test(that_record_ages_like_any_other),
+        cmocka_unit_test(who_answers_badly_is_reached_all_the_same),
         cmocka_unit_test(an_ejection_lives_on_over_a_reload),
         cmocka_unit_test(the_newest_failures_live_on_over_a_reload),
         cmocka_unit_test(a_larger_max_fails_than_the_window_holds_is_taken_as_the_largest),
