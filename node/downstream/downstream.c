@@ -104,6 +104,8 @@ static void begin_head(struct downstream *d)
     d->snapshot = snapshot_ref(d->owner->proxy->snapshot);
     d->reader.limits = &d->snapshot->limits;
     http_reader_begin(&d->reader, d->head, false);
+    d->client.began_us = net_now_us(loop_of(d));
+    d->client.bytes_in = 0;
     set_timer(d, d->snapshot->timeouts.request_head_ms);
 }
 
@@ -244,6 +246,7 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
             struct bytes all = bytes;
             bytes.size = 0;
             if (all.size > 0) {
+                d->client.bytes_in += all.size;
                 exchange_down_body(d->client.exchange, all);
             }
             break;
@@ -258,7 +261,9 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
             begin_head(d);
         }
         struct bytes piece = {NULL, 0};
+        size_t size = bytes.size;
         enum http_event event = http_reader_next(&d->reader, &bytes, &piece);
+        d->client.bytes_in += event == HTTP_EVENT_ERROR ? size : size - bytes.size;
         if (!take_event(d, event, piece, &bytes)) {
             break;
         }

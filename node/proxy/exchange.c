@@ -104,7 +104,6 @@ static struct exchange *exchange_new(struct proxy *p, struct exchange_client *cl
     x->head = head;
     x->snapshot = snapshot_ref(p->snapshot);
     x->started_us = net_now_us(p->net);
-    x->bytes_in_before = head->size;
     x->bytes_queued_before = stream_queued(client->stream);
     p->exchange_count++;
     make_request_id(x);
@@ -262,7 +261,6 @@ void exchange_refuse(struct proxy *p, struct exchange_client *client, struct htt
 
 void exchange_down_body(struct exchange *x, struct bytes bytes)
 {
-    x->bytes_in_before += bytes.size;
     chain_append(&x->hold, &x->proxy->net->pool, bytes.at, bytes.size);
     if (x->searching) {
         search_goes_on(x, user_id_body(&x->search, bytes));
