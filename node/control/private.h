@@ -81,6 +81,7 @@ struct control {
     uint64_t vip_since_ms; /* with vip_holder */
     uint64_t shared_revision, told_revision;
     uint64_t saved_revision, saved_ms;
+    bool save_again; /* a file could not be written */
     struct control_problem problems[CONTROL_PROBLEMS_MAX];
 
     char config_digest[2 * SHA256_SIZE + 1];
