@@ -118,10 +118,11 @@ static void default_node_name(struct conf *conf, struct arena *arena, struct pro
 static void read_conf(struct conf *conf, struct arena *arena, struct bytes text,
                       struct problem_list *problems)
 {
-    if (!source_check(&text, problems)) {
+    bool marked = false;
+    if (!source_check(arena, &text, &marked, problems)) {
         return;
     }
-    const struct yaml_node *root = yaml_tree_read(arena, text, problems);
+    const struct yaml_node *root = yaml_tree_read(arena, text, marked, problems);
     if (!root) {
         return;
     }

@@ -70,6 +70,9 @@ static const char *kind_name(const struct yaml_node *node)
 bool conf_read_section(struct conf_reader *r, const struct conf_field *fields, const char *what,
                        const struct yaml_node *node, void *section)
 {
+    if (node->kind != YAML_MAPPING && node->broken) {
+        return false;
+    }
     if (node->kind != YAML_MAPPING) {
         conf_problem(r, node, "%s must be a mapping of keys to values, not %s", what,
                      kind_name(node));
@@ -79,7 +82,7 @@ bool conf_read_section(struct conf_reader *r, const struct conf_field *fields, c
         const struct yaml_node *value = yaml_tree_get(node, field->key);
         if (value) {
             field->read(r, field, value, (char *)section + field->offset);
-        } else if (field->required) {
+        } else if (field->required && !node->broken) {
             conf_problem(r, node, "`%s` is missing in %s", field->key, what);
         }
     }
@@ -92,18 +95,23 @@ bool conf_read_section(struct conf_reader *r, const struct conf_field *fields, c
 }
 
 bool conf_is_list(struct conf_reader *r, const struct conf_field *field,
-                  const struct yaml_node *value, const char *what)
+                  const struct yaml_node *value, const char *what, size_t *ret_count)
 {
+    if (value->broken) {
+        return false;
+    }
     if (value->kind != YAML_SEQUENCE) {
         conf_problem(r, value, "`%s` must be a list of %s, not %s", field->key, what,
                      kind_name(value));
     } else if (value->count < field->min) {
         conf_problem(r, value, "`%s` is empty; it needs at least %u of its %s", field->key,
                      (unsigned)field->min, what);
-    } else if (value->count > field->max) {
-        conf_problem(r, value, "`%s` has %zu %s; at most %u are possible", field->key, value->count,
-                     what, (unsigned)field->max);
     } else {
+        if (value->count > field->max) {
+            conf_problem(r, value, "`%s` has %zu %s; at most %u are possible", field->key,
+                         value->count, what, (unsigned)field->max);
+        }
+        *ret_count = value->count < field->max ? value->count : field->max;
         return true;
     }
     return false;

@@ -27,7 +27,7 @@ static CONF_READER(read_instance_tls)
         conf_read_section(r, fields, "`tls`", value, tls);
     } else if (value->kind == YAML_SCALAR && value->plain && !yaml_is_null(value)) {
         conf_read_boolean(r, field, value, &tls->enabled);
-    } else {
+    } else if (!value->broken) {
         conf_problem(r, value,
                      "expected false, or a mapping with `verify`, `ca` and `server_name`");
     }
@@ -66,13 +66,14 @@ static void refuse_same_name(struct conf_reader *r, const struct yaml_node *node
 static CONF_READER(read_instances)
 {
     struct conf_application *application = place;
-    if (!conf_is_list(r, field, value, "instances")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "instances", &count)) {
         return;
     }
-    struct conf_instance *instances = arena_array(r->arena, value->count, sizeof *instances);
+    struct conf_instance *instances = arena_array(r->arena, count, sizeof *instances);
     application->instances = instances;
-    application->instance_count = value->count;
-    for (size_t i = 0; i < value->count; i++) {
+    application->instance_count = count;
+    for (size_t i = 0; i < count; i++) {
         const struct yaml_node *item = value->items[i];
         instances[i] = (struct conf_instance){.weight = 1,
                                               .max_fails = 3,
@@ -108,12 +109,13 @@ static void remember_token(struct conf_reader *r, const struct conf_application 
 static CONF_READER(read_user_tokens)
 {
     struct conf_application *application = place;
-    if (!conf_is_list(r, field, value, "tokens")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "tokens", &count)) {
         return;
     }
-    application->user_tokens = arena_array(r->arena, value->count, sizeof(char *));
-    application->user_token_count = value->count;
-    for (size_t i = 0; i < value->count; i++) {
+    application->user_tokens = arena_array(r->arena, count, sizeof(char *));
+    application->user_token_count = count;
+    for (size_t i = 0; i < count; i++) {
         const char *token = NULL;
         conf_read_bearer(r, field, value->items[i], &token);
         application->user_tokens[i] = token;
@@ -237,14 +239,16 @@ CONF_READER(conf_read_applications)
 {
     struct conf *conf = place;
     (void)field;
+    if (value->kind != YAML_MAPPING && value->broken) {
+        return;
+    }
     if (value->kind != YAML_MAPPING || value->count == 0) {
         conf_problem(r, value, "`applications` must be a mapping with at least one application");
         return;
     }
     if (value->count > CONF_APPLICATIONS_MAX) {
         conf_problem(r, value, "%zu applications; at most %d are possible", value->count,
-                     CONF_APPLICATIONS_MAX);
-        return;
+                     CONF_APPLICATIONS_MAX); /* and all are read: YAML_KEYS_MAX bounds them */
     }
     conf->applications = arena_array(r->arena, value->count, sizeof *conf->applications);
     conf->application_count = value->count;

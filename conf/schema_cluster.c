@@ -42,11 +42,11 @@ static CONF_READER(read_host_port)
 static CONF_READER(read_join)
 {
     struct conf_cluster *cluster = place;
-    if (!conf_is_list(r, field, value, "HOST:PORT")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "HOST:PORT", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     cluster->join = arena_array(r->arena, count, sizeof *cluster->join);
     cluster->join_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -69,11 +69,11 @@ static CONF_READER(read_keys)
     struct conf_cluster *cluster = place;
     struct bytes text;
     uint8_t key[32];
-    if (!conf_is_list(r, field, value, "keys")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "keys", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     allot_keys(r, cluster, count);
     for (size_t i = 0; i < count; i++) {
         if (!conf_text(r, items[i], "a key", &text)) {
@@ -228,11 +228,11 @@ static CONF_READER(read_peers)
 {
     struct conf_vip *vip = place;
     struct bytes text;
-    if (!conf_is_list(r, field, value, "addresses")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "addresses", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     vip->peers = arena_array(r->arena, count, sizeof *vip->peers);
     vip->peer_count = count;
     for (size_t i = 0; i < count; i++) {

@@ -95,9 +95,33 @@ static bool is_printable(uint32_t c)
            (c >= 0xA0 && c != 0xFEFF && c != 0xFFFE && c != 0xFFFF);
 }
 
-bool source_check(struct bytes *text, struct problem_list *problems)
+/* The text on the arena so far; a mark is at most three times as long as what it replaces. */
+struct marked_text {
+    char *at;
+    size_t size;
+};
+
+static void put(struct marked_text *to, const void *bytes, size_t size)
+{
+    memcpy(to->at + to->size, bytes, size);
+    to->size += size;
+}
+
+static void report(struct problem_list *problems, unsigned line, unsigned column, bool utf8,
+                   uint32_t c)
+{
+    problem_add(problems, line, column,
+                !utf8    ? "not valid UTF-8: this is no text file, or its encoding is another one"
+                : c == 0 ? "a NUL byte: this is no text file, or its encoding is UTF-16"
+                         : "a control character (U+%04X); remove it",
+                (unsigned)c);
+}
+
+bool source_check(struct arena *arena, struct bytes *text, bool *ret_marked,
+                  struct problem_list *problems)
 {
     unsigned line = 1, column = 1;
+    struct marked_text copy = {NULL, 0};
     if (text->size >= 3 && memcmp(text->at, "\xEF\xBB\xBF", 3) == 0) {
         *text = (struct bytes){text->at + 3, text->size - 3};
     }
@@ -105,14 +129,19 @@ bool source_check(struct bytes *text, struct problem_list *problems)
     for (size_t i = 0, length; i < text->size; i += length) {
         uint32_t c = 0;
         length = decode(at + i, text->size - i, &c);
-        if (length == 0 || !is_printable(c)) {
-            problem_add(problems, line, column,
-                        length == 0 ? "not valid UTF-8: this is no text file, or its encoding is "
-                                      "another one"
-                        : c == 0    ? "a NUL byte: this is no text file, or its encoding is UTF-16"
-                                    : "a control character (U+%04X); remove it",
-                        (unsigned)c);
-            return false;
+        bool printable = length > 0 && is_printable(c);
+        if (!printable) {
+            report(problems, line, column, length > 0, c);
+            if (length == 0 || c == 0) {
+                return false;
+            }
+            if (!copy.at) {
+                copy.at = arena_array(arena, text->size + 1, SOURCE_MARK_SIZE);
+                put(&copy, at, i);
+            }
+            put(&copy, SOURCE_MARK, SOURCE_MARK_SIZE);
+        } else if (copy.at) {
+            put(&copy, at + i, length);
         }
         bool crlf = c == '\r' && i + 1 < text->size && at[i + 1] == '\n';
         if (c == '\n' || (c == '\r' && !crlf)) {
@@ -122,5 +151,7 @@ bool source_check(struct bytes *text, struct problem_list *problems)
             column++;
         }
     }
+    *ret_marked = copy.at != NULL;
+    *text = copy.at ? (struct bytes){copy.at, copy.size} : *text;
     return true;
 }
