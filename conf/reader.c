@@ -321,7 +321,8 @@ CONF_READER(conf_read_name)
         return;
     }
     if (!value_is_name(text)) {
-        conf_problem(r, value, "a name has 1 to 64 letters, digits, `.`, `_` or `-`");
+        conf_problem(r, value, "a name has 1 to 64 letters, digits, `.`, `_` or `-`%s",
+                     value->text.at[0] == '.' ? ", and is not `.` or `..`" : "");
         return;
     }
     *(const char **)place = text.at;

@@ -33,9 +33,22 @@ static CONF_READER(read_instance_tls)
     }
 }
 
+static CONF_READER(read_instance_host)
+{
+    const char *host = NULL;
+    conf_read_host(r, field, value, &host);
+    const char *wrong = host ? value_no_host(host) : "";
+    if (wrong[0]) {
+        conf_problem(r, value, "%s is no instance's; expected the address or name of a host",
+                     wrong);
+    } else if (host) {
+        *(const char **)place = host;
+    }
+}
+
 static const struct conf_field instance_fields[] = {
     {"name", conf_read_name, .offset = offsetof(struct conf_instance, name), .required = true},
-    {"host", conf_read_host, .offset = offsetof(struct conf_instance, host), .required = true},
+    {"host", read_instance_host, .offset = offsetof(struct conf_instance, host), .required = true},
     {"port", conf_read_port, .offset = offsetof(struct conf_instance, port), .required = true},
     {"tls", read_instance_tls, .offset = offsetof(struct conf_instance, tls)},
     {"token", conf_read_bearer, .offset = offsetof(struct conf_instance, token), .required = true},
@@ -192,7 +205,8 @@ static void read_application(struct conf_reader *r, const struct yaml_pair *pair
                                              .column = pair->key->column};
     if (!value_is_name(pair->key->text)) {
         conf_problem(r, pair->key,
-                     "the name of an application has 1 to 64 letters, digits, `.`, `_` or `-`");
+                     "the name of an application has 1 to 64 letters, digits, `.`, `_` or `-`%s",
+                     pair->key->text.at[0] == '.' ? ", and is not `.` or `..`" : "");
         application->name = "?";
     }
     conf_read_section(r, application_fields, "an application", pair->value, application);

@@ -60,7 +60,7 @@ static void refuse_same_address(struct conf_reader *r, const struct yaml_node *n
     for (size_t i = 0; i < index; i++) {
         const struct conf_listen *other = &r->conf->listen[i];
         if (now->host && other->host && now->port != 0 && now->port == other->port &&
-            strcmp(now->host, other->host) == 0) {
+            value_same_ip(now->host, other->host)) {
             conf_problem(r, node, "this address is listened on already, line %u", other->line);
             return;
         }

@@ -103,6 +103,9 @@ static CONF_READER(read_failure_statuses)
         if (statuses[i] >= 400 && statuses[i] < 500) {
             conf_problem(r, value->items[i],
                          "a 4xx status is never a failure of the instance; remove it");
+        } else if (statuses[i] >= 100 && statuses[i] < 400) {
+            conf_problem(r, value->items[i],
+                         "a status below 400 is no failure; expected some of 500 to 599");
         }
     }
     check->failure_statuses = statuses;
@@ -137,6 +140,12 @@ static CONF_READER(read_retry_statuses)
     struct conf_retries *retries = place;
     size_t count;
     uint16_t *statuses = read_status_list(r, field, value, &count);
+    for (size_t i = 0; statuses && i < count; i++) {
+        if (statuses[i] >= 100 && statuses[i] < 400) {
+            conf_problem(r, value->items[i],
+                         "a status below 400 is an answer to keep; expected some of 400 to 599");
+        }
+    }
     if (statuses) {
         retries->statuses = statuses;
         retries->status_count = count;

@@ -110,6 +110,16 @@ static const struct row rows[] = {
         "1:20: expected ADDRESS:PORT or [IPV6]:PORT, not nothing"),
     ROW("listen: [{address: \"127.0.0.1:1\"}, {address: \"127.0.0.1:1\"}]\n" APPLICATIONS,
         "1:36: this address is listened on already, line 1"),
+    ROW("listen: [{address: \"[::1]:1\"}, {address: \"[0:0::1]:1\"}]\n" APPLICATIONS,
+        "1:32: this address is listened on already, line 1"),
+    ROW(LISTEN
+        "applications: {..: {user_tokens: [t], instances: [{name: ., host: 0.0.0.0, port: 1, "
+        "token: x}]}}\n",
+        "2:16: the name of an application has 1 to 64 letters, digits, `.`, `_` or `-`, and is not "
+        "`.` "
+        "or `..`\n2:58: a name has 1 to 64 letters, digits, `.`, `_` or `-`, and is not `.` or "
+        "`..`\n2:67: the wildcard address is no instance's; expected the address or name of a "
+        "host"),
     ROW("listen: [{address: \"127.0.0.1:1\", tls: []}]\n" APPLICATIONS,
         "1:40: `tls` is empty; it needs at least 1 of its certificates"),
     ROW("listen: [{address: \"127.0.0.1:1\", tls: [{certificate: c}]}]\n" APPLICATIONS,
