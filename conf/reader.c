@@ -12,12 +12,37 @@ enum {
         512, /* Dify's keys have 28; long ones would not fit header_size with the rest */
 };
 
+enum { KEY_SIZE = 64 /* no key of the schema is longer than 20 */ };
+
+/* In small letters, `-` as `_`; without both if `bare`. */
+static struct bytes folded(struct bytes key, bool bare, char space[KEY_SIZE])
+{
+    size_t size = 0;
+    for (size_t i = 0; i < key.size && size < KEY_SIZE; i++) {
+        char c = key.at[i] == '-' ? '_' : ascii_lower(key.at[i]);
+        if (!bare || c != '_') {
+            space[size++] = c;
+        }
+    }
+    return (struct bytes){space, size};
+}
+
+static bool is_same_but_for_spelling(struct bytes key, struct bytes known)
+{
+    char a[KEY_SIZE], b[KEY_SIZE];
+    return key.size < KEY_SIZE && bytes_equal(folded(key, true, a), folded(known, true, b));
+}
+
 static const char *nearest_key(const struct conf_field *fields, struct bytes key)
 {
     unsigned best = key.size < 6 ? 2 : 3; /* one slip in a short word, two in a long one */
     const char *nearest = NULL;
+    char space[KEY_SIZE];
+    struct bytes small = key.size < KEY_SIZE ? folded(key, false, space) : key;
     for (; fields->key; fields++) {
-        unsigned distance = value_distance(key, bytes_of(fields->key), best);
+        struct bytes known = bytes_of(fields->key);
+        unsigned distance =
+            is_same_but_for_spelling(key, known) ? 0 : value_distance(small, known, best);
         if (distance < best) {
             best = distance;
             nearest = fields->key;
@@ -39,9 +64,15 @@ static bool is_known(const struct conf_field *fields, struct bytes key)
 static void report_unknown(struct conf_reader *r, const struct conf_field *fields,
                            const struct yaml_node *key, const char *what)
 {
+    if (key->broken) {
+        return;
+    }
     bool full = problem_list_is_full(r->problems);
     const char *nearest = full ? NULL : nearest_key(fields, key->text);
-    if (!problem_may_show(key->text.at)) {
+    bool show = problem_may_show(key->text.at);
+    if (!show && nearest) { /* without the key: a secret may differ from a word by little */
+        conf_problem(r, key, "unknown key in %s; did you mean `%s`?", what, nearest);
+    } else if (!show) {
         conf_problem(r, key, "unknown key in %s", what);
     } else if (nearest) {
         conf_problem(r, key, "unknown key `%s` in %s; did you mean `%s`?", key->text.at, what,
