@@ -13,7 +13,8 @@
 
 /* Where a user token stands, to find one that two applications claim. */
 struct conf_token_place {
-    const char *token, *application;
+    const char *token;
+    const struct conf_application *application;
     unsigned line, column;
 };
 

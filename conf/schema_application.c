@@ -116,7 +116,7 @@ static void remember_token(struct conf_reader *r, const struct conf_application 
         }
     }
     r->tokens[r->token_count++] =
-        (struct conf_token_place){token, application->name, node->line, node->column};
+        (struct conf_token_place){token, application, node->line, node->column};
 }
 
 static CONF_READER(read_user_tokens)
@@ -213,9 +213,9 @@ static void read_application(struct conf_reader *r, const struct yaml_pair *pair
     refuse_huge_ring(r, pair->key, application);
 }
 
-static int by_token_then_place(const void *a, const void *b)
+static int by_token_then_place(const void *left, const void *right)
 {
-    const struct conf_token_place *p = a, *q = b;
+    const struct conf_token_place *p = left, *q = right;
     int order = strcmp(p->token, q->token);
     if (order != 0) {
         return order;
@@ -223,7 +223,28 @@ static int by_token_then_place(const void *a, const void *b)
     if (p->line != q->line) {
         return p->line < q->line ? -1 : 1;
     }
-    return (p->column > q->column) - (p->column < q->column);
+    if (p->column != q->column) {
+        return p->column < q->column ? -1 : 1;
+    }
+    /* in the order of the file: they stand in one array */
+    return (p->application > q->application) - (p->application < q->application);
+}
+
+/* A merge or an alias brings one token to two applications: the second one is where to mend it. */
+static void report_shared_token(struct conf_reader *r, const struct conf_token_place *now,
+                                const struct conf_token_place *first)
+{
+    const struct conf_application *application = now->application;
+    if (now->line == first->line && now->column == first->column) {
+        problem_add(r->problems, application->line, application->column,
+                    "application `%s` takes over (by `<<` or an alias) a user token of application "
+                    "`%s`, line %u; give it `user_tokens` of its own",
+                    application->name, first->application->name, now->line);
+    } else {
+        problem_add(r->problems, now->line, now->column,
+                    "this user token is used already by application `%s`, line %u",
+                    first->application->name, first->line);
+    }
 }
 
 static void refuse_shared_tokens(struct conf_reader *r)
@@ -237,9 +258,7 @@ static void refuse_shared_tokens(struct conf_reader *r)
             first = i;
             continue;
         }
-        problem_add(r->problems, now->line, now->column,
-                    "this user token is used already by application `%s`, line %u",
-                    other->application, other->line);
+        report_shared_token(r, now, other);
     }
 }
 

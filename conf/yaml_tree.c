@@ -33,6 +33,7 @@ struct anchor {
 struct builder {
     struct arena *arena;
     struct problem_list *problems;
+    struct bytes text; /* for advice */
     struct frame stack[YAML_DEPTH_MAX];
     size_t depth;
     struct anchor anchors[YAML_ANCHORS_MAX];
@@ -391,6 +392,19 @@ static void on_event(struct builder *b, const yaml_event_t *event)
     }
 }
 
+/* Is there a `${` in the lines from `first` to `last`, which count from 0? */
+static bool has_variable(struct bytes text, size_t first, size_t last)
+{
+    size_t line = 0;
+    for (size_t i = 0; i + 1 < text.size && line <= last; i++) {
+        if (line >= first && text.at[i] == '$' && text.at[i + 1] == '{') {
+            return true;
+        }
+        line += text.at[i] == '\n';
+    }
+    return false;
+}
+
 /* libyaml's texts hold no part of the file. */
 static void syntax_problem(struct builder *b, const yaml_parser_t *parser)
 {
@@ -402,6 +416,10 @@ static void syntax_problem(struct builder *b, const yaml_parser_t *parser)
         problem_add(
             b->problems, line, column,
             "YAML: this character cannot begin a value (a tab cannot indent; @ ` %% need quotes)");
+    } else if (strstr(problem, "did not find expected ',' or") &&
+               has_variable(b->text, parser->context_mark.line, parser->problem_mark.line)) {
+        problem_add(b->problems, line, column,
+                    "YAML: %s; inside { } and [ ] write \"${NAME}\" in quotes", problem);
     } else if (parser->context && context_line < line) {
         problem_add(b->problems, line, column, "YAML: %s, %s that begins at line %u", problem,
                     parser->context, context_line);
@@ -418,6 +436,7 @@ struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text, bool ma
     b->arena = arena;
     b->problems = problems;
     b->marked = marked;
+    b->text = text;
     b->text_budget = YAML_EXPANDED_TEXT_MAX;
     yaml_parser_t parser;
     int initialized = yaml_parser_initialize(&parser);

@@ -38,6 +38,10 @@ static const struct row rows[] = {
         "3:10: a control character (U+0001); remove it\n4:16: a control character (U+007F); remove "
         "it\n4:22: a control character (U+0001); remove it"),
     ROW("a: [\n", "2:1: YAML: did not find expected node content"),
+    ROW("a: {b: ${TOK}}\n", "1:9: YAML: did not find expected ',' or '}'; inside { } and [ ] write "
+                            "\"${NAME}\" in quotes"),
+    ROW("a: [b, ${TOK}]\n", "1:9: YAML: did not find expected ',' or ']'; inside { } and [ ] write "
+                            "\"${NAME}\" in quotes"),
     ROW("a: b: c\n", "1:5: YAML: mapping values are not allowed in this context"),
     ROW("a: 'b\n", "2:1: YAML: found unexpected end of stream, while scanning a quoted scalar that "
                    "begins at line 1"),
@@ -126,6 +130,14 @@ static const struct row rows[] = {
         "1:41: `key` is missing in a certificate"),
     ROW("listen: [{address: \"127.0.0.1:1\", tls: true}]\n" APPLICATIONS,
         "1:40: `tls` must be a list of certificates, not a single value"),
+    ROW(LISTEN
+        "applications:\n  a: &a\n    user_tokens: [t]\n    instances: [{name: i, host: h, port: "
+        "1, token: x}]\n  b: {<<: *a}\n  c: {<<: *a}\n",
+        "6:3: application `b` takes over (by `<<` or an alias) a user token of application `a`, "
+        "line "
+        "4; give it `user_tokens` of its own\n7:3: application `c` takes over (by `<<` or an "
+        "alias) a "
+        "user token of application `a`, line 4; give it `user_tokens` of its own"),
     ROW(LISTEN "applications: {}\n",
         "2:15: `applications` must be a mapping with at least one application"),
     ROW(LISTEN "applications: []\n",
@@ -206,8 +218,9 @@ static const struct row rows[] = {
         "number\n4:14: unknown value for `level`; choose debug, info, warning or error"),
     ROW(LISTEN "applications:\n  a: &a {user_tokens: [t], algoritm: x, instances: [{name: i, host: "
                "h, port: 1, token: x}]}\n  b: *a\n",
-        "3:24: this user token is used already by application `a`, line 3\n3:28: unknown key "
-        "`algoritm` in an application; did you mean `algorithm`?"),
+        "3:28: unknown key `algoritm` in an application; did you mean `algorithm`?\n4:3: "
+        "application `b` takes over (by `<<` or an alias) a user token of application `a`, line 3; "
+        "give it `user_tokens` of its own"),
 };
 
 static void whole_files_give_exactly_these_problems(void **state)
