@@ -138,7 +138,7 @@ static CONF_READER(read_key_file)
     if (!path) {
         return;
     }
-    if (source_read(path, KEY_FILE_SIZE_MAX, &text, &size, &reason) != 0) {
+    if (source_read(path, SOURCE_FILES, KEY_FILE_SIZE_MAX, &text, &size, &reason) != 0) {
         conf_problem(r, value, "the key file cannot be read: %s", reason);
         return;
     }

@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 
-static const char *why_not_a_file(int fd, size_t size_max)
+static const char *why_not_a_file(int fd, enum source_kinds kinds, size_t size_max)
 {
     struct stat status;
     if (fstat(fd, &status) != 0) {
@@ -17,6 +17,9 @@ static const char *why_not_a_file(int fd, size_t size_max)
     }
     if (S_ISDIR(status.st_mode)) {
         return "is a directory, not a file";
+    }
+    if (kinds == SOURCE_FILES_AND_PIPES && S_ISFIFO(status.st_mode)) {
+        return NULL; /* read_all() bounds it */
     }
     if (!S_ISREG(status.st_mode)) {
         return "is not a regular file";
@@ -41,15 +44,16 @@ static const char *read_all(int fd, char *text, size_t size_max, size_t *ret_siz
     return "is too large"; /* it grew since fstat, or has no size (/proc) */
 }
 
-int source_read(const char *path, size_t size_max, char **ret_text, size_t *ret_size,
-                const char **ret_reason)
+int source_read(const char *path, enum source_kinds kinds, size_t size_max, char **ret_text,
+                size_t *ret_size, const char **ret_reason)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int never_wait = kinds == SOURCE_FILES ? O_NONBLOCK : 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | never_wait);
     if (fd < 0) {
         *ret_reason = strerror(errno);
         return -1;
     }
-    const char *reason = why_not_a_file(fd, size_max);
+    const char *reason = why_not_a_file(fd, kinds, size_max);
     if (!reason) {
         size_t size = 0;
         char *text = memory_new(size_max + 2);

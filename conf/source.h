@@ -6,11 +6,14 @@
 #include "base/bytes.h"
 #include "conf/problems.h"
 
-/* Reads a regular file of at most `size_max` bytes. Returns 0 and the caller's malloc'ed
- * bytes (NUL-terminated), or -1 and what is wrong with the file in `ret_reason` (at most one line,
- * static or from strerror). Never blocks on a FIFO or a device: those are refused. */
-int source_read(const char *path, size_t size_max, char **ret_text, size_t *ret_size,
-                const char **ret_reason);
+enum source_kinds { SOURCE_FILES, SOURCE_FILES_AND_PIPES };
+
+/* Reads a file of at most `size_max` bytes: a regular one, or also a pipe, to its end. Returns 0
+ * and the caller's malloc'ed bytes (NUL-terminated), or -1 and what is wrong with the file in
+ * `ret_reason` (at most one line, static or from strerror). Without pipes it never blocks; devices
+ * are refused always. */
+int source_read(const char *path, enum source_kinds kinds, size_t size_max, char **ret_text,
+                size_t *ret_size, const char **ret_reason);
 
 /* What stands in the text where a control character was: a printable one (U+FFFD). */
 #define SOURCE_MARK "\xEF\xBF\xBD"

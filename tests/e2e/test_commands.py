@@ -225,6 +225,15 @@ def test_what_run_would_refuse_is_a_warning_and_the_file_still_valid(tmp_path):
     keeps_secrets(refused)
 
 
+def test_commands_read_a_pipe(tmp_path):
+    result = run_command("check", "-c", "/dev/stdin", input=GOOD)
+    assert (result.returncode, result.stdout) == (0, "/dev/stdin is valid\n")
+    assert "a\t1\t160" in run_command("ring", "-c", "/dev/stdin", "--app", "app", input=GOOD).stdout
+    result = run_command("check", "-c", "/dev/stdin", input="#" * (4 * 1024 * 1024 + 1))
+    assert (result.returncode, result.stdout) == (1, "/dev/stdin:0:0: the configuration cannot be read: is too large\n")
+    assert "is not a regular file" in run_command("check", "-c", "/dev/null").stdout
+
+
 # ---- ring
 
 def tables(result):
