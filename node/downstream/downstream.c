@@ -28,7 +28,7 @@ struct downstream {
     struct http_head *head;    /* of the request that is coming or at work */
     struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
     struct chain held;
-    uint64_t lingered, accepted_ms;
+    uint64_t linger_end_ms, accepted_ms;
     enum state state;
     bool parsing;  /* parse() is on the stack */
     bool complete; /* the request at work has been read to its end */
@@ -104,6 +104,8 @@ static void begin_head(struct downstream *d)
     d->snapshot = snapshot_ref(d->owner->proxy->snapshot);
     d->reader.limits = &d->snapshot->limits;
     http_reader_begin(&d->reader, d->head, false);
+    d->client.began_us = net_now_us(loop_of(d));
+    d->client.bytes_in = 0;
     set_timer(d, d->snapshot->timeouts.request_head_ms);
 }
 
@@ -137,6 +139,7 @@ static void on_finish(void *owner, enum exchange_finish how)
         chain_clear(&d->held, &loop_of(d)->pool);
         stream_shutdown(&d->stream);
         stream_resume(&d->stream);
+        d->linger_end_ms = net_now_ms(loop_of(d)) + DOWNSTREAM_LINGER_ALL_MS;
         set_timer(d, DOWNSTREAM_LINGER_MS);
         if (d->stream.ended) {
             close_connection(d, true);
@@ -244,6 +247,7 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
             struct bytes all = bytes;
             bytes.size = 0;
             if (all.size > 0) {
+                d->client.bytes_in += all.size;
                 exchange_down_body(d->client.exchange, all);
             }
             break;
@@ -258,13 +262,23 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
             begin_head(d);
         }
         struct bytes piece = {NULL, 0};
+        size_t size = bytes.size;
         enum http_event event = http_reader_next(&d->reader, &bytes, &piece);
+        d->client.bytes_in += event == HTTP_EVENT_ERROR ? size : size - bytes.size;
         if (!take_event(d, event, piece, &bytes)) {
             break;
         }
     }
     d->parsing = false;
     return bytes;
+}
+
+/* While its socket is not read nothing else tells that the client has left: see watch(). */
+static void watch_if_paused(struct downstream *d)
+{
+    if (d->state == STATE_BUSY && !d->stream.reading) {
+        set_timer(d, DOWNSTREAM_WATCH_MS);
+    }
 }
 
 /* The held bytes' turn has come, block by block. */
@@ -287,6 +301,7 @@ static void advance(struct downstream *d)
         if (first.size > 0) {
             chain_move(&first, &d->held);
             d->held = first;
+            watch_if_paused(d);
             return;
         }
     }
@@ -302,9 +317,11 @@ static void on_bytes(struct stream *s, struct bytes bytes)
 {
     struct downstream *d = of_stream(s);
     if (d->state == STATE_LINGER) {
-        d->lingered += bytes.size;
-        if (d->lingered > DOWNSTREAM_LINGER_SIZE) {
+        uint64_t now_ms = net_now_ms(loop_of(d));
+        if (now_ms >= d->linger_end_ms) {
             close_connection(d, false);
+        } else {
+            set_timer(d, DOWNSTREAM_LINGER_MS);
         }
         return;
     }
@@ -316,6 +333,7 @@ static void on_bytes(struct stream *s, struct bytes bytes)
             stream_pause(s);
         }
     }
+    watch_if_paused(d);
 }
 
 /* The client has closed its side or is gone. */
@@ -371,9 +389,26 @@ static const struct stream_events stream_events = {
     .on_closed = on_closed,
 };
 
+static void watch(struct downstream *d)
+{
+    if (d->stream.reading) {
+        return;
+    }
+    int left = stream_peer_left(&d->stream);
+    if (left != 0) {
+        on_end(&d->stream, left == UV_EOF ? 0 : left);
+    } else {
+        set_timer(d, DOWNSTREAM_WATCH_MS);
+    }
+}
+
 static void on_timer(struct wheel_timer *timer)
 {
     struct downstream *d = LIST_ENTRY(timer, struct downstream, timer);
+    if (d->state == STATE_BUSY) {
+        watch(d);
+        return;
+    }
     uint64_t taken_until_ms = d->stream.last_sent_ms + idle_ms_of(d);
     if (stream_pending(&d->stream) > 0 && taken_until_ms > net_now_ms(loop_of(d))) {
         net_timer_set(loop_of(d), &d->timer, taken_until_ms); /* slow is not dead */

@@ -17,10 +17,13 @@
 
 enum {
     DOWNSTREAM_HELD_MAX = 64 * 1024,
-    /* A lingering close waits this long for the client to stop sending, and reads at most so much
-     * (nginx: lingering_timeout 5 s). */
+    /* A lingering close waits this long for the client to send more, and this long in all: a client
+     * that sends all of an upload before it reads must get its 413 (nginx: lingering_timeout 5 s,
+     * lingering_time 30 s). */
     DOWNSTREAM_LINGER_MS = 5000,
-    DOWNSTREAM_LINGER_SIZE = 16 * 1024 * 1024,
+    DOWNSTREAM_LINGER_ALL_MS = 30 * 1000,
+    /* How often a client whose socket is not read (back-pressure) is asked whether it is there. */
+    DOWNSTREAM_WATCH_MS = 50,
     /* While a node stops: how long a new connection is given to send its request. */
     DOWNSTREAM_FRESH_MS = 1000,
     DOWNSTREAM_ADDRESS_SIZE = 48, /* an IPv6 address as text */

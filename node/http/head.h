@@ -76,7 +76,8 @@ struct http_head {
     size_t size, field_count; /* these and all below are zero in an empty head */
 
     /* the first line */
-    uint8_t minor; /* of HTTP/1.x */
+    uint8_t minor;      /* of HTTP/1.x */
+    bool version_known; /* else the message was refused before or for it */
     enum http_method method;
     uint16_t status;                 /* responses */
     uint32_t method_at, method_size; /* offsets */

@@ -176,6 +176,7 @@ static bool take_fields(struct cursor *c, struct http_head *h, uint32_t count_ma
 static bool judge(struct http_head *h, bool response, bool answer_to_head)
 {
     h->minor = 1;
+    h->version_known = true;
     if (!response) {
         return !http_judge_target(h) && !http_judge_request(h);
     }

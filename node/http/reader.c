@@ -78,12 +78,11 @@ static int on_url(llhttp_t *parser, const char *at, size_t size)
     if (r->head->target_size == 0 && size > 0 && reader_byte_before(r, at, 2) == ' ') {
         return refuse(r, HTTP_ERROR_MALFORMED, "more than one space before the target");
     }
-    if (size > r->limits->uri_size - r->head->target_size) {
-        return refuse(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
-    }
-    http_head_append(r->head, at, size);
-    r->head->target_size += (uint32_t)size;
-    return 0;
+    size_t room = r->limits->uri_size - r->head->target_size;
+    bool fits = size <= room;
+    http_head_append(r->head, at, fits ? size : room); /* the log shows what was too long */
+    r->head->target_size += (uint32_t)(fits ? size : room);
+    return fits ? 0 : refuse(r, HTTP_ERROR_URI_TOO_LARGE, "the target is too long");
 }
 
 static int on_url_complete(llhttp_t *parser)
@@ -98,8 +97,8 @@ static int on_url_complete(llhttp_t *parser)
     return wrong ? refuse(r, HTTP_ERROR_MALFORMED, wrong) : 0;
 }
 
-/* llhttp 9.2 takes RTSP/1.0 and ICE/1.0 as well and does not tell. HTTP/ has its H five
- * bytes before the version. */
+/* llhttp 9.2 takes RTSP/1.0 and ICE/1.0 as well, and any number of spaces, and does not tell. HTTP/
+ * has its H five bytes before the version, and one space before that. */
 static int on_version(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_reader *r = reader_of(parser);
@@ -107,8 +106,11 @@ static int on_version(llhttp_t *parser, const char *at, size_t size)
         return 0;
     }
     r->version_begun = true;
-    bool http = reader_byte_before(r, at, sizeof(r->before)) == 'H';
-    return http ? 0 : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
+    if (reader_byte_before(r, at, 5) != 'H') {
+        return refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
+    }
+    bool spaces = !r->response && reader_byte_before(r, at, 7) == ' ';
+    return spaces ? refuse(r, HTTP_ERROR_MALFORMED, "more than one space before the version") : 0;
 }
 
 static int on_version_complete(llhttp_t *parser)
@@ -117,6 +119,8 @@ static int on_version_complete(llhttp_t *parser)
     if (parser->http_major != 1 || parser->http_minor > 1) {
         return refuse(r, HTTP_ERROR_MALFORMED, "the version is neither HTTP/1.0 nor HTTP/1.1");
     }
+    r->head->minor = parser->http_minor;
+    r->head->version_known = true;
     return 0;
 }
 
@@ -227,7 +231,6 @@ static int on_headers_complete(llhttp_t *parser)
 {
     struct http_reader *r = reader_of(parser);
     struct http_head *h = r->head;
-    h->minor = parser->http_minor;
     h->fields_at = h->field_count ? h->fields[0].name_at : (uint32_t)h->size;
     if (parser->http_major != 1) { /* no version at all: on_version was never called */
         return refuse(r, HTTP_ERROR_MALFORMED, "the version is missing");

@@ -28,6 +28,8 @@ struct exchange_client {
     struct bytes address;    /* as text */
     uint8_t address_raw[16]; /* IPv4 as ::ffff:a.b.c.d */
     bool tls;
+    uint64_t began_us;         /* when the first byte of the request under way came */
+    uint64_t bytes_in;         /* bytes of it that have been read, as they came */
     struct exchange *exchange; /* the one under way; NULL again before on_finish */
 };
 

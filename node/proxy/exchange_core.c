@@ -251,6 +251,7 @@ static void on_picked(struct exchange_core *c, uint64_t now_ms, struct exchange_
     c->attempts++;
     c->attempt_open = true;
     c->reported = false;
+    c->interim_count = 0;
     c->up_deadline_ms = now_ms + c->rules->connect_ms;
     out(ret, EXCHANGE_DO_CONNECT);
 }
@@ -293,6 +294,17 @@ static void on_up_head(struct exchange_core *c, const struct exchange_input *in,
         return;
     }
     start_response(c, now_ms, ret);
+}
+
+/* It is not the response head that first_byte waits for. */
+static void on_interim(struct exchange_core *c, struct exchange_outputs *ret)
+{
+    assert(c->phase == EXCHANGE_SEND);
+    if (++c->interim_count > EXCHANGE_INTERIM_MAX) {
+        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE, ret);
+        return;
+    }
+    out(ret, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
 }
 
 static void on_switch(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
@@ -388,8 +400,12 @@ static void on_deaf(struct exchange_core *c, uint64_t now_ms, struct exchange_ou
     }
 }
 
-static void on_deadline(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void on_deadline(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
+                        struct exchange_outputs *ret)
 {
+    if (c->up_paused && c->up_deadline_ms < in->taken_ms + c->rules->idle_ms) {
+        c->up_deadline_ms = in->taken_ms + c->rules->idle_ms; /* it reads slowly, but it reads */
+    }
     if (c->down_deadline_ms != 0 && c->down_deadline_ms <= now_ms) {
         give_up(c, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_OUTCOME_NEUTRAL, ret);
     } else if (c->up_deadline_ms == 0 || c->up_deadline_ms > now_ms) {
@@ -456,7 +472,7 @@ void exchange_core_step(struct exchange_core *c, const struct exchange_input *in
         on_sent(c, in, now_ms, ret);
         break;
     case EXCHANGE_DEADLINE:
-        on_deadline(c, now_ms, ret);
+        on_deadline(c, in, now_ms, ret);
         break;
     case EXCHANGE_PICKED:
     case EXCHANGE_NONE_LEFT:
@@ -491,9 +507,7 @@ static void step_up(struct exchange_core *c, const struct exchange_input *in, ui
         assert(c->phase == EXCHANGE_CONNECT);
         attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_INTERIM) {
-        assert(c->phase == EXCHANGE_SEND);
-        await_head(c, now_ms);
-        out(ret, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
+        on_interim(c, ret);
     } else if (in->kind == EXCHANGE_UP_SWITCH) {
         on_switch(c, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_HEAD) {

@@ -32,6 +32,9 @@ enum {
     /* A complete request up to this size is kept until its answer begins, for a retry: a GET's, or
        any one's that turns out never to have left this host. */
     EXCHANGE_REPLAY_MAX = 64 * 1024,
+    /* More 1xx heads than these in one attempt are no use to anybody, and each may wait for a slow
+       client (Go's client takes five). */
+    EXCHANGE_INTERIM_MAX = 16,
     /* An instance that stopped reading our request gets this long to have said why. */
     EXCHANGE_DEAF_MS = 2000,
 };
@@ -73,7 +76,7 @@ enum exchange_input_kind {
     EXCHANGE_UP_DEAF,    /* it takes no more of the request; an answer may still be on its way */
     EXCHANGE_SENT_UP,    /* all that waited has gone up */
     EXCHANGE_SENT_DOWN,  /* all that waited has gone down */
-    EXCHANGE_DEADLINE,   /* deadline_ms is over */
+    EXCHANGE_DEADLINE,   /* deadline_ms is over: taken_ms */
 };
 
 /* What this node answers itself; the driver knows status, code and words. */
@@ -140,6 +143,7 @@ enum {
 struct exchange_input {
     enum exchange_input_kind kind;
     uint64_t size;             /* BEGIN: announced body size; bodies: bytes */
+    uint64_t taken_ms;         /* DEADLINE: when the client last took bytes of the response */
     size_t pending;            /* bodies: bytes waiting on the side they go to */
     uint16_t status;           /* UP_HEAD */
     enum exchange_reply reply; /* REFUSE */
@@ -179,6 +183,7 @@ struct exchange_core {
     uint64_t body_size;        /* bytes of the request's body that came */
     uint64_t held;             /* of them still held */
     uint32_t attempts;
+    uint32_t interim_count;           /* 1xx heads of this attempt */
     enum exchange_reply last_failure; /* what to answer if no further attempt is possible */
     bool idempotent, upgrade, takes_interim;
     bool keep_alive;

@@ -198,31 +198,55 @@ static uint64_t bytes_out(const struct exchange *x)
     return queued > x->bytes_queued_before ? queued - x->bytes_queued_before : 0;
 }
 
+/* All the way that the fields tell, in one line; `space` is lent where there are several. */
+static struct bytes forwarded_for(const struct http_head *h, struct buffer *space)
+{
+    struct bytes first = {0};
+    for (size_t i = 0; i < h->field_count; i++) {
+        if (h->fields[i].id != HTTP_FIELD_X_FORWARDED_FOR) {
+            continue;
+        }
+        struct bytes value = http_field_value(h, &h->fields[i]);
+        if (!first.at) {
+            first = value;
+            continue;
+        }
+        if (space->size == 0) {
+            buffer_append_bytes(space, first);
+        }
+        buffer_append_text(space, ", ");
+        buffer_append_bytes(space, value);
+    }
+    return space->size > 0 ? buffer_bytes(space) : first;
+}
+
 static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
 {
     const struct http_head *h = x->head;
     static const struct bytes none = {NULL, 0};
     struct bytes user = x->app ? user_id_value(&x->search) : none;
+    struct buffer forwarded = {0}, uri = {0};
     struct log_access line = {
         .request_id = x->request_id,
         .remote_addr = x->client->address,
-        .method = http_head_method(h),
-        .uri = http_head_target(h),
-        .protocol = h->minor >= 1 ? BYTES("HTTP/1.1") : BYTES("HTTP/1.0"),
+        .method = h->method_size > 0 ? http_head_method(h) : none,
+        .uri = h->target_size > 0 ? http_head_target(h) : none,
+        .protocol = !h->version_known ? none
+                    : h->minor >= 1   ? BYTES("HTTP/1.1")
+                                      : BYTES("HTTP/1.0"),
         .status = final_status(x),
-        .bytes_in = x->bytes_in_before,
+        .bytes_in = x->client->bytes_in,
         .bytes_out = bytes_out(x),
-        .request_time_us = now_us - x->started_us,
+        .request_time_us = now_us - x->client->began_us,
         .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
         .app = x->app ? x->app->name : none,
         .user_id = user.size > 0 ? user : none,
         .instance = x->instance ? x->instance->name : none,
         .attempts = x->core.attempts,
         .user_agent = http_head_get(h, HTTP_FIELD_USER_AGENT),
-        .forwarded_for = http_head_get(h, HTTP_FIELD_X_FORWARDED_FOR),
+        .forwarded_for = forwarded_for(h, &forwarded),
         .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
     };
-    struct buffer uri = {0};
     line.uri = http_blacken_query(line.uri, &uri);
     struct bytes *texts[] = {&line.uri, &line.user_id, &line.user_agent, &line.forwarded_for,
                              &line.request_id};
@@ -233,6 +257,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
     }
     log_access(x->proxy->log, &line);
     buffer_done(&uri);
+    buffer_done(&forwarded);
     for (size_t i = 0; i < TEXT_COUNT; i++) {
         buffer_done(&spaces[i]);
     }
@@ -253,7 +278,7 @@ void exchange_account(struct exchange *x, enum exchange_finish how)
 {
     struct proxy_counts *counts = &x->proxy->counts;
     answer_count(answer_cell_of(x), final_status(x));
-    cell_add(&counts->bytes_in, x->bytes_in_before);
+    cell_add(&counts->bytes_in, x->client->bytes_in);
     cell_add(&counts->bytes_out, bytes_out(x));
     if (x->app && x->rules.attempts > 0) {
         struct application_cell *cell = &x->app->shared->cells[x->proxy->worker];

@@ -36,7 +36,7 @@ struct exchange {
     struct bytes request_id;      /* points into the head or into request_id_made */
     struct chain hold;            /* body that no instance has got */
     uint64_t started_us, head_us; /* head_us 0: no response head came */
-    uint64_t bytes_in_before, bytes_queued_before;
+    uint64_t bytes_queued_before;
     uint64_t mark; /* proxy.mark when it began */
     void *job;
     const struct exchange_local_answer *answer; /* of an own endpoint, during one step */

@@ -289,8 +289,10 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
  * taken, so that it is the one that was used last and is still in the cache. */
 static void begin_response(struct exchange *x)
 {
+    /* `limits` is about requests: an instance may say more than a client. */
+    static const struct http_limits limits = {.header_size = 128 * 1024, .headers = 512};
     x->up_head = proxy_head_take(x->proxy);
-    http_reader_init_response(&x->up->reader, &x->snapshot->limits);
+    http_reader_init_response(&x->up->reader, &limits);
     http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
 }
 

@@ -27,6 +27,10 @@ static void close_now(struct upstream *u, bool flush)
     leave_idle(u);
     if (flush) {
         stream_close_when_sent(&u->stream);
+        if (!u->stream.closing) {
+            uint64_t now_ms = net_now_ms(u->stream.loop);
+            net_timer_set(u->stream.loop, &u->timer, now_ms + UPSTREAM_FLUSH_MS);
+        }
     } else {
         stream_close(&u->stream, false);
     }
@@ -131,10 +135,15 @@ static const struct stream_events stream_events = {
     .on_closed = on_closed,
 };
 
-/* Its idle time is over, unbothered: the limit may be a little too low. */
-static void on_idle_expired(struct wheel_timer *timer)
+/* Its idle time is over, unbothered: the limit may be a little too low. Or it was closed, and does
+ * not take what was to be sent first. */
+static void on_timer(struct wheel_timer *timer)
 {
     struct upstream *u = LIST_ENTRY(timer, struct upstream, timer);
+    if (u->stream.close_when_sent) {
+        stream_close(&u->stream, true);
+        return;
+    }
     uint32_t longer_ms = u->cell->idle_limit_ms + u->cell->idle_limit_ms / 10 + 1;
     u->cell->idle_limit_ms = longer_ms < UPSTREAM_IDLE_MS ? longer_ms : UPSTREAM_IDLE_MS;
     close_now(u, false);
@@ -183,7 +192,7 @@ static struct upstream *connect_new(struct net_loop *loop, struct instance_share
     u->shared = instance_shared_ref(shared);
     u->cell = cell;
     list_init(&u->idle);
-    wheel_timer_init(&u->timer, on_idle_expired);
+    wheel_timer_init(&u->timer, on_timer);
     if (stream_connect(&u->stream, (struct sockaddr *)&address) != 0) {
         close_now(u, false);
         return NULL;

@@ -18,6 +18,7 @@
 #include "snapshot/shared.h"
 
 enum {
+    UPSTREAM_FLUSH_MS = 2000,    /* for the last bytes of a client that has left a tunnel */
     UPSTREAM_IDLE_MS = 1500,     /* gunicorn closes at 2.0 s */
     UPSTREAM_IDLE_MIN_MS = 200,  /* an instance that closes sooner does not mean to keep them */
     UPSTREAM_NO_POOL_MS = 10000, /* for how long then not */

@@ -400,6 +400,71 @@ def test_the_access_log(stubs):
         assert stamp or abs(line["timestamp"] - began) < 10
 
 
+def test_bytes_are_counted_as_they_came(stubs):
+    with Node(settings(stubs)) as node:
+        auth = f"Authorization: Bearer {TOKEN}\r\n".encode()
+        chunks = b"".join(b"1;x=%d\r\nx\r\n" % i for i in range(300)) + b"0\r\nTrailer: t\r\n\r\n"
+        sent = [b"GET /v1/_echo?user=u HTTP/1.1\r\nHost:    h   \r\nX-Request-ID: n0\r\n" + auth + b"\r\n",
+                b"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nX-Request-ID: n1\r\n" + auth
+                + b"Transfer-Encoding: chunked\r\n\r\n" + chunks,
+                b"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nX-Request-ID: n2\r\n" + auth
+                + b"Content-Length: 3\r\n\r\nxyz"]
+        with node.client() as client:
+            client.send(b"".join(sent))   # pipelined: each has its own
+            heads = [client.response()[0] for _ in sent]
+        for number, text in enumerate(sent):
+            line, = node.wait_access(request_id=f"n{number}")
+            assert (line["bytes_in"], line["bytes_out"] > len(heads[number].raw)) == (len(text), True)
+        with node.client() as client:
+            client.send(sent[2][:9])
+            for piece in (sent[2][9:50], sent[2][50:].replace(b"n2", b"n3")):
+                client.send(piece)
+            client.response()
+        line, = node.wait_access(request_id="n3")
+        assert line["bytes_in"] == len(sent[2])
+
+
+def test_the_line_of_a_refused_request_says_what_is_known(stubs):
+    limits = {"uri_size": "1KiB", "header_size": "4KiB", "headers": 20}
+    cases = [
+        (b"GET /v1/" + b"u" * 2000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414, "GET", None, b"/v1/" + b"u" * 1020),
+        (b"GET /v1/a HTTP/1.1\r\nHost: h\r\nBig: " + b"x" * 5000 + b"\r\n\r\n", 431, "GET", "HTTP/1.1", b"/v1/a"),
+        (b"GET /v1/b HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 30 + b"\r\n", 431, "GET", "HTTP/1.1", b"/v1/b"),
+        (b"GET /v1/c HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", 400, "GET", "HTTP/1.1", b"/v1/c"),
+        (b"GET /v1/d HTTP/1.0\r\nBad Header: h\r\n\r\n", 400, "GET", "HTTP/1.0", b"/v1/d"),
+        (b"GET /v1/e HTTP/2.0\r\nHost: h\r\n\r\n", 400, "GET", None, b"/v1/e"),
+        (b"GET /v1/f\r\n\r\n", 400, "GET", None, b"/v1/f"),
+        (b"\x16\x03\x01\x02\x00garbage", 400, None, None, None),
+    ]
+    with Node(settings(stubs, limits=limits)) as node:
+        for sent, status, method, protocol, uri in cases:
+            with node.client() as client:
+                client.send(sent)
+                head = client.response()[0]
+                assert head.status == status, sent[:40]
+            line, = node.wait_access(request_id=head.headers["x-request-id"])
+            assert (line["status"], line["method"], line["protocol"]) == (status, method, protocol), sent[:40]
+            assert line["uri"] == (uri and uri.decode()) and 0 < line["bytes_in"] <= len(sent)
+
+
+def test_request_time_begins_with_the_first_byte(stubs):
+    with Node(settings(stubs, timeouts={"request_head": "600ms"})) as node:
+        with node.client() as client:
+            client.send(b"GET /v1/_echo HTT")
+            head = client.response()[0]
+            assert head.status == 408
+        line, = node.wait_access(request_id=head.headers["x-request-id"])
+        assert 0.5 < line["request_time"] < 0.6 + TIMEOUT and line["upstream_head_time"] is None
+
+
+def test_the_whole_way_of_a_forwarded_request_is_told(stubs):
+    with Node(settings(stubs)) as node:
+        node.request("GET", "/v1/_echo?user=u", token=TOKEN, headers=[
+            ("X-Request-ID", "way"), ("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", "2.2.2.2, 3.3.3.3")])
+        line, = node.wait_access(request_id="way")
+        assert line["forwarded_for"] == "1.1.1.1, 2.2.2.2, 3.3.3.3"
+
+
 def test_every_kind_of_request_is_one_line(stubs):
     with Node(settings(stubs)) as node:
         stubs[0].fault("close_before_head", count=None, match="/_echo")

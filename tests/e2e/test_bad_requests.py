@@ -73,6 +73,7 @@ BAD = {
     "chunk extension with LF": after(CHUNKED, b"\r\n5;a\nhello\r\n0\r\n\r\n"),
     "trailer with LF": after(CHUNKED, b"\r\n5\r\nhello\r\n0\r\nX-A: 1\n\r\n"),
     "two spaces in the request line": b"GET  /v1/_echo HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
+    "two spaces before the version": b"GET /v1/_echo  HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
     "space in the target": b"GET /v1/_echo a HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
     "control byte in the target": b"GET /v1/_echo\x01 HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
     "NUL in the target": b"GET /v1/_echo\0 HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
