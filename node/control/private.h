@@ -52,7 +52,7 @@ struct control {
 
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
-    _Atomic uint32_t connection_count;
+    _Atomic uint32_t connection_count, refused_count;
 
     uv_signal_t hup, usr1, term, interrupt;
     uv_async_t wake;

@@ -178,10 +178,42 @@ static void take_answer(struct local_job *job)
     free(job);
 }
 
-static void on_connection_gone(struct downstream_owner *owner)
+static void on_connection_gone(struct downstream_owner *owner, bool refused)
 {
     struct worker *w = LIST_ENTRY(owner, struct worker, downstream);
-    atomic_fetch_sub_explicit(w->options.connection_count, 1, memory_order_relaxed);
+    _Atomic uint32_t *count = refused ? w->options.refused_count : w->options.connection_count;
+    atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
+/* A place among those of the whole node, if one is free. */
+static bool take_place(_Atomic uint32_t *count, uint32_t max)
+{
+    bool taken = atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max;
+    if (!taken) {
+        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+    }
+    return taken;
+}
+
+static void on_shed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Taken and closed: left in the backlog it would only wait for nothing. */
+static void shed(struct worker *w, uv_stream_t *listener)
+{
+    uv_tcp_t *tcp = memory_new(sizeof(*tcp));
+    if (uv_tcp_init(&w->net.uv, tcp) != 0) {
+        free(tcp);
+        return;
+    }
+    uv_accept(listener, (uv_stream_t *)tcp);
+    uv_close((uv_handle_t *)tcp, on_shed);
+    struct log_field fields[] = {
+        log_text("message", "limits.connections is reached, and so many wait for their 503 "
+                            "that this one was closed without")};
+    log_event(w->proxy.log, LOG_WARNING, "connection_shed", fields, 1);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -192,11 +224,15 @@ static void on_connection(uv_stream_t *listener, int status)
         log_event(w->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
         return;
     }
-    uint32_t open = atomic_fetch_add_explicit(w->options.connection_count, 1, memory_order_relaxed);
+    bool refuse = !take_place(w->options.connection_count, w->proxy.snapshot->connections_max);
+    if (refuse && !take_place(w->options.refused_count, WORKER_REFUSED_MAX)) {
+        shed(w, listener);
+        return;
+    }
     size_t before = w->downstream.count;
-    downstream_accept(&w->downstream, listener, open >= w->proxy.snapshot->connections_max);
+    downstream_accept(&w->downstream, listener, refuse);
     if (w->downstream.count == before) { /* there was none, or no memory for it */
-        atomic_fetch_sub_explicit(w->options.connection_count, 1, memory_order_relaxed);
+        on_connection_gone(&w->downstream, refuse);
     }
 }
 

@@ -12,7 +12,12 @@
 #include "proxy/proxy.h"
 #include "worker/job.h"
 
-enum { WORKER_LISTEN_MAX = 64 /* addresses a node listens on */ };
+enum {
+    WORKER_LISTEN_MAX = 64, /* addresses a node listens on */
+    /* Connections beyond limits.connections that a node keeps to tell them 503; further ones are
+     * closed when they come. Enough for who comes by and goes, nothing to a flood. */
+    WORKER_REFUSED_MAX = 64,
+};
 
 struct worker;
 
@@ -33,7 +38,8 @@ struct worker_options {
     size_t listener_count;
     struct log_producer *log;
     uint64_t seed;                      /* of request ids */
-    _Atomic uint32_t *connection_count; /* of the whole node */
+    _Atomic uint32_t *connection_count; /* of the whole node: admitted ones */
+    _Atomic uint32_t *refused_count;    /* of the whole node: those that wait for their 503 */
     const struct worker_events *events;
     void *control;
 };
