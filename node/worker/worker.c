@@ -28,6 +28,7 @@ struct message {
     enum message_kind kind;
     struct snapshot *snapshot;
     struct local_job *job;
+    uint32_t epoch; /* on_quiet tells it */
 };
 
 struct listener {
@@ -47,8 +48,8 @@ struct worker {
     uv_prepare_t log_flush;
     struct listener listeners[WORKER_LISTEN_MAX];
     size_t listener_count;
-    uint64_t drain_exchanges; /* at work when the drain began, or accepting stopped */
     bool awaiting_quiet, finishing;
+    uint32_t quiet_epoch;                           /* with awaiting_quiet */
     _Atomic uint64_t connections, exchanges, turns; /* published once a turn */
     pthread_mutex_t lock;
     struct list inbox;
@@ -69,9 +70,9 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot)
     post(w, (struct message){.kind = MESSAGE_SNAPSHOT, .snapshot = snapshot_ref(snapshot)});
 }
 
-void worker_drain(struct worker *w)
+void worker_drain(struct worker *w, uint32_t epoch)
 {
-    post(w, (struct message){.kind = MESSAGE_DRAIN});
+    post(w, (struct message){.kind = MESSAGE_DRAIN, .epoch = epoch});
 }
 
 void worker_enable(struct worker *w)
@@ -79,9 +80,9 @@ void worker_enable(struct worker *w)
     post(w, (struct message){.kind = MESSAGE_ENABLE});
 }
 
-void worker_stop_accepting(struct worker *w)
+void worker_stop_accepting(struct worker *w, uint32_t epoch)
 {
-    post(w, (struct message){.kind = MESSAGE_STOP_ACCEPTING});
+    post(w, (struct message){.kind = MESSAGE_STOP_ACCEPTING, .epoch = epoch});
 }
 
 void worker_answer(struct worker *w, struct local_job *job)
@@ -267,9 +268,10 @@ static void take_snapshot(struct worker *w, struct snapshot *snapshot)
     snapshot_unref(old);
 }
 
-static void begin_waiting(struct worker *w)
+static void begin_waiting(struct worker *w, uint32_t epoch)
 {
     w->awaiting_quiet = true;
+    w->quiet_epoch = epoch;
     proxy_mark(&w->proxy);
 }
 
@@ -303,7 +305,7 @@ static void take_message(struct worker *w, struct message *m)
     case MESSAGE_DRAIN:
         w->proxy.draining = true;
         downstream_drain(&w->downstream);
-        begin_waiting(w);
+        begin_waiting(w, m->epoch);
         break;
     case MESSAGE_ENABLE:
         w->proxy.draining = false;
@@ -312,7 +314,7 @@ static void take_message(struct worker *w, struct message *m)
     case MESSAGE_STOP_ACCEPTING:
         close_listeners(w);
         downstream_drain(&w->downstream);
-        begin_waiting(w);
+        begin_waiting(w, m->epoch);
         break;
     case MESSAGE_ANSWER:
         take_answer(m->job);
@@ -351,7 +353,7 @@ static void on_turn_end(uv_prepare_t *handle)
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
     if (w->awaiting_quiet && w->proxy.marked_count == 0 && !downstream_owes(&w->downstream)) {
         w->awaiting_quiet = false;
-        w->options.events->on_quiet(w->options.control);
+        w->options.events->on_quiet(w->options.control, w->quiet_epoch);
     }
     log_flush(w->proxy.log);
 }

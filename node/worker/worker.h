@@ -26,8 +26,9 @@ struct worker_events {
     void (*on_mail)(void *control);
     /* A question for control; it comes back by worker_answer(). */
     void (*on_job)(void *control, struct local_job *job);
-    /* The last exchange has ended while draining, or there was none. */
-    void (*on_quiet)(void *control);
+    /* What was at work when a drain began, or accepting stopped, has ended: that call's `epoch`.
+     * Not called any more once a later call, or worker_enable(), has been carried out. */
+    void (*on_quiet)(void *control, uint32_t epoch);
 };
 
 struct worker_options {
@@ -52,10 +53,10 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot);
 
 /* /health says `draining`; connections close after their present answer; on_quiet comes once no
  * exchange that is at work now is left. */
-void worker_drain(struct worker *w);
+void worker_drain(struct worker *w, uint32_t epoch);
 
 /* Closes the listeners; waiting connections are taken first. on_quiet again when none is left. */
-void worker_stop_accepting(struct worker *w);
+void worker_stop_accepting(struct worker *w, uint32_t epoch);
 
 /* Back to normal after worker_drain(). */
 void worker_enable(struct worker *w);
