@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "worker/last_call.h"
 #include "worker/local.h"
 
 enum message_kind {
@@ -46,6 +47,9 @@ struct worker {
     pthread_t thread;
     uv_async_t wake;
     uv_prepare_t log_flush;
+    uv_timer_t last_call;
+    bool accepted; /* since the last look of last_call */
+    uint32_t last_epoch;
     struct listener listeners[WORKER_LISTEN_MAX];
     size_t listener_count;
     bool awaiting_quiet, finishing;
@@ -225,6 +229,7 @@ static void on_connection(uv_stream_t *listener, int status)
         log_event(w->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
         return;
     }
+    w->accepted = true;
     bool refuse = !take_place(w->options.connection_count, w->proxy.snapshot->connections_max);
     if (refuse && !take_place(w->options.refused_count, WORKER_REFUSED_MAX)) {
         shed(w, listener);
@@ -284,6 +289,35 @@ static void close_stream(uv_handle_t *handle, void *arg)
     }
 }
 
+static void on_last_call(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    if (w->accepted && uv_timer_get_repeat(timer) > 0) {
+        /* what comes now had begun before: there is an end to it */
+        w->accepted = false;
+        return;
+    }
+    uv_timer_stop(timer);
+    close_listeners(w);
+    downstream_drain(&w->downstream);
+    begin_waiting(w, w->last_epoch);
+}
+
+static void stop_accepting(struct worker *w, uint32_t epoch)
+{
+    w->awaiting_quiet = false;
+    w->last_epoch = epoch;
+    w->accepted = false;
+    bool shut = true;
+    for (size_t i = 0; i < w->listener_count; i++) {
+        uv_os_fd_t fd;
+        shut &= uv_fileno((uv_handle_t *)&w->listeners[i].tcp, &fd) == 0 && last_call(fd) == 0;
+    }
+    /* where the door stays open (a sandbox that has no BPF) one look must do: clients might never
+     * stop coming */
+    uv_timer_start(&w->last_call, on_last_call, LAST_CALL_MS, shut ? LAST_CALL_MS : 0);
+}
+
 static void finish_all(struct worker *w)
 {
     w->finishing = true;
@@ -293,6 +327,7 @@ static void finish_all(struct worker *w)
     uv_walk(&w->net.uv, close_stream, NULL);
     uv_close((uv_handle_t *)&w->wake, NULL);
     uv_close((uv_handle_t *)&w->log_flush, NULL);
+    uv_close((uv_handle_t *)&w->last_call, NULL);
     net_loop_close(&w->net);
 }
 
@@ -312,9 +347,7 @@ static void take_message(struct worker *w, struct message *m)
         w->awaiting_quiet = false;
         break;
     case MESSAGE_STOP_ACCEPTING:
-        close_listeners(w);
-        downstream_drain(&w->downstream);
-        begin_waiting(w, m->epoch);
+        stop_accepting(w, m->epoch);
         break;
     case MESSAGE_ANSWER:
         take_answer(m->job);
@@ -432,6 +465,8 @@ static int open_handles(struct worker *w)
     w->wake.data = w;
     uv_prepare_init(&w->net.uv, &w->log_flush);
     w->log_flush.data = w;
+    uv_timer_init(&w->net.uv, &w->last_call);
+    w->last_call.data = w;
     uv_prepare_start(&w->log_flush, on_turn_end);
     int error = 0;
     for (size_t i = 0; i < w->options.listener_count && !error; i++) {

@@ -55,7 +55,8 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot);
  * exchange that is at work now is left. */
 void worker_drain(struct worker *w, uint32_t epoch);
 
-/* Closes the listeners; waiting connections are taken first. on_quiet again when none is left. */
+/* Closes the listeners, once they have accepted what was connecting: nobody whose connect() has
+ * succeeded is reset (last_call.h). on_quiet again when none is left. */
 void worker_stop_accepting(struct worker *w, uint32_t epoch);
 
 /* Back to normal after worker_drain(). */
