@@ -53,8 +53,8 @@ struct worker {
     struct listener listeners[WORKER_LISTEN_MAX];
     size_t listener_count;
     bool awaiting_quiet, finishing;
-    uint32_t quiet_epoch;                           /* with awaiting_quiet */
-    _Atomic uint64_t connections, exchanges, turns; /* published once a turn */
+    uint32_t quiet_epoch;              /* with awaiting_quiet */
+    _Atomic uint64_t exchanges, turns; /* published once a turn */
     pthread_mutex_t lock;
     struct list inbox;
 };
@@ -107,11 +107,6 @@ void worker_poke(struct worker *w)
 uint64_t worker_turns(const struct worker *w)
 {
     return atomic_load_explicit(&w->turns, memory_order_relaxed);
-}
-
-uint64_t worker_connections(const struct worker *w)
-{
-    return atomic_load_explicit(&w->connections, memory_order_relaxed);
 }
 
 uint64_t worker_exchanges(const struct worker *w)
@@ -381,7 +376,6 @@ static void on_wake(uv_async_t *handle)
 static void on_turn_end(uv_prepare_t *handle)
 {
     struct worker *w = handle->data;
-    atomic_store_explicit(&w->connections, w->downstream.count, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
     if (w->awaiting_quiet && w->proxy.marked_count == 0 && !downstream_owes(&w->downstream)) {

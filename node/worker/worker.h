@@ -77,7 +77,6 @@ void worker_poke(struct worker *w);
 uint64_t worker_turns(const struct worker *w);
 
 /* For /status and /metrics, from any thread. */
-uint64_t worker_connections(const struct worker *w);
 uint64_t worker_exchanges(const struct worker *w);
 const struct proxy_counts *worker_counts(const struct worker *w);
 
