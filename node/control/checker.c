@@ -73,8 +73,7 @@ static void conclude(struct checker *c, enum result result, const char *error)
         changed = active_failure(&c->active);
         break;
     case RESULT_BUSY:
-        changed = active_busy(&c->active);
-        break;
+        break; /* neither: as if it had not been made */
     }
     if (changed) {
         c->on_change(c);

@@ -24,7 +24,7 @@ struct checker_options {
     size_t index, count; /* its place among all instances: checks are spread over the interval */
 };
 
-enum checker_state { CHECKER_OFF, CHECKER_WAITING, CHECKER_ASKING, CHECKER_CLOSING };
+enum checker_state { CHECKER_OFF, CHECKER_WAITING, CHECKER_ASKING };
 
 struct checker_connection;
 

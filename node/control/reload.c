@@ -112,7 +112,9 @@ static void refuse(struct control *c, const struct conf_problems *problems, stru
 bool control_reload(struct control *c, struct buffer *ret_body)
 {
     struct conf_problems problems;
-    notify_reloading();
+    if (c->phase == CONTROL_RUNNING) {
+        notify_reloading();
+    }
     struct conf *conf = conf_load(c->file, &problems);
     if (conf) {
         conf_problems_free(&problems);
@@ -134,6 +136,8 @@ bool control_reload(struct control *c, struct buffer *ret_body)
         refuse(c, &problems, ret_body);
     }
     conf_problems_free(&problems);
-    notify_ready();
+    if (c->phase == CONTROL_RUNNING) { /* not behind STOPPING, nor before the first READY */
+        notify_ready();
+    }
     return conf != NULL; /* only whether there was one: it is control's */
 }

@@ -151,6 +151,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
         .log = log_producer(c->log, index),
         .seed = prng_next(&c->prng),
         .connection_count = &c->connection_count,
+        .refused_count = &c->refused_count,
         .events = events,
         .control = c,
     };

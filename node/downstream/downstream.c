@@ -71,6 +71,12 @@ static uint64_t idle_ms_of(const struct downstream *d)
     return d->owner->proxy->snapshot->timeouts.idle_ms;
 }
 
+static uint64_t head_ms_of(const struct downstream *d)
+{
+    uint64_t head_ms = d->owner->proxy->snapshot->timeouts.request_head_ms;
+    return d->too_many && head_ms > DOWNSTREAM_REFUSED_MS ? DOWNSTREAM_REFUSED_MS : head_ms;
+}
+
 /* With `when_sent`, what is queued is sent first, as long as the client goes on taking it. */
 static void close_connection(struct downstream *d, bool when_sent)
 {
@@ -106,7 +112,7 @@ static void begin_head(struct downstream *d)
     http_reader_begin(&d->reader, d->head, false);
     d->client.began_us = net_now_us(loop_of(d));
     d->client.bytes_in = 0;
-    set_timer(d, d->snapshot->timeouts.request_head_ms);
+    set_timer(d, head_ms_of(d));
 }
 
 static void on_finish(void *owner, enum exchange_finish how)
@@ -377,8 +383,9 @@ static void on_closed(struct stream *s)
     assert(!d->client.exchange && !d->head && d->held.size == 0);
     list_remove(&d->link);
     owner->count--;
+    bool refused = d->too_many;
     free(d);
-    owner->on_gone(owner);
+    owner->on_gone(owner, refused);
 }
 
 static const struct stream_events stream_events = {
@@ -414,9 +421,14 @@ static void on_timer(struct wheel_timer *timer)
         net_timer_set(loop_of(d), &d->timer, taken_until_ms); /* slow is not dead */
         return;
     }
-    if (d->state == STATE_HEAD && d->head->size > 0) {
+    if (d->state == STATE_IDLE && d->too_many) {
+        begin_head(d); /* an answer needs one, if only an empty one */
+    }
+    if (d->state == STATE_HEAD && (d->head->size > 0 || d->too_many)) {
         d->state = STATE_BUSY;
-        exchange_refuse(d->owner->proxy, &d->client, d->head, EXCHANGE_REPLY_REQUEST_TIMEOUT);
+        exchange_refuse(d->owner->proxy, &d->client, d->head,
+                        d->too_many ? EXCHANGE_REPLY_TOO_MANY_CONNECTIONS
+                                    : EXCHANGE_REPLY_REQUEST_TIMEOUT);
         return;
     }
     close_connection(d, false);
@@ -467,7 +479,7 @@ int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, boo
     }
     learn_address(d);
     d->accepted_ms = net_now_ms(p->net);
-    await_request(d, p->snapshot->timeouts.request_head_ms);
+    await_request(d, head_ms_of(d));
     return 0;
 }
 

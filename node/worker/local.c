@@ -8,6 +8,7 @@ struct local_endpoint {
     struct bytes path; /* `*` stands for one segment: an application's name, then an instance's */
     bool open_to_all, get, post;
     bool health; /* answered at once */
+    bool acts;   /* changes something: not for foreign pages, by whatever method */
     enum endpoint endpoint;
 };
 
@@ -19,15 +20,23 @@ struct local_endpoint {
 static const struct local_endpoint endpoints[] = {
     {.path = PATH("/health"), .open_to_all = true, .get = true, .health = true},
     {.path = PATH("/status"), .get = true, .endpoint = ENDPOINT_STATUS},
-    {.path = PATH("/reload-config"), .get = true, .post = true, .endpoint = ENDPOINT_RELOAD},
+    {.path = PATH("/reload-config"),
+     .get = true,
+     .post = true,
+     .acts = true,
+     .endpoint = ENDPOINT_RELOAD},
     {.path = PATH("/metrics"), .get = true, .endpoint = ENDPOINT_METRICS},
     {.path = PATH("/dashboard"), .get = true, .endpoint = ENDPOINT_DASHBOARD},
     {.path = PATH("/dashboard/data"), .get = true, .endpoint = ENDPOINT_DASHBOARD_DATA},
-    {.path = PATH("/admin/drain"), .post = true, .endpoint = ENDPOINT_NODE_DRAIN},
-    {.path = PATH("/admin/enable"), .post = true, .endpoint = ENDPOINT_NODE_ENABLE},
-    {.path = PATH("/admin/instances/*/*/drain"), .post = true, .endpoint = ENDPOINT_INSTANCE_DRAIN},
+    {.path = PATH("/admin/drain"), .post = true, .acts = true, .endpoint = ENDPOINT_NODE_DRAIN},
+    {.path = PATH("/admin/enable"), .post = true, .acts = true, .endpoint = ENDPOINT_NODE_ENABLE},
+    {.path = PATH("/admin/instances/*/*/drain"),
+     .post = true,
+     .acts = true,
+     .endpoint = ENDPOINT_INSTANCE_DRAIN},
     {.path = PATH("/admin/instances/*/*/enable"),
      .post = true,
+     .acts = true,
      .endpoint = ENDPOINT_INSTANCE_ENABLE},
 };
 
@@ -103,6 +112,29 @@ static bool may_ask(const struct exchange_question *q)
            secret_equal(token, s->admin_token);
 }
 
+/* A browser of somebody who may ask must not act for a foreign page. All of today's tell where a
+ * request comes from (Fetch Metadata, RFC 6454 §7); programs send neither field. `none` is somebody
+ * who typed the address. */
+static bool is_of_foreign_page(const struct http_head *head)
+{
+    struct bytes site = http_head_find(head, BYTES("sec-fetch-site"));
+    if (site.size > 0 && !bytes_equal(site, BYTES("same-origin")) &&
+        !bytes_equal(site, BYTES("none"))) {
+        return true;
+    }
+    struct bytes origin = http_head_find(head, BYTES("origin"));
+    if (origin.size == 0) {
+        return false;
+    }
+    const char *mark = memmem(origin.at, origin.size, "://", 3);
+    if (!mark) {
+        return true; /* `null`: a sandboxed page, or a file */
+    }
+    size_t before = (size_t)(mark - origin.at) + 3;
+    struct bytes authority = {origin.at + before, origin.size - before};
+    return !bytes_equal_nocase(authority, http_head_host(head));
+}
+
 static void answer_health(struct exchange *x, bool draining)
 {
     struct exchange_local_answer answer = {
@@ -128,6 +160,11 @@ enum local_kind local_request(struct exchange *x, bool draining,
     } else if (!e->open_to_all && !may_ask(&q)) {
         local_refuse(x, 403, "forbidden",
                      "Your address is not in admin.allow, and no valid admin token was given.");
+    } else if (e->acts && is_of_foreign_page(q.head)) {
+        local_refuse(
+            x, 403, "forbidden",
+            "A page of another site has sent this (Origin, Sec-Fetch-Site); it may not act "
+            "here.");
     } else if (e->health) {
         answer_health(x, draining);
     } else {

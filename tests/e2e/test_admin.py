@@ -133,6 +133,33 @@ def test_without_an_admin_token_an_empty_one_opens_nothing(stubs):
             assert node.request("GET", "/status", headers=headers)[0].status == 403
 
 
+ACTS = [("POST", "/admin/drain"), ("POST", "/admin/enable"), ("POST", "/admin/instances/one/dify1/drain"),
+        ("POST", "/admin/instances/one/dify1/enable"), ("POST", "/reload-config"), ("GET", "/reload-config"),
+        ("HEAD", "/reload-config")]
+FOREIGN = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site"), ("Origin", "http://evil.example"),
+           ("Origin", "null"), ("Origin", "http://127.0.0.1:1"), ("Origin", "http://stub.evil.example"),
+           ("Origin", "http://evil.example/://stub")]
+
+
+@pytest.mark.smoke
+def test_a_foreign_page_in_an_admins_browser_changes_nothing(stubs):
+    with Node(settings(stubs, admin={"token": ADMIN_TOKEN})) as node:
+        for method, path in ACTS:
+            for field in FOREIGN:
+                with node.client() as client:
+                    assert client.request(method, path, ADMIN_TOKEN, [field]).head().status == 403, (method, path, field)
+        status = node.status()
+        assert not status["node"]["draining"] and status["node"]["config_revision"] == 1
+        assert node.instances()["dify1"]["status"] != "draining"
+        for method, path in ACTS:
+            for fields in ([("Origin", "http://Stub")], [("Sec-Fetch-Site", "none")],   # Client says Host: stub
+                           [("Origin", "http://stub"), ("Sec-Fetch-Site", "same-origin")]):
+                with node.client() as client:
+                    assert client.request(method, path, None, fields).head().status == 200, (method, path, fields)
+        for path in ("/dashboard", "/dashboard/data", "/status", "/metrics"):   # a link from elsewhere may lead there
+            assert node.request("GET", path, headers=[FOREIGN[0]])[0].status == 200
+
+
 # ---- reload
 
 def ask_to_reload(node, way):

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import select
 
 import pytest
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, settings
@@ -279,6 +281,33 @@ def test_too_many_connections_are_503(stubs, small):
     def served():
         return small.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
     wait_for(served, TIMEOUT)
+
+
+def test_no_more_connections_stay_open_than_allowed(stubs):
+    """Those that send nothing least of all; and the limit is the node's, not each worker's."""
+    refused_max = 64   # kept for a second each, to be told 503
+    with Node(settings(stubs[:1], limits={"connections": 4}, workers=2)) as node:
+        idle = len(os.listdir(f"/proc/{node.pid}/fd"))
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(node.client()) for _ in range(200)]
+
+            def left_open():
+                return len(os.listdir(f"/proc/{node.pid}/fd")) - idle
+            wait_for(lambda: left_open() <= 4 + refused_max, PATIENCE)
+            wait_for(lambda: len(node.access(status=503)) == refused_max, 5 * PATIENCE)
+            readable, _, _ = select.select([client.socket for client in clients], [], [], 0)
+            waiting = [client for client in clients if client.socket in readable]
+            assert len(waiting) == 200 - 4
+            told = [read_to_the_end(client) for client in waiting]
+            assert sum(data.startswith(b"HTTP/1.1 503 ") for data in told) == refused_max
+            for client in waiting:
+                client.socket.close()
+            wait_for(lambda: left_open() <= 4, TIMEOUT)   # long before request_head's 30 s
+            assert all(client.quiet() for client in clients if client not in waiting)
+            assert node.events("connection_shed")
+        def served():
+            return node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+        wait_for(served, TIMEOUT)
 
 
 # ---- half requests

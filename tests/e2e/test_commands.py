@@ -129,7 +129,7 @@ def test_version_names_difyring_and_every_library():
     result = run_command("version")
     assert (result.returncode, result.stderr) == (0, "")
     versions = dict(line.split(" ") for line in result.stdout.splitlines())
-    assert {"difyring", "libuv", "llhttp", "OpenSSL", "libyaml", "jansson"} <= set(versions)
+    assert {"difyring", "libuv", "llhttp", "OpenSSL", "protobuf-c", "libyaml", "jansson"} == set(versions)
     assert all(re.fullmatch(r"\d+\.\d+(\.\d+)?\S*", version) for version in versions.values()), versions
     assert result.stdout.startswith("difyring ")
 
