@@ -76,15 +76,16 @@ static enum algorithm algorithm_of(enum conf_algorithm algorithm)
 }
 
 static void build_instances(struct arena *arena, struct snapshot_application *to,
-                            const struct conf_application *from, const struct tracker *tracker)
+                            const struct conf_application *from,
+                            const struct tracked_application *known)
 {
     to->instance_count = from->instance_count;
     to->instances = arena_array(arena, from->instance_count, sizeof(*to->instances));
     to->weights = arena_array(arena, from->instance_count, sizeof(*to->weights));
     for (size_t i = 0; i < from->instance_count; i++) {
         const struct conf_instance *c = &from->instances[i];
-        const struct tracked_instance *t = tracker_instance(tracker, from->name, c->name);
-        assert(t);
+        const struct tracked_instance *t = known->instances[i];
+        assert(strcmp(t->shared->name, c->name) == 0);
         size_t size = strlen("Bearer ") + strlen(c->token) + 1;
         char *authorization = arena_take(arena, size);
         snprintf(authorization, size, "Bearer %s", c->token);
@@ -114,10 +115,11 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
     to->retry_statuses = status_set_of(from->retries.statuses, from->retries.status_count);
     to->attempts = from->retries.attempts;
     to->retry_timeout_ms = from->retries.timeout_ms;
-    to->shared = application_shared_ref(tracker_application(tracker, from->name)->shared);
+    const struct tracked_application *known = tracker_application(tracker, from->name);
+    to->shared = application_shared_ref(known->shared);
     to->turn = arena_take(s->arena, sizeof(*to->turn));
     pthread_mutex_init(&to->turn_lock, NULL);
-    build_instances(s->arena, to, from, tracker);
+    build_instances(s->arena, to, from, known);
 }
 
 static struct token_table *build_tokens(const struct conf *conf)
