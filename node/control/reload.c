@@ -37,7 +37,7 @@ void control_apply(struct control *c)
     struct snapshot *old = c->snapshot;
     tracker_configure(&c->tracker, c->conf);
     drop_votes(c);
-    c->snapshot = build_snapshot(c->conf, &c->tracker, c->sha);
+    c->snapshot = build_snapshot(c->conf, &c->tracker, c->sha, old);
     c->ring_snapshot = NULL; /* the next one may get the same address */
     digest_conf(c);
     control_judge(c);
