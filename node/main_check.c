@@ -9,10 +9,11 @@ static const char help[] =
     "\n"
     "Reads a configuration and prints every problem on standard output, one a line:\n"
     "  FILE:LINE:COLUMN: message\n"
-    "LINE and COLUMN count from 1; 0:0 is the file as a whole. What is valid but what this "
-    "version\n"
-    "cannot do yet is printed as `FILE:LINE:COLUMN: warning: message`; `difyring run` refuses it.\n"
-    "The last line of a valid file says so.\n"
+    "LINE and COLUMN count from 1; 0:0 is the file as a whole. What is valid but unwise, or more "
+    "than\n"
+    "this version can do yet, is printed as `FILE:LINE:COLUMN: warning: message`. The last line of "
+    "a\n"
+    "valid file says so, and whether `difyring run` refuses it all the same.\n"
     "\n"
     "  -c, --config FILE  the configuration\n"
     "  -h, --help         this text\n"
@@ -44,12 +45,15 @@ int main_check(int argc, char **argv)
     if (!conf) {
         return MAIN_FAILED;
     }
-    size_t warning_count = conf_unsupported(conf, &problems);
+    conf_weak(conf, &problems);
+    print_problems(file, &problems, "warning: ");
+    conf_problems_free(&problems);
+    size_t unsupported_count = conf_unsupported(conf, &problems);
     print_problems(file, &problems, "warning: ");
     conf_problems_free(&problems);
     conf_free(conf);
-    printf(warning_count ? "%s is valid, but `difyring run` refuses it: see the warnings\n"
-                         : "%s is valid\n",
+    printf(unsupported_count ? "%s is valid, but `difyring run` refuses it: see the warnings\n"
+                             : "%s is valid\n",
            file);
     return MAIN_FINE;
 }

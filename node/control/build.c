@@ -2,9 +2,12 @@
 #include "control/build.h"
 
 #include <assert.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 
 #include "base/memory.h"
+
+enum { KEY_SIZE = 32 /* of a cluster; conf.h */ };
 
 struct ring *build_ring(const struct conf_application *app, uint32_t virtual_nodes,
                         struct sha256 *sha)
@@ -76,15 +79,16 @@ static enum algorithm algorithm_of(enum conf_algorithm algorithm)
 }
 
 static void build_instances(struct arena *arena, struct snapshot_application *to,
-                            const struct conf_application *from, const struct tracker *tracker)
+                            const struct conf_application *from,
+                            const struct tracked_application *known)
 {
     to->instance_count = from->instance_count;
     to->instances = arena_array(arena, from->instance_count, sizeof(*to->instances));
     to->weights = arena_array(arena, from->instance_count, sizeof(*to->weights));
     for (size_t i = 0; i < from->instance_count; i++) {
         const struct conf_instance *c = &from->instances[i];
-        const struct tracked_instance *t = tracker_instance(tracker, from->name, c->name);
-        assert(t);
+        const struct tracked_instance *t = known->instances[i];
+        assert(strcmp(t->shared->name, c->name) == 0);
         size_t size = strlen("Bearer ") + strlen(c->token) + 1;
         char *authorization = arena_take(arena, size);
         snprintf(authorization, size, "Bearer %s", c->token);
@@ -114,10 +118,11 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
     to->retry_statuses = status_set_of(from->retries.statuses, from->retries.status_count);
     to->attempts = from->retries.attempts;
     to->retry_timeout_ms = from->retries.timeout_ms;
-    to->shared = application_shared_ref(tracker_application(tracker, from->name)->shared);
+    const struct tracked_application *known = tracker_application(tracker, from->name);
+    to->shared = application_shared_ref(known->shared);
     to->turn = arena_take(s->arena, sizeof(*to->turn));
     pthread_mutex_init(&to->turn_lock, NULL);
-    build_instances(s->arena, to, from, tracker);
+    build_instances(s->arena, to, from, known);
 }
 
 static struct token_table *build_tokens(const struct conf *conf)
@@ -168,30 +173,45 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
     s->debug_headers = conf->debug_headers;
 }
 
-/* Every token in one list; the list's own order does not matter. */
-static void build_secrets(struct snapshot *s, const struct conf *conf)
+/* As it is written in files: that is what can get into a request. */
+static struct bytes key_text(struct arena *arena, const uint8_t key[KEY_SIZE])
 {
-    size_t count = 1;
+    enum { TEXT_SIZE = (KEY_SIZE + 2) / 3 * 4 };
+    char *text = arena_take(arena, TEXT_SIZE + 1);
+    int size = EVP_EncodeBlock((unsigned char *)text, key, KEY_SIZE);
+    assert(size == TEXT_SIZE);
+    return (struct bytes){text, (size_t)size};
+}
+
+/* Every token and key. */
+static struct secrets *build_secrets(const struct conf *conf, const struct secrets *before)
+{
+    size_t count = 1 + conf->cluster.key_count, at = 0;
     for (size_t a = 0; a < conf->application_count; a++) {
         count += conf->applications[a].user_token_count + conf->applications[a].instance_count;
     }
-    s->secrets = arena_array(s->arena, count, sizeof(*s->secrets));
+    struct arena *arena = arena_new();
+    struct bytes *texts = arena_array(arena, count, sizeof(*texts));
     for (size_t a = 0; a < conf->application_count; a++) {
         const struct conf_application *app = &conf->applications[a];
         for (size_t t = 0; t < app->user_token_count; t++) {
-            s->secrets[s->secret_count++] = copy(s->arena, app->user_tokens[t]);
+            texts[at++] = bytes_of(app->user_tokens[t]);
         }
         for (size_t i = 0; i < app->instance_count; i++) {
-            s->secrets[s->secret_count++] = copy(s->arena, app->instances[i].token);
+            texts[at++] = bytes_of(app->instances[i].token);
         }
     }
-    if (s->admin_token.size > 0) {
-        s->secrets[s->secret_count++] = s->admin_token;
+    for (size_t k = 0; k < conf->cluster.key_count; k++) {
+        texts[at++] = key_text(arena, conf->cluster.keys[k]);
     }
+    texts[at++] = bytes_of(conf->admin.token);
+    struct secrets *secrets = secrets_new(texts, at, before);
+    arena_free(arena);
+    return secrets;
 }
 
 struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *tracker,
-                                struct sha256 *sha)
+                                struct sha256 *sha, const struct snapshot *before)
 {
     struct arena *arena = arena_new();
     struct snapshot *s = arena_take(arena, sizeof(*s));
@@ -206,6 +226,7 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *t
         s->applications[a].ring = build_ring(&conf->applications[a], conf->virtual_nodes, sha);
     }
     s->tokens = build_tokens(conf);
-    build_secrets(s, conf);
+    s->secrets = build_secrets(conf, before ? before->secrets : NULL);
+    snapshot_index(s);
     return s;
 }

@@ -4,9 +4,10 @@
 
 #include "control/tracked.h"
 
-/* The tracker has been configured with the same `conf`. The caller owns the one reference. */
+/* The tracker has been configured with the same `conf`. `before`: what was in force until now,
+ * whose secrets stay out of logs, or NULL. The caller owns the one reference. */
 struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *tracker,
-                                struct sha256 *sha);
+                                struct sha256 *sha, const struct snapshot *before);
 
 /* A ring of the application's instances, as in every snapshot. The caller frees it. */
 struct ring *build_ring(const struct conf_application *app, uint32_t virtual_nodes,

@@ -108,10 +108,9 @@ static void gather_application(struct gathering *g, size_t index)
         .instances = &g->instances[g->instance_count],
         .instance_count = app->instance_count,
     };
-    for (size_t i = 0; i < app->instance_count; i++) {
-        tracked[i] = tracker_instance(&c->tracker, c->conf->applications[index].name,
-                                      app->instances[i].name.at);
-    }
+    const struct tracked_application *known =
+        tracker_application(&c->tracker, c->conf->applications[index].name);
+    memcpy(tracked, known->instances, app->instance_count * sizeof(struct tracked_instance *));
     ring_shares(app->ring, is_eligible, tracked, shares);
     for (size_t i = 0; i < app->instance_count; i++) {
         gather_instance(g, app->name, tracked[i], app->instances[i].weight, shares[i]);

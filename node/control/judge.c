@@ -20,10 +20,10 @@ struct bench {
 static void cast_votes(struct control *c, const struct conf_application *app)
 {
     struct cluster_vote votes[CONF_INSTANCES_MAX];
+    const struct tracked_application *known = tracker_application(&c->tracker, app->name);
     uint64_t now_ms = net_now_ms(&c->net);
     for (size_t i = 0; i < app->instance_count; i++) {
-        struct tracked_instance *tracked =
-            tracker_instance(&c->tracker, app->name, app->instances[i].name);
+        struct tracked_instance *tracked = known->instances[i];
         votes[i] = (struct cluster_vote){
             .instance = bytes_of(tracked->shared->name),
             .active = tracked->checker.active.state,
@@ -37,12 +37,12 @@ static void cast_votes(struct control *c, const struct conf_application *app)
 static void seat(struct bench *b, struct control *c, const struct conf_application *app,
                  struct verdict_application *to)
 {
+    const struct tracked_application *known = tracker_application(&c->tracker, app->name);
     to->fail_when_all_down = app->fail_when_all_down;
     to->instances = &b->instances[b->count];
     to->instance_count = app->instance_count;
     for (size_t i = 0; i < app->instance_count; i++) {
-        struct tracked_instance *tracked =
-            tracker_instance(&c->tracker, app->name, app->instances[i].name);
+        struct tracked_instance *tracked = known->instances[i];
         struct bytes app_name = bytes_of(app->name), name = bytes_of(tracked->shared->name);
         struct verdict_vote *votes = &b->votes[b->count * b->node_count];
         cluster_verdict_votes(c->cluster, app_name, name, votes);

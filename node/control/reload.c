@@ -39,7 +39,7 @@ void control_apply(struct control *c)
     struct snapshot *old = c->snapshot;
     tracker_configure(&c->tracker, c->conf);
     drop_votes(c);
-    c->snapshot = build_snapshot(c->conf, &c->tracker, c->sha);
+    c->snapshot = build_snapshot(c->conf, &c->tracker, c->sha, old);
     c->ring_snapshot = NULL; /* the next one may get the same address */
     digest_conf(c);
     control_judge(c);
@@ -51,11 +51,26 @@ void control_apply(struct control *c)
     }
 }
 
+static void warn_of_weak(struct control *c)
+{
+    struct conf_problems problems;
+    conf_weak(c->conf, &problems);
+    for (size_t i = 0; i < problems.count; i++) {
+        struct log_field fields[] = {
+            log_unsigned("line", problems.at[i].line),
+            log_text("message", problems.at[i].message),
+        };
+        log_event(c->producer, LOG_WARNING, "config_unwise", fields, 2);
+    }
+    conf_problems_free(&problems);
+}
+
 void control_adopt(struct control *c, struct conf *conf)
 {
     struct conf *old = c->conf;
     c->conf = conf;
     control_apply(c);
+    warn_of_weak(c);
     if (old != conf) {
         conf_free(old);
     }

@@ -19,28 +19,26 @@ static struct tracked_instance *instance_at(struct list *l)
     return LIST_ENTRY(l, struct tracked_instance, link);
 }
 
+struct tracked_application *tracker_application(const struct tracker *t, const char *name)
+{
+    size_t index;
+    struct named *found = names_find(&t->applications_by_name, bytes_of(name), &index);
+    return (struct tracked_application *)found;
+}
+
+static struct tracked_instance *instance_of(const struct tracked_application *a, const char *name)
+{
+    size_t index;
+    struct named *found = names_find(&a->records_by_name, bytes_of(name), &index);
+    return found ? ((struct instance_record *)found)->current : NULL;
+}
+
 struct tracked_instance *tracker_instance(const struct tracker *t, const char *application,
                                           const char *name)
 {
-    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
-        struct tracked_instance *i = instance_at(l);
-        if (i->wanted && strcmp(i->application, application) == 0 &&
-            strcmp(i->shared->name, name) == 0) {
-            return i;
-        }
-    }
-    return NULL;
-}
-
-struct tracked_application *tracker_application(const struct tracker *t, const char *name)
-{
-    for (struct list *l = t->applications.next; l != &t->applications; l = l->next) {
-        struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
-        if (strcmp(a->name, name) == 0) {
-            return a;
-        }
-    }
-    return NULL;
+    const struct tracked_application *a = tracker_application(t, application);
+    struct tracked_instance *i = a ? instance_of(a, name) : NULL;
+    return i && i->wanted ? i : NULL;
 }
 
 static void on_check_change(struct checker *c)
@@ -59,20 +57,21 @@ static void on_check_change(struct checker *c)
     t->on_vote(t->owner);
 }
 
-static struct instance_record *find_record(struct tracked_application *a, const char *name,
+static struct instance_record *take_record(struct tracked_application *a, const char *name,
                                            size_t workers)
 {
-    for (struct list *l = a->records.next; l != &a->records; l = l->next) {
-        struct instance_record *r = LIST_ENTRY(l, struct instance_record, link);
-        if (strcmp(r->name, name) == 0) {
-            return r;
-        }
+    size_t index;
+    struct named *found = names_find(&a->records_by_name, bytes_of(name), &index);
+    if (found) {
+        return (struct instance_record *)found;
     }
     struct instance_record *r = memory_new(sizeof(*r));
     r->name = memory_copy_text(name, strlen(name));
+    r->named.name = bytes_of(r->name);
     r->answers = memory_new(workers * sizeof(*r->answers));
     list_push_back(&a->records, &r->link);
     a->record_count++;
+    names_insert(&a->records_by_name, index, &r->named);
     return r;
 }
 
@@ -108,15 +107,13 @@ static void close_record(struct tracked_instance *i)
     }
 }
 
-static struct tracked_instance *instance_new(struct tracker *t, const char *application,
+static struct tracked_instance *instance_new(struct tracker *t, struct tracked_application *a,
                                              const struct conf_instance *conf)
 {
     struct tracked_instance *i = memory_new(sizeof(*i));
     i->tracker = t;
-    i->application = memory_copy_text(application, strlen(application));
-    struct tracked_application *a = tracker_application(t, application);
-    assert(a); /* applications are configured before their instances */
-    i->record = find_record(a, conf->name, t->workers);
+    i->application = memory_copy_text(a->name, strlen(a->name));
+    i->record = take_record(a, conf->name, t->workers);
     struct tracked_instance *former = i->record->current;
     if (former) { /* the name has moved to another host */
         close_record(former);
@@ -161,23 +158,20 @@ static void application_free(struct tracked_application *a)
         free((void *)(uintptr_t)r->name);
         free(r);
     }
+    names_done(&a->records_by_name);
+    free(a->instances);
     application_shared_unref(a->shared);
     free((void *)(uintptr_t)a->name);
     free(a);
 }
 
 /* The same instance as before? */
-static struct tracked_instance *find_same(struct tracker *t, const char *application,
+static struct tracked_instance *find_same(const struct tracked_application *a,
                                           const struct conf_instance *conf)
 {
-    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
-        struct tracked_instance *i = instance_at(l);
-        if (strcmp(i->application, application) == 0 && strcmp(i->shared->name, conf->name) == 0 &&
-            strcmp(i->shared->host, conf->host) == 0 && i->shared->port == conf->port) {
-            return i;
-        }
-    }
-    return NULL;
+    struct tracked_instance *i = instance_of(a, conf->name);
+    return i && strcmp(i->shared->host, conf->host) == 0 && i->shared->port == conf->port ? i
+                                                                                          : NULL;
 }
 
 static void add_expected(struct status_set *set, const struct conf_health_check *check)
@@ -189,12 +183,14 @@ static void add_expected(struct status_set *set, const struct conf_health_check 
     }
 }
 
-static void configure_instance(struct tracker *t, const struct conf_application *app,
-                               const struct conf_instance *conf, size_t index, size_t count)
+static struct tracked_instance *configure_instance(struct tracker *t, struct tracked_application *a,
+                                                   const struct conf_application *app,
+                                                   const struct conf_instance *conf, size_t index,
+                                                   size_t count)
 {
-    struct tracked_instance *i = find_same(t, app->name, conf);
+    struct tracked_instance *i = find_same(a, conf);
     if (!i) {
-        i = instance_new(t, app->name, conf);
+        i = instance_new(t, a, conf);
     }
     i->wanted = true;
     passive_configure(&i->passive, conf->max_fails, conf->fail_timeout_ms);
@@ -210,19 +206,36 @@ static void configure_instance(struct tracker *t, const struct conf_application 
     };
     add_expected(&options.expect, &app->health_check);
     checker_configure(&i->checker, &options);
+    return i;
 }
 
-static void configure_application(struct tracker *t, const char *name)
+static struct tracked_application *take_application(struct tracker *t, const char *name)
 {
-    struct tracked_application *a = tracker_application(t, name);
-    if (!a) {
-        a = memory_new(sizeof(*a));
-        a->name = memory_copy_text(name, strlen(name));
-        a->shared = application_shared_new(name, t->workers);
-        list_init(&a->records);
-        list_push_back(&t->applications, &a->link);
+    size_t index;
+    struct named *found = names_find(&t->applications_by_name, bytes_of(name), &index);
+    if (found) {
+        return (struct tracked_application *)found;
     }
+    struct tracked_application *a = memory_new(sizeof(*a));
+    a->name = memory_copy_text(name, strlen(name));
+    a->named.name = bytes_of(a->name);
+    a->shared = application_shared_new(name, t->workers);
+    list_init(&a->records);
+    list_push_back(&t->applications, &a->link);
+    names_insert(&t->applications_by_name, index, &a->named);
+    return a;
+}
+
+/* Of the `count` instances that there are, its own begin at `first`: the checks are spread so. */
+static void configure_application(struct tracker *t, const struct conf_application *app,
+                                  size_t first, size_t count)
+{
+    struct tracked_application *a = take_application(t, app->name);
     a->wanted = true;
+    a->instances = memory_new(app->instance_count * sizeof(*a->instances));
+    for (size_t i = 0; i < app->instance_count; i++) {
+        a->instances[i] = configure_instance(t, a, app, &app->instances[i], first + i, count);
+    }
 }
 
 static void sweep(struct tracker *t)
@@ -241,7 +254,10 @@ static void forget_wishes(struct tracker *t)
         instance_at(l)->wanted = false;
     }
     for (struct list *l = t->applications.next; l != &t->applications; l = l->next) {
-        LIST_ENTRY(l, struct tracked_application, link)->wanted = false;
+        struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
+        a->wanted = false;
+        free(a->instances);
+        a->instances = NULL;
     }
 }
 
@@ -254,10 +270,8 @@ void tracker_configure(struct tracker *t, const struct conf *conf)
     }
     for (size_t a = 0; a < conf->application_count; a++) {
         const struct conf_application *app = &conf->applications[a];
-        configure_application(t, app->name);
-        for (size_t i = 0; i < app->instance_count; i++) {
-            configure_instance(t, app, &app->instances[i], index++, count);
-        }
+        configure_application(t, app, index, count);
+        index += app->instance_count;
     }
     sweep(t);
 }
@@ -354,4 +368,5 @@ void tracker_close(struct tracker *t)
     while (!list_empty(&t->applications)) {
         application_free(LIST_ENTRY(t->applications.next, struct tracked_application, link));
     }
+    names_done(&t->applications_by_name);
 }

@@ -5,6 +5,7 @@
 #ifndef CONTROL_TRACKED_H
 #define CONTROL_TRACKED_H
 
+#include "cluster/names.h"
 #include "conf/conf.h"
 #include "control/checker.h"
 #include "control/resolver.h"
@@ -17,6 +18,7 @@ struct tracked_instance;
 /* What an instance of this name has counted, over every host and port that it had: a total never
  * goes down, also when an instance leaves the file. Kept as long as the node runs. */
 struct instance_record {
+    struct named named; /* the name, once more */
     struct list link;
     const char *name;
     uint64_t requests, failures;      /* of those that are gone */
@@ -25,12 +27,15 @@ struct instance_record {
 };
 
 struct tracked_application {
+    struct named named; /* the name, once more */
     struct list link;
     const char *name;
     struct application_shared *shared;
     struct list records; /* of struct instance_record */
     size_t record_count;
-    bool wanted; /* in the present configuration */
+    struct names records_by_name;
+    struct tracked_instance **instances; /* in the configuration's order */
+    bool wanted;                         /* in the present configuration */
 };
 
 struct tracker;
@@ -59,6 +64,7 @@ struct tracker {
     struct net_loop *net;
     struct log_producer *log;
     struct list instances, applications;
+    struct names applications_by_name;
     struct prng *prng;
     size_t workers;
     /* A check has changed this node's opinion: verdicts are to be computed anew. */
@@ -71,6 +77,8 @@ void tracker_init(struct tracker *t, struct net_loop *net, size_t workers);
 /* Finds or makes what the configuration names, with its parameters, and lets go of the rest. */
 void tracker_configure(struct tracker *t, const struct conf *conf);
 
+/* By name, in a time that hardly grows with their number. Who goes through all instances of a
+ * configured application takes them from its `instances`. */
 struct tracked_instance *tracker_instance(const struct tracker *t, const char *application,
                                           const char *name);
 struct tracked_application *tracker_application(const struct tracker *t, const char *name);

@@ -43,18 +43,35 @@ void http_clean_value(struct buffer *b, struct bytes value)
 
 /* By the name's end: `api_key` and `access-token` do, Dify's own `keyword` does not. `sign` is what
  * Dify signs the addresses of files with. */
-static bool names_credential(struct bytes name)
+static bool ends_as_credential(struct bytes name)
 {
     static const struct bytes ends[] = {
-        {"token", 5},          {"key", 3},  {"secret", 6}, {"password", 8},
-        {"passwd", 6},         {"jwt", 3},  {"bearer", 6}, {"auth", 4},
-        {"authorization", 13}, {"sign", 4}, {"sig", 3},    {"signature", 9},
+        {"token", 5},          {"key", 3},       {"secret", 6},      {"password", 8},
+        {"passwd", 6},         {"pass", 4},      {"pwd", 3},         {"jwt", 3},
+        {"bearer", 6},         {"auth", 4},      {"credential", 10}, {"credentials", 11},
+        {"sign", 4},           {"sig", 3},       {"signature", 9},   {"session", 7},
+        {"authorization", 13}, {"sessionid", 9}, {"session_id", 10}, {"session-id", 10},
     };
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         struct bytes end = ends[i];
         if (name.size >= end.size &&
             bytes_equal_nocase((struct bytes){name.at + name.size - end.size, end.size}, end)) {
             return true;
+        }
+    }
+    return false;
+}
+
+/* Of `token[]` and `login[password]` each part is a name. */
+static bool names_credential(struct bytes name)
+{
+    size_t begin = 0;
+    for (size_t i = 0; i <= name.size; i++) {
+        if (i == name.size || is_one_of(name.at[i], "[]")) {
+            if (ends_as_credential((struct bytes){name.at + begin, i - begin})) {
+                return true;
+            }
+            begin = i + 1;
         }
     }
     return name.size > 0 && memchr(name.at, '%', name.size) != NULL;
@@ -67,19 +84,43 @@ static size_t index_of(struct bytes text, size_t at, char c)
     return found ? (size_t)(found - text.at) : text.size;
 }
 
-struct bytes http_blacken_query(struct bytes target, struct buffer *space)
+/* `user:password@` of `scheme://user:password@host/path` and of the like without a scheme: RFC 3986
+ * §3.2.1, and up to the last `@` before the path, as what is refused need not be well formed. */
+static struct bytes userinfo_of(struct bytes target)
+{
+    size_t begin = 0, size = 0, slash = index_of(target, 0, '/');
+    if (slash + 1 < target.size && target.at[slash + 1] == '/' &&
+        (slash == 0 || target.at[slash - 1] == ':')) {
+        begin = slash + 2;
+    }
+    for (size_t i = begin; i < target.size && !is_one_of(target.at[i], "/?#"); i++) {
+        size = target.at[i] == '@' ? i - begin : size;
+    }
+    return (struct bytes){target.at + begin, size};
+}
+
+/* Appends what is not there yet up to `value`, and `***` for it. */
+static void blacken(struct buffer *space, struct bytes target, size_t *copied, struct bytes value)
+{
+    buffer_append(space, target.at + *copied, (size_t)(value.at - target.at) - *copied);
+    buffer_append_text(space, "***");
+    *copied = (size_t)(value.at - target.at) + value.size;
+}
+
+struct bytes http_blacken_target(struct bytes target, struct buffer *space)
 {
     size_t copied = 0;
-    size_t at = index_of(target, 0, '?') + 1;
-    while (at < target.size) {
-        size_t end = index_of(target, at, '&');
+    struct bytes userinfo = userinfo_of(target);
+    if (userinfo.size > 0) {
+        blacken(space, target, &copied, userinfo);
+    }
+    for (size_t at = index_of(target, 0, '?') + 1, end; at < target.size; at = end + 1) {
+        end = index_of(target, at, '&');
         size_t equals = index_of(target, at, '=');
         if (equals + 1 < end && names_credential((struct bytes){target.at + at, equals - at})) {
-            buffer_append(space, target.at + copied, equals + 1 - copied);
-            buffer_append_text(space, "***");
-            copied = end;
+            size_t value = equals + 1;
+            blacken(space, target, &copied, (struct bytes){target.at + value, end - value});
         }
-        at = end + 1;
     }
     if (copied == 0) {
         return target;

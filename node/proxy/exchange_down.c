@@ -247,7 +247,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .forwarded_for = forwarded_for(h, &forwarded),
         .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
     };
-    line.uri = http_blacken_query(line.uri, &uri);
+    line.uri = http_blacken_target(line.uri, &uri);
     struct bytes *texts[] = {&line.uri, &line.user_id, &line.user_agent, &line.forwarded_for,
                              &line.request_id};
     enum { TEXT_COUNT = sizeof(texts) / sizeof(texts[0]) };

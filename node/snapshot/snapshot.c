@@ -1,7 +1,7 @@
 /* snapshot: reference counting and the choice of an instance. */
 #include "snapshot/snapshot.h"
 
-#include <assert.h>
+#include <stdlib.h>
 
 struct snapshot *snapshot_ref(struct snapshot *s)
 {
@@ -28,54 +28,41 @@ void snapshot_unref(struct snapshot *s)
         application_done(&s->applications[i]);
     }
     token_table_free(s->tokens);
+    secrets_free(s->secrets);
     arena_free(s->arena);
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t) * (struct instance_shared *const *)a;
+    uintptr_t y = (uintptr_t) * (struct instance_shared *const *)b;
+    return (x > y) - (x < y);
+}
+
+void snapshot_index(struct snapshot *s)
+{
+    size_t count = 0;
+    for (size_t a = 0; a < s->application_count; a++) {
+        count += s->applications[a].instance_count;
+    }
+    s->by_address = arena_array(s->arena, count + 1, sizeof(struct instance_shared *));
+    for (size_t a = 0; a < s->application_count; a++) {
+        for (size_t i = 0; i < s->applications[a].instance_count; i++) {
+            s->by_address[s->by_address_count++] = s->applications[a].instances[i].shared;
+        }
+    }
+    qsort(s->by_address, count, sizeof(struct instance_shared *), compare_addresses);
 }
 
 bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance)
 {
-    for (size_t a = 0; a < s->application_count; a++) {
-        for (size_t i = 0; i < s->applications[a].instance_count; i++) {
-            if (s->applications[a].instances[i].shared == instance) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* The first token in `text`; size 0 when there is none. */
-static struct bytes find_secret(const struct snapshot *s, struct bytes text)
-{
-    struct bytes first = {NULL, 0};
-    for (size_t i = 0; i < s->secret_count; i++) {
-        const char *at = text.size < s->secrets[i].size
-                             ? NULL
-                             : memmem(text.at, text.size, s->secrets[i].at, s->secrets[i].size);
-        bool better = at && (!first.at || at < first.at ||
-                             (at == first.at && s->secrets[i].size > first.size));
-        if (better) {
-            first = (struct bytes){at, s->secrets[i].size};
-        }
-    }
-    return first;
+    return bsearch(&instance, s->by_address, s->by_address_count, sizeof(struct instance_shared *),
+                   compare_addresses) != NULL;
 }
 
 struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, struct buffer *space)
 {
-    struct bytes secret = find_secret(s, text);
-    if (secret.size == 0) {
-        return text;
-    }
-    while (secret.size > 0) {
-        size_t before = (size_t)(secret.at - text.at);
-        buffer_append(space, text.at, before);
-        buffer_append_text(space, "***");
-        text.at += before + secret.size;
-        text.size -= before + secret.size;
-        secret = find_secret(s, text);
-    }
-    buffer_append_bytes(space, text);
-    return buffer_bytes(space);
+    return secrets_redact(s->secrets, text, space);
 }
 
 struct candidates {

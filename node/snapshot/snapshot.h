@@ -14,6 +14,7 @@
 #include "route/ring.h"
 #include "route/token_table.h"
 #include "route/user_id.h"
+#include "snapshot/secrets.h"
 #include "snapshot/shared.h"
 
 enum algorithm {
@@ -71,20 +72,23 @@ struct snapshot {
     struct snapshot_timeouts timeouts;
     struct snapshot_cidr *admin_allow;
     size_t admin_allow_count;
-    struct bytes admin_token; /* size 0 = none */
-    struct bytes *secrets;    /* every token there is: for snapshot_redact() */
-    size_t secret_count;
+    struct bytes admin_token;            /* size 0 = none */
+    struct secrets *secrets;             /* every token and key there is: for snapshot_redact() */
+    struct instance_shared **by_address; /* of all instances; made by snapshot_index() */
+    size_t by_address_count;
     bool debug_headers;
 };
 
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* any thread */
 
+/* The last step of building one: what snapshot_has() looks up. */
+void snapshot_index(struct snapshot *s);
+
 /* Is this instance part of it? */
 bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance);
 
-/* For the log: `text` with every token of this snapshot in it replaced by `***`. Points to `text`
- * itself if there is none, which is nearly always so, else into `space`. */
+/* For the log: secrets_redact() with the secrets of this snapshot and of those before it. */
 struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, struct buffer *space);
 
 enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };

@@ -212,6 +212,19 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
         assert result.stdout.startswith(f"{path}:0:0: ") and why in result.stdout, result.stdout
 
 
+def test_a_short_token_is_a_warning_here_and_in_the_log(tmp_path):
+    text = GOOD.replace("SECRET-user", "qqq")
+    path = write(tmp_path, text)
+    result = run_command("check", "-c", path)
+    assert (result.returncode, result.stderr) == (0, "")
+    warning, last = result.stdout.splitlines()
+    assert warning.startswith(f"{path}:5:") and "warning: 1 of the user tokens of `app`" in warning
+    assert last == f"{path} is valid" and "qqq" not in result.stdout
+    with Node(text) as node:
+        event, = node.events("config_unwise")
+        assert event["level"] == "warning" and event["line"] == 5 and "qqq" not in node.stderr()
+
+
 def test_what_run_would_refuse_is_a_warning_and_the_file_still_valid(tmp_path):
     path = write(tmp_path, GOOD.replace("weight: 2", "weight: 2, max_in_flight: 10"))
     result = run_command("check", "-c", path)

@@ -1,9 +1,11 @@
 """What an operator does to a running node: reload, drain, read its logs."""
 
+import base64
 import json
 import signal
 import threading
 import time
+from urllib.parse import quote
 
 import pytest
 
@@ -188,6 +190,27 @@ def test_no_token_is_ever_told(stubs):
         told = node.outputs() + json.dumps(node.status())
         assert not [secret for secret in secrets if secret in told]
         assert "***" in node.outputs()
+
+
+def test_no_secret_is_told_however_it_is_written_and_after_it_was_replaced(stubs):
+    key = base64.b64encode(bytes(range(32))).decode()
+    old, new = "sk/live+old==", "sk/live+new=="
+    cluster = {"name": "e2e", "keys": [key], "bind": "127.0.0.1:0"}
+    with Node(settings(stubs[:1], application={"user_tokens": [TOKEN, old]}, cluster=cluster)) as node:
+        status, _ = node.reload(settings(stubs[:1], application={"user_tokens": [TOKEN, new]}, cluster=cluster))
+        assert status == 200
+        secrets = [old, new, key]
+        targets = []
+        for secret in secrets:
+            for written in (secret, quote(secret, safe=""), quote(quote(secret, safe=""), safe=""),
+                            "".join(f"%{ord(c):02x}" for c in secret)):
+                targets += [f"/v1/x?foo={written}&user=u", f"/v1/x/{written}/y"]
+        for target in targets:
+            node.request("GET", target, token=TOKEN)
+        lines = node.wait_access(count=len(targets) + 1)
+        uris = [line["uri"] for line in lines if line["uri"].startswith("/v1/x")]
+        assert sorted(uris) == sorted(["/v1/x?foo=***&user=u", "/v1/x/***/y"] * (len(targets) // 2))
+        assert not [secret for secret in secrets if secret in node.outputs()]
 
 
 def test_only_who_may_sees_the_status(stubs):

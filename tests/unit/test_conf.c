@@ -394,6 +394,27 @@ static void what_is_not_there_yet_is_refused_at_its_place(void **state)
     conf_free(c);
 }
 
+static void tokens_of_a_few_characters_are_warned_of(void **state)
+{
+    (void)state;
+    struct conf_problems problems;
+    struct conf *c = parse_good("listen:\n- {address: \"127.0.0.1:0\"}\n"
+                                "admin: {token: seven77}\n"
+                                "applications:\n  a:\n    user_tokens: [t, eight888, seven77b]\n"
+                                "    instances:\n"
+                                "    - {name: i, host: h, port: 1, token: eight888}\n"
+                                "    - {name: j, host: h, port: 1, token: seven77}\n");
+    static const unsigned lines[] = {0, 5, 9};
+    assert_int_equal(conf_weak(c, &problems), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(problems.at[i].line, lines[i]);
+        assert_null(strstr(problems.at[i].message, "seven77"));
+    }
+    assert_non_null(strstr(problems.at[1].message, "1 of the user tokens"));
+    conf_problems_free(&problems);
+    conf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +434,7 @@ int main(void)
         cmocka_unit_test(equal_content_has_one_canonical_form),
         cmocka_unit_test(the_canonical_form_of_everything_gives_itself),
         cmocka_unit_test(what_is_not_there_yet_is_refused_at_its_place),
+        cmocka_unit_test(tokens_of_a_few_characters_are_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -330,16 +330,30 @@ static const struct rewriting TARGETS[] = {
     {"/v1/x?t%6fken=a&user=u", "/v1/x?t%6fken=***&user=u"},
     {"/v1/x?token&key=&sign=s", "/v1/x?token&key=&sign=***"},
     {"/v1/x?&&=a&=&token=?a", "/v1/x?&&=a&=&token=***"},
+    {"/v1/x?pass=a&DB_PASSWD=b&pwd=c&credentials=d&q=1",
+     "/v1/x?pass=***&DB_PASSWD=***&pwd=***&credentials=***&q=1"},
+    {"/v1/x?session=a&PHPSESSIONID=b&sessions=3&credential=c",
+     "/v1/x?session=***&PHPSESSIONID=***&sessions=3&credential=***"},
+    {"/v1/x?token[]=a&login[password]=b&key[0]=c&list[]=d",
+     "/v1/x?token[]=***&login[password]=***&key[0]=***&list[]=d"},
+    {"http://user:pass@host/v1/x?token=a&b=c", "http://***@host/v1/x?token=***&b=c"},
+    {"ftp://user@name:p@host", "ftp://***@host"},
+    {"user:pass@host:443", "***@host:443"},
+    {"user:pass@host/a//b", "***@host/a//b"},
+    {"//user:pass@host/x", "//***@host/x"},
+    {"http://host/a@b?c=d@e", "http://host/a@b?c=d@e"},
+    {"/v1//user@host", "/v1//user@host"},
+    {"", ""},
 };
 
-static void no_credential_of_a_query_is_logged(void **state)
+static void no_credential_of_a_target_is_logged(void **state)
 {
     (void)state;
     for
         EACH(i, TARGETS)
         {
             struct buffer b = {0};
-            assert_text(http_blacken_query(bytes_of(TARGETS[i].in), &b), TARGETS[i].out);
+            assert_text(http_blacken_target(bytes_of(TARGETS[i].in), &b), TARGETS[i].out);
             buffer_done(&b);
         }
 }
@@ -355,7 +369,7 @@ int main(void)
         cmocka_unit_test(a_reply_to_head_announces_a_body_and_sends_none),
         cmocka_unit_test(only_sane_request_ids_are_kept),
         cmocka_unit_test(a_value_made_of_a_users_text_cannot_break_a_line),
-        cmocka_unit_test(no_credential_of_a_query_is_logged),
+        cmocka_unit_test(no_credential_of_a_target_is_logged),
         cmocka_unit_test(a_path_is_judged_as_the_instance_may_read_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,391 @@
+/* secrets: one sorted list, and bitmaps that say of nearly every place in a text that no secret
+ * begins there.
+ *
+ * The secret that begins at a place is found by halving. Of all that are not greater than the rest
+ * of the text the greatest is it, or begins with it: any secret that the rest begins with is a
+ * prefix of everything between itself and the rest. So each secret knows the longest one that it
+ * begins with, and this chain has all that can match. */
+#include "snapshot/secrets.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+enum {
+    FILTERS = 3,
+    FILTER_BITS_LEAST = 12,   /* half a KiB, so that a few tokens are hardly ever met by chance */
+    FILTER_BITS_A_SECRET = 4, /* its logarithm: 16 bits, so one place in 16 is looked at closely */
+    DECODINGS_MAX = 3, /* somebody encodes what is encoded already; more often is no accident */
+};
+
+#define NONE UINT32_MAX
+
+struct secret {
+    struct bytes text;
+    uint32_t age;    /* how many configurations ago it was in force last */
+    uint32_t parent; /* the longest other one that this begins with, or NONE */
+};
+
+/* Of the secrets of at least `width` bytes and less than the next wider filter's: is there one that
+ * begins with these? */
+struct filter {
+    uint64_t *bits; /* NULL: no such secret */
+    unsigned shift;
+};
+
+static const size_t WIDTHS[FILTERS] = {8, 4, 1};
+
+struct secrets {
+    char *text;
+    size_t text_size;
+    struct secret *at; /* by text */
+    size_t count;
+    struct filter filters[FILTERS];
+};
+
+/* ---- building ---- */
+
+static int compare_ages(const void *a, const void *b)
+{
+    const struct secret *x = a, *y = b;
+    return (x->age > y->age) - (x->age < y->age);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    const struct secret *x = a, *y = b;
+    int order = bytes_compare(x->text, y->text);
+    return order != 0 ? order : compare_ages(a, b);
+}
+
+static void sort(struct secrets *s, int (*compare)(const void *a, const void *b))
+{
+    if (s->count > 1) {
+        qsort(s->at, s->count, sizeof(*s->at), compare);
+    }
+}
+
+static void add(struct secrets *s, struct bytes text, uint32_t age)
+{
+    if (text.size > 0) {
+        s->at[s->count++] = (struct secret){.text = text, .age = age};
+    }
+}
+
+/* Each text once, as young as it is; then of the former ones only the youngest. */
+static void choose(struct secrets *s)
+{
+    size_t kept = 0, present = 0;
+    sort(s, compare_texts);
+    for (size_t i = 0; i < s->count; i++) {
+        if (kept == 0 || !bytes_equal(s->at[i].text, s->at[kept - 1].text)) {
+            s->at[kept++] = s->at[i];
+            present += s->at[i].age == 0;
+        }
+    }
+    s->count = kept;
+    if (kept > present + SECRETS_FORMER_MAX) {
+        sort(s, compare_ages);
+        s->count = present + SECRETS_FORMER_MAX;
+        sort(s, compare_texts);
+    }
+}
+
+static void copy_texts(struct secrets *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        s->text_size += s->at[i].text.size;
+    }
+    s->text = memory_new(s->text_size + 1);
+    char *to = s->text;
+    for (size_t i = 0; i < s->count; i++) {
+        memcpy(to, s->at[i].text.at, s->at[i].text.size);
+        s->at[i].text.at = to;
+        to += s->at[i].text.size;
+    }
+}
+
+static bool begins_with(struct bytes text, struct bytes with)
+{
+    return text.size >= with.size && memcmp(text.at, with.at, with.size) == 0;
+}
+
+static void find_parents(struct secrets *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        uint32_t parent = i == 0 ? NONE : (uint32_t)i - 1;
+        while (parent != NONE && !begins_with(s->at[i].text, s->at[parent].text)) {
+            parent = s->at[parent].parent;
+        }
+        s->at[i].parent = parent;
+    }
+}
+
+static uint64_t filter_bit(const struct filter *f, const char *at, size_t width)
+{
+    uint64_t first = 0;
+    memcpy(&first, at, width);
+    return first * UINT64_C(0x9E3779B97F4A7C15) >> f->shift; /* Fibonacci hashing, Knuth 6.4 */
+}
+
+static size_t filter_of(size_t size)
+{
+    size_t filter = 0;
+    while (size < WIDTHS[filter]) {
+        filter++;
+    }
+    return filter;
+}
+
+static void fill_filters(struct secrets *s)
+{
+    unsigned log = FILTER_BITS_LEAST;
+    while ((size_t)1 << log < s->count << FILTER_BITS_A_SECRET) {
+        log++;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        size_t kind = filter_of(s->at[i].text.size);
+        struct filter *f = &s->filters[kind];
+        if (!f->bits) {
+            f->bits = memory_new(((size_t)1 << log) / 8);
+            f->shift = 64 - log;
+        }
+        uint64_t bit = filter_bit(f, s->at[i].text.at, WIDTHS[kind]);
+        f->bits[bit / 64] |= (uint64_t)1 << bit % 64;
+    }
+}
+
+struct secrets *secrets_new(const struct bytes *texts, size_t count, const struct secrets *before)
+{
+    struct secrets *s = memory_new(sizeof(*s));
+    size_t all = count + (before ? before->count : 0);
+    assert(all < NONE);
+    s->at = memory_new((all + 1) * sizeof(*s->at));
+    for (size_t i = 0; i < count; i++) {
+        add(s, texts[i], 0);
+    }
+    for (size_t i = 0; before && i < before->count; i++) {
+        add(s, before->at[i].text, before->at[i].age + 1);
+    }
+    choose(s);
+    copy_texts(s);
+    find_parents(s);
+    fill_filters(s);
+    return s;
+}
+
+void secrets_free(struct secrets *s)
+{
+    if (!s) {
+        return;
+    }
+    explicit_bzero(s->text, s->text_size);
+    for (size_t i = 0; i < FILTERS; i++) {
+        free(s->filters[i].bits);
+    }
+    free(s->text);
+    free(s->at);
+    free(s);
+}
+
+/* ---- finding ---- */
+
+static bool may_begin(const struct secrets *s, struct bytes rest)
+{
+    for (size_t i = 0; i < FILTERS; i++) {
+        const struct filter *f = &s->filters[i];
+        if (f->bits && rest.size >= WIDTHS[i]) {
+            uint64_t bit = filter_bit(f, rest.at, WIDTHS[i]);
+            if (f->bits[bit / 64] >> bit % 64 & 1) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The greatest that is not greater than `rest`, or NONE. */
+static uint32_t find_floor(const struct secrets *s, struct bytes rest)
+{
+    size_t low = 0, high = s->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (bytes_compare(s->at[middle].text, rest) <= 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low == 0 ? NONE : (uint32_t)low - 1;
+}
+
+/* What ends a value in a target, a field or a user agent. */
+static bool is_divider(char c)
+{
+    return c != '\0' && strchr(" /?&=#;,:\"'()@", c) != NULL;
+}
+
+static bool stands_alone(struct bytes text, size_t at, size_t size)
+{
+    return (at == 0 || is_divider(text.at[at - 1])) &&
+           (at + size == text.size || is_divider(text.at[at + size]));
+}
+
+/* How long the secret at this place is; 0: there is none. */
+static size_t secret_at(const struct secrets *s, struct bytes text, size_t at)
+{
+    struct bytes rest = {text.at + at, text.size - at};
+    if (!may_begin(s, rest)) {
+        return 0;
+    }
+    for (uint32_t i = find_floor(s, rest); i != NONE; i = s->at[i].parent) {
+        size_t size = s->at[i].text.size;
+        if (begins_with(rest, s->at[i].text) &&
+            (size > SECRETS_WORD_MAX || stands_alone(text, at, size))) {
+            return size;
+        }
+    }
+    return 0;
+}
+
+/* The first secret from `*at` on; false: none. */
+static bool find_secret(const struct secrets *s, struct bytes text, size_t *at, size_t *ret_size)
+{
+    for (; *at < text.size; (*at)++) {
+        *ret_size = secret_at(s, text, *at);
+        if (*ret_size > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct bytes redact_plain(const struct secrets *s, struct bytes text, struct buffer *space)
+{
+    size_t at = 0, copied = 0, size;
+    while (find_secret(s, text, &at, &size)) {
+        buffer_append(space, text.at + copied, at - copied);
+        buffer_append_text(space, "***");
+        at += size;
+        copied = at;
+    }
+    if (copied == 0) {
+        return text;
+    }
+    buffer_append(space, text.at + copied, text.size - copied);
+    return buffer_bytes(space);
+}
+
+/* ---- percent-encoding ---- */
+
+static int hex(char c)
+{
+    char l = ascii_lower(c);
+    return c >= '0' && c <= '9' ? c - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+}
+
+/* The byte that is encoded here, or -1. */
+static int encoded_at(struct bytes text, size_t at)
+{
+    if (text.size - at < 3 || text.at[at] != '%' || hex(text.at[at + 1]) < 0 ||
+        hex(text.at[at + 2]) < 0) {
+        return -1;
+    }
+    return hex(text.at[at + 1]) * 16 + hex(text.at[at + 2]);
+}
+
+static bool has_encoded(struct bytes text)
+{
+    size_t at = 0;
+    while (at < text.size) {
+        const char *percent = memchr(text.at + at, '%', text.size - at);
+        if (!percent) {
+            return false;
+        }
+        at = (size_t)(percent - text.at);
+        if (encoded_at(text, at) >= 0) {
+            return true;
+        }
+        at++;
+    }
+    return false;
+}
+
+/* A text as it reads after some decodings. */
+struct decoding {
+    char *text;
+    size_t size;
+    size_t *from; /* where in the original each byte begins, and its end */
+    bool *hidden; /* of each byte of the original */
+};
+
+static void decode(struct decoding *d)
+{
+    size_t to = 0;
+    struct bytes text = {d->text, d->size};
+    for (size_t at = 0; at < d->size; to++) {
+        int c = encoded_at(text, at);
+        d->text[to] = c >= 0 ? (char)c : d->text[at];
+        d->from[to] = d->from[at];
+        at += c >= 0 ? 3 : 1;
+    }
+    d->from[to] = d->from[d->size];
+    d->size = to;
+}
+
+/* True if there was a secret. */
+static bool hide(const struct secrets *s, struct decoding *d)
+{
+    size_t at = 0, size;
+    bool found = false;
+    while (find_secret(s, (struct bytes){d->text, d->size}, &at, &size)) {
+        memset(d->hidden + d->from[at], true, d->from[at + size] - d->from[at]);
+        at += size;
+        found = true;
+    }
+    return found;
+}
+
+static void append_shown(struct buffer *to, struct bytes text, const bool *hidden)
+{
+    for (size_t at = 0, end; at < text.size; at = end) {
+        for (end = at; end < text.size && hidden[end] == hidden[at]; end++) {
+        }
+        if (hidden[at]) {
+            buffer_append_text(to, "***");
+        } else {
+            buffer_append(to, text.at + at, end - at);
+        }
+    }
+}
+
+static struct bytes redact_encoded(const struct secrets *s, struct bytes text, struct buffer *space)
+{
+    struct decoding d = {
+        .text = memory_copy_text(text.at, text.size),
+        .size = text.size,
+        .from = memory_new((text.size + 1) * sizeof(*d.from)),
+        .hidden = memory_new(text.size),
+    };
+    for (size_t i = 0; i <= text.size; i++) {
+        d.from[i] = i;
+    }
+    bool found = hide(s, &d);
+    for (size_t i = 0; i < DECODINGS_MAX && has_encoded((struct bytes){d.text, d.size}); i++) {
+        decode(&d);
+        found = hide(s, &d) || found;
+    }
+    if (found) {
+        append_shown(space, text, d.hidden);
+    }
+    free(d.text);
+    free(d.from);
+    free(d.hidden);
+    return found ? buffer_bytes(space) : text;
+}
+
+struct bytes secrets_redact(const struct secrets *s, struct bytes text, struct buffer *space)
+{
+    return has_encoded(text) ? redact_encoded(s, text, space) : redact_plain(s, text, space);
+}

@@ -1,0 +1,234 @@
+/* snapshot/secrets: no token or key in a text that is logged, however it is written. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/prng.h"
+#include "snapshot/secrets.h"
+
+enum { TEXT_MAX = 64, SECRETS_MAX = 12, ROUNDS = 20000 };
+
+static void assert_redacted(const struct secrets *s, const char *text, const char *wanted)
+{
+    struct buffer space = {0};
+    struct bytes got = secrets_redact(s, bytes_of(text), &space);
+    if (!bytes_equal(got, bytes_of(wanted))) {
+        print_error("%s: %.*s, not %s\n", text, (int)got.size, got.at, wanted);
+    }
+    assert_true(bytes_equal(got, bytes_of(wanted)));
+    assert_true(strcmp(text, wanted) != 0 || got.at == text);
+    buffer_done(&space);
+}
+
+static struct secrets *secrets_of(const char *const *texts, const struct secrets *before)
+{
+    struct bytes list[SECRETS_MAX];
+    size_t count = 0;
+    for (; texts[count]; count++) {
+        list[count] = bytes_of(texts[count]);
+    }
+    return secrets_new(list, count, before);
+}
+
+static void a_secret_is_found_wherever_it_stands(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"usertoken--one", "usertoken--one-more", "tok4", "", NULL};
+    struct secrets *s = secrets_of(texts, NULL);
+    assert_redacted(s, "", "");
+    assert_redacted(s, "/v1/chat", "/v1/chat");
+    assert_redacted(s, "usertoken--one", "***");
+    assert_redacted(s, "/v1/usertoken--one?q=tok4x", "/v1/***?q=***x");
+    assert_redacted(s, "a usertoken--one-more b", "a *** b");
+    assert_redacted(s, "usertoken--one-mor", "***-mor");
+    assert_redacted(s, "usertoken--on", "usertoken--on");
+    secrets_free(s);
+}
+
+static void nothing_is_found_where_there_are_no_secrets(void **state)
+{
+    (void)state;
+    struct secrets *s = secrets_new(NULL, 0, NULL);
+    assert_redacted(s, "/v1/chat?user=%41", "/v1/chat?user=%41");
+    secrets_free(s);
+}
+
+static void a_secret_is_found_in_percent_encoding(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"sk/live+abc==", "100%41pure", NULL};
+    struct secrets *s = secrets_of(texts, NULL);
+    assert_redacted(s, "/v1/x?q=sk%2Flive%2Babc%3D%3D&user=u", "/v1/x?q=***&user=u");
+    assert_redacted(s, "/v1/x?q=sk%2flive+abc=%3d&user=%41", "/v1/x?q=***&user=%41");
+    assert_redacted(s, "/v1/%73%6B/live+abc%3D=", "/v1/***");
+    assert_redacted(s, "/v1/sk/live+abc==/%20", "/v1/***/%20");
+    assert_redacted(s, "?q=sk%252Flive%252Babc%253D%253D", "?q=***");
+    assert_redacted(s, "?q=sk%25252Flive%25252Babc==", "?q=***");
+    assert_redacted(s, "?q=100%41pure", "?q=***");
+    assert_redacted(s, "?q=100%2541pure", "?q=***");
+    assert_redacted(s, "?q=sk%2Glive+abc==%", "?q=sk%2Glive+abc==%");
+    assert_redacted(s, "?q=sk%2Flive%2", "?q=sk%2Flive%2");
+    secrets_free(s);
+}
+
+static void a_tiny_secret_is_hidden_where_it_is_a_value(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"a", "xyz", NULL};
+    struct secrets *s = secrets_of(texts, NULL);
+    assert_redacted(s, "/v1/chat?data=a&key=xyz", "/v1/chat?data=***&key=***");
+    assert_redacted(s, "Bearer a", "Bearer ***");
+    assert_redacted(s, "?q=%61", "?q=***");
+    assert_redacted(s, "/v1/parameters/xyzzy", "/v1/parameters/xyzzy");
+    secrets_free(s);
+}
+
+static void a_secret_stays_hidden_after_it_was_replaced(void **state)
+{
+    (void)state;
+    static const char *const first[] = {"old-token", "both-token", NULL};
+    static const char *const second[] = {"new-token", "both-token", NULL};
+    struct secrets *a = secrets_of(first, NULL), *b = secrets_of(second, a);
+    secrets_free(a);
+    struct secrets *c = secrets_of(second, b);
+    secrets_free(b);
+    assert_redacted(c, "old-token new-token both-token", "*** *** ***");
+    secrets_free(c);
+}
+
+static struct secrets *secrets_numbered(size_t from, size_t count, const struct secrets *before)
+{
+    enum { SIZE = 16 };
+    struct bytes *list = calloc(count, sizeof(*list));
+    char *texts = calloc(count, SIZE);
+    for (size_t i = 0; i < count; i++) {
+        int size = snprintf(texts + i * SIZE, SIZE, "token-%08zu", from + i);
+        list[i] = (struct bytes){texts + i * SIZE, (size_t)size};
+    }
+    struct secrets *s = secrets_new(list, count, before);
+    free(texts);
+    free(list);
+    return s;
+}
+
+static void of_replaced_secrets_the_last_ones_are_kept(void **state)
+{
+    (void)state;
+    struct secrets *a = secrets_numbered(0, 10, NULL);
+    struct secrets *b = secrets_numbered(10, SECRETS_FORMER_MAX, a);
+    secrets_free(a);
+    assert_redacted(b, "token-00000003", "***");
+    struct secrets *c = secrets_numbered(9999999, 1, b);
+    secrets_free(b);
+    assert_redacted(c, "token-00000010 token-00000909", "*** ***");
+    assert_redacted(c, "token-00000003", "token-00000003");
+    secrets_free(c);
+}
+
+/* The simple way: every secret is looked for in all of the text. */
+static struct bytes redact_simply(const struct bytes *secrets, size_t count, struct bytes text,
+                                  struct buffer *to)
+{
+    for (;;) {
+        struct bytes first = {NULL, 0};
+        for (size_t i = 0; i < count; i++) {
+            const char *at = memmem(text.at, text.size, secrets[i].at, secrets[i].size);
+            if (at &&
+                (!first.at || at < first.at || (at == first.at && secrets[i].size > first.size))) {
+                first = (struct bytes){at, secrets[i].size};
+            }
+        }
+        size_t before = first.at ? (size_t)(first.at - text.at) : text.size;
+        buffer_append(to, text.at, before);
+        if (!first.at) {
+            return buffer_bytes(to);
+        }
+        buffer_append_text(to, "***");
+        text = (struct bytes){first.at + first.size, text.size - before - first.size};
+    }
+}
+
+static struct bytes random_text(struct prng *prng, char *to, size_t least, size_t most)
+{
+    size_t size = least + prng_below(prng, most - least + 1);
+    for (size_t i = 0; i < size; i++) {
+        to[i] = "ab\xFF"[prng_below(prng, 3)];
+    }
+    return (struct bytes){to, size};
+}
+
+static void the_result_is_that_of_looking_for_each(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, 20);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        char texts[SECRETS_MAX][TEXT_MAX], text[TEXT_MAX];
+        struct bytes secrets[SECRETS_MAX];
+        size_t count = prng_below(&prng, SECRETS_MAX + 1);
+        for (size_t i = 0; i < count; i++) {
+            secrets[i] = random_text(&prng, texts[i], SECRETS_WORD_MAX + 1, 11);
+        }
+        struct bytes in = random_text(&prng, text, 0, TEXT_MAX);
+        struct buffer space = {0}, simple = {0};
+        struct secrets *s = secrets_new(secrets, count, NULL);
+        assert_true(
+            bytes_equal(secrets_redact(s, in, &space), redact_simply(secrets, count, in, &simple)));
+        secrets_free(s);
+        buffer_done(&space);
+        buffer_done(&simple);
+    }
+}
+
+static void append_in_some_form(struct buffer *to, char c, uint64_t form)
+{
+    if (form == 0) {
+        buffer_append(to, &c, 1);
+    } else if (form == 1) {
+        buffer_append_format(to, "%%%02X", c);
+    } else {
+        buffer_append_format(to, "%%%02x", c);
+    }
+}
+
+/* Any subset of a text's bytes encoded: what shows is what no secret says. */
+static void any_part_may_be_encoded(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"s3cret/+token", NULL};
+    struct secrets *s = secrets_of(texts, NULL);
+    struct prng prng;
+    prng_init(&prng, 21);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        struct buffer in = {0}, space = {0};
+        buffer_append_text(&in, "/x?q=");
+        for (const char *c = texts[0]; *c; c++) {
+            append_in_some_form(&in, *c, prng_below(&prng, 3));
+        }
+        buffer_append_text(&in, "&user=%C3%BC");
+        struct bytes got = secrets_redact(s, buffer_bytes(&in), &space);
+        assert_true(bytes_equal(got, BYTES("/x?q=***&user=%C3%BC")));
+        buffer_done(&in);
+        buffer_done(&space);
+    }
+    secrets_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_secret_is_found_wherever_it_stands),
+        cmocka_unit_test(nothing_is_found_where_there_are_no_secrets),
+        cmocka_unit_test(a_secret_is_found_in_percent_encoding),
+        cmocka_unit_test(a_tiny_secret_is_hidden_where_it_is_a_value),
+        cmocka_unit_test(a_secret_stays_hidden_after_it_was_replaced),
+        cmocka_unit_test(of_replaced_secrets_the_last_ones_are_kept),
+        cmocka_unit_test(the_result_is_that_of_looking_for_each),
+        cmocka_unit_test(any_part_may_be_encoded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
