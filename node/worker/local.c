@@ -75,7 +75,8 @@ static const struct local_endpoint *find_endpoint(struct bytes path, struct byte
     return NULL;
 }
 
-void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message)
+static void refuse_with(struct exchange *x, uint16_t status, const char *code, const char *message,
+                        struct bytes extra)
 {
     struct buffer body = {0};
     http_error_body(&body, status, code, bytes_of(message));
@@ -83,9 +84,38 @@ void local_refuse(struct exchange *x, uint16_t status, const char *code, const c
         .status = status,
         .content_type = BYTES("application/json"),
         .body = buffer_bytes(&body),
+        .extra = extra,
     };
     exchange_answer(x, &answer);
     buffer_done(&body);
+}
+
+void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message)
+{
+    refuse_with(x, status, code, message, (struct bytes){0});
+}
+
+/* RFC 9110 §15.5.6: with what it does take. */
+static void refuse_method(struct exchange *x, const struct local_endpoint *e)
+{
+    struct bytes allow = !e->get    ? BYTES("Allow: POST\r\n")
+                         : !e->post ? BYTES("Allow: GET, HEAD\r\n")
+                                    : BYTES("Allow: GET, POST\r\n");
+    refuse_with(x, 405, "method_not_allowed", "This endpoint takes no such method.", allow);
+}
+
+/* What may act is not done by a HEAD. */
+static bool takes(const struct local_endpoint *e, enum http_method method)
+{
+    return (e->get && (method == HTTP_METHOD_GET || (method == HTTP_METHOD_HEAD && !e->acts))) ||
+           (e->post && method == HTTP_METHOD_POST);
+}
+
+/* Who may not ask does not learn what there is. */
+static bool is_below_admin(struct bytes path)
+{
+    const struct bytes admin = BYTES("/admin/");
+    return path.size >= admin.size && memcmp(path.at, admin.at, admin.size) == 0;
 }
 
 static bool in_block(const struct snapshot_cidr *block, const uint8_t address[16])
@@ -151,15 +181,14 @@ enum local_kind local_request(struct exchange *x, bool draining,
     struct exchange_question q = exchange_question(x);
     struct bytes names[2] = {{NULL, 0}, {NULL, 0}};
     const struct local_endpoint *e = find_endpoint(http_head_path(q.head), names);
-    enum http_method method = q.head->method;
-    bool reads = method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD;
-    if (!e) {
-        local_refuse(x, 404, "not_found", "There is nothing at this path; Dify's API is at /v1/.");
-    } else if (!(e->get && reads) && !(e->post && method == HTTP_METHOD_POST)) {
-        local_refuse(x, 405, "method_not_allowed", "This endpoint takes no such method.");
-    } else if (!e->open_to_all && !may_ask(&q)) {
+    bool guarded = e ? !e->open_to_all : is_below_admin(http_head_path(q.head));
+    if (guarded && !may_ask(&q)) {
         local_refuse(x, 403, "forbidden",
                      "Your address is not in admin.allow, and no valid admin token was given.");
+    } else if (!e) {
+        local_refuse(x, 404, "not_found", "There is nothing at this path; Dify's API is at /v1/.");
+    } else if (!takes(e, q.head->method)) {
+        refuse_method(x, e);
     } else if (e->acts && is_of_foreign_page(q.head)) {
         local_refuse(
             x, 403, "forbidden",

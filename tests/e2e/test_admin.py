@@ -134,8 +134,7 @@ def test_without_an_admin_token_an_empty_one_opens_nothing(stubs):
 
 
 ACTS = [("POST", "/admin/drain"), ("POST", "/admin/enable"), ("POST", "/admin/instances/one/dify1/drain"),
-        ("POST", "/admin/instances/one/dify1/enable"), ("POST", "/reload-config"), ("GET", "/reload-config"),
-        ("HEAD", "/reload-config")]
+        ("POST", "/admin/instances/one/dify1/enable"), ("POST", "/reload-config"), ("GET", "/reload-config")]
 FOREIGN = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site"), ("Origin", "http://evil.example"),
            ("Origin", "null"), ("Origin", "http://127.0.0.1:1"), ("Origin", "http://stub.evil.example"),
            ("Origin", "http://evil.example/://stub")]
@@ -158,6 +157,20 @@ def test_a_foreign_page_in_an_admins_browser_changes_nothing(stubs):
                     assert client.request(method, path, None, fields).head().status == 200, (method, path, fields)
         for path in ("/dashboard", "/dashboard/data", "/status", "/metrics"):   # a link from elsewhere may lead there
             assert node.request("GET", path, headers=[FOREIGN[0]])[0].status == 200
+
+
+def test_methods_are_named_and_only_to_those_who_may_ask(stubs):
+    with Node(settings(stubs, admin={"allow": ["127.0.0.2/32"]})) as node:
+        for method, path, allow in [("HEAD", "/reload-config", "GET, POST"), ("PUT", "/status", "GET, HEAD"),
+                                    ("GET", "/admin/drain", "POST")]:
+            with node.client(source="127.0.0.2") as client:
+                head = client.request(method, path).head()
+                assert (head.status, head.headers["allow"]) == (405, allow)
+            with node.client() as client:
+                assert client.request(method, path).head().status == 403
+        assert node.request("POST", "/admin/nothing", source="127.0.0.2")[0].status == 404
+        assert node.request("POST", "/admin/nothing")[0].status == 403
+        assert node.request("GET", "/nothing")[0].status == 404
 
 
 # ---- reload
