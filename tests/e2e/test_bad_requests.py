@@ -265,13 +265,12 @@ def test_413_by_chunks(stubs, small):
 
 
 def test_too_many_connections_are_503(stubs, small):
-    def all_free():
-        return small.status()["node"]["active_connections"] <= 1
-    wait_for(all_free, TIMEOUT)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(small.client()) for _ in range(20)]
-        for client in clients:
-            client.request("GET", "/v1/_sse?events=2&interval=60", TOKEN).head()
+        def admitted():   # once the node has noticed that those of other tests have gone
+            client = stack.enter_context(small.client())
+            return client.request("GET", "/v1/_sse?events=2&interval=60", TOKEN).head().status == 200
+        for _ in range(20):
+            wait_for(admitted, TIMEOUT)
         with small.client() as client:
             client.request("GET", "/v1/_echo", TOKEN)
             head = client.head()
@@ -297,7 +296,7 @@ def test_no_more_connections_stay_open_than_allowed(stubs):
             wait_for(lambda: len(node.access(status=503)) == refused_max, 5 * PATIENCE)
             readable, _, _ = select.select([client.socket for client in clients], [], [], 0)
             waiting = [client for client in clients if client.socket in readable]
-            assert len(waiting) == 200 - 4
+            assert 200 - 4 <= len(waiting) <= 200 - 3   # the last of ready() may still have had a place
             told = [read_to_the_end(client) for client in waiting]
             assert sum(data.startswith(b"HTTP/1.1 503 ") for data in told) == refused_max
             for client in waiting:
