@@ -213,7 +213,7 @@ static int print_place(const struct conf *conf, struct place *p)
     build_ring(p, conf->virtual_nodes);
     print_instances(p, conf->virtual_nodes);
     int code = p->user_count > 0 ? print_users(p) : MAIN_FINE;
-    ring_free(p->ring);
+    ring_unref(p->ring);
     sha256_free(p->sha);
     return code;
 }

@@ -9,16 +9,32 @@
 
 enum { KEY_SIZE = 32 /* of a cluster; conf.h */ };
 
-struct ring *build_ring(const struct conf_application *app, uint32_t virtual_nodes,
-                        struct sha256 *sha)
+/* The application's ring as it was, if there is one of that name in `before`. */
+static struct ring *find_ring(const struct snapshot *before, const char *name)
+{
+    for (size_t a = 0; before && a < before->application_count; a++) {
+        if (bytes_equal(before->applications[a].name, bytes_of(name))) {
+            return before->applications[a].ring;
+        }
+    }
+    return NULL;
+}
+
+/* Building it is most of the work of a reload, and a reload seldom changes one. */
+static struct ring *build_ring(const struct conf_application *app, uint32_t virtual_nodes,
+                               struct sha256 *sha, const struct snapshot *before)
 {
     struct ring_member members[CONF_INSTANCES_MAX];
-    assert(app->instance_count <= CONF_INSTANCES_MAX);
-    for (size_t i = 0; i < app->instance_count; i++) {
+    size_t count = app->instance_count;
+    assert(count <= CONF_INSTANCES_MAX);
+    for (size_t i = 0; i < count; i++) {
         members[i] =
             (struct ring_member){bytes_of(app->instances[i].name), app->instances[i].weight};
     }
-    return ring_new(sha, members, app->instance_count, virtual_nodes);
+    struct ring *old = find_ring(before, app->name);
+    return old && ring_is_of(old, members, count, virtual_nodes)
+               ? ring_ref(old)
+               : ring_new(sha, members, count, virtual_nodes);
 }
 
 static struct bytes copy(struct arena *arena, const char *text)
@@ -223,7 +239,8 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *t
     build_limits(s, conf);
     for (size_t a = 0; a < conf->application_count; a++) {
         build_application(s, &s->applications[a], &conf->applications[a], conf, tracker);
-        s->applications[a].ring = build_ring(&conf->applications[a], conf->virtual_nodes, sha);
+        s->applications[a].ring =
+            build_ring(&conf->applications[a], conf->virtual_nodes, sha, before);
     }
     s->tokens = build_tokens(conf);
     s->secrets = build_secrets(conf, before ? before->secrets : NULL);

@@ -9,8 +9,4 @@
 struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *tracker,
                                 struct sha256 *sha, const struct snapshot *before);
 
-/* A ring of the application's instances, as in every snapshot. The caller frees it. */
-struct ring *build_ring(const struct conf_application *app, uint32_t virtual_nodes,
-                        struct sha256 *sha);
-
 #endif

@@ -2,12 +2,15 @@
 #include "route/ring.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
 
 struct ring {
+    _Atomic uint32_t references;
+    uint32_t virtual_nodes, weights[RING_MEMBERS_MAX];
     struct ring_point *points;
     size_t point_count;
     uint32_t *starts; /* the first point whose value has at least these first bits */
@@ -94,11 +97,14 @@ struct ring *ring_new(struct sha256 *sha, const struct ring_member *members, siz
 {
     assert(count <= RING_MEMBERS_MAX);
     struct ring *r = memory_new(sizeof(*r));
+    atomic_init(&r->references, 1);
+    r->virtual_nodes = virtual_nodes;
     r->member_count = count;
     copy_names(r, members);
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
         assert(members[i].weight > 0);
+        r->weights[i] = members[i].weight;
         total += (size_t)members[i].weight * virtual_nodes;
     }
     assert(total <= RING_POINTS_MAX);
@@ -117,9 +123,25 @@ struct ring *ring_new(struct sha256 *sha, const struct ring_member *members, siz
     return r;
 }
 
-void ring_free(struct ring *r)
+bool ring_is_of(const struct ring *r, const struct ring_member *members, size_t count,
+                uint32_t virtual_nodes)
 {
-    if (r) {
+    bool same = r->member_count == count && r->virtual_nodes == virtual_nodes;
+    for (size_t i = 0; same && i < count; i++) {
+        same = bytes_equal(r->names[i], members[i].name) && r->weights[i] == members[i].weight;
+    }
+    return same;
+}
+
+struct ring *ring_ref(struct ring *r)
+{
+    atomic_fetch_add_explicit(&r->references, 1, memory_order_relaxed);
+    return r;
+}
+
+void ring_unref(struct ring *r)
+{
+    if (r && atomic_fetch_sub_explicit(&r->references, 1, memory_order_acq_rel) == 1) {
         free(r->points);
         free(r->starts);
         free(r->text);

@@ -8,7 +8,8 @@
  * eligible, to the next point whose instance is. So an instance that leaves or returns moves nobody
  * but its own users.
  *
- * A ring is immutable once built and may be read by all threads. It keeps copies of the names. */
+ * A ring is immutable once built and may be read by all threads; they may share it by reference. It
+ * keeps copies of the names. */
 #ifndef ROUTE_RING_H
 #define ROUTE_RING_H
 
@@ -36,11 +37,17 @@ struct ring;
 /* `eligible` in the functions below says whether a member may take requests now; it is asked at
  * most once for a member in one call. NULL means that all are eligible. `arg` is the caller's. */
 
-/* Builds a ring of `count` <= RING_MEMBERS_MAX members with different names; 0 makes an empty ring.
- * The caller has checked that virtual_nodes * sum of weights <= RING_POINTS_MAX. */
+/* Builds a ring, with one reference, of `count` <= RING_MEMBERS_MAX members with different names; 0
+ * makes an empty ring. The caller has checked that virtual_nodes * sum of weights <=
+ * RING_POINTS_MAX. */
 struct ring *ring_new(struct sha256 *sha, const struct ring_member *members, size_t count,
                       uint32_t virtual_nodes);
-void ring_free(struct ring *r); /* NULL is fine */
+struct ring *ring_ref(struct ring *r);
+void ring_unref(struct ring *r); /* any thread; NULL is fine */
+
+/* Would ring_new() of the same build the same ring again? */
+bool ring_is_of(const struct ring *r, const struct ring_member *members, size_t count,
+                uint32_t virtual_nodes);
 
 /* A user's place: the first 8 bytes, big-endian, of SHA-256(app ':' user). */
 uint64_t ring_key(struct sha256 *sha, struct bytes app, struct bytes user);

@@ -11,7 +11,7 @@ struct snapshot *snapshot_ref(struct snapshot *s)
 
 static void application_done(struct snapshot_application *app)
 {
-    ring_free(app->ring);
+    ring_unref(app->ring);
     for (size_t i = 0; i < app->instance_count; i++) {
         instance_shared_unref(app->instances[i].shared);
     }

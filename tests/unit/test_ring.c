@@ -27,7 +27,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    ring_free(ring);
+    ring_unref(ring);
     sha256_free(sha);
     return 0;
 }
@@ -107,7 +107,7 @@ static void an_ineligible_instance_is_as_good_as_absent(void **state)
         assert_int_equal(ring_lookup(ring, key_of(i), is_up, &d),
                          ring_lookup(smaller, key_of(i), NULL, NULL));
     }
-    ring_free(smaller);
+    ring_unref(smaller);
 }
 
 static void a_key_belongs_to_the_first_point_at_or_after_it(void **state)
@@ -133,7 +133,26 @@ static void the_order_of_the_instances_does_not_matter(void **state)
         int member = ring_lookup(other, key_of(i), NULL, NULL);
         assert_int_equal(back[member], ring_lookup(ring, key_of(i), NULL, NULL));
     }
-    ring_free(other);
+    ring_unref(other);
+}
+
+static void a_ring_knows_what_it_was_built_of(void **state)
+{
+    (void)state;
+    struct ring_member of[] = {{BYTES("a"), 1}, {BYTES("b"), 2}, {BYTES("c"), 1}};
+    struct sha256 *hash = sha256_new();
+    struct ring *r = ring_new(hash, of, 3, 16);
+    assert_true(ring_is_of(r, of, 3, 16));
+    assert_false(ring_is_of(r, of, 2, 16));
+    assert_false(ring_is_of(r, of, 3, 17));
+    of[1].weight = 1;
+    assert_false(ring_is_of(r, of, 3, 16));
+    of[1] = (struct ring_member){BYTES("d"), 2};
+    assert_false(ring_is_of(r, of, 3, 16));
+    ring_unref(ring_ref(r));
+    assert_true(ring_lookup(r, 0, NULL, NULL) >= 0);
+    ring_unref(r);
+    sha256_free(hash);
 }
 
 static void each_instance_is_asked_for_once(void **state)
@@ -156,7 +175,7 @@ static void an_empty_ring_has_nobody(void **state)
     ring_digest_app(empty, BYTES("a"), NULL, NULL, &b);
     assert_true(bytes_equal(buffer_bytes(&b), BYTES("a\n")));
     buffer_done(&b);
-    ring_free(empty);
+    ring_unref(empty);
 }
 
 static void assert_near(double a, double b)
@@ -188,7 +207,7 @@ static void the_only_eligible_instance_owns_everything(void **state)
     assert_true(shares[0] == 0 && shares[1] == 1 && shares[2] == 0);
     struct ring *one = ring_new(sha, members, 1, 1);
     assert_true(ring_share(one, 0) == 1);
-    ring_free(one);
+    ring_unref(one);
     d.bits = 7;
     ring_shares(ring, is_up, &d, shares);
     assert_true(shares[0] == 0 && shares[1] == 0 && shares[2] == 0);
@@ -224,6 +243,7 @@ int main(void)
         cmocka_unit_test(an_ineligible_instance_is_as_good_as_absent),
         cmocka_unit_test(a_key_belongs_to_the_first_point_at_or_after_it),
         cmocka_unit_test(the_order_of_the_instances_does_not_matter),
+        cmocka_unit_test(a_ring_knows_what_it_was_built_of),
         cmocka_unit_test(each_instance_is_asked_for_once),
         cmocka_unit_test(an_empty_ring_has_nobody),
         cmocka_unit_test(shares_are_exact_and_add_up_to_one),
