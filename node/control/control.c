@@ -416,6 +416,7 @@ static int begin(struct control *c)
     c->phase = CONTROL_RUNNING;
     handover_ready(c);
     warn_of_state(c);
+    start_warn_of_files(c);
     struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
     log_event(c->producer, LOG_INFO, "ready", fields, 1);
     notify_ready();

@@ -113,18 +113,33 @@ static bool may_try_again(const struct exchange_core *c, uint64_t now_ms)
     return c->attempts < c->rules->attempts && now_ms - c->started_ms < c->rules->retry_timeout_ms;
 }
 
-/* The attempt failed before a response head. `untouched`: no byte of it reached the instance. */
-static void attempt_failed(struct exchange_core *c, enum exchange_reply reply, bool untouched,
-                           uint64_t now_ms, struct exchange_outputs *ret)
+static void move_on(struct exchange_core *c, enum exchange_reply reply, bool again,
+                    struct exchange_outputs *ret)
 {
-    bool again = may_try_again(c, now_ms) && (untouched || (c->idempotent && c->replayable));
-    drop_attempt(c, EXCHANGE_OUTCOME_FAILURE, ret);
     c->last_failure = reply;
     if (again) {
         pick(c, ret);
     } else {
         answer(c, reply, ret);
     }
+}
+
+/* The attempt failed before a response head. `untouched`: no byte of it reached the instance. */
+static void attempt_failed(struct exchange_core *c, enum exchange_reply reply, bool untouched,
+                           uint64_t now_ms, struct exchange_outputs *ret)
+{
+    bool again = may_try_again(c, now_ms) && (untouched || (c->idempotent && c->replayable));
+    drop_attempt(c, EXCHANGE_OUTCOME_FAILURE, ret);
+    move_on(c, reply, again, ret);
+}
+
+/* The others are tried only if it may help: without a descriptor, all would be tried in vain. */
+static void on_lacking(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
+                       struct exchange_outputs *ret)
+{
+    assert(c->phase == EXCHANGE_CONNECT);
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
+    move_on(c, EXCHANGE_REPLY_UNAVAILABLE, in->elsewhere && may_try_again(c, now_ms), ret);
 }
 
 static void await_body(struct exchange_core *c, uint64_t now_ms)
@@ -478,6 +493,7 @@ void exchange_core_step(struct exchange_core *c, const struct exchange_input *in
     case EXCHANGE_NONE_LEFT:
     case EXCHANGE_UP_CONNECTED:
     case EXCHANGE_UP_FAILED:
+    case EXCHANGE_UP_LACKING:
     case EXCHANGE_UP_INTERIM:
     case EXCHANGE_UP_SWITCH:
     case EXCHANGE_UP_HEAD:
@@ -506,6 +522,8 @@ static void step_up(struct exchange_core *c, const struct exchange_input *in, ui
     } else if (in->kind == EXCHANGE_UP_FAILED) {
         assert(c->phase == EXCHANGE_CONNECT);
         attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
+    } else if (in->kind == EXCHANGE_UP_LACKING) {
+        on_lacking(c, in, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_INTERIM) {
         on_interim(c, ret);
     } else if (in->kind == EXCHANGE_UP_SWITCH) {

@@ -64,6 +64,7 @@ enum exchange_input_kind {
     EXCHANGE_NONE_LEFT, /* there is none that was not tried */
     EXCHANGE_UP_CONNECTED,
     EXCHANGE_UP_FAILED,  /* no connection: refused, timed out, no address, TLS */
+    EXCHANGE_UP_LACKING, /* no connection, for this node itself lacks what one takes: elsewhere */
     EXCHANGE_UP_INTERIM, /* a 1xx head other than 101 */
     EXCHANGE_UP_SWITCH,  /* a 101 head */
     EXCHANGE_UP_HEAD,    /* the final head: status */
@@ -101,7 +102,7 @@ enum exchange_outcome {
     EXCHANGE_OUTCOME_SUCCESS,
     EXCHANGE_OUTCOME_BAD_STATUS, /* a failure, but an answer: the instance can be reached */
     EXCHANGE_OUTCOME_FAILURE,    /* no proper answer */
-    EXCHANGE_OUTCOME_NEUTRAL,    /* the client left, or the request was at fault */
+    EXCHANGE_OUTCOME_NEUTRAL,    /* the client left, or the request or this node was at fault */
 };
 
 enum exchange_finish {
@@ -156,6 +157,7 @@ struct exchange_input {
     bool no_body;              /* BEGIN, ASK_LOCAL: DOWN_END follows at once */
     bool reusable;             /* UP_END */
     bool unsent;               /* UP_GONE: the kernel took no byte of this attempt */
+    bool elsewhere;            /* UP_LACKING: it may do for another instance */
     bool may_read;             /* DOWN_GONE: it closed its sending side, no more is known */
 };
 

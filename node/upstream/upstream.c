@@ -178,14 +178,17 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
 }
 
 static struct upstream *connect_new(struct net_loop *loop, struct instance_shared *shared,
-                                    struct instance_cell *cell)
+                                    struct instance_cell *cell, int *ret_error)
 {
     struct sockaddr_storage address;
     if (!instance_shared_address(shared, &address)) {
+        *ret_error = UV_EAI_NONAME;
         return NULL;
     }
     struct upstream *u = memory_new(sizeof(*u));
-    if (stream_init(&u->stream, loop, &stream_events) != 0) {
+    int error = stream_init(&u->stream, loop, &stream_events);
+    if (error) {
+        *ret_error = error;
         free(u);
         return NULL;
     }
@@ -193,7 +196,9 @@ static struct upstream *connect_new(struct net_loop *loop, struct instance_share
     u->cell = cell;
     list_init(&u->idle);
     wheel_timer_init(&u->timer, on_timer);
-    if (stream_connect(&u->stream, (struct sockaddr *)&address) != 0) {
+    error = stream_connect(&u->stream, (struct sockaddr *)&address);
+    if (error) {
+        *ret_error = error;
         close_now(u, false);
         return NULL;
     }
@@ -213,20 +218,20 @@ static struct instance_cell *cell_of(struct instance_shared *shared, unsigned wo
 
 struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
                                unsigned worker, const struct upstream_events *events,
-                               void *borrower, bool *ret_connected)
+                               void *borrower, int *ret_error)
 {
     struct instance_cell *cell = cell_of(shared, worker);
     struct upstream *u = take_idle(cell, loop);
-    *ret_connected = u != NULL;
+    bool reused = u != NULL;
     if (!u) {
-        u = connect_new(loop, shared, cell);
+        u = connect_new(loop, shared, cell, ret_error);
     }
     if (u) {
         u->events = events;
         u->borrower = borrower;
         u->lent_at_bytes = u->stream.bytes_out;
         u->lent_bytes_in = u->stream.bytes_in;
-        u->lent_ms = *ret_connected ? net_now_ms(loop) : 0;
+        u->lent_ms = reused ? net_now_ms(loop) : 0;
     }
     return u;
 }

@@ -54,11 +54,16 @@ struct upstream {
     uint64_t lent_bytes_in; /* stream.bytes_in then: has anything come since? */
 };
 
-/* Lends a connection: an idle one (*ret_connected true), or a new one whose on_connected follows.
- * NULL when none can be made (no address, no descriptor). */
+/* Lends a connection: an idle one (upstream_reused), or a new one whose on_connected follows. NULL
+ * when none can be made, with the libuv error; UV_EAI_NONAME: the name has no address. */
 struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
                                unsigned worker, const struct upstream_events *events,
-                               void *borrower, bool *ret_connected);
+                               void *borrower, int *ret_error);
+
+static inline bool upstream_reused(const struct upstream *u)
+{
+    return u->lent_ms != 0;
+}
 
 /* The response was read to its end and both sides would go on. */
 void upstream_give(struct upstream *u);
