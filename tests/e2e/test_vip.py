@@ -132,6 +132,49 @@ def test_the_guard_notices_a_node_that_stands_still(node, folder):
     assert codes[-1] == 1
 
 
+# ---- the relay
+
+RELAY_HOST = """
+set -e
+ip link set lo up
+ip link add eth0 type veth peer name v1
+ip link set eth0 up
+ip link set v1 up
+ip addr add 10.0.0.11/24 dev eth0
+relay() { "$DIFYRING" vip-relay --role "$1" --interface eth0 --address "$2" --peer "$3" --port 9 --window 15; }
+relay start 10.0.0.100 10.0.0.12
+nft add element ip difyring fresh '{ 10.0.0.9 . 5555 }'
+"""
+
+
+def on_a_host(script):
+    """What a shell script prints on a host of its own (a network namespace) with a relay in place."""
+    namespace = ["unshare", "--net"]
+    if os.geteuid() != 0 or subprocess.run([*namespace, "nft", "list", "tables"], capture_output=True, check=False).returncode:
+        pytest.skip("no network namespaces, or no nft")
+    return subprocess.run([*namespace, "sh", "-c", RELAY_HOST + script], capture_output=True, text=True, check=True,
+                          env={**os.environ, "DIFYRING": BIN}).stdout
+
+
+@pytest.mark.parametrize("role", ["standby", "master"])
+def test_a_change_of_roles_follows_another_address_and_other_peers(role):
+    told = on_a_host(f"relay {role} 10.0.0.101 10.0.0.13; ip addr show lo; nft list ruleset")
+    assert "10.0.0.100" not in told and "10.0.0.12" not in told
+    assert "inet 10.0.0.101/32" in told and "dup to 10.0.0.13" in told
+    assert "10.0.0.9 . 5555" in told   # what is known of connections
+
+
+def test_a_change_of_roles_restores_what_somebody_took_away():
+    told = on_a_host("nft flush ruleset; ip addr del 10.0.0.100/32 dev lo; relay standby 10.0.0.100 10.0.0.12\n"
+                     "ip addr show lo; nft list ruleset")
+    assert "inet 10.0.0.100/32" in told and "dup to 10.0.0.12" in told
+
+
+def test_only_what_the_relay_put_on_lo_is_taken_off_again():
+    told = on_a_host("ip addr add 10.0.0.55/32 dev lo; relay off 10.0.0.101 10.0.0.12; ip addr show lo; nft list ruleset")
+    assert "10.0.0.55" in told and "10.0.0.100" not in told and "table" not in told
+
+
 # ---- the file for keepalived
 
 def test_vrrp_config_needs_a_vip_section(stubs, tmp_path):
