@@ -1,4 +1,4 @@
-/* track: write, rename, watch the folder. */
+/* track: write, rename (else write in place), watch the folder. */
 #include "vip/track.h"
 
 #include <errno.h>
@@ -15,29 +15,35 @@ enum {
     FOLDER_MODE = 0755, /* and has to see into it */
 };
 
-static int write_line(const char *path, bool ready)
+/* The line first and then its end: in place the file is never empty, which would count as 0. */
+static int write_line(const char *path, bool ready, int flags)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | flags, FILE_MODE);
     if (fd < 0) {
         return -1;
     }
-    bool good = write(fd, ready ? "0\n" : "1\n", 2) == 2;
+    bool good = write(fd, ready ? "0\n" : "1\n", 2) == 2 && ftruncate(fd, 2) == 0;
     int error = errno;
     close(fd);
     errno = error;
     return good ? 0 : -1;
 }
 
+/* In place where a new file is not possible: a full disk, a folder that is not ours any more. */
 static int replace(const struct track *t)
 {
     struct buffer fresh = {0};
     buffer_append_format(&fresh, "%s.new", t->path);
     buffer_append(&fresh, "", 1);
-    int result = write_line(fresh.data, t->ready);
+    int result = write_line(fresh.data, t->ready, O_CREAT);
     if (result == 0) {
         result = rename(fresh.data, t->path);
     }
     int error = errno;
+    if (result != 0) {
+        unlink(fresh.data);
+        result = write_line(t->path, t->ready, 0);
+    }
     buffer_done(&fresh);
     errno = error;
     return result;
@@ -72,9 +78,10 @@ static void check(struct track *t)
     if (uv_is_active((uv_handle_t *)&t->pause) || is_as_wanted(t)) {
         return;
     }
+    bool failed = t->failing;
     t->restored_count++;
     put(t);
-    if (!t->failing) {
+    if (!t->failing && !failed) {
         t->on_trouble(t->owner, "track_file_restored", "it was removed or changed");
     }
     uv_timer_start(&t->pause, on_pause_over, TRACK_RESTORE_MS, 0);
@@ -130,6 +137,12 @@ void track_set(struct track *t, bool ready)
 {
     t->ready = ready;
     put(t);
+}
+
+bool track_beat(struct track *t)
+{
+    check(t);
+    return t->ready || !t->failing;
 }
 
 void track_close(struct track *t)

@@ -2,8 +2,8 @@
  *
  * `0` = ready, `1` = not. It is written beside and renamed: keepalived watches the folder (inotify,
  * IN_MOVE and IN_CLOSE_WRITE), so it reads either the old line or the new one, never an empty file,
- * which would count as 0. A file that is missing counts as 0 too: one that somebody removed or
- * changed is written again at once.
+ * which would count as 0. Where there can be no new file, the old one is written to. A file that is
+ * missing counts as 0 too: one that somebody removed or changed is written again at once.
  *
  *   track_open() -> track_set()... -> track_close() -> loop runs out -> track_done() */
 #ifndef VIP_TRACK_H
@@ -35,6 +35,10 @@ struct track {
 int track_open(struct track *t, uv_loop_t *loop, const char *path, struct buffer *ret_error);
 
 void track_set(struct track *t, bool ready);
+
+/* Now and then: looks whether the file is as it should be, and tries again what failed. False if
+ * the file may say `0` and should not: then keepalived must be told in another way. */
+bool track_beat(struct track *t);
 
 /* Leaves `1` behind. */
 void track_close(struct track *t);

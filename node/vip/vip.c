@@ -139,7 +139,8 @@ void vip_set_ready(struct vip *v, bool ready)
 
 void vip_beat(struct vip *v, bool well)
 {
-    pulse_beat(&v->pulse, well);
+    bool told = track_beat(&v->track);
+    pulse_beat(&v->pulse, well && told);
 }
 
 bool vip_held(const struct vip *v)

@@ -37,7 +37,7 @@ def node(stubs, folder):
 def says(folder):
     try:
         return (folder / "vrrp").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
 
 
@@ -78,6 +78,37 @@ def test_a_track_file_that_somebody_removed_is_written_again(node, folder):
     (folder / "vrrp").unlink()   # a missing one counts as 0
     wait_for(lambda: says(folder) == "1\n", TIMEOUT)
     wait_for(lambda: node.events("track_file_restored"), TIMEOUT)
+
+
+def test_a_node_that_cannot_say_1_has_no_pulse_while_it_drains(node, folder):
+    wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+    (folder / "vrrp.new").mkdir()
+    (folder / "vrrp").unlink()
+    (folder / "vrrp").mkdir()
+    assert guard(folder).wait(TIMEOUT) == 0   # ready, and alive: nothing is wrong for keepalived
+    assert node.json("POST", "/admin/drain")[0].status == 200
+    wait_for(lambda: guard(folder).wait(TIMEOUT) == 1, TIMEOUT)
+    (folder / "vrrp").rmdir()
+    (folder / "vrrp.new").rmdir()
+    wait_for(lambda: says(folder) == "1\n", TIMEOUT)
+    wait_for(lambda: guard(folder).wait(TIMEOUT) == 0, TIMEOUT)
+
+
+def test_a_node_that_keeps_the_address_serves_it_until_the_drain_is_over(stubs, folder):
+    if not INTERFACES:
+        pytest.skip("there is no interface but lo")
+    own = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+    if not own:
+        pytest.skip("this host has no address")
+    with Node(settings(stubs, vip=vip(folder, address=own[0] + "/24"), timeouts={"drain": "4s"})) as node:
+        wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+        start = time.monotonic()
+        node.signal(signal.SIGTERM)   # no keepalived takes the address away
+        wait_for(lambda: node.events("vip_stays"), TIMEOUT)
+        wait_for(lambda: guard(folder).wait(TIMEOUT) == 1, TIMEOUT)
+        assert node.request("GET", "/health")[0].status == 503   # it is draining, and still answers
+        assert node.wait() == 0
+        assert time.monotonic() - start >= 4
 
 
 def test_without_a_holder_a_drain_waits_for_no_handover(node):
