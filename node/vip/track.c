@@ -92,10 +92,49 @@ static void on_pause_over(uv_timer_t *timer)
     check(timer->data);
 }
 
+/* The folder that is watched still stands at its path. */
+static bool watch_is_good(const struct track *t)
+{
+    struct stat now;
+    return t->watching && stat(t->folder, &now) == 0 && now.st_dev == t->folder_device &&
+           now.st_ino == t->folder_inode;
+}
+
+static void on_folder(uv_fs_event_t *handle, const char *name, int events, int status);
+
+/* 0, or a negative errno. The folder first, then its number: one that is changed between the two is
+ * noticed with the next beat. */
+static int watch(struct track *t)
+{
+    struct stat now = {0};
+    uv_fs_event_stop(&t->watch);
+    int error =
+        stat(t->folder, &now) == 0 ? uv_fs_event_start(&t->watch, on_folder, t->folder, 0) : -errno;
+    t->watching = error == 0;
+    t->folder_device = now.st_dev;
+    t->folder_inode = now.st_ino;
+    return error;
+}
+
+/* A folder that was removed or moved away takes its watch along. */
+static void restore_folder(struct track *t)
+{
+    if (watch_is_good(t)) {
+        return;
+    }
+    mkdir(t->folder, FOLDER_MODE);
+    if (watch(t) == 0) {
+        t->on_trouble(t->owner, "track_folder_restored",
+                      "the folder of the track file was removed or moved; keepalived does not see "
+                      "the new one before it is restarted");
+    }
+}
+
 static void on_folder(uv_fs_event_t *handle, const char *name, int events, int status)
 {
     struct track *t = handle->data;
     (void)events;
+    restore_folder(t);
     if (status == 0 && (!name || strcmp(name, t->name) == 0)) {
         check(t);
     }
@@ -124,7 +163,7 @@ int track_open(struct track *t, uv_loop_t *loop, const char *path, struct buffer
     uv_fs_event_init(loop, &t->watch);
     t->pause.data = t;
     t->watch.data = t;
-    int error = uv_fs_event_start(&t->watch, on_folder, t->folder, 0);
+    int error = watch(t);
     if (error) {
         uv_close((uv_handle_t *)&t->pause, NULL);
         uv_close((uv_handle_t *)&t->watch, NULL);
@@ -141,6 +180,7 @@ void track_set(struct track *t, bool ready)
 
 bool track_beat(struct track *t)
 {
+    restore_folder(t);
     check(t);
     return t->ready || !t->failing;
 }

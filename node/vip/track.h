@@ -9,6 +9,8 @@
 #ifndef VIP_TRACK_H
 #define VIP_TRACK_H
 
+#include <sys/types.h>
+
 #include <uv.h>
 
 #include "base/buffer.h"
@@ -23,20 +25,23 @@ struct track {
     uv_timer_t pause;
     char *path, *folder;
     const char *name; /* in `path` */
-    bool ready, failing;
+    bool ready, failing, watching;
+    dev_t folder_device; /* of the folder that is watched */
+    ino_t folder_inode;
     uint64_t restored_count;
     void (*on_trouble)(void *owner, const char *what, const char *reason);
     void *owner;
 };
 
 /* Writes `1`, makes the last folder of the path if there is none, and watches. on_trouble is called
- * when the file had to be restored or cannot be written. Returns 0, or -1 with the reason appended;
- * then nothing is open. */
+ * when the file or its folder had to be restored or cannot be written. Returns 0, or -1 with the
+ * reason appended; then nothing is open. */
 int track_open(struct track *t, uv_loop_t *loop, const char *path, struct buffer *ret_error);
 
 void track_set(struct track *t, bool ready);
 
-/* Now and then: looks whether the file is as it should be, and tries again what failed. False if
+/* Now and then: looks whether file and folder are as they should be, and tries again what failed.
+ * False if
  * the file may say `0` and should not: then keepalived must be told in another way. */
 bool track_beat(struct track *t);
 

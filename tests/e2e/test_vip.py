@@ -80,6 +80,40 @@ def test_a_track_file_that_somebody_removed_is_written_again(node, folder):
     wait_for(lambda: node.events("track_file_restored"), TIMEOUT)
 
 
+def remove(folder):
+    def gone():
+        try:
+            shutil.rmtree(folder)   # the node may have written a file again before the folder goes
+        except OSError:
+            return False
+        return True
+    wait_for(gone, TIMEOUT)
+
+
+@pytest.mark.parametrize("take_away", [remove, lambda run: run.rename(run.with_name("moved"))],
+                         ids=["removed", "moved"])
+def test_a_folder_that_somebody_took_away_comes_back_with_all_that_was_in_it(stubs, folder, take_away):
+    run = folder / "run"
+    run.mkdir()
+    with Node(settings(stubs, vip=vip(run), timeouts={"drain": "20s"})) as node:
+        for _ in range(2):   # the new one is watched, too
+            wait_for(lambda: says(run) == "0\n", TIMEOUT)
+            wait_for(lambda: guard(run).wait(TIMEOUT) == 0, TIMEOUT)
+            shutil.rmtree(folder / "moved", ignore_errors=True)
+            take_away(run)
+        wait_for(lambda: says(run) == "0\n", TIMEOUT)
+        wait_for(lambda: len(node.events("track_folder_restored")) >= 2, TIMEOUT)
+        wait_for(lambda: len(node.events("pulse_restored")) >= 2, TIMEOUT)
+        assert guard(run).wait(TIMEOUT) == 0
+
+
+def test_a_socket_that_somebody_removed_comes_back(node, folder):
+    wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+    (folder / "vrrp.sock").unlink()
+    wait_for(lambda: guard(folder).wait(TIMEOUT) == 0, TIMEOUT)
+    assert len(node.events("pulse_restored")) == 1
+
+
 def test_a_node_that_cannot_say_1_has_no_pulse_while_it_drains(node, folder):
     wait_for(lambda: says(folder) == "0\n", TIMEOUT)
     (folder / "vrrp.new").mkdir()
