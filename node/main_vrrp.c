@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "main.h"
 #include "vip/guard.h"
 #include "vip/keepalived.h"
@@ -19,6 +20,15 @@ static int family_of(const char *address)
         return AF_INET;
     }
     return inet_pton(AF_INET6, address, &parsed) == 1 ? AF_INET6 : AF_UNSPEC;
+}
+
+/* However they are written: fd00::1 is fd00:0::1. */
+static bool is_same_address(const char *one, const char *other)
+{
+    struct in6_addr a = {0}, b = {0};
+    int family = family_of(one);
+    return family != AF_UNSPEC && family == family_of(other) && inet_pton(family, one, &a) == 1 &&
+           inet_pton(family, other, &b) == 1 && memcmp(&a, &b, sizeof(a)) == 0;
 }
 
 /* The host of `HOST:PORT` if it is an address, without brackets; "" if it is a name. */
@@ -80,7 +90,7 @@ static void find_ipv6_source(const struct conf_vip *vip, char ret_source[INET6_A
             &((const struct sockaddr_in6 *)(const void *)each->ifa_addr)->sin6_addr;
         char text[INET6_ADDRSTRLEN];
         inet_ntop(AF_INET6, address, text, sizeof(text));
-        if (!IN6_IS_ADDR_LINKLOCAL(address) && strcmp(text, vip->address) != 0) {
+        if (!IN6_IS_ADDR_LINKLOCAL(address) && !is_same_address(text, vip->address)) {
             memcpy(ret_source, text, sizeof(text));
         }
     }
@@ -92,7 +102,7 @@ static size_t collect_peers(const struct conf_vip *vip, const char *source, cons
 {
     size_t count = 0;
     for (size_t i = 0; i < vip->peer_count; i++) {
-        if (strcmp(vip->peers[i], source) != 0) {
+        if (!is_same_address(vip->peers[i], source)) {
             ret_peers[count++] = vip->peers[i];
         }
     }
@@ -102,7 +112,7 @@ static size_t collect_peers(const struct conf_vip *vip, const char *source, cons
 static bool listens_on_vip(const struct conf *conf)
 {
     for (size_t i = 0; i < conf->listen_count; i++) {
-        if (strcmp(conf->listen[i].host, conf->vip.address) == 0) {
+        if (is_same_address(conf->listen[i].host, conf->vip.address)) {
             return true;
         }
     }
@@ -238,7 +248,8 @@ static const char relay_help[] =
     "  --role standby   put in place what is not as it should be, be ready again\n"
     "  --role master    likewise; pass on for the window, if a peer lives, then no more\n"
     "  --role off       take everything away\n"
-    "  --interface, --address, --peer   of the `vip` section\n"
+    "  --interface, --address, --peer   of the `vip` section; several peers: 10.0.0.12,+13 is\n"
+    "                   10.0.0.12 and 10.0.0.13\n"
     "  --port           a port of the nodes, to see whether a peer's host lives\n"
     "  --window         how long a drain may last (timeouts.drain)\n"
     "  --bound          the nodes listen on the address itself, not on 0.0.0.0 or [::]\n"
@@ -270,6 +281,34 @@ static bool read_role(const char *text, enum relay_role *ret_role)
     return false;
 }
 
+/* `10.0.0.12,+13`: `+` is the address before up to its last separator. False if one is wrong or
+ * there are too many; what was taken is in `r`, to be freed. */
+static bool take_peers(struct relay *r, const char *list)
+{
+    char previous[INET6_ADDRSTRLEN] = "", peer[2 * INET6_ADDRSTRLEN];
+    for (bool more = true; more;) {
+        size_t size = strcspn(list, ","), kept = 0;
+        if (*list == '+') {
+            const char *end = strrchr(previous, strchr(previous, ':') ? ':' : '.');
+            kept = end ? (size_t)(end + 1 - previous) : 0;
+            list++;
+            size--;
+        }
+        if (size >= INET6_ADDRSTRLEN || r->peer_count == RELAY_PEERS_MAX) {
+            return false;
+        }
+        snprintf(peer, sizeof(peer), "%.*s%.*s", (int)kept, previous, (int)size, list);
+        if (family_of(peer) == AF_UNSPEC) {
+            return false;
+        }
+        memcpy(previous, peer, strlen(peer) + 1);
+        r->peers[r->peer_count++] = memory_copy_text(peer, strlen(peer));
+        more = list[size] == ',';
+        list += size + 1;
+    }
+    return true;
+}
+
 enum { WINDOW_MAX = 7 * 24 * 3600 /* seconds; no drain lasts longer */ };
 
 /* One option into `r`; false if its value is wrong. */
@@ -286,11 +325,7 @@ static bool take_relay_option(struct relay *r, int option)
         r->address = optarg;
         return family_of(optarg) != AF_UNSPEC;
     case 'p':
-        if (r->peer_count == RELAY_PEERS_MAX || family_of(optarg) == AF_UNSPEC) {
-            return false;
-        }
-        r->peers[r->peer_count++] = optarg;
-        return true;
+        return take_peers(r, optarg);
     case 'n':
         if (!read_number(optarg, UINT16_MAX, &number)) {
             return false;
@@ -322,7 +357,7 @@ static int apply_relay(const char *command, const struct relay *r)
     return code;
 }
 
-int main_vip_relay(int argc, char **argv)
+static int run_relay(int argc, char **argv, struct relay *relay)
 {
     static const struct option names[] = {{"role", required_argument, NULL, 'r'},
                                           {"interface", required_argument, NULL, 'i'},
@@ -333,7 +368,6 @@ int main_vip_relay(int argc, char **argv)
                                           {"bound", no_argument, NULL, 'b'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
-    struct relay relay = {.role = RELAY_START, .window_s = 60};
     for (;;) {
         int option = main_option(argc, argv, names);
         if (option == 'h') {
@@ -345,12 +379,23 @@ int main_vip_relay(int argc, char **argv)
         if (option == MAIN_OPTION_WRONG) {
             return MAIN_USAGE;
         }
-        if (!take_relay_option(&relay, option)) {
+        if (!take_relay_option(relay, option)) {
             return main_misused(argv[0], "wrong value `%s`", optarg);
         }
     }
-    if (!relay.interface || !relay.address || (relay.role != RELAY_OFF && relay.peer_count == 0)) {
+    if (!relay->interface || !relay->address ||
+        (relay->role != RELAY_OFF && relay->peer_count == 0)) {
         return main_misused(argv[0], "--interface, --address and --peer are needed");
     }
-    return apply_relay(argv[0], &relay);
+    return apply_relay(argv[0], relay);
+}
+
+int main_vip_relay(int argc, char **argv)
+{
+    struct relay relay = {.role = RELAY_START, .window_s = 60};
+    int code = run_relay(argc, argv, &relay);
+    for (size_t i = 0; i < relay.peer_count; i++) {
+        free(relay.peers[i]);
+    }
+    return code;
 }

@@ -35,8 +35,6 @@ static const char *kind_text(enum problem_kind kind)
         return "config_conflict";
     case PROBLEM_CONFIG_REFUSED:
         return "config_refused";
-    case PROBLEM_VIP_CONFLICT:
-        return "vip_conflict";
     case PROBLEM_CLOCK_OFF:
         break;
     }

@@ -39,7 +39,7 @@ struct cluster_events {
      * the answer or the next reload, whose version replaces it: nothing is to be answered then. */
     void (*on_shared)(void *owner, uint64_t revision, struct bytes text);
     /* For the log and /status: kind is a stable word (name_clash, newer_version, unknown_key,
-     * forged, crowded, config_conflict, config_refused, vip_conflict, clock_off), detail a
+     * forged, crowded, config_conflict, config_refused, clock_off), detail a
      * sentence. At most one call a second for each kind. */
     void (*on_problem)(void *owner, const char *kind, const char *detail);
     /* The generation was raised (see gossip.h): persist it. */

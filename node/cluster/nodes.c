@@ -1,5 +1,5 @@
 /* nodes: what each node says of itself (the entries `node` and `load`), and what follows from who
- * is up: rows for the verdict, convergence, and two holders of one VIP. */
+ * is up: rows for the verdict, and convergence. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -8,9 +8,6 @@
 #include "proto/cluster.pb-c.h"
 
 enum {
-    /* A holder that crashed is up in our table until it is suspected, and another one has taken
-     * over long before: only what lasts is a conflict. SPEC §6 gives the detection 5 s. */
-    VIP_CONFLICT_MS = 6 * 1000,
     CLOCK_TOLD_MS = 60 * 1000, /* a clock is told again so often, and at once when it was set */
     CLOCK_STEP_MS = 10 * 1000, /* NTP corrects less than that bit by bit */
     /* What comes in may be as old as it gets until the next telling, and some seconds on its way.
@@ -231,36 +228,6 @@ static void find_lapse(struct cluster *c)
     }
 }
 
-/* Two members that are alive say that they hold the VIP: their names. */
-static size_t find_holders(struct cluster *c, const char *ret_names[2])
-{
-    size_t count = 0;
-    for (size_t i = 0; i < gossip_member_count(c->gossip) && count < 2; i++) {
-        const struct gossip_member *m = gossip_member(c->gossip, i);
-        const struct member_info *info = info_of(c, m);
-        if ((m->self || m->state == WIRE_ALIVE) && info && info->node.vip_holder) {
-            ret_names[count++] = m->name;
-        }
-    }
-    return count;
-}
-
-static void watch_vip(struct cluster *c)
-{
-    const char *names[2];
-    if (find_holders(c, names) < 2) {
-        c->two_holders_ms = 0;
-    } else if (c->two_holders_ms == 0) {
-        c->two_holders_ms = c->now_ms + 1;
-    } else if (c->now_ms >= c->two_holders_ms + VIP_CONFLICT_MS) {
-        cluster_problem(
-            c, PROBLEM_VIP_CONFLICT,
-            "%s and %s both have the virtual IP; see whether their keepalived processes "
-            "reach each other",
-            names[0], names[1]);
-    }
-}
-
 void nodes_settle(struct cluster *c)
 {
     if (c->now_ms >= c->lapse_ms) {
@@ -268,9 +235,6 @@ void nodes_settle(struct cluster *c)
     }
     if (c->verdict_changed || c->members_changed) {
         find_lapse(c);
-    }
-    if (c->members_changed || c->two_holders_ms != 0) {
-        watch_vip(c);
     }
 }
 

@@ -71,7 +71,6 @@ enum problem_kind {
     PROBLEM_CROWDED,
     PROBLEM_CONFIG_CONFLICT,
     PROBLEM_CONFIG_REFUSED,
-    PROBLEM_VIP_CONFLICT,
     PROBLEM_CLOCK_OFF,
 };
 enum { PROBLEMS = PROBLEM_CLOCK_OFF + 1 };
@@ -96,7 +95,6 @@ struct cluster {
 
     struct names own_votes;  /* struct own_votes */
     uint64_t lapse_ms;       /* when the next dead member's votes lapse; UINT64_MAX = none */
-    uint64_t two_holders_ms; /* since when two members hold the VIP; 0 = they do not */
 
     struct ledger *ledger;
     /* What this process had counted when its generation was raised the last time: its present slot

@@ -184,15 +184,17 @@ static bool claims_vip(struct control *c, const struct gossip_member *m)
                          : net_now_ms(&c->net) < m->heard_ms + VIP_FRESH_MS;
 }
 
-size_t control_vip_claims(struct control *c, struct bytes *ret_first)
+size_t control_vip_claims(struct control *c, struct bytes ret_first[2])
 {
     struct gossip *gossip = cluster_gossip(c->cluster);
     size_t count = 0;
-    *ret_first = BYTES("");
+    ret_first[0] = ret_first[1] = BYTES("");
     for (size_t i = 0; i < gossip_member_count(gossip); i++) {
         const struct gossip_member *m = gossip_member(gossip, i);
         if (claims_vip(c, m)) {
-            *ret_first = count == 0 ? bytes_of(m->name) : *ret_first;
+            if (count < 2) {
+                ret_first[count] = bytes_of(m->name);
+            }
             count++;
         }
     }
@@ -207,7 +209,9 @@ static void gather_vip(const struct gathering *g, struct status_facts *facts)
         return;
     }
     facts->vip_address = bytes_of(address);
-    facts->vip_conflict = control_vip_claims(g->c, &facts->vip_holder) > 1;
+    struct bytes holders[2];
+    facts->vip_conflict = control_vip_claims(g->c, holders) > 1;
+    facts->vip_holder = holders[0];
 }
 
 static size_t gather_problems(struct control *c, struct status_trouble *to)

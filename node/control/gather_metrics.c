@@ -122,13 +122,13 @@ static void gather_workers(const struct control *c, struct arena *arena, struct 
 static void gather_members(struct control *c, struct metrics_facts *to)
 {
     struct gossip *g = cluster_gossip(c->cluster);
-    struct bytes holder;
+    struct bytes holders[2];
     for (size_t i = 0; i < gossip_member_count(g); i++) {
         to->members[gossip_member(g, i)->state]++;
     }
     to->has_vip = handover_address(c) != NULL;
     to->vip_holder = c->vip_holder;
-    to->vip_conflict = control_vip_claims(c, &holder) > 1;
+    to->vip_conflict = control_vip_claims(c, holders) > 1;
     to->vip_conflicts = sampler_vip_conflicts(c);
 }
 

@@ -118,8 +118,8 @@ static inline bool control_is_draining(const struct control *c)
 }
 
 /* Members that say that they have the virtual IP, as far as they are to be believed: how many, and
- * the name of the first, "" if there is none (valid until the cluster changes). */
-size_t control_vip_claims(struct control *c, struct bytes *ret_first);
+ * the names of the first two, "" where there is none (valid until the cluster changes). */
+size_t control_vip_claims(struct control *c, struct bytes ret_first[2]);
 
 /* The documents of /status and /metrics. */
 void control_status(struct control *c, struct buffer *ret_body);

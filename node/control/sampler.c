@@ -1,12 +1,14 @@
 /* sampler: a look every second, a sample every fifth. */
 #include "control/sampler.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "admin/history.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/counts.h"
+#include "control/peers.h"
 
 enum {
     LOOK_MS = 1000,
@@ -23,8 +25,8 @@ struct sampler {
     uint64_t company;     /* who was up: a sum over names and generations */
     size_t company_size;
     unsigned gap_left;
-    uint64_t conflicts; /* of the virtual IP, each counted when it begins */
-    bool conflict;
+    uint64_t conflicts;           /* of the virtual IP, each counted when it begins */
+    bool conflict, conflict_seen; /* seen: by the last look */
 };
 
 uint64_t sampler_divergence_ms(struct control *c)
@@ -89,13 +91,25 @@ uint64_t sampler_vip_conflicts(const struct control *c)
     return c->sampler->conflicts;
 }
 
+/* Counted when it begins, and told with every look while it lasts. A node that is none of the two
+ * believes a second look: a holder that was killed looks alive to it for most of VIP_FRESH_MS. */
 static void look_for_conflict(struct control *c)
 {
     struct sampler *s = c->sampler;
-    struct bytes first;
-    bool conflict = control_vip_claims(c, &first) > 1;
+    struct bytes holders[2];
+    bool seen = control_vip_claims(c, holders) > 1;
+    bool conflict = seen && (c->vip_holder || s->conflict_seen);
+    s->conflict_seen = seen;
     s->conflicts += conflict && !s->conflict;
     s->conflict = conflict;
+    if (conflict) {
+        char detail[CONTROL_DETAIL_SIZE];
+        snprintf(detail, sizeof(detail),
+                 "%.*s and %.*s both have the virtual IP; see whether their keepalived processes "
+                 "reach each other",
+                 (int)holders[0].size, holders[0].at, (int)holders[1].size, holders[1].at);
+        peers_note_problem(c, "vip_conflict", detail);
+    }
 }
 
 static void on_look(uv_timer_t *timer)

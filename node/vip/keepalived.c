@@ -13,6 +13,7 @@ enum {
     /* keepalived's default kills it after 10 ms without a system call, too few on a shared CPU */
     RT_MICROSECONDS = 200000,
     STARTUP_SECONDS = 5,
+    LINE_MAX_SIZE = 1000, /* keepalived's MAXBUF is 1024, with the end */
 };
 
 /* One setting, then `# why`, which is "" where the lines inside say it. */
@@ -49,6 +50,21 @@ static void append_head(struct buffer *b, const struct keepalived_options *o)
         o->node);
 }
 
+/* One list, in which `+13` stands for the one before with another end: 64 times a whole address is
+ * more than a line may hold. See main_vrrp.c. */
+static void append_peers(struct buffer *b, const struct keepalived_options *o)
+{
+    size_t last = 0; /* of the beginning that is not written again */
+    for (size_t i = 0; i < o->peer_count; i++) {
+        const char *peer = o->peers[i], *end = strrchr(peer, strchr(peer, ':') ? ':' : '.');
+        size_t size = end ? (size_t)(end + 1 - peer) : 0;
+        bool same = i > 0 && size == last && strncmp(peer, o->peers[i - 1], size) == 0;
+        buffer_append_format(b, "%s%s%s", i > 0 ? "," : " --peer ", same ? "+" : "",
+                             same ? peer + size : peer);
+        last = size;
+    }
+}
+
 static void append_relay_script(struct buffer *b, const struct keepalived_options *o,
                                 const char *setting, const char *role, const char *why)
 {
@@ -60,9 +76,7 @@ static void append_relay_script(struct buffer *b, const struct keepalived_option
     if (o->bound) {
         buffer_append_text(&command, " --bound");
     }
-    for (size_t i = 0; i < o->peer_count; i++) {
-        buffer_append_format(&command, " --peer %s", o->peers[i]);
-    }
+    append_peers(&command, o);
     buffer_append_format(b, "    # %s\n    %.*s\"\n", why, (int)command.size, command.data);
     buffer_done(&command);
 }
@@ -212,6 +226,28 @@ static int check_text(const char *what, const char *text, struct buffer *ret_err
     return 0;
 }
 
+static int check_lines(struct bytes text, const struct keepalived_options *o,
+                       struct buffer *ret_error)
+{
+    size_t begin = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.at[i] != '\n') {
+            continue;
+        }
+        if (i - begin > LINE_MAX_SIZE) {
+            buffer_append_format(
+                ret_error,
+                "vip: keepalived reads lines of at most %d characters, and one "
+                "would have %zu; use fewer of the %zu vip.peers, or such as differ "
+                "in their last part only",
+                LINE_MAX_SIZE, i - begin, o->peer_count);
+            return -1;
+        }
+        begin = i + 1;
+    }
+    return 0;
+}
+
 int keepalived_print(struct buffer *b, const struct keepalived_options *o, struct buffer *ret_error)
 {
     if (check_text("the node's name", o->node, ret_error) != 0 ||
@@ -230,5 +266,5 @@ int keepalived_print(struct buffer *b, const struct keepalived_options *o, struc
     append_global(b, o);
     append_trackers(b, o);
     append_instance(b, o);
-    return 0;
+    return check_lines(buffer_bytes(b), o, ret_error);
 }

@@ -40,7 +40,7 @@ enum relay_role {
 struct relay {
     enum relay_role role;
     const char *interface, *address;
-    const char *peers[RELAY_PEERS_MAX]; /* of the address's family */
+    char *peers[RELAY_PEERS_MAX]; /* of the address's family; the caller's */
     size_t peer_count;
     bool bound;        /* the node listens on the address itself, not on the wildcard */
     uint16_t port;     /* of a node: an open or a refused connection tells that a host is alive */

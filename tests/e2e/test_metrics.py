@@ -327,6 +327,7 @@ def test_two_holders_of_the_virtual_ip_are_a_conflict(stubs, tmp_path):
     one, two = udp_ports(2)
     configs = [member(stubs, "node-a", one, two), member(stubs, "node-b", two, one)]
     for at, config in enumerate(configs):
+        config["timeouts"] = {"drain": "2s"}   # nobody takes the address away
         config["vip"] = {"address": address, "interface": interface, "peers": ["203.0.113.12"],
                          "track_file": str(tmp_path / f"vrrp-{at}")}
     with Node(configs[0]) as a:
@@ -338,4 +339,6 @@ def test_two_holders_of_the_virtual_ip_are_a_conflict(stubs, tmp_path):
                 wait_for(lambda node=node: scrape(node).get("difyring_vip_conflicts_total") == 1, TIMEOUT)
                 assert scrape(node).get("difyring_vip_holder") == 1
                 assert node.status()["cluster"]["vip"]["conflict"]   # as /status has it
+                told = [e["message"] for e in node.events("cluster_problem") if e["kind"] == "vip_conflict"]
+                assert told and told[0].startswith("node-") and " both have the virtual IP" in told[0]
         wait_for(lambda: scrape(a).get("difyring_vip_conflict") == 0, TIMEOUT)

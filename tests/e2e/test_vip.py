@@ -268,6 +268,11 @@ def test_a_change_of_roles_restores_what_somebody_took_away():
     assert "inet 10.0.0.100/32" in told and "dup to 10.0.0.12" in told
 
 
+def test_peers_of_one_network_are_named_by_their_ends():
+    told = on_a_host("relay standby 10.0.0.100 10.0.0.12,+13,10.0.1.4,+5; nft list ruleset")
+    assert "dup to 10.0.0.12 dup to 10.0.0.13 dup to 10.0.1.4 dup to 10.0.1.5 drop" in told
+
+
 def test_only_what_the_relay_put_on_lo_is_taken_off_again():
     told = on_a_host("ip addr add 10.0.0.55/32 dev lo; relay off 10.0.0.101 10.0.0.12; ip addr show lo; nft list ruleset")
     assert "10.0.0.55" in told and "10.0.0.100" not in told and "table" not in told
@@ -281,12 +286,30 @@ def test_vrrp_config_needs_a_vip_section(stubs, tmp_path):
     assert "no `vip` section" in result.stderr and not result.stdout
 
 
+def test_the_own_address_in_peers_is_known_however_it_is_written(stubs, tmp_path):
+    path = write_config(tmp_path, settings(
+        stubs, vip=vip(tmp_path, address="2001:db8::100/64", peers=["2001:DB8:0::11", "2001:db8::12"]),
+        cluster={**CLUSTER, "advertise": "[2001:db8::11]:7946"}))
+    told = run_command("vrrp-config", "-c", path).stdout
+    assert "--peer 2001:db8::12" in told and "2001:DB8" not in told and "2001:db8:0" not in told
+
+
+def test_more_peers_than_a_line_of_keepalived_can_name_are_refused(stubs, tmp_path):
+    peers = [f"2001:db8::{n:04x}:1111:2222:3333" for n in range(1, 65)]
+    result = run_command("vrrp-config", "-c", write_config(
+        tmp_path, settings(stubs, vip=vip(tmp_path, address="2001:db8::100/64", peers=peers),
+                           cluster={**CLUSTER, "advertise": "[2001:db8::11]:7946"})))
+    assert (result.returncode, result.stdout) == (1, "") and "use fewer of the 64 vip.peers" in result.stderr
+
+
 CLUSTER = {"keys": ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="], "advertise": "203.0.113.11:7946"}
 
 
 @pytest.mark.parametrize("section", [
     {}, {"advert_interval": "20ms"}, {"peers": []}, {"peers": ["203.0.113.12", "203.0.113.11", "203.0.113.13"]},
-    {"address": "2001:db8::100/64", "peers": ["2001:db8::12"]}])
+    {"address": "2001:db8::100/64", "peers": ["2001:db8::12"]},
+    {"peers": [f"203.0.113.{n}" for n in range(100, 164)]},
+    {"address": "2001:db8::100/64", "peers": [f"2001:db8::aaaa:bbbb:cccc:d{n}" for n in range(100, 164)]}])
 def test_keepalived_takes_the_file(stubs, tmp_path, section):
     if not KEEPALIVED or not INTERFACES:
         pytest.skip("there is no keepalived, or no interface but lo")

@@ -117,13 +117,18 @@ def plug(host, plugged=True):
     run("ip", "-n", namespace(SWITCH), "link", "set", host, "up" if plugged else "down")
 
 
-def set_faults(rules):
-    """nft rules of the switch, in place of those that were there."""
-    text = "table bridge faults {\n}\ndelete table bridge faults\n"
+def set_fault(kind, rules):
+    """nft rules of the switch, in place of those of this kind (a word) that were there."""
+    text = f"table bridge {kind} {{\n}}\ndelete table bridge {kind}\n"
     if rules:
-        text += ("table bridge faults {\n  chain forward {\n    type filter hook forward priority 0;\n"
+        text += (f"table bridge {kind} {{\n  chain forward {{\n    type filter hook forward priority 0;\n"
                  + "".join(f"    {rule}\n" for rule in rules) + "  }\n}\n")
     run(*inside(SWITCH, "nft", "-f", "-"), text_input=text)
+
+
+def heal():
+    for kind in ("partition", "loss"):
+        set_fault(kind, [])
 
 
 def partition_rules(senders, receivers, both):
@@ -134,7 +139,10 @@ def partition_rules(senders, receivers, both):
 
 
 def loss_rules(percent):
-    return [f"numgen random mod 10000 < {int(percent * 100)} counter drop"]
+    if percent >= 100:   # nft takes no comparison that is always true
+        return ["counter drop"]
+    parts = round(percent * 100)
+    return [f"numgen random mod 10000 < {parts} counter drop"] if parts else []
 
 
 def slow(on):

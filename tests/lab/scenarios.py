@@ -3,6 +3,7 @@ that holds the virtual IP, a number of times, and keeps the worst figures."""
 
 import json
 import os
+import select
 import signal
 import subprocess
 import time
@@ -15,6 +16,9 @@ from network import NODES, VIP
 CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.py")
 
 
+READY_SECONDS = 30   # streams begin one after the other for some seconds; a lossy network makes it longer
+
+
 class Measured:
     """A client that runs while something happens."""
 
@@ -25,6 +29,8 @@ class Measured:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
     def wait_ready(self):
+        if not select.select([self.child.stdout], [], [], READY_SECONDS)[0]:
+            raise LabError(f"the client got no answers for {READY_SECONDS} s; does a node hold {VIP} (tests/lab/status)?")
         line = self.child.stdout.readline()
         if line.strip() != "ready":
             raise LabError(f"the client did not get going: {line}")
@@ -178,13 +184,13 @@ def partition_result(holder, cut_rules, truths):
     wrong = []
     with Measured(seconds=16) as client:
         client.wait_ready()
-        network.set_faults(cut_rules)
+        network.set_fault("partition", cut_rules)
         for node, truth, what in truths:
             try:
                 wait_for(lambda n=node, t=truth: t(hosts.status(n)), f"{node} says {what}", NOTICE_SECONDS)
             except LabError as error:
                 wrong.append(f"{error}: {json.dumps((hosts.status(node) or {}).get('cluster'))[:700]}")
-        network.set_faults([])
+        network.heal()
         result = client.result()
     wait_ready()
 

@@ -23,8 +23,8 @@ struct inbox_packet {
 };
 
 static const char *const PROBLEMS[PROCESS_PROBLEMS] = {
-    "name_clash", "newer_version",   "unknown_key",    "forged",       "clock_off",
-    "crowded",    "config_conflict", "config_refused", "vip_conflict",
+    "name_clash", "newer_version", "unknown_key",     "forged",
+    "clock_off",  "crowded",       "config_conflict", "config_refused",
 };
 
 /* ---- what the cluster calls ---- */

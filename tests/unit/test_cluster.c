@@ -252,27 +252,6 @@ static void equal_digests_of_all_that_are_up_are_convergence(void **state)
     assert_true(cluster_converged(c)); /* the dead do not count */
 }
 
-static void two_holders_of_the_vip_are_a_conflict_if_it_lasts(void **state)
-{
-    struct net *net = *state;
-    start_three(net);
-    say(&net->nodes[0], "a", 'f', true);
-    say(&net->nodes[1], "a", 'f', true);
-    net_run(net, 3000);
-    assert_false(net_has_problem(&net->nodes[2], "vip_conflict"));
-    net_run(net, 5000);
-    assert_true(net_has_problem(&net->nodes[2], "vip_conflict"));
-    assert_non_null(strstr(net->nodes[2].problem_details[0], "node-a and node-b"));
-    size_t before = net->nodes[2].problems_told; /* once a second */
-    net_run(net, 10000);
-    assert_in_range(net->nodes[2].problems_told - before, 5, 11);
-    say(&net->nodes[1], "a", 'f', false);
-    net_run(net, 500);
-    before = net->nodes[2].problems_told;
-    net_run(net, 10000);
-    assert_int_equal(net->nodes[2].problems_told, before);
-}
-
 /* ---- votes ---- */
 
 static void vote(struct net_node *node, enum active_state active, bool tripped, uint64_t answers)
@@ -494,7 +473,6 @@ int main(void)
         CLAIM(the_text_is_got_elsewhere_when_its_source_dies),
         CLAIM(clocks_that_differ_are_named),
         CLAIM(equal_digests_of_all_that_are_up_are_convergence),
-        CLAIM(two_holders_of_the_vip_are_a_conflict_if_it_lasts),
         CLAIM(votes_reach_all_and_are_the_same_everywhere),
         CLAIM(a_change_of_traffic_alone_waits_up_to_a_second),
         CLAIM(many_instances_take_several_pages),
