@@ -118,10 +118,11 @@ static void default_node_name(struct conf *conf, struct arena *arena, struct pro
 static void read_conf(struct conf *conf, struct arena *arena, struct bytes text,
                       struct problem_list *problems)
 {
-    if (!source_check(&text, problems)) {
+    bool marked = false;
+    if (!source_check(arena, &text, &marked, problems)) {
         return;
     }
-    const struct yaml_node *root = yaml_tree_read(arena, text, problems);
+    const struct yaml_node *root = yaml_tree_read(arena, text, marked, problems);
     if (!root) {
         return;
     }
@@ -159,12 +160,13 @@ struct conf *conf_parse(const char *file, const char *text, size_t size,
     return conf;
 }
 
-struct conf *conf_load(const char *path, struct conf_problems *ret_problems)
+static struct conf *load(const char *path, enum source_kinds kinds,
+                         struct conf_problems *ret_problems)
 {
     char *text;
     size_t size;
     const char *reason;
-    if (source_read(path, CONF_FILE_SIZE_MAX, &text, &size, &reason) != 0) {
+    if (source_read(path, kinds, CONF_FILE_SIZE_MAX, &text, &size, &reason) != 0) {
         struct problem_list *problems = problem_list_new(path);
         problem_add(problems, 0, 0, "the configuration cannot be read: %s", reason);
         problem_list_finish(problems, ret_problems);
@@ -174,6 +176,16 @@ struct conf *conf_load(const char *path, struct conf_problems *ret_problems)
     explicit_bzero(text, size); /* it holds tokens */
     free(text);
     return conf;
+}
+
+struct conf *conf_load(const char *path, struct conf_problems *ret_problems)
+{
+    return load(path, SOURCE_FILES, ret_problems);
+}
+
+struct conf *conf_load_once(const char *path, struct conf_problems *ret_problems)
+{
+    return load(path, SOURCE_FILES_AND_PIPES, ret_problems);
 }
 
 void conf_free(struct conf *conf)

@@ -235,6 +235,10 @@ struct conf {
  * (certificates, key_file) are read only as far as validation needs. */
 struct conf *conf_load(const char *path, struct conf_problems *ret_problems);
 
+/* The same for a command that reads once: `path` may also be a pipe, such as /dev/stdin; then it
+ * waits for the pipe's end. */
+struct conf *conf_load_once(const char *path, struct conf_problems *ret_problems);
+
 /* The same from memory; `file` is the name used in problems. For tests and fuzzing. */
 struct conf *conf_parse(const char *file, const char *text, size_t size,
                         struct conf_problems *ret_problems);

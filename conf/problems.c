@@ -72,11 +72,52 @@ bool problem_list_is_full(const struct problem_list *list)
     return list->count == COLLECTED_MAX;
 }
 
+static bool is_mark(char c)
+{
+    return c == '_' || c == '-';
+}
+
+static bool is_upper(char c)
+{
+    return c >= 'A' && c <= 'Z';
+}
+
+static bool is_letter(char c)
+{
+    return is_upper(c) || (c >= 'a' && c <= 'z');
+}
+
+/* One mark between words, a capital only where a word begins. */
+static bool is_words(const char *key, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        bool again = i > 0 && ((is_mark(key[i]) && is_mark(key[i - 1])) ||
+                               (is_upper(key[i]) && is_upper(key[i - 1])));
+        if (again || (!is_letter(key[i]) && !is_mark(key[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool problem_may_show(const char *key)
 {
-    enum { WORD_MAX = 30 /* the longest key has 19; what is longer is no slip of the pen */ };
-    size_t length = strspn(key, "abcdefghijklmnopqrstuvwxyz_");
-    return key[length] == '\0' && length <= WORD_MAX;
+    enum {
+        WORD_MAX = 30,  /* the longest key has 19; what is longer is no slip of the pen */
+        DIGITS_MAX = 2, /* `retry2` */
+    };
+    static const char *const beginnings[] = {"app-", "sk-", "dataset-", "usertoken", "Bearer"};
+    size_t size = strlen(key), digits = 0;
+    for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++) {
+        if (strncmp(key, beginnings[i], strlen(beginnings[i])) == 0) {
+            return false;
+        }
+    }
+    while (size > 0 && digits < DIGITS_MAX && key[size - 1] >= '0' && key[size - 1] <= '9') {
+        size--;
+        digits++;
+    }
+    return strlen(key) <= WORD_MAX && is_words(key, size) && (size > 0 || digits == 0);
 }
 
 static int by_place(const void *a, const void *b)

@@ -21,8 +21,9 @@ void problem_add(struct problem_list *list, unsigned line, unsigned column, cons
 /* True when a further problem would only be counted: no need to look for good advice. */
 bool problem_list_is_full(const struct problem_list *list);
 
-/* True for a key that may be shown: a word as the schema's keys are, [a-z_]. Any other might be a
- * token that slipped out of its list. */
+/* True for a key that may be shown: words as a person writes a key, also `health-check`, `maxFails`
+ * or `retry2`. Any other might be a token that slipped out of its list: with digits in the middle,
+ * capitals in a row, marks in a row, or the beginning that Dify's and others' keys have. */
 bool problem_may_show(const char *key);
 
 /* Fills `ret_problems` and frees the list. Returns the number of problems, also the unlisted. */

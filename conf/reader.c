@@ -12,12 +12,37 @@ enum {
         512, /* Dify's keys have 28; long ones would not fit header_size with the rest */
 };
 
+enum { KEY_SIZE = 64 /* no key of the schema is longer than 20 */ };
+
+/* In small letters, `-` as `_`; without both if `bare`. */
+static struct bytes folded(struct bytes key, bool bare, char space[KEY_SIZE])
+{
+    size_t size = 0;
+    for (size_t i = 0; i < key.size && size < KEY_SIZE; i++) {
+        char c = key.at[i] == '-' ? '_' : ascii_lower(key.at[i]);
+        if (!bare || c != '_') {
+            space[size++] = c;
+        }
+    }
+    return (struct bytes){space, size};
+}
+
+static bool is_same_but_for_spelling(struct bytes key, struct bytes known)
+{
+    char a[KEY_SIZE], b[KEY_SIZE];
+    return key.size < KEY_SIZE && bytes_equal(folded(key, true, a), folded(known, true, b));
+}
+
 static const char *nearest_key(const struct conf_field *fields, struct bytes key)
 {
     unsigned best = key.size < 6 ? 2 : 3; /* one slip in a short word, two in a long one */
     const char *nearest = NULL;
+    char space[KEY_SIZE];
+    struct bytes small = key.size < KEY_SIZE ? folded(key, false, space) : key;
     for (; fields->key; fields++) {
-        unsigned distance = value_distance(key, bytes_of(fields->key), best);
+        struct bytes known = bytes_of(fields->key);
+        unsigned distance =
+            is_same_but_for_spelling(key, known) ? 0 : value_distance(small, known, best);
         if (distance < best) {
             best = distance;
             nearest = fields->key;
@@ -39,9 +64,15 @@ static bool is_known(const struct conf_field *fields, struct bytes key)
 static void report_unknown(struct conf_reader *r, const struct conf_field *fields,
                            const struct yaml_node *key, const char *what)
 {
+    if (key->broken) {
+        return;
+    }
     bool full = problem_list_is_full(r->problems);
     const char *nearest = full ? NULL : nearest_key(fields, key->text);
-    if (!problem_may_show(key->text.at)) {
+    bool show = problem_may_show(key->text.at);
+    if (!show && nearest) { /* without the key: a secret may differ from a word by little */
+        conf_problem(r, key, "unknown key in %s; did you mean `%s`?", what, nearest);
+    } else if (!show) {
         conf_problem(r, key, "unknown key in %s", what);
     } else if (nearest) {
         conf_problem(r, key, "unknown key `%s` in %s; did you mean `%s`?", key->text.at, what,
@@ -70,6 +101,9 @@ static const char *kind_name(const struct yaml_node *node)
 bool conf_read_section(struct conf_reader *r, const struct conf_field *fields, const char *what,
                        const struct yaml_node *node, void *section)
 {
+    if (node->kind != YAML_MAPPING && node->broken) {
+        return false;
+    }
     if (node->kind != YAML_MAPPING) {
         conf_problem(r, node, "%s must be a mapping of keys to values, not %s", what,
                      kind_name(node));
@@ -79,7 +113,7 @@ bool conf_read_section(struct conf_reader *r, const struct conf_field *fields, c
         const struct yaml_node *value = yaml_tree_get(node, field->key);
         if (value) {
             field->read(r, field, value, (char *)section + field->offset);
-        } else if (field->required) {
+        } else if (field->required && !node->broken) {
             conf_problem(r, node, "`%s` is missing in %s", field->key, what);
         }
     }
@@ -92,18 +126,23 @@ bool conf_read_section(struct conf_reader *r, const struct conf_field *fields, c
 }
 
 bool conf_is_list(struct conf_reader *r, const struct conf_field *field,
-                  const struct yaml_node *value, const char *what)
+                  const struct yaml_node *value, const char *what, size_t *ret_count)
 {
+    if (value->broken) {
+        return false;
+    }
     if (value->kind != YAML_SEQUENCE) {
         conf_problem(r, value, "`%s` must be a list of %s, not %s", field->key, what,
                      kind_name(value));
     } else if (value->count < field->min) {
         conf_problem(r, value, "`%s` is empty; it needs at least %u of its %s", field->key,
                      (unsigned)field->min, what);
-    } else if (value->count > field->max) {
-        conf_problem(r, value, "`%s` has %zu %s; at most %u are possible", field->key, value->count,
-                     what, (unsigned)field->max);
     } else {
+        if (value->count > field->max) {
+            conf_problem(r, value, "`%s` has %zu %s; at most %u are possible", field->key,
+                         value->count, what, (unsigned)field->max);
+        }
+        *ret_count = value->count < field->max ? value->count : field->max;
         return true;
     }
     return false;
@@ -313,7 +352,8 @@ CONF_READER(conf_read_name)
         return;
     }
     if (!value_is_name(text)) {
-        conf_problem(r, value, "a name has 1 to 64 letters, digits, `.`, `_` or `-`");
+        conf_problem(r, value, "a name has 1 to 64 letters, digits, `.`, `_` or `-`%s",
+                     value->text.at[0] == '.' ? ", and is not `.` or `..`" : "");
         return;
     }
     *(const char **)place = text.at;

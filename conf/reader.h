@@ -13,7 +13,8 @@
 
 /* Where a user token stands, to find one that two applications claim. */
 struct conf_token_place {
-    const char *token, *application;
+    const char *token;
+    const struct conf_application *application;
     unsigned line, column;
 };
 
@@ -58,10 +59,11 @@ CONF_READER(conf_read_host);        /* const char *, without brackets */
 CONF_READER(conf_read_path);        /* const char *, made relative to the file's directory */
 CONF_READER(conf_read_bearer);      /* const char *, a token; never shown */
 
-/* True for a list of at least field->min and at most field->max items; else after a problem. `what`
- * is the plural in messages. */
+/* True for a list of at least field->min items; else after a problem. `ret_count` of them, at most
+ * field->max, are to be read: of a longer list, which is a problem too, the first ones. `what` is
+ * the plural in messages. */
 bool conf_is_list(struct conf_reader *r, const struct conf_field *field,
-                  const struct yaml_node *value, const char *what);
+                  const struct yaml_node *value, const char *what, size_t *ret_count);
 
 /* The text of a scalar that is neither null nor a boolean. False after a problem, which says that
  * `what` was expected, or silently when the value is known to be broken. */

@@ -27,15 +27,28 @@ static CONF_READER(read_instance_tls)
         conf_read_section(r, fields, "`tls`", value, tls);
     } else if (value->kind == YAML_SCALAR && value->plain && !yaml_is_null(value)) {
         conf_read_boolean(r, field, value, &tls->enabled);
-    } else {
+    } else if (!value->broken) {
         conf_problem(r, value,
                      "expected false, or a mapping with `verify`, `ca` and `server_name`");
     }
 }
 
+static CONF_READER(read_instance_host)
+{
+    const char *host = NULL;
+    conf_read_host(r, field, value, &host);
+    const char *wrong = host ? value_no_host(host) : "";
+    if (wrong[0]) {
+        conf_problem(r, value, "%s is no instance's; expected the address or name of a host",
+                     wrong);
+    } else if (host) {
+        *(const char **)place = host;
+    }
+}
+
 static const struct conf_field instance_fields[] = {
     {"name", conf_read_name, .offset = offsetof(struct conf_instance, name), .required = true},
-    {"host", conf_read_host, .offset = offsetof(struct conf_instance, host), .required = true},
+    {"host", read_instance_host, .offset = offsetof(struct conf_instance, host), .required = true},
     {"port", conf_read_port, .offset = offsetof(struct conf_instance, port), .required = true},
     {"tls", read_instance_tls, .offset = offsetof(struct conf_instance, tls)},
     {"token", conf_read_bearer, .offset = offsetof(struct conf_instance, token), .required = true},
@@ -66,13 +79,14 @@ static void refuse_same_name(struct conf_reader *r, const struct yaml_node *node
 static CONF_READER(read_instances)
 {
     struct conf_application *application = place;
-    if (!conf_is_list(r, field, value, "instances")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "instances", &count)) {
         return;
     }
-    struct conf_instance *instances = arena_array(r->arena, value->count, sizeof *instances);
+    struct conf_instance *instances = arena_array(r->arena, count, sizeof *instances);
     application->instances = instances;
-    application->instance_count = value->count;
-    for (size_t i = 0; i < value->count; i++) {
+    application->instance_count = count;
+    for (size_t i = 0; i < count; i++) {
         const struct yaml_node *item = value->items[i];
         instances[i] = (struct conf_instance){.weight = 1,
                                               .max_fails = 3,
@@ -102,18 +116,19 @@ static void remember_token(struct conf_reader *r, const struct conf_application 
         }
     }
     r->tokens[r->token_count++] =
-        (struct conf_token_place){token, application->name, node->line, node->column};
+        (struct conf_token_place){token, application, node->line, node->column};
 }
 
 static CONF_READER(read_user_tokens)
 {
     struct conf_application *application = place;
-    if (!conf_is_list(r, field, value, "tokens")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "tokens", &count)) {
         return;
     }
-    application->user_tokens = arena_array(r->arena, value->count, sizeof(char *));
-    application->user_token_count = value->count;
-    for (size_t i = 0; i < value->count; i++) {
+    application->user_tokens = arena_array(r->arena, count, sizeof(char *));
+    application->user_token_count = count;
+    for (size_t i = 0; i < count; i++) {
         const char *token = NULL;
         conf_read_bearer(r, field, value->items[i], &token);
         application->user_tokens[i] = token;
@@ -190,16 +205,17 @@ static void read_application(struct conf_reader *r, const struct yaml_pair *pair
                                              .column = pair->key->column};
     if (!value_is_name(pair->key->text)) {
         conf_problem(r, pair->key,
-                     "the name of an application has 1 to 64 letters, digits, `.`, `_` or `-`");
+                     "the name of an application has 1 to 64 letters, digits, `.`, `_` or `-`%s",
+                     pair->key->text.at[0] == '.' ? ", and is not `.` or `..`" : "");
         application->name = "?";
     }
     conf_read_section(r, application_fields, "an application", pair->value, application);
     refuse_huge_ring(r, pair->key, application);
 }
 
-static int by_token_then_place(const void *a, const void *b)
+static int by_token_then_place(const void *left, const void *right)
 {
-    const struct conf_token_place *p = a, *q = b;
+    const struct conf_token_place *p = left, *q = right;
     int order = strcmp(p->token, q->token);
     if (order != 0) {
         return order;
@@ -207,7 +223,28 @@ static int by_token_then_place(const void *a, const void *b)
     if (p->line != q->line) {
         return p->line < q->line ? -1 : 1;
     }
-    return (p->column > q->column) - (p->column < q->column);
+    if (p->column != q->column) {
+        return p->column < q->column ? -1 : 1;
+    }
+    /* in the order of the file: they stand in one array */
+    return (p->application > q->application) - (p->application < q->application);
+}
+
+/* A merge or an alias brings one token to two applications: the second one is where to mend it. */
+static void report_shared_token(struct conf_reader *r, const struct conf_token_place *now,
+                                const struct conf_token_place *first)
+{
+    const struct conf_application *application = now->application;
+    if (now->line == first->line && now->column == first->column) {
+        problem_add(r->problems, application->line, application->column,
+                    "application `%s` takes over (by `<<` or an alias) a user token of application "
+                    "`%s`, line %u; give it `user_tokens` of its own",
+                    application->name, first->application->name, now->line);
+    } else {
+        problem_add(r->problems, now->line, now->column,
+                    "this user token is used already by application `%s`, line %u",
+                    first->application->name, first->line);
+    }
 }
 
 static void refuse_shared_tokens(struct conf_reader *r)
@@ -221,9 +258,7 @@ static void refuse_shared_tokens(struct conf_reader *r)
             first = i;
             continue;
         }
-        problem_add(r->problems, now->line, now->column,
-                    "this user token is used already by application `%s`, line %u",
-                    other->application, other->line);
+        report_shared_token(r, now, other);
     }
 }
 
@@ -237,14 +272,16 @@ CONF_READER(conf_read_applications)
 {
     struct conf *conf = place;
     (void)field;
+    if (value->kind != YAML_MAPPING && value->broken) {
+        return;
+    }
     if (value->kind != YAML_MAPPING || value->count == 0) {
         conf_problem(r, value, "`applications` must be a mapping with at least one application");
         return;
     }
     if (value->count > CONF_APPLICATIONS_MAX) {
         conf_problem(r, value, "%zu applications; at most %d are possible", value->count,
-                     CONF_APPLICATIONS_MAX);
-        return;
+                     CONF_APPLICATIONS_MAX); /* and all are read: YAML_KEYS_MAX bounds them */
     }
     conf->applications = arena_array(r->arena, value->count, sizeof *conf->applications);
     conf->application_count = value->count;

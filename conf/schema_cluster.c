@@ -1,5 +1,7 @@
 /* schema_cluster: cluster and vip. */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 
 #include "conf/reader.h"
@@ -36,17 +38,22 @@ static CONF_READER(read_host_port)
         conf_problem(r, value, "port 0 cannot be reached by others");
         return;
     }
+    const char *wrong = value_no_host(host);
+    if (wrong[0]) {
+        conf_problem(r, value, "%s cannot be reached by others; name one host", wrong);
+        return;
+    }
     *(const char **)place = value->text.at;
 }
 
 static CONF_READER(read_join)
 {
     struct conf_cluster *cluster = place;
-    if (!conf_is_list(r, field, value, "HOST:PORT")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "HOST:PORT", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     cluster->join = arena_array(r->arena, count, sizeof *cluster->join);
     cluster->join_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -69,11 +76,11 @@ static CONF_READER(read_keys)
     struct conf_cluster *cluster = place;
     struct bytes text;
     uint8_t key[32];
-    if (!conf_is_list(r, field, value, "keys")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "keys", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     allot_keys(r, cluster, count);
     for (size_t i = 0; i < count; i++) {
         if (!conf_text(r, items[i], "a key", &text)) {
@@ -131,7 +138,7 @@ static CONF_READER(read_key_file)
     if (!path) {
         return;
     }
-    if (source_read(path, KEY_FILE_SIZE_MAX, &text, &size, &reason) != 0) {
+    if (source_read(path, SOURCE_FILES, KEY_FILE_SIZE_MAX, &text, &size, &reason) != 0) {
         conf_problem(r, value, "the key file cannot be read: %s", reason);
         return;
     }
@@ -174,6 +181,36 @@ CONF_READER(conf_read_cluster)
 
 /* ---- vip ---- */
 
+/* The first and the last address of an IPv4 network mean the network and all of it (RFC 3021: but
+ * with a prefix of 31). */
+static const char *no_virtual_ip(const char *address, unsigned prefix)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    const char *wrong = value_no_host(address);
+    if (wrong[0]) {
+        return wrong;
+    }
+    if (inet_pton(AF_INET, address, &v4) != 1) {
+        inet_pton(AF_INET6, address, &v6);
+        return IN6_IS_ADDR_LOOPBACK(&v6) ? "a loopback address"
+               : prefix == 0             ? "a prefix of 0"
+                                         : "";
+    }
+    uint32_t number = ntohl(v4.s_addr), host = prefix < 31 ? UINT32_MAX >> prefix : 0;
+    if (number >> 24 == IN_LOOPBACKNET) {
+        return "a loopback address";
+    }
+    if (prefix == 0) {
+        return "a prefix of 0";
+    }
+    if (host != 0 && ((number & host) == 0 || (number & host) == host)) {
+        return (number & host) == 0 ? "the address of a whole network"
+                                    : "a network's broadcast address";
+    }
+    return "";
+}
+
 static CONF_READER(read_vip_address)
 {
     struct conf_vip *vip = place;
@@ -192,6 +229,12 @@ static CONF_READER(read_vip_address)
     bool v4 = !memchr(address.at, ':', address.size);
     vip->address = arena_text(r->arena, address);
     vip->prefix = block.prefix - (v4 ? 96U : 0U);
+    const char *wrong = no_virtual_ip(vip->address, vip->prefix);
+    if (wrong[0]) {
+        conf_problem(r, value,
+                     "%s cannot be a virtual IP; expected one host's, such as 10.0.0.100/24",
+                     wrong);
+    }
 }
 
 static CONF_READER(read_interface)
@@ -202,15 +245,31 @@ static CONF_READER(read_interface)
         return;
     }
     bool good = value_is_bearer(text) && text.size <= INTERFACE_NAME_MAX &&
-                !memchr(text.at, '/', text.size) && text.at[0] != '.';
+                !memchr(text.at, '/', text.size) && text.at[0] != '.' &&
+                value_fits_keepalived(text.at);
     if (!good) {
         conf_problem(r, value,
                      "the name of a network interface has 1 to %d visible characters without "
-                     "`/` and spaces",
+                     "spaces, quotes and any of / \\ $ # ! ~ { }",
                      INTERFACE_NAME_MAX);
         return;
     }
     *(const char **)place = text.at;
+}
+
+/* keepalived reads it, too. */
+static CONF_READER(read_track_file)
+{
+    const char *path = NULL;
+    conf_read_path(r, field, value, &path);
+    if (path && !value_fits_keepalived(path)) {
+        conf_problem(
+            r, value,
+            "keepalived.conf cannot hold this path (with its folder): it has spaces, quotes "
+            "or any of \\ $ # ! ~ { }");
+    } else if (path) {
+        *(const char **)place = path;
+    }
 }
 
 static CONF_READER(read_advert_interval)
@@ -228,11 +287,11 @@ static CONF_READER(read_peers)
 {
     struct conf_vip *vip = place;
     struct bytes text;
-    if (!conf_is_list(r, field, value, "addresses")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "addresses", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     vip->peers = arena_array(r->arena, count, sizeof *vip->peers);
     vip->peer_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -274,7 +333,7 @@ CONF_READER(conf_read_vip)
          .offset = offsetof(struct conf_vip, advert_interval_ms), .min = 10,
          .max = ADVERT_INTERVAL_MAX},
         {"peers", read_peers, .offset = 0, .min = 0, .max = PEERS_MAX},
-        {"track_file", conf_read_path, .offset = offsetof(struct conf_vip, track_file)},
+        {"track_file", read_track_file, .offset = offsetof(struct conf_vip, track_file)},
         {0},
     };
     struct conf_vip *vip = place;

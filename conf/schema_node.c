@@ -26,11 +26,11 @@ static const struct conf_field certificate_fields[] = {
 static CONF_READER(read_certificates)
 {
     struct conf_listen *listen = place;
-    if (!conf_is_list(r, field, value, "certificates")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "certificates", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     listen->tls = arena_array(r->arena, count, sizeof *listen->tls);
     listen->tls_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -60,7 +60,7 @@ static void refuse_same_address(struct conf_reader *r, const struct yaml_node *n
     for (size_t i = 0; i < index; i++) {
         const struct conf_listen *other = &r->conf->listen[i];
         if (now->host && other->host && now->port != 0 && now->port == other->port &&
-            strcmp(now->host, other->host) == 0) {
+            value_same_ip(now->host, other->host)) {
             conf_problem(r, node, "this address is listened on already, line %u", other->line);
             return;
         }
@@ -74,11 +74,11 @@ CONF_READER(conf_read_listen_list)
     struct conf_field bounds = *field;
     bounds.min = 1;
     bounds.max = LISTEN_MAX;
-    if (!conf_is_list(r, &bounds, value, "addresses to listen on")) {
+    size_t count;
+    if (!conf_is_list(r, &bounds, value, "addresses to listen on", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     conf->listen = arena_array(r->arena, count, sizeof *conf->listen);
     conf->listen_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -254,11 +254,11 @@ static CONF_READER(read_allow)
 {
     struct conf_admin *admin = place;
     struct bytes text;
-    if (!conf_is_list(r, field, value, "addresses")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "addresses", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     admin->allow = arena_array(r->arena, count, sizeof *admin->allow);
     admin->allow_count = count;
     for (size_t i = 0; i < count; i++) {

@@ -24,14 +24,15 @@ static bool read_status(struct conf_reader *r, const struct yaml_node *value, ui
 static uint16_t *read_status_list(struct conf_reader *r, const struct conf_field *field,
                                   const struct yaml_node *value, size_t *ret_count)
 {
-    if (!conf_is_list(r, field, value, "statuses")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "statuses", &count)) {
         return NULL;
     }
-    uint16_t *statuses = arena_array(r->arena, value->count, sizeof *statuses);
-    for (size_t i = 0; i < value->count; i++) {
+    uint16_t *statuses = arena_array(r->arena, count, sizeof *statuses);
+    for (size_t i = 0; i < count; i++) {
         read_status(r, value->items[i], &statuses[i]);
     }
-    *ret_count = value->count;
+    *ret_count = count;
     return statuses;
 }
 
@@ -77,11 +78,11 @@ static bool read_range(struct conf_reader *r, const struct yaml_node *value,
 static CONF_READER(read_expect)
 {
     struct conf_health_check *check = place;
-    if (!conf_is_list(r, field, value, "statuses")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "statuses", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     check->expect = arena_array(r->arena, count, sizeof *check->expect);
     check->expect_count = count;
     for (size_t i = 0; i < count; i++) {
@@ -102,6 +103,9 @@ static CONF_READER(read_failure_statuses)
         if (statuses[i] >= 400 && statuses[i] < 500) {
             conf_problem(r, value->items[i],
                          "a 4xx status is never a failure of the instance; remove it");
+        } else if (statuses[i] >= 100 && statuses[i] < 400) {
+            conf_problem(r, value->items[i],
+                         "a status below 400 is no failure; expected some of 500 to 599");
         }
     }
     check->failure_statuses = statuses;
@@ -136,6 +140,12 @@ static CONF_READER(read_retry_statuses)
     struct conf_retries *retries = place;
     size_t count;
     uint16_t *statuses = read_status_list(r, field, value, &count);
+    for (size_t i = 0; statuses && i < count; i++) {
+        if (statuses[i] >= 100 && statuses[i] < 400) {
+            conf_problem(r, value->items[i],
+                         "a status below 400 is an answer to keep; expected some of 400 to 599");
+        }
+    }
     if (statuses) {
         retries->statuses = statuses;
         retries->status_count = count;
@@ -221,11 +231,11 @@ static void read_source(struct conf_reader *r, const struct yaml_node *value,
 static CONF_READER(read_sources)
 {
     struct conf_user_id *user_id = place;
-    if (!conf_is_list(r, field, value, "sources")) {
+    size_t count;
+    if (!conf_is_list(r, field, value, "sources", &count)) {
         return;
     }
     struct yaml_node **items = value->items;
-    size_t count = value->count;
     user_id->sources = arena_array(r->arena, count, sizeof *user_id->sources);
     user_id->source_count = count;
     for (size_t i = 0; i < count; i++) {

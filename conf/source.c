@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 
-static const char *why_not_a_file(int fd, size_t size_max)
+static const char *why_not_a_file(int fd, enum source_kinds kinds, size_t size_max)
 {
     struct stat status;
     if (fstat(fd, &status) != 0) {
@@ -17,6 +17,9 @@ static const char *why_not_a_file(int fd, size_t size_max)
     }
     if (S_ISDIR(status.st_mode)) {
         return "is a directory, not a file";
+    }
+    if (kinds == SOURCE_FILES_AND_PIPES && S_ISFIFO(status.st_mode)) {
+        return NULL; /* read_all() bounds it */
     }
     if (!S_ISREG(status.st_mode)) {
         return "is not a regular file";
@@ -41,15 +44,16 @@ static const char *read_all(int fd, char *text, size_t size_max, size_t *ret_siz
     return "is too large"; /* it grew since fstat, or has no size (/proc) */
 }
 
-int source_read(const char *path, size_t size_max, char **ret_text, size_t *ret_size,
-                const char **ret_reason)
+int source_read(const char *path, enum source_kinds kinds, size_t size_max, char **ret_text,
+                size_t *ret_size, const char **ret_reason)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int never_wait = kinds == SOURCE_FILES ? O_NONBLOCK : 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | never_wait);
     if (fd < 0) {
         *ret_reason = strerror(errno);
         return -1;
     }
-    const char *reason = why_not_a_file(fd, size_max);
+    const char *reason = why_not_a_file(fd, kinds, size_max);
     if (!reason) {
         size_t size = 0;
         char *text = memory_new(size_max + 2);
@@ -95,9 +99,33 @@ static bool is_printable(uint32_t c)
            (c >= 0xA0 && c != 0xFEFF && c != 0xFFFE && c != 0xFFFF);
 }
 
-bool source_check(struct bytes *text, struct problem_list *problems)
+/* The text on the arena so far; a mark is at most three times as long as what it replaces. */
+struct marked_text {
+    char *at;
+    size_t size;
+};
+
+static void put(struct marked_text *to, const void *bytes, size_t size)
+{
+    memcpy(to->at + to->size, bytes, size);
+    to->size += size;
+}
+
+static void report(struct problem_list *problems, unsigned line, unsigned column, bool utf8,
+                   uint32_t c)
+{
+    problem_add(problems, line, column,
+                !utf8    ? "not valid UTF-8: this is no text file, or its encoding is another one"
+                : c == 0 ? "a NUL byte: this is no text file, or its encoding is UTF-16"
+                         : "a control character (U+%04X); remove it",
+                (unsigned)c);
+}
+
+bool source_check(struct arena *arena, struct bytes *text, bool *ret_marked,
+                  struct problem_list *problems)
 {
     unsigned line = 1, column = 1;
+    struct marked_text copy = {NULL, 0};
     if (text->size >= 3 && memcmp(text->at, "\xEF\xBB\xBF", 3) == 0) {
         *text = (struct bytes){text->at + 3, text->size - 3};
     }
@@ -105,14 +133,19 @@ bool source_check(struct bytes *text, struct problem_list *problems)
     for (size_t i = 0, length; i < text->size; i += length) {
         uint32_t c = 0;
         length = decode(at + i, text->size - i, &c);
-        if (length == 0 || !is_printable(c)) {
-            problem_add(problems, line, column,
-                        length == 0 ? "not valid UTF-8: this is no text file, or its encoding is "
-                                      "another one"
-                        : c == 0    ? "a NUL byte: this is no text file, or its encoding is UTF-16"
-                                    : "a control character (U+%04X); remove it",
-                        (unsigned)c);
-            return false;
+        bool printable = length > 0 && is_printable(c);
+        if (!printable) {
+            report(problems, line, column, length > 0, c);
+            if (length == 0 || c == 0) {
+                return false;
+            }
+            if (!copy.at) {
+                copy.at = arena_array(arena, text->size + 1, SOURCE_MARK_SIZE);
+                put(&copy, at, i);
+            }
+            put(&copy, SOURCE_MARK, SOURCE_MARK_SIZE);
+        } else if (copy.at) {
+            put(&copy, at + i, length);
         }
         bool crlf = c == '\r' && i + 1 < text->size && at[i + 1] == '\n';
         if (c == '\n' || (c == '\r' && !crlf)) {
@@ -122,5 +155,7 @@ bool source_check(struct bytes *text, struct problem_list *problems)
             column++;
         }
     }
+    *ret_marked = copy.at != NULL;
+    *text = copy.at ? (struct bytes){copy.at, copy.size} : *text;
     return true;
 }

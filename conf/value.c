@@ -176,7 +176,8 @@ bool value_is_name(struct bytes text)
             return false;
         }
     }
-    return text.size >= 1 && text.size <= 64;
+    bool dots = bytes_equal(text, BYTES(".")) || bytes_equal(text, BYTES(".."));
+    return text.size >= 1 && text.size <= 64 && !dots;
 }
 
 bool value_is_http_token(struct bytes text)
@@ -205,6 +206,16 @@ bool value_is_clean(struct bytes text)
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.at[i];
         if (c < 0x20 || c == 0x7F) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool value_fits_keepalived(const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if (*c <= ' ' || *c == 127 || strchr("\"'\\$#!~{}", *c)) {
             return false;
         }
     }

@@ -30,6 +30,12 @@ bool value_size(struct bytes text, uint64_t *ret_size);
 /* A numeric IPv4 or IPv6 address without brackets. */
 bool value_is_ip(const char *text);
 
+/* Both numeric, and the same address however it is spelled. */
+bool value_same_ip(const char *a, const char *b);
+
+/* What is wrong with a numeric address as that of one host, "" if nothing; "" for a name, too. */
+const char *value_no_host(const char *host);
+
 /* `address` or `address/prefix`; bits behind the prefix are cleared. */
 bool value_cidr(struct bytes text, struct conf_cidr *ret_block);
 
@@ -47,7 +53,8 @@ enum value_address_fault {
 enum value_address_fault value_address(struct bytes text, char ret_host[VALUE_HOST_SIZE],
                                        uint16_t *ret_port);
 
-/* [A-Za-z0-9._-]{1,64}: names that stand in URLs, log lines and metrics. */
+/* [A-Za-z0-9._-]{1,64} but `.` and `..`, which no URL can have: names that stand in URLs, log lines
+ * and metrics. */
 bool value_is_name(struct bytes text);
 
 /* RFC 9110 §5.6.2 token: header and cookie names. */
@@ -59,6 +66,10 @@ bool value_is_bearer(struct bytes text);
 
 /* No control characters (also not DEL). */
 bool value_is_clean(struct bytes text);
+
+/* What can stand in keepalived.conf, as node/vip/keepalived.c writes it: no spaces, no quotes, none
+ * of the characters that mean something there. */
+bool value_fits_keepalived(const char *text);
 
 /* Exactly 32 bytes in padded base64 (RFC 4648 §4), as `difyring keygen` prints them. */
 bool value_key(struct bytes text, uint8_t ret_key[32]);

@@ -35,6 +35,32 @@ static bool ip_bytes(const char *text, uint8_t ret_address[16], unsigned *ret_bi
     return inet_pton(AF_INET6, text, ret_address) == 1;
 }
 
+bool value_same_ip(const char *a, const char *b)
+{
+    uint8_t left[16], right[16];
+    unsigned bits;
+    return ip_bytes(a, left, &bits) && ip_bytes(b, right, &bits) && memcmp(left, right, 16) == 0;
+}
+
+const char *value_no_host(const char *host)
+{
+    static const uint8_t v4[12] = {[10] = 0xFF, [11] = 0xFF}, zero[16],
+                         ones[4] = {255, 255, 255, 255};
+    uint8_t address[16];
+    unsigned bits;
+    if (!ip_bytes(host, address, &bits)) {
+        return "";
+    }
+    bool is_v4 = memcmp(address, v4, 12) == 0;
+    if (is_v4 ? memcmp(address + 12, zero, 4) == 0 : memcmp(address, zero, 16) == 0) {
+        return "the wildcard address";
+    }
+    if (is_v4 && memcmp(address + 12, ones, 4) == 0) {
+        return "the broadcast address";
+    }
+    return (is_v4 ? address[12] >> 4 == 14 : address[0] == 0xFF) ? "a multicast address" : "";
+}
+
 bool value_cidr(struct bytes text, struct conf_cidr *ret_block)
 {
     const char *slash = text.size > 0 ? memchr(text.at, '/', text.size) : NULL;

@@ -10,6 +10,7 @@
 #include <yaml.h>
 
 #include "conf/environment.h"
+#include "conf/source.h"
 
 enum {
     MERGES_MAX = 16, /* mappings in one `<<`; more are a mistake, and each costs a search per key */
@@ -32,20 +33,24 @@ struct anchor {
 struct builder {
     struct arena *arena;
     struct problem_list *problems;
+    struct bytes text; /* for advice */
     struct frame stack[YAML_DEPTH_MAX];
     size_t depth;
     struct anchor anchors[YAML_ANCHORS_MAX];
     size_t anchor_count;
     size_t text_budget;
     struct yaml_node *root;
-    bool root_done; /* the first document has ended */
-    bool failed;    /* a problem that ends the reading */
+    size_t skipped;    /* levels that are open below YAML_DEPTH_MAX */
+    bool marked;       /* by source_check() */
+    bool anchors_lost; /* there were too many, or some in what was skipped */
+    bool root_done;    /* the first document has ended */
+    bool failed;       /* a problem that ends the reading */
 };
 
-static void fail(struct builder *b, const yaml_mark_t *mark, const char *message)
+static void report(struct builder *b, const yaml_event_t *event, const char *message)
 {
+    const yaml_mark_t *mark = &event->start_mark;
     problem_add(b->problems, (unsigned)mark->line + 1, (unsigned)mark->column + 1, "%s", message);
-    b->failed = true;
 }
 
 static struct yaml_node *node_new(struct builder *b, enum yaml_kind kind, const yaml_event_t *event)
@@ -82,12 +87,17 @@ static struct yaml_pair *find_pair(const struct yaml_node *mapping, struct bytes
     return NULL;
 }
 
+static bool is_full(const struct frame *frame)
+{
+    return frame->node->count == YAML_KEYS_MAX;
+}
+
 static void add_pair(struct builder *b, struct frame *frame, struct yaml_pair pair)
 {
-    if (frame->node->count == YAML_KEYS_MAX) {
-        problem_add(b->problems, pair.key->line, pair.key->column,
+    if (is_full(frame)) {
+        problem_add(b->problems, frame->node->line, frame->node->column,
                     "more than %d keys in one mapping", YAML_KEYS_MAX);
-        b->failed = true;
+        frame->node->broken = true;
         return;
     }
     struct yaml_pair *pairs = grown(b, frame, frame->node->pairs, sizeof *pairs);
@@ -111,6 +121,10 @@ static void add_own_pair(struct builder *b, struct frame *frame, struct yaml_pai
     const struct yaml_node *key = pair.key;
     if (key->kind != YAML_SCALAR) {
         problem_add(b->problems, key->line, key->column, "a key must be plain text");
+        return;
+    }
+    if (key->broken || (is_full(frame) && frame->node->broken)) {
+        frame->node->broken = true; /* known already, and no search for each further key */
         return;
     }
     bool merge = key->plain && bytes_equal(key->text, BYTES("<<"));
@@ -151,15 +165,22 @@ static void attach(struct builder *b, struct yaml_node *node)
 
 static void merge_one(struct builder *b, struct frame *frame, const struct yaml_node *source)
 {
+    frame->node->broken = frame->node->broken || source->broken;
     if (source->kind != YAML_MAPPING) {
-        problem_add(b->problems, source->line, source->column,
-                    "`<<` takes a mapping or a list of mappings");
+        if (!source->broken) {
+            problem_add(b->problems, source->line, source->column,
+                        "`<<` takes a mapping or a list of mappings");
+        }
+        frame->node->broken = true;
         return;
     }
     frame->node->expanded += source->expanded;
-    for (size_t i = 0; i < source->count && !b->failed; i++) {
+    for (size_t i = 0; i < source->count; i++) {
         if (!find_pair(frame->node, source->pairs[i].key->text)) {
             add_pair(b, frame, source->pairs[i]);
+            if (is_full(frame) && frame->node->broken) {
+                return;
+            }
         }
     }
 }
@@ -177,6 +198,7 @@ static void merge(struct builder *b, struct frame *frame)
     if (source->count > MERGES_MAX) {
         problem_add(b->problems, source->line, source->column, "`<<` takes at most %d mappings",
                     MERGES_MAX);
+        frame->node->broken = true;
         return;
     }
     for (size_t i = 0; i < source->count; i++) {
@@ -191,7 +213,10 @@ static void remember_anchor(struct builder *b, const yaml_event_t *event, const 
         return;
     }
     if (b->anchor_count == YAML_ANCHORS_MAX) {
-        fail(b, &event->start_mark, "too many anchors");
+        if (!b->anchors_lost) {
+            report(b, event, "too many anchors");
+        }
+        b->anchors_lost = true;
         return;
     }
     const char *text = arena_text(b->arena, bytes_of((const char *)name));
@@ -219,16 +244,28 @@ static bool is_open(const struct builder *b, const struct yaml_node *node)
     return false;
 }
 
+/* In the place of what cannot be used and has been reported. */
+static void attach_broken(struct builder *b, const yaml_event_t *event)
+{
+    struct yaml_node *node = node_new(b, YAML_SCALAR, event);
+    node->text = BYTES("");
+    node->broken = true;
+    attach(b, node);
+}
+
 static void on_alias(struct builder *b, const yaml_event_t *event)
 {
     struct yaml_node *node = find_anchor(b, (const char *)event->data.alias.anchor);
-    if (!node) {
-        fail(b, &event->start_mark, "this alias has no anchor above it");
-    } else if (is_open(b, node)) {
-        fail(b, &event->start_mark, "this alias stands inside the very value that it names");
-    } else {
+    if (node && !is_open(b, node)) {
         attach(b, node);
+        return;
     }
+    if (node) {
+        report(b, event, "this alias stands inside the very value that it names");
+    } else if (!b->anchors_lost) {
+        report(b, event, "this alias has no anchor above it");
+    }
+    attach_broken(b, event);
 }
 
 /* The part of a standard tag after its prefix, "" for the tag `!` or none, NULL for any other. */
@@ -250,7 +287,7 @@ static bool check_tag(struct builder *b, const yaml_event_t *event, const yaml_c
             return true;
         }
     }
-    fail(b, &event->start_mark, "this tag means nothing here; remove it");
+    report(b, event, "this tag means nothing here; remove it");
     return false;
 }
 
@@ -258,10 +295,8 @@ static void on_scalar(struct builder *b, const yaml_event_t *event)
 {
     static const char *const known[] = {"", "str", "int", "float", "bool", "null", NULL};
     const yaml_char_t *tag = event->data.scalar.tag;
-    if (!check_tag(b, event, tag, known)) {
-        return;
-    }
     struct yaml_node *node = node_new(b, YAML_SCALAR, event);
+    node->broken = !check_tag(b, event, tag, known);
     node->text.size = event->data.scalar.length;
     node->text.at = arena_text(
         b->arena, (struct bytes){(const char *)event->data.scalar.value, node->text.size});
@@ -273,7 +308,9 @@ static void on_scalar(struct builder *b, const yaml_event_t *event)
     if (memchr(node->text.at, '\0', node->text.size)) {
         problem_add(b->problems, node->line, node->column, "a NUL character cannot be used here");
         node->broken = true;
-    } else if (!is_key) {
+    } else if (b->marked && memmem(node->text.at, node->text.size, SOURCE_MARK, SOURCE_MARK_SIZE)) {
+        node->broken = true;
+    } else if (!is_key && !node->broken) {
         environment_replace(b->arena, node, &b->text_budget, b->problems);
     }
     remember_anchor(b, event, event->data.scalar.anchor, node);
@@ -284,7 +321,10 @@ static void open_collection(struct builder *b, const yaml_event_t *event, enum y
                             const yaml_char_t *anchor)
 {
     if (b->depth == YAML_DEPTH_MAX) {
-        fail(b, &event->start_mark, "nested too deeply");
+        report(b, event, "nested too deeply");
+        attach_broken(b, event);
+        b->skipped = 1;
+        b->anchors_lost = true;
         return;
     }
     struct yaml_node *node = node_new(b, kind, event);
@@ -303,13 +343,25 @@ static void close_collection(struct builder *b)
     }
 }
 
+/* Below what is nested too deeply nothing counts but where it ends. */
+static void skip_event(struct builder *b, const yaml_event_t *event)
+{
+    if (event->type == YAML_SEQUENCE_START_EVENT || event->type == YAML_MAPPING_START_EVENT) {
+        b->skipped++;
+        b->failed = b->skipped > YAML_SKIPPED_MAX;
+    } else if (event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT) {
+        b->skipped--;
+    }
+}
+
 static void on_event(struct builder *b, const yaml_event_t *event)
 {
     static const char *const sequences[] = {"", "seq", NULL}, *const mappings[] = {"", "map", NULL};
     switch (event->type) {
     case YAML_DOCUMENT_START_EVENT:
         if (b->root_done) {
-            fail(b, &event->start_mark, "a second document; a configuration is one document");
+            report(b, event, "a second document; a configuration is one document");
+            b->failed = true;
         }
         return;
     case YAML_DOCUMENT_END_EVENT:
@@ -322,14 +374,12 @@ static void on_event(struct builder *b, const yaml_event_t *event)
         on_scalar(b, event);
         return;
     case YAML_SEQUENCE_START_EVENT:
-        if (check_tag(b, event, event->data.sequence_start.tag, sequences)) {
-            open_collection(b, event, YAML_SEQUENCE, event->data.sequence_start.anchor);
-        }
+        check_tag(b, event, event->data.sequence_start.tag, sequences);
+        open_collection(b, event, YAML_SEQUENCE, event->data.sequence_start.anchor);
         return;
     case YAML_MAPPING_START_EVENT:
-        if (check_tag(b, event, event->data.mapping_start.tag, mappings)) {
-            open_collection(b, event, YAML_MAPPING, event->data.mapping_start.anchor);
-        }
+        check_tag(b, event, event->data.mapping_start.tag, mappings);
+        open_collection(b, event, YAML_MAPPING, event->data.mapping_start.anchor);
         return;
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT:
@@ -340,6 +390,19 @@ static void on_event(struct builder *b, const yaml_event_t *event)
     case YAML_STREAM_END_EVENT:
         return;
     }
+}
+
+/* Is there a `${` in the lines from `first` to `last`, which count from 0? */
+static bool has_variable(struct bytes text, size_t first, size_t last)
+{
+    size_t line = 0;
+    for (size_t i = 0; i + 1 < text.size && line <= last; i++) {
+        if (line >= first && text.at[i] == '$' && text.at[i + 1] == '{') {
+            return true;
+        }
+        line += text.at[i] == '\n';
+    }
+    return false;
 }
 
 /* libyaml's texts hold no part of the file. */
@@ -353,6 +416,10 @@ static void syntax_problem(struct builder *b, const yaml_parser_t *parser)
         problem_add(
             b->problems, line, column,
             "YAML: this character cannot begin a value (a tab cannot indent; @ ` %% need quotes)");
+    } else if (strstr(problem, "did not find expected ',' or") &&
+               has_variable(b->text, parser->context_mark.line, parser->problem_mark.line)) {
+        problem_add(b->problems, line, column,
+                    "YAML: %s; inside { } and [ ] write \"${NAME}\" in quotes", problem);
     } else if (parser->context && context_line < line) {
         problem_add(b->problems, line, column, "YAML: %s, %s that begins at line %u", problem,
                     parser->context, context_line);
@@ -362,12 +429,14 @@ static void syntax_problem(struct builder *b, const yaml_parser_t *parser)
     b->failed = true;
 }
 
-struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text,
+struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text, bool marked,
                                  struct problem_list *problems)
 {
     struct builder *b = arena_take(arena, sizeof *b);
     b->arena = arena;
     b->problems = problems;
+    b->marked = marked;
+    b->text = text;
     b->text_budget = YAML_EXPANDED_TEXT_MAX;
     yaml_parser_t parser;
     int initialized = yaml_parser_initialize(&parser);
@@ -381,7 +450,7 @@ struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text,
             break;
         }
         ended = event.type == YAML_STREAM_END_EVENT;
-        on_event(b, &event);
+        b->skipped > 0 ? skip_event(b, &event) : on_event(b, &event);
         yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);

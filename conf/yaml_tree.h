@@ -16,6 +16,7 @@
 
 enum {
     YAML_DEPTH_MAX = 32,      /* the schema needs 7 */
+    YAML_SKIPPED_MAX = 256,   /* levels below that are passed over; a file of more was made so */
     YAML_NODES_MAX = 1 << 21, /* every alias and merge key expanded; 256 x 256 instances of 4 keys
                                  that come through merge keys need 1.2 Mi */
     YAML_KEYS_MAX = 512,     /* in one mapping; the most that the schema allows is 256 applications.
@@ -38,7 +39,9 @@ struct yaml_node {
     struct bytes text; /* NUL-terminated */
     bool plain;        /* neither quoted nor a block: may be a number, a boolean, null */
     bool substituted;  /* holds something from the environment */
-    bool broken;       /* a problem is known already: the schema passes over it */
+    /* A problem is known already. A scalar: the schema passes over it, whatever it expected there.
+     * A mapping: some of its keys are lost, so that none is missing for sure. */
+    bool broken;
     /* YAML_SEQUENCE, YAML_MAPPING */
     struct yaml_node **items;
     struct yaml_pair *pairs;
@@ -47,8 +50,10 @@ struct yaml_node {
 };
 
 /* Returns the root, or NULL after adding at least one problem. Problems with single values (such as
- * an unset variable) and with duplicate keys are added, and the tree is returned all the same. */
-struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text,
+ * an unset variable, an alias without anchor, a foreign tag) and with duplicate keys are added, and
+ * the tree is returned all the same, with broken nodes in their places. `marked`: source_check()
+ * has put SOURCE_MARK in the place of characters. */
+struct yaml_node *yaml_tree_read(struct arena *arena, struct bytes text, bool marked,
                                  struct problem_list *problems);
 
 /* The value of `key`, or NULL. */

@@ -2,8 +2,11 @@
 #include "main.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct command {
     const char *name;
@@ -49,8 +52,22 @@ static int close_output(int code)
     return code;
 }
 
+/* Descriptors 0 to 2 that whoever started us left closed: the next file or socket would get one,
+ * and what is printed would go there. Opened for the wrong direction, as glibc does it for
+ * set-user-ID programs: to use one is an error, as it was. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+            abort(); /* no /dev, or no descriptor left: nothing could be said either */
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     if (argc < 2) {
         print_usage(stderr);
         return MAIN_USAGE;

@@ -39,7 +39,7 @@ int main_check(int argc, char **argv)
         return code;
     }
     struct conf_problems problems;
-    struct conf *conf = conf_load(file, &problems);
+    struct conf *conf = conf_load_once(file, &problems);
     print_problems(file, &problems, "");
     conf_problems_free(&problems);
     if (!conf) {

@@ -125,7 +125,7 @@ int main_only_config(int argc, char **argv, const char *help, const char **ret_f
 struct conf *main_load(const char *file)
 {
     struct conf_problems problems;
-    struct conf *conf = conf_load(file, &problems);
+    struct conf *conf = conf_load_once(file, &problems);
     for (size_t i = 0; i < problems.count; i++) {
         const struct conf_problem *p = &problems.at[i];
         fprintf(stderr, "%s:%u:%u: %s\n", p->file, p->line, p->column, p->message);

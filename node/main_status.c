@@ -37,31 +37,69 @@ struct place {
     char host[256], port[8];
 };
 
-/* http://HOST[:PORT][/]; false for anything else, so for a user and password, too. */
-static bool parse_url(const char *url, struct place *ret_place)
+/* The port in `text` into `ret_place`; what is wrong with it, or NULL. */
+static const char *parse_port(struct bytes text, struct place *ret_place)
+{
+    uint32_t port = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.at[i] < '0' || text.at[i] > '9') {
+            return "the port of the URL is no number";
+        }
+        port = port > UINT16_MAX ? port : 10 * port + (uint32_t)(text.at[i] - '0');
+    }
+    if (port == 0 || port > UINT16_MAX) {
+        return text.size == 0 ? "the port of the URL is missing behind the colon"
+                              : "the port of the URL must be from 1 to 65535";
+    }
+    snprintf(ret_place->port, sizeof(ret_place->port), "%u", (unsigned)port);
+    return NULL;
+}
+
+static bool is_host(struct bytes text, bool brackets)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    for (size_t i = 0; i < text.size; i++) {
+        bool of_ipv6 = brackets && (text.at[i] == ':' || text.at[i] == '%');
+        if (!of_ipv6 && !memchr(letters, text.at[i], sizeof(letters) - 1)) {
+            return false;
+        }
+    }
+    return text.size > 0 && text.size < sizeof((struct place){{0}, {0}}.host);
+}
+
+/* http://HOST[:PORT][/]: what is wrong with it, or NULL. The text never repeats a part of the URL,
+ * which may hold a password. */
+static const char *parse_url(const char *url, struct place *ret_place)
 {
     static const char scheme[] = "http://";
     if (strncmp(url, scheme, strlen(scheme)) != 0) {
-        return false;
+        return "the URL must begin with http://";
     }
-    const char *at = url + strlen(scheme);
-    const char *end = at + strcspn(at, "/");
-    const char *host_end = at[0] == '[' ? strchr(at, ']') : NULL;
-    const char *colon =
-        memchr(host_end ? host_end : at, ':', (size_t)(end - (host_end ? host_end : at)));
-    const char *host = at[0] == '[' ? at + 1 : at;
-    size_t host_size = (size_t)((host_end ? host_end : colon ? colon : end) - host);
-    size_t port_size = colon ? (size_t)(end - colon - 1) : 0;
-    if (host_size == 0 || host_size >= sizeof(ret_place->host) ||
-        port_size >= sizeof(ret_place->port) || (end[0] == '/' && end[1] != '\0') ||
-        memchr(at, '@', (size_t)(end - at))) {
-        return false;
+    const char *at = url + strlen(scheme), *end = at + strcspn(at, "/?#");
+    if (memchr(at, '@', (size_t)(end - at))) {
+        return "a user and password have no place in the URL";
     }
-    memcpy(ret_place->host, host, host_size);
-    ret_place->host[host_size] = '\0';
-    memcpy(ret_place->port, colon ? colon + 1 : "80", colon ? port_size : 2);
-    ret_place->port[colon ? port_size : 2] = '\0';
-    return true;
+    if (strcmp(end, "") != 0 && strcmp(end, "/") != 0) {
+        return "the URL ends behind the port: no path, no query";
+    }
+    bool brackets = at[0] == '[';
+    const char *behind = memchr(at, brackets ? ']' : ':', (size_t)(end - at));
+    if (brackets && !behind) {
+        return "the URL lacks the `]` behind its IPv6 address";
+    }
+    at += brackets;
+    behind = behind ? behind : end;
+    struct bytes host = {at, (size_t)(behind - at)};
+    behind += brackets;
+    if (!is_host(host, brackets) || (behind < end && *behind != ':')) {
+        return "the URL has no valid host (an IPv6 address stands in [ ])";
+    }
+    memcpy(ret_place->host, host.at, host.size);
+    ret_place->host[host.size] = '\0';
+    struct bytes port =
+        behind < end ? (struct bytes){behind + 1, (size_t)(end - behind - 1)} : BYTES("80");
+    return parse_port(port, ret_place);
 }
 
 /* The connected socket, or -1 with errno or, for a name, *ret_reason. */
@@ -107,35 +145,61 @@ static bool send_request(int fd, const struct place *place)
     return sent;
 }
 
-/* Reads one response. 0 = it is complete; else -1. */
-static int read_response(int fd, struct http_head *head, struct buffer *ret_body)
+/* What the reader made of one piece of input: NULL = more is to come, "" = the end, else what is
+ * wrong. */
+static const char *take_input(struct http_reader *reader, struct bytes input,
+                              struct buffer *ret_body)
+{
+    struct bytes piece = {NULL, 0};
+    enum http_event event;
+    while ((event = http_reader_next(reader, &input, &piece)) != HTTP_EVENT_MORE) {
+        if (event == HTTP_EVENT_END) {
+            return "";
+        }
+        if (event == HTTP_EVENT_ERROR) {
+            return "answered with something that is not HTTP";
+        }
+        if (ret_body->size + piece.size > ANSWER_SIZE_MAX) {
+            return "gave an answer that is too long";
+        }
+        if (event == HTTP_EVENT_BODY) {
+            buffer_append_bytes(ret_body, piece);
+        }
+    }
+    return NULL;
+}
+
+/* Reads one response. "" = it is complete; else what the peer did, to stand behind its URL. */
+static const char *read_response(int fd, struct http_head *head, struct buffer *ret_body)
 {
     static const struct http_limits limits = {32 * 1024, 100, 1};
+    static const char late[] = "gave no complete answer within 5 s";
+    _Static_assert(TIMEOUT_S == 5, "as the text says");
     struct http_reader reader;
     char space[16 * 1024];
+    bool any = false;
     http_reader_init_response(&reader, &limits);
     http_reader_begin(&reader, head, false);
     uint64_t deadline_ms = clock_monotonic_ms() + TIMEOUT_S * 1000; /* however slowly it drips */
     while (clock_monotonic_ms() < deadline_ms) {
         ssize_t size = recv(fd, space, sizeof(space), 0);
-        struct bytes input = {space, size > 0 ? (size_t)size : 0}, piece = {NULL, 0};
-        enum http_event event = HTTP_EVENT_MORE;
-        if (size <= 0) {
-            return size == 0 && http_reader_eof(&reader) == HTTP_EVENT_END ? 0 : -1;
+        if (size < 0) {
+            return errno == EAGAIN ? late : "broke the connection off";
         }
-        while ((event = http_reader_next(&reader, &input, &piece)) != HTTP_EVENT_MORE) {
-            if (event == HTTP_EVENT_END) {
-                return 0;
-            }
-            if (event == HTTP_EVENT_ERROR || ret_body->size + piece.size > ANSWER_SIZE_MAX) {
-                return -1;
-            }
-            if (event == HTTP_EVENT_BODY) {
-                buffer_append_bytes(ret_body, piece);
-            }
+        if (size == 0 && http_reader_eof(&reader) == HTTP_EVENT_END) {
+            return "";
+        }
+        if (size == 0) {
+            return any ? "closed the connection before its answer was complete"
+                       : "closed the connection without an answer";
+        }
+        any = true;
+        const char *said = take_input(&reader, (struct bytes){space, (size_t)size}, ret_body);
+        if (said) {
+            return said;
         }
     }
-    return -1;
+    return late;
 }
 
 /* Names are what a node says: none may steer the terminal (C0, DEL, and C1 in UTF-8). */
@@ -151,18 +215,12 @@ static void make_printable(char *text)
     }
 }
 
-static int print_tables(const struct buffer *body)
+static int print_tables(const json_t *status)
 {
-    json_t *status = json_loadb(body->data, body->size, 0, NULL);
-    if (!status) {
-        return main_failed("status", "what answered is not a difyring node: its answer is not "
-                                     "JSON; check the URL");
-    }
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out) {
-        json_decref(status);
         return main_failed("status", "cannot print: %s", strerror(errno));
     }
     status_tables(out, status);
@@ -170,17 +228,34 @@ static int print_tables(const struct buffer *body)
     make_printable(text);
     fputs(text, stdout);
     free(text);
-    json_decref(status);
     return MAIN_FINE;
+}
+
+static int print_status(const char *url, const struct buffer *body, bool json)
+{
+    json_t *status = json_loadb(body->data, body->size, 0, NULL);
+    int code = MAIN_FINE;
+    if (!json_is_object(json_object_get(status, "cluster")) ||
+        !json_is_object(json_object_get(status, "applications"))) {
+        code = main_failed("status",
+                           "%s gave no difyring status: what answers there is not a difyring node; "
+                           "check the URL",
+                           url);
+    } else if (json) {
+        fwrite(body->data, 1, body->size, stdout);
+    } else {
+        code = print_tables(status);
+    }
+    json_decref(status);
+    return code;
 }
 
 static int ask(const char *url, bool json)
 {
     struct place place;
-    const char *reason = "";
-    if (!parse_url(url, &place)) {
-        /* without repeating it: it may hold a password */
-        return main_misused("status", "this is no URL of a node; it looks like http://HOST:PORT");
+    const char *reason = parse_url(url, &place);
+    if (reason) {
+        return main_misused("status", "%s; it looks like http://HOST:PORT", reason);
     }
     int fd = connect_to(&place, &reason);
     if (fd < 0) {
@@ -190,8 +265,9 @@ static int ask(const char *url, bool json)
     struct buffer body = {0};
     int code;
     http_head_init(&head);
-    if (!send_request(fd, &place) || read_response(fd, &head, &body) != 0) {
-        code = main_failed("status", "%s gave no complete answer within %d s", url, TIMEOUT_S);
+    reason = send_request(fd, &place) ? read_response(fd, &head, &body) : "takes no request";
+    if (reason[0]) {
+        code = main_failed("status", "%s %s", url, reason);
     } else if (head.status == 403) {
         code = main_failed("status",
                            "%s refuses this address; see admin.allow in its "
@@ -199,11 +275,8 @@ static int ask(const char *url, bool json)
                            url);
     } else if (head.status != 200) {
         code = main_failed("status", "%s answered with status %u", url, head.status);
-    } else if (json) {
-        fwrite(body.data, 1, body.size, stdout);
-        code = MAIN_FINE;
     } else {
-        code = print_tables(&body);
+        code = print_status(url, &body, json);
     }
     close(fd);
     http_head_done(&head);

@@ -138,11 +138,13 @@ static void print_problems(FILE *out, const json_t *problems)
 static void print_head(FILE *out, const json_t *status, const json_t *cluster)
 {
     const json_t *self = json_object_get(status, "node");
+    const char *name = text_of(cluster, "name"); /* "" = there is no cluster section */
     fprintf(out,
-            "cluster %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+            "%s%s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
             " nodes alive, converged: %s; as seen by %s\n",
-            text_of(cluster, "name"), number_of(cluster, "alive"), number_of(cluster, "size"),
-            yes_no(is_true(cluster, "converged")), text_of(self, "name"));
+            name[0] ? "cluster " : "single node", name, number_of(cluster, "alive"),
+            number_of(cluster, "size"), yes_no(is_true(cluster, "converged")),
+            text_of(self, "name"));
     print_vip(out, json_object_get(cluster, "vip"));
     print_problems(out, json_object_get(cluster, "problems"));
 }

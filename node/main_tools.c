@@ -5,6 +5,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
 #include <uv.h>
 #include <yaml.h>
@@ -57,6 +58,7 @@ int main_version(int argc, char **argv)
     printf("libuv %s\n", uv_version_string());
     printf("llhttp %d.%d.%d\n", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
     printf("OpenSSL %s\n", OpenSSL_version(OPENSSL_VERSION_STRING));
+    printf("protobuf-c %s\n", protobuf_c_version());
     printf("libyaml %s\n", yaml_get_version_string());
     printf("jansson %s\n", jansson_version_str());
     return MAIN_FINE;

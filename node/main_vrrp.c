@@ -234,9 +234,9 @@ static const char relay_help[] =
     "Puts the address on `lo` too, and an nftables rule in place that passes packets of\n"
     "connections which are not this host's on to the peers.\n"
     "\n"
-    "  --role start     put all in place, be ready for a handover\n"
-    "  --role standby   be ready again\n"
-    "  --role master    pass on for the window, if a peer lives, then no more\n"
+    "  --role start     put all in place anew, be ready for a handover\n"
+    "  --role standby   put in place what is not as it should be, be ready again\n"
+    "  --role master    likewise; pass on for the window, if a peer lives, then no more\n"
     "  --role off       take everything away\n"
     "  --interface, --address, --peer   of the `vip` section\n"
     "  --port           a port of the nodes, to see whether a peer's host lives\n"
@@ -349,8 +349,7 @@ int main_vip_relay(int argc, char **argv)
             return main_misused(argv[0], "wrong value `%s`", optarg);
         }
     }
-    if (!relay.interface || !relay.address ||
-        (relay.role == RELAY_START && relay.peer_count == 0)) {
+    if (!relay.interface || !relay.address || (relay.role != RELAY_OFF && relay.peer_count == 0)) {
         return main_misused(argv[0], "--interface, --address and --peer are needed");
     }
     return apply_relay(argv[0], &relay);

@@ -25,6 +25,7 @@ void wheel_init(struct wheel *w, uint64_t now_ms)
     }
     w->tick = now_ms / WHEEL_TICK_MS;
     w->timer_count = 0;
+    w->emptying = false;
 }
 
 void wheel_timer_init(struct wheel_timer *t, void (*on_expired)(struct wheel_timer *t))
@@ -40,9 +41,8 @@ static void place(struct wheel *w, struct wheel_timer *t)
 {
     uint64_t tick = tick_of(t->deadline_ms);
     uint64_t horizon = w->tick + WHEEL_SLOT_COUNT - 1;
-    if (tick <= w->tick) {
-        tick = w->tick + 1;
-    }
+    uint64_t first = w->tick + 1 + w->emptying;
+    tick = tick > first ? tick : first;
     t->slot_tick = tick < horizon ? tick : horizon;
     list_push_back(slot_of(w, t->slot_tick), &t->link);
 }
@@ -90,10 +90,12 @@ struct wheel_timer *wheel_expired(struct wheel *w, uint64_t now_ms)
 {
     uint64_t now_tick = now_ms / WHEEL_TICK_MS;
     if (w->timer_count == 0) {
+        w->emptying = false;
         w->tick = now_tick > w->tick ? now_tick : w->tick;
         return NULL;
     }
     while (w->tick < now_tick) {
+        w->emptying = true;
         struct list *slot = slot_of(w, w->tick + 1);
         while (!list_empty(slot)) {
             struct wheel_timer *t = LIST_ENTRY(slot->next, struct wheel_timer, link);
@@ -104,6 +106,7 @@ struct wheel_timer *wheel_expired(struct wheel *w, uint64_t now_ms)
             wheel_clear(w, t);
             return t;
         }
+        w->emptying = false;
         w->tick++;
     }
     return NULL;

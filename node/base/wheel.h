@@ -8,6 +8,7 @@
 #ifndef BASE_WHEEL_H
 #define BASE_WHEEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -28,6 +29,7 @@ struct wheel_timer {
 struct wheel {
     struct list slots[WHEEL_SLOT_COUNT];
     uint64_t tick;        /* every slot up to this one has been looked at */
+    bool emptying;        /* the slot behind it is being emptied */
     uint64_t timer_count; /* linked ones, paused ones among them */
 };
 
@@ -35,7 +37,8 @@ void wheel_init(struct wheel *w, uint64_t now_ms);
 
 void wheel_timer_init(struct wheel_timer *t, void (*on_expired)(struct wheel_timer *t));
 
-/* Sets or moves the deadline. */
+/* Sets or moves the deadline. One that is over already fires at the next tick, never again in the
+ * one being looked at: a handler that sets its own timer to the past cannot hold the loop. */
 void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t deadline_ms);
 
 /* Does a slot not later than the deadline's have the timer already? Then setting it is a store. */

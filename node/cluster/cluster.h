@@ -157,7 +157,7 @@ uint64_t cluster_member_requests(struct cluster *c, const struct gossip_member *
 struct cluster_shared_file {
     uint64_t revision;                /* 0: nothing */
     struct bytes text;                /* within the bytes that were read */
-    uint8_t file_digest[SHA256_SIZE]; /* of the own file's shared part when it was last read */
+    uint8_t file_digest[SHA256_SIZE]; /* of the own file's shared part when it was last brought */
 };
 
 /* At start: the canonical text of the own file's shared part, and what was persisted. Tells which

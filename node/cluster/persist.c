@@ -117,7 +117,7 @@ void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes)
     file.version = FILE_VERSION;
     file.revision = c->shared.mine.revision;
     file.text = (ProtobufCBinaryData){text.size, (uint8_t *)(uintptr_t)text.at};
-    file.file_digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.file_digest};
+    file.file_digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.brought_digest};
     size_t size = cluster__shared_file__get_packed_size(&file);
     buffer_reserve(ret_bytes, size);
     ret_bytes->size = cluster__shared_file__pack(&file, (uint8_t *)ret_bytes->data);

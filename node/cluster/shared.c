@@ -60,6 +60,9 @@ bool shared_begin(struct shared *s, uint64_t now_ms, const struct shared_start *
     } else if (start->final_ms <= now_ms) {
         s->mine.revision = start->stored_revision + 1;
     }
+    /* It changed while this node was down: should the cluster's win, a reload still brings it. */
+    bool waits = start->stored_revision > 0 && s->mine.revision == 0;
+    memcpy(s->brought_digest, waits ? start->stored_file_digest : s->file_digest, SHA256_SIZE);
     s->final_ms = start->final_ms;
     return stored;
 }
@@ -84,8 +87,9 @@ void shared_reload(struct shared *s, struct bytes file, const struct shared_offe
     }
     uint8_t digest[SHA256_SIZE];
     sha256_digest(s->sha, &file, 1, digest);
-    if (memcmp(digest, s->file_digest, SHA256_SIZE) != 0) {
-        memcpy(s->file_digest, digest, SHA256_SIZE);
+    memcpy(s->file_digest, digest, SHA256_SIZE);
+    if (memcmp(digest, s->brought_digest, SHA256_SIZE) != 0) {
+        memcpy(s->brought_digest, digest, SHA256_SIZE);
         set_text(s, file);
     }
     s->mine.revision = highest + 1;
@@ -208,6 +212,7 @@ enum shared_step shared_judge(struct shared *s, uint64_t now_ms, const struct sh
     stop_pull(s);
     if (s->mine.revision == 0 && now_ms >= s->final_ms) {
         s->mine.revision = s->stored_revision + 1;
+        memcpy(s->brought_digest, s->file_digest, SHA256_SIZE);
         return SHARED_FINAL;
     }
     return SHARED_NOTHING;

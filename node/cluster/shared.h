@@ -47,7 +47,9 @@ struct shared {
     uint64_t stored_revision;
     struct shared_version mine;
     struct buffer text;
-    uint8_t file_digest[SHA256_SIZE]; /* of the own file's shared part, when last read */
+    uint8_t file_digest[SHA256_SIZE];    /* of the own file's shared part, when last read */
+    uint8_t brought_digest[SHA256_SIZE]; /* and when it was last brought, or began as the cluster's:
+                                            a reload brings what differs from this */
 
     enum shared_pull pull;
     struct shared_version pulled;

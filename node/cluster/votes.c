@@ -267,6 +267,27 @@ static enum difference compare(const struct cluster *c, const struct own_votes *
     return worst;
 }
 
+/* Has any other member told of a trip of the application? */
+static bool somebody_tripped(struct cluster *c, const struct own_votes *own)
+{
+    for (size_t m = 0; m < gossip_member_count(c->gossip); m++) {
+        const struct gossip_member *member = gossip_member(c->gossip, m);
+        const struct member_info *info = member->self ? NULL : info_of(c, member);
+        size_t index = info ? page_index(info, own->application, 0) : 0;
+        for (; info && index < info->votes_count &&
+               info->votes[index].application == own->application;
+             index++) {
+            const struct votes_page *p = &info->votes[index];
+            for (size_t i = 0; i < p->count; i++) {
+                if (vote_of(p->rows[i].state).tripped) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
 static struct own_votes *take_own(struct cluster *c, struct bytes application)
 {
     size_t index;
@@ -300,6 +321,10 @@ void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes applicat
         own->due_ms = 0;
         break;
     case TRAFFIC:
+        if (somebody_tripped(c, own)) { /* then the weights decide */
+            tell(c, own);
+            break;
+        }
         own->due_ms = own->due_ms != 0 ? own->due_ms : now_ms + TRAFFIC_DELAY_MS;
         break;
     case DECIDES:

@@ -24,9 +24,9 @@ static const struct http_limits limits = {.header_size = 32 * 1024, .headers = 1
 static void on_timer(struct wheel_timer *timer);
 
 void checker_init(struct checker *c, struct net_loop *net, struct instance_shared *shared,
-                  struct prng *prng, void (*on_change)(struct checker *c))
+                  struct prng *prng)
 {
-    *c = (struct checker){.net = net, .shared = shared, .prng = prng, .on_change = on_change};
+    *c = (struct checker){.net = net, .shared = shared, .prng = prng};
     active_init(&c->active, 1, 1);
     wheel_timer_init(&c->timer, on_timer);
 }
@@ -73,12 +73,21 @@ static void conclude(struct checker *c, enum result result, const char *error)
         changed = active_failure(&c->active);
         break;
     case RESULT_BUSY:
-        changed = active_busy(&c->active);
-        break;
+        break; /* neither: as if it had not been made */
     }
     if (changed) {
         c->on_change(c);
     }
+}
+
+/* What this node lacks says nothing of the instance. */
+static void conclude_unconnected(struct checker *c, int error)
+{
+    const char *lack = net_lack_text(error);
+    if (lack) {
+        c->on_lack(c, lack);
+    }
+    conclude(c, lack ? RESULT_BUSY : RESULT_BAD, "connect failed");
 }
 
 static struct checker_connection *of_stream(struct stream *s)
@@ -93,7 +102,7 @@ static void on_connected(struct stream *s, int error)
         return;
     }
     if (error) {
-        conclude(c, RESULT_BAD, "connect failed");
+        conclude_unconnected(c, error);
         return;
     }
     char head[512];
@@ -168,9 +177,10 @@ static void start_check(struct checker *c)
         return;
     }
     struct checker_connection *k = memory_new(sizeof(*k));
-    if (stream_init(&k->stream, c->net, &stream_events) != 0) {
+    int error = stream_init(&k->stream, c->net, &stream_events);
+    if (error) {
         free(k);
-        conclude(c, RESULT_BUSY, NULL); /* our own lack, not the instance's */
+        conclude_unconnected(c, error);
         return;
     }
     http_head_init(&k->head);
@@ -181,8 +191,9 @@ static void start_check(struct checker *c)
     c->connection = k;
     c->state = CHECKER_ASKING;
     net_timer_set(c->net, &c->timer, net_now_ms(c->net) + c->options.timeout_ms);
-    if (stream_connect(&k->stream, (struct sockaddr *)&address) != 0) {
-        conclude(c, RESULT_BAD, "connect failed");
+    error = stream_connect(&k->stream, (struct sockaddr *)&address);
+    if (error) {
+        conclude_unconnected(c, error);
     }
 }
 

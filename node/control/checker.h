@@ -24,7 +24,7 @@ struct checker_options {
     size_t index, count; /* its place among all instances: checks are spread over the interval */
 };
 
-enum checker_state { CHECKER_OFF, CHECKER_WAITING, CHECKER_ASKING, CHECKER_CLOSING };
+enum checker_state { CHECKER_OFF, CHECKER_WAITING, CHECKER_ASKING };
 
 struct checker_connection;
 
@@ -42,10 +42,13 @@ struct checker {
     const char *last_error; /* of the last failed check; static; NULL after a success */
     uint16_t last_status;   /* 0: none came */
     void (*on_change)(struct checker *c); /* active.state has changed */
+    /* A check could not be made, for this node itself lacks something (net_lack_text). */
+    void (*on_lack)(struct checker *c, const char *lack);
 };
 
+/* The owner sets the two callbacks next. */
 void checker_init(struct checker *c, struct net_loop *net, struct instance_shared *shared,
-                  struct prng *prng, void (*on_change)(struct checker *c));
+                  struct prng *prng);
 
 /* Starts, changes or ends the checks. Results so far stay unless they are switched off. */
 void checker_configure(struct checker *c, const struct checker_options *options);

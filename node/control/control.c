@@ -87,10 +87,12 @@ static void on_worker_job(void *control, struct local_job *job)
     uv_async_send(&c->wake);
 }
 
-static void on_worker_quiet(void *control)
+static void on_worker_quiet(void *control, uint32_t epoch)
 {
     struct control *c = control;
-    atomic_fetch_add(&c->quiet_count, 1);
+    pthread_mutex_lock(&c->lock);
+    c->quiet_count += epoch == c->quiet_epoch ? 1 : 0;
+    pthread_mutex_unlock(&c->lock);
     uv_async_send(&c->wake);
 }
 
@@ -99,6 +101,27 @@ static const struct worker_events worker_events = {
     .on_job = on_worker_job,
     .on_quiet = on_worker_quiet,
 };
+
+uint32_t control_new_epoch(struct control *c)
+{
+    pthread_mutex_lock(&c->lock);
+    uint32_t epoch = ++c->quiet_epoch;
+    c->quiet_count = 0;
+    pthread_mutex_unlock(&c->lock);
+    return epoch;
+}
+
+/* True once an epoch. */
+static bool all_are_quiet(struct control *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool all = c->worker_count > 0 && c->quiet_count == c->worker_count;
+    if (all) {
+        c->quiet_count = 0;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return all;
+}
 
 static struct local_job *next_job(struct control *c)
 {
@@ -157,8 +180,9 @@ static void all_quiet(struct control *c)
         handover_begin(c);
     } else if (c->phase == CONTROL_DRAINING) {
         c->phase = CONTROL_CLOSING;
+        uint32_t epoch = control_new_epoch(c);
         for (size_t w = 0; w < c->worker_count; w++) {
-            worker_stop_accepting(c->workers[w]);
+            worker_stop_accepting(c->workers[w], epoch);
         }
     } else if (c->phase == CONTROL_CLOSING) {
         stop(c);
@@ -177,8 +201,7 @@ static void on_wake(uv_async_t *handle)
     while ((job = next_job(c)) != NULL) {
         do_job(c, job);
     }
-    if (c->worker_count > 0 && atomic_load(&c->quiet_count) >= c->worker_count) {
-        atomic_store(&c->quiet_count, 0);
+    if (all_are_quiet(c)) {
         all_quiet(c);
     }
 }
@@ -249,10 +272,10 @@ static void on_term(uv_signal_t *handle, int number)
     log_event(c->producer, LOG_INFO, "draining", NULL, 0);
     peers_tell_node(c);
     uv_timer_start(&c->drain_deadline, on_drain_deadline, c->conf->timeouts.drain_ms, 0);
-    atomic_store(&c->quiet_count, 0);
     handover_drain(c);
+    uint32_t epoch = control_new_epoch(c);
     for (size_t w = 0; w < c->worker_count; w++) {
-        worker_drain(c->workers[w]);
+        worker_drain(c->workers[w], epoch);
     }
 }
 
@@ -393,6 +416,7 @@ static int begin(struct control *c)
     c->phase = CONTROL_RUNNING;
     handover_ready(c);
     warn_of_state(c);
+    start_warn_of_files(c);
     struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
     log_event(c->producer, LOG_INFO, "ready", fields, 1);
     notify_ready();

@@ -40,9 +40,10 @@ void drain_node(struct control *c, bool drain, struct buffer *ret_body)
         } else {
             handover_ready(c);
         }
+        uint32_t epoch = control_new_epoch(c);
         for (size_t w = 0; w < c->worker_count; w++) {
             if (drain) {
-                worker_drain(c->workers[w]);
+                worker_drain(c->workers[w], epoch);
             } else {
                 worker_enable(c->workers[w]);
             }

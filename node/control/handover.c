@@ -1,5 +1,7 @@
 /* handover: IDLE -> LEAVING (the track file says 1, the address is here) -> SETTLING (it has gone)
- * -> OVER. The beat asks each worker's loop for a turn and looks for the last one. */
+ * -> OVER. LEAVING -> STUCK after HANDOVER_PATIENCE_MS: the heartbeat stops, too, and the address
+ * is served until it goes (-> SETTLING) or the drain's time is up (-> OVER). The beat asks each
+ * worker's loop for a turn and looks for the last one. */
 #include "control/handover.h"
 
 #include <stdio.h>
@@ -11,7 +13,13 @@
 #include "vip/pulse.h"
 #include "vip/vip.h"
 
-enum handover_state { HANDOVER_IDLE, HANDOVER_LEAVING, HANDOVER_SETTLING, HANDOVER_OVER };
+enum handover_state {
+    HANDOVER_IDLE,
+    HANDOVER_LEAVING,
+    HANDOVER_STUCK,
+    HANDOVER_SETTLING,
+    HANDOVER_OVER,
+};
 
 struct turn {
     uint64_t count, since_ms;
@@ -56,7 +64,12 @@ static void on_timer(uv_timer_t *timer)
     struct handover *h = timer->data;
     if (h->state == HANDOVER_LEAVING) {
         log_reason(h, LOG_WARNING, "vip_stays",
-                   "keepalived did not take the address away; does it run, with this track_file?");
+                   "keepalived did not take the address away; does it run, with this track_file? "
+                   "The node serves it until it goes or timeouts.drain is over");
+        h->state = HANDOVER_STUCK;
+        if (!h->control->late) {
+            return;
+        }
     }
     finish(h);
 }
@@ -73,7 +86,7 @@ static void on_change(void *owner)
         h->control->vip_since_ms = net_now_ms(&h->control->net);
         peers_tell_node(h->control);
     }
-    if (h->state == HANDOVER_LEAVING && !held) {
+    if (!held && (h->state == HANDOVER_LEAVING || h->state == HANDOVER_STUCK)) {
         settle(h);
     }
 }
@@ -116,7 +129,7 @@ static void on_beat(uv_timer_t *timer)
     for (size_t w = 0; w < c->worker_count; w++) {
         well &= worker_turns_still(h, w, now_ms);
     }
-    vip_beat(h->vip, well);
+    vip_beat(h->vip, well && h->state != HANDOVER_STUCK);
     if (well == h->hung) {
         h->hung = !well;
         log_reason(h, LOG_ERROR, well ? "worker_recovered" : "worker_hangs",
@@ -166,6 +179,9 @@ void handover_ready(struct control *c)
 void handover_begin(struct control *c)
 {
     struct handover *h = c->handover;
+    if (h && h->state == HANDOVER_STUCK && c->late) {
+        uv_timer_start(&h->timer, on_timer, 0, 0); /* no time to wait for it any more */
+    }
     if (!h || h->state != HANDOVER_IDLE) {
         return;
     }

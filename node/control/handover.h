@@ -6,8 +6,9 @@
  *
  * A handover: the track file says 1, keepalived gives the address up, a peer takes it; until then,
  * and for HANDOVER_SETTLE_MS after, new connections are served here. It is over when the address
- * has left this host and neighbours have heard of it, or after HANDOVER_PATIENCE_MS if it stays:
- * then there is no keepalived. */
+ * has left this host and neighbours have heard of it. If it stays for HANDOVER_PATIENCE_MS,
+ * keepalived is gone or deaf: its guard is told too, and the node serves on until the drain's time
+ * is up. */
 #ifndef CONTROL_HANDOVER_H
 #define CONTROL_HANDOVER_H
 
@@ -31,7 +32,8 @@ int handover_open(struct control *c);
 /* The workers accept: 0. Also after handover_begin(), to take it back. */
 void handover_ready(struct control *c);
 
-/* Once is enough; ends in a call of control_go_on(). */
+/* Ends in a call of control_go_on(). Again when the drain's time is up (control.late): then it
+ * waits for no address that stays. */
 void handover_begin(struct control *c);
 
 /* A drain begins: hand over now if open connections outlive it (vip_kept()) and another node is

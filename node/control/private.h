@@ -52,7 +52,7 @@ struct control {
 
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
-    _Atomic uint32_t connection_count;
+    _Atomic uint32_t connection_count, refused_count;
 
     uv_signal_t hup, usr1, term, interrupt;
     uv_async_t wake;
@@ -62,9 +62,11 @@ struct control {
 
     /* from the workers' threads */
     _Atomic bool mail;
-    _Atomic uint32_t quiet_count;
     pthread_mutex_t lock;
     struct list jobs; /* of struct local_job */
+    /* Of the drain that goes on: workers where what was at work has ended. One that was quick to
+     * say so in an earlier drain does not count. */
+    uint32_t quiet_epoch, quiet_count;
 
     uint64_t started_ms; /* monotonic */
     uint64_t started_wall_ms;
@@ -81,6 +83,7 @@ struct control {
     uint64_t vip_since_ms; /* with vip_holder */
     uint64_t shared_revision, told_revision;
     uint64_t saved_revision, saved_ms;
+    bool save_again; /* a file could not be written */
     struct control_problem problems[CONTROL_PROBLEMS_MAX];
 
     char config_digest[2 * SHA256_SIZE + 1];
@@ -90,6 +93,10 @@ struct control {
 
 /* Verdicts from votes, to the workers and into the log; the ring's digest. */
 void control_judge(struct control *c);
+
+/* A drain, or the end of one, begins; returns its epoch. all_quiet() follows once all workers have
+ * told theirs of it. */
+uint32_t control_new_epoch(struct control *c);
 
 /* A handover of the virtual IP is over (handover.h): the drain goes on. */
 void control_go_on(struct control *c);

@@ -1,9 +1,11 @@
 /* reload: reading the file again, and the swap. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "admin/status.h"
 #include "base/memory.h"
 #include "control/build.h"
+#include "control/fixed.h"
 #include "control/notify.h"
 #include "control/peers.h"
 #include "control/private.h"
@@ -74,99 +76,60 @@ void control_adopt(struct control *c, struct conf *conf)
     }
 }
 
-static bool same_text(const char *a, const char *b)
+/* What cannot change while the node runs is named, not swallowed, at each reload until a restart.
+ */
+static void keep_fixed(struct control *c, struct conf *next)
 {
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
-static bool same_listen(const struct conf *a, const struct conf *b)
-{
-    bool same = a->listen_count == b->listen_count;
-    for (size_t i = 0; same && i < a->listen_count; i++) {
-        same = strcmp(a->listen[i].address, b->listen[i].address) == 0;
+    const char *names[FIXED_SECTIONS_MAX];
+    size_t count = fixed_changes(c->conf, next, names);
+    for (size_t i = 0; i < count; i++) {
+        struct log_field fields[] = {
+            log_text("section", names[i]),
+            log_text("message", "changed in the file, takes effect after a restart"),
+        };
+        log_event_always(c->producer, LOG_WARNING, "restart_needed", fields, 2);
     }
-    return same;
+    fixed_keep(c->conf, next);
 }
 
-static bool same_log(const struct conf_log *a, const struct conf_log *b)
-{
-    return a->access == b->access && a->error == b->error && a->level == b->level &&
-           same_text(a->access_path, b->access_path) && same_text(a->error_path, b->error_path);
-}
-
-static bool same_vip(const struct conf *a, const struct conf *b)
-{
-    return a->has_vip == b->has_vip &&
-           (!a->has_vip || (strcmp(a->vip.address, b->vip.address) == 0 &&
-                            strcmp(a->vip.track_file, b->vip.track_file) == 0));
-}
-
-/* But for what peers_reload() takes over. */
-static bool same_cluster(const struct conf *old, const struct conf *new)
-{
-    const struct conf_cluster *a = &old->cluster, *b = &new->cluster;
-    return old->has_cluster == new->has_cluster &&strcmp(a->name, b->name) == 0 &&
-           strcmp(a->bind_host, b->bind_host) == 0 &&
-           a->bind_port == b->bind_port &&same_text(a->advertise, b->advertise) &&
-           a->profile == b->profile;
-}
-
-static void warn_restart(struct control *c, const char *section)
+static void log_problem(struct control *c, const struct conf_problem *p)
 {
     struct log_field fields[] = {
-        log_text("section", section),
-        log_text("message", "changed in the file, takes effect after a restart"),
+        log_text("file", p->file),
+        log_unsigned("line", p->line),
+        log_unsigned("column", p->column),
+        log_text("message", p->message),
     };
-    log_event(c->producer, LOG_WARNING, "restart_needed", fields, 2);
-}
-
-/* What cannot change while the node runs is named, not swallowed. */
-static void warn_of_fixed(struct control *c, const struct conf *new)
-{
-    const struct conf *old = c->conf;
-    if (!same_listen(old, new)) {
-        warn_restart(c, "listen");
-    }
-    if (old->workers != new->workers) {
-        warn_restart(c, "workers");
-    }
-    if (!same_vip(old, new)) {
-        warn_restart(c, "vip");
-    }
-    if (!same_log(&old->log, &new->log)) {
-        warn_restart(c, "log");
-    }
-    if (!same_cluster(old, new)) {
-        warn_restart(c, "cluster");
-    }
-    if (!same_text(old->node_name, new->node_name) || !same_text(old->state_dir, new->state_dir)) {
-        warn_restart(c, "node");
-    }
+    log_event_always(c->producer, LOG_ERROR, "config_problem", fields, 4);
 }
 
 static void refuse(struct control *c, const struct conf_problems *problems, struct buffer *ret_body)
 {
+    char message[128] = "The configuration has problems; the old one stays in force.";
     struct status_problem *list = memory_new((problems->count + 1) * sizeof(*list));
     for (size_t i = 0; i < problems->count; i++) {
         const struct conf_problem *p = &problems->at[i];
         list[i] = (struct status_problem){p->file, p->line, p->column, p->message};
-        struct log_field fields[] = {
-            log_text("file", p->file),
-            log_unsigned("line", p->line),
-            log_unsigned("column", p->column),
-            log_text("message", p->message),
-        };
-        log_event(c->producer, LOG_ERROR, "config_problem", fields, 4);
+        log_problem(c, p);
     }
-    status_reload_failed(ret_body, "The configuration has problems; the old one stays in force.",
-                         list, problems->count);
+    if (problems->unlisted > 0) {
+        char rest[64];
+        size_t size = strlen(message);
+        snprintf(rest, sizeof(rest), "and %zu more", problems->unlisted);
+        log_problem(c, &(struct conf_problem){.file = c->file, .message = rest});
+        snprintf(message + size, sizeof(message) - size, " %zu more are not listed.",
+                 problems->unlisted);
+    }
+    status_reload_failed(ret_body, message, list, problems->count);
     free(list);
 }
 
 bool control_reload(struct control *c, struct buffer *ret_body)
 {
     struct conf_problems problems;
-    notify_reloading();
+    if (c->phase == CONTROL_RUNNING) {
+        notify_reloading();
+    }
     struct conf *conf = conf_load(c->file, &problems);
     if (conf) {
         conf_problems_free(&problems);
@@ -176,7 +139,7 @@ bool control_reload(struct control *c, struct buffer *ret_body)
         }
     }
     if (conf) {
-        warn_of_fixed(c, conf);
+        keep_fixed(c, conf);
         peers_reload(c, conf);
         control_adopt(c, conf);
         uint64_t revision = cluster_shared_revision(c->cluster);
@@ -188,6 +151,8 @@ bool control_reload(struct control *c, struct buffer *ret_body)
         refuse(c, &problems, ret_body);
     }
     conf_problems_free(&problems);
-    notify_ready();
+    if (c->phase == CONTROL_RUNNING) { /* not behind STOPPING, nor before the first READY */
+        notify_ready();
+    }
     return conf != NULL; /* only whether there was one: it is control's */
 }

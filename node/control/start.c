@@ -12,6 +12,11 @@
 #include "base/memory.h"
 #include "control/listen.h"
 
+enum {
+    FILES_A_LOOP = 8,      /* poll, wake-up, and what libuv keeps: 5 are seen */
+    FILES_OF_CONTROL = 64, /* logs, state, gossip, look-ups, the virtual IP, standard streams */
+};
+
 static void print_problems(const struct conf_problems *problems)
 {
     for (size_t i = 0; i < problems->count; i++) {
@@ -101,6 +106,36 @@ void start_raise_limits(void)
     }
 }
 
+/* A client, and an instance's connection for it; besides, a listener for each worker and address, a
+ * check for each instance, and each loop's own. */
+static uint64_t files_needed(const struct control *c)
+{
+    const struct conf *conf = c->conf;
+    uint64_t checks = 0;
+    for (size_t a = 0; a < conf->application_count; a++) {
+        checks += conf->applications[a].instance_count;
+    }
+    return 2 * (uint64_t)conf->limits.connections + checks +
+           c->worker_count * (FILES_A_LOOP + conf->listen_count) + FILES_OF_CONTROL;
+}
+
+void start_warn_of_files(const struct control *c)
+{
+    struct rlimit files;
+    uint64_t needed = files_needed(c);
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= needed) {
+        return;
+    }
+    char text[160];
+    snprintf(text, sizeof(text),
+             "limits.connections: %llu may need %llu open files: raise the hard limit (ulimit -Hn, "
+             "LimitNOFILE=) or lower limits.connections",
+             (unsigned long long)c->conf->limits.connections, (unsigned long long)needed);
+    struct log_field fields[] = {log_unsigned("open_files", files.rlim_cur),
+                                 log_unsigned("needed", needed), log_text("message", text)};
+    log_event(c->producer, LOG_WARNING, "few_open_files", fields, 3);
+}
+
 size_t start_worker_count(const struct conf *conf)
 {
     cpu_set_t set;
@@ -151,6 +186,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
         .log = log_producer(c->log, index),
         .seed = prng_next(&c->prng),
         .connection_count = &c->connection_count,
+        .refused_count = &c->refused_count,
         .events = events,
         .control = c,
     };

@@ -13,6 +13,9 @@ int start_log(struct control *c);
 /* As many open files as the system allows this process: each client may need two. */
 void start_raise_limits(void);
 
+/* Warns if limits.connections cannot be reached with the open files that this process may have. */
+void start_warn_of_files(const struct control *c);
+
 /* How many workers there will be. */
 size_t start_worker_count(const struct conf *conf);
 

@@ -23,7 +23,7 @@ struct store_job {
     enum store_file file;
     struct buffer bytes;   /* being written */
     struct buffer waiting; /* the latest that came meanwhile */
-    bool busy, has_waiting;
+    bool busy, has_waiting, failing;
     char reason[STORE_REASON_SIZE]; /* "" = written */
 };
 
@@ -34,7 +34,8 @@ struct store {
     void *owner;
     struct store_job jobs[STORE_FILES];
     unsigned busy_count;
-    bool closing, failing;
+    unsigned failing_count; /* files whose last write failed */
+    bool closing;
 };
 
 const char *store_file_name(enum store_file file)
@@ -189,16 +190,17 @@ static void wipe(struct buffer *b)
     *b = (struct buffer){0};
 }
 
-static void tell(struct store *s, const struct store_job *job)
+static void tell(struct store *s, struct store_job *job)
 {
     if (s->closing) {
         return;
     }
-    if (job->reason[0]) {
-        s->failing = true;
+    bool failed = job->reason[0] != '\0', failing = s->failing_count > 0;
+    s->failing_count += (unsigned)failed - (unsigned)job->failing;
+    job->failing = failed;
+    if (failed) {
         s->events->on_written(s->owner, job->reason);
-    } else if (s->failing) {
-        s->failing = false;
+    } else if (failing && s->failing_count == 0) {
         s->events->on_written(s->owner, NULL);
     }
 }

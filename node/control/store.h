@@ -17,8 +17,8 @@ enum { STORE_FILES = STORE_STATE + 1 };
 struct store;
 
 struct store_events {
-    /* A file could not be written: `reason` says which, where and why. The next one that can be
-     * is told with reason NULL. */
+    /* A file could not be written: `reason` says which, where and why. Once all that could not be
+     * are written, that is told with reason NULL; writing them again is the owner's business. */
     void (*on_written)(void *owner, const char *reason);
 };
 

@@ -57,6 +57,14 @@ static void on_check_change(struct checker *c)
     t->on_vote(t->owner);
 }
 
+static void on_check_lack(struct checker *c, const char *lack)
+{
+    struct tracked_instance *i = LIST_ENTRY(c, struct tracked_instance, checker);
+    struct log_field fields[] = {log_text("app", i->application),
+                                 log_text("instance", i->shared->name), log_text("lack", lack)};
+    log_event(i->tracker->log, LOG_WARNING, "check_lacks", fields, 3);
+}
+
 static struct instance_record *take_record(struct tracked_application *a, const char *name,
                                            size_t workers)
 {
@@ -123,7 +131,9 @@ static struct tracked_instance *instance_new(struct tracker *t, struct tracked_a
     i->shared = instance_shared_new(conf->name, conf->host, conf->port, t->workers);
     i->shared->answers = i->record->answers;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
-    checker_init(&i->checker, t->net, i->shared, t->prng, on_check_change);
+    checker_init(&i->checker, t->net, i->shared, t->prng);
+    i->checker.on_change = on_check_change;
+    i->checker.on_lack = on_check_lack;
     resolver_init(&i->resolver, t->net, i->shared);
     i->verdict =
         (struct verdict_result){.verdict = VERDICT_UNKNOWN, .eligible = true, .routable = true};

@@ -28,7 +28,7 @@ struct downstream {
     struct http_head *head;    /* of the request that is coming or at work */
     struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
     struct chain held;
-    uint64_t lingered, accepted_ms;
+    uint64_t linger_end_ms, accepted_ms;
     enum state state;
     bool parsing;  /* parse() is on the stack */
     bool complete; /* the request at work has been read to its end */
@@ -71,6 +71,12 @@ static uint64_t idle_ms_of(const struct downstream *d)
     return d->owner->proxy->snapshot->timeouts.idle_ms;
 }
 
+static uint64_t head_ms_of(const struct downstream *d)
+{
+    uint64_t head_ms = d->owner->proxy->snapshot->timeouts.request_head_ms;
+    return d->too_many && head_ms > DOWNSTREAM_REFUSED_MS ? DOWNSTREAM_REFUSED_MS : head_ms;
+}
+
 /* With `when_sent`, what is queued is sent first, as long as the client goes on taking it. */
 static void close_connection(struct downstream *d, bool when_sent)
 {
@@ -106,7 +112,7 @@ static void begin_head(struct downstream *d)
     http_reader_begin(&d->reader, d->head, false);
     d->client.began_us = net_now_us(loop_of(d));
     d->client.bytes_in = 0;
-    set_timer(d, d->snapshot->timeouts.request_head_ms);
+    set_timer(d, head_ms_of(d));
 }
 
 static void on_finish(void *owner, enum exchange_finish how)
@@ -139,6 +145,7 @@ static void on_finish(void *owner, enum exchange_finish how)
         chain_clear(&d->held, &loop_of(d)->pool);
         stream_shutdown(&d->stream);
         stream_resume(&d->stream);
+        d->linger_end_ms = net_now_ms(loop_of(d)) + DOWNSTREAM_LINGER_ALL_MS;
         set_timer(d, DOWNSTREAM_LINGER_MS);
         if (d->stream.ended) {
             close_connection(d, true);
@@ -272,6 +279,14 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
     return bytes;
 }
 
+/* While its socket is not read nothing else tells that the client has left: see watch(). */
+static void watch_if_paused(struct downstream *d)
+{
+    if (d->state == STATE_BUSY && !d->stream.reading) {
+        set_timer(d, DOWNSTREAM_WATCH_MS);
+    }
+}
+
 /* The held bytes' turn has come, block by block. */
 static void advance(struct downstream *d)
 {
@@ -292,6 +307,7 @@ static void advance(struct downstream *d)
         if (first.size > 0) {
             chain_move(&first, &d->held);
             d->held = first;
+            watch_if_paused(d);
             return;
         }
     }
@@ -307,9 +323,11 @@ static void on_bytes(struct stream *s, struct bytes bytes)
 {
     struct downstream *d = of_stream(s);
     if (d->state == STATE_LINGER) {
-        d->lingered += bytes.size;
-        if (d->lingered > DOWNSTREAM_LINGER_SIZE) {
+        uint64_t now_ms = net_now_ms(loop_of(d));
+        if (now_ms >= d->linger_end_ms) {
             close_connection(d, false);
+        } else {
+            set_timer(d, DOWNSTREAM_LINGER_MS);
         }
         return;
     }
@@ -321,6 +339,7 @@ static void on_bytes(struct stream *s, struct bytes bytes)
             stream_pause(s);
         }
     }
+    watch_if_paused(d);
 }
 
 /* The client has closed its side or is gone. */
@@ -364,8 +383,9 @@ static void on_closed(struct stream *s)
     assert(!d->client.exchange && !d->head && d->held.size == 0);
     list_remove(&d->link);
     owner->count--;
+    bool refused = d->too_many;
     free(d);
-    owner->on_gone(owner);
+    owner->on_gone(owner, refused);
 }
 
 static const struct stream_events stream_events = {
@@ -376,17 +396,39 @@ static const struct stream_events stream_events = {
     .on_closed = on_closed,
 };
 
+static void watch(struct downstream *d)
+{
+    if (d->stream.reading) {
+        return;
+    }
+    int left = stream_peer_left(&d->stream);
+    if (left != 0) {
+        on_end(&d->stream, left == UV_EOF ? 0 : left);
+    } else {
+        set_timer(d, DOWNSTREAM_WATCH_MS);
+    }
+}
+
 static void on_timer(struct wheel_timer *timer)
 {
     struct downstream *d = LIST_ENTRY(timer, struct downstream, timer);
+    if (d->state == STATE_BUSY) {
+        watch(d);
+        return;
+    }
     uint64_t taken_until_ms = d->stream.last_sent_ms + idle_ms_of(d);
     if (stream_pending(&d->stream) > 0 && taken_until_ms > net_now_ms(loop_of(d))) {
         net_timer_set(loop_of(d), &d->timer, taken_until_ms); /* slow is not dead */
         return;
     }
-    if (d->state == STATE_HEAD && d->head->size > 0) {
+    if (d->state == STATE_IDLE && d->too_many) {
+        begin_head(d); /* an answer needs one, if only an empty one */
+    }
+    if (d->state == STATE_HEAD && (d->head->size > 0 || d->too_many)) {
         d->state = STATE_BUSY;
-        exchange_refuse(d->owner->proxy, &d->client, d->head, EXCHANGE_REPLY_REQUEST_TIMEOUT);
+        exchange_refuse(d->owner->proxy, &d->client, d->head,
+                        d->too_many ? EXCHANGE_REPLY_TOO_MANY_CONNECTIONS
+                                    : EXCHANGE_REPLY_REQUEST_TIMEOUT);
         return;
     }
     close_connection(d, false);
@@ -437,7 +479,7 @@ int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, boo
     }
     learn_address(d);
     d->accepted_ms = net_now_ms(p->net);
-    await_request(d, p->snapshot->timeouts.request_head_ms);
+    await_request(d, head_ms_of(d));
     return 0;
 }
 

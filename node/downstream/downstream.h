@@ -17,12 +17,18 @@
 
 enum {
     DOWNSTREAM_HELD_MAX = 64 * 1024,
-    /* A lingering close waits this long for the client to stop sending, and reads at most so much
-     * (nginx: lingering_timeout 5 s). */
+    /* A lingering close waits this long for the client to send more, and this long in all: a client
+     * that sends all of an upload before it reads must get its 413 (nginx: lingering_timeout 5 s,
+     * lingering_time 30 s). */
     DOWNSTREAM_LINGER_MS = 5000,
-    DOWNSTREAM_LINGER_SIZE = 16 * 1024 * 1024,
+    DOWNSTREAM_LINGER_ALL_MS = 30 * 1000,
+    /* How often a client whose socket is not read (back-pressure) is asked whether it is there. */
+    DOWNSTREAM_WATCH_MS = 50,
     /* While a node stops: how long a new connection is given to send its request. */
     DOWNSTREAM_FRESH_MS = 1000,
+    /* One too many: how long it may take to send its head. It gets its 503 then all the same, but
+     * the place of one that waits for it is scarce. */
+    DOWNSTREAM_REFUSED_MS = 1000,
     DOWNSTREAM_ADDRESS_SIZE = 48, /* an IPv6 address as text */
 };
 
@@ -30,11 +36,12 @@ struct downstream_owner {
     struct proxy *proxy;
     struct list connections; /* of struct downstream: link */
     size_t count;
-    /* A connection has been freed. */
-    void (*on_gone)(struct downstream_owner *owner);
+    /* A connection has been freed; `refused` as it was accepted. */
+    void (*on_gone)(struct downstream_owner *owner, bool refused);
 };
 
-/* Takes the next waiting connection of the listener. `refuse`: it is one too many and gets 503.
+/* Takes the next waiting connection of the listener. `refuse`: it is one too many and gets 503: to
+ * its request, as clients expect, or after DOWNSTREAM_REFUSED_MS without one.
  * Returns 0, or a libuv error if there was nothing to take. */
 int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, bool refuse);
 

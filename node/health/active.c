@@ -41,12 +41,6 @@ bool active_failure(struct active *a)
     return count_result(a, &a->failures, &a->successes, a->fall, ACTIVE_DOWN);
 }
 
-bool active_busy(struct active *a)
-{
-    assert(a->rise >= 1);
-    return false;
-}
-
 const char *active_state_text(enum active_state state)
 {
     switch (state) {

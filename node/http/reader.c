@@ -97,8 +97,8 @@ static int on_url_complete(llhttp_t *parser)
     return wrong ? refuse(r, HTTP_ERROR_MALFORMED, wrong) : 0;
 }
 
-/* llhttp 9.2 takes RTSP/1.0 and ICE/1.0 as well and does not tell. HTTP/ has its H five
- * bytes before the version. */
+/* llhttp 9.2 takes RTSP/1.0 and ICE/1.0 as well, and any number of spaces, and does not tell. HTTP/
+ * has its H five bytes before the version, and one space before that. */
 static int on_version(llhttp_t *parser, const char *at, size_t size)
 {
     struct http_reader *r = reader_of(parser);
@@ -106,8 +106,11 @@ static int on_version(llhttp_t *parser, const char *at, size_t size)
         return 0;
     }
     r->version_begun = true;
-    bool http = reader_byte_before(r, at, sizeof(r->before)) == 'H';
-    return http ? 0 : refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
+    if (reader_byte_before(r, at, 5) != 'H') {
+        return refuse(r, HTTP_ERROR_MALFORMED, "the protocol is not HTTP");
+    }
+    bool spaces = !r->response && reader_byte_before(r, at, 7) == ' ';
+    return spaces ? refuse(r, HTTP_ERROR_MALFORMED, "more than one space before the version") : 0;
 }
 
 static int on_version_complete(llhttp_t *parser)

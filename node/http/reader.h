@@ -65,7 +65,7 @@ struct http_reader {
     uint8_t step, pending;
     uint8_t empty_count;  /* bytes of empty lines before this request */
     uint32_t taken;       /* bytes of the head; then of a chunked body, those since its last data */
-    char before[5];       /* the last bytes of the input before this one */
+    char before[7];       /* the last bytes of the input before this one */
     const char *input_at; /* the input now being read */
     uint64_t left;        /* plain: bytes of the body still to come */
     struct bytes body;

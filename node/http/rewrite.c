@@ -199,8 +199,6 @@ char *http_request_write(const struct http_head *h, const struct http_request_re
     }
     if (rw->upgrade) {
         at = put_upgrade(at, h);
-    } else if (rw->close) {
-        at = put(at, BYTES("Connection: close\r\n"));
     }
     at = put_extra(at, rw->extra, rw->extra_count);
     at = put(at, BYTES("\r\n"));

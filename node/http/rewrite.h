@@ -20,7 +20,6 @@ struct http_request_rewrite {
     struct bytes request_id;
     struct bytes host_default; /* Host for an HTTP/1.0 request that has none: the instance's */
     bool upgrade;              /* pass Connection: upgrade and the Upgrade field on */
-    bool close;                /* Connection: close */
     const struct http_extra_field *extra; /* debug headers; same-named ones of the client go */
     size_t extra_count;
 };

@@ -114,6 +114,11 @@ static inline struct log_field log_bool(const char *name, bool value)
 void log_event(struct log_producer *p, enum log_level level, const char *event,
                const struct log_field *fields, size_t field_count);
 
+/* The same, without LOG_EVENTS_A_SECOND: for a list with a bound of its own whose every line
+ * counts, such as the problems of a file. */
+void log_event_always(struct log_producer *p, enum log_level level, const char *event,
+                      const struct log_field *fields, size_t field_count);
+
 /* Would an event of this level be logged? For callers whose fields are dear. */
 bool log_wants(const struct log_producer *p, enum log_level level);
 

@@ -204,16 +204,12 @@ static void put_field(struct log_line *l, const struct log_field *f, size_t rese
     }
 }
 
-void log_event(struct log_producer *p, enum log_level level, const char *event,
-               const struct log_field *fields, size_t field_count)
+static void write_event(struct log_producer *p, enum log_level level, const char *event,
+                        const struct log_field *fields, size_t field_count, uint64_t suppressed)
 {
     enum { TAIL = 64 /* the number of suppressed ones, and the end */ };
-    uint64_t wall_ms = clock_wall_ms(), suppressed;
-    if (!log_wants(p, level) || !admit_event(p, event, wall_ms, &suppressed)) {
-        return;
-    }
     struct log_line *l = &p->line;
-    start_line(p, wall_ms);
+    start_line(p, clock_wall_ms());
     LINE_LITERAL(l, "\",\"level\":\"");
     line_raw(l, level_text(level), strlen(level_text(level)));
     LINE_LITERAL(l, "\",\"event\":");
@@ -227,4 +223,21 @@ void log_event(struct log_producer *p, enum log_level level, const char *event,
     }
     LINE_LITERAL(l, "}\n");
     put(p, LOG_STREAM_ERROR);
+}
+
+void log_event(struct log_producer *p, enum log_level level, const char *event,
+               const struct log_field *fields, size_t field_count)
+{
+    uint64_t suppressed;
+    if (log_wants(p, level) && admit_event(p, event, clock_wall_ms(), &suppressed)) {
+        write_event(p, level, event, fields, field_count, suppressed);
+    }
+}
+
+void log_event_always(struct log_producer *p, enum log_level level, const char *event,
+                      const struct log_field *fields, size_t field_count)
+{
+    if (log_wants(p, level)) {
+        write_event(p, level, event, fields, field_count, 0);
+    }
 }

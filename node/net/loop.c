@@ -129,3 +129,23 @@ void net_timer_clear(struct net_loop *loop, struct wheel_timer *timer)
 {
     wheel_clear(&loop->wheel, timer);
 }
+
+const char *net_lack_text(int error)
+{
+    switch (error) {
+    case UV_EMFILE:
+        return "this process has no file descriptor left: raise its limit (ulimit -n, "
+               "LimitNOFILE=) or lower limits.connections";
+    case UV_ENFILE:
+        return "this host has no file descriptor left: raise fs.file-max";
+    case UV_ENOMEM:
+        return "no memory is left for a connection";
+    case UV_ENOBUFS:
+        return "the kernel has no buffer left for a connection";
+    case UV_EADDRNOTAVAIL:
+        return "no local address or port is left towards it: widen net.ipv4.ip_local_port_range, "
+               "or give this host an address of that family";
+    default:
+        return NULL;
+    }
+}

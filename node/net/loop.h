@@ -65,6 +65,10 @@ void net_loop_done(struct net_loop *loop);
 char *net_read_place(struct net_loop *loop);
 void net_arrived(struct net_loop *loop, struct stream *stream, ssize_t result);
 
+/* For an error of a connection that is this node's own lack and tells nothing of the peer: what is
+ * lacking, and what to do about it. NULL for all others. */
+const char *net_lack_text(int error);
+
 /* Milliseconds, monotonic, read once a turn. */
 static inline uint64_t net_now_ms(const struct net_loop *loop)
 {

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -225,6 +226,18 @@ void stream_pause(struct stream *s)
         uv_read_stop((uv_stream_t *)&s->tcp);
         s->reading = false;
     }
+}
+
+int stream_peer_left(const struct stream *s)
+{
+    struct pollfd question = {.fd = s->fd, .events = POLLRDHUP};
+    if (poll(&question, 1, 0) <= 0) {
+        return 0;
+    }
+    if (question.revents & (POLLERR | POLLHUP)) {
+        return UV_ECONNRESET;
+    }
+    return question.revents & POLLRDHUP ? UV_EOF : 0;
 }
 
 void stream_resume(struct stream *s)

@@ -83,6 +83,10 @@ uint64_t stream_queued(const struct stream *s);
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
 
+/* Of a paused one: has the peer closed its side (UV_EOF, perhaps behind bytes not read yet) or
+ * broken the connection (UV_ECONNRESET)? Else 0. */
+int stream_peer_left(const struct stream *s);
+
 /* Sends what is queued, then FIN; reading goes on (for a lingering close). */
 void stream_shutdown(struct stream *s);
 

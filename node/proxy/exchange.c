@@ -20,13 +20,8 @@ static_assert((int)EXCHANGE_HIGH_WATER > (int)STREAM_MUCH, "else nobody tells wh
 static void on_timer(struct wheel_timer *timer)
 {
     struct exchange *x = LIST_ENTRY(timer, struct exchange, timer);
-    uint64_t taken_until_ms = x->client->stream->last_sent_ms + x->rules.idle_ms;
-    if (x->core.up_paused && taken_until_ms > net_now_ms(x->proxy->net)) {
-        x->core.up_deadline_ms = taken_until_ms; /* a client that reads slowly still reads */
-        net_timer_set(x->proxy->net, &x->timer, exchange_core_deadline_ms(&x->core));
-        return;
-    }
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DEADLINE});
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DEADLINE,
+                                             .taken_ms = x->client->stream->last_sent_ms});
 }
 
 /* The 8 hexadecimal digits of a random number, in some order, all at once. */
@@ -150,9 +145,17 @@ static bool is_proxied(const struct exchange *x)
     return proxied;
 }
 
+/* The first of these fields that is not empty. */
 static struct bytes header_of(void *arg, struct bytes name)
 {
-    return http_head_find(arg, name);
+    const struct http_head *h = arg;
+    for (size_t i = 0; i < h->field_count; i++) {
+        struct bytes value = http_field_value(h, &h->fields[i]);
+        if (value.size > 0 && bytes_equal_nocase(http_field_name(h, &h->fields[i]), name)) {
+            return value;
+        }
+    }
+    return (struct bytes){0};
 }
 
 static void search_goes_on(struct exchange *x, enum user_id_state state)
@@ -217,7 +220,9 @@ static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_bod
     struct exchange_input in = {
         .kind = kind,
         .size = h->body == HTTP_BODY_LENGTH ? h->content_length : 0,
-        .settled = !x->searching,
+        /* A body in chunks may be malformed from its first byte on, and then nothing may reach an
+         * instance: its first piece settles it. */
+        .settled = !x->searching && h->body != HTTP_BODY_CHUNKED,
         .idempotent = method_idempotent,
         .expects = h->expect_continue && h->minor >= 1,
         .keep_alive = h->keep_alive && !x->proxy->draining,

@@ -113,18 +113,33 @@ static bool may_try_again(const struct exchange_core *c, uint64_t now_ms)
     return c->attempts < c->rules->attempts && now_ms - c->started_ms < c->rules->retry_timeout_ms;
 }
 
-/* The attempt failed before a response head. `untouched`: no byte of it reached the instance. */
-static void attempt_failed(struct exchange_core *c, enum exchange_reply reply, bool untouched,
-                           uint64_t now_ms, struct exchange_outputs *ret)
+static void move_on(struct exchange_core *c, enum exchange_reply reply, bool again,
+                    struct exchange_outputs *ret)
 {
-    bool again = may_try_again(c, now_ms) && (untouched || (c->idempotent && c->replayable));
-    drop_attempt(c, EXCHANGE_OUTCOME_FAILURE, ret);
     c->last_failure = reply;
     if (again) {
         pick(c, ret);
     } else {
         answer(c, reply, ret);
     }
+}
+
+/* The attempt failed before a response head. `untouched`: no byte of it reached the instance. */
+static void attempt_failed(struct exchange_core *c, enum exchange_reply reply, bool untouched,
+                           uint64_t now_ms, struct exchange_outputs *ret)
+{
+    bool again = may_try_again(c, now_ms) && (untouched || (c->idempotent && c->replayable));
+    drop_attempt(c, EXCHANGE_OUTCOME_FAILURE, ret);
+    move_on(c, reply, again, ret);
+}
+
+/* The others are tried only if it may help: without a descriptor, all would be tried in vain. */
+static void on_lacking(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
+                       struct exchange_outputs *ret)
+{
+    assert(c->phase == EXCHANGE_CONNECT);
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
+    move_on(c, EXCHANGE_REPLY_UNAVAILABLE, in->elsewhere && may_try_again(c, now_ms), ret);
 }
 
 static void await_body(struct exchange_core *c, uint64_t now_ms)
@@ -251,6 +266,7 @@ static void on_picked(struct exchange_core *c, uint64_t now_ms, struct exchange_
     c->attempts++;
     c->attempt_open = true;
     c->reported = false;
+    c->interim_count = 0;
     c->up_deadline_ms = now_ms + c->rules->connect_ms;
     out(ret, EXCHANGE_DO_CONNECT);
 }
@@ -293,6 +309,17 @@ static void on_up_head(struct exchange_core *c, const struct exchange_input *in,
         return;
     }
     start_response(c, now_ms, ret);
+}
+
+/* It is not the response head that first_byte waits for. */
+static void on_interim(struct exchange_core *c, struct exchange_outputs *ret)
+{
+    assert(c->phase == EXCHANGE_SEND);
+    if (++c->interim_count > EXCHANGE_INTERIM_MAX) {
+        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE, ret);
+        return;
+    }
+    out(ret, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
 }
 
 static void on_switch(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
@@ -388,8 +415,12 @@ static void on_deaf(struct exchange_core *c, uint64_t now_ms, struct exchange_ou
     }
 }
 
-static void on_deadline(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void on_deadline(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
+                        struct exchange_outputs *ret)
 {
+    if (c->up_paused && c->up_deadline_ms < in->taken_ms + c->rules->idle_ms) {
+        c->up_deadline_ms = in->taken_ms + c->rules->idle_ms; /* it reads slowly, but it reads */
+    }
     if (c->down_deadline_ms != 0 && c->down_deadline_ms <= now_ms) {
         give_up(c, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_OUTCOME_NEUTRAL, ret);
     } else if (c->up_deadline_ms == 0 || c->up_deadline_ms > now_ms) {
@@ -456,12 +487,13 @@ void exchange_core_step(struct exchange_core *c, const struct exchange_input *in
         on_sent(c, in, now_ms, ret);
         break;
     case EXCHANGE_DEADLINE:
-        on_deadline(c, now_ms, ret);
+        on_deadline(c, in, now_ms, ret);
         break;
     case EXCHANGE_PICKED:
     case EXCHANGE_NONE_LEFT:
     case EXCHANGE_UP_CONNECTED:
     case EXCHANGE_UP_FAILED:
+    case EXCHANGE_UP_LACKING:
     case EXCHANGE_UP_INTERIM:
     case EXCHANGE_UP_SWITCH:
     case EXCHANGE_UP_HEAD:
@@ -490,10 +522,10 @@ static void step_up(struct exchange_core *c, const struct exchange_input *in, ui
     } else if (in->kind == EXCHANGE_UP_FAILED) {
         assert(c->phase == EXCHANGE_CONNECT);
         attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
+    } else if (in->kind == EXCHANGE_UP_LACKING) {
+        on_lacking(c, in, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_INTERIM) {
-        assert(c->phase == EXCHANGE_SEND);
-        await_head(c, now_ms);
-        out(ret, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
+        on_interim(c, ret);
     } else if (in->kind == EXCHANGE_UP_SWITCH) {
         on_switch(c, now_ms, ret);
     } else if (in->kind == EXCHANGE_UP_HEAD) {

@@ -32,6 +32,9 @@ enum {
     /* A complete request up to this size is kept until its answer begins, for a retry: a GET's, or
        any one's that turns out never to have left this host. */
     EXCHANGE_REPLAY_MAX = 64 * 1024,
+    /* More 1xx heads than these in one attempt are no use to anybody, and each may wait for a slow
+       client (Go's client takes five). */
+    EXCHANGE_INTERIM_MAX = 16,
     /* An instance that stopped reading our request gets this long to have said why. */
     EXCHANGE_DEAF_MS = 2000,
 };
@@ -61,6 +64,7 @@ enum exchange_input_kind {
     EXCHANGE_NONE_LEFT, /* there is none that was not tried */
     EXCHANGE_UP_CONNECTED,
     EXCHANGE_UP_FAILED,  /* no connection: refused, timed out, no address, TLS */
+    EXCHANGE_UP_LACKING, /* no connection, for this node itself lacks what one takes: elsewhere */
     EXCHANGE_UP_INTERIM, /* a 1xx head other than 101 */
     EXCHANGE_UP_SWITCH,  /* a 101 head */
     EXCHANGE_UP_HEAD,    /* the final head: status */
@@ -73,7 +77,7 @@ enum exchange_input_kind {
     EXCHANGE_UP_DEAF,    /* it takes no more of the request; an answer may still be on its way */
     EXCHANGE_SENT_UP,    /* all that waited has gone up */
     EXCHANGE_SENT_DOWN,  /* all that waited has gone down */
-    EXCHANGE_DEADLINE,   /* deadline_ms is over */
+    EXCHANGE_DEADLINE,   /* deadline_ms is over: taken_ms */
 };
 
 /* What this node answers itself; the driver knows status, code and words. */
@@ -98,7 +102,7 @@ enum exchange_outcome {
     EXCHANGE_OUTCOME_SUCCESS,
     EXCHANGE_OUTCOME_BAD_STATUS, /* a failure, but an answer: the instance can be reached */
     EXCHANGE_OUTCOME_FAILURE,    /* no proper answer */
-    EXCHANGE_OUTCOME_NEUTRAL,    /* the client left, or the request was at fault */
+    EXCHANGE_OUTCOME_NEUTRAL,    /* the client left, or the request or this node was at fault */
 };
 
 enum exchange_finish {
@@ -140,6 +144,7 @@ enum {
 struct exchange_input {
     enum exchange_input_kind kind;
     uint64_t size;             /* BEGIN: announced body size; bodies: bytes */
+    uint64_t taken_ms;         /* DEADLINE: when the client last took bytes of the response */
     size_t pending;            /* bodies: bytes waiting on the side they go to */
     uint16_t status;           /* UP_HEAD */
     enum exchange_reply reply; /* REFUSE */
@@ -152,6 +157,7 @@ struct exchange_input {
     bool no_body;              /* BEGIN, ASK_LOCAL: DOWN_END follows at once */
     bool reusable;             /* UP_END */
     bool unsent;               /* UP_GONE: the kernel took no byte of this attempt */
+    bool elsewhere;            /* UP_LACKING: it may do for another instance */
     bool may_read;             /* DOWN_GONE: it closed its sending side, no more is known */
 };
 
@@ -179,6 +185,7 @@ struct exchange_core {
     uint64_t body_size;        /* bytes of the request's body that came */
     uint64_t held;             /* of them still held */
     uint32_t attempts;
+    uint32_t interim_count;           /* 1xx heads of this attempt */
     enum exchange_reply last_failure; /* what to answer if no further attempt is possible */
     bool idempotent, upgrade, takes_interim;
     bool keep_alive;

@@ -53,16 +53,32 @@ static const struct upstream_events upstream_events = {
     .on_sent = on_sent,
 };
 
+/* Why there is no connection: is it the instance, or this node? */
+static struct exchange_input failed_input(struct exchange *x, int error)
+{
+    const char *lack = net_lack_text(error);
+    if (!lack) {
+        return (struct exchange_input){.kind = EXCHANGE_UP_FAILED};
+    }
+    struct log_field fields[] = {log_span("app", x->app->name),
+                                 log_span("instance", x->instance->name), log_text("lack", lack)};
+    log_event(x->proxy->log, LOG_WARNING, "connect_lacks", fields, 3);
+    /* Local ports are given out towards each address apart. */
+    return (struct exchange_input){.kind = EXCHANGE_UP_LACKING,
+                                   .elsewhere = error == UV_EADDRNOTAVAIL};
+}
+
 static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
 {
-    bool connected;
+    int error = 0;
     x->up = upstream_take(x->proxy->net, x->instance->shared, x->proxy->worker, &upstream_events, x,
-                          &connected);
-    x->up_reused = connected;
-    if (x->up && !connected) {
+                          &error);
+    x->up_reused = x->up && upstream_reused(x->up);
+    if (x->up && !x->up_reused) {
         return false; /* on_connected tells */
     }
-    *ret_next = (struct exchange_input){.kind = x->up ? EXCHANGE_UP_CONNECTED : EXCHANGE_UP_FAILED};
+    *ret_next =
+        x->up ? (struct exchange_input){.kind = EXCHANGE_UP_CONNECTED} : failed_input(x, error);
     return true;
 }
 
@@ -233,8 +249,8 @@ void exchange_do_send_up_body(struct exchange *x)
 static void on_connected(void *borrower, int error)
 {
     struct exchange *x = borrower;
-    exchange_step(
-        x, (struct exchange_input){.kind = error ? EXCHANGE_UP_FAILED : EXCHANGE_UP_CONNECTED});
+    exchange_step(x, error ? failed_input(x, error)
+                           : (struct exchange_input){.kind = EXCHANGE_UP_CONNECTED});
 }
 
 /* A complete response head. */
@@ -289,8 +305,10 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
  * taken, so that it is the one that was used last and is still in the cache. */
 static void begin_response(struct exchange *x)
 {
+    /* `limits` is about requests: an instance may say more than a client. */
+    static const struct http_limits limits = {.header_size = 128 * 1024, .headers = 512};
     x->up_head = proxy_head_take(x->proxy);
-    http_reader_init_response(&x->up->reader, &x->snapshot->limits);
+    http_reader_init_response(&x->up->reader, &limits);
     http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
 }
 

@@ -27,6 +27,10 @@ static void close_now(struct upstream *u, bool flush)
     leave_idle(u);
     if (flush) {
         stream_close_when_sent(&u->stream);
+        if (!u->stream.closing) {
+            uint64_t now_ms = net_now_ms(u->stream.loop);
+            net_timer_set(u->stream.loop, &u->timer, now_ms + UPSTREAM_FLUSH_MS);
+        }
     } else {
         stream_close(&u->stream, false);
     }
@@ -131,10 +135,15 @@ static const struct stream_events stream_events = {
     .on_closed = on_closed,
 };
 
-/* Its idle time is over, unbothered: the limit may be a little too low. */
-static void on_idle_expired(struct wheel_timer *timer)
+/* Its idle time is over, unbothered: the limit may be a little too low. Or it was closed, and does
+ * not take what was to be sent first. */
+static void on_timer(struct wheel_timer *timer)
 {
     struct upstream *u = LIST_ENTRY(timer, struct upstream, timer);
+    if (u->stream.close_when_sent) {
+        stream_close(&u->stream, true);
+        return;
+    }
     uint32_t longer_ms = u->cell->idle_limit_ms + u->cell->idle_limit_ms / 10 + 1;
     u->cell->idle_limit_ms = longer_ms < UPSTREAM_IDLE_MS ? longer_ms : UPSTREAM_IDLE_MS;
     close_now(u, false);
@@ -169,22 +178,27 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
 }
 
 static struct upstream *connect_new(struct net_loop *loop, struct instance_shared *shared,
-                                    struct instance_cell *cell)
+                                    struct instance_cell *cell, int *ret_error)
 {
     struct sockaddr_storage address;
     if (!instance_shared_address(shared, &address)) {
+        *ret_error = UV_EAI_NONAME;
         return NULL;
     }
     struct upstream *u = memory_new(sizeof(*u));
-    if (stream_init(&u->stream, loop, &stream_events) != 0) {
+    int error = stream_init(&u->stream, loop, &stream_events);
+    if (error) {
+        *ret_error = error;
         free(u);
         return NULL;
     }
     u->shared = instance_shared_ref(shared);
     u->cell = cell;
     list_init(&u->idle);
-    wheel_timer_init(&u->timer, on_idle_expired);
-    if (stream_connect(&u->stream, (struct sockaddr *)&address) != 0) {
+    wheel_timer_init(&u->timer, on_timer);
+    error = stream_connect(&u->stream, (struct sockaddr *)&address);
+    if (error) {
+        *ret_error = error;
         close_now(u, false);
         return NULL;
     }
@@ -204,20 +218,20 @@ static struct instance_cell *cell_of(struct instance_shared *shared, unsigned wo
 
 struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
                                unsigned worker, const struct upstream_events *events,
-                               void *borrower, bool *ret_connected)
+                               void *borrower, int *ret_error)
 {
     struct instance_cell *cell = cell_of(shared, worker);
     struct upstream *u = take_idle(cell, loop);
-    *ret_connected = u != NULL;
+    bool reused = u != NULL;
     if (!u) {
-        u = connect_new(loop, shared, cell);
+        u = connect_new(loop, shared, cell, ret_error);
     }
     if (u) {
         u->events = events;
         u->borrower = borrower;
         u->lent_at_bytes = u->stream.bytes_out;
         u->lent_bytes_in = u->stream.bytes_in;
-        u->lent_ms = *ret_connected ? net_now_ms(loop) : 0;
+        u->lent_ms = reused ? net_now_ms(loop) : 0;
     }
     return u;
 }

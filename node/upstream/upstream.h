@@ -18,6 +18,7 @@
 #include "snapshot/shared.h"
 
 enum {
+    UPSTREAM_FLUSH_MS = 2000,    /* for the last bytes of a client that has left a tunnel */
     UPSTREAM_IDLE_MS = 1500,     /* gunicorn closes at 2.0 s */
     UPSTREAM_IDLE_MIN_MS = 200,  /* an instance that closes sooner does not mean to keep them */
     UPSTREAM_NO_POOL_MS = 10000, /* for how long then not */
@@ -53,11 +54,16 @@ struct upstream {
     uint64_t lent_bytes_in; /* stream.bytes_in then: has anything come since? */
 };
 
-/* Lends a connection: an idle one (*ret_connected true), or a new one whose on_connected follows.
- * NULL when none can be made (no address, no descriptor). */
+/* Lends a connection: an idle one (upstream_reused), or a new one whose on_connected follows. NULL
+ * when none can be made, with the libuv error; UV_EAI_NONAME: the name has no address. */
 struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
                                unsigned worker, const struct upstream_events *events,
-                               void *borrower, bool *ret_connected);
+                               void *borrower, int *ret_error);
+
+static inline bool upstream_reused(const struct upstream *u)
+{
+    return u->lent_ms != 0;
+}
 
 /* The response was read to its end and both sides would go on. */
 void upstream_give(struct upstream *u);

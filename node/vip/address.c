@@ -53,24 +53,28 @@ static bool remove_index(struct address_table *t, unsigned index)
     return false;
 }
 
+static const void *attribute(struct nlmsghdr *header, unsigned short type, size_t size)
+{
+    size_t rest = IFA_PAYLOAD(header);
+    for (struct rtattr *a = IFA_RTA(NLMSG_DATA(header)); RTA_OK(a, rest); a = RTA_NEXT(a, rest)) {
+        if (a->rta_type == type) {
+            return RTA_PAYLOAD(a) == size ? RTA_DATA(a) : NULL;
+        }
+    }
+    return NULL;
+}
+
 /* IFA_LOCAL is the own address where there is a peer's in IFA_ADDRESS; IPv6 has only the latter. */
+static const void *address_in(struct nlmsghdr *header, size_t size)
+{
+    const void *local = attribute(header, IFA_LOCAL, size);
+    return local ? local : attribute(header, IFA_ADDRESS, size);
+}
+
 static bool is_ours(const struct address_table *t, struct nlmsghdr *header)
 {
     struct ifaddrmsg *message = NLMSG_DATA(header);
-    if (message->ifa_family != t->family) {
-        return false;
-    }
-    const void *address = NULL;
-    size_t rest = IFA_PAYLOAD(header);
-    for (struct rtattr *a = IFA_RTA(message); RTA_OK(a, rest); a = RTA_NEXT(a, rest)) {
-        bool local = a->rta_type == IFA_LOCAL;
-        if ((local || (a->rta_type == IFA_ADDRESS && !address)) && RTA_PAYLOAD(a) == t->size) {
-            address = RTA_DATA(a);
-        }
-        if (local) {
-            break;
-        }
-    }
+    const void *address = message->ifa_family == t->family ? address_in(header, t->size) : NULL;
     return address && memcmp(address, t->bytes, t->size) == 0;
 }
 
@@ -142,7 +146,8 @@ int address_socket(void)
 struct request {
     struct nlmsghdr header;
     struct ifaddrmsg message;
-    char attributes[2 * RTA_SPACE(16) + RTA_SPACE(sizeof(struct ifa_cacheinfo))];
+    char attributes[2 * RTA_SPACE(16) + RTA_SPACE(sizeof(uint32_t)) +
+                    RTA_SPACE(sizeof(struct ifa_cacheinfo))];
 };
 
 static int send_request(int fd, struct request *r)
@@ -204,6 +209,9 @@ int address_keep(const struct address_table *t, bool keep)
     }
     append(&r, IFA_LOCAL, t->bytes, t->size);
     append(&r, IFA_ADDRESS, t->bytes, t->size);
+    if (keep) {
+        append(&r, IFA_RT_PRIORITY, &(uint32_t){ADDRESS_MARK}, sizeof(uint32_t));
+    }
     if (t->family == AF_INET6) {
         /* deprecated (RFC 4862 §5.5.4): never the source of this host's own connections */
         struct ifa_cacheinfo life = {.ifa_prefered = 0, .ifa_valid = UINT32_MAX};
@@ -213,4 +221,68 @@ int address_keep(const struct address_table *t, bool keep)
     close(fd);
     bool was_so = error == (keep ? EEXIST : EADDRNOTAVAIL);
     return was_so ? 0 : error;
+}
+
+/* An address that address_keep() put there, into a table of its own; false for any other. */
+static bool is_marked(struct nlmsghdr *header, struct address_table *ret_address)
+{
+    if (header->nlmsg_type != RTM_NEWADDR ||
+        header->nlmsg_len < NLMSG_LENGTH(sizeof(struct ifaddrmsg))) {
+        return false;
+    }
+    struct ifaddrmsg *message = NLMSG_DATA(header);
+    size_t size = message->ifa_family == AF_INET6 ? 16 : 4;
+    const uint32_t *mark = attribute(header, IFA_RT_PRIORITY, sizeof(*mark));
+    const void *address = address_in(header, size);
+    if (message->ifa_index != ADDRESS_LOOPBACK || !mark || *mark != ADDRESS_MARK || !address) {
+        return false;
+    }
+    *ret_address = (struct address_table){
+        .family = message->ifa_family, .size = size, .prefix = message->ifa_prefixlen};
+    memcpy(ret_address->bytes, address, size);
+    return true;
+}
+
+enum { OTHERS_MAX = 16 /* addresses of before; more than one only if a call of each failed */ };
+
+/* One datagram of the dump: those to be removed. True if it was the last one. */
+static bool collect_marked(const struct address_table *t, char *datagram, size_t size,
+                           struct address_table *others, size_t *count)
+{
+    size_t rest = size;
+    for (struct nlmsghdr *header = (struct nlmsghdr *)datagram; NLMSG_OK(header, rest);
+         header = NLMSG_NEXT(header, rest)) {
+        if (header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR) {
+            return true;
+        }
+        if (*count < OTHERS_MAX && !is_ours(t, header) && is_marked(header, &others[*count])) {
+            (*count)++;
+        }
+    }
+    return false;
+}
+
+int address_keep_no_other(const struct address_table *t)
+{
+    char datagram[ADDRESS_DATAGRAM_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+    struct address_table others[OTHERS_MAX];
+    size_t count = 0;
+    int error = 0, fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd < 0 || address_ask(fd) != 0) {
+        error = errno;
+    }
+    for (bool whole = error != 0; !whole;) {
+        ssize_t size = recv(fd, datagram, sizeof(datagram), 0);
+        if (size < 0 && errno != EINTR) {
+            error = errno;
+        }
+        whole = error || (size > 0 && collect_marked(t, datagram, (size_t)size, others, &count));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    for (size_t i = 0; i < count && !error; i++) {
+        error = address_keep(&others[i], false);
+    }
+    return error;
 }

@@ -15,6 +15,9 @@
 enum {
     ADDRESS_INTERFACES_MAX = 16, /* one address on more interfaces than that is not kept apart */
     ADDRESS_LOOPBACK = 1,        /* the index of `lo` in every network namespace */
+    /* The metric (IFA_RT_PRIORITY) of an address that we put on `lo`: it has no other meaning
+     * there, lives as long as the address, and `ip addr` shows it. */
+    ADDRESS_MARK = 7946082,
     ADDRESS_DATAGRAM_SIZE = 32 * 1024, /* what the kernel fills at most in one answer */
 };
 
@@ -54,5 +57,9 @@ int address_ask(int fd);
 /* Puts the address on the loopback interface, or takes it off; that it was so already is no error.
  * Needs CAP_NET_ADMIN. 0, or a positive errno. */
 int address_keep(const struct address_table *t, bool keep);
+
+/* Takes every other address off the loopback interface that address_keep() had put there; it knows
+ * them by ADDRESS_MARK. The same. */
+int address_keep_no_other(const struct address_table *t);
 
 #endif

@@ -41,8 +41,9 @@ static void append_head(struct buffer *b, const struct keepalived_options *o)
     buffer_append_format(
         b,
         "# keepalived.conf of %s, made by `difyring vrrp-config`; keepalived 2.2 or newer.\n"
-        "# Make it again after a change of the `vip` section; the peers' differ in the node's "
-        "name,\n"
+        "# Make it again after a change of the `vip` section, and restart keepalived (a reload "
+        "does\n"
+        "# not run the startup script); the peers' differ in the node's name,\n"
         "# priority, unicast_src_ip and unicast_peer only. Nothing in here is secret.\n"
         "# Lines that begin with @host count only with `keepalived -i host`.\n\n",
         o->node);

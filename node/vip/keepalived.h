@@ -15,7 +15,6 @@ struct keepalived_options {
     size_t peer_count;
     const char
         *source; /* own address of the peers' family; NULL = keepalived takes the interface's */
-    bool relay;  /* vip-relay (relay.h): peers of the address's family */
     const char *track_file; /* absolute */
     bool bound;             /* the node listens on the address itself (relay.h) */
     uint16_t port;          /* of the node */

@@ -1,6 +1,7 @@
 /* pulse: accept, beat, forget those that went. */
 #include "vip/pulse.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,6 +40,11 @@ static void beat(struct guard_link *g)
     }
 }
 
+static void on_server_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
 static void on_guard(uv_stream_t *server, int status)
 {
     struct pulse *p = server->data;
@@ -59,9 +65,41 @@ static void on_guard(uv_stream_t *server, int status)
     }
 }
 
+static void close_server(struct pulse *p)
+{
+    if (p->server) {
+        uv_close((uv_handle_t *)p->server, on_server_closed);
+        p->server = NULL;
+    }
+}
+
+/* 0, or an error of libuv's and nothing open. */
+static int listen_on_path(struct pulse *p)
+{
+    struct stat file = {0};
+    unlink(p->path); /* left by a node that was killed */
+    p->server = memory_new(sizeof(*p->server));
+    uv_pipe_init(p->loop, p->server, 0);
+    p->server->data = p;
+    int error = uv_pipe_bind(p->server, p->path);
+    if (!error) {
+        chmod(p->path, SOCKET_MODE);
+        error = uv_listen((uv_stream_t *)p->server, BACKLOG, on_guard);
+    }
+    if (!error && stat(p->path, &file) != 0) {
+        error = uv_translate_sys_error(errno);
+    }
+    p->device = file.st_dev;
+    p->inode = file.st_ino;
+    if (error) {
+        close_server(p);
+    }
+    return error;
+}
+
 int pulse_open(struct pulse *p, uv_loop_t *loop, const char *path, struct buffer *ret_error)
 {
-    *p = (struct pulse){.well = true};
+    *p = (struct pulse){.loop = loop, .well = true};
     list_init(&p->guards);
     if (strlen(path) > PULSE_PATH_MAX) {
         buffer_append_format(ret_error,
@@ -70,21 +108,25 @@ int pulse_open(struct pulse *p, uv_loop_t *loop, const char *path, struct buffer
                              path, PULSE_PATH_MAX - strlen(".sock"));
         return -1;
     }
-    unlink(path); /* left by a node that was killed */
-    uv_pipe_init(loop, &p->server, 0);
-    p->server.data = p;
-    int error = uv_pipe_bind(&p->server, path);
-    if (!error) {
-        chmod(path, SOCKET_MODE);
-        error = uv_listen((uv_stream_t *)&p->server, BACKLOG, on_guard);
-    }
+    memcpy(p->path, path, strlen(path));
+    int error = listen_on_path(p);
     if (error) {
         buffer_append_format(ret_error, "vip.track_file: cannot listen on %s: %s", path,
                              uv_strerror(error));
-        uv_close((uv_handle_t *)&p->server, NULL);
         return -1;
     }
     return 0;
+}
+
+bool pulse_restore(struct pulse *p)
+{
+    struct stat file;
+    if (p->server && stat(p->path, &file) == 0 && file.st_dev == p->device &&
+        file.st_ino == p->inode) {
+        return false;
+    }
+    close_server(p);
+    return listen_on_path(p) == 0;
 }
 
 static void drop_all(struct pulse *p)
@@ -111,5 +153,5 @@ void pulse_beat(struct pulse *p, bool well)
 void pulse_close(struct pulse *p)
 {
     drop_all(p);
-    uv_close((uv_handle_t *)&p->server, NULL);
+    close_server(p);
 }

@@ -6,6 +6,8 @@
 #ifndef VIP_PULSE_H
 #define VIP_PULSE_H
 
+#include <sys/types.h>
+
 #include <uv.h>
 
 #include "base/buffer.h"
@@ -18,7 +20,11 @@ enum {
 };
 
 struct pulse {
-    uv_pipe_t server;
+    uv_loop_t *loop;
+    uv_pipe_t *server; /* another one after a restoration; NULL while that fails */
+    char path[PULSE_PATH_MAX + 1];
+    dev_t device; /* of the socket's file */
+    ino_t inode;
     struct list guards;
     size_t guard_count;
     bool well; /* the last beat */
@@ -29,6 +35,10 @@ int pulse_open(struct pulse *p, uv_loop_t *loop, const char *path, struct buffer
 
 /* `well` false: no byte, and guards are cut off and refused until it is true again. */
 void pulse_beat(struct pulse *p, bool well);
+
+/* Listens again if somebody has removed or replaced the socket's file; guards that are connected
+ * stay. True if it had to, and could. */
+bool pulse_restore(struct pulse *p);
 
 void pulse_close(struct pulse *p);
 

@@ -176,17 +176,21 @@ int relay_apply(const struct relay *r, struct buffer *ret_error)
 {
     struct address_table address;
     struct buffer rules = {0};
-    bool starts = r->role == RELAY_START, ends = r->role == RELAY_OFF;
+    bool ends = r->role == RELAY_OFF;
     if (!address_table_init(&address, r->address)) {
         return fail(ret_error, r->address, "is no address");
     }
-    int error = starts ? hide_loopback(r, ret_error) : 0;
+    int error = ends ? 0 : hide_loopback(r, ret_error);
     if (!error) {
         relay_rules(&rules, r, r->role == RELAY_MASTER && any_peer_lives(r));
         error = run_nft(&rules, ret_error);
     }
     buffer_done(&rules);
+    if (error) {
+        return error;
+    }
     /* last: it tells the node that connections outlive a handover */
-    int reason = !error && (starts || ends) ? address_keep(&address, starts) : 0;
-    return reason ? fail(ret_error, "cannot change the addresses of lo", strerror(reason)) : error;
+    int reason = address_keep(&address, !ends);
+    reason = reason ? reason : address_keep_no_other(&address);
+    return reason ? fail(ret_error, "cannot change the addresses of lo", strerror(reason)) : 0;
 }

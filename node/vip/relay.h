@@ -12,7 +12,11 @@
  * The same as direct routing in LVS. The rule works only while the address is in the set `armed`:
  * always on a standby, so that no segment is lost at the moment of the handover, and on a new
  * holder for as long as a drain lasts, if any peer still answers. Needs CAP_NET_ADMIN and `nft`;
- * keepalived starts it as root. */
+ * keepalived starts it as root.
+ *
+ * keepalived's `startup_script` does not run at a reload, nor when its VRRP process died and was
+ * started again. So every role but `off` puts everything in place as it is wanted now, and takes
+ * away what an earlier call had put there for another address. */
 #ifndef VIP_RELAY_H
 #define VIP_RELAY_H
 
@@ -27,7 +31,7 @@ enum {
 };
 
 enum relay_role {
-    RELAY_START,   /* everything put in place, armed */
+    RELAY_START,   /* as a standby, and nothing known of connections */
     RELAY_STANDBY, /* armed until told otherwise */
     RELAY_MASTER,  /* armed for the window, or not at all if no peer answers */
     RELAY_OFF,     /* everything taken away */

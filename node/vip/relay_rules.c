@@ -12,10 +12,9 @@ enum {
     FRESH_MAX = 1 << 17,
 };
 
-static const char *family_of(const struct relay *r)
-{
-    return strchr(r->address, ':') ? "ip6" : "ip";
-}
+#define CHAIN_HEAD                                                                                 \
+    "  chain relay {\n"                                                                            \
+    "    type filter hook prerouting priority raw; policy accept;\n"
 
 /* An empty table before `delete`: to delete one that is not there is an error. */
 static void append_removal(struct buffer *b, const char *family)
@@ -23,15 +22,15 @@ static void append_removal(struct buffer *b, const char *family)
     buffer_append_format(b, "table %s difyring {\n}\ndelete table %s difyring\n", family, family);
 }
 
-static void append_sets(struct buffer *b, const struct relay *r, const char *family)
+/* Sets that are there keep what they hold. */
+static void append_sets(struct buffer *b, const char *family)
 {
     const char *type = family[2] ? "ipv6_addr" : "ipv4_addr";
-    buffer_append_format(
-        b,
-        "  set armed {\n    type %s\n    flags timeout\n    elements = { %s }\n  }\n"
-        "  set fresh {\n    type %s . inet_service\n    flags dynamic,timeout\n"
-        "    timeout %ds\n    size %d\n  }\n",
-        type, r->address, type, FRESH_SECONDS, FRESH_MAX);
+    buffer_append_format(b,
+                         "  set armed {\n    type %s\n    flags timeout\n  }\n"
+                         "  set fresh {\n    type %s . inet_service\n    flags dynamic,timeout\n"
+                         "    timeout %ds\n    size %d\n  }\n",
+                         type, type, FRESH_SECONDS, FRESH_MAX);
 }
 
 /* What is this host's: a connection whose first segment was seen lately, and one that is
@@ -55,8 +54,7 @@ static void append_own(struct buffer *b, const struct relay *r, const char *fami
 
 static void append_chain(struct buffer *b, const struct relay *r, const char *family)
 {
-    buffer_append_text(b, "  chain relay {\n"
-                          "    type filter hook prerouting priority raw; policy accept;\n");
+    buffer_append_text(b, CHAIN_HEAD);
     append_own(b, r, family);
     /* from a peer; with several, the one that does not know it leaves the answer to the others */
     buffer_append_format(b, "    %s dscp %d %s\n", family, RELAY_DSCP,
@@ -69,46 +67,39 @@ static void append_chain(struct buffer *b, const struct relay *r, const char *fa
     buffer_append_text(b, " drop\n  }\n");
 }
 
-static void append_start(struct buffer *b, const struct relay *r, const char *family)
+static void append_armed(struct buffer *b, const struct relay *r, const char *family,
+                         bool peer_lives)
 {
-    assert(r->peer_count > 0);
-    append_removal(b, family);
-    buffer_append_format(b, "table %s difyring {\n", family);
-    append_sets(b, r, family);
-    append_chain(b, r, family);
-    buffer_append_text(b, "}\n");
-}
-
-/* The set alone: what is known of connections stays. */
-static void append_armed(struct buffer *b, const struct relay *r, const char *family, bool for_ever)
-{
-    buffer_append_format(b, "flush set %s difyring armed\nadd element %s difyring armed { %s",
-                         family, family, r->address);
-    if (!for_ever) {
+    buffer_append_format(b, "flush set %s difyring armed\n", family);
+    if (r->role == RELAY_MASTER && !peer_lives) {
+        return;
+    }
+    buffer_append_format(b, "add element %s difyring armed { %s", family, r->address);
+    if (r->role == RELAY_MASTER) {
         buffer_append_format(b, " timeout %us", r->window_s);
     }
     buffer_append_text(b, " }\n");
 }
 
+/* Every role writes the chain anew, as it is wanted now: keepalived may have been told of another
+ * address or other peers since its start. What is known of connections stays; a start forgets it,
+ * and with it the sets, which may be those of another version. */
 void relay_rules(struct buffer *b, const struct relay *r, bool peer_lives)
 {
-    const char *family = family_of(r);
-    switch (r->role) {
-    case RELAY_START:
-        append_start(b, r, family);
-        break;
-    case RELAY_STANDBY:
-        append_armed(b, r, family, true);
-        break;
-    case RELAY_MASTER:
-        if (peer_lives) {
-            append_armed(b, r, family, false);
-        } else {
-            buffer_append_format(b, "flush set %s difyring armed\n", family);
-        }
-        break;
-    case RELAY_OFF:
+    bool six = strchr(r->address, ':') != NULL;
+    const char *family = six ? "ip6" : "ip";
+    append_removal(b, six ? "ip" : "ip6"); /* of an address of the other family, before */
+    if (r->role == RELAY_START || r->role == RELAY_OFF) {
         append_removal(b, family);
-        break;
     }
+    if (r->role == RELAY_OFF) {
+        return;
+    }
+    assert(r->peer_count > 0);
+    buffer_append_format(b, "table %s difyring {\n" CHAIN_HEAD "  }\n}\n", family);
+    buffer_append_format(b, "flush chain %s difyring relay\ntable %s difyring {\n", family, family);
+    append_sets(b, family);
+    append_chain(b, r, family);
+    buffer_append_text(b, "}\n");
+    append_armed(b, r, family, peer_lives);
 }

@@ -1,4 +1,4 @@
-/* track: write, rename, watch the folder. */
+/* track: write, rename (else write in place), watch the folder. */
 #include "vip/track.h"
 
 #include <errno.h>
@@ -15,29 +15,35 @@ enum {
     FOLDER_MODE = 0755, /* and has to see into it */
 };
 
-static int write_line(const char *path, bool ready)
+/* The line first and then its end: in place the file is never empty, which would count as 0. */
+static int write_line(const char *path, bool ready, int flags)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | flags, FILE_MODE);
     if (fd < 0) {
         return -1;
     }
-    bool good = write(fd, ready ? "0\n" : "1\n", 2) == 2;
+    bool good = write(fd, ready ? "0\n" : "1\n", 2) == 2 && ftruncate(fd, 2) == 0;
     int error = errno;
     close(fd);
     errno = error;
     return good ? 0 : -1;
 }
 
+/* In place where a new file is not possible: a full disk, a folder that is not ours any more. */
 static int replace(const struct track *t)
 {
     struct buffer fresh = {0};
     buffer_append_format(&fresh, "%s.new", t->path);
     buffer_append(&fresh, "", 1);
-    int result = write_line(fresh.data, t->ready);
+    int result = write_line(fresh.data, t->ready, O_CREAT);
     if (result == 0) {
         result = rename(fresh.data, t->path);
     }
     int error = errno;
+    if (result != 0) {
+        unlink(fresh.data);
+        result = write_line(t->path, t->ready, 0);
+    }
     buffer_done(&fresh);
     errno = error;
     return result;
@@ -72,9 +78,10 @@ static void check(struct track *t)
     if (uv_is_active((uv_handle_t *)&t->pause) || is_as_wanted(t)) {
         return;
     }
+    bool failed = t->failing;
     t->restored_count++;
     put(t);
-    if (!t->failing) {
+    if (!t->failing && !failed) {
         t->on_trouble(t->owner, "track_file_restored", "it was removed or changed");
     }
     uv_timer_start(&t->pause, on_pause_over, TRACK_RESTORE_MS, 0);
@@ -85,10 +92,49 @@ static void on_pause_over(uv_timer_t *timer)
     check(timer->data);
 }
 
+/* The folder that is watched still stands at its path. */
+static bool watch_is_good(const struct track *t)
+{
+    struct stat now;
+    return t->watching && stat(t->folder, &now) == 0 && now.st_dev == t->folder_device &&
+           now.st_ino == t->folder_inode;
+}
+
+static void on_folder(uv_fs_event_t *handle, const char *name, int events, int status);
+
+/* 0, or a negative errno. The folder first, then its number: one that is changed between the two is
+ * noticed with the next beat. */
+static int watch(struct track *t)
+{
+    struct stat now = {0};
+    uv_fs_event_stop(&t->watch);
+    int error =
+        stat(t->folder, &now) == 0 ? uv_fs_event_start(&t->watch, on_folder, t->folder, 0) : -errno;
+    t->watching = error == 0;
+    t->folder_device = now.st_dev;
+    t->folder_inode = now.st_ino;
+    return error;
+}
+
+/* A folder that was removed or moved away takes its watch along. */
+static void restore_folder(struct track *t)
+{
+    if (watch_is_good(t)) {
+        return;
+    }
+    mkdir(t->folder, FOLDER_MODE);
+    if (watch(t) == 0) {
+        t->on_trouble(t->owner, "track_folder_restored",
+                      "the folder of the track file was removed or moved; keepalived does not see "
+                      "the new one before it is restarted");
+    }
+}
+
 static void on_folder(uv_fs_event_t *handle, const char *name, int events, int status)
 {
     struct track *t = handle->data;
     (void)events;
+    restore_folder(t);
     if (status == 0 && (!name || strcmp(name, t->name) == 0)) {
         check(t);
     }
@@ -117,7 +163,7 @@ int track_open(struct track *t, uv_loop_t *loop, const char *path, struct buffer
     uv_fs_event_init(loop, &t->watch);
     t->pause.data = t;
     t->watch.data = t;
-    int error = uv_fs_event_start(&t->watch, on_folder, t->folder, 0);
+    int error = watch(t);
     if (error) {
         uv_close((uv_handle_t *)&t->pause, NULL);
         uv_close((uv_handle_t *)&t->watch, NULL);
@@ -130,6 +176,13 @@ void track_set(struct track *t, bool ready)
 {
     t->ready = ready;
     put(t);
+}
+
+bool track_beat(struct track *t)
+{
+    restore_folder(t);
+    check(t);
+    return t->ready || !t->failing;
 }
 
 void track_close(struct track *t)

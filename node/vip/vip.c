@@ -139,7 +139,11 @@ void vip_set_ready(struct vip *v, bool ready)
 
 void vip_beat(struct vip *v, bool well)
 {
-    pulse_beat(&v->pulse, well);
+    bool told = track_beat(&v->track);
+    if (pulse_restore(&v->pulse)) {
+        v->events->on_trouble(v->owner, "pulse_restored", "its socket was removed or changed");
+    }
+    pulse_beat(&v->pulse, well && told);
 }
 
 bool vip_held(const struct vip *v)

@@ -28,7 +28,8 @@ struct vip *vip_open(struct net_loop *loop, const char *address, const char *tra
 /* What the track file says: true = may hold the address. */
 void vip_set_ready(struct vip *v, bool ready);
 
-/* Every PULSE_INTERVAL_MS (pulse.h): this node is well, or not. */
+/* Every PULSE_INTERVAL_MS (pulse.h): this node is well, or not. One that is not ready and cannot
+ * write so into the track file is not well: the guard then takes the address away. */
 void vip_beat(struct vip *v, bool well);
 
 /* The address is on one of this host's interfaces. */

@@ -8,6 +8,7 @@ struct local_endpoint {
     struct bytes path; /* `*` stands for one segment: an application's name, then an instance's */
     bool open_to_all, get, post;
     bool health; /* answered at once */
+    bool acts;   /* changes something: not for foreign pages, by whatever method */
     enum endpoint endpoint;
 };
 
@@ -19,15 +20,23 @@ struct local_endpoint {
 static const struct local_endpoint endpoints[] = {
     {.path = PATH("/health"), .open_to_all = true, .get = true, .health = true},
     {.path = PATH("/status"), .get = true, .endpoint = ENDPOINT_STATUS},
-    {.path = PATH("/reload-config"), .get = true, .post = true, .endpoint = ENDPOINT_RELOAD},
+    {.path = PATH("/reload-config"),
+     .get = true,
+     .post = true,
+     .acts = true,
+     .endpoint = ENDPOINT_RELOAD},
     {.path = PATH("/metrics"), .get = true, .endpoint = ENDPOINT_METRICS},
     {.path = PATH("/dashboard"), .get = true, .endpoint = ENDPOINT_DASHBOARD},
     {.path = PATH("/dashboard/data"), .get = true, .endpoint = ENDPOINT_DASHBOARD_DATA},
-    {.path = PATH("/admin/drain"), .post = true, .endpoint = ENDPOINT_NODE_DRAIN},
-    {.path = PATH("/admin/enable"), .post = true, .endpoint = ENDPOINT_NODE_ENABLE},
-    {.path = PATH("/admin/instances/*/*/drain"), .post = true, .endpoint = ENDPOINT_INSTANCE_DRAIN},
+    {.path = PATH("/admin/drain"), .post = true, .acts = true, .endpoint = ENDPOINT_NODE_DRAIN},
+    {.path = PATH("/admin/enable"), .post = true, .acts = true, .endpoint = ENDPOINT_NODE_ENABLE},
+    {.path = PATH("/admin/instances/*/*/drain"),
+     .post = true,
+     .acts = true,
+     .endpoint = ENDPOINT_INSTANCE_DRAIN},
     {.path = PATH("/admin/instances/*/*/enable"),
      .post = true,
+     .acts = true,
      .endpoint = ENDPOINT_INSTANCE_ENABLE},
 };
 
@@ -66,7 +75,8 @@ static const struct local_endpoint *find_endpoint(struct bytes path, struct byte
     return NULL;
 }
 
-void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message)
+static void refuse_with(struct exchange *x, uint16_t status, const char *code, const char *message,
+                        struct bytes extra)
 {
     struct buffer body = {0};
     http_error_body(&body, status, code, bytes_of(message));
@@ -74,9 +84,38 @@ void local_refuse(struct exchange *x, uint16_t status, const char *code, const c
         .status = status,
         .content_type = BYTES("application/json"),
         .body = buffer_bytes(&body),
+        .extra = extra,
     };
     exchange_answer(x, &answer);
     buffer_done(&body);
+}
+
+void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message)
+{
+    refuse_with(x, status, code, message, (struct bytes){0});
+}
+
+/* RFC 9110 §15.5.6: with what it does take. */
+static void refuse_method(struct exchange *x, const struct local_endpoint *e)
+{
+    struct bytes allow = !e->get    ? BYTES("Allow: POST\r\n")
+                         : !e->post ? BYTES("Allow: GET, HEAD\r\n")
+                                    : BYTES("Allow: GET, POST\r\n");
+    refuse_with(x, 405, "method_not_allowed", "This endpoint takes no such method.", allow);
+}
+
+/* What may act is not done by a HEAD. */
+static bool takes(const struct local_endpoint *e, enum http_method method)
+{
+    return (e->get && (method == HTTP_METHOD_GET || (method == HTTP_METHOD_HEAD && !e->acts))) ||
+           (e->post && method == HTTP_METHOD_POST);
+}
+
+/* Who may not ask does not learn what there is. */
+static bool is_below_admin(struct bytes path)
+{
+    const struct bytes admin = BYTES("/admin/");
+    return path.size >= admin.size && memcmp(path.at, admin.at, admin.size) == 0;
 }
 
 static bool in_block(const struct snapshot_cidr *block, const uint8_t address[16])
@@ -103,6 +142,29 @@ static bool may_ask(const struct exchange_question *q)
            secret_equal(token, s->admin_token);
 }
 
+/* A browser of somebody who may ask must not act for a foreign page. All of today's tell where a
+ * request comes from (Fetch Metadata, RFC 6454 §7); programs send neither field. `none` is somebody
+ * who typed the address. */
+static bool is_of_foreign_page(const struct http_head *head)
+{
+    struct bytes site = http_head_find(head, BYTES("sec-fetch-site"));
+    if (site.size > 0 && !bytes_equal(site, BYTES("same-origin")) &&
+        !bytes_equal(site, BYTES("none"))) {
+        return true;
+    }
+    struct bytes origin = http_head_find(head, BYTES("origin"));
+    if (origin.size == 0) {
+        return false;
+    }
+    const char *mark = memmem(origin.at, origin.size, "://", 3);
+    if (!mark) {
+        return true; /* `null`: a sandboxed page, or a file */
+    }
+    size_t before = (size_t)(mark - origin.at) + 3;
+    struct bytes authority = {origin.at + before, origin.size - before};
+    return !bytes_equal_nocase(authority, http_head_host(head));
+}
+
 static void answer_health(struct exchange *x, bool draining)
 {
     struct exchange_local_answer answer = {
@@ -119,15 +181,19 @@ enum local_kind local_request(struct exchange *x, bool draining,
     struct exchange_question q = exchange_question(x);
     struct bytes names[2] = {{NULL, 0}, {NULL, 0}};
     const struct local_endpoint *e = find_endpoint(http_head_path(q.head), names);
-    enum http_method method = q.head->method;
-    bool reads = method == HTTP_METHOD_GET || method == HTTP_METHOD_HEAD;
-    if (!e) {
-        local_refuse(x, 404, "not_found", "There is nothing at this path; Dify's API is at /v1/.");
-    } else if (!(e->get && reads) && !(e->post && method == HTTP_METHOD_POST)) {
-        local_refuse(x, 405, "method_not_allowed", "This endpoint takes no such method.");
-    } else if (!e->open_to_all && !may_ask(&q)) {
+    bool guarded = e ? !e->open_to_all : is_below_admin(http_head_path(q.head));
+    if (guarded && !may_ask(&q)) {
         local_refuse(x, 403, "forbidden",
                      "Your address is not in admin.allow, and no valid admin token was given.");
+    } else if (!e) {
+        local_refuse(x, 404, "not_found", "There is nothing at this path; Dify's API is at /v1/.");
+    } else if (!takes(e, q.head->method)) {
+        refuse_method(x, e);
+    } else if (e->acts && is_of_foreign_page(q.head)) {
+        local_refuse(
+            x, 403, "forbidden",
+            "A page of another site has sent this (Origin, Sec-Fetch-Site); it may not act "
+            "here.");
     } else if (e->health) {
         answer_health(x, draining);
     } else {

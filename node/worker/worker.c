@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "worker/last_call.h"
 #include "worker/local.h"
 
 enum message_kind {
@@ -28,6 +29,7 @@ struct message {
     enum message_kind kind;
     struct snapshot *snapshot;
     struct local_job *job;
+    uint32_t epoch; /* on_quiet tells it */
 };
 
 struct listener {
@@ -45,11 +47,14 @@ struct worker {
     pthread_t thread;
     uv_async_t wake;
     uv_prepare_t log_flush;
+    uv_timer_t last_call;
+    bool accepted; /* since the last look of last_call */
+    uint32_t last_epoch;
     struct listener listeners[WORKER_LISTEN_MAX];
     size_t listener_count;
-    uint64_t drain_exchanges; /* at work when the drain began, or accepting stopped */
     bool awaiting_quiet, finishing;
-    _Atomic uint64_t connections, exchanges, turns; /* published once a turn */
+    uint32_t quiet_epoch;              /* with awaiting_quiet */
+    _Atomic uint64_t exchanges, turns; /* published once a turn */
     pthread_mutex_t lock;
     struct list inbox;
 };
@@ -69,9 +74,9 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot)
     post(w, (struct message){.kind = MESSAGE_SNAPSHOT, .snapshot = snapshot_ref(snapshot)});
 }
 
-void worker_drain(struct worker *w)
+void worker_drain(struct worker *w, uint32_t epoch)
 {
-    post(w, (struct message){.kind = MESSAGE_DRAIN});
+    post(w, (struct message){.kind = MESSAGE_DRAIN, .epoch = epoch});
 }
 
 void worker_enable(struct worker *w)
@@ -79,9 +84,9 @@ void worker_enable(struct worker *w)
     post(w, (struct message){.kind = MESSAGE_ENABLE});
 }
 
-void worker_stop_accepting(struct worker *w)
+void worker_stop_accepting(struct worker *w, uint32_t epoch)
 {
-    post(w, (struct message){.kind = MESSAGE_STOP_ACCEPTING});
+    post(w, (struct message){.kind = MESSAGE_STOP_ACCEPTING, .epoch = epoch});
 }
 
 void worker_answer(struct worker *w, struct local_job *job)
@@ -102,11 +107,6 @@ void worker_poke(struct worker *w)
 uint64_t worker_turns(const struct worker *w)
 {
     return atomic_load_explicit(&w->turns, memory_order_relaxed);
-}
-
-uint64_t worker_connections(const struct worker *w)
-{
-    return atomic_load_explicit(&w->connections, memory_order_relaxed);
 }
 
 uint64_t worker_exchanges(const struct worker *w)
@@ -178,10 +178,42 @@ static void take_answer(struct local_job *job)
     free(job);
 }
 
-static void on_connection_gone(struct downstream_owner *owner)
+static void on_connection_gone(struct downstream_owner *owner, bool refused)
 {
     struct worker *w = LIST_ENTRY(owner, struct worker, downstream);
-    atomic_fetch_sub_explicit(w->options.connection_count, 1, memory_order_relaxed);
+    _Atomic uint32_t *count = refused ? w->options.refused_count : w->options.connection_count;
+    atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
+/* A place among those of the whole node, if one is free. */
+static bool take_place(_Atomic uint32_t *count, uint32_t max)
+{
+    bool taken = atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max;
+    if (!taken) {
+        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+    }
+    return taken;
+}
+
+static void on_shed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Taken and closed: left in the backlog it would only wait for nothing. */
+static void shed(struct worker *w, uv_stream_t *listener)
+{
+    uv_tcp_t *tcp = memory_new(sizeof(*tcp));
+    if (uv_tcp_init(&w->net.uv, tcp) != 0) {
+        free(tcp);
+        return;
+    }
+    uv_accept(listener, (uv_stream_t *)tcp);
+    uv_close((uv_handle_t *)tcp, on_shed);
+    struct log_field fields[] = {
+        log_text("message", "limits.connections is reached, and so many wait for their 503 "
+                            "that this one was closed without")};
+    log_event(w->proxy.log, LOG_WARNING, "connection_shed", fields, 1);
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -192,11 +224,16 @@ static void on_connection(uv_stream_t *listener, int status)
         log_event(w->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
         return;
     }
-    uint32_t open = atomic_fetch_add_explicit(w->options.connection_count, 1, memory_order_relaxed);
+    w->accepted = true;
+    bool refuse = !take_place(w->options.connection_count, w->proxy.snapshot->connections_max);
+    if (refuse && !take_place(w->options.refused_count, WORKER_REFUSED_MAX)) {
+        shed(w, listener);
+        return;
+    }
     size_t before = w->downstream.count;
-    downstream_accept(&w->downstream, listener, open >= w->proxy.snapshot->connections_max);
+    downstream_accept(&w->downstream, listener, refuse);
     if (w->downstream.count == before) { /* there was none, or no memory for it */
-        atomic_fetch_sub_explicit(w->options.connection_count, 1, memory_order_relaxed);
+        on_connection_gone(&w->downstream, refuse);
     }
 }
 
@@ -231,9 +268,10 @@ static void take_snapshot(struct worker *w, struct snapshot *snapshot)
     snapshot_unref(old);
 }
 
-static void begin_waiting(struct worker *w)
+static void begin_waiting(struct worker *w, uint32_t epoch)
 {
     w->awaiting_quiet = true;
+    w->quiet_epoch = epoch;
     proxy_mark(&w->proxy);
 }
 
@@ -246,6 +284,35 @@ static void close_stream(uv_handle_t *handle, void *arg)
     }
 }
 
+static void on_last_call(uv_timer_t *timer)
+{
+    struct worker *w = timer->data;
+    if (w->accepted && uv_timer_get_repeat(timer) > 0) {
+        /* what comes now had begun before: there is an end to it */
+        w->accepted = false;
+        return;
+    }
+    uv_timer_stop(timer);
+    close_listeners(w);
+    downstream_drain(&w->downstream);
+    begin_waiting(w, w->last_epoch);
+}
+
+static void stop_accepting(struct worker *w, uint32_t epoch)
+{
+    w->awaiting_quiet = false;
+    w->last_epoch = epoch;
+    w->accepted = false;
+    bool shut = true;
+    for (size_t i = 0; i < w->listener_count; i++) {
+        uv_os_fd_t fd;
+        shut &= uv_fileno((uv_handle_t *)&w->listeners[i].tcp, &fd) == 0 && last_call(fd) == 0;
+    }
+    /* where the door stays open (a sandbox that has no BPF) one look must do: clients might never
+     * stop coming */
+    uv_timer_start(&w->last_call, on_last_call, LAST_CALL_MS, shut ? LAST_CALL_MS : 0);
+}
+
 static void finish_all(struct worker *w)
 {
     w->finishing = true;
@@ -255,6 +322,7 @@ static void finish_all(struct worker *w)
     uv_walk(&w->net.uv, close_stream, NULL);
     uv_close((uv_handle_t *)&w->wake, NULL);
     uv_close((uv_handle_t *)&w->log_flush, NULL);
+    uv_close((uv_handle_t *)&w->last_call, NULL);
     net_loop_close(&w->net);
 }
 
@@ -267,16 +335,14 @@ static void take_message(struct worker *w, struct message *m)
     case MESSAGE_DRAIN:
         w->proxy.draining = true;
         downstream_drain(&w->downstream);
-        begin_waiting(w);
+        begin_waiting(w, m->epoch);
         break;
     case MESSAGE_ENABLE:
         w->proxy.draining = false;
         w->awaiting_quiet = false;
         break;
     case MESSAGE_STOP_ACCEPTING:
-        close_listeners(w);
-        downstream_drain(&w->downstream);
-        begin_waiting(w);
+        stop_accepting(w, m->epoch);
         break;
     case MESSAGE_ANSWER:
         take_answer(m->job);
@@ -310,12 +376,11 @@ static void on_wake(uv_async_t *handle)
 static void on_turn_end(uv_prepare_t *handle)
 {
     struct worker *w = handle->data;
-    atomic_store_explicit(&w->connections, w->downstream.count, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
     if (w->awaiting_quiet && w->proxy.marked_count == 0 && !downstream_owes(&w->downstream)) {
         w->awaiting_quiet = false;
-        w->options.events->on_quiet(w->options.control);
+        w->options.events->on_quiet(w->options.control, w->quiet_epoch);
     }
     log_flush(w->proxy.log);
 }
@@ -394,6 +459,8 @@ static int open_handles(struct worker *w)
     w->wake.data = w;
     uv_prepare_init(&w->net.uv, &w->log_flush);
     w->log_flush.data = w;
+    uv_timer_init(&w->net.uv, &w->last_call);
+    w->last_call.data = w;
     uv_prepare_start(&w->log_flush, on_turn_end);
     int error = 0;
     for (size_t i = 0; i < w->options.listener_count && !error; i++) {

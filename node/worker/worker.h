@@ -12,7 +12,12 @@
 #include "proxy/proxy.h"
 #include "worker/job.h"
 
-enum { WORKER_LISTEN_MAX = 64 /* addresses a node listens on */ };
+enum {
+    WORKER_LISTEN_MAX = 64, /* addresses a node listens on */
+    /* Connections beyond limits.connections that a node keeps to tell them 503; further ones are
+     * closed when they come. Enough for who comes by and goes, nothing to a flood. */
+    WORKER_REFUSED_MAX = 64,
+};
 
 struct worker;
 
@@ -21,8 +26,9 @@ struct worker_events {
     void (*on_mail)(void *control);
     /* A question for control; it comes back by worker_answer(). */
     void (*on_job)(void *control, struct local_job *job);
-    /* The last exchange has ended while draining, or there was none. */
-    void (*on_quiet)(void *control);
+    /* What was at work when a drain began, or accepting stopped, has ended: that call's `epoch`.
+     * Not called any more once a later call, or worker_enable(), has been carried out. */
+    void (*on_quiet)(void *control, uint32_t epoch);
 };
 
 struct worker_options {
@@ -33,7 +39,8 @@ struct worker_options {
     size_t listener_count;
     struct log_producer *log;
     uint64_t seed;                      /* of request ids */
-    _Atomic uint32_t *connection_count; /* of the whole node */
+    _Atomic uint32_t *connection_count; /* of the whole node: admitted ones */
+    _Atomic uint32_t *refused_count;    /* of the whole node: those that wait for their 503 */
     const struct worker_events *events;
     void *control;
 };
@@ -46,10 +53,11 @@ void worker_set_snapshot(struct worker *w, struct snapshot *snapshot);
 
 /* /health says `draining`; connections close after their present answer; on_quiet comes once no
  * exchange that is at work now is left. */
-void worker_drain(struct worker *w);
+void worker_drain(struct worker *w, uint32_t epoch);
 
-/* Closes the listeners; waiting connections are taken first. on_quiet again when none is left. */
-void worker_stop_accepting(struct worker *w);
+/* Closes the listeners, once they have accepted what was connecting: nobody whose connect() has
+ * succeeded is reset (last_call.h). on_quiet again when none is left. */
+void worker_stop_accepting(struct worker *w, uint32_t epoch);
 
 /* Back to normal after worker_drain(). */
 void worker_enable(struct worker *w);
@@ -69,7 +77,6 @@ void worker_poke(struct worker *w);
 uint64_t worker_turns(const struct worker *w);
 
 /* For /status and /metrics, from any thread. */
-uint64_t worker_connections(const struct worker *w);
 uint64_t worker_exchanges(const struct worker *w);
 const struct proxy_counts *worker_counts(const struct worker *w);
 

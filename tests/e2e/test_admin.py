@@ -133,6 +133,46 @@ def test_without_an_admin_token_an_empty_one_opens_nothing(stubs):
             assert node.request("GET", "/status", headers=headers)[0].status == 403
 
 
+ACTS = [("POST", "/admin/drain"), ("POST", "/admin/enable"), ("POST", "/admin/instances/one/dify1/drain"),
+        ("POST", "/admin/instances/one/dify1/enable"), ("POST", "/reload-config"), ("GET", "/reload-config")]
+FOREIGN = [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-site"), ("Origin", "http://evil.example"),
+           ("Origin", "null"), ("Origin", "http://127.0.0.1:1"), ("Origin", "http://stub.evil.example"),
+           ("Origin", "http://evil.example/://stub")]
+
+
+@pytest.mark.smoke
+def test_a_foreign_page_in_an_admins_browser_changes_nothing(stubs):
+    with Node(settings(stubs, admin={"token": ADMIN_TOKEN})) as node:
+        for method, path in ACTS:
+            for field in FOREIGN:
+                with node.client() as client:
+                    assert client.request(method, path, ADMIN_TOKEN, [field]).head().status == 403, (method, path, field)
+        status = node.status()
+        assert not status["node"]["draining"] and status["node"]["config_revision"] == 1
+        assert node.instances()["dify1"]["status"] != "draining"
+        for method, path in ACTS:
+            for fields in ([("Origin", "http://Stub")], [("Sec-Fetch-Site", "none")],   # Client says Host: stub
+                           [("Origin", "http://stub"), ("Sec-Fetch-Site", "same-origin")]):
+                with node.client() as client:
+                    assert client.request(method, path, None, fields).head().status == 200, (method, path, fields)
+        for path in ("/dashboard", "/dashboard/data", "/status", "/metrics"):   # a link from elsewhere may lead there
+            assert node.request("GET", path, headers=[FOREIGN[0]])[0].status == 200
+
+
+def test_methods_are_named_and_only_to_those_who_may_ask(stubs):
+    with Node(settings(stubs, admin={"allow": ["127.0.0.2/32"]})) as node:
+        for method, path, allow in [("HEAD", "/reload-config", "GET, POST"), ("PUT", "/status", "GET, HEAD"),
+                                    ("GET", "/admin/drain", "POST")]:
+            with node.client(source="127.0.0.2") as client:
+                head = client.request(method, path).head()
+                assert (head.status, head.headers["allow"]) == (405, allow)
+            with node.client() as client:
+                assert client.request(method, path).head().status == 403
+        assert node.request("POST", "/admin/nothing", source="127.0.0.2")[0].status == 404
+        assert node.request("POST", "/admin/nothing")[0].status == 403
+        assert node.request("GET", "/nothing")[0].status == 404
+
+
 # ---- reload
 
 def ask_to_reload(node, way):
@@ -260,6 +300,52 @@ def test_reload_names_what_needs_a_restart(stubs):
     with Node(settings(stubs)) as node:
         assert node.reload(settings(stubs, workers=1))[0] == 200
         wait_for(lambda: [event for event in node.events("restart_needed") if event["section"] == "workers"], TIMEOUT)
+
+
+def test_what_waits_for_a_restart_is_told_at_each_reload_and_compared_with_what_runs(stubs):
+    def told():
+        return [event["section"] for event in node.events("restart_needed")]
+
+    def after_reload(config):
+        before, done = len(told()), len(node.events("config_reloaded"))
+        assert node.reload(config)[0] == 200
+        wait_for(lambda: len(node.events("config_reloaded")) > done, TIMEOUT)
+        return told()[before:]
+
+    first = settings(stubs, workers=2, debug_headers=True)
+    second = {**first, "node": {"name": "node-z"}, "workers": 1}
+    with Node(first) as node:
+        assert after_reload(first) == []
+        assert after_reload(second) == ["node", "workers"]
+        assert after_reload(second) == ["node", "workers"]   # it still waits
+        assert after_reload(first) == []                     # and now it does not: this is what runs
+
+
+def test_a_new_node_name_waits_for_the_restart_everywhere(stubs):
+    config = settings(stubs, debug_headers=True)
+    with Node(config) as node:
+        assert node.reload({**config, "node": {"name": "node-z"}})[0] == 200
+        head, _ = node.request("GET", "/v1/_echo", token=TOKEN)
+        assert head.headers["x-served-by"] == "node-a"
+        assert node.status()["node"]["name"] == "node-a"
+        assert node.json("POST", "/admin/drain")[1]["node"] == "node-a"
+        assert node.wait_access(uri="/v1/_echo")[-1]["node"] == "node-a"
+
+
+@pytest.mark.parametrize("count", [26, 150])
+def test_every_problem_of_a_bad_reload_is_told_and_the_rest_counted(stubs, count):
+    listed = min(count, 100)
+    with Node(settings(stubs)) as node:
+        node.write("".join(f"wrong_{chr(97 + i // 26)}{chr(97 + i % 26)}: 1\n" for i in range(count - 1))
+                   + "workers: 0\nlisten: [{ address: 127.0.0.1:0 }]\napplications: { one: { user_tokens: [t], "
+                   + "instances: [{ name: a, host: h, port: 1, token: t }] } }\n")
+        for turn in (1, 2):   # the second one in the same second as the first
+            status, value = node.reload()
+            assert (status, len(value["errors"])) == (400, listed)
+            assert ("50 more" in value["message"]) == (count == 150)
+            wanted = turn * (listed + (count > listed))
+            wait_for(lambda: len(node.events("config_problem")) == wanted, TIMEOUT)
+        assert any(event["message"] == "and 50 more" for event in node.events("config_problem")) == (count == 150)
 
 
 def test_an_unsupported_section_is_refused_on_reload_too(stubs):

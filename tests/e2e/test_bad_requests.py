@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import select
 
 import pytest
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, settings
@@ -73,6 +75,7 @@ BAD = {
     "chunk extension with LF": after(CHUNKED, b"\r\n5;a\nhello\r\n0\r\n\r\n"),
     "trailer with LF": after(CHUNKED, b"\r\n5\r\nhello\r\n0\r\nX-A: 1\n\r\n"),
     "two spaces in the request line": b"GET  /v1/_echo HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
+    "two spaces before the version": b"GET /v1/_echo  HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
     "space in the target": b"GET /v1/_echo a HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
     "control byte in the target": b"GET /v1/_echo\x01 HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
     "NUL in the target": b"GET /v1/_echo\0 HTTP/1.1\r\n" + HOST + AUTH + b"\r\n",
@@ -262,13 +265,12 @@ def test_413_by_chunks(stubs, small):
 
 
 def test_too_many_connections_are_503(stubs, small):
-    def all_free():
-        return small.status()["node"]["active_connections"] <= 1
-    wait_for(all_free, TIMEOUT)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(small.client()) for _ in range(20)]
-        for client in clients:
-            client.request("GET", "/v1/_sse?events=2&interval=60", TOKEN).head()
+        def admitted():   # once the node has noticed that those of other tests have gone
+            client = stack.enter_context(small.client())
+            return client.request("GET", "/v1/_sse?events=2&interval=60", TOKEN).head().status == 200
+        for _ in range(20):
+            wait_for(admitted, TIMEOUT)
         with small.client() as client:
             client.request("GET", "/v1/_echo", TOKEN)
             head = client.head()
@@ -278,6 +280,33 @@ def test_too_many_connections_are_503(stubs, small):
     def served():
         return small.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
     wait_for(served, TIMEOUT)
+
+
+def test_no_more_connections_stay_open_than_allowed(stubs):
+    """Those that send nothing least of all; and the limit is the node's, not each worker's."""
+    refused_max = 64   # kept for a second each, to be told 503
+    with Node(settings(stubs[:1], limits={"connections": 4}, workers=2)) as node:
+        idle = len(os.listdir(f"/proc/{node.pid}/fd"))
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(node.client()) for _ in range(200)]
+
+            def left_open():
+                return len(os.listdir(f"/proc/{node.pid}/fd")) - idle
+            wait_for(lambda: left_open() <= 4 + refused_max, PATIENCE)
+            wait_for(lambda: len(node.access(status=503)) == refused_max, 5 * PATIENCE)
+            readable, _, _ = select.select([client.socket for client in clients], [], [], 0)
+            waiting = [client for client in clients if client.socket in readable]
+            assert 200 - 4 <= len(waiting) <= 200 - 3   # the last of ready() may still have had a place
+            told = [read_to_the_end(client) for client in waiting]
+            assert sum(data.startswith(b"HTTP/1.1 503 ") for data in told) == refused_max
+            for client in waiting:
+                client.socket.close()
+            wait_for(lambda: left_open() <= 4, TIMEOUT)   # long before request_head's 30 s
+            assert all(client.quiet() for client in clients if client not in waiting)
+            assert node.events("connection_shed")
+        def served():
+            return node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+        wait_for(served, TIMEOUT)
 
 
 # ---- half requests

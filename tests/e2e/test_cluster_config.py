@@ -96,9 +96,12 @@ def test_a_changed_file_does_not_overrule_a_cluster_that_runs(stubs):
         assert in_force(cluster, TOKEN)
         found = cluster["node-b"].events("file_differs")
         assert found and "reload" in found[-1]["message"]   # and it says so
-        cluster.reload("node-b", with_token(config, "usertoken--three"))
+        cluster.reload("node-b")
         cluster.settle(revision=2)
-        assert in_force(cluster, "usertoken--three")
+        assert in_force(cluster, "usertoken--two")
+        cluster.reload("node-a")   # whose file has not changed since it was last brought
+        cluster.settle(revision=3)
+        assert in_force(cluster, "usertoken--two")
 
 
 def test_a_restart_without_state_takes_what_the_cluster_has(stubs):

@@ -117,6 +117,21 @@ def fail(node, user, count=1):
         assert node.request("POST", PATH, token=TOKEN, json_body={"user": user})[0].status == 500
 
 
+def test_traffic_of_just_now_counts_against_a_trip(stubs, users):
+    config = settings(stubs, instances=[instance(stub, max_fails=3, fail_timeout=600) for stub in stubs])
+    with Cluster(config, 2) as cluster:
+        cluster.settle()
+        a, b = cluster.nodes()
+        with a.client() as good, b.client() as bad:
+            for _ in range(64):
+                good.request("POST", f"{PATH}?user={users['dify2']}", TOKEN, body=b"x").response()
+            stubs[1].fault("status", code=500, count=3, match=PATH)
+            for _ in range(3):
+                bad.request("POST", f"{PATH}?user={users['dify2']}", TOKEN, body=b"x").response()
+        wait_votes(cluster, "dify2", "passive", a="ok", b="tripped")
+        wait_for(lambda: all(node.instances()["dify2"]["eligible"] for node in cluster.nodes()), 0.25 * PATIENCE)
+
+
 def wait_outvoted(cluster):
     """Until node-b alone has tripped dify2, and the weight of node-a's answers (told up to two seconds later than
     they came) has outvoted it; and it stays so."""

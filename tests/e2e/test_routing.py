@@ -156,6 +156,7 @@ def test_an_empty_value_is_none(node):
     headers = [("X-User-ID", ""), ("Cookie", "user_id=")]
     assert used(node, "/v1/_echo?user_id=&user=", method="POST", headers=headers, json_body={"user": "j"}) == "j"
     assert used(node, method="POST", headers=headers, json_body={"user": ""}) is None
+    assert used(node, headers=[("X-User-ID", ""), ("X-User-ID", "second")]) == "second"
 
 
 def test_a_custom_order_of_sources(stubs):

@@ -1,12 +1,14 @@
 """A node that cannot start says why, in one clear line each, and exits with the right code."""
 
+import contextlib
 import os
 import re
 import signal
 import socket
+import subprocess
 
 import pytest
-from harness import TIMEOUT, TOKEN, Node, instance, run_command, settings
+from harness import BIN, TIMEOUT, TOKEN, Node, instance, run_command, settings
 from stub_client import wait_for
 
 PROBLEM = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<message>\S.*)$")
@@ -201,6 +203,33 @@ def test_it_starts_before_its_instances(stubs):
         assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 503
         stubs[0].refuse(False)
         wait_for(lambda: node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200, TIMEOUT)
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_descriptors_harm_nothing(stubs, monkeypatch, redirection):
+    """And nothing of ours gets their numbers, or the log would be written into it."""
+    monkeypatch.setenv("DIFYRING_WRAP", f"""bash -c 'exec "$@" {redirection}' - """ + os.environ.get("DIFYRING_WRAP", ""))
+    node = Node(settings(stubs), logs={"access": "stdout", "error": "{dir}/error.log"}, wait=False)
+    try:
+        def listening():
+            with contextlib.suppress(FileNotFoundError), \
+                    open(os.path.join(node.folder, "error.log"), encoding="utf-8") as file:
+                return re.search(r'"event":"listening","address":"127.0.0.1:(\d+)"', file.read())
+            return None
+        node.port = int(wait_for(listening, TIMEOUT)[1])
+        for descriptor in range(3):
+            assert os.readlink(f"/proc/{node.pid}/fd/{descriptor}").startswith(("/dev/null", node.folder))
+        assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+        node.stop()
+    finally:
+        node.destroy()
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["keygen"], ["-h"]])
+def test_a_command_with_nowhere_to_print_fails(arguments):
+    command = ["bash", "-c", 'exec "$@" >&-', "-", BIN, *arguments]
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False)
+    assert result.returncode == 1 and "cannot write to standard output" in result.stderr
 
 
 def test_term_while_starting_ends_it(stubs):

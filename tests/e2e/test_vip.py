@@ -1,16 +1,20 @@
 """The virtual IP as far as one node without keepalived shows it: the track file, the guard, the file for
 keepalived. What a pair does with it is measured in tests/lab."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 
 import pytest
 
-from harness import BIN, TIMEOUT, Node, run_command, settings
+from harness import BIN, PATIENCE, TIMEOUT, TOKEN, Node, observe, run_command, settings
 from stub_client import wait_for
 
 ADDRESS = "203.0.113.100"   # of no host (RFC 5737)
@@ -37,8 +41,18 @@ def node(stubs, folder):
 def says(folder):
     try:
         return (folder / "vrrp").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
+
+
+def own_address():
+    """An IPv4 address of this host on an interface other than lo, or None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for name in INTERFACES:
+            with contextlib.suppress(OSError):   # it has none
+                answer = fcntl.ioctl(any_socket, 0x8915, struct.pack("256s", name.encode()))   # SIOCGIFADDR
+                return socket.inet_ntoa(answer[20:24])
+    return None
 
 
 def guard(folder, **more):
@@ -71,6 +85,25 @@ def test_a_drain_by_the_endpoint_is_told_and_taken_back(node, folder):
     wait_for(lambda: says(folder) == "0\n", TIMEOUT)
 
 
+def test_each_drain_waits_for_what_is_at_work_then(stubs, folder):
+    """The address is on an interface, as keepalived puts it: any of this host's will do. It is given away
+    when the open streams have ended."""
+    if not (held := own_address()):
+        pytest.skip("no interface but lo has an IPv4 address")
+    config = settings(stubs, vip=vip(folder, address=held + "/24"), timeouts={"drain": "20s"})
+    with Node(config) as node:
+        wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+        with node.client() as client:
+            client.request("GET", "/v1/_sse?events=2&interval=60&user=u", TOKEN).head()
+            for _ in range(2):   # the other worker has nothing to do and says so at once, each time
+                assert node.json("POST", "/admin/drain")[0].status == 200
+                observe(0.3, lambda: says(folder) == "0\n")
+                assert node.json("POST", "/admin/enable")[0].status == 200
+            assert node.json("POST", "/admin/drain")[0].status == 200
+            observe(0.3, lambda: says(folder) == "0\n")
+        wait_for(lambda: says(folder) == "1\n", TIMEOUT)
+
+
 def test_a_track_file_that_somebody_removed_is_written_again(node, folder):
     wait_for(lambda: says(folder) == "0\n", TIMEOUT)
     assert node.json("POST", "/admin/drain")[0].status == 200
@@ -80,10 +113,75 @@ def test_a_track_file_that_somebody_removed_is_written_again(node, folder):
     wait_for(lambda: node.events("track_file_restored"), TIMEOUT)
 
 
+def remove(folder):
+    def gone():
+        try:
+            shutil.rmtree(folder)   # the node may have written a file again before the folder goes
+        except OSError:
+            return False
+        return True
+    wait_for(gone, TIMEOUT)
+
+
+@pytest.mark.parametrize("take_away", [remove, lambda run: run.rename(run.with_name("moved"))],
+                         ids=["removed", "moved"])
+def test_a_folder_that_somebody_took_away_comes_back_with_all_that_was_in_it(stubs, folder, take_away):
+    run = folder / "run"
+    run.mkdir()
+    with Node(settings(stubs, vip=vip(run), timeouts={"drain": "20s"})) as node:
+        for _ in range(2):   # the new one is watched, too
+            wait_for(lambda: says(run) == "0\n", TIMEOUT)
+            wait_for(lambda: guard(run).wait(TIMEOUT) == 0, TIMEOUT)
+            shutil.rmtree(folder / "moved", ignore_errors=True)
+            take_away(run)
+        wait_for(lambda: says(run) == "0\n", TIMEOUT)
+        wait_for(lambda: len(node.events("track_folder_restored")) >= 2, TIMEOUT)
+        wait_for(lambda: len(node.events("pulse_restored")) >= 2, TIMEOUT)
+        assert guard(run).wait(TIMEOUT) == 0
+
+
+def test_a_socket_that_somebody_removed_comes_back(node, folder):
+    wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+    (folder / "vrrp.sock").unlink()
+    wait_for(lambda: guard(folder).wait(TIMEOUT) == 0, TIMEOUT)
+    assert len(node.events("pulse_restored")) == 1
+
+
+def test_a_node_that_cannot_say_1_has_no_pulse_while_it_drains(node, folder):
+    wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+    (folder / "vrrp.new").mkdir()
+    (folder / "vrrp").unlink()
+    (folder / "vrrp").mkdir()
+    assert guard(folder).wait(TIMEOUT) == 0   # ready, and alive: nothing is wrong for keepalived
+    assert node.json("POST", "/admin/drain")[0].status == 200
+    wait_for(lambda: guard(folder).wait(TIMEOUT) == 1, TIMEOUT)
+    (folder / "vrrp").rmdir()
+    (folder / "vrrp.new").rmdir()
+    wait_for(lambda: says(folder) == "1\n", TIMEOUT)
+    wait_for(lambda: guard(folder).wait(TIMEOUT) == 0, TIMEOUT)
+
+
+def test_a_node_that_keeps_the_address_serves_it_until_the_drain_is_over(stubs, folder):
+    if not INTERFACES:
+        pytest.skip("there is no interface but lo")
+    own = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+    if not own:
+        pytest.skip("this host has no address")
+    with Node(settings(stubs, vip=vip(folder, address=own[0] + "/24"), timeouts={"drain": "4s"})) as node:
+        wait_for(lambda: says(folder) == "0\n", TIMEOUT)
+        start = time.monotonic()
+        node.signal(signal.SIGTERM)   # no keepalived takes the address away
+        wait_for(lambda: node.events("vip_stays"), TIMEOUT)
+        wait_for(lambda: guard(folder).wait(TIMEOUT) == 1, TIMEOUT)
+        assert node.request("GET", "/health")[0].status == 503   # it is draining, and still answers
+        assert node.wait() == 0
+        assert time.monotonic() - start >= 4
+
+
 def test_without_a_holder_a_drain_waits_for_no_handover(node):
     start = time.monotonic()
     node.stop()
-    assert time.monotonic() - start < TIMEOUT
+    assert time.monotonic() - start < 0.8 * PATIENCE   # HANDOVER_PATIENCE_MS is a second
 
 
 def test_status_has_the_address_and_no_holder(node):
@@ -130,6 +228,49 @@ def test_the_guard_notices_a_node_that_stands_still(node, folder):
     finally:
         node.signal(signal.SIGCONT)
     assert codes[-1] == 1
+
+
+# ---- the relay
+
+RELAY_HOST = """
+set -e
+ip link set lo up
+ip link add eth0 type veth peer name v1
+ip link set eth0 up
+ip link set v1 up
+ip addr add 10.0.0.11/24 dev eth0
+relay() { "$DIFYRING" vip-relay --role "$1" --interface eth0 --address "$2" --peer "$3" --port 9 --window 15; }
+relay start 10.0.0.100 10.0.0.12
+nft add element ip difyring fresh '{ 10.0.0.9 . 5555 }'
+"""
+
+
+def on_a_host(script):
+    """What a shell script prints on a host of its own (a network namespace) with a relay in place."""
+    namespace = ["unshare", "--net"]
+    if os.geteuid() != 0 or subprocess.run([*namespace, "nft", "list", "tables"], capture_output=True, check=False).returncode:
+        pytest.skip("no network namespaces, or no nft")
+    return subprocess.run([*namespace, "sh", "-c", RELAY_HOST + script], capture_output=True, text=True, check=True,
+                          env={**os.environ, "DIFYRING": BIN}).stdout
+
+
+@pytest.mark.parametrize("role", ["standby", "master"])
+def test_a_change_of_roles_follows_another_address_and_other_peers(role):
+    told = on_a_host(f"relay {role} 10.0.0.101 10.0.0.13; ip addr show lo; nft list ruleset")
+    assert "10.0.0.100" not in told and "10.0.0.12" not in told
+    assert "inet 10.0.0.101/32" in told and "dup to 10.0.0.13" in told
+    assert "10.0.0.9 . 5555" in told   # what is known of connections
+
+
+def test_a_change_of_roles_restores_what_somebody_took_away():
+    told = on_a_host("nft flush ruleset; ip addr del 10.0.0.100/32 dev lo; relay standby 10.0.0.100 10.0.0.12\n"
+                     "ip addr show lo; nft list ruleset")
+    assert "inet 10.0.0.100/32" in told and "dup to 10.0.0.12" in told
+
+
+def test_only_what_the_relay_put_on_lo_is_taken_off_again():
+    told = on_a_host("ip addr add 10.0.0.55/32 dev lo; relay off 10.0.0.101 10.0.0.12; ip addr show lo; nft list ruleset")
+    assert "10.0.0.55" in told and "10.0.0.100" not in told and "table" not in told
 
 
 # ---- the file for keepalived

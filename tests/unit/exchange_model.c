@@ -45,6 +45,7 @@ static bool is_failure(const struct model *m)
     case EXCHANGE_PICKED:
     case EXCHANGE_NONE_LEFT:
     case EXCHANGE_UP_CONNECTED:
+    case EXCHANGE_UP_LACKING: /* what this node lacks is no instance's fault */
     case EXCHANGE_UP_INTERIM:
     case EXCHANGE_UP_STALE: /* closing an idle connection is every instance's right */
     case EXCHANGE_UP_BODY:

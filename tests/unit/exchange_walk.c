@@ -205,7 +205,12 @@ static void instance_acts(struct model *m)
 {
     switch (m->core.phase) {
     case EXCHANGE_CONNECT:
-        tell(m, one_in(m, 3) ? EXCHANGE_UP_FAILED : EXCHANGE_UP_CONNECTED);
+        if (one_in(m, 6)) {
+            model_step(
+                m, (struct exchange_input){.kind = EXCHANGE_UP_LACKING, .elsewhere = one_in(m, 2)});
+        } else {
+            tell(m, one_in(m, 3) ? EXCHANGE_UP_FAILED : EXCHANGE_UP_CONNECTED);
+        }
         break;
     case EXCHANGE_SEND:
         if (one_in(m, 6)) {

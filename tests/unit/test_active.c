@@ -7,16 +7,14 @@
 
 #include "health/active.h"
 
-/* One letter a check: s success, f failure, b busy; what the state is after each: ?, u, d. */
+/* One letter a check: s success, f failure; what the state is after each: ?, u, d. */
 static void walk(uint32_t rise, uint32_t fall, const char *checks, const char *states)
 {
     struct active a;
     active_init(&a, rise, fall);
     enum active_state before = a.state;
     for (size_t i = 0; checks[i]; i++) {
-        bool changed = checks[i] == 's'   ? active_success(&a)
-                       : checks[i] == 'f' ? active_failure(&a)
-                                          : active_busy(&a);
+        bool changed = checks[i] == 's' ? active_success(&a) : active_failure(&a);
         assert_int_equal("?ud"[a.state], states[i]);
         assert_int_equal(changed, a.state != before);
         before = a.state;
@@ -38,14 +36,6 @@ static void unknown_stays_until_a_threshold_is_reached(void **state)
 {
     (void)state;
     walk(2, 3, "sfsfsfffs", "???????dd");
-}
-
-static void a_busy_check_is_neither_success_nor_failure(void **state)
-{
-    (void)state;
-    walk(2, 3, "bbbbbb", "??????");
-    walk(2, 3, "ssbffbf", "?uuuuud");
-    walk(2, 3, "sbs", "??u");
 }
 
 static void a_reload_keeps_state_and_runs(void **state)
@@ -113,7 +103,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(thresholds_in_a_row_decide_from_any_state),
         cmocka_unit_test(unknown_stays_until_a_threshold_is_reached),
-        cmocka_unit_test(a_busy_check_is_neither_success_nor_failure),
         cmocka_unit_test(a_reload_keeps_state_and_runs),
         cmocka_unit_test(first_checks_are_spread_over_the_interval),
         cmocka_unit_test(checks_keep_to_their_grid_without_drift),

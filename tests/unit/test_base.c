@@ -43,6 +43,33 @@ static void a_timer_fires_once_never_early_and_at_most_a_tick_late(void **state)
     }
 }
 
+/* Else a handler that sets its timer to what is over would hold the loop for ever. */
+static void a_timer_set_to_the_past_while_others_fire_waits_for_the_next_tick(void **state)
+{
+    (void)state;
+    struct wheel w;
+    struct wheel_timer a, b;
+    wheel_init(&w, 5);
+    wheel_timer_init(&a, NULL);
+    wheel_timer_init(&b, NULL);
+    wheel_set(&w, &a, 50);
+    wheel_set(&w, &b, 50);
+    for (uint64_t now = 64; now < 64 + 3 * WHEEL_TICK_MS; now += WHEEL_TICK_MS) {
+        struct wheel_timer *first = wheel_expired(&w, now);
+        assert_non_null(first);
+        wheel_set(&w, first, 60);
+        struct wheel_timer *second = wheel_expired(&w, now);
+        assert_true(second && second != first);
+        wheel_set(&w, second, 60);
+        assert_null(wheel_expired(&w, now));
+    }
+    wheel_clear(&w, &a);
+    assert_ptr_equal(wheel_expired(&w, 1000), &b);
+    assert_null(wheel_expired(&w, 1000)); /* the last one, and no round is left open */
+    wheel_set(&w, &a, 1000 + 2 * WHEEL_TICK_MS);
+    assert_ptr_equal(wheel_expired(&w, 1000 + 3 * WHEEL_TICK_MS), &a);
+}
+
 static void a_cleared_timer_never_fires(void **state)
 {
     (void)state;
@@ -178,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_timer_fires_once_never_early_and_at_most_a_tick_late),
+        cmocka_unit_test(a_timer_set_to_the_past_while_others_fire_waits_for_the_next_tick),
         cmocka_unit_test(a_cleared_timer_never_fires),
         cmocka_unit_test(a_paused_timer_never_fires_and_can_be_set_again),
         cmocka_unit_test(a_chain_gives_back_the_bytes_it_was_given),

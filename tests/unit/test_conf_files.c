@@ -27,34 +27,54 @@ static const struct row rows[] = {
     ROW("{}\n", "1:1: `applications` is missing in the configuration\n1:1: `listen` is missing in "
                 "the configuration"),
     ROW("\000", "1:1: a NUL byte: this is no text file, or its encoding is UTF-16"),
-    ROW("a: \001\n", "1:4: a control character (U+0001); remove it"),
+    ROW(LISTEN APPLICATIONS "workers: 0 # \001 \302\200\n",
+        "3:10: must be from 1 to 256\n3:14: a control character (U+0001); remove it\n3:16: a "
+        "control character (U+0080); remove it"),
     ROW("a: b\nc: \200\n",
         "2:4: not valid UTF-8: this is no text file, or its encoding is another one"),
-    ROW("\357\273\277\357\273\277", "1:1: a control character (U+FEFF); remove it"),
+    ROW("\357\273\277\357\273\277" LISTEN APPLICATIONS,
+        "1:1: a control character (U+FEFF); remove it"),
+    ROW(LISTEN APPLICATIONS "workers: \001\nnode: {name: \"a\177b\", x\001: 1}\n",
+        "3:10: a control character (U+0001); remove it\n4:16: a control character (U+007F); remove "
+        "it\n4:22: a control character (U+0001); remove it"),
     ROW("a: [\n", "2:1: YAML: did not find expected node content"),
+    ROW("a: {b: ${TOK}}\n", "1:9: YAML: did not find expected ',' or '}'; inside { } and [ ] write "
+                            "\"${NAME}\" in quotes"),
+    ROW("a: [b, ${TOK}]\n", "1:9: YAML: did not find expected ',' or ']'; inside { } and [ ] write "
+                            "\"${NAME}\" in quotes"),
     ROW("a: b: c\n", "1:5: YAML: mapping values are not allowed in this context"),
     ROW("a: 'b\n", "2:1: YAML: found unexpected end of stream, while scanning a quoted scalar that "
                    "begins at line 1"),
     ROW("\ta: b\n",
         "1:1: YAML: this character cannot begin a value (a tab cannot indent; @ ` % need quotes)"),
-    ROW("a: &x 1\nb: *y\n", "2:4: this alias has no anchor above it"),
-    ROW("a: &x [*x]\n", "1:8: this alias stands inside the very value that it names"),
+    ROW(LISTEN APPLICATIONS "node: *zz\nworkers: 0\nlog: {level: *y}\ntimeouts: {idle: *z}\n",
+        "3:7: this alias has no anchor above it\n4:10: must be from 1 to 256\n5:14: this alias has "
+        "no anchor above it\n6:18: this alias has no anchor above it"),
+    ROW("listen: *a\napplications: *b\nadmin: {allow: *c, token: *d}\nworkers: *e\n",
+        "1:9: this alias has no anchor above it\n2:15: this alias has no anchor above it\n3:16: "
+        "this alias has no anchor above it\n3:27: this alias has no anchor above it\n4:10: this "
+        "alias has no anchor above it"),
+    ROW("<<: *x\nlisten: [*y]\n", "1:5: this alias has no anchor above it\n2:10: this alias has no "
+                                  "anchor above it"),
+    ROW(LISTEN APPLICATIONS "user_id: &x {sources: [*x]}\nworkers: 0\n",
+        "3:24: this alias stands inside the very value that it names\n4:10: must be from 1 to 256"),
     ROW("? [a]\n: b\n", "1:1: `applications` is missing in the configuration\n1:1: `listen` is "
                         "missing in the configuration\n1:3: a key must be plain text"),
-    ROW("a: !!binary x\n", "1:4: this tag means nothing here; remove it"),
-    ROW("!own {}\n", "1:1: this tag means nothing here; remove it"),
+    ROW(LISTEN APPLICATIONS "workers: !!binary x\nnode: {name: !x abc}\nlimits: !y {headers: 0}\n",
+        "3:10: this tag means nothing here; remove it\n4:14: this tag means nothing here; remove "
+        "it\n5:9: this tag means nothing here; remove it\n5:22: must be from 8 to 1000"),
     ROW("a: \"\\0\"\n", "1:1: `applications` is missing in the configuration\n1:1: `listen` is "
                         "missing in the configuration\n1:1: unknown key `a` in the "
                         "configuration\n1:4: a NUL character cannot be used here"),
     ROW("a: 1\n---\nb: 2\n", "2:1: a second document; a configuration is one document"),
     ROW("%YAML 3.0\n---\n{}\n", "1:1: YAML: found incompatible YAML document"),
-    ROW("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
-        "1:33: nested too deeply"),
-    ROW("<<: 1\n", "1:1: `applications` is missing in the configuration\n1:1: `listen` is missing "
-                   "in the configuration\n1:5: `<<` takes a mapping or a list of mappings"),
-    ROW("<<: [{}, 3]\n",
-        "1:1: `applications` is missing in the configuration\n1:1: `listen` is missing in the "
-        "configuration\n1:10: `<<` takes a mapping or a list of mappings"),
+    ROW(LISTEN APPLICATIONS
+        "log:\n [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\nworkers: 0\n",
+        "4:2: `log` must be a mapping of keys to values, not a list\n4:33: nested too "
+        "deeply\n5:10: "
+        "must be from 1 to 256"),
+    ROW("<<: 1\n", "1:5: `<<` takes a mapping or a list of mappings"),
+    ROW("<<: [{}, 3]\n", "1:10: `<<` takes a mapping or a list of mappings"),
     ROW("a: 1\n<<: {}\n<<: {}\n",
         "1:1: `applications` is missing in the configuration\n1:1: `listen` is missing in the "
         "configuration\n1:1: unknown key `a` in the configuration\n3:1: duplicate key; the first "
@@ -94,12 +114,30 @@ static const struct row rows[] = {
         "1:20: expected ADDRESS:PORT or [IPV6]:PORT, not nothing"),
     ROW("listen: [{address: \"127.0.0.1:1\"}, {address: \"127.0.0.1:1\"}]\n" APPLICATIONS,
         "1:36: this address is listened on already, line 1"),
+    ROW("listen: [{address: \"[::1]:1\"}, {address: \"[0:0::1]:1\"}]\n" APPLICATIONS,
+        "1:32: this address is listened on already, line 1"),
+    ROW(LISTEN
+        "applications: {..: {user_tokens: [t], instances: [{name: ., host: 0.0.0.0, port: 1, "
+        "token: x}]}}\n",
+        "2:16: the name of an application has 1 to 64 letters, digits, `.`, `_` or `-`, and is not "
+        "`.` "
+        "or `..`\n2:58: a name has 1 to 64 letters, digits, `.`, `_` or `-`, and is not `.` or "
+        "`..`\n2:67: the wildcard address is no instance's; expected the address or name of a "
+        "host"),
     ROW("listen: [{address: \"127.0.0.1:1\", tls: []}]\n" APPLICATIONS,
         "1:40: `tls` is empty; it needs at least 1 of its certificates"),
     ROW("listen: [{address: \"127.0.0.1:1\", tls: [{certificate: c}]}]\n" APPLICATIONS,
         "1:41: `key` is missing in a certificate"),
     ROW("listen: [{address: \"127.0.0.1:1\", tls: true}]\n" APPLICATIONS,
         "1:40: `tls` must be a list of certificates, not a single value"),
+    ROW(LISTEN
+        "applications:\n  a: &a\n    user_tokens: [t]\n    instances: [{name: i, host: h, port: "
+        "1, token: x}]\n  b: {<<: *a}\n  c: {<<: *a}\n",
+        "6:3: application `b` takes over (by `<<` or an alias) a user token of application `a`, "
+        "line "
+        "4; give it `user_tokens` of its own\n7:3: application `c` takes over (by `<<` or an "
+        "alias) a "
+        "user token of application `a`, line 4; give it `user_tokens` of its own"),
     ROW(LISTEN "applications: {}\n",
         "2:15: `applications` must be a mapping with at least one application"),
     ROW(LISTEN "applications: []\n",
@@ -180,8 +218,9 @@ static const struct row rows[] = {
         "number\n4:14: unknown value for `level`; choose debug, info, warning or error"),
     ROW(LISTEN "applications:\n  a: &a {user_tokens: [t], algoritm: x, instances: [{name: i, host: "
                "h, port: 1, token: x}]}\n  b: *a\n",
-        "3:24: this user token is used already by application `a`, line 3\n3:28: unknown key "
-        "`algoritm` in an application; did you mean `algorithm`?"),
+        "3:28: unknown key `algoritm` in an application; did you mean `algorithm`?\n4:3: "
+        "application `b` takes over (by `<<` or an alias) a user token of application `a`, line 3; "
+        "give it `user_tokens` of its own"),
 };
 
 static void whole_files_give_exactly_these_problems(void **state)

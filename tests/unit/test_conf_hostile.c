@@ -398,6 +398,11 @@ static void every_maximum_is_enforced(void **state)
     assert_too_many(LISTEN "applications: {", "a#: {},", 257, "}", "257 applications; at most 256");
     assert_too_many(one, "{name: n#, host: h, port: 1, token: x},", 257, "]}}",
                     "`instances` has 257 instances; at most 256");
+    /* and what is inside is judged all the same */
+    assert_too_many("applications: {", "a#: {user_tokens: [t]},", 257, "}\nlisten: [{}]\n",
+                    "is used already by application `a0`");
+    assert_too_many("workers: 0\nlisten: [", "{address: \"127.0.0.1:#\", x: 1},", 65, "]\n",
+                    "2:35: unknown key `x`");
     assert_too_many(LISTEN "applications: {a: {user_tokens: [", "t#,", 1025, instances,
                     "`user_tokens` has 1025 tokens; at most 1024");
     assert_too_many("{", "k#: 1,", 513, "}", "more than 512 keys in one mapping");

@@ -2,6 +2,8 @@
  * Each row is a claim: this text gives exactly these problems, in this order. */
 #include "tests/unit/conf_claims.h"
 
+#define NO_VIP "cannot be a virtual IP; expected one host's, such as 10.0.0.100/24"
+
 #define LISTEN "listen: [{address: \"127.0.0.1:0\"}]\n"
 
 struct row {
@@ -12,6 +14,17 @@ struct row {
 static const struct row top_rows[] = {
     {"helth_check: {}",
      "3:1: unknown key `helth_check` in the configuration; did you mean `health_check`?"},
+    {"health-check: {}",
+     "3:1: unknown key `health-check` in the configuration; did you mean `health_check`?"},
+    {"Workers: 2", "3:1: unknown key `Workers` in the configuration; did you mean `workers`?"},
+    {"debugHeaders: 2",
+     "3:1: unknown key `debugHeaders` in the configuration; did you mean `debug_headers`?"},
+    {"WORKERS: 2", "3:1: unknown key in the configuration; did you mean `workers`?"},
+    {"retry-policy2: 2", "3:1: unknown key `retry-policy2` in the configuration"},
+    {"app-abc: 2", "3:1: unknown key in the configuration"},
+    {"xK9dLmQ2: 2", "3:1: unknown key in the configuration"},
+    {"usertoken-one: 2", "3:1: unknown key in the configuration"},
+    {"a--b: 2", "3:1: unknown key in the configuration"},
     {"zzz: 1", "3:1: unknown key `zzz` in the configuration"},
     {"health_check: { pth: /v1/ }",
      "3:17: unknown key `pth` in `health_check`; did you mean `path`?"},
@@ -103,10 +116,38 @@ static const struct row top_rows[] = {
      "\"10.0.0.300:1\" }",
      "3:18: a name has 1 to 64 letters, digits, `.`, `_` or `-`\n3:89: expected HOST:PORT or "
      "[IPV6]:PORT"},
+    {"vip: { address: 0.0.0.0/0, interface: \"eth{\", track_file: \"/a b\" }",
+     "3:17: the wildcard address cannot be a virtual IP; expected one host's, such as "
+     "10.0.0.100/24\n3:39: the name of a network interface has 1 to 15 visible characters without "
+     "spaces, quotes and any of / \\ $ # ! ~ { }\n3:59: keepalived.conf cannot hold this path "
+     "(with "
+     "its folder): it has spaces, quotes or any of \\ $ # ! ~ { }"},
+    {"vip: { address: 224.0.0.18/24, interface: e }", "3:17: a multicast address " NO_VIP},
+    {"vip: { address: ff02::12/64, interface: e }", "3:17: a multicast address " NO_VIP},
+    {"vip: { address: 127.0.0.5/8, interface: e }", "3:17: a loopback address " NO_VIP},
+    {"vip: { address: \"::1/64\", interface: e }", "3:17: a loopback address " NO_VIP},
+    {"vip: { address: 10.0.0.0/24, interface: e }", "3:17: the address of a whole network " NO_VIP},
+    {"vip: { address: 10.0.0.255/24, interface: e }",
+     "3:17: a network's broadcast address " NO_VIP},
+    {"vip: { address: 10.0.0.1/0, interface: e }", "3:17: a prefix of 0 " NO_VIP},
+    {"vip: { address: 10.0.0.0/31, interface: e, x: 1 }", "3:44: unknown key `x` in `vip`"},
+    {"cluster: { keys: [\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"], advertise: 0.0.0.0:1, "
+     "join: [\"[::]:1\", 255.255.255.255:1, \"[ff02::1]:1\", 127.0.0.1:1] }",
+     "3:79: the wildcard address cannot be reached by others; name one host\n3:97: the wildcard "
+     "address cannot be reached by others; name one host\n3:107: the broadcast address cannot be "
+     "reached by others; name one host\n3:126: a multicast address cannot be reached by others; "
+     "name "
+     "one host"},
+    {"retries: { statuses: [99, 200, 399, 429] }",
+     "3:23: must be from 100 to 599\n3:27: a status below 400 is an answer to keep; expected some "
+     "of "
+     "400 to 599\n3:32: a status below 400 is an answer to keep; expected some of 400 to 599"},
+    {"health_check: { failure_statuses: [200] }",
+     "3:36: a status below 400 is no failure; expected some of 500 to 599"},
     {"vip: {}", "3:6: `address` is missing in `vip`\n3:6: `interface` is missing in `vip`"},
     {"vip: { address: 10.0.0.1/33, interface: eth/0 }",
      "3:17: expected ADDRESS/PREFIX, such as 10.0.0.100/24\n3:41: the name of a network interface "
-     "has 1 to 15 visible characters without `/` and spaces"},
+     "has 1 to 15 visible characters without spaces, quotes and any of / \\ $ # ! ~ { }"},
     {"vip: { address: 10.0.0.1/24, interface: eth0, router_id: 256, priority: 255, "
      "advert_interval: 15ms, peers: [node-b] }",
      "3:58: must be from 1 to 255\n3:73: must be from 1 to 254\n3:95: must be a multiple of 10ms: "
@@ -115,8 +156,8 @@ static const struct row top_rows[] = {
     {"vip: { address: fd00::1/64, interface: eth0, peers: [fd00::2, 10.0.0.2] }",
      "3:63: a peer is of the family of `address`: both IPv4 or both IPv6"},
     {"vip: { address: 10.0.0.1/24, interface: much-too-long-a-name, advert_interval: 41s }",
-     "3:41: the name of a network interface has 1 to 15 visible characters without `/` and "
-     "spaces\n3:80: must be from 10ms to 40950ms"},
+     "3:41: the name of a network interface has 1 to 15 visible characters without spaces, quotes "
+     "and any of / \\ $ # ! ~ { }\n3:80: must be from 10ms to 40950ms"},
     {"health_check:", "3:14: `health_check` must be a mapping of keys to values, not nothing"},
     {"health_check: []", "3:15: `health_check` must be a mapping of keys to values, not a list"},
     {"health_check: { path: v1 }",

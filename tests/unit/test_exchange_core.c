@@ -216,6 +216,30 @@ static void connect_failure_moves_any_request(void **state)
     assert_int_equal(m.attempts, 2);
 }
 
+static void a_node_without_descriptors_blames_nobody_and_answers_503_at_once(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    feed(&m, get(), 1, LATER);
+    feed(&m, IN(.kind = EXCHANGE_UP_LACKING), 1, LATER);
+    assert_reply(&m, EXCHANGE_REPLY_UNAVAILABLE, EXCHANGE_FINISH_KEEP);
+    assert_int_equal(m.attempts, 1);
+    assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_NEUTRAL);
+}
+
+static void what_is_lacking_towards_one_instance_may_do_for_another(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    feed(&m, get(), 1, LATER);
+    feed(&m, IN(.kind = EXCHANGE_UP_LACKING, .elsewhere = true), 1, LATER);
+    assert_int_equal(m.core.phase, EXCHANGE_CONNECT);
+    assert_int_equal(m.attempts, 2);
+    feed(&m, IN(.kind = EXCHANGE_UP_LACKING, .elsewhere = true), 1, LATER);
+    feed(&m, IN(.kind = EXCHANGE_UP_LACKING, .elsewhere = true), 1, LATER);
+    assert_reply(&m, EXCHANGE_REPLY_UNAVAILABLE, EXCHANGE_FINISH_KEEP); /* and no fourth */
+}
+
 static void attempts_are_counted_in_all(void **state)
 {
     (void)state;
@@ -422,6 +446,8 @@ int main(void)
         cmocka_unit_test(get_is_retried_on_a_connection_lost_before_the_head_but_not_on_garbage),
         cmocka_unit_test(get_retry_that_finds_nobody_left_passes_the_502_on),
         cmocka_unit_test(connect_failure_moves_any_request),
+        cmocka_unit_test(a_node_without_descriptors_blames_nobody_and_answers_503_at_once),
+        cmocka_unit_test(what_is_lacking_towards_one_instance_may_do_for_another),
         cmocka_unit_test(attempts_are_counted_in_all),
         cmocka_unit_test(nobody_to_pick_is_503),
         cmocka_unit_test(no_retry_after_the_retry_timeout),

@@ -133,6 +133,48 @@ static void a_track_file_that_was_removed_or_changed_is_written_again(void **sta
     close_track(s);
 }
 
+/* A folder in the place of the new file: nothing can be renamed then, whoever runs this. */
+static void block_new_files(const struct scene *s, char ret_path[160])
+{
+    snprintf(ret_path, 160, "%s.new", s->path);
+    assert_int_equal(mkdir(ret_path, 0700), 0);
+}
+
+static void where_no_new_file_is_possible_the_old_one_is_written_to(void **state)
+{
+    struct scene *s = *state;
+    char blocked[160];
+    open_track(s);
+    track_set(&s->track, true);
+    block_new_files(s, blocked);
+    track_set(&s->track, false);
+    assert_true(says(s, "1\n"));
+    assert_int_equal(s->troubles, 0);
+    assert_true(track_beat(&s->track));
+    close_track(s);
+    rmdir(blocked);
+}
+
+static void what_cannot_be_written_is_told_once_and_tried_again(void **state)
+{
+    struct scene *s = *state;
+    char blocked[160];
+    open_track(s);
+    track_set(&s->track, true);
+    block_new_files(s, blocked);
+    assert_int_equal(unlink(s->path), 0);
+    assert_int_equal(mkdir(s->path, 0700), 0);
+    track_set(&s->track, false);
+    assert_string_equal(s->last_trouble, "track_file_failed");
+    assert_false(track_beat(&s->track)); /* keepalived may think that the node is ready */
+    assert_int_equal(s->troubles, 1);
+    rmdir(s->path);
+    rmdir(blocked);
+    assert_true(comes_to_say(s, "1\n"));
+    assert_true(track_beat(&s->track));
+    close_track(s);
+}
+
 static void a_folder_that_is_missing_is_made(void **state)
 {
     struct scene *s = *state;
@@ -284,6 +326,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_track_file_says_1_but_while_ready, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_track_file_that_was_removed_or_changed_is_written_again,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(where_no_new_file_is_possible_the_old_one_is_written_to,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_cannot_be_written_is_told_once_and_tried_again, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_folder_that_is_missing_is_made, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_track_file_that_cannot_be_written_is_told_with_its_path,
                                         set_up, tear_down),
