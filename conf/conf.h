@@ -251,7 +251,8 @@ void conf_problems_free(struct conf_problems *problems);
  * silently ignoring it. Returns the number of problems. */
 size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_problems);
 
-/* What works but is unwise (tokens of a few characters): for warnings, as above. */
+/* What works but is unwise (tokens of a few characters), or has no effect yet (spooling): for
+ * warnings, as above. */
 size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems);
 
 /* The canonical form of the shared part (health_check, retries, consistent_hash, user_id,

@@ -415,9 +415,25 @@ static void tokens_of_a_few_characters_are_warned_of(void **state)
     conf_free(c);
 }
 
+static void what_has_no_effect_yet_is_warned_of(void **state)
+{
+    (void)state;
+    struct conf_problems problems;
+    struct conf *c = parse_good("listen:\n- {address: \"127.0.0.1:0\"}\n"
+                                "limits: {spool_memory: 64KiB}\n"
+                                "applications:\n  a:\n    user_tokens: [eight888]\n"
+                                "    instances:\n"
+                                "    - {name: i, host: h, port: 1, token: eight999}\n");
+    assert_int_equal(conf_weak(c, &problems), 1);
+    assert_non_null(strstr(problems.at[0].message, "spool_memory"));
+    conf_problems_free(&problems);
+    conf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_has_no_effect_yet_is_warned_of),
         cmocka_unit_test(limits_and_timeouts_have_the_defaults_of_the_contract),
         cmocka_unit_test(the_node_has_the_defaults_of_the_contract),
         cmocka_unit_test(the_shared_sections_have_the_defaults_of_the_contract),
