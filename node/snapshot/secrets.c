@@ -8,6 +8,7 @@
 #include "snapshot/secrets.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -122,11 +123,22 @@ static void find_parents(struct secrets *s)
     }
 }
 
-static uint64_t filter_bit(const struct filter *f, const char *at, size_t width)
+/* The first eight bytes, or zeros where there are fewer, the first one lowest. */
+static uint64_t first_of(struct bytes text)
 {
     uint64_t first = 0;
-    memcpy(&first, at, width);
-    return first * UINT64_C(0x9E3779B97F4A7C15) >> f->shift; /* Fibonacci hashing, Knuth 6.4 */
+    if (text.size >= sizeof(first)) {
+        memcpy(&first, text.at, sizeof(first)); /* one load, as its size is known */
+    } else {
+        memcpy(&first, text.at, text.size);
+    }
+    return le64toh(first);
+}
+
+static uint64_t filter_bit(const struct filter *f, uint64_t first, size_t width)
+{
+    uint64_t prefix = first << (64 - 8 * width);
+    return prefix * UINT64_C(0x9E3779B97F4A7C15) >> f->shift; /* Fibonacci hashing, Knuth 6.4 */
 }
 
 static size_t filter_of(size_t size)
@@ -151,7 +163,7 @@ static void fill_filters(struct secrets *s)
             f->bits = memory_new(((size_t)1 << log) / 8);
             f->shift = 64 - log;
         }
-        uint64_t bit = filter_bit(f, s->at[i].text.at, WIDTHS[kind]);
+        uint64_t bit = filter_bit(f, first_of(s->at[i].text), WIDTHS[kind]);
         f->bits[bit / 64] |= (uint64_t)1 << bit % 64;
     }
 }
@@ -193,10 +205,11 @@ void secrets_free(struct secrets *s)
 
 static bool may_begin(const struct secrets *s, struct bytes rest)
 {
+    uint64_t first = first_of(rest);
     for (size_t i = 0; i < FILTERS; i++) {
         const struct filter *f = &s->filters[i];
         if (f->bits && rest.size >= WIDTHS[i]) {
-            uint64_t bit = filter_bit(f, rest.at, WIDTHS[i]);
+            uint64_t bit = filter_bit(f, first, WIDTHS[i]);
             if (f->bits[bit / 64] >> bit % 64 & 1) {
                 return true;
             }
