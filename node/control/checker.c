@@ -15,7 +15,6 @@ struct checker_connection {
     struct http_reader reader;
     struct http_head head;
     struct checker *checker; /* NULL once the check is over */
-    uint64_t bytes_before;   /* what the instance had delivered when the check began */
 };
 
 /* A check's answer head is small; what follows it is not read. */
@@ -90,6 +89,18 @@ static void conclude_unconnected(struct checker *c, int error)
     conclude(c, lack ? RESULT_BUSY : RESULT_BAD, "connect failed");
 }
 
+static void connect_next(struct checker *c);
+
+static void address_failed(struct checker *c, int error)
+{
+    if (dial_failed(&c->dial, error)) {
+        end_connection(c);
+        connect_next(c);
+    } else {
+        conclude_unconnected(c, c->dial.error);
+    }
+}
+
 static struct checker_connection *of_stream(struct stream *s)
 {
     return LIST_ENTRY(s, struct checker_connection, stream);
@@ -102,9 +113,11 @@ static void on_connected(struct stream *s, int error)
         return;
     }
     if (error) {
-        conclude_unconnected(c, error);
+        address_failed(c, error);
         return;
     }
+    dial_worked(&c->dial, c->shared);
+    net_timer_set(c->net, &c->timer, c->deadline_ms);
     char head[512];
     int size = snprintf(head, sizeof(head),
                         "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUser-Agent: difyring-health-check\r\n"
@@ -168,33 +181,47 @@ static const struct stream_events stream_events = {
     .on_closed = on_closed,
 };
 
-static void start_check(struct checker *c)
+static int connect_to(struct checker *c, const struct sockaddr_storage *address)
 {
-    struct sockaddr_storage address;
-    c->last_status = 0;
-    if (!instance_shared_address(c->shared, &address)) {
-        conclude(c, RESULT_BAD, "its name has no address");
-        return;
-    }
     struct checker_connection *k = memory_new(sizeof(*k));
     int error = stream_init(&k->stream, c->net, &stream_events);
     if (error) {
         free(k);
-        conclude_unconnected(c, error);
-        return;
+        return error;
     }
     http_head_init(&k->head);
     http_reader_init_response(&k->reader, &limits);
     http_reader_begin(&k->reader, &k->head, false);
     k->checker = c;
-    k->bytes_before = delivered(c);
     c->connection = k;
-    c->state = CHECKER_ASKING;
-    net_timer_set(c->net, &c->timer, net_now_ms(c->net) + c->options.timeout_ms);
-    error = stream_connect(&k->stream, (struct sockaddr *)&address);
-    if (error) {
-        conclude_unconnected(c, error);
+    return stream_connect(&k->stream, (const struct sockaddr *)address);
+}
+
+static void connect_next(struct checker *c)
+{
+    struct sockaddr_storage address;
+    if (dial_next(&c->dial, c->shared, &address) != 0) {
+        conclude(c, RESULT_BAD, "its name has no address");
+        return;
     }
+    int error = connect_to(c, &address);
+    if (error) {
+        address_failed(c, error);
+        return;
+    }
+    uint64_t share_ms = net_now_ms(c->net) + dial_share_ms(&c->dial, c->options.timeout_ms);
+    bool shares = dial_has_more(&c->dial) && share_ms < c->deadline_ms;
+    net_timer_set(c->net, &c->timer, shares ? share_ms : c->deadline_ms);
+}
+
+static void start_check(struct checker *c)
+{
+    c->last_status = 0;
+    c->dial = (struct dial){0};
+    c->deadline_ms = net_now_ms(c->net) + c->options.timeout_ms;
+    c->bytes_before = delivered(c);
+    c->state = CHECKER_ASKING;
+    connect_next(c);
 }
 
 static void on_timer(struct wheel_timer *timer)
@@ -205,7 +232,11 @@ static void on_timer(struct wheel_timer *timer)
         return;
     }
     assert(c->state == CHECKER_ASKING);
-    bool busy = delivered(c) != c->connection->bytes_before;
+    if (net_now_ms(c->net) < c->deadline_ms) { /* one address's share of the time */
+        address_failed(c, UV_ETIMEDOUT);
+        return;
+    }
+    bool busy = delivered(c) != c->bytes_before;
     conclude(c, busy ? RESULT_BUSY : RESULT_BAD, "timed out");
 }
 

@@ -13,7 +13,7 @@
 #include "health/active.h"
 #include "http/reader.h"
 #include "net/stream.h"
-#include "snapshot/shared.h"
+#include "upstream/dial.h"
 
 struct checker_options {
     bool enabled;
@@ -39,6 +39,9 @@ struct checker {
     struct checker_options options;
     char *path;
     struct checker_connection *connection; /* the check under way */
+    struct dial dial;                      /* its addresses so far */
+    uint64_t deadline_ms;                  /* when it is over */
+    uint64_t bytes_before;                 /* what the instance had delivered when it began */
     const char *last_error; /* of the last failed check; static; NULL after a success */
     uint16_t last_status;   /* 0: none came */
     void (*on_change)(struct checker *c); /* active.state has changed */

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 
@@ -14,17 +15,29 @@ struct resolver_lookup {
 
 static bool set_literal(struct instance_shared *shared)
 {
-    struct sockaddr_in four;
-    struct sockaddr_in6 six;
-    if (uv_ip4_addr(shared->host, shared->port, &four) == 0) {
-        instance_shared_set_address(shared, (const struct sockaddr *)&four);
-        return true;
+    struct sockaddr_storage address = {0};
+    if (uv_ip4_addr(shared->host, shared->port, (struct sockaddr_in *)&address) != 0 &&
+        uv_ip6_addr(shared->host, shared->port, (struct sockaddr_in6 *)&address) != 0) {
+        return false;
     }
-    if (uv_ip6_addr(shared->host, shared->port, &six) == 0) {
-        instance_shared_set_address(shared, (const struct sockaddr *)&six);
-        return true;
+    instance_shared_set_addresses(shared, &address, 1);
+    return true;
+}
+
+/* Returns whether there was one. */
+static bool set_found(struct instance_shared *shared, const struct addrinfo *found)
+{
+    struct sockaddr_storage addresses[INSTANCE_ADDRESSES_MAX] = {0};
+    size_t count = 0;
+    for (; found && count < INSTANCE_ADDRESSES_MAX; found = found->ai_next) {
+        if (found->ai_family == AF_INET || found->ai_family == AF_INET6) {
+            memcpy(&addresses[count++], found->ai_addr, found->ai_addrlen);
+        }
     }
-    return false;
+    if (count > 0) {
+        instance_shared_set_addresses(shared, addresses, count);
+    }
+    return count > 0;
 }
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *result)
@@ -36,12 +49,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
         r->lookup = NULL;
         r->answered = true;
         r->error = status;
-        bool known = status == 0 && result;
-        if (known) {
-            instance_shared_set_address(r->shared, result->ai_addr);
-        }
-        struct sockaddr_storage address;
-        known = known || instance_shared_address(r->shared, &address);
+        bool known =
+            (status == 0 && set_found(r->shared, result)) || instance_shared_has_address(r->shared);
         net_timer_set(r->net, &r->timer,
                       net_now_ms(r->net) + (known ? RESOLVER_INTERVAL_MS : RESOLVER_RETRY_MS));
     }

@@ -1,8 +1,9 @@
-/* resolver: keeps an instance's address up to date (SPEC §2: a name is looked up again every 30 s;
- * getaddrinfo() does not tell the TTL).
+/* resolver: keeps an instance's addresses up to date (SPEC §2: a name is looked up again every 30
+ * s; getaddrinfo() does not tell the TTL). All that a name has are kept, up to a limit, in the
+ * order that getaddrinfo() gives them (RFC 6724).
  *
- * An address literal is set once and never looked up. A name that fails keeps its last address: an
- * instance does not go down with a name server. */
+ * An address literal is set once and never looked up. A name that fails keeps its last addresses:
+ * an instance does not go down with a name server. */
 #ifndef CONTROL_RESOLVER_H
 #define CONTROL_RESOLVER_H
 

@@ -75,6 +75,7 @@ static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
                           &error);
     x->up_reused = x->up && upstream_reused(x->up);
     if (x->up && !x->up_reused) {
+        upstream_set_connect_time(x->up, x->rules.connect_ms);
         return false; /* on_connected tells */
     }
     *ret_next =

@@ -2,7 +2,6 @@
 #include "snapshot/shared.h"
 
 #include <assert.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,25 +51,54 @@ void instance_shared_unref(struct instance_shared *s)
     free(s);
 }
 
-bool instance_shared_address(struct instance_shared *s, struct sockaddr_storage *ret_address)
+bool instance_shared_address(struct instance_shared *s, struct address_turn *turn,
+                             struct sockaddr_storage *ret_address)
 {
     pthread_mutex_lock(&s->address_lock);
-    bool known = s->address.ss_family != 0;
-    if (known) {
-        *ret_address = s->address;
+    if (turn->tried == 0) {
+        turn->first = s->address_working;
+    }
+    turn->count = s->address_count;
+    bool found = turn->tried < turn->count;
+    if (found) {
+        *ret_address = s->addresses[(turn->first + turn->tried) % turn->count];
+        turn->tried++;
     }
     pthread_mutex_unlock(&s->address_lock);
-    return known;
+    return found;
 }
 
-void instance_shared_set_address(struct instance_shared *s, const struct sockaddr *address)
+void instance_shared_prefer(struct instance_shared *s, const struct address_turn *turn)
 {
-    size_t size =
-        address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    assert(turn->tried > 0);
     pthread_mutex_lock(&s->address_lock);
-    memset(&s->address, 0, sizeof(s->address));
-    memcpy(&s->address, address, size);
+    s->address_working = (uint8_t)((turn->first + turn->tried - 1) % s->address_count);
     pthread_mutex_unlock(&s->address_lock);
+}
+
+void instance_shared_set_addresses(struct instance_shared *s,
+                                   const struct sockaddr_storage *addresses, size_t count)
+{
+    assert(count >= 1 && count <= INSTANCE_ADDRESSES_MAX);
+    pthread_mutex_lock(&s->address_lock);
+    struct sockaddr_storage worked = s->addresses[s->address_working];
+    s->address_working = 0;
+    s->address_count = (uint8_t)count;
+    for (size_t i = 0; i < count; i++) {
+        s->addresses[i] = addresses[i];
+        if (memcmp(&addresses[i], &worked, sizeof(worked)) == 0) {
+            s->address_working = (uint8_t)i;
+        }
+    }
+    pthread_mutex_unlock(&s->address_lock);
+}
+
+bool instance_shared_has_address(struct instance_shared *s)
+{
+    pthread_mutex_lock(&s->address_lock);
+    bool known = s->address_count > 0;
+    pthread_mutex_unlock(&s->address_lock);
+    return known;
 }
 
 struct application_shared *application_shared_new(const char *name, size_t workers)

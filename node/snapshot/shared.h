@@ -15,7 +15,12 @@
 #include "base/list.h"
 #include "snapshot/answers.h"
 
-enum { CACHE_LINE = 64 };
+enum {
+    CACHE_LINE = 64,
+    /* Of one name; more are not kept. Each gets its share of the time for connecting: of the usual
+     * 2 s an eighth is still enough for a round trip around the world. */
+    INSTANCE_ADDRESSES_MAX = 8,
+};
 
 /* May requests go there? Written by control; TRIAL is taken by the one worker that turns it into
  * TRIAL_TAKEN, and its outcome decides (SPEC §4, passive). */
@@ -49,7 +54,9 @@ struct instance_shared {
     _Atomic uint32_t failures_new, bad_statuses_new, trial_good, trial_void;
     pthread_mutex_t
         address_lock; /* taken when connecting and when a name is looked up: not often */
-    struct sockaddr_storage address; /* ss_family 0: not known */
+    struct sockaddr_storage addresses[INSTANCE_ADDRESSES_MAX];
+    uint8_t address_count;   /* 0: none is known; never 0 again */
+    uint8_t address_working; /* the one to begin with */
     size_t cell_count;
     struct instance_cell *cells; /* one a worker */
     /* One a worker, lent by control: they outlive this, as the instance's name may move to
@@ -78,9 +85,26 @@ struct instance_shared *instance_shared_new(const char *name, const char *host, 
 struct instance_shared *instance_shared_ref(struct instance_shared *s);
 void instance_shared_unref(struct instance_shared *s); /* any thread */
 
-/* The address to connect to; false while the name has none. */
-bool instance_shared_address(struct instance_shared *s, struct sockaddr_storage *ret_address);
-void instance_shared_set_address(struct instance_shared *s, const struct sockaddr *address);
+/* Where one attempt to connect is among the addresses. Zero: at its beginning. A look-up that
+ * changes them meanwhile may make it skip one or try one twice, but never go on for ever. */
+struct address_turn {
+    uint8_t first, tried, count;
+};
+
+/* The next address to connect to, beginning with the one that last worked; false when all have been
+ * tried, or while the name has none. */
+bool instance_shared_address(struct instance_shared *s, struct address_turn *turn,
+                             struct sockaddr_storage *ret_address);
+
+/* The address that `turn` gave last works. */
+void instance_shared_prefer(struct instance_shared *s, const struct address_turn *turn);
+
+/* All addresses anew, 1 to INSTANCE_ADDRESSES_MAX, the best first. The one that worked stays the
+ * one to begin with, if it is among them. */
+void instance_shared_set_addresses(struct instance_shared *s,
+                                   const struct sockaddr_storage *addresses, size_t count);
+
+bool instance_shared_has_address(struct instance_shared *s);
 
 struct application_shared *application_shared_new(const char *name, size_t workers);
 struct application_shared *application_shared_ref(struct application_shared *s);

@@ -36,12 +36,46 @@ static void close_now(struct upstream *u, bool flush)
     }
 }
 
+/* On to the next address: a handle that has failed cannot connect again, so it is closed first, and
+ * connect_next() follows from there. */
+static void start_over(struct upstream *u)
+{
+    u->starting_over = true;
+    wheel_pause(&u->timer);
+    stream_close(&u->stream, false);
+}
+
+/* Each address but the last has its share of the time; for the last, the borrower looks. */
+static void arm_share(struct upstream *u)
+{
+    if (u->connect_ms > 0 && dial_has_more(&u->dial)) {
+        net_timer_set(u->stream.loop, &u->timer,
+                      net_now_ms(u->stream.loop) + dial_share_ms(&u->dial, u->connect_ms));
+    }
+}
+
+static void address_failed(struct upstream *u, int error)
+{
+    if (dial_failed(&u->dial, error)) {
+        start_over(u);
+    } else {
+        u->events->on_connected(u->borrower, u->dial.error);
+    }
+}
+
 static void on_connected(struct stream *s, int error)
 {
     struct upstream *u = of_stream(s);
-    if (u->borrower) {
-        u->events->on_connected(u->borrower, error);
+    if (!u->borrower) {
+        return;
     }
+    if (error) {
+        address_failed(u, error);
+        return;
+    }
+    wheel_pause(&u->timer);
+    dial_worked(&u->dial, u->shared);
+    u->events->on_connected(u->borrower, 0);
 }
 
 static void close_all_idle(struct instance_cell *cell)
@@ -119,9 +153,15 @@ static void on_sent(struct stream *s)
     }
 }
 
+static void connect_next(struct upstream *u, struct net_loop *loop);
+
 static void on_closed(struct stream *s)
 {
     struct upstream *u = of_stream(s);
+    if (u->starting_over && u->borrower) {
+        connect_next(u, s->loop);
+        return;
+    }
     leave_idle(u); /* closed with its loop, under us */
     net_timer_clear(s->loop, &u->timer);
     instance_shared_unref(u->shared);
@@ -135,13 +175,32 @@ static const struct stream_events stream_events = {
     .on_closed = on_closed,
 };
 
+static void connect_next(struct upstream *u, struct net_loop *loop)
+{
+    struct sockaddr_storage address;
+    u->starting_over = false;
+    int error = dial_next(&u->dial, u->shared, &address);
+    error = error ? error : stream_init(&u->stream, loop, &stream_events);
+    assert(error == 0); /* addresses never come to nothing, and a handle alone takes nothing */
+    error = stream_connect(&u->stream, (struct sockaddr *)&address);
+    if (error) {
+        address_failed(u, error);
+    } else {
+        arm_share(u);
+    }
+}
+
 /* Its idle time is over, unbothered: the limit may be a little too low. Or it was closed, and does
- * not take what was to be sent first. */
+ * not take what was to be sent first. Or an address has not answered in its share of the time. */
 static void on_timer(struct wheel_timer *timer)
 {
     struct upstream *u = LIST_ENTRY(timer, struct upstream, timer);
     if (u->stream.close_when_sent) {
         stream_close(&u->stream, true);
+        return;
+    }
+    if (u->borrower) {
+        address_failed(u, UV_ETIMEDOUT);
         return;
     }
     uint32_t longer_ms = u->cell->idle_limit_ms + u->cell->idle_limit_ms / 10 + 1;
@@ -181,12 +240,15 @@ static struct upstream *connect_new(struct net_loop *loop, struct instance_share
                                     struct instance_cell *cell, int *ret_error)
 {
     struct sockaddr_storage address;
-    if (!instance_shared_address(shared, &address)) {
-        *ret_error = UV_EAI_NONAME;
+    struct dial dial = {0};
+    int error = dial_next(&dial, shared, &address);
+    if (error) {
+        *ret_error = error;
         return NULL;
     }
     struct upstream *u = memory_new(sizeof(*u));
-    int error = stream_init(&u->stream, loop, &stream_events);
+    u->dial = dial;
+    error = stream_init(&u->stream, loop, &stream_events);
     if (error) {
         *ret_error = error;
         free(u);
@@ -197,8 +259,10 @@ static struct upstream *connect_new(struct net_loop *loop, struct instance_share
     list_init(&u->idle);
     wheel_timer_init(&u->timer, on_timer);
     error = stream_connect(&u->stream, (struct sockaddr *)&address);
-    if (error) {
-        *ret_error = error;
+    if (error && dial_failed(&u->dial, error)) {
+        start_over(u);
+    } else if (error) {
+        *ret_error = u->dial.error;
         close_now(u, false);
         return NULL;
     }
@@ -234,6 +298,15 @@ struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *sh
         u->lent_ms = reused ? net_now_ms(loop) : 0;
     }
     return u;
+}
+
+void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms)
+{
+    assert(u->borrower && !upstream_reused(u));
+    u->connect_ms = connect_ms;
+    if (!u->starting_over) {
+        arm_share(u);
+    }
 }
 
 void upstream_give(struct upstream *u)

@@ -15,7 +15,7 @@
 
 #include "http/reader.h"
 #include "net/stream.h"
-#include "snapshot/shared.h"
+#include "upstream/dial.h"
 
 enum {
     UPSTREAM_FLUSH_MS = 2000,    /* for the last bytes of a client that has left a tunnel */
@@ -52,10 +52,14 @@ struct upstream {
     uint64_t lent_at_bytes; /* stream.bytes_out when it was lent: has anything been sent since? */
     uint64_t lent_ms;       /* 0: it is new, not from the pool */
     uint64_t lent_bytes_in; /* stream.bytes_in then: has anything come since? */
+    uint64_t connect_ms;    /* while connecting: the time for all addresses; 0 = not told */
+    struct dial dial;
+    bool starting_over; /* one address has failed, its handle closes, the next one follows */
 };
 
-/* Lends a connection: an idle one (upstream_reused), or a new one whose on_connected follows. NULL
- * when none can be made, with the libuv error; UV_EAI_NONAME: the name has no address. */
+/* Lends a connection: an idle one (upstream_reused), or a new one whose on_connected follows, once
+ * an address has answered or all have failed. NULL when none can be made, with the libuv error;
+ * UV_EAI_NONAME: the name has no address. */
 struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
                                unsigned worker, const struct upstream_events *events,
                                void *borrower, int *ret_error);
@@ -64,6 +68,9 @@ static inline bool upstream_reused(const struct upstream *u)
 {
     return u->lent_ms != 0;
 }
+
+/* For one that is connecting: the time that the borrower waits, to be shared by the addresses. */
+void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms);
 
 /* The response was read to its end and both sides would go on. */
 void upstream_give(struct upstream *u);
