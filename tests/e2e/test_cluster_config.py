@@ -94,8 +94,8 @@ def test_a_changed_file_does_not_overrule_a_cluster_that_runs(stubs):
         cluster.start("node-b")
         cluster.settle(revision=1)
         assert in_force(cluster, TOKEN)
-        found = cluster["node-b"].events("file_differs")
-        assert found and "reload" in found[-1]["message"]   # and it says so
+        found = wait_for(lambda: cluster["node-b"].events("file_differs"), TIMEOUT)   # and it says so
+        assert "reload" in found[-1]["message"]
         cluster.reload("node-b")
         cluster.settle(revision=2)
         assert in_force(cluster, "usertoken--two")
