@@ -1,6 +1,6 @@
 /* handover: IDLE -> LEAVING (the track file says 1, the address is here) -> SETTLING (it has gone)
  * -> OVER. LEAVING -> STUCK after HANDOVER_PATIENCE_MS: the heartbeat stops, too, and the address
- * is served until it goes (-> SETTLING) or the drain's time is up (-> OVER). The beat asks each
+ * is served until it goes (-> SETTLING) or HANDOVER_STUCK_MS are over (-> OVER). The beat asks each
  * worker's loop for a turn and looks for the last one. */
 #include "control/handover.h"
 
@@ -65,9 +65,10 @@ static void on_timer(uv_timer_t *timer)
     if (h->state == HANDOVER_LEAVING) {
         log_reason(h, LOG_WARNING, "vip_stays",
                    "keepalived did not take the address away; does it run, with this track_file? "
-                   "The node serves it until it goes or timeouts.drain is over");
+                   "The node tells the guard, too, and serves the address for some seconds more");
         h->state = HANDOVER_STUCK;
         if (!h->control->late) {
+            uv_timer_start(&h->timer, on_timer, HANDOVER_STUCK_MS, 0);
             return;
         }
     }

@@ -7,8 +7,8 @@
  * A handover: the track file says 1, keepalived gives the address up, a peer takes it; until then,
  * and for HANDOVER_SETTLE_MS after, new connections are served here. It is over when the address
  * has left this host and neighbours have heard of it. If it stays for HANDOVER_PATIENCE_MS,
- * keepalived is gone or deaf: its guard is told too, and the node serves on until the drain's time
- * is up. */
+ * keepalived is gone or deaf: its guard is told too, and the node serves on for HANDOVER_STUCK_MS.
+ */
 #ifndef CONTROL_HANDOVER_H
 #define CONTROL_HANDOVER_H
 
@@ -17,6 +17,8 @@
 enum {
     /* keepalived reacts within milliseconds; generous to a busy host. */
     HANDOVER_PATIENCE_MS = 1000,
+    /* The guard looks once a second, and keepalived moves the address then. */
+    HANDOVER_STUCK_MS = 3000,
     /* A neighbour that missed the first gratuitous ARPs gets more a second later. */
     HANDOVER_SETTLE_MS = 1500,
     /* So long a worker's loop may not turn before the node calls itself unable. */

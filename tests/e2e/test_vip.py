@@ -161,13 +161,13 @@ def test_a_node_that_cannot_say_1_has_no_pulse_while_it_drains(node, folder):
     wait_for(lambda: guard(folder).wait(TIMEOUT) == 0, TIMEOUT)
 
 
-def test_a_node_that_keeps_the_address_serves_it_until_the_drain_is_over(stubs, folder):
+def test_a_node_that_keeps_the_address_tells_the_guard_and_serves_it_some_seconds(stubs, folder):
     if not INTERFACES:
         pytest.skip("there is no interface but lo")
     own = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
     if not own:
         pytest.skip("this host has no address")
-    with Node(settings(stubs, vip=vip(folder, address=own[0] + "/24"), timeouts={"drain": "4s"})) as node:
+    with Node(settings(stubs, vip=vip(folder, address=own[0] + "/24"), timeouts={"drain": "60s"})) as node:
         wait_for(lambda: says(folder) == "0\n", TIMEOUT)
         start = time.monotonic()
         node.signal(signal.SIGTERM)   # no keepalived takes the address away
@@ -175,7 +175,7 @@ def test_a_node_that_keeps_the_address_serves_it_until_the_drain_is_over(stubs, 
         wait_for(lambda: guard(folder).wait(TIMEOUT) == 1, TIMEOUT)
         assert node.request("GET", "/health")[0].status == 503   # it is draining, and still answers
         assert node.wait() == 0
-        assert time.monotonic() - start >= 4
+        assert 4 <= time.monotonic() - start
 
 
 def test_without_a_holder_a_drain_waits_for_no_handover(node):
