@@ -107,7 +107,7 @@ void start_raise_limits(void)
 }
 
 /* A client, and an instance's connection for it; besides, a listener for each worker and address, a
- * check for each instance, and each loop's own. */
+ * check for each instance, those that wait for their refusal, and each loop's own. */
 static uint64_t files_needed(const struct control *c)
 {
     const struct conf *conf = c->conf;
@@ -115,7 +115,7 @@ static uint64_t files_needed(const struct control *c)
     for (size_t a = 0; a < conf->application_count; a++) {
         checks += conf->applications[a].instance_count;
     }
-    return 2 * (uint64_t)conf->limits.connections + checks +
+    return 2 * (uint64_t)conf->limits.connections + WORKER_REFUSED_MAX + checks +
            c->worker_count * (FILES_A_LOOP + conf->listen_count) + FILES_OF_CONTROL;
 }
 
