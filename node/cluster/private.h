@@ -93,8 +93,8 @@ struct cluster {
     size_t rank;        /* how many of them have a smaller id */
     bool members_changed, verdict_changed;
 
-    struct names own_votes;  /* struct own_votes */
-    uint64_t lapse_ms;       /* when the next dead member's votes lapse; UINT64_MAX = none */
+    struct names own_votes; /* struct own_votes */
+    uint64_t lapse_ms;      /* when the next dead member's votes lapse; UINT64_MAX = none */
 
     struct ledger *ledger;
     /* What this process had counted when its generation was raised the last time: its present slot
