@@ -110,6 +110,9 @@ static void blacken(struct buffer *space, struct bytes target, size_t *copied, s
 struct bytes http_blacken_target(struct bytes target, struct buffer *space)
 {
     size_t copied = 0;
+    if (target.size == 0) {
+        return target;
+    }
     struct bytes userinfo = userinfo_of(target);
     if (userinfo.size > 0) {
         blacken(space, target, &copied, userinfo);
