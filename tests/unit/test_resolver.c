@@ -73,7 +73,9 @@ struct scene {
 static void answer(const char *const ips[], size_t count)
 {
     memset(names.ips, 0, sizeof(names.ips));
-    memcpy(names.ips, ips, count * sizeof(*ips));
+    if (count > 0) {
+        memcpy(names.ips, ips, count * sizeof(*ips));
+    }
 }
 
 #define ANSWER(...)                                                                                \
