@@ -514,8 +514,12 @@ def test_every_kind_of_request_is_one_line(stubs):
         node.request("GET", "/nowhere")
         with node.client() as client:
             client.send(b"GET /v1/bad HTTP/1.1\r\nBad Header: x\r\n\r\n").head()
-        lines = node.wait_access(count=23)
-        lines = [line for line in lines if line["uri"] not in ("/health", "/status")]
+
+        def told():
+            found = [line for line in node.access() if line["uri"] not in ("/health", "/status")]
+            return found if len(found) >= 23 else None
+        lines = wait_for(told, TIMEOUT)
+        assert len(lines) == 23
         assert all(list(line) == FIELDS for line in lines)
         statuses = [line["status"] for line in lines]
         assert statuses.count(401) == 1 and statuses.count(404) == 1 and statuses.count(400) == 1

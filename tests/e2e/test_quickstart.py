@@ -82,7 +82,7 @@ class Quickstart:
             # pytest ignores nothing, but a shell that started us in the background may have made
             # SIGINT ignored for all below it.
             self.process = subprocess.Popen(
-                ["env", "--default-signal=INT", os.path.join(ROOT, "deploy", "quickstart"),
+                ["env", "--default-signal=HUP,INT,TERM", os.path.join(ROOT, "deploy", "quickstart"),
                  "--config", self.config, *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         return self
