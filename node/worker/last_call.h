@@ -10,9 +10,8 @@
 #define WORKER_LAST_CALL_H
 
 enum {
-    /* A handshake lasts one round trip; generous to a wide network, short to who waits for a stop.
-     */
-    LAST_CALL_MS = 200,
+    /* A handshake lasts one round trip; short to who waits for a stop. */
+    LAST_CALL_MS = 50,
 };
 
 /* Lets no further handshake begin on the listening TCP socket. Returns 0 or a negative errno. */
