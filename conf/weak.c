@@ -6,9 +6,9 @@
 #include "conf/problems.h"
 
 enum {
-    /* Of random letters and digits that is 47 bits. What is shorter is not only guessed sooner: it
-     * is in ordinary words too, which are then blackened in logs. */
-    TOKEN_SIZE_LEAST = 8,
+    /* What is shorter is in many ordinary words, and is kept out of logs only where it stands by
+     * itself (node/snapshot/secrets.h). */
+    TOKEN_SIZE_LEAST = 4,
     SPOOL_MEMORY = 1 << 20, /* the defaults ask for nothing */
 };
 

@@ -399,16 +399,16 @@ static void tokens_of_a_few_characters_are_warned_of(void **state)
     (void)state;
     struct conf_problems problems;
     struct conf *c = parse_good("listen:\n- {address: \"127.0.0.1:0\"}\n"
-                                "admin: {token: seven77}\n"
-                                "applications:\n  a:\n    user_tokens: [t, eight888, seven77b]\n"
+                                "admin: {token: k3y}\n"
+                                "applications:\n  a:\n    user_tokens: [t, four, fourb]\n"
                                 "    instances:\n"
-                                "    - {name: i, host: h, port: 1, token: eight888}\n"
-                                "    - {name: j, host: h, port: 1, token: seven77}\n");
+                                "    - {name: i, host: h, port: 1, token: four}\n"
+                                "    - {name: j, host: h, port: 1, token: k3y}\n");
     static const unsigned lines[] = {0, 5, 9};
     assert_int_equal(conf_weak(c, &problems), 3);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(problems.at[i].line, lines[i]);
-        assert_null(strstr(problems.at[i].message, "seven77"));
+        assert_null(strstr(problems.at[i].message, "k3y"));
     }
     assert_non_null(strstr(problems.at[1].message, "1 of the user tokens"));
     conf_problems_free(&problems);
