@@ -318,7 +318,6 @@ PARTS = [
     ("asan-e2e", False, "asan-build", e2e_part("asan", "-m", "not slow")),
     ("compose", False, "compose-build", run_compose),
     ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "-m", "threads")),
-    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "-m", "smoke")),
 ]
 BACKGROUND = [
     ("asan-build", False, None, build_part("asan")),
@@ -331,6 +330,7 @@ BACKGROUND = [
     ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", r"^unit\.")),
     ("valgrind-unit", False, "valgrind-build", ctest_part("valgrind", "-R", r"^unit\.")),
     ("lab", False, "release-build", run_lab),   # its programs have real-time priority
+    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "-m", "smoke")),
 ]
 
 

@@ -482,6 +482,7 @@ def test_an_answer_that_ends_with_the_connection_is_whole():
     assert result.returncode == 0 and "until-close" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_node_that_drips_is_given_up_on():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         def drip():

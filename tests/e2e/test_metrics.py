@@ -319,6 +319,7 @@ def own_addresses():
             for link in shown if link["ifname"] != "lo" for address in link["addr_info"]]
 
 
+@pytest.mark.slow
 def test_two_holders_of_the_virtual_ip_are_a_conflict(stubs, tmp_path):
     """Both nodes run on the host that has the address: each believes to be the holder."""
     if not own_addresses():

@@ -115,6 +115,7 @@ def test_sigterm_lets_a_stream_end_and_says_draining_meanwhile(stubs):
         assert node.wait() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.threads
 def test_who_has_connected_to_a_node_that_stops_gets_an_answer(stubs):
     """New connections all the time, two workers: each is refused clearly, or answered."""

@@ -161,6 +161,7 @@ def test_a_node_that_cannot_say_1_has_no_pulse_while_it_drains(node, folder):
     wait_for(lambda: guard(folder).wait(TIMEOUT) == 0, TIMEOUT)
 
 
+@pytest.mark.slow
 def test_a_node_that_keeps_the_address_tells_the_guard_and_serves_it_some_seconds(stubs, folder):
     if not INTERFACES:
         pytest.skip("there is no interface but lo")
