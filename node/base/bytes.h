@@ -30,6 +30,13 @@ static inline char ascii_lower(char c)
     return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
 }
 
+/* The value of a hexadecimal digit, or -1. */
+static inline int ascii_hex(char c)
+{
+    char l = ascii_lower(c);
+    return l >= '0' && l <= '9' ? l - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+}
+
 bool bytes_equal_nocase(struct bytes a, struct bytes b);
 
 /* Without spaces and tabs at both ends (RFC 9110 OWS). */

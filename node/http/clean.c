@@ -132,19 +132,14 @@ struct bytes http_blacken_target(struct bytes target, struct buffer *space)
     return buffer_bytes(space);
 }
 
-static int hex(char c)
-{
-    char l = ascii_lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
-
 /* The byte that a percent-encoding at the front stands for, or -1. */
 static int encoded(struct bytes text)
 {
-    if (text.size < 3 || text.at[0] != '%' || hex(text.at[1]) < 0 || hex(text.at[2]) < 0) {
+    if (text.size < 3 || text.at[0] != '%' || ascii_hex(text.at[1]) < 0 ||
+        ascii_hex(text.at[2]) < 0) {
         return -1;
     }
-    return hex(text.at[1]) * 16 + hex(text.at[2]);
+    return ascii_hex(text.at[1]) * 16 + ascii_hex(text.at[2]);
 }
 
 /* Appends with unreserved characters decoded (RFC 3986 §6.2.2.2); false for an encoded NUL. */

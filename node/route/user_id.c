@@ -11,12 +11,6 @@
 /* json_inspect is the operator's limit; this one keeps offsets within 32 bits. */
 static const uint64_t JSON_MAX = 1ull << 30;
 
-static int hex_digit(char c)
-{
-    char l = ascii_lower(c);
-    return l >= '0' && l <= '9' ? l - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
-
 /* Appends with %XX decoded (RFC 3986 §2.1), and `+` as a space where that is the custom. */
 static void append_decoded(struct user_values *v, struct bytes text, bool plus)
 {
@@ -24,9 +18,9 @@ static void append_decoded(struct user_values *v, struct bytes text, bool plus)
         char c = text.at[i];
         if (c == '+' && plus) {
             c = ' ';
-        } else if (c == '%' && i + 2 < text.size && hex_digit(text.at[i + 1]) >= 0 &&
-                   hex_digit(text.at[i + 2]) >= 0) {
-            c = (char)(hex_digit(text.at[i + 1]) * 16 + hex_digit(text.at[i + 2]));
+        } else if (c == '%' && i + 2 < text.size && ascii_hex(text.at[i + 1]) >= 0 &&
+                   ascii_hex(text.at[i + 2]) >= 0) {
+            c = (char)(ascii_hex(text.at[i + 1]) * 16 + ascii_hex(text.at[i + 2]));
             i += 2;
         }
         user_values_append(v, &c, 1);

@@ -292,20 +292,14 @@ static struct bytes redact_plain(const struct secrets *s, struct bytes text, str
 
 /* ---- percent-encoding ---- */
 
-static int hex(char c)
-{
-    char l = ascii_lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
-
 /* The byte that is encoded here, or -1. */
 static int encoded_at(struct bytes text, size_t at)
 {
-    if (text.size - at < 3 || text.at[at] != '%' || hex(text.at[at + 1]) < 0 ||
-        hex(text.at[at + 2]) < 0) {
+    if (text.size - at < 3 || text.at[at] != '%' || ascii_hex(text.at[at + 1]) < 0 ||
+        ascii_hex(text.at[at + 2]) < 0) {
         return -1;
     }
-    return hex(text.at[at + 1]) * 16 + hex(text.at[at + 2]);
+    return ascii_hex(text.at[at + 1]) * 16 + ascii_hex(text.at[at + 2]);
 }
 
 static bool has_encoded(struct bytes text)

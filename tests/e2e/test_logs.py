@@ -1,0 +1,210 @@
+"""What a node logs: each request's line, its own events; and that no secret is in any output."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+from harness import TIMEOUT, TOKEN, Node, instance, parallel, settings
+from stub_client import wait_for
+
+FIELDS = ["timestamp", "request_id", "remote_addr", "method", "uri", "protocol", "status", "bytes_in", "bytes_out",
+          "request_time", "upstream_head_time", "app", "user_id", "instance", "attempts", "node", "user_agent",
+          "forwarded_for", "aborted"]
+
+
+def test_the_access_log(stubs):
+    with Node(settings(stubs[:1])) as node:
+        headers = [("User-Agent", 'odd "agent" \\ \xff'), ("X-Forwarded-For", "1.2.3.4"), ("X-Request-ID", "log-1")]
+        began = time.time()
+        head, body = node.request("POST", "/v1/chat-messages?x=%20y", token=TOKEN, headers=headers, json_body={
+            "user": "us\u00e9r\n1", "query": "q", "inputs": {"stub_delay": 0.1}})
+        line, = node.wait_access(request_id="log-1")
+        assert list(line) == FIELDS
+        assert (line["method"], line["uri"], line["protocol"]) == ("POST", "/v1/chat-messages?x=%20y", "HTTP/1.1")
+        assert (line["status"], line["app"], line["instance"], line["attempts"]) == (200, "one", "dify1", 1)
+        assert (line["user_id"], line["node"], line["aborted"]) == ("us\u00e9r\n1", "node-a", False)
+        assert (line["remote_addr"], line["forwarded_for"]) == ("127.0.0.1", "1.2.3.4")
+        assert line["user_agent"].startswith('odd "agent" \\ ')
+        assert 0.1 <= line["upstream_head_time"] <= line["request_time"] < 5
+        assert line["bytes_out"] >= len(head.raw) + len(body) and line["bytes_in"] > 200
+        stamp = re.match(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?(Z|\+00:00)$", str(line["timestamp"]))
+        assert stamp or abs(line["timestamp"] - began) < 10
+
+
+def test_bytes_are_counted_as_they_came(stubs):
+    with Node(settings(stubs)) as node:
+        auth = f"Authorization: Bearer {TOKEN}\r\n".encode()
+        chunks = b"".join(b"1;x=%d\r\nx\r\n" % i for i in range(300)) + b"0\r\nTrailer: t\r\n\r\n"
+        sent = [b"GET /v1/_echo?user=u HTTP/1.1\r\nHost:    h   \r\nX-Request-ID: n0\r\n" + auth + b"\r\n",
+                b"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nX-Request-ID: n1\r\n" + auth
+                + b"Transfer-Encoding: chunked\r\n\r\n" + chunks,
+                b"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nX-Request-ID: n2\r\n" + auth
+                + b"Content-Length: 3\r\n\r\nxyz"]
+        with node.client() as client:
+            client.send(b"".join(sent))   # pipelined: each has its own
+            heads = [client.response()[0] for _ in sent]
+        for number, text in enumerate(sent):
+            line, = node.wait_access(request_id=f"n{number}")
+            assert (line["bytes_in"], line["bytes_out"] > len(heads[number].raw)) == (len(text), True)
+        with node.client() as client:
+            client.send(sent[2][:9])
+            for piece in (sent[2][9:50], sent[2][50:].replace(b"n2", b"n3")):
+                client.send(piece)
+            client.response()
+        line, = node.wait_access(request_id="n3")
+        assert line["bytes_in"] == len(sent[2])
+
+
+def test_the_line_of_a_refused_request_says_what_is_known(stubs):
+    limits = {"uri_size": "1KiB", "header_size": "4KiB", "headers": 20}
+    cases = [
+        (b"GET /v1/" + b"u" * 2000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414, "GET", None, b"/v1/" + b"u" * 1020),
+        (b"GET /v1/a HTTP/1.1\r\nHost: h\r\nBig: " + b"x" * 5000 + b"\r\n\r\n", 431, "GET", "HTTP/1.1", b"/v1/a"),
+        (b"GET /v1/b HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 30 + b"\r\n", 431, "GET", "HTTP/1.1", b"/v1/b"),
+        (b"GET /v1/c HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", 400, "GET", "HTTP/1.1", b"/v1/c"),
+        (b"GET /v1/d HTTP/1.0\r\nBad Header: h\r\n\r\n", 400, "GET", "HTTP/1.0", b"/v1/d"),
+        (b"GET /v1/e HTTP/2.0\r\nHost: h\r\n\r\n", 400, "GET", None, b"/v1/e"),
+        (b"GET /v1/f\r\n\r\n", 400, "GET", None, b"/v1/f"),
+        (b"\x16\x03\x01\x02\x00garbage", 400, None, None, None),
+    ]
+    with Node(settings(stubs, limits=limits)) as node:
+        for sent, status, method, protocol, uri in cases:
+            with node.client() as client:
+                client.send(sent)
+                head = client.response()[0]
+                assert head.status == status, sent[:40]
+            line, = node.wait_access(request_id=head.headers["x-request-id"])
+            assert (line["status"], line["method"], line["protocol"]) == (status, method, protocol), sent[:40]
+            assert line["uri"] == (uri and uri.decode()) and 0 < line["bytes_in"] <= len(sent)
+
+
+def test_request_time_begins_with_the_first_byte(stubs):
+    with Node(settings(stubs, timeouts={"request_head": "600ms"})) as node:
+        with node.client() as client:
+            client.send(b"GET /v1/_echo HTT")
+            head = client.response()[0]
+            assert head.status == 408
+        line, = node.wait_access(request_id=head.headers["x-request-id"])
+        assert 0.5 < line["request_time"] < 0.6 + TIMEOUT and line["upstream_head_time"] is None
+
+
+def test_the_whole_way_of_a_forwarded_request_is_told(stubs):
+    with Node(settings(stubs)) as node:
+        node.request("GET", "/v1/_echo?user=u", token=TOKEN, headers=[
+            ("X-Request-ID", "way"), ("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-For", "2.2.2.2, 3.3.3.3")])
+        line, = node.wait_access(request_id="way")
+        assert line["forwarded_for"] == "1.1.1.1, 2.2.2.2, 3.3.3.3"
+
+
+def test_every_kind_of_request_is_one_line(stubs):
+    with Node(settings(stubs)) as node:
+        stubs[0].fault("close_before_head", count=None, match="/_echo")
+        for i in range(20):
+            node.request("GET" if i % 2 else "POST", f"/v1/_echo/{i}?user=u{i}", token=TOKEN)
+        node.request("GET", "/v1/_echo/x", token="wrong")
+        node.request("GET", "/nowhere")
+        with node.client() as client:
+            client.send(b"GET /v1/bad HTTP/1.1\r\nBad Header: x\r\n\r\n").head()
+
+        def told():
+            found = [line for line in node.access() if line["uri"] not in ("/health", "/status")]
+            return found if len(found) >= 23 else None
+        lines = wait_for(told, TIMEOUT)
+        assert len(lines) == 23
+        assert all(list(line) == FIELDS for line in lines)
+        statuses = [line["status"] for line in lines]
+        assert statuses.count(401) == 1 and statuses.count(404) == 1 and statuses.count(400) == 1
+        retried = [line for line in lines if line["status"] == 200 and line["attempts"] == 2]
+        assert all(line["method"] == "GET" and line["instance"] != "dify1" for line in retried)
+
+
+def test_the_error_log_is_json(stubs):
+    with Node(settings(stubs)) as node:
+        node.reload("nobody: knows this\n")
+        node.stop()
+        lines = node.stderr().splitlines()
+        assert lines
+        for line in lines:
+            value = json.loads(line)
+            assert {"timestamp", "level", "event"} <= set(value), value
+        assert [event["event"] for event in node.events()][-1] == "stopped"
+
+
+SECRETS = ["usertoken--SECRET", "app-SECRET", "admin-SECRET", "unknown-SECRET", "SECRET"]
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_no_secret_is_in_any_output(stubs, level):
+    """Known and unknown tokens, in the head and where they do not belong, on good days and bad ones."""
+    own = stubs[0]
+    bad_key = {**instance(own), "token": "app-SECRET"}   # the instance answers 401
+    config = settings([], instances=[bad_key], application={"user_tokens": ["usertoken--SECRET"]},
+                      admin={"allow": ["127.0.0.1/32"], "token": "admin-SECRET"},
+                      health_check={"interval": "50ms", "path": "/v1/"})
+    with Node(config, logs={"level": level}) as node:
+        answers = []
+
+        def ask(method, target, **more):
+            with contextlib.suppress(EOFError, ConnectionError):
+                head, body = node.request(method, target, **more)
+                answers.append(head.raw + body)
+        for token in ("usertoken--SECRET", "unknown-SECRET", "admin-SECRET", "app-SECRET"):
+            for target in ("/v1/_echo?user=u", f"/v1/_echo?user=u&api_key={token}", f"/v1/_echo?token={token}&user=u",
+                           f"/status?token={token}", f"/nowhere?authorization=Bearer%20{token}",
+                           f"/v1/x?access_token={token}#".rstrip("#"), f"/status?key={token}", "/status",
+                           "/reload-config"):
+                ask("GET", target, token=token)
+                ask("GET", target, headers=[("Authorization", f"Basic {token}")], source="127.0.0.8")
+                ask("POST", target, token=token, json_body={"user": "u", "query": "x"})
+        for kind in ("close_before_head", "garbage", "stall_before_head"):
+            own.fault(kind, match="/v1/_echo")
+            with node.client() as client:
+                client.request("POST", "/v1/_echo?user=u&token=usertoken--SECRET", "usertoken--SECRET")
+                if kind != "stall_before_head":
+                    answers.append(client.head().raw)
+        with node.client() as client:
+            client.send(b"GET /v1/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer usertoken--SECRET\r\nBad Line\r\n\r\n")
+            answers.append(b"".join(client.response()[1:]))
+        node.write(settings([], instances=[{**bad_key, "port": 0}],
+                            application={"user_tokens": ["usertoken--SECRET", "usertoken--SECRET", ["app-SECRET"]]}))
+        ask("POST", "/reload-config")
+        node.wait_access(count=len(answers))
+        node.stop()
+        outputs = node.outputs()
+        found = [line for line in outputs.splitlines() if "SECRET" in line]
+        assert found == []
+        assert not [answer for answer in answers if b"SECRET" in answer]
+
+
+@pytest.mark.threads
+def test_a_log_reader_that_does_not_read_stops_nobody(stubs):
+    reader, writer = os.pipe()
+    with Node(settings(stubs), logs={"access": "stdout"}, stdout=writer) as node:
+        os.close(writer)
+        agent = [("User-Agent", "a" * 1500)]
+
+        def some():
+            with node.client() as client:
+                for _ in range(400):
+                    assert client.json("GET", "/v1/_echo", TOKEN, headers=agent)[0].status == 200
+        parallel([some] * 4)   # 2.5 MB of lines: the pipe holds 64 KiB, the rings 1 MiB
+        wait_for(lambda: [event for event in node.events("log_lines_dropped")], TIMEOUT)
+        node.signal(signal.SIGTERM)
+        assert node.wait() == 0
+    with open(reader, "rb") as file:
+        text = file.read()
+    for line in text.split(b"\n")[:-1]:
+        assert list(json.loads(line)) == FIELDS
+
+
+def test_a_closed_stdout_stops_nobody(stubs):
+    reader, writer = os.pipe()
+    with Node(settings(stubs), logs={"access": "stdout"}, stdout=writer) as node:
+        os.close(writer)
+        os.close(reader)
+        for _ in range(20):
+            assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
