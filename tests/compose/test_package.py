@@ -17,7 +17,8 @@ FILES = {
     "/usr/bin/difyring", "/usr/lib/systemd/system/difyring.service",
     "/usr/lib/systemd/system/keepalived.service.d/difyring.conf", "/usr/lib/sysctl.d/60-difyring.conf",
     "/usr/lib/sysusers.d/difyring.conf", "/usr/lib/tmpfiles.d/difyring.conf", "/usr/share/man/man8/difyring.8.gz",
-    "/usr/share/doc/difyring/PAIR.md", "/usr/share/doc/difyring/examples/full.yaml", *ETC}
+    "/usr/share/doc/difyring/README.md", "/usr/share/doc/difyring/copyright", "/usr/share/doc/difyring/doc/SPEC.md",
+    "/usr/share/doc/difyring/deploy/PAIR.md", "/usr/share/doc/difyring/conf/examples/full.yaml", *ETC}
 
 
 @pytest.fixture(scope="module")
