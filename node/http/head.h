@@ -59,6 +59,7 @@ enum http_method {
     HTTP_METHOD_OPTIONS,
     HTTP_METHOD_POST,
     HTTP_METHOD_CONNECT,
+    HTTP_METHOD_TRACE,
 };
 
 enum http_body_kind {
@@ -83,7 +84,8 @@ struct http_head {
     uint32_t method_at, method_size; /* offsets */
     uint32_t target_at, target_size; /* as received; absolute-form already cut to its path */
     uint32_t reason_at, reason_size; /* responses */
-    uint32_t path_size;              /* the target up to `?` */
+    uint32_t path_size;              /* the target up to `?`; 0: the target was refused, or is not
+                                        all there */
     uint32_t host_at, host_size;     /* requests: the authority of an absolute-form target, else the
                                         Host field; size 0 when neither is there or it is empty */
     bool absolute_form;              /* the Host field, if any, does not count (RFC 9112 §3.2.2) */

@@ -89,6 +89,10 @@ const char *http_judge_target(struct http_head *h)
     if (target.size == 0 || !has_none_of(target, NOT_TARGET)) {
         return "the target has a byte that no target may have";
     }
+    if (h->method == HTTP_METHOD_CONNECT) { /* a host and port, which nobody here looks at */
+        h->path_size = h->target_size;
+        return NULL;
+    }
     size_t scheme = target.at[0] == '/' ? 0 : scheme_size(target);
     if (scheme > 0) {
         const char *wrong = cut_absolute_form(h, scheme);
@@ -107,7 +111,9 @@ const char *http_judge_target(struct http_head *h)
 
 /* What the fields say, before it is weighed. */
 struct findings {
-    unsigned hosts, lengths, codings;
+    unsigned hosts, lengths, codings, authorizations;
+    struct bytes type;
+    bool types_differ;
     bool close, keep_alive, upgrade_option;
     bool upgrade, h2c; /* an Upgrade field asks for something; for h2c */
     uint64_t length;
@@ -200,6 +206,10 @@ static const char *note_field(struct http_head *h, const struct http_field *fiel
         h->expect_continue |= bytes_equal_nocase(value, BYTES("100-continue"));
     } else if (field->id == HTTP_FIELD_CONTENT_TYPE) {
         h->event_stream |= is_event_stream(value);
+        f->types_differ |= f->type.at && !bytes_equal(f->type, value);
+        f->type = value;
+    } else if (field->id == HTTP_FIELD_AUTHORIZATION) {
+        f->authorizations++;
     }
     return NULL;
 }
@@ -244,6 +254,16 @@ const char *http_judge_request(struct http_head *h)
     if (f.hosts == 0 && h->minor > 0) {
         return "Host is missing";
     }
+    /* Which of them counts is each reader's own choice, so the token, or whose request this is, could
+     * be one thing here and another behind. Equal Content-Types say one thing, and some clients do
+     * send theirs twice. */
+    if (f.authorizations > 1) {
+        return "Authorization is given twice";
+    }
+    if (f.types_differ) {
+        return "Content-Type is given twice, and not the same";
+    }
+    h->keep_alive = h->keep_alive && h->method != HTTP_METHOD_CONNECT; /* no HTTP may follow */
     h->expect_continue = h->expect_continue && h->minor > 0;
     h->upgrade = f.upgrade_option && f.upgrade && !f.h2c && h->minor > 0;
     h->event_stream = false;

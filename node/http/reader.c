@@ -57,6 +57,8 @@ static enum http_method method_of(uint8_t method)
         return HTTP_METHOD_POST;
     case HTTP_CONNECT:
         return HTTP_METHOD_CONNECT;
+    case HTTP_TRACE:
+        return HTTP_METHOD_TRACE;
     default: /* the other 40, by name */
         return HTTP_METHOD_OTHER;
     }
@@ -90,9 +92,6 @@ static int on_url_complete(llhttp_t *parser)
     struct http_reader *r = reader_of(parser);
     r->url_done = true;
     r->head->method = method_of(parser->method);
-    if (r->head->method == HTTP_METHOD_CONNECT) {
-        return refuse(r, HTTP_ERROR_MALFORMED, "CONNECT is not for a gateway");
-    }
     const char *wrong = http_judge_target(r->head);
     return wrong ? refuse(r, HTTP_ERROR_MALFORMED, wrong) : 0;
 }
@@ -349,7 +348,7 @@ static void start_llhttp(struct http_reader *r)
 {
     llhttp_init(&r->parser, r->response ? HTTP_RESPONSE : HTTP_REQUEST, &SETTINGS);
     memset(r->before, 0, sizeof(r->before));
-    r->paused = r->url_done = r->version_begun = false;
+    r->paused = r->url_done = r->version_begun = r->cr_open = false;
     r->taken = 0;
     r->step = HEAD;
 }
@@ -395,6 +394,40 @@ static void remember_tail(struct http_reader *r, const char *at, size_t size)
     memcpy(r->before + all - new, at + size - new, new);
 }
 
+/* Has each CR its LF, and each LF its CR? Somebody behind us may take one by itself for the end of a
+ * line, or for none. */
+static bool is_in_lines(struct http_reader *r, const char *at, const char *end)
+{
+    while (at < end) {
+        if (r->cr_open) {
+            if (*at++ != '\n') {
+                return false;
+            }
+            r->cr_open = false;
+            continue;
+        }
+        const char *cr = memchr(at, '\r', (size_t)(end - at));
+        const char *stop = cr ? cr : end;
+        if (memchr(at, '\n', (size_t)(stop - at))) {
+            return false;
+        }
+        r->cr_open = cr != NULL;
+        at = cr ? cr + 1 : end;
+    }
+    return true;
+}
+
+/* The same for what was read just now: all of it but the body's data. */
+static bool is_framed_well(struct http_reader *r, size_t used)
+{
+    const char *at = r->input_at, *end = at + used;
+    if (r->body.size == 0) {
+        return is_in_lines(r, at, end);
+    }
+    const char *data = r->body.at, *behind = data + r->body.size;
+    return is_in_lines(r, at, data) && !r->cr_open && is_in_lines(r, behind, end);
+}
+
 static enum http_event end_message(struct http_reader *r)
 {
     const struct http_head *h = r->head;
@@ -414,16 +447,22 @@ static enum http_event run(struct http_reader *r, struct bytes *input)
         llhttp_resume(&r->parser);
         r->paused = false;
     }
+    r->body.size = 0;
     llhttp_errno_t result = llhttp_execute(&r->parser, shown.at, shown.size);
+    size_t used = shown.size;
+    if (result != HPE_OK) {
+        used = (size_t)(llhttp_get_error_pos(&r->parser) - shown.at);
+        assert(used <= shown.size);
+    }
+    if (!is_framed_well(r, used)) {
+        r->error = HTTP_ERROR_NONE; /* this came first */
+        return die(r, HTTP_ERROR_MALFORMED, "a CR or LF by itself");
+    }
     if (result != HPE_OK && result != HPE_PAUSED) {
         return fail(r, target_size);
     }
     r->paused = result == HPE_PAUSED;
-    size_t used = shown.size;
-    if (r->paused) {
-        used = (size_t)(llhttp_get_error_pos(&r->parser) - shown.at);
-        assert(used <= shown.size);
-    } else {
+    if (!r->paused) {
         r->taken += (uint32_t)used;
         if (used > 0 && allowance(r, 1) == 0) {
             return too_large(r);

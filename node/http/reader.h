@@ -14,9 +14,11 @@
  * On top of llhttp it refuses (SPEC §3): a version other than HTTP/1.0 and 1.1 (llhttp takes a
  * missing one as 0.9 and a bare LF with it), a missing or second Host in HTTP/1.1 (a second one in
  * any version), Transfer-Encoding other than one final `chunked`, or in HTTP/1.0, Content-Length
- * given twice, control bytes in the target and the reason phrase, a Host that is no host and port,
- * user information and fragments in the target, CONNECT. Bytes from 0x80 on are let through in a
- * target, which llhttp would not.
+ * given twice, a second Authorization, Content-Type fields that differ, control bytes in the target
+ * and the reason phrase, a Host that is no host and port, user information and fragments in the
+ * target, and everywhere outside of a body's data a CR or LF by itself (llhttp before 9.4.2 takes
+ * `CR CR` for the end of a status line). Bytes from 0x80 on are let through in a target, which
+ * llhttp would not.
  *
  * After a message without keep_alive whatever still comes is taken and ignored. */
 #ifndef HTTP_READER_H
@@ -62,6 +64,7 @@ struct http_reader {
     bool url_done, version_begun; /* parts of the first line */
     bool stand_in;                /* llhttp is shown stand-ins for what is in the input */
     bool plain;                   /* this message is read without llhttp (http/plain) */
+    bool cr_open;                 /* the last byte of a line so far is a CR: its LF is due */
     uint8_t step, pending;
     uint8_t empty_count;  /* bytes of empty lines before this request */
     uint32_t taken;       /* bytes of the head; then of a chunked body, those since its last data */

@@ -77,6 +77,21 @@ static void filter_init(struct filter *f, const struct http_head *h,
     }
 }
 
+/* As WSGI servers read names: of `-` and `_` they make one. */
+static bool is_spelling_of(struct bytes name, struct bytes known)
+{
+    if (name.size != known.size) {
+        return false;
+    }
+    for (size_t i = 0; i < name.size; i++) {
+        char c = name.at[i] == '_' ? '-' : ascii_lower(name.at[i]);
+        if (c != ascii_lower(known.at[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Only fields that nobody here knows can be dropped by naming them in Connection: the known ones
  * are hop-by-hop and go anyway, or end-to-end, and then a client that names Content-Length, Host or
  * Cookie there wants the two sides to see different requests (RFC 9110 §7.6.1 forbids it). */
@@ -88,7 +103,7 @@ static bool is_named(const struct filter *f, struct bytes name)
         }
     }
     for (size_t i = 0; i < f->extra_count; i++) {
-        if (bytes_equal_nocase(f->extra[i].name, name)) {
+        if (is_spelling_of(name, f->extra[i].name)) {
             return true;
         }
     }

@@ -122,6 +122,63 @@ static void splitting_the_input_anywhere_changes_nothing(void **state)
         }
 }
 
+/* Messages in which every byte is framing, or data that a byte more makes too long. */
+static const struct bad FRAMED[] = {
+    {REQ, T("GET /v1/x?a=b HTTP/1.1\r\nHost: h\r\nA:1\r\nEmpty:\r\n\r\n")},
+    {REQ, T(CHUNKED "3;a=b\r\nabc\r\n1\r\nd\r\n0;c\r\nT: 1\r\nU:\r\n\r\n")},
+    {RES, T(OK "Content-Length: 0\r\n\r\n")},
+    {RES, T("HTTP/1.1 200\r\nContent-Length: 0\r\nA: \r\n\r\n")},
+    {RES, T("HTTP/1.0 204 No Content\r\n\r\n")},
+    {RES, T(OK "Transfer-Encoding: chunked\r\n\r\n2;x=\"y\"\r\nab\r\n0\r\nT: 1\r\n\r\n")},
+    {TO_HEAD, T(OK "Transfer-Encoding: chunked\r\n\r\n")},
+};
+
+static void assert_ends_in_error(enum transcript_kind kind, struct bytes input)
+{
+    struct transcript t;
+    transcript_init(&t, kind, &LIMITS);
+    t.without_fields = true;
+    read_split(&t, input, input.size, 1);
+    if (t.reader.error != HTTP_ERROR_MALFORMED) {
+        fail_msg("of %.*s\ncame:\n%.*s", (int)input.size, input.at, (int)t.text.size, t.text.data);
+    }
+    transcript_done(&t);
+    assert_split_changes_nothing(kind, input, &LIMITS);
+}
+
+/* `half` in the place of `gone` bytes. */
+static void assert_half(const struct bad *good, size_t place, const char *half, size_t gone)
+{
+    struct buffer b = {0};
+    buffer_append(&b, good->input.at, place);
+    buffer_append_text(&b, half);
+    buffer_append(&b, good->input.at + place + gone, good->input.size - place - gone);
+    assert_ends_in_error(good->kind, buffer_bytes(&b));
+    buffer_done(&b);
+}
+
+static void no_line_ends_in_half_an_end(void **state)
+{
+    (void)state;
+    for
+        EACH(i, FRAMED)
+        {
+            struct bytes good = FRAMED[i].input;
+            for (size_t place = 0; place < good.size; place++) {
+                assert_half(&FRAMED[i], place, "\r", 0);
+                if (place + 1 < good.size) { /* else it stands behind the message */
+                    assert_half(&FRAMED[i], place, "\n", 0);
+                }
+                if (good.size - place >= 2 && memcmp(good.at + place, "\r\n", 2) == 0) {
+                    assert_half(&FRAMED[i], place, "\r", 2);
+                    assert_half(&FRAMED[i], place, "\n", 2);
+                    assert_half(&FRAMED[i], place, "\r\r", 2);
+                    assert_half(&FRAMED[i], place, "\n\r", 2);
+                }
+            }
+        }
+}
+
 static enum http_error error_of(enum transcript_kind kind, struct bytes input,
                                 const struct http_limits *limits)
 {
@@ -351,6 +408,7 @@ int main(void)
         cmocka_unit_test(bad_heads_are_refused_before_anything_of_them_is_told),
         cmocka_unit_test(bad_bodies_never_end_well),
         cmocka_unit_test(splitting_the_input_anywhere_changes_nothing),
+        cmocka_unit_test(no_line_ends_in_half_an_end),
         cmocka_unit_test(a_head_may_be_as_large_as_the_limit_and_no_larger),
         cmocka_unit_test(a_ninth_field_is_one_too_many),
         cmocka_unit_test(a_target_may_be_as_long_as_the_limit_and_no_longer),

@@ -4,6 +4,8 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <stdio.h>
+#include <strings.h>
 
 #include "http/reply.h"
 #include "http/rewrite.h"
@@ -86,10 +88,10 @@ static const struct rewriting REQUESTS[] = {
     {LINE "Host: h\r\nTransfer-Encoding: CHUNKED\r\n\r\n0\r\n\r\n",
      LINE HOSTS OURS "Transfer-Encoding: chunked\r\n\r\n"},
     /* what we set is set once, whatever the client sent and however it spelled it */
-    {LINE "Host: h\r\nAuthorization: Bearer user\r\nauthorization: x\r\nX-Real-IP: 6\r\n"
+    {LINE "Host: h\r\nAuthorization: Bearer user\r\nX-Real-IP: 6\r\n"
           "X-Forwarded-Proto: 6\r\nX-Forwarded-Host: 6\r\nx-request-id: 6\r\nX_Real_IP: 6\r\n"
-          "Authorization: y\r\n\r\n",
-     LINE HOSTS OURS "\r\n"},
+          "Authorization_: y\r\n\r\n",
+     LINE "Host: h\r\nAuthorization_: y\r\nX-Forwarded-Host: h\r\n" OURS "\r\n"},
     {LINE "X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nHost: h\r\nX-Forwarded-For:\r\n"
           "x-forwarded-for: 3.3.3.3\r\n\r\n",
      LINE HOSTS "Authorization: Bearer app-1\r\nX-Real-IP: 9.9.9.9\r\n"
@@ -140,9 +142,51 @@ static void debug_fields_replace_the_clients_own(void **state)
     struct http_request_rewrite rw = request_rewrite();
     rw.extra = extra;
     rw.extra_count = 2;
-    assert_request(LINE "Host: h\r\nx-app-type: evil\r\nA: 1\r\n\r\n", &rw,
+    assert_request(LINE "Host: h\r\nx-app-type: evil\r\nX_App_Type: evil\r\nx_hash-KEY: evil\r\n"
+                        "A: 1\r\n\r\n",
+                   &rw,
                    LINE "Host: h\r\nA: 1\r\nX-Forwarded-Host: h\r\n" OURS
                         "X-App-Type: a\r\nX-Hash-Key: k\r\n\r\n");
+}
+
+/* Each field that we set, in any spelling that a WSGI server takes for it. */
+static void no_spelling_of_our_fields_passes(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = {
+        "Authorization",     "Host",         "X-Real-IP",    "X-Forwarded-For",
+        "X-Forwarded-Proto", "X-Request-ID", "X-App-Type",   "X-Forwarded-Host",
+        "X-Dify-Instance",   "X-Hash-Key",   "X-User-ID-Used",
+    };
+    const struct http_extra_field extra[] = {{BYTES("X-App-Type"), BYTES("a")},
+                                             {BYTES("X-Dify-Instance"), BYTES("i")},
+                                             {BYTES("X-User-ID-Used"), BYTES("u")},
+                                             {BYTES("X-Hash-Key"), BYTES("k")}};
+    struct http_request_rewrite rw = request_rewrite();
+    rw.extra = extra;
+    rw.extra_count = 4;
+    for (unsigned spelling = 0; spelling < 8 * sizeof(NAMES) / sizeof(NAMES[0]); spelling++) {
+        char name[32], in[256];
+        unsigned dash = 0;
+        snprintf(name, sizeof(name), "%s", NAMES[spelling / 8]);
+        for (char *c = name; *c; c++) {
+            if (*c == '-' && spelling % 8 >> dash++ & 1) {
+                *c = '_';
+            }
+            *c = spelling % 3 == 0 ? ascii_lower(*c) : *c;
+        }
+        bool is_host = strcasecmp(name, "host") == 0;
+        snprintf(in, sizeof(in), LINE "%s%s: evil\r\n\r\n", is_host ? "" : "Host: h\r\n", name);
+        struct transcript t;
+        read_head(&t, TRANSCRIPT_REQUEST, in);
+        char *out = malloc(http_request_size_max(&t.head, &rw));
+        char *end = http_request_write(&t.head, &rw, out);
+        char *evil = memmem(out, (size_t)(end - out), "evil", 4);
+        /* The host is the client's, and X-Forwarded-For is appended to. */
+        assert_true(!evil == !(is_host || strcasecmp(name, "x-forwarded-for") == 0));
+        free(out);
+        transcript_done(&t);
+    }
 }
 
 #define OK "HTTP/1.1 200 OK\r\n"
@@ -364,6 +408,7 @@ int main(void)
         cmocka_unit_test(requests_go_on_without_what_was_meant_for_us),
         cmocka_unit_test(an_upgrade_goes_on_only_when_told_to),
         cmocka_unit_test(debug_fields_replace_the_clients_own),
+        cmocka_unit_test(no_spelling_of_our_fields_passes),
         cmocka_unit_test(responses_are_framed_for_the_client_they_go_to),
         cmocka_unit_test(an_error_has_difys_shape),
         cmocka_unit_test(a_reply_to_head_announces_a_body_and_sends_none),
