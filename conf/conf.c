@@ -21,6 +21,7 @@ static const struct conf_field root_fields[] = {
     {"timeouts", conf_read_timeouts, .offset = offsetof(struct conf, timeouts)},
     {"log", conf_read_log, .offset = offsetof(struct conf, log)},
     {"admin", conf_read_admin, .offset = offsetof(struct conf, admin)},
+    {"cors", conf_read_cors, .offset = offsetof(struct conf, cors)},
     {"cluster", conf_read_cluster, .offset = offsetof(struct conf, cluster)},
     {"vip", conf_read_vip, .offset = offsetof(struct conf, vip)},
     {"health_check", conf_read_health_check, .offset = offsetof(struct conf, health_check)},
@@ -52,6 +53,7 @@ static void set_node_defaults(struct conf *conf)
                                             .drain_ms = 60000};
     conf->log = (struct conf_log){
         .access = CONF_LOG_STDOUT, .error = CONF_LOG_STDERR, .level = CONF_LOG_INFO};
+    conf->cors.any = true;
     conf->cluster =
         (struct conf_cluster){.name = "dify", .bind_host = "0.0.0.0", .bind_port = 7946};
     conf->vip = (struct conf_vip){.router_id = 51,

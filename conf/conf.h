@@ -90,6 +90,12 @@ struct conf_admin {
     const char *token; /* "" = none */
 };
 
+struct conf_cors { /* origins `[]`: none and not any */
+    const char **origins; /* scheme://host[:port] or null, without the `*` */
+    size_t count;
+    bool any; /* `*` is among them */
+};
+
 enum conf_profile { CONF_PROFILE_LAN, CONF_PROFILE_WAN, CONF_PROFILE_LOCAL };
 
 struct conf_cluster {
@@ -214,6 +220,7 @@ struct conf {
     struct conf_timeouts timeouts;
     struct conf_log log;
     struct conf_admin admin;
+    struct conf_cors cors;
     bool has_cluster, has_vip;
     struct conf_cluster cluster;
     struct conf_vip vip;

@@ -300,11 +300,13 @@ static void join_choices(const char *const *choices, char *ret_text, size_t size
     }
 }
 
-/* Also the beginning of a choice: `warn`. */
-static const char *nearest_choice(const char *const *choices, struct bytes text)
+/* Also the beginning of a choice: `err`; and in other letters: `INFO`. */
+static const char *nearest_choice(const char *const *choices, struct bytes written)
 {
     unsigned best = 4; /* choices are few and unlike each other: three slips are still clear */
     const char *nearest = NULL;
+    char space[KEY_SIZE];
+    struct bytes text = written.size < KEY_SIZE ? folded(written, false, space) : written;
     for (; *choices; choices++) {
         unsigned distance = value_distance(text, bytes_of(*choices), best);
         if (text.size >= 3 && strncmp(*choices, text.at, text.size) == 0) {

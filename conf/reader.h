@@ -90,6 +90,7 @@ CONF_READER(conf_read_limits);
 CONF_READER(conf_read_timeouts);
 CONF_READER(conf_read_log);
 CONF_READER(conf_read_admin);
+CONF_READER(conf_read_cors);
 CONF_READER(conf_read_cluster);
 CONF_READER(conf_read_vip);
 CONF_READER(conf_read_health_check);

@@ -1,5 +1,5 @@
-/* schema_node: what concerns this node alone: listen, workers, node, limits, timeouts, log, admin.
- */
+/* schema_node: what concerns this node alone: listen, workers, node, limits, timeouts, log, admin,
+ * cors. */
 #include "conf/reader.h"
 #include "conf/value.h"
 
@@ -12,6 +12,7 @@ enum {
     LISTEN_MAX = 64,       /* addresses */
     CERTIFICATES_MAX = 64, /* per address */
     ALLOW_MAX = 256,       /* searched one by one for each local request */
+    ORIGINS_MAX = 256,     /* the same for each own answer to a page of another site */
 };
 
 /* ---- listen ---- */
@@ -235,13 +236,23 @@ static CONF_READER(read_error_log)
     read_log_target(r, field, value, &log->error, &log->error_path);
 }
 
+/* `warn` is what most programs call it. */
+static CONF_READER(read_level)
+{
+    if (value->kind == YAML_SCALAR && !value->broken && bytes_equal(value->text, BYTES("warn"))) {
+        *(unsigned *)place = CONF_LOG_WARNING;
+    } else {
+        conf_read_choice(r, field, value, place);
+    }
+}
+
 CONF_READER(conf_read_log)
 {
     static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
     static const struct conf_field fields[] = {
         {"access", read_access_log, .offset = 0},
         {"error", read_error_log, .offset = 0},
-        {"level", conf_read_choice, .offset = offsetof(struct conf_log, level), .choices = levels},
+        {"level", read_level, .offset = offsetof(struct conf_log, level), .choices = levels},
         {0},
     };
     (void)field;
@@ -289,4 +300,42 @@ CONF_READER(conf_read_admin)
     };
     (void)field;
     conf_read_section(r, fields, "`admin`", value, place);
+}
+
+/* ---- cors ---- */
+
+static CONF_READER(read_origins)
+{
+    struct conf_cors *cors = place;
+    struct bytes text;
+    size_t count;
+    if (!conf_is_list(r, field, value, "origins", &count)) {
+        return;
+    }
+    *cors = (struct conf_cors){.origins = arena_array(r->arena, count, sizeof *cors->origins)};
+    for (size_t i = 0; i < count; i++) {
+        if (!conf_text(r, value->items[i], "an origin or \"*\"", &text)) {
+            continue;
+        }
+        if (bytes_equal(text, BYTES("*"))) {
+            cors->any = true;
+        } else if (value_is_origin(text)) {
+            cors->origins[cors->count++] = text.at;
+        } else {
+            conf_problem(r, value->items[i],
+                         "expected an origin such as https://chat.example.com or "
+                         "http://localhost:3000 (without a path, as browsers send it), \"null\", "
+                         "or \"*\" for all");
+        }
+    }
+}
+
+CONF_READER(conf_read_cors)
+{
+    static const struct conf_field fields[] = {
+        {"origins", read_origins, .offset = 0, .min = 0, .max = ORIGINS_MAX},
+        {0},
+    };
+    (void)field;
+    conf_read_section(r, fields, "`cors`", value, place);
 }

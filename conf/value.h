@@ -39,9 +39,12 @@ const char *value_no_host(const char *host);
 /* `address` or `address/prefix`; bits behind the prefix are cleared. */
 bool value_cidr(struct bytes text, struct conf_cidr *ret_block);
 
-/* A numeric address or a DNS name (also with `_`, as container names have). `[v6]` loses its
- * brackets. `ret_host` gets the text. */
+/* A numeric address or a DNS name (also with `_`, as container names have, and with the root's dot
+ * at its end). `[v6]` loses its brackets. `ret_host` gets the text. */
 bool value_host(struct bytes text, char ret_host[VALUE_HOST_SIZE]);
+
+/* `scheme://host`, `scheme://host:port` or `null`: what browsers send as Origin (RFC 6454 §6.1). */
+bool value_is_origin(struct bytes text);
 
 /* `host:port` or `[v6]:port`, port 0..65535. */
 enum value_address_fault {

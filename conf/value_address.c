@@ -84,6 +84,33 @@ bool value_cidr(struct bytes text, struct conf_cidr *ret_block)
     return true;
 }
 
+static bool is_scheme(struct bytes text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.at[i], lower = ascii_lower(c);
+        bool letter = lower >= 'a' && lower <= 'z';
+        bool other = (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+        if (!letter && (i == 0 || !other)) {
+            return false;
+        }
+    }
+    return text.size > 0;
+}
+
+bool value_is_origin(struct bytes text)
+{
+    const char *mark = text.size > 0 ? memmem(text.at, text.size, "://", 3) : NULL;
+    if (!mark) {
+        return bytes_equal(text, BYTES("null")); /* of a file, or of a sandboxed page */
+    }
+    struct bytes scheme = {text.at, (size_t)(mark - text.at)};
+    struct bytes rest = {mark + 3, text.size - scheme.size - 3};
+    char host[VALUE_HOST_SIZE];
+    uint16_t port;
+    return is_scheme(scheme) &&
+           (value_host(rest, host) || value_address(rest, host, &port) == VALUE_ADDRESS_GOOD);
+}
+
 static bool is_label_character(char c)
 {
     char lower = ascii_lower(c);
@@ -91,13 +118,17 @@ static bool is_label_character(char c)
 }
 
 /* Labels of 1..63 characters; the last one is not all digits, so that 300.1.1.1 or 10.0.1 is taken
- * for the mistyped address that it is. */
+ * for the mistyped address that it is. A dot behind it is the root's: such a name is looked up as
+ * it stands, without the search list of resolv.conf (RFC 1034 §3.1). */
 static bool is_dns_name(const char *text)
 {
     size_t length = 0;
     bool letters = false;
     for (const char *c = text; *c; c++) {
-        if (*c == '.' && length > 0 && c[1] != '\0') {
+        if (*c == '.' && length > 0) {
+            if (c[1] == '\0') {
+                break;
+            }
             length = 0;
             letters = false;
         } else if (!is_label_character(*c) || ++length > 63) {

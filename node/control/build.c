@@ -160,6 +160,15 @@ static struct token_table *build_tokens(const struct conf *conf)
     return table;
 }
 
+static struct cors_policy build_cors(struct arena *arena, const struct conf_cors *conf)
+{
+    struct bytes *origins = arena_array(arena, conf->count, sizeof(*origins));
+    for (size_t i = 0; i < conf->count; i++) {
+        origins[i] = copy(arena, conf->origins[i]);
+    }
+    return (struct cors_policy){origins, conf->count, conf->any};
+}
+
 static void build_limits(struct snapshot *s, const struct conf *conf)
 {
     const struct conf_timeouts *t = &conf->timeouts;
@@ -187,6 +196,7 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
     }
     s->admin_token = copy(s->arena, conf->admin.token);
     s->debug_headers = conf->debug_headers;
+    s->cors = build_cors(s->arena, &conf->cors);
 }
 
 /* As it is written in files: that is what can get into a request. */

@@ -233,15 +233,39 @@ static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_bod
     exchange_step(x, in);
 }
 
+/* Dify answers these to anybody. */
+static void answer_preflight(struct exchange *x, bool no_body)
+{
+    struct buffer fields = {0};
+    cors_append_preflight(&fields, &x->snapshot->cors, x->head);
+    struct exchange_local_answer answer = {.status = 200, .extra = buffer_bytes(&fields)};
+    begin(x, EXCHANGE_ASK_LOCAL, no_body);
+    exchange_answer(x, &answer);
+    buffer_done(&fields);
+}
+
 void exchange_open(struct proxy *p, struct exchange_client *client, struct http_head *head,
                    bool no_body)
 {
     struct exchange *x = exchange_new(p, client, head);
     x->core.keep_alive = head->keep_alive && !p->draining; /* should it be refused */
     x->core.down_ended = no_body;
+    if (head->method == HTTP_METHOD_CONNECT) {
+        refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED);
+        return;
+    }
     if (!is_proxied(x)) {
         begin(x, EXCHANGE_ASK_LOCAL, no_body);
         p->events->on_local(p->owner, x);
+        return;
+    }
+    /* It would come back with the instance's own token in it (RFC 9110 §9.3.8). */
+    if (head->method == HTTP_METHOD_TRACE) {
+        refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED);
+        return;
+    }
+    if (head->method == HTTP_METHOD_OPTIONS && cors_is_preflight(head)) {
+        answer_preflight(x, no_body);
         return;
     }
     x->app = find_application(x);

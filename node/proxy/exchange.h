@@ -73,6 +73,7 @@ struct exchange_local_answer {
     uint16_t status;
     struct bytes content_type, body;
     struct bytes extra; /* complete header lines */
+    bool of_api;        /* pages of other sites may read it (CORS), as they may what /v1/ answers */
 };
 void exchange_answer(struct exchange *x, const struct exchange_local_answer *answer);
 

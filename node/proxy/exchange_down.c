@@ -115,6 +115,9 @@ static struct own_answer own_answer_of(enum exchange_reply reply)
         break;
     case EXCHANGE_REPLY_BAD_REQUEST:
         return (struct own_answer){400, "bad_request", "The request is malformed or ambiguous.", 0};
+    case EXCHANGE_REPLY_METHOD_NOT_ALLOWED:
+        return (struct own_answer){405, "method_not_allowed",
+                                   "The method is not allowed for the requested URL.", 0};
     case EXCHANGE_REPLY_UNAUTHORIZED:
         return (struct own_answer){401, "unauthorized", "Access token is invalid", 0};
     case EXCHANGE_REPLY_USER_REQUIRED:
@@ -148,17 +151,33 @@ static struct own_answer own_answer_of(enum exchange_reply reply)
     return (struct own_answer){500, "internal_server_error", "", 0};
 }
 
+/* What the API takes (RFC 9110 §15.5.6). */
+static const char ALLOW[] = "Allow: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\r\n";
+
+static void append_extra(struct buffer *b, const struct exchange *x, enum exchange_reply reply)
+{
+    bool local = reply == EXCHANGE_REPLY_LOCAL;
+    if (local) {
+        buffer_append_bytes(b, x->answer->extra);
+    }
+    if (reply == EXCHANGE_REPLY_METHOD_NOT_ALLOWED) {
+        buffer_append_text(b, ALLOW);
+    }
+    if (!local || x->answer->of_api) {
+        cors_append_answer(b, &x->snapshot->cors, x->head);
+    }
+}
+
 void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
 {
-    struct buffer whole = {0};
-    struct buffer body = {0};
+    struct buffer whole = {0}, body = {0}, extra = {0};
     struct http_reply head;
+    append_extra(&extra, x, reply);
     if (reply == EXCHANGE_REPLY_LOCAL) {
         head = (struct http_reply){
             .status = x->answer->status,
             .content_type = x->answer->content_type,
             .body = x->answer->body,
-            .extra = x->answer->extra,
         };
     } else {
         struct own_answer own = own_answer_of(reply);
@@ -172,6 +191,7 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
         };
     }
     x->core.keep_alive = x->core.keep_alive && !x->proxy->draining;
+    head.extra = buffer_bytes(&extra);
     head.request_id = x->request_id;
     head.keep_alive = x->core.keep_alive;
     head.minor = x->head->minor;
@@ -181,6 +201,7 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
     stream_write(x->client->stream, whole.data, whole.size);
     buffer_done(&whole);
     buffer_done(&body);
+    buffer_done(&extra);
 }
 
 /* The status that stands for a client which left before any answer, as nginx has it. */

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/status_set.h"
+#include "http/cors.h"
 #include "http/reader.h"
 #include "route/balance.h"
 #include "route/ring.h"
@@ -67,6 +68,7 @@ struct snapshot {
     size_t application_count;
     struct token_table *tokens; /* user token -> index into applications */
     struct http_limits limits;
+    struct cors_policy cors;
     uint64_t body_size_max, spool_memory;
     uint32_t connections_max;
     struct snapshot_timeouts timeouts;

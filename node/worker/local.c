@@ -76,7 +76,7 @@ static const struct local_endpoint *find_endpoint(struct bytes path, struct byte
 }
 
 static void refuse_with(struct exchange *x, uint16_t status, const char *code, const char *message,
-                        struct bytes extra)
+                        struct bytes extra, bool of_api)
 {
     struct buffer body = {0};
     http_error_body(&body, status, code, bytes_of(message));
@@ -85,6 +85,7 @@ static void refuse_with(struct exchange *x, uint16_t status, const char *code, c
         .content_type = BYTES("application/json"),
         .body = buffer_bytes(&body),
         .extra = extra,
+        .of_api = of_api,
     };
     exchange_answer(x, &answer);
     buffer_done(&body);
@@ -92,7 +93,7 @@ static void refuse_with(struct exchange *x, uint16_t status, const char *code, c
 
 void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message)
 {
-    refuse_with(x, status, code, message, (struct bytes){0});
+    refuse_with(x, status, code, message, (struct bytes){0}, false);
 }
 
 /* RFC 9110 §15.5.6: with what it does take. */
@@ -101,7 +102,19 @@ static void refuse_method(struct exchange *x, const struct local_endpoint *e)
     struct bytes allow = !e->get    ? BYTES("Allow: POST\r\n")
                          : !e->post ? BYTES("Allow: GET, HEAD\r\n")
                                     : BYTES("Allow: GET, POST\r\n");
-    refuse_with(x, 405, "method_not_allowed", "This endpoint takes no such method.", allow);
+    refuse_with(x, 405, "method_not_allowed", "This endpoint takes no such method.", allow, false);
+}
+
+/* What nobody answers. Whoever has mistaken the path sees it, in a page of another site too. */
+static void refuse_path(struct exchange *x, enum http_method method)
+{
+    if (method == HTTP_METHOD_TRACE) {
+        refuse_with(x, 405, "method_not_allowed", "TRACE is not allowed anywhere.",
+                    BYTES("Allow: GET, HEAD\r\n"), true);
+        return;
+    }
+    refuse_with(x, 404, "not_found", "There is nothing at this path; Dify's API is at /v1/.",
+                (struct bytes){0}, true);
 }
 
 /* What may act is not done by a HEAD. */
@@ -186,7 +199,7 @@ enum local_kind local_request(struct exchange *x, bool draining,
         local_refuse(x, 403, "forbidden",
                      "Your address is not in admin.allow, and no valid admin token was given.");
     } else if (!e) {
-        local_refuse(x, 404, "not_found", "There is nothing at this path; Dify's API is at /v1/.");
+        refuse_path(x, q.head->method);
     } else if (!takes(e, q.head->method)) {
         refuse_method(x, e);
     } else if (e->acts && is_of_foreign_page(q.head)) {

@@ -430,6 +430,60 @@ static void what_has_no_effect_yet_is_warned_of(void **state)
     conf_free(c);
 }
 
+#define ONE_OF(instances)                                                                          \
+    "applications: {a: {user_tokens: [t], instances: [" instances "]}}\n"
+
+static void a_name_may_end_in_the_roots_dot(void **state)
+{
+    (void)state;
+    struct conf *c =
+        parse_good(LISTEN "cluster: {join: [\"node-b.:7946\"], keys: "
+                          "[\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]}\n" //
+                   ONE_OF("{name: i, host: dify1.default.svc.cluster.local., port: 1, token: x},"
+                          "{name: j, host: a., port: 1, token: x}"));
+    assert_string_equal(c->applications[0].instances[0].host, "dify1.default.svc.cluster.local.");
+    assert_string_equal(c->applications[0].instances[1].host, "a.");
+    assert_string_equal(c->cluster.join[0], "node-b.:7946");
+    conf_free(c);
+    static const char *const WRONG[] = {".", "..", "a..", ".a.", "a.b..", "10.0.0.1.", "a.1."};
+    for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++) {
+        char text[400];
+        struct conf_problems problems;
+        int size = snprintf(text, sizeof(text),
+                            LISTEN ONE_OF("{name: i, host: \"%s\", port: 1, token: x}"), WRONG[i]);
+        assert_null(conf_parse("f", text, (size_t)size, &problems));
+        assert_int_equal(problems.count, 1);
+        conf_problems_free(&problems);
+    }
+}
+
+static void pages_of_all_origins_of_some_or_of_none(void **state)
+{
+    (void)state;
+    struct conf *c = parse_good(LISTEN ONE_OF(INSTANCE));
+    assert_true(c->cors.any);
+    conf_free(c);
+    c = parse_good(LISTEN "cors: { origins: [] }\n" ONE_OF(INSTANCE));
+    assert_false(c->cors.any);
+    assert_int_equal(c->cors.count, 0);
+    conf_free(c);
+    c = parse_good(LISTEN "cors: { origins: [\"https://chat.example.com\", \"http://[::1]:80\", "
+                          "\"null\", chrome-extension://abc] }\n" ONE_OF(INSTANCE));
+    assert_false(c->cors.any);
+    assert_int_equal(c->cors.count, 4);
+    assert_string_equal(c->cors.origins[0], "https://chat.example.com");
+    assert_string_equal(c->cors.origins[3], "chrome-extension://abc");
+    conf_free(c);
+}
+
+static void warn_is_warning(void **state)
+{
+    (void)state;
+    struct conf *c = parse_good(LISTEN "log: { level: warn }\n" ONE_OF(INSTANCE));
+    assert_int_equal(c->log.level, CONF_LOG_WARNING);
+    conf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +505,9 @@ int main(void)
         cmocka_unit_test(the_canonical_form_of_everything_gives_itself),
         cmocka_unit_test(what_is_not_there_yet_is_refused_at_its_place),
         cmocka_unit_test(tokens_of_a_few_characters_are_warned_of),
+        cmocka_unit_test(a_name_may_end_in_the_roots_dot),
+        cmocka_unit_test(pages_of_all_origins_of_some_or_of_none),
+        cmocka_unit_test(warn_is_warning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

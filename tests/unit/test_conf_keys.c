@@ -4,6 +4,10 @@
 
 #define NO_VIP "cannot be a virtual IP; expected one host's, such as 10.0.0.100/24"
 
+#define NO_ORIGIN(place)                                                                           \
+    place ": expected an origin such as https://chat.example.com or http://localhost:3000 "        \
+          "(without a path, as browsers send it), \"null\", or \"*\" for all"
+
 #define LISTEN "listen: [{address: \"127.0.0.1:0\"}]\n"
 
 struct row {
@@ -79,8 +83,19 @@ static const struct row top_rows[] = {
                               "quotes around it if it is meant as text"},
     {"log: { access: stdot }", "3:16: expected a path, stdout, stderr or off; did you mean "
                                "`stdout`? (a file of this name is written with ./ before it)"},
-    {"log: { level: warn }", "3:15: unknown value for `level`; choose debug, info, warning or "
+    {"log: { level: WARN }", "3:15: unknown value for `level`; choose debug, info, warning or "
                              "error; did you mean `warning`?"},
+    {"log: { level: err }", "3:15: unknown value for `level`; choose debug, info, warning or "
+                            "error; did you mean `error`?"},
+    {"log: { level: INFO }", "3:15: unknown value for `level`; choose debug, info, warning or "
+                             "error; did you mean `info`?"},
+    {"cors: { origins: \"*\" }", "3:18: `origins` must be a list of origins, not a single value"},
+    {"cors: { origin: [\"*\"] }", "3:9: unknown key `origin` in `cors`; did you mean `origins`?"},
+    {"cors: { origins: [\"https://a.example/\"] }", NO_ORIGIN("3:19")},
+    {"cors: { origins: [a.example] }", NO_ORIGIN("3:19")},
+    {"cors: { origins: [\"https://*.example.com\"] }", NO_ORIGIN("3:19")},
+    {"cors: { origins: [\"https://a, https://b\"] }", NO_ORIGIN("3:19")},
+    {"cors: { origins: [\"\"] }", NO_ORIGIN("3:19")},
     {"log: { level: loud }",
      "3:15: unknown value for `level`; choose debug, info, warning or error"},
     {"log: { access: [stdout] }", "3:16: expected a path, stdout, stderr or off, not a list"},
