@@ -73,7 +73,7 @@ void cors_append_preflight(struct buffer *b, const struct cors_policy *policy,
     if (is_visible(asked, ' ')) {
         append_field(b, "Access-Control-Allow-Headers: ", asked);
     }
-    append_field(b, "Access-Control-Allow-Methods: ",
-                 BYTES("DELETE, GET, OPTIONS, PATCH, POST, PUT"));
+    append_field(b,
+                 "Access-Control-Allow-Methods: ", BYTES("DELETE, GET, OPTIONS, PATCH, POST, PUT"));
     append_field(b, "Access-Control-Expose-Headers: ", BYTES("X-Env, X-Trace-Id, X-Version"));
 }

@@ -133,6 +133,7 @@ struct log_access {
     uint64_t request_time_us;       /* written as seconds with six decimals */
     uint64_t upstream_head_time_us; /* LOG_NONE: no response head came */
     struct bytes app, user_id, instance;
+    bool user_cut; /* the search ended early: the request may have another user, or one */
     unsigned attempts;
     struct bytes user_agent, forwarded_for;
     bool aborted; /* the response did not reach its end */

@@ -109,6 +109,8 @@ void log_access(struct log_producer *p, const struct log_access *a)
     line_text(l, a->app, NAME_MAX_SIZE);
     LINE_LITERAL(l, ",\"user_id\":");
     line_text(l, a->user_id, USER_MAX);
+    LINE_LITERAL(l, ",\"user_cut\":");
+    put_bool(l, a->user_cut);
     LINE_LITERAL(l, ",\"instance\":");
     line_text(l, a->instance, NAME_MAX_SIZE);
     LINE_LITERAL(l, ",\"attempts\":");

@@ -158,6 +158,17 @@ static struct bytes header_of(void *arg, struct bytes name)
     return (struct bytes){0};
 }
 
+static struct bytes cookie_of(void *arg, size_t index)
+{
+    const struct http_head *h = arg;
+    for (size_t i = 0; i < h->field_count; i++) {
+        if (h->fields[i].id == HTTP_FIELD_COOKIE && index-- == 0) {
+            return http_field_value(h, &h->fields[i]);
+        }
+    }
+    return (struct bytes){0};
+}
+
 static void search_goes_on(struct exchange *x, enum user_id_state state)
 {
     x->searching = state == USER_ID_NEEDS_BODY;
@@ -172,7 +183,7 @@ static void begin_search(struct exchange *x, bool no_body)
         .arg = x->head,
         .header = header_of,
         .query = http_head_query(x->head),
-        .cookie = http_head_get(x->head, HTTP_FIELD_COOKIE),
+        .cookie = cookie_of,
         .content_type = http_head_get(x->head, HTTP_FIELD_CONTENT_TYPE),
         .has_body = !no_body,
     };

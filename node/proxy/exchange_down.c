@@ -262,6 +262,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
         .app = x->app ? x->app->name : none,
         .user_id = user.size > 0 ? user : none,
+        .user_cut = x->app && x->search.cut,
         .instance = x->instance ? x->instance->name : none,
         .attempts = x->core.attempts,
         .user_agent = http_head_get(h, HTTP_FIELD_USER_AGENT),

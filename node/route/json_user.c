@@ -2,9 +2,9 @@
  *
  *   START -{-> FIRST_KEY -"-> STRING -"-> COLON -> VALUE -> ... -> NEXT -,-> KEY
  *                                                                  NEXT -}-> NEXT of the level
- * above, END at the top A string leaves STRING for ESCAPE, HEX, PAIR (a high surrogate needs its
- * low one) or UTF8 (a sequence split between two pieces) and comes back. Anything unexpected is
- * BROKEN for good. Whether a level is an object or an array is one bit on a stack. */
+ * above, END at the top. A string leaves STRING for ESCAPE, HEX, PAIR (behind a high surrogate,
+ * whose low one may follow) or UTF8 (a sequence split between two pieces) and comes back. Anything
+ * unexpected is BROKEN for good. Whether a level is an object or an array is one bit on a stack. */
 #include "route/json_user.h"
 
 #include <assert.h>
@@ -69,7 +69,10 @@ static bool is_digit(char c)
 
 static void open_level(struct json_user *j, bool is_object)
 {
-    assert(j->depth < JSON_USER_DEPTH_MAX);
+    if (j->depth >= JSON_USER_DEPTH_MAX) {
+        j->state = BROKEN;
+        return;
+    }
     if (j->depth >= 64 && !j->deep) {
         j->deep = memory_new(DEEP_WORDS * sizeof(*j->deep));
     }
@@ -159,10 +162,6 @@ static void begin_number(struct json_user *j, char c)
 
 static void begin_value(struct json_user *j, char c)
 {
-    if (j->depth >= JSON_USER_DEPTH_MAX) { /* a scalar is a level too, as in Jansson */
-        j->state = BROKEN;
-        return;
-    }
     j->in_key = false;
     j->collecting = j->depth == 1 && j->source >= 0;
     if (j->collecting) {
@@ -182,6 +181,10 @@ static void begin_value(struct json_user *j, char c)
         begin_literal(j, "alse");
     } else if (c == 'n') {
         begin_literal(j, "ull");
+    } else if (c == 'N') {
+        begin_literal(j, "aN");
+    } else if (c == 'I') {
+        begin_literal(j, "nfinity");
     } else {
         j->state = BROKEN;
     }
@@ -249,7 +252,8 @@ static const char *step_structure(struct json_user *j, const char *p, const char
 
 /* Strings. */
 
-/* What may follow a leading byte (RFC 3629): how many, and the bounds of the first of them. */
+/* What may follow a leading byte (RFC 3629, and half a surrogate pair): how many, and the bounds of
+ * the first of them. */
 static bool utf8_begin(struct json_user *j, unsigned char c)
 {
     if (c < 0xC2 || c > 0xF4) {
@@ -257,34 +261,8 @@ static bool utf8_begin(struct json_user *j, unsigned char c)
     }
     j->utf8_left = c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
     j->utf8_low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
-    j->utf8_high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    j->utf8_high = c == 0xF4 ? 0x8F : 0xBF;
     return true;
-}
-
-static bool continues(char c)
-{
-    return ((unsigned char)c & 0xC0) == 0x80;
-}
-
-/* The size of the valid sequence at p, 0 when it is not valid or goes on behind `end`. */
-static size_t utf8_size(const char *p, const char *end)
-{
-    const unsigned char *u = (const unsigned char *)p;
-    size_t left = (size_t)(end - p);
-    if (u[0] < 0xC2 || u[0] > 0xF4) {
-        return 0;
-    }
-    if (u[0] < 0xE0) {
-        return left >= 2 && continues(p[1]) ? 2 : 0;
-    }
-    if (u[0] < 0xF0) {
-        bool good = left >= 3 && continues(p[1]) && continues(p[2]) &&
-                    !(u[0] == 0xE0 && u[1] < 0xA0) && !(u[0] == 0xED && u[1] > 0x9F);
-        return good ? 3 : 0;
-    }
-    bool good = left >= 4 && continues(p[1]) && continues(p[2]) && continues(p[3]) &&
-                !(u[0] == 0xF0 && u[1] < 0x90) && !(u[0] == 0xF4 && u[1] > 0x8F);
-    return good ? 4 : 0;
 }
 
 /* Over everything that goes into the string as it stands. */
@@ -293,7 +271,7 @@ static const char *skip_text(const char *p, const char *end)
     for (;;) {
         size_t size;
         p = scan_printable(p, end, '"', '\\');
-        while (p < end && (size = *p == 0x7F ? 1 : utf8_size(p, end)) > 0) {
+        while (p < end && (size = *p == 0x7F ? 1 : json_utf8_size(p, end)) > 0) {
             p += size;
         }
         if (p == end || !scan_passes(*p, '"', '\\')) {
@@ -349,34 +327,34 @@ static const char *step_utf8(struct json_user *j, const char *p)
 static void collect_code_point(struct json_user *j, uint32_t code)
 {
     char text[4];
-    size_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const unsigned char lead[] = {0, 0x00, 0xC0, 0xE0, 0xF0};
-    for (size_t i = size - 1; i > 0; i--) {
-        text[i] = (char)(0x80 | (code & 0x3F));
-        code >>= 6;
-    }
-    text[0] = (char)(lead[size] | code);
-    collect(j, text, size);
+    collect(j, text, json_utf8(code, text));
     j->state = STRING;
+}
+
+/* Half a pair whose other half does not follow. */
+static void end_half(struct json_user *j)
+{
+    uint32_t high = j->high;
+    j->high = 0;
+    collect_code_point(j, high);
 }
 
 static void end_unit(struct json_user *j)
 {
     uint32_t unit = j->unit;
     bool is_low = unit >= 0xDC00 && unit <= 0xDFFF;
-    if (j->high) {
+    if (j->high && is_low) {
         uint32_t code = 0x10000 + ((j->high - 0xD800u) << 10) + (unit - 0xDC00u);
         j->high = 0;
-        if (is_low) {
-            collect_code_point(j, code);
-        } else {
-            j->state = BROKEN;
-        }
-    } else if (unit >= 0xD800 && unit <= 0xDBFF) {
+        collect_code_point(j, code);
+        return;
+    }
+    if (j->high) {
+        end_half(j);
+    }
+    if (unit >= 0xD800 && unit <= 0xDBFF) {
         j->high = j->unit;
         j->state = PAIR;
-    } else if (is_low || unit == 0) {
-        j->state = BROKEN;
     } else {
         collect_code_point(j, unit);
     }
@@ -423,6 +401,23 @@ static void step_escape(struct json_user *j, char c)
     }
 }
 
+/* Behind a high surrogate: is it `\u`? Otherwise that half stands by itself, and c is as ever. */
+static const char *step_pair(struct json_user *j, const char *p)
+{
+    if (j->state == PAIR && *p == '\\') {
+        j->state = PAIR_U;
+        return p + 1;
+    }
+    if (j->state == PAIR_U && *p == 'u') {
+        begin_unit(j);
+        return p + 1;
+    }
+    bool escape = j->state == PAIR_U;
+    end_half(j);
+    j->state = escape ? ESCAPE : STRING;
+    return p;
+}
+
 /* Numbers and literals. */
 
 /* Where the number cannot end: the state behind c. */
@@ -459,6 +454,13 @@ static const char *step_number(struct json_user *j, const char *p, const char *e
 {
     const char *from = p;
     enum json_state state = (enum json_state)j->state;
+    if (state == MINUS && *p == 'I') {
+        if (j->collecting) {
+            user_values_truncate(j->values, j->text_at);
+        }
+        begin_literal(j, "nfinity");
+        return p + 1;
+    }
     while (p < end && state != BROKEN) {
         state = number_state(state, *p);
         if (state == NEXT) {
@@ -509,15 +511,8 @@ static const char *step(struct json_user *j, const char *p, const char *end)
         step_hex(j, *p);
         return p + 1;
     case PAIR:
-        j->state = *p == '\\' ? PAIR_U : BROKEN;
-        return p + 1;
     case PAIR_U:
-        if (*p == 'u') {
-            begin_unit(j);
-        } else {
-            j->state = BROKEN;
-        }
-        return p + 1;
+        return step_pair(j, p);
     case MINUS:
     case ZERO:
     case INTEGER:
@@ -536,18 +531,69 @@ static const char *step(struct json_user *j, const char *p, const char *end)
     return end;
 }
 
+static void scan(struct json_user *j, struct bytes piece)
+{
+    const char *p = piece.at, *end = p + piece.size;
+    while (p < end && j->state != BROKEN) {
+        p = step(j, p, end);
+    }
+}
+
+/* The encoding is known. */
+static void scan_encoded(struct json_user *j, struct bytes piece)
+{
+    if (j->encoding == JSON_ENCODING_UTF8) {
+        scan(j, piece);
+        return;
+    }
+    char text[256];
+    while (piece.size > 0 && j->state != BROKEN) {
+        ptrdiff_t size = json_text_translate(&j->text, (enum json_encoding)j->encoding, &piece,
+                                             text, sizeof(text));
+        if (size < 0) {
+            j->state = BROKEN;
+            return;
+        }
+        scan(j, (struct bytes){text, (size_t)size});
+    }
+}
+
+/* The first bytes, which may come one by one. */
+static void begin_scan(struct json_user *j, struct bytes piece)
+{
+    size_t mark;
+    if (j->first_count == 0 && piece.size >= JSON_FIRST) { /* nearly always */
+        j->encoding = (uint8_t)json_encoding_of(piece.at, &mark);
+        scan_encoded(j, (struct bytes){piece.at + mark, piece.size - mark});
+        return;
+    }
+    while (j->first_count < JSON_FIRST && piece.size > 0) {
+        j->first[j->first_count++] = *piece.at++;
+        piece.size--;
+    }
+    if (j->first_count == JSON_FIRST) {
+        j->encoding = (uint8_t)json_encoding_of(j->first, &mark);
+        scan_encoded(j, (struct bytes){j->first + mark, JSON_FIRST - mark});
+        scan_encoded(j, piece);
+    }
+}
+
 bool json_user_feed(struct json_user *j, struct bytes piece)
 {
-    if (piece.size > 0) {
-        const char *p = piece.at, *end = p + piece.size;
-        while (p < end && j->state != BROKEN) {
-            p = step(j, p, end);
-        }
+    if (piece.size == 0) {
+        return j->state != BROKEN;
+    }
+    if (j->encoding == JSON_ENCODING_UTF8) {
+        scan(j, piece);
+    } else if (j->encoding != JSON_ENCODING_UNKNOWN) {
+        scan_encoded(j, piece);
+    } else {
+        begin_scan(j, piece);
     }
     return j->state != BROKEN;
 }
 
 bool json_user_end(const struct json_user *j)
 {
-    return j->state == END;
+    return j->state == END && json_text_is_whole(&j->text);
 }

@@ -1,23 +1,25 @@
 /* json_user: a streaming scanner that finds the values of some top-level keys in a JSON object.
  *
  * It reads the body as it passes, in pieces split anywhere, and keeps nothing but what it looks
- * for. A value counts only when the whole body is one valid JSON object (RFC 8259, strict UTF-8,
- * nothing but white space behind it); of equal keys the last one wins. A string gives its
- * characters with escapes decoded, a number its text, everything else nothing: a later `null` hides
- * an earlier string. Keys written with escapes count as what they spell.
+ * for. A value counts only when the whole body is one valid JSON object with nothing but white
+ * space behind it; of equal keys the last one wins. A string gives its characters with escapes
+ * decoded, a number its text, everything else nothing: a later `null` hides an earlier string. Keys
+ * written with escapes count as what they spell.
  *
- * Agrees with Jansson 2.14 (json_loadb, JSON_DECODE_INT_AS_REAL) on which documents are valid and
- * on every string, but for two cases, which tests/fuzz/fuzz_json_user.c knows:
- *   - a number that no double can hold (1e999) is valid here; Jansson gives up
- *   - a NUL byte behind a number or a literal is an error here; Jansson 2.14 overlooks it
- * As in Jansson a byte order mark, \u0000 in any string, lone surrogates and more than 2048 levels
- * (a scalar is a level of its own) are errors. */
+ * Valid is what Python's json.loads() makes of the same bytes, because that is Dify's parser. So
+ * beyond RFC 8259: UTF-16 and UTF-32, byte order marks, halves of surrogate pairs, raw or escaped,
+ * \u0000, NaN, Infinity and -Infinity (which are no numbers here). A half is taken as three bytes,
+ * as UTF-8 would have it. Two things are valid here that Python refuses, and so does Dify then:
+ *   - integers of more than 4300 digits
+ *   - nesting as deep as JSON_USER_DEPTH_MAX; how deep Python goes changes with its version */
 #ifndef ROUTE_JSON_USER_H
 #define ROUTE_JSON_USER_H
 
+#include "route/json_text.h"
 #include "route/user_values.h"
 
-enum { JSON_USER_DEPTH_MAX = 2048 /* Jansson's */ };
+/* Python 3.11 takes 994 levels, 3.12 and 3.13 at most 10 000. */
+enum { JSON_USER_DEPTH_MAX = 16384 };
 
 struct json_user {
     struct user_values *values; /* lent: the sources looked for, and where values go */
@@ -33,6 +35,10 @@ struct json_user {
     uint8_t hex_left;
     uint8_t utf8_left, utf8_low, utf8_high; /* continuation bytes missing; bounds of the next */
     bool in_key, collecting;
+    uint8_t encoding;    /* enum json_encoding */
+    uint8_t first_count; /* bytes in `first` */
+    char first[JSON_FIRST];
+    struct json_text text; /* of an encoding other than UTF-8 */
 };
 
 void json_user_init(struct json_user *j, struct user_values *values);

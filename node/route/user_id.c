@@ -62,7 +62,8 @@ static void read_query(struct user_values *v, struct bytes query, struct bytes w
     }
 }
 
-static void read_cookie(struct user_values *v, struct bytes cookie, struct bytes wanted)
+/* True when it had one that is not empty. */
+static bool read_cookie(struct user_values *v, struct bytes cookie, struct bytes wanted)
 {
     struct bytes name, value;
     while (take_pair(&cookie, ';', &name, &value)) {
@@ -74,7 +75,23 @@ static void read_cookie(struct user_values *v, struct bytes cookie, struct bytes
             value = (struct bytes){value.at + 1, value.size - 2};
         }
         append_decoded(v, value, false);
-        return;
+        if (value.size > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Some clients and gateways from HTTP/2 send each cookie in a field of its own (RFC 9113 §8.2.3).
+ */
+static void read_cookies(struct user_values *v, const struct user_request *request,
+                         struct bytes wanted)
+{
+    struct bytes cookie;
+    for (size_t i = 0; (cookie = request->cookie(request->arg, i)).at; i++) {
+        if (read_cookie(v, cookie, wanted)) {
+            return;
+        }
     }
 }
 
@@ -99,7 +116,7 @@ static void read_head(struct user_values *v, const struct user_request *request,
         read_query(v, request->query, source->name);
         break;
     case USER_FROM_COOKIE:
-        read_cookie(v, request->cookie, source->name);
+        read_cookies(v, request, source->name);
         break;
     case USER_FROM_JSON:
     case USER_FROM_FORM:
@@ -123,11 +140,24 @@ static bool wants(const struct user_id_search *s, enum user_source_kind kind)
     return false;
 }
 
-/* With or without parameters, which say nothing: JSON is UTF-8. */
+/* Is it `application/…+json` (RFC 6839 §3.1)? */
+static bool is_kind_of_json(struct bytes type)
+{
+    struct bytes begin = BYTES("application/"), end = BYTES("+json");
+    return type.size >= begin.size + end.size &&
+           bytes_equal_nocase((struct bytes){type.at, begin.size}, begin) &&
+           bytes_equal_nocase((struct bytes){type.at + type.size - end.size, end.size}, end);
+}
+
+/* With or without parameters, which say nothing: the body itself tells its encoding. */
 static bool is_json(struct bytes content_type)
 {
     struct bytes json = BYTES("application/json");
-    return bytes_equal(content_type, json) || bytes_equal_nocase(mime_type(&content_type), json);
+    if (bytes_equal(content_type, json)) {
+        return true;
+    }
+    struct bytes type = mime_type(&content_type);
+    return bytes_equal_nocase(type, json) || is_kind_of_json(type);
 }
 
 /* True when the body may fill a source that is still wanted; its scanner is then ready. */
@@ -152,6 +182,7 @@ static bool begin_body(struct user_id_search *s, const struct user_request *requ
 void user_id_init(struct user_id_search *s)
 {
     s->state = USER_ID_NONE;
+    s->cut = false;
     s->body_kind = USER_FROM_HEADER; /* neither scanner */
     user_values_init(&s->values, NULL, 0);
 }
@@ -159,6 +190,7 @@ void user_id_init(struct user_id_search *s)
 enum user_id_state user_id_begin(struct user_id_search *s, const struct user_plan *plan,
                                  const struct user_request *request)
 {
+    s->cut = false;
     s->body_kind = USER_FROM_HEADER; /* neither scanner */
     s->json_left = plan->json_inspect < JSON_MAX ? plan->json_inspect : JSON_MAX;
     user_values_init(&s->values, plan->sources, plan->count);
@@ -180,13 +212,14 @@ enum user_id_state user_id_begin(struct user_id_search *s, const struct user_pla
 
 static void feed_json(struct user_id_search *s, struct bytes piece)
 {
-    if (piece.size > s->json_left) {
-        settle(s, -1);
-        return;
-    }
+    bool cut = piece.size > s->json_left;
+    piece.size = cut ? (size_t)s->json_left : piece.size;
     s->json_left -= piece.size;
     if (!json_user_feed(&s->scan.json, piece)) {
         settle(s, -1);
+    } else if (cut) { /* what Dify reads behind it is not known here */
+        s->cut = true;
+        settle(s, user_values_first(&s->values));
     }
 }
 

@@ -8,8 +8,9 @@
  *   header  as it is, surrounding white space gone
  *   query   the first one of that name, as Dify's request.args.get() takes it; `+` is a space, %XX
  *           decoded in name and value, invalid sequences stay as they are
- *   cookie  the first one of that name; %XX decoded, double quotes around it gone
- *   json    only with Content-Type application/json; see json_user.h
+ *   cookie  the first one of that name that is not empty, of all Cookie fields; %XX decoded, double
+ *           quotes around it gone
+ *   json    only with Content-Type application/json or application/…+json; see json_user.h
  *   form    only with Content-Type multipart/form-data; see form_user.h
  *
  *   begin -> FOUND | NONE                         the body plays no part
@@ -22,7 +23,8 @@
  * One search is embedded in each exchange. It needs no heap for usual ids (values longer than
  * USER_VALUES_INLINE bytes, part headers of forms and JSON nested deeper than 64 do).
  *
- * Limits: JSON bodies beyond plan.json_inspect have no user; form: see form_user.h. */
+ * Limits: at plan.json_inspect bytes the search of a JSON body ends, with what was found so far,
+ * and `cut` says that more may have followed; form: see form_user.h. */
 #ifndef ROUTE_USER_ID_H
 #define ROUTE_USER_ID_H
 
@@ -43,9 +45,9 @@ struct user_request {
     void *arg;                                            /* for header() */
     struct bytes (*header)(void *arg, struct bytes name); /* size 0 when there is none */
     struct bytes query;                                   /* behind the `?` */
-    struct bytes cookie;                                  /* the Cookie field's value */
-    struct bytes content_type;                            /* the Content-Type field's value */
-    bool has_body; /* also when its length is not known yet */
+    struct bytes (*cookie)(void *arg, size_t index); /* of that Cookie field; at NULL: no more */
+    struct bytes content_type;                       /* the Content-Type field's value */
+    bool has_body;                                   /* also when its length is not known yet */
 };
 
 enum user_id_state { USER_ID_FOUND, USER_ID_NONE, USER_ID_NEEDS_BODY };
@@ -53,6 +55,7 @@ enum user_id_state { USER_ID_FOUND, USER_ID_NONE, USER_ID_NEEDS_BODY };
 struct user_id_search {
     enum user_id_state state;
     enum user_source_kind body_kind; /* JSON or FORM: which scanner is in use */
+    bool cut;                        /* json_inspect ended it: a user may have been missed */
     uint64_t json_left;              /* bytes that may still come */
     uint32_t fallback_size;          /* the head's value, at the start of the text */
     int found;                       /* the body source that won, -1: the fallback */

@@ -13,7 +13,8 @@ static void an_access_line_has_the_fields_of_the_contract_in_order(void **state)
     struct log *l = open_log(p.access, NULL, 1);
     struct log_access a = usual(100);
     log_access(log_producer(l, 0), &a);
-    a = (struct log_access){.upstream_head_time_us = LOG_NONE, .aborted = true, .timestamp_ms = 1};
+    a = (struct log_access){
+        .upstream_head_time_us = LOG_NONE, .aborted = true, .user_cut = true, .timestamp_ms = 1};
     log_access(log_producer(l, 0), &a);
     log_close(l);
     struct buffer b = {0};
@@ -25,12 +26,14 @@ static void an_access_line_has_the_fields_of_the_contract_in_order(void **state)
         "\"10.0.0.1\",\"method\":\"POST\",\"uri\":\"/v1/chat-messages\",\"protocol\":\"HTTP/1.1\","
         "\"status\":200,\"bytes_in\":100,\"bytes_out\":2000,\"request_time\":1.234567,"
         "\"upstream_head_time\":0.000089,\"app\":\"customer_service\",\"user_id\":\"user-7\","
-        "\"instance\":\"dify1\",\"attempts\":1,\"node\":\"node \\\"a\\\"\",\"user_agent\":"
+        "\"user_cut\":false,\"instance\":\"dify1\",\"attempts\":1,\"node\":\"node "
+        "\\\"a\\\"\",\"user_agent\":"
         "\"curl/8\",\"forwarded_for\":\"\",\"aborted\":false}\n"
         "{\"timestamp\":\"1970-01-01T00:00:00.001Z\",\"request_id\":null,\"remote_addr\":null,"
         "\"method\":null,\"uri\":null,\"protocol\":null,\"status\":null,\"bytes_in\":0,"
         "\"bytes_out\":0,\"request_time\":0.000000,\"upstream_head_time\":null,\"app\":null,"
-        "\"user_id\":null,\"instance\":null,\"attempts\":0,\"node\":\"node \\\"a\\\"\","
+        "\"user_id\":null,\"user_cut\":true,\"instance\":null,\"attempts\":0,\"node\":\"node "
+        "\\\"a\\\"\","
         "\"user_agent\":null,\"forwarded_for\":null,\"aborted\":true}\n");
     struct stat st;
     assert_int_equal(stat(p.access, &st), 0);

@@ -23,7 +23,7 @@ static const struct user_plan default_plan = {defaults, 6, 1 << 20};
 
 /* A request in texts; NULL is absent. `header` is X-User-ID's value. */
 struct request {
-    const char *header, *query, *cookie, *type, *body;
+    const char *header, *query, *cookie, *type, *body, *more_cookie;
 };
 
 static struct bytes text_of(const char *text)
@@ -38,11 +38,17 @@ static struct bytes header_of(void *arg, struct bytes name)
     return text_of(known ? r->header : NULL);
 }
 
+static struct bytes cookie_of(void *arg, size_t index)
+{
+    const struct request *r = arg;
+    return text_of(index == 0 ? r->cookie : index == 1 ? r->more_cookie : NULL);
+}
+
 static enum user_id_state begin(struct user_id_search *s, const struct user_plan *plan,
                                 struct request *r)
 {
-    struct user_request request = {
-        r, header_of, text_of(r->query), text_of(r->cookie), text_of(r->type), r->body != NULL};
+    struct user_request request = {r,         header_of,        text_of(r->query),
+                                   cookie_of, text_of(r->type), r->body != NULL};
     return user_id_begin(s, plan, &request);
 }
 
@@ -88,7 +94,7 @@ static void the_first_source_with_a_value_wins(void **state)
 {
     (void)state;
     const struct user_plan *plan = &default_plan;
-    struct request all = {"h", "user=q2&user_id=q1", "user_id=c", JSON, "{\"user\":\"j\"}"};
+    struct request all = {"h", "user=q2&user_id=q1", "user_id=c", JSON, "{\"user\":\"j\"}", NULL};
     assert_at_once(plan, all, "h");
     all.header = " \t";
     assert_at_once(plan, all, "q1");
@@ -149,15 +155,35 @@ static void a_cookie_is_decoded(void **state)
     }
 }
 
+static void all_cookie_fields_count(void **state)
+{
+    (void)state;
+    assert_at_once(&default_plan, (struct request){.cookie = "a=b", .more_cookie = "user_id=u"},
+                   "u");
+    assert_at_once(&default_plan,
+                   (struct request){.cookie = "user_id=", .more_cookie = "user_id=u"}, "u");
+    assert_at_once(&default_plan,
+                   (struct request){.cookie = "user_id=first", .more_cookie = "user_id=u"},
+                   "first");
+    assert_at_once(&default_plan, (struct request){.cookie = "", .more_cookie = "x=user_id"}, NULL);
+}
+
 static void json_needs_its_content_type(void **state)
 {
     (void)state;
     struct request r = {.body = "{\"user\":\"j\"}"};
-    static const char *const yes[] = {"application/json", "application/json;charset=utf-8",
-                                      "Application/JSON ; charset=UTF-8", " application/json"};
-    static const char *const no[] = {
-        NULL,       "", "text/plain", "application/jsonx", "application/x-www-form-urlencoded",
-        "text/json"};
+    static const char *const yes[] = {
+        "application/json",  "application/json;charset=utf-8", "Application/JSON ; charset=UTF-8",
+        " application/json", "application/vnd.api+json",       "Application/x+JSON;v=1"};
+    static const char *const no[] = {NULL,
+                                     "",
+                                     "text/plain",
+                                     "application/jsonx",
+                                     "application/x-www-form-urlencoded",
+                                     "text/json",
+                                     "text/x+json",
+                                     "application/x+jsonx",
+                                     "application/x-json"};
     for (size_t i = 0; i < sizeof(yes) / sizeof(*yes); i++) {
         r.type = yes[i];
         assert_by_body(&default_plan, r, "j");
@@ -223,13 +249,46 @@ static void the_order_of_several_keys_is_the_configured_one(void **state)
     assert_by_body(&plan, r, "x");
 }
 
-static void a_json_body_beyond_the_limit_has_no_user(void **state)
+/* With `inspect` bytes looked at. */
+static void assert_cut(const char *body, uint64_t inspect, const char *user, bool cut)
+{
+    const struct user_plan plan = {defaults, 6, inspect};
+    struct request r = {.type = JSON, .body = body};
+    assert_by_body(&plan, r, user);
+    struct user_id_search s;
+    begin(&s, &plan, &r);
+    for (const char *at = body; *at; at++) {
+        user_id_body(&s, (struct bytes){at, 1});
+    }
+    user_id_end(&s);
+    assert_value(&s, user);
+    assert_int_equal(s.cut, cut);
+    user_id_done(&s);
+}
+
+static void beyond_the_limit_what_was_found_before_counts(void **state)
 {
     (void)state;
-    static const struct user_plan exact = {defaults, 6, 12}, less = {defaults, 6, 11};
+    assert_cut("{\"user\":\"j\"}", 12, "j", false);
+    assert_cut("{\"user\":\"j\"}", 11, "j", true);
+    assert_cut("{\"user\":\"j\"}", 10, NULL, true);
+    assert_cut("{\"user\":\"j\"}", 0, NULL, true);
+    assert_cut("{\"user\":123456,\"q\":1}", 12, NULL, true); /* not all of it */
+    assert_cut("{\"user\":123456,\"q\":1}", 16, "123456", true);
+    assert_cut("{\"user\":\"j\",\"q\":1}  ", 19, "j", true);
+    assert_cut("{\"user\":\"j\"}      ", 15, "j", true);
+    assert_cut("{\"q\":1,\"user\":\"j\"}", 7, NULL, true);
+    assert_cut("{\"user\":\"j\",x: 1}", 20, NULL, false); /* broken before */
+    assert_cut("{\"user\":\"j\",x: 1}", 15, NULL, false);
+    const struct user_plan plan = {defaults, 6, 4};
     struct request r = {.type = JSON, .body = "{\"user\":\"j\"}"};
-    assert_by_body(&exact, r, "j");
-    assert_by_body(&less, r, NULL);
+    struct user_id_search s;
+    begin(&s, &plan, &r);
+    user_id_body(&s, bytes_of(r.body));
+    assert_true(s.cut);
+    user_id_done(&s);
+    user_id_init(&s);
+    assert_false(s.cut);
 }
 
 static void what_is_certain_is_said_before_the_end(void **state)
@@ -275,11 +334,12 @@ int main(void)
         cmocka_unit_test(the_first_source_with_a_value_wins),
         cmocka_unit_test(a_query_is_decoded),
         cmocka_unit_test(a_cookie_is_decoded),
+        cmocka_unit_test(all_cookie_fields_count),
         cmocka_unit_test(json_needs_its_content_type),
         cmocka_unit_test(a_form_field_is_found_behind_the_file),
         cmocka_unit_test(a_body_source_in_front_is_waited_for),
         cmocka_unit_test(the_order_of_several_keys_is_the_configured_one),
-        cmocka_unit_test(a_json_body_beyond_the_limit_has_no_user),
+        cmocka_unit_test(beyond_the_limit_what_was_found_before_counts),
         cmocka_unit_test(what_is_certain_is_said_before_the_end),
         cmocka_unit_test(long_values_are_kept_whole),
         cmocka_unit_test(a_search_is_small_and_a_zeroed_one_can_be_given_back),
