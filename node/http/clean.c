@@ -86,15 +86,19 @@ static size_t index_of(struct bytes text, size_t at, char c)
 
 /* `user:password@` of `scheme://user:password@host/path` and of the like without a scheme: RFC 3986
  * §3.2.1, and up to the last `@` before the path, as what is refused need not be well formed. */
-static struct bytes userinfo_of(struct bytes target)
+static struct bytes userinfo_of(struct bytes target, bool cut)
 {
     size_t begin = 0, size = 0, slash = index_of(target, 0, '/');
     if (slash + 1 < target.size && target.at[slash + 1] == '/' &&
         (slash == 0 || target.at[slash - 1] == ':')) {
         begin = slash + 2;
     }
-    for (size_t i = begin; i < target.size && !is_one_of(target.at[i], "/?#"); i++) {
+    size_t i = begin;
+    for (; i < target.size && !is_one_of(target.at[i], "/?#"); i++) {
         size = target.at[i] == '@' ? i - begin : size;
+    }
+    if (cut && i == target.size && index_of(target, begin, ':') < i) {
+        size = i - begin;
     }
     return (struct bytes){target.at + begin, size};
 }
@@ -107,13 +111,13 @@ static void blacken(struct buffer *space, struct bytes target, size_t *copied, s
     *copied = (size_t)(value.at - target.at) + value.size;
 }
 
-struct bytes http_blacken_target(struct bytes target, struct buffer *space)
+struct bytes http_blacken_target(struct bytes target, bool cut, struct buffer *space)
 {
     size_t copied = 0;
     if (target.size == 0) {
         return target;
     }
-    struct bytes userinfo = userinfo_of(target);
+    struct bytes userinfo = userinfo_of(target, cut);
     if (userinfo.size > 0) {
         blacken(space, target, &copied, userinfo);
     }

@@ -65,9 +65,10 @@ void http_clean_value(struct buffer *b, struct bytes value);
 /* For the log: the target with `***` for the value of each query parameter whose name says that it
  * carries a credential (token, api_key, secret, ...; also a name with an escape in it), and for the
  * `user:password` of an absolute form. The value cannot tell: what must not be logged may be a
- * token that we do not know, of a retired application, say. Points to `target` itself if there is
- * none, else into `space`. */
-struct bytes http_blacken_target(struct bytes target, struct buffer *space);
+ * token that we do not know, of a retired application, say. With `cut` the end is missing: what may
+ * be the beginning of `user:password@` goes, too. Points to `target` itself if there is none, else
+ * into `space`. */
+struct bytes http_blacken_target(struct bytes target, bool cut, struct buffer *space);
 
 /* The path with `.` and `..` segments and percent-encoded unreserved characters resolved (RFC 3986
  * §6.2.2), for deciding where a request belongs; what is forwarded stays as received. A path that

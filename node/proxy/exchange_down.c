@@ -269,14 +269,16 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .forwarded_for = forwarded_for(h, &forwarded),
         .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
     };
-    line.uri = http_blacken_target(line.uri, &uri);
+    bool uri_cut = h->path_size == 0; /* too long, or the rest did not come */
     struct bytes *texts[] = {&line.uri, &line.user_id, &line.user_agent, &line.forwarded_for,
                              &line.request_id};
     enum { TEXT_COUNT = sizeof(texts) / sizeof(texts[0]) };
     struct buffer spaces[TEXT_COUNT] = {{0}};
     for (size_t i = 0; i < TEXT_COUNT; i++) {
-        *texts[i] = snapshot_redact(x->snapshot, *texts[i], &spaces[i]);
+        bool cut = texts[i] == &line.uri && uri_cut;
+        *texts[i] = snapshot_redact(x->snapshot, *texts[i], cut, &spaces[i]);
     }
+    line.uri = http_blacken_target(line.uri, uri_cut, &uri);
     log_access(x->proxy->log, &line);
     buffer_done(&uri);
     buffer_done(&forwarded);

@@ -41,7 +41,8 @@ struct secrets {
     char *text;
     size_t text_size;
     struct secret *at; /* by text */
-    size_t count;
+    size_t count, size_max;
+    bool has_plus; /* one of them has a `+` */
     struct filter filters[FILTERS];
 };
 
@@ -74,6 +75,31 @@ static void add(struct secrets *s, struct bytes text, uint32_t age)
     }
 }
 
+/* The byte that is encoded here, or -1. */
+static int encoded_at(struct bytes text, size_t at)
+{
+    if (text.size - at < 3 || text.at[at] != '%' || ascii_hex(text.at[at + 1]) < 0 ||
+        ascii_hex(text.at[at + 2]) < 0) {
+        return -1;
+    }
+    return ascii_hex(text.at[at + 1]) * 16 + ascii_hex(text.at[at + 2]);
+}
+
+/* What a query or a cookie makes of it, where that is something else; appended to `texts`. */
+static void add_decoded(struct secrets *s, struct bytes text, struct buffer *texts)
+{
+    size_t begin = texts->size;
+    for (size_t at = 0; at < text.size; at++) {
+        int c = encoded_at(text, at);
+        char byte = c >= 0 ? (char)c : text.at[at];
+        buffer_append(texts, byte == ' ' ? "+" : &byte, 1); /* as in a view */
+        at += c >= 0 ? 2 : 0;
+    }
+    if (texts->size - begin < text.size) {
+        add(s, (struct bytes){texts->data + begin, texts->size - begin}, 0);
+    }
+}
+
 /* Each text once, as young as it is; then of the former ones only the youngest. */
 static void choose(struct secrets *s)
 {
@@ -96,7 +122,10 @@ static void choose(struct secrets *s)
 static void copy_texts(struct secrets *s)
 {
     for (size_t i = 0; i < s->count; i++) {
-        s->text_size += s->at[i].text.size;
+        size_t size = s->at[i].text.size;
+        s->text_size += size;
+        s->size_max = size > s->size_max ? size : s->size_max;
+        s->has_plus = s->has_plus || memchr(s->at[i].text.at, '+', size);
     }
     s->text = memory_new(s->text_size + 1);
     char *to = s->text;
@@ -171,11 +200,19 @@ static void fill_filters(struct secrets *s)
 struct secrets *secrets_new(const struct bytes *texts, size_t count, const struct secrets *before)
 {
     struct secrets *s = memory_new(sizeof(*s));
-    size_t all = count + (before ? before->count : 0);
+    size_t all = 2 * count + (before ? before->count : 0), encoded = 0;
+    struct buffer decoded = {0};
     assert(all < NONE);
     s->at = memory_new((all + 1) * sizeof(*s->at));
     for (size_t i = 0; i < count; i++) {
         add(s, texts[i], 0);
+        encoded += texts[i].size > 0 && memchr(texts[i].at, '%', texts[i].size) ? texts[i].size : 0;
+    }
+    buffer_reserve(&decoded, encoded); /* so that it does not move */
+    for (size_t i = 0; i < count && encoded > 0; i++) {
+        if (texts[i].size > 0 && memchr(texts[i].at, '%', texts[i].size)) {
+            add_decoded(s, texts[i], &decoded);
+        }
     }
     for (size_t i = 0; before && i < before->count; i++) {
         add(s, before->at[i].text, before->at[i].age + 1);
@@ -184,6 +221,10 @@ struct secrets *secrets_new(const struct bytes *texts, size_t count, const struc
     copy_texts(s);
     find_parents(s);
     fill_filters(s);
+    if (decoded.size > 0) {
+        explicit_bzero(decoded.data, decoded.size);
+    }
+    buffer_done(&decoded);
     return s;
 }
 
@@ -245,28 +286,93 @@ static bool stands_alone(struct bytes text, size_t at, size_t size)
            (at + size == text.size || is_divider(text.at[at + size]));
 }
 
-/* How long the secret at this place is; 0: there is none. */
-static size_t secret_at(const struct secrets *s, struct bytes text, size_t at)
+/* A text and what is looked at in its place: the same, but for spaces that are `+` there. */
+struct view {
+    struct bytes text, seen;
+    char *heap;
+    char local[1024]; /* nearly every user agent */
+};
+
+/* The custom of forms has `+` for a space, so a token with a `+` in a query becomes a user with a
+ * space. No secret has spaces. */
+static void view_init(struct view *v, const struct secrets *s, struct bytes text)
 {
-    struct bytes rest = {text.at + at, text.size - at};
+    v->text = v->seen = text;
+    v->heap = NULL;
+    if (!s->has_plus || text.size == 0 || !memchr(text.at, ' ', text.size)) {
+        return;
+    }
+    char *to = v->local;
+    if (text.size > sizeof(v->local)) {
+        v->heap = to = memory_new(text.size);
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        to[i] = text.at[i] == ' ' ? '+' : text.at[i];
+    }
+    v->seen.at = to;
+}
+
+static void view_done(struct view *v)
+{
+    free(v->heap);
+}
+
+/* How long the secret at this place is; 0: there is none. */
+static size_t secret_at(const struct secrets *s, const struct view *v, size_t at)
+{
+    struct bytes rest = {v->seen.at + at, v->seen.size - at};
     if (!may_begin(s, rest)) {
         return 0;
     }
     for (uint32_t i = find_floor(s, rest); i != NONE; i = s->at[i].parent) {
         size_t size = s->at[i].text.size;
         if (begins_with(rest, s->at[i].text) &&
-            (size > SECRETS_WORD_MAX || stands_alone(text, at, size))) {
+            (size > SECRETS_WORD_MAX || stands_alone(v->text, at, size))) {
             return size;
         }
     }
     return 0;
 }
 
-/* The first secret from `*at` on; false: none. */
-static bool find_secret(const struct secrets *s, struct bytes text, size_t *at, size_t *ret_size)
+/* Does a secret begin with this? It is then the first that is not less. */
+static bool begins_secret(const struct secrets *s, struct bytes text)
 {
-    for (; *at < text.size; (*at)++) {
-        *ret_size = secret_at(s, text, *at);
+    size_t low = 0, high = s->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (bytes_compare(s->at[middle].text, text) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < s->count && begins_with(s->at[low].text, text);
+}
+
+/* Where the beginning of a secret stands at the end of a text that was cut; the size, if nowhere.
+ */
+static size_t find_beginning(const struct secrets *s, const struct view *v)
+{
+    size_t size = v->seen.size;
+    if (size > 0 && v->seen.at[size - 1] == '%') { /* an encoded byte, cut */
+        size -= 1;
+    } else if (size > 1 && v->seen.at[size - 2] == '%') {
+        size -= 2;
+    }
+    size_t at = size > s->size_max ? size - s->size_max : 0;
+    for (; at + SECRETS_WORD_MAX < size; at++) {
+        if (begins_secret(s, (struct bytes){v->seen.at + at, size - at})) {
+            return at;
+        }
+    }
+    return v->seen.size;
+}
+
+/* The first secret from `*at` on; false: none. */
+static bool find_secret(const struct secrets *s, const struct view *v, size_t *at, size_t *ret_size)
+{
+    for (; *at < v->seen.size; (*at)++) {
+        *ret_size = secret_at(s, v, *at);
         if (*ret_size > 0) {
             return true;
         }
@@ -277,12 +383,15 @@ static bool find_secret(const struct secrets *s, struct bytes text, size_t *at, 
 static struct bytes redact_plain(const struct secrets *s, struct bytes text, struct buffer *space)
 {
     size_t at = 0, copied = 0, size;
-    while (find_secret(s, text, &at, &size)) {
+    struct view v;
+    view_init(&v, s, text);
+    while (find_secret(s, &v, &at, &size)) {
         buffer_append(space, text.at + copied, at - copied);
         buffer_append_text(space, "***");
         at += size;
         copied = at;
     }
+    view_done(&v);
     if (copied == 0) {
         return text;
     }
@@ -291,16 +400,6 @@ static struct bytes redact_plain(const struct secrets *s, struct bytes text, str
 }
 
 /* ---- percent-encoding ---- */
-
-/* The byte that is encoded here, or -1. */
-static int encoded_at(struct bytes text, size_t at)
-{
-    if (text.size - at < 3 || text.at[at] != '%' || ascii_hex(text.at[at + 1]) < 0 ||
-        ascii_hex(text.at[at + 2]) < 0) {
-        return -1;
-    }
-    return ascii_hex(text.at[at + 1]) * 16 + ascii_hex(text.at[at + 2]);
-}
 
 static bool has_encoded(struct bytes text)
 {
@@ -341,16 +440,29 @@ static void decode(struct decoding *d)
     d->size = to;
 }
 
+static void hide_run(struct decoding *d, size_t at, size_t end)
+{
+    memset(d->hidden + d->from[at], true, d->from[end] - d->from[at]);
+}
+
 /* True if there was a secret. */
-static bool hide(const struct secrets *s, struct decoding *d)
+static bool hide(const struct secrets *s, struct decoding *d, bool cut)
 {
     size_t at = 0, size;
     bool found = false;
-    while (find_secret(s, (struct bytes){d->text, d->size}, &at, &size)) {
-        memset(d->hidden + d->from[at], true, d->from[at + size] - d->from[at]);
+    struct view v;
+    view_init(&v, s, (struct bytes){d->text, d->size});
+    while (find_secret(s, &v, &at, &size)) {
+        hide_run(d, at, at + size);
         at += size;
         found = true;
     }
+    at = cut ? find_beginning(s, &v) : d->size;
+    if (at < d->size) {
+        hide_run(d, at, d->size);
+        found = true;
+    }
+    view_done(&v);
     return found;
 }
 
@@ -367,7 +479,8 @@ static void append_shown(struct buffer *to, struct bytes text, const bool *hidde
     }
 }
 
-static struct bytes redact_encoded(const struct secrets *s, struct bytes text, struct buffer *space)
+static struct bytes redact_encoded(const struct secrets *s, struct bytes text, bool cut,
+                                   struct buffer *space)
 {
     struct decoding d = {
         .text = memory_copy_text(text.at, text.size),
@@ -378,10 +491,10 @@ static struct bytes redact_encoded(const struct secrets *s, struct bytes text, s
     for (size_t i = 0; i <= text.size; i++) {
         d.from[i] = i;
     }
-    bool found = hide(s, &d);
+    bool found = hide(s, &d, cut);
     for (size_t i = 0; i < DECODINGS_MAX && has_encoded((struct bytes){d.text, d.size}); i++) {
         decode(&d);
-        found = hide(s, &d) || found;
+        found = hide(s, &d, cut) || found;
     }
     if (found) {
         append_shown(space, text, d.hidden);
@@ -392,7 +505,9 @@ static struct bytes redact_encoded(const struct secrets *s, struct bytes text, s
     return found ? buffer_bytes(space) : text;
 }
 
-struct bytes secrets_redact(const struct secrets *s, struct bytes text, struct buffer *space)
+struct bytes secrets_redact(const struct secrets *s, struct bytes text, bool cut,
+                            struct buffer *space)
 {
-    return has_encoded(text) ? redact_encoded(s, text, space) : redact_plain(s, text, space);
+    return text.size > 0 && (cut || has_encoded(text)) ? redact_encoded(s, text, cut, space)
+                                                       : redact_plain(s, text, space);
 }

@@ -26,8 +26,12 @@ void secrets_free(struct secrets *s); /* NULL is fine; the copies are overwritte
 
 /* `text` with `***` for every secret in it, the longest first where several begin, and for every
  * run of it that says one in percent-encoding, in whole or in part, encoded up to three times over.
- * Points to `text` itself if there is none, which is nearly always so, else into `space`, which is
- * empty before. */
-struct bytes secrets_redact(const struct secrets *s, struct bytes text, struct buffer *space);
+ * A space is taken for the `+` that it may have been in a query, and a secret with percent-encoding
+ * in itself is also known as what a query makes of it. With `cut`, more of the text may have come
+ * or been on its way: then its end, if a secret begins so, goes as well (from the fourth character
+ * on). Points to `text` itself if there is none, which is nearly always so, else into `space`,
+ * which is empty before. */
+struct bytes secrets_redact(const struct secrets *s, struct bytes text, bool cut,
+                            struct buffer *space);
 
 #endif

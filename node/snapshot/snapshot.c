@@ -60,9 +60,10 @@ bool snapshot_has(const struct snapshot *s, const struct instance_shared *instan
                    compare_addresses) != NULL;
 }
 
-struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, struct buffer *space)
+struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool cut,
+                             struct buffer *space)
 {
-    return secrets_redact(s->secrets, text, space);
+    return secrets_redact(s->secrets, text, cut, space);
 }
 
 struct candidates {

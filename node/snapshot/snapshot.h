@@ -91,7 +91,8 @@ void snapshot_index(struct snapshot *s);
 bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance);
 
 /* For the log: secrets_redact() with the secrets of this snapshot and of those before it. */
-struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, struct buffer *space);
+struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool cut,
+                             struct buffer *space);
 
 enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };
 

@@ -12,7 +12,7 @@ from harness import TIMEOUT, TOKEN, Node, instance, parallel, settings
 from stub_client import wait_for
 
 FIELDS = ["timestamp", "request_id", "remote_addr", "method", "uri", "protocol", "status", "bytes_in", "bytes_out",
-          "request_time", "upstream_head_time", "app", "user_id", "instance", "attempts", "node", "user_agent",
+          "request_time", "upstream_head_time", "app", "user_id", "user_cut", "instance", "attempts", "node", "user_agent",
           "forwarded_for", "aborted"]
 
 
@@ -178,6 +178,60 @@ def test_no_secret_is_in_any_output(stubs, level):
         found = [line for line in outputs.splitlines() if "SECRET" in line]
         assert found == []
         assert not [answer for answer in answers if b"SECRET" in answer]
+
+
+CUT_TOKEN = "usertoken--SECRET-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def test_a_token_at_the_end_of_a_target_that_is_too_long_is_not_logged(stubs):
+    """Wherever the cut goes through it, and however it is written."""
+    forms = [CUT_TOKEN, "".join(f"%{byte:02x}" for byte in CUT_TOKEN.encode())]
+    config = settings(stubs, application={"user_tokens": [CUT_TOKEN]}, limits={"uri_size": "256", "header_size": "4KiB"})
+    with Node(config) as node:
+        count = 0
+        for form in forms:
+            for shown in range(0, len(form) + 3, 3):
+                target = b"/v1/" + b"a" * (252 - shown) + form.encode() + b"b" * 40
+                with node.client() as client:
+                    client.send(b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+                    assert client.response()[0].status == 414
+                count += 1
+        for line in node.wait_access(count=count, status=414):
+            rest = line["uri"][4:].lstrip("a")
+            assert len(rest) < 12 and not rest.startswith("user"), line["uri"][-80:]
+            assert not rest.startswith("%75%73%65%72"), line["uri"][-80:]
+
+
+def test_a_token_whose_rest_does_not_come_is_not_logged(stubs):
+    config = settings(stubs, application={"user_tokens": [CUT_TOKEN]}, timeouts={"request_head": "300ms"})
+    with Node(config) as node:
+        for rest in (b"", b"\x01x HTTP/1.1\r\nHost: h\r\n\r\n"):   # it never comes; it is malformed
+            with node.client() as client:
+                client.send(b"GET /v1/x?q=" + CUT_TOKEN[:30].encode())
+                client.send(rest)
+                client.response()
+        lines = node.wait_access(status=408) + node.wait_access(status=400)
+        assert lines[0]["uri"] == "/v1/x?q=***"
+        assert lines[1]["uri"] in ("/v1/x?q=***", None), lines   # None: it came in one read
+
+
+@pytest.mark.parametrize("token", ["usertoken--SEC+RET+1", "usertoken--SEC%41RET"])
+def test_a_token_is_black_in_every_field_however_it_came_there(stubs, token):
+    """Also where a query's `+` became a space, and an escape in the token a byte."""
+    config = settings(stubs, application={"user_tokens": [token]})
+    with Node(config) as node:
+        ways = [("POST", f"/v1/x?user={token}", {}), ("POST", "/v1/x", {"headers": [("X-User-ID", token)]}),
+                ("POST", "/v1/x", {"headers": [("Cookie", f"user_id={token}")]}),
+                ("POST", "/v1/x", {"json_body": {"user": token}}),
+                ("POST", "/v1/x", {"json_body": {"user": token.replace("+", " ")}}),
+                ("POST", "/v1/x?user=u", {"headers": [("User-Agent", f"a {token} b" + "c" * 2000),
+                                                      ("X-Forwarded-For", token)]})]
+        for method, target, more in ways:
+            node.request(method, target, token=token, **more)
+        node.wait_access(count=len(ways), app="one")
+        shown = [line for line in node.access(app="one") for name in ("uri", "user_id", "user_agent", "forwarded_for")
+                 if re.search("SEC.?.?.?RET", line[name] or "")]
+        assert shown == []
 
 
 @pytest.mark.threads

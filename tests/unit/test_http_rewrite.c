@@ -154,8 +154,8 @@ static void no_spelling_of_our_fields_passes(void **state)
 {
     (void)state;
     static const char *const NAMES[] = {
-        "Authorization",     "Host",         "X-Real-IP",    "X-Forwarded-For",
-        "X-Forwarded-Proto", "X-Request-ID", "X-App-Type",   "X-Forwarded-Host",
+        "Authorization",     "Host",         "X-Real-IP",      "X-Forwarded-For",
+        "X-Forwarded-Proto", "X-Request-ID", "X-App-Type",     "X-Forwarded-Host",
         "X-Dify-Instance",   "X-Hash-Key",   "X-User-ID-Used",
     };
     const struct http_extra_field extra[] = {{BYTES("X-App-Type"), BYTES("a")},
@@ -397,7 +397,24 @@ static void no_credential_of_a_target_is_logged(void **state)
         EACH(i, TARGETS)
         {
             struct buffer b = {0};
-            assert_text(http_blacken_target(bytes_of(TARGETS[i].in), &b), TARGETS[i].out);
+            assert_text(http_blacken_target(bytes_of(TARGETS[i].in), false, &b), TARGETS[i].out);
+            buffer_done(&b);
+        }
+}
+
+static void of_a_target_that_is_cut_no_beginning_of_a_password_is_logged(void **state)
+{
+    (void)state;
+    static const struct rewriting CUT[] = {
+        {"http://user:pa", "http://***"},         {"user:pa", "***"},
+        {"http://host/v1/x", "http://host/v1/x"}, {"/v1/x:y", "/v1/x:y"},
+        {"/v1/x?token=a", "/v1/x?token=***"},     {"http://u:p@ho", "http://***"},
+    };
+    for
+        EACH(i, CUT)
+        {
+            struct buffer b = {0};
+            assert_text(http_blacken_target(bytes_of(CUT[i].in), true, &b), CUT[i].out);
             buffer_done(&b);
         }
 }
@@ -415,6 +432,7 @@ int main(void)
         cmocka_unit_test(only_sane_request_ids_are_kept),
         cmocka_unit_test(a_value_made_of_a_users_text_cannot_break_a_line),
         cmocka_unit_test(no_credential_of_a_target_is_logged),
+        cmocka_unit_test(of_a_target_that_is_cut_no_beginning_of_a_password_is_logged),
         cmocka_unit_test(a_path_is_judged_as_the_instance_may_read_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

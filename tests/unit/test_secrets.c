@@ -12,16 +12,22 @@
 
 enum { TEXT_MAX = 64, SECRETS_MAX = 12, ROUNDS = 20000 };
 
-static void assert_redacted(const struct secrets *s, const char *text, const char *wanted)
+static void assert_redacted_of(const struct secrets *s, const char *text, bool cut,
+                               const char *wanted)
 {
     struct buffer space = {0};
-    struct bytes got = secrets_redact(s, bytes_of(text), &space);
+    struct bytes got = secrets_redact(s, bytes_of(text), cut, &space);
     if (!bytes_equal(got, bytes_of(wanted))) {
         print_error("%s: %.*s, not %s\n", text, (int)got.size, got.at, wanted);
     }
     assert_true(bytes_equal(got, bytes_of(wanted)));
     assert_true(strcmp(text, wanted) != 0 || got.at == text);
     buffer_done(&space);
+}
+
+static void assert_redacted(const struct secrets *s, const char *text, const char *wanted)
+{
+    assert_redacted_of(s, text, false, wanted);
 }
 
 static struct secrets *secrets_of(const char *const *texts, const struct secrets *before)
@@ -176,8 +182,8 @@ static void the_result_is_that_of_looking_for_each(void **state)
         struct bytes in = random_text(&prng, text, 0, TEXT_MAX);
         struct buffer space = {0}, simple = {0};
         struct secrets *s = secrets_new(secrets, count, NULL);
-        assert_true(
-            bytes_equal(secrets_redact(s, in, &space), redact_simply(secrets, count, in, &simple)));
+        assert_true(bytes_equal(secrets_redact(s, in, false, &space),
+                                redact_simply(secrets, count, in, &simple)));
         secrets_free(s);
         buffer_done(&space);
         buffer_done(&simple);
@@ -210,10 +216,72 @@ static void any_part_may_be_encoded(void **state)
             append_in_some_form(&in, *c, prng_below(&prng, 3));
         }
         buffer_append_text(&in, "&user=%C3%BC");
-        struct bytes got = secrets_redact(s, buffer_bytes(&in), &space);
+        struct bytes got = secrets_redact(s, buffer_bytes(&in), false, &space);
         assert_true(bytes_equal(got, BYTES("/x?q=***&user=%C3%BC")));
         buffer_done(&in);
         buffer_done(&space);
+    }
+    secrets_free(s);
+}
+
+/* `user=` in a query: `+` is a space and %XX a byte, whoever meant them as such. */
+static void what_a_query_makes_of_a_secret_is_hidden(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"to+ken/+", "100%41+x", "p%20q%", "a+b", NULL};
+    struct secrets *s = secrets_of(texts, NULL);
+    assert_redacted(s, "to+ken/+", "***");
+    assert_redacted(s, "to ken/ ", "***");
+    assert_redacted(s, "to ken/+", "***");
+    assert_redacted(s, "x to ken/+ y", "x *** y");
+    assert_redacted(s, "to%20ken%2F%2b", "***");
+    assert_redacted(s, "100%41+x", "***");
+    assert_redacted(s, "100A x", "***");
+    assert_redacted(s, "p%20q%", "***");
+    assert_redacted(s, "p q%", "***");
+    assert_redacted(s, "a b", "***");
+    assert_redacted(s, "xa b", "xa b"); /* tiny, and not by itself */
+    char *long_text = calloc(1, 4001);
+    memset(long_text, ' ', 4000);
+    memcpy(long_text + 3000, "to ken/ ", 8);
+    struct buffer space = {0};
+    struct bytes got = secrets_redact(s, bytes_of(long_text), false, &space);
+    assert_int_equal(got.size, 4000 - 5);
+    assert_memory_equal(got.at + 3000, "***", 3);
+    buffer_done(&space);
+    free(long_text);
+    secrets_free(s);
+}
+
+static void the_beginning_of_a_secret_at_a_cut_is_hidden(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"usertoken--one", "us", "app+%41z", NULL};
+    struct secrets *s = secrets_of(texts, NULL);
+    assert_redacted_of(s, "", true, "");
+    assert_redacted_of(s, "/v1/x?y", true, "/v1/x?y");
+    assert_redacted_of(s, "/v1/x?y=usertoken--one", true, "/v1/x?y=***");
+    assert_redacted_of(s, "/v1/x?y=app", true, "/v1/x?y=app");
+    assert_redacted_of(s, "/v1/x?y=app+%", true, "/v1/x?y=***");
+    assert_redacted_of(s, "/v1/x?y=app ", true, "/v1/x?y=***");
+    assert_redacted_of(s, "%", true, "%");
+    assert_redacted_of(s, "%%", true, "%%");
+    assert_redacted_of(s, "a%", true, "a%");
+    /* Cut anywhere, written in any form: nothing of its second half is left, and the rest stays. */
+    static const char *const FORMS[] = {"usertoken--one", "user%74oken--%6fne",
+                                        "%75%73%65%72%74%6f%6b%65%6e%2d%2d%6f%6e%65",
+                                        "%2575%2573%2565%2572%2574%256f%256b%2565%256e%252d%252d"};
+    for (size_t f = 0; f < sizeof(FORMS) / sizeof(FORMS[0]); f++) {
+        for (size_t size = 1; size <= strlen(FORMS[f]); size++) {
+            struct buffer in = {0}, space = {0};
+            buffer_append_text(&in, "/v1/aaa?q=");
+            buffer_append(&in, FORMS[f], size);
+            struct bytes got = secrets_redact(s, buffer_bytes(&in), true, &space);
+            bool nothing_yet = size < (f == 3 ? 20 : f == 2 ? 12 : 4);
+            assert_true(nothing_yet || bytes_equal(got, BYTES("/v1/aaa?q=***")));
+            buffer_done(&in);
+            buffer_done(&space);
+        }
     }
     secrets_free(s);
 }
@@ -229,6 +297,8 @@ int main(void)
         cmocka_unit_test(of_replaced_secrets_the_last_ones_are_kept),
         cmocka_unit_test(the_result_is_that_of_looking_for_each),
         cmocka_unit_test(any_part_may_be_encoded),
+        cmocka_unit_test(what_a_query_makes_of_a_secret_is_hidden),
+        cmocka_unit_test(the_beginning_of_a_secret_at_a_cut_is_hidden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
