@@ -20,14 +20,14 @@
 enum {
     CONF_APPLICATIONS_MAX = 256,
     CONF_INSTANCES_MAX = 256, /* per application */
-    CONF_TOKENS_MAX = 1024,   /* per application */
+    CONF_TOKENS_MAX = 65536,  /* per application; some give each of their users one */
     CONF_WEIGHT_MAX = 1000,
     CONF_VIRTUAL_NODES_MAX = 4096,
     CONF_WORKERS_MAX = 256,
     CONF_ATTEMPTS_MAX = 16,
     CONF_RING_POINTS_MAX = 1 << 22, /* per application: sum of weights x virtual_nodes; 64 MiB */
     CONF_PROBLEMS_MAX = 100,        /* further problems of a file are counted, not listed */
-    CONF_FILE_SIZE_MAX = 4 * 1024 * 1024,
+    CONF_FILE_SIZE_MAX = 16 * 1024 * 1024, /* four such applications, a token a line */
 };
 
 /* One problem of a file. `line` and `column` count from 1; 0 = the file as a whole. */
@@ -90,7 +90,7 @@ struct conf_admin {
     const char *token; /* "" = none */
 };
 
-struct conf_cors { /* origins `[]`: none and not any */
+struct conf_cors {        /* origins `[]`: none and not any */
     const char **origins; /* scheme://host[:port] or null, without the `*` */
     size_t count;
     bool any; /* `*` is among them */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 
 #include "base/memory.h"
@@ -141,7 +142,7 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
     build_instances(s->arena, to, from, known);
 }
 
-static struct token_table *build_tokens(const struct conf *conf)
+static struct token_table *build_tokens(const struct conf *conf, struct sha256 *sha)
 {
     size_t count = 0, at = 0;
     for (size_t a = 0; a < conf->application_count; a++) {
@@ -155,7 +156,11 @@ static struct token_table *build_tokens(const struct conf *conf)
             entries[at++] = (struct token_entry){bytes_of(app->user_tokens[t]), (uint32_t)a};
         }
     }
-    struct token_table *table = token_table_new(entries, count);
+    uint8_t key[TOKEN_TABLE_KEY];
+    int random = RAND_bytes(key, sizeof(key));
+    assert(random == 1); /* OpenSSL says so after it has begun with enough of the kernel's */
+    struct token_table *table = token_table_new(entries, count, key, sha);
+    explicit_bzero(key, sizeof(key));
     arena_free(arena);
     return table;
 }
@@ -252,7 +257,7 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *t
         s->applications[a].ring =
             build_ring(&conf->applications[a], conf->virtual_nodes, sha, before);
     }
-    s->tokens = build_tokens(conf);
+    s->tokens = build_tokens(conf, sha);
     s->secrets = build_secrets(conf, before ? before->secrets : NULL);
     snapshot_index(s);
     return s;

@@ -208,7 +208,7 @@ static struct snapshot_application *find_application(const struct exchange *x)
     if (!bearer_token(http_head_get(x->head, HTTP_FIELD_AUTHORIZATION), &token)) {
         return NULL;
     }
-    int index = token_table_find(x->snapshot->tokens, token);
+    int index = token_table_find(x->snapshot->tokens, token, x->proxy->sha);
     return index < 0 ? NULL : &x->snapshot->applications[index];
 }
 

@@ -403,15 +403,15 @@ static void every_maximum_is_enforced(void **state)
                     "is used already by application `a0`");
     assert_too_many("workers: 0\nlisten: [", "{address: \"127.0.0.1:#\", x: 1},", 65, "]\n",
                     "2:35: unknown key `x`");
-    assert_too_many(LISTEN "applications: {a: {user_tokens: [", "t#,", 1025, instances,
-                    "`user_tokens` has 1025 tokens; at most 1024");
+    assert_too_many(LISTEN "applications: {a: {user_tokens: [", "t#,", 65537, instances,
+                    "`user_tokens` has 65537 tokens; at most 65536");
     assert_too_many("{", "k#: 1,", 513, "}", "more than 512 keys in one mapping");
     assert_too_many("<<: [", "{k#: 1},", 17, "]", "`<<` takes at most 16 mappings");
-    assert_too_many("[", "&a# x,", 1025, "]", "too many anchors");
+    assert_too_many("[", "&a# x,", 65537, "]", "too many anchors");
     assert_too_many("[", "\"#${DIFYRING_TEST_LONG}\",", 168, "]",
                     "the values from the environment are too long together");
     assert_too_many("", "# and a comment of some length\n", 1 << 17, "",
-                    "larger than 4194304 bytes");
+                    "larger than 16777216 bytes");
     unsetenv("DIFYRING_TEST_LONG");
 }
 

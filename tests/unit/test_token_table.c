@@ -9,6 +9,9 @@
 
 #include "route/token_table.h"
 
+static struct sha256 *sha;
+static const uint8_t KEY[TOKEN_TABLE_KEY] = {1, 2, 3};
+
 static void each_token_finds_its_own_application(void **state)
 {
     (void)state;
@@ -22,10 +25,10 @@ static void each_token_finds_its_own_application(void **state)
         entries[i] = (struct token_entry){bytes_of(texts[i]), (uint32_t)(i % 17)};
     }
     for (size_t count = 0; count <= COUNT; count += 125) {
-        struct token_table *t = token_table_new(entries, count);
+        struct token_table *t = token_table_new(entries, count, KEY, sha);
         for (size_t i = 0; i < COUNT; i++) {
             int expected = i < count ? (int)(i % 17) : -1;
-            assert_int_equal(token_table_find(t, entries[i].token), expected);
+            assert_int_equal(token_table_find(t, entries[i].token, sha), expected);
         }
         token_table_free(t);
     }
@@ -36,18 +39,50 @@ static void nearly_right_is_wrong(void **state)
     (void)state;
     static const struct token_entry entries[] = {{{"usertoken--v1", 13}, 0},
                                                  {{"usertoken--v2", 13}, 1}};
-    struct token_table *t = token_table_new(entries, 2);
-    assert_int_equal(token_table_find(t, BYTES("usertoken--v2")), 1);
-    assert_int_equal(token_table_find(t, BYTES("usertoken--v3")), -1);
-    assert_int_equal(token_table_find(t, BYTES("usertoken--v")), -1);
-    assert_int_equal(token_table_find(t, BYTES("usertoken--v1 ")), -1);
-    assert_int_equal(token_table_find(t, BYTES("usertoken--v1\0")), -1);
-    assert_int_equal(token_table_find(t, BYTES("Usertoken--v1")), -1);
-    assert_int_equal(token_table_find(t, BYTES("")), -1);
+    struct token_table *t = token_table_new(entries, 2, KEY, sha);
+    assert_int_equal(token_table_find(t, BYTES("usertoken--v2"), sha), 1);
+    assert_int_equal(token_table_find(t, BYTES("usertoken--v3"), sha), -1);
+    assert_int_equal(token_table_find(t, BYTES("usertoken--v"), sha), -1);
+    assert_int_equal(token_table_find(t, BYTES("usertoken--v1 "), sha), -1);
+    assert_int_equal(token_table_find(t, BYTES("usertoken--v1\0"), sha), -1);
+    assert_int_equal(token_table_find(t, BYTES("Usertoken--v1"), sha), -1);
+    assert_int_equal(token_table_find(t, BYTES(""), sha), -1);
     char *large = calloc(1, 100000);
-    assert_int_equal(token_table_find(t, (struct bytes){large, 100000}), -1);
+    assert_int_equal(token_table_find(t, (struct bytes){large, 100000}, sha), -1);
     free(large);
     token_table_free(t);
+}
+
+/* As many as two applications may have, and one: every one is found, and nearly right is wrong. */
+static void many_tokens_are_each_found(void **state)
+{
+    (void)state;
+    static const size_t COUNTS[] = {1, TOKEN_TABLE_ALL, TOKEN_TABLE_ALL + 1, 1000, 2 * 65536};
+    enum { SIZE = 64 };
+    for (size_t c = 0; c < sizeof(COUNTS) / sizeof(COUNTS[0]); c++) {
+        size_t count = COUNTS[c];
+        char *texts = malloc(count * SIZE);
+        struct token_entry *entries = malloc(count * sizeof(*entries));
+        for (size_t i = 0; i < count; i++) {
+            snprintf(texts + i * SIZE, SIZE, "usertoken--customer-service-%08zu", i);
+            entries[i] = (struct token_entry){bytes_of(texts + i * SIZE), (uint32_t)(i / 65536)};
+        }
+        struct token_table *t = token_table_new(entries, count, KEY, sha);
+        for (size_t i = 0; i < count; i++) {
+            struct bytes token = entries[i].token;
+            char wrong[SIZE];
+            assert_int_equal(token_table_find(t, token, sha), (int)(i / 65536));
+            memcpy(wrong, token.at, token.size);
+            wrong[i % token.size] ^= 1;
+            bool other = i % token.size >= token.size - 8; /* perhaps another one's */
+            assert_true(other || token_table_find(t, (struct bytes){wrong, token.size}, sha) == -1);
+            token.size--;
+            assert_int_equal(token_table_find(t, token, sha), -1);
+        }
+        token_table_free(t);
+        free(entries);
+        free(texts);
+    }
 }
 
 static void assert_bearer(const char *authorization, const char *token)
@@ -81,7 +116,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_token_finds_its_own_application),
         cmocka_unit_test(nearly_right_is_wrong),
+        cmocka_unit_test(many_tokens_are_each_found),
         cmocka_unit_test(a_bearer_token_is_one_word_behind_its_scheme),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    sha = sha256_new();
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    sha256_free(sha);
+    return failed;
 }
