@@ -9,16 +9,15 @@ static const char help[] =
     "\n"
     "Reads a configuration and prints every problem on standard output, one a line:\n"
     "  FILE:LINE:COLUMN: message\n"
-    "LINE and COLUMN count from 1; 0:0 is the file as a whole. What is valid but unwise, or more "
-    "than\n"
-    "this version can do yet, is printed as `FILE:LINE:COLUMN: warning: message`. The last line of "
-    "a\n"
-    "valid file says so, and whether `difyring run` refuses it all the same.\n"
+    "LINE and COLUMN count from 1; 0:0 is the file as a whole. What is valid but unwise is printed "
+    "as\n"
+    "`FILE:LINE:COLUMN: warning: message`. The last line of a file that `difyring run` takes says "
+    "so.\n"
     "\n"
     "  -c, --config FILE  the configuration\n"
     "  -h, --help         this text\n"
     "\n"
-    "Exit codes: 0 valid (also with warnings), 1 problems, 2 bad usage.\n";
+    "Exit codes: 0 fine (also with warnings), 1 `difyring run` refuses it, 2 bad usage.\n";
 
 static void print_problems(const char *file, const struct conf_problems *problems, const char *kind)
 {
@@ -49,11 +48,12 @@ int main_check(int argc, char **argv)
     print_problems(file, &problems, "warning: ");
     conf_problems_free(&problems);
     size_t unsupported_count = conf_unsupported(conf, &problems);
-    print_problems(file, &problems, "warning: ");
+    print_problems(file, &problems, "");
     conf_problems_free(&problems);
     conf_free(conf);
-    printf(unsupported_count ? "%s is valid, but `difyring run` refuses it: see the warnings\n"
-                             : "%s is valid\n",
-           file);
+    if (unsupported_count > 0) {
+        return MAIN_FAILED;
+    }
+    printf("%s is valid\n", file);
     return MAIN_FINE;
 }

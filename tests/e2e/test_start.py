@@ -53,10 +53,11 @@ UNSUPPORTED = {
 }
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_what_is_not_there_yet_is_refused(tmp_path, name):
+def test_what_is_not_there_yet_is_refused(tmp_path, name, command):
     text, line, word = UNSUPPORTED[name]
-    (found_line, column, message), = problems(tmp_path, text)
+    (found_line, column, message), = problems(tmp_path, text, command)
     assert abs(found_line - line) <= 1 and column > 0
     assert word in message and "not supported yet" in message
 
