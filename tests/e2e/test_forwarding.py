@@ -1,6 +1,7 @@
 """What of a request reaches the instance, and what of its response the client: heads, bodies, connections."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import struct
 import time
 
 import pytest
-from harness import TIMEOUT, TOKEN, Node, instance, observe, parallel, settings
+from harness import TIMEOUT, TOKEN, Node, check_error, instance, observe, parallel, settings
 from stub_client import Stub, pattern, wait_for
 
 MIB = 1024 * 1024
@@ -112,6 +113,47 @@ def test_debug_headers_both_ways_and_not_forgeable(stubs):
             assert len(fields["x-hash-key"]) == 1 and fields["x-hash-key"] != ["lie"]
             assert seen["head"].headers["x-dify-instance"] == "dify1"
             assert seen["head"].headers["x-served-by"] == "node-a"
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_no_spelling_of_a_field_that_the_node_sets_passes(stubs, debug):
+    """A WSGI server makes one variable of X-User-ID-Used and X_User_ID_Used."""
+    names = ["Authorization", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID",
+             "Host", "Content-Length", "Transfer-Encoding"]
+    names += ["X-App-Type", "X-Dify-Instance", "X-User-ID-Used", "X-Hash-Key"] if debug else []
+    headers = [(name.replace("-", "_").lower(), "lie") for name in names if "-" in name]
+    headers += [(name.replace("-", "_", 1), "lie") for name in names if "-" in name]
+    headers += [(name[::-1].replace("-", "_", 1)[::-1].upper(), "lie") for name in names if "-" in name]
+    with Node(settings(stubs[:1], debug_headers=debug)) as node:
+        seen = node.echo("/v1/_echo?user=u", headers=[*headers, ("X_User_ID", "passes")])
+        assert [name for name, value in seen["headers"] if "lie" in value] == []
+        assert seen["fields"]["x_user_id"] == ["passes"]   # nobody sets that one
+
+
+ALLOW = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+
+
+@pytest.mark.parametrize("line", [b"TRACE /v1/_echo", b"TRACE /v1/", b"CONNECT h:80", b"CONNECT [::1]:443",
+                                  b"TRACE http://h/v1/_echo"])
+@pytest.mark.parametrize("token", [b"Authorization: Bearer " + TOKEN.encode() + b"\r\n", b""])
+def test_what_would_show_the_instances_token_is_405(stubs, node, line, token):
+    with node.client() as client:
+        client.send(line + b" HTTP/1.1\r\nHost: h\r\n" + token + b"\r\n")
+        head = client.head()
+        check_error(head, client.body(head), 405, "method_not_allowed")
+        assert head.headers["allow"] == ALLOW
+        if line.startswith(b"CONNECT"):   # what follows is no HTTP
+            assert head.headers["connection"] == "close"
+            with contextlib.suppress(ConnectionError):
+                assert client.send(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").more() is False
+    assert stubs[0].counts()["requests"] == 0
+
+
+def test_trace_of_other_paths_is_405(node):
+    for path, allow in (("/nowhere", "GET, HEAD"), ("/status", "GET, HEAD"), ("/health", "GET, HEAD")):
+        head, body = node.request("TRACE", path)
+        check_error(head, body, 405, "method_not_allowed")
+        assert head.headers["allow"] == allow
 
 
 def test_a_line_break_in_a_user_id_makes_no_header(stubs):

@@ -207,14 +207,46 @@ def test_the_user_of_a_json_body(node, text, expected, method):
     assert used(node, method=method, headers=headers, body=text) == expected
 
 
+@pytest.mark.parametrize("headers, expected", [
+    ([("Cookie", "a=b"), ("Cookie", "user_id=second")], "second"),
+    ([("Cookie", "user_id=first"), ("cookie", "user_id=second")], "first"),
+    ([("Cookie", "user_id="), ("Cookie", "x=y; user_id=third; z")], "third"),
+    ([("Cookie", ""), ("Cookie", "a")], None)])
+def test_all_cookie_fields_count(node, headers, expected):
+    assert used(node, headers=headers) == expected
+
+
+@pytest.mark.parametrize("name", ["application/json", "application/vnd.api+json", "Application/LD+JSON; charset=x"])
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "PATCH", "DELETE"])
+def test_json_is_read_of_any_method_and_kind(node, name, method):
+    assert used(node, method=method, headers=[("Content-Type", name)], body=b'{"user":"a"}') == "a"
+
+
+def test_what_dify_takes_has_its_user(stubs):
+    """Also where a request without one is refused."""
+    with Node(settings(stubs, user_id={"missing": "reject"})) as node:
+        for text in (b'{"query":"a\\u0000b","user":"alice"}', b'{"query":"\\ud83d","user":"alice"}',
+                     b'\xef\xbb\xbf{"user":"alice"}', b'{"x":NaN,"user":"alice"}', '{"user":"alice"}'.encode("utf-16")):
+            node.echo(method="POST", headers=[("Content-Type", "application/json")], body=text)
+        node.wait_access(count=5, user_id="alice", user_cut=False, status=200)
+
+
 def test_another_content_type_is_no_json(node):
     assert used(node, method="POST", headers=[("Content-Type", "text/plain")], body=b'{"user":"a"}') is None
 
 
-@pytest.mark.parametrize("pad, expected", [(4000, "late"), (5000, None)])
+@pytest.mark.parametrize("pad, first, expected, cut", [
+    (4000, {}, "late", False), (5000, {}, None, True), (5000, {"user": "early"}, "early", True),
+    (5000, {"user": None}, None, True)])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_json_body_beyond_json_inspect_has_no_user(node, pad, expected, chunked):
-    text = json.dumps({"query": "x" * pad, "user": "late"}).encode()
+def test_beyond_json_inspect_what_was_found_before_counts(node, pad, first, expected, cut, chunked):
+    text = json.dumps({**first, "query": "x" * pad, **({} if first else {"user": "late"})}).encode()
+    before = len(node.access(user_cut=cut, app="one"))
+    check_beyond(node, text, expected, chunked)
+    assert node.wait_access(count=before + 1, user_cut=cut, app="one")[-1]["user_id"] == expected
+
+
+def check_beyond(node, text, expected, chunked):
     if not chunked:
         assert used(node, method="POST", headers=[("Content-Type", "application/json")], body=text) == expected
         return
@@ -346,6 +378,25 @@ def test_the_token_names_the_application(stubs):
         assert [applications[name]["total_requests"] for name in ("one", "two")] == [3, 6]
 
 
+def test_an_application_may_have_65536_tokens(stubs):
+    """Each is found, over a reload too, and so is the one of another application."""
+    tokens = [f"usertoken--{number:08x}-89ab-cdef-0123-456789abcdef" for number in range(65536)]
+    config = settings(stubs[:1], application={"user_tokens": tokens})
+    config["applications"]["two"] = {**config["applications"]["one"], "user_tokens": ["usertoken--two"]}
+    with Node(config) as node:
+        for _ in range(2):
+            with node.client() as client:
+                for token in (tokens[0], tokens[-1], *tokens[1:65535:2571], "usertoken--two"):
+                    assert client.request("GET", "/v1/_echo?user=u", token).response()[0].status == 200
+                for token in (tokens[5][:-1], tokens[5] + "0", "usertoken--00010000-89ab-cdef-0123-456789abcdef"):
+                    assert client.request("GET", "/v1/_echo?user=u", token).response()[0].status == 401
+            assert node.reload(config)[0] == 200
+        config["applications"]["one"]["user_tokens"] = [*tokens, "usertoken--one-more"]
+        status, answer = node.reload(config)
+        assert status == 400 and "65537 tokens; at most 65536" in answer["errors"][0]["message"]
+        assert set(tokens) & set(re.findall(r"usertoken--[0-9a-f-]+", node.outputs())) == set()
+
+
 @pytest.mark.parametrize("value", [
     None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Bearer x{TOKEN}",
     f"Bearer {TOKEN} {TOKEN}", f"Bearer {TOKEN.upper()}", "Bearer app-one", f"Bearer{TOKEN}", f"Bearer,{TOKEN}"])
@@ -366,6 +417,7 @@ def test_the_scheme_may_be_written_in_any_case(node, value):
 
 def test_two_authorization_fields_are_not_a_choice(stubs, node):
     headers = [("Authorization", "Bearer wrong"), ("Authorization", f"Bearer {TOKEN}")]
-    head, _ = node.request("GET", "/v1/_echo", headers=headers)
-    assert head.status in (400, 401)
+    for each in (headers, headers[::-1], [headers[1]] * 2):
+        head, body = node.request("GET", "/v1/_echo", headers=each)
+        check_error(head, body, 400, "bad_request")
     wait_for(lambda: sum(stub.counts()["requests"] for stub in stubs) == 0)

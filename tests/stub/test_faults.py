@@ -13,7 +13,8 @@ BAD_HEADS = {   # variant -> bytes that must be on the wire
     "two_lengths": b"Content-Length: ", "length_and_chunked": b"Transfer-Encoding: chunked", "nul": b"a\0b",
     "huge": b"h" * 1024 * 1024, "many": b"X-Many-4999: m", "bad_chunk_size": b"\r\n\r\nzz\r\n",
     "bad_length": b"Content-Length: 12abc", "space_colon": b"X-Space : a", "obs_fold": b"\r\n b\r\n",
-    "bare_lf": b"200 OK\nServer", "bad_status": b"HTTP/1.1 2x0", "bad_version": b"HTTP/9.9",
+    "bare_lf": b"200 OK\nServer", "cr_cr": b"200 OK\r\rServer", "cr_in_head": b"a\rX-B", "cr_in_chunk_size": b"\r\r",
+    "bad_status": b"HTTP/1.1 2x0", "bad_version": b"HTTP/9.9",
     "unasked_101": b"HTTP/1.1 101", "extra_bytes": b"forged"}
 
 

@@ -34,7 +34,9 @@ def echo_value(instance, request):
     return {"method": request.method, "target": request.target, "version": f"HTTP/1.{request.minor}",
             "headers": request.headers, "body_size": request.body_size,
             "body_sha256": request.digest.hexdigest(),
-            "body": request.body.decode("utf-8", "replace") if small else None, "user": request.user,
+            "body": request.body.decode("utf-8", "replace") if small else None,
+            # half a surrogate pair is no text that can be sent
+            "user": request.user and request.user.encode("utf-8", "replace").decode(),
             "connection_id": request.connection_id, "request_number_on_connection": request.number,
             "instance": instance.name}
 
