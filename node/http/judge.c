@@ -254,9 +254,9 @@ const char *http_judge_request(struct http_head *h)
     if (f.hosts == 0 && h->minor > 0) {
         return "Host is missing";
     }
-    /* Which of them counts is each reader's own choice, so the token, or whose request this is, could
-     * be one thing here and another behind. Equal Content-Types say one thing, and some clients do
-     * send theirs twice. */
+    /* Which of them counts is each reader's own choice, so the token, or whose request this is,
+     * could be one thing here and another behind. Equal Content-Types say one thing, and some
+     * clients do send theirs twice. */
     if (f.authorizations > 1) {
         return "Authorization is given twice";
     }

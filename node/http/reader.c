@@ -394,8 +394,8 @@ static void remember_tail(struct http_reader *r, const char *at, size_t size)
     memcpy(r->before + all - new, at + size - new, new);
 }
 
-/* Has each CR its LF, and each LF its CR? Somebody behind us may take one by itself for the end of a
- * line, or for none. */
+/* Has each CR its LF, and each LF its CR? Somebody behind us may take one by itself for the end of
+ * a line, or for none. */
 static bool is_in_lines(struct http_reader *r, const char *at, const char *end)
 {
     while (at < end) {

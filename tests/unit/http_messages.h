@@ -68,8 +68,9 @@ static const struct good GOOD[] = {
      "CONNECT h:80 h 1.1 none 0\nend\n"},
     {REQ, T(GET "Content-Type: a/b\r\nContent-Type: a/b\r\nX-A: 1\r\nX-A: 2\r\n\r\n"),
      "GET /v1/x h 1.1 none 0 keep\nend\n"},
-    {RES, T(OK "Authorization: a\r\nAuthorization: b\r\nContent-Type: a\r\nContent-Type: b\r\n"
-            "Content-Length: 0\r\n\r\n"),
+    {RES,
+     T(OK "Authorization: a\r\nAuthorization: b\r\nContent-Type: a\r\nContent-Type: b\r\n"
+          "Content-Length: 0\r\n\r\n"),
      "200 OK 1.1 length 0 keep\nend\n"},
     {REQ, T(GET "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\r\nxyz"),
      "GET /v1/x h 1.1 none 0 keep upgrade\nend\nstands still\n"},

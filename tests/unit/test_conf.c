@@ -430,8 +430,7 @@ static void what_has_no_effect_yet_is_warned_of(void **state)
     conf_free(c);
 }
 
-#define ONE_OF(instances)                                                                          \
-    "applications: {a: {user_tokens: [t], instances: [" instances "]}}\n"
+#define ONE_OF(instances) "applications: {a: {user_tokens: [t], instances: [" instances "]}}\n"
 
 static void a_name_may_end_in_the_roots_dot(void **state)
 {
