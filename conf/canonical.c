@@ -1,5 +1,5 @@
 /* canonical: the shared part as YAML in one fixed layout, in the schema of SPEC §2, every default
- * written out and every override resolved. So it can be read again with conf_parse() (next to a
+ * written out (but for `expect`, see put_expect) and every override resolved. So it can be read again with conf_parse() (next to a
  * `listen` section), and gives itself. Lists keep their order but for user tokens, which are a set.
  */
 #include <assert.h>
@@ -45,19 +45,28 @@ static void put_statuses(FILE *out, const char *key, const uint16_t *statuses, s
     fputs("]", out);
 }
 
+/* Only where it is given: what is expected else depends on the token of each instance. */
+static void put_expect(FILE *out, const struct conf_health_check *check)
+{
+    for (size_t i = 0; i < check->expect_count; i++) {
+        fprintf(out, "%s%u-%u", i > 0 ? ", " : "expect: [", check->expect[i].first,
+                check->expect[i].last);
+    }
+    fputs(check->expect_count > 0 ? "], " : "", out);
+}
+
 static void put_health_check(FILE *out, const char *indent, const struct conf_health_check *check)
 {
-    fprintf(out, "%shealth_check: { enabled: %s, path: ", indent, boolean(check->enabled));
+    fprintf(out, "%shealth_check: { enabled: %s, token: %s, path: ", indent,
+            boolean(check->enabled), boolean(check->token));
     put_text(out, check->path);
     fputs(", ", out);
     put_ms(out, "interval", check->interval_ms);
     put_ms(out, "timeout", check->timeout_ms);
-    fprintf(out, "healthy_threshold: %u, unhealthy_threshold: %u, expect: [",
-            check->healthy_threshold, check->unhealthy_threshold);
-    for (size_t i = 0; i < check->expect_count; i++) {
-        fprintf(out, "%s%u-%u", i > 0 ? ", " : "", check->expect[i].first, check->expect[i].last);
-    }
-    fputs("], ", out);
+    put_ms(out, "busy_timeout", check->busy_timeout_ms);
+    fprintf(out, "healthy_threshold: %u, unhealthy_threshold: %u, ", check->healthy_threshold,
+            check->unhealthy_threshold);
+    put_expect(out, check);
     put_statuses(out, "failure_statuses", check->failure_statuses, check->failure_status_count);
     fputs(" }\n", out);
 }

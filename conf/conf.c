@@ -74,8 +74,7 @@ static void set_list_defaults(struct conf *conf, struct arena *arena)
         {{[10] = 0xFF, [11] = 0xFF, [12] = 127}, 96 + 8}, /* 127.0.0.0/8 */
         {{[15] = 1}, 128},                                /* ::1/128 */
     };
-    static const struct conf_status_range expect[] = {{200, 399}};
-    static const uint16_t failures[] = {500, 502, 503, 504}, retried[] = {502, 503, 504};
+    static const uint16_t failures[] = {502, 503, 504}, retried[] = {502, 503, 504};
     static const struct conf_user_source sources[] = {
         {CONF_USER_HEADER, "X-User-ID"}, {CONF_USER_QUERY, "user_id"}, {CONF_USER_QUERY, "user"},
         {CONF_USER_COOKIE, "user_id"},   {CONF_USER_JSON, "user"},     {CONF_USER_FORM, "user"},
@@ -83,18 +82,36 @@ static void set_list_defaults(struct conf *conf, struct arena *arena)
     conf->admin = (struct conf_admin){copied(arena, allow, sizeof allow), 2, ""};
     conf->health_check = (struct conf_health_check){
         .enabled = true,
-        .path = "/v1/",
+        .token = true,
+        .path = "/v1/parameters",
         .interval_ms = 5000,
         .timeout_ms = 3000,
+        .busy_timeout_ms = 120 * 1000,
         .healthy_threshold = 2,
         .unhealthy_threshold = 3,
-        .expect = copied(arena, expect, sizeof expect),
-        .expect_count = 1,
         .failure_statuses = copied(arena, failures, sizeof failures),
-        .failure_status_count = 4,
+        .failure_status_count = 3,
     };
     conf->retries = (struct conf_retries){3, 30000, copied(arena, retried, sizeof retried), 3};
     conf->user_id = (struct conf_user_id){copied(arena, sources, sizeof sources), 6, false};
+}
+
+bool conf_check_is_bare(const struct conf_health_check *check, const char *token)
+{
+    return !check->token || strncmp(token, "dataset-", 8) == 0 || strncmp(token, "ds-", 3) == 0;
+}
+
+const struct conf_status_range *conf_check_expect(const struct conf_health_check *check, bool bare,
+                                                  size_t *ret_count)
+{
+    /* 401 is what a Dify that runs says to who shows no token */
+    static const struct conf_status_range passed[] = {{200, 399}, {401, 401}};
+    if (check->expect_count > 0) {
+        *ret_count = check->expect_count;
+        return check->expect;
+    }
+    *ret_count = bare ? 2 : 1;
+    return passed;
 }
 
 /* The part of `file` up to its last '/', or "". */

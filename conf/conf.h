@@ -129,11 +129,12 @@ struct conf_status_range {
 
 struct conf_health_check {
     bool enabled;
+    bool token; /* checks carry the instance's token */
     const char *path;
-    uint64_t interval_ms, timeout_ms;
+    uint64_t interval_ms, timeout_ms, busy_timeout_ms;
     uint32_t healthy_threshold, unhealthy_threshold;
-    struct conf_status_range *expect;
-    size_t expect_count;
+    struct conf_status_range *expect; /* as given; see conf_check_expect() */
+    size_t expect_count;              /* 0 = not given */
     uint16_t *failure_statuses;
     size_t failure_status_count;
 };
@@ -261,6 +262,14 @@ size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_probl
 /* What works but is unwise (tokens of a few characters), or has no effect yet (spooling): for
  * warnings, as above. */
 size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems);
+
+/* Checks of an instance with this token carry no token: by `token: false`, or since Dify knows the
+ * keys of datasets on other routes only. */
+bool conf_check_is_bare(const struct conf_health_check *check, const char *token);
+
+/* The statuses of a passed check, with or without a token. */
+const struct conf_status_range *conf_check_expect(const struct conf_health_check *check, bool bare,
+                                                  size_t *ret_count);
 
 /* The canonical form of the shared part (health_check, retries, consistent_hash, user_id,
  * debug_headers, applications): equal content gives equal bytes whatever the file's layout.

@@ -116,11 +116,14 @@ CONF_READER(conf_read_health_check)
 {
     static const struct conf_field fields[] = {
         {"enabled", conf_read_boolean, .offset = offsetof(struct conf_health_check, enabled)},
+        {"token", conf_read_boolean, .offset = offsetof(struct conf_health_check, token)},
         {"path", read_health_path, .offset = offsetof(struct conf_health_check, path)},
         {"interval", conf_read_duration, .offset = offsetof(struct conf_health_check, interval_ms),
          .min = 10, .max = 24 * HOUR},
         {"timeout", conf_read_duration, .offset = offsetof(struct conf_health_check, timeout_ms),
          .min = 1, .max = HOUR},
+        {"busy_timeout", conf_read_duration,
+         .offset = offsetof(struct conf_health_check, busy_timeout_ms), .min = 0, .max = 24 * HOUR},
         {"healthy_threshold", conf_read_number,
          .offset = offsetof(struct conf_health_check, healthy_threshold), .min = 1, .max = 1000},
         {"unhealthy_threshold", conf_read_number,

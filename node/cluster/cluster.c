@@ -109,6 +109,7 @@ static void info_free(struct member_info *info)
 {
     if (info) {
         votes_done(info);
+        work_done(info);
         free(info);
     }
 }
@@ -162,6 +163,8 @@ static void on_entry(void *owner, struct gossip_member *member, struct bytes key
     if (starts_with(key, BYTES("votes/"))) {
         votes_note(info, key, value);
         c->verdict_changed = true;
+    } else if (starts_with(key, BYTES("work/"))) {
+        work_note(c, info, key, value);
     } else if (starts_with(key, BYTES("drain/"))) {
         drains_note(c, value);
     } else if (starts_with(key, BYTES("latency/"))) {
@@ -249,6 +252,7 @@ void cluster_free(struct cluster *c)
     shared_done(&c->shared);
     ledger_free(c->ledger);
     ledger_free(c->base);
+    free(c->work);
     free(c->offers);
     free((void *)(uintptr_t)c->name.at);
     free(c);

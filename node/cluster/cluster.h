@@ -16,6 +16,7 @@
 #include "base/histogram.h"
 #include "base/sha256.h"
 #include "gossip/gossip.h"
+#include "health/busy.h"
 #include "health/verdict.h"
 
 enum {
@@ -107,6 +108,23 @@ size_t cluster_verdict_nodes(struct cluster *c, uint64_t now_ms,
 /* One instance's votes in the same order; unknown, ok and 0 where a member has said nothing. */
 void cluster_verdict_votes(struct cluster *c, struct bytes application, struct bytes instance,
                            struct verdict_vote ret_votes[VERDICT_NODES_MAX]);
+
+/* ---- work under way ---- */
+
+/* What this node has under way at one container (host and port). */
+struct cluster_work {
+    struct bytes container; /* HOST:PORT */
+    uint64_t in_flight;
+    bool delivered; /* it has ever delivered anything to this node: */
+    uint64_t delivered_ms;
+    uint64_t slack_ms; /* a delivery so much later than the others know is told */
+};
+/* All containers where anything is under way, or was until lately. Call it as often as
+ * cluster_set_counts(); told is only what the others cannot infer, nothing while `count` is 0. */
+void cluster_set_work(struct cluster *c, uint64_t now_ms, const struct cluster_work *work,
+                      size_t count);
+/* The other alive nodes' part, on this node's clock; slots are not known here. */
+struct busy_view cluster_work_of_others(struct cluster *c, struct bytes container);
 
 /* ---- drained instances ---- */
 

@@ -19,6 +19,7 @@ enum {
     PAST_PAGES_MAX = 192,
     HAND_PAGES_MAX = 64,
     DRAIN_PAGES_MAX = 128,
+    WORK_PAGES_MAX = 64, /* 46 containers each */
 };
 
 /* One vote: what is told of an instance. */
@@ -35,6 +36,18 @@ struct votes_page {
     struct vote_row *rows; /* by instance */
 };
 
+/* What is under way at a container. */
+struct work_row {
+    uint64_t container; /* first 8 bytes of SHA-256 of its name */
+    union {
+        size_t page;       /* of a member's */
+        uint64_t slack_ms; /* of this node's */
+    };
+    uint64_t in_flight;
+    bool delivered;
+    uint64_t delivered_ms; /* on this node's clock */
+};
+
 /* What a member has said, decoded; `owner_data` of its row. */
 struct member_info {
     bool told; /* its `node` entry is here */
@@ -44,6 +57,8 @@ struct member_info {
     size_t config_size;
     struct votes_page *votes; /* by application and page */
     size_t votes_count, votes_capacity;
+    struct work_row *work;
+    size_t work_count;
     bool hands;   /* it tells others' slots, or has done so */
     bool no_past; /* it has said that it knows of no earlier start of its own */
 };
@@ -95,6 +110,9 @@ struct cluster {
 
     struct names own_votes; /* struct own_votes */
     uint64_t lapse_ms;      /* when the next dead member's votes lapse; UINT64_MAX = none */
+
+    struct work_row *work; /* this node's, as told, by container */
+    size_t work_count, work_pages;
 
     struct ledger *ledger;
     /* What this process had counted when its generation was raised the last time: its present slot
@@ -161,6 +179,10 @@ void votes_settle(struct cluster *c);
 uint64_t votes_deadline_ms(const struct cluster *c);
 void votes_done(struct member_info *info);
 void own_votes_done(struct cluster *c);
+
+/* work.c */
+void work_note(struct cluster *c, struct member_info *info, struct bytes key, struct bytes value);
+void work_done(struct member_info *info);
 
 /* counts.c */
 void counts_note(struct cluster *c, const struct gossip_member *member, struct bytes key,

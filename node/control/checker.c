@@ -1,13 +1,14 @@
-/* checker: one GET at a time on a schedule.
+/* checker: rounds on a schedule, one GET at a time.
  *
  * A check's connection is an object of its own, because it outlives a checker that is let go while
  * its handle closes. */
 #include "control/checker.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/buffer.h"
 #include "base/memory.h"
 
 struct checker_connection {
@@ -21,22 +22,62 @@ struct checker_connection {
 static const struct http_limits limits = {.header_size = 32 * 1024, .headers = 100, .uri_size = 1};
 
 static void on_timer(struct wheel_timer *timer);
+static void ask_next(struct checker *c);
 
-void checker_init(struct checker *c, struct net_loop *net, struct instance_shared *shared,
-                  struct prng *prng)
+/* ---- entries ---- */
+
+void check_entry_init(struct check_entry *e, struct instance_shared *shared)
 {
-    *c = (struct checker){.net = net, .shared = shared, .prng = prng};
-    active_init(&c->active, 1, 1);
-    wheel_timer_init(&c->timer, on_timer);
+    *e = (struct check_entry){.shared = shared, .authorization = memory_copy_text("", 0)};
+    rota_entry_init(&e->rota, 1, 1);
 }
 
-static uint64_t delivered(const struct checker *c)
+static void free_secret(char *text)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < c->shared->cell_count; i++) {
-        bytes += cell_read(&c->shared->cells[i].bytes_from);
+    explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+void check_entry_done(struct check_entry *e)
+{
+    assert(!e->checker);
+    free_secret(e->authorization);
+    e->authorization = NULL;
+}
+
+void check_entry_configure(struct check_entry *e, const char *token,
+                           const struct status_set *expect)
+{
+    struct buffer line = {0};
+    if (token) {
+        buffer_append_format(&line, "Authorization: Bearer %s\r\n", token);
     }
-    return bytes;
+    char *authorization = memory_copy_text(line.data, line.size);
+    if (line.data) {
+        explicit_bzero(line.data, line.size);
+    }
+    buffer_done(&line);
+    if (strcmp(authorization, e->authorization) != 0) {
+        rota_entry_new_token(&e->rota, token == NULL);
+    }
+    free_secret(e->authorization);
+    e->authorization = authorization;
+    e->rota.bare = token == NULL;
+    e->expect = *expect;
+}
+
+static struct check_entry *of_rota(struct rota_entry *e)
+{
+    return LIST_ENTRY(e, struct check_entry, rota);
+}
+
+/* ---- rounds ---- */
+
+void checker_init(struct checker *c, struct net_loop *net, struct prng *prng,
+                  struct container *container)
+{
+    *c = (struct checker){.net = net, .prng = prng, .container = container};
+    wheel_timer_init(&c->timer, on_timer);
 }
 
 static void end_connection(struct checker *c)
@@ -50,32 +91,84 @@ static void end_connection(struct checker *c)
 
 static void wait_for_next(struct checker *c)
 {
+    uint64_t now_ms = net_now_ms(c->net), at_ms = c->due_ms;
+    if (c->ahead && c->ahead_from_ms < at_ms) {
+        at_ms = c->ahead_from_ms > now_ms ? c->ahead_from_ms : now_ms;
+    }
     c->state = CHECKER_WAITING;
-    net_timer_set(c->net, &c->timer,
-                  active_schedule_next(&c->schedule, net_now_ms(c->net), c->prng));
+    net_timer_set(c->net, &c->timer, at_ms);
 }
 
-enum result { RESULT_GOOD, RESULT_BAD, RESULT_BUSY };
-
-static void conclude(struct checker *c, enum result result, const char *error)
+/* What the round said of one entry, for the log. */
+static void note(struct checker *c, struct check_entry *e)
 {
-    end_connection(c);
-    wait_for_next(c);
-    bool changed = false;
-    switch (result) {
-    case RESULT_GOOD:
-        c->last_error = NULL;
-        changed = active_success(&c->active);
-        break;
-    case RESULT_BAD:
-        c->last_error = error;
-        changed = active_failure(&c->active);
-        break;
-    case RESULT_BUSY:
-        break; /* neither: as if it had not been made */
+    bool own = e->rota.asked &&
+               (e->rota.result == ROTA_REFUSED || e->rota.result == ROTA_ERROR);
+    if (e->rota.outcome == ROTA_FAILURE && !own) {
+        e->last_error = c->error;
+        e->last_status = c->status;
+    } else if (e->rota.outcome == ROTA_SUCCESS) {
+        e->last_error = NULL;
     }
-    if (changed) {
-        c->on_change(c);
+    if (!e->rota.wanted) { /* the next answer that calls for a check may do so */
+        atomic_store_explicit(&e->shared->check_wanted, 0, memory_order_relaxed);
+    }
+}
+
+static void end_round(struct checker *c)
+{
+    uint64_t now_ms = net_now_ms(c->net);
+    rota_end(&c->rota);
+    c->ahead = false;
+    for (size_t i = 0; i < c->rota.count; i++) {
+        note(c, c->entries[i]);
+        c->ahead = c->ahead || c->entries[i]->rota.wanted;
+    }
+    if (c->due) {
+        c->due_ms = active_schedule_next(&c->schedule, now_ms, c->prng);
+    }
+    wait_for_next(c);
+    c->events->on_round(c);
+}
+
+static void begin_round(struct checker *c)
+{
+    uint64_t now_ms = net_now_ms(c->net);
+    c->due = now_ms >= c->due_ms;
+    c->ahead_from_ms = now_ms + CHECKER_AHEAD_MS;
+    c->error = NULL;
+    c->status = 0;
+    c->state = CHECKER_ASKING;
+    rota_begin(&c->rota);
+    ask_next(c);
+}
+
+/* ---- one check ---- */
+
+/* `error`: what was wrong; NULL = nothing. */
+static void conclude(struct checker *c, enum rota_result result, const char *error)
+{
+    struct check_entry *e = c->asked;
+    end_connection(c);
+    c->asked = NULL;
+    c->error = error ? error : c->error;
+    rota_answer(&c->rota, &e->rota, result);
+    ask_next(c);
+}
+
+static void conclude_status(struct checker *c, uint16_t status)
+{
+    struct check_entry *e = c->asked;
+    bool good = status_set_has(&e->expect, status);
+    const char *error = good ? NULL : "unexpected status";
+    container_answered(c->container, net_now_ms(c->net));
+    e->last_status = status;
+    e->last_error = error;
+    c->status = good ? c->status : status;
+    if (good) {
+        conclude(c, ROTA_PASSED, NULL);
+    } else {
+        conclude(c, status >= 500 ? ROTA_ERROR : ROTA_REFUSED, error);
     }
 }
 
@@ -84,9 +177,29 @@ static void conclude_unconnected(struct checker *c, int error)
 {
     const char *lack = net_lack_text(error);
     if (lack) {
-        c->on_lack(c, lack);
+        c->events->on_lack(c, c->asked, lack);
     }
-    conclude(c, lack ? RESULT_BUSY : RESULT_BAD, "connect failed");
+    c->status = 0;
+    conclude(c, lack ? ROTA_VOID : ROTA_LOST, lack ? NULL : "connect failed");
+}
+
+static void conclude_lost(struct checker *c, const char *error)
+{
+    c->status = 0;
+    conclude(c, ROTA_LOST, error);
+}
+
+/* Connected, and no answer in time: at work, or hanging? Work that ended meanwhile was what the
+ * check waited behind. */
+static void conclude_silent(struct checker *c)
+{
+    struct busy_view now = c->events->view(c);
+    busy_view_add(&c->view, &now);
+    if (busy_judge(&c->view, net_now_ms(c->net), c->options.busy_timeout_ms)) {
+        conclude(c, ROTA_BUSY, NULL);
+    } else {
+        conclude_lost(c, "timed out");
+    }
 }
 
 static void connect_next(struct checker *c);
@@ -106,6 +219,22 @@ static struct checker_connection *of_stream(struct stream *s)
     return LIST_ENTRY(s, struct checker_connection, stream);
 }
 
+static void send_request(struct checker *c, struct stream *s)
+{
+    const struct instance_shared *shared = c->asked->shared;
+    bool literal = strchr(shared->host, ':') != NULL; /* IPv6 */
+    struct buffer head = {0};
+    buffer_append_format(&head,
+                         "GET %s HTTP/1.1\r\nHost: %s%s%s:%u\r\n"
+                         "User-Agent: difyring-health-check\r\n%sAccept: */*\r\n"
+                         "Connection: close\r\n\r\n",
+                         c->path, literal ? "[" : "", shared->host, literal ? "]" : "",
+                         shared->port, c->asked->authorization);
+    stream_write(s, head.data, head.size);
+    explicit_bzero(head.data, head.size); /* it holds a token */
+    buffer_done(&head);
+}
+
 static void on_connected(struct stream *s, int error)
 {
     struct checker *c = of_stream(s)->checker;
@@ -116,42 +245,28 @@ static void on_connected(struct stream *s, int error)
         address_failed(c, error);
         return;
     }
-    dial_worked(&c->dial, c->shared);
+    c->connected = true;
+    dial_worked(&c->dial, c->asked->shared);
     net_timer_set(c->net, &c->timer, c->deadline_ms);
-    char head[512];
-    int size = snprintf(head, sizeof(head),
-                        "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUser-Agent: difyring-health-check\r\n"
-                        "Accept: */*\r\nConnection: close\r\n\r\n",
-                        c->path, c->shared->host, c->shared->port);
-    if (size < 0 || (size_t)size >= sizeof(head)) {
-        conclude(c, RESULT_BAD, "path too long");
-        return;
-    }
-    stream_write(s, head, (size_t)size);
+    send_request(c, s);
 }
 
 static void on_bytes(struct stream *s, struct bytes bytes)
 {
     struct checker_connection *k = of_stream(s);
-    struct checker *c = k->checker;
-    while (c) {
+    while (k->checker) {
         struct bytes piece;
         enum http_event event = http_reader_next(&k->reader, &bytes, &piece);
         if (event == HTTP_EVENT_MORE) {
             return;
         }
         if (event == HTTP_EVENT_HEAD && k->head.status >= 200) {
-            c->last_status = k->head.status;
-            bool good = status_set_has(&c->options.expect, k->head.status);
-            conclude(c, good ? RESULT_GOOD : RESULT_BAD, "unexpected status");
-            return;
-        }
-        if (event == HTTP_EVENT_END) {
+            conclude_status(k->checker, k->head.status);
+        } else if (event == HTTP_EVENT_END) {
             http_head_clear(&k->head); /* a 1xx: the real one follows */
             http_reader_begin(&k->reader, &k->head, false);
         } else if (event == HTTP_EVENT_ERROR) {
-            conclude(c, RESULT_BAD, "answered garbage");
-            return;
+            conclude_lost(k->checker, "answered garbage");
         }
     }
 }
@@ -161,7 +276,7 @@ static void on_end(struct stream *s, int error)
     struct checker *c = of_stream(s)->checker;
     (void)error;
     if (c) {
-        conclude(c, RESULT_BAD, "connection lost");
+        conclude_lost(c, "connection lost");
     }
 }
 
@@ -200,8 +315,8 @@ static int connect_to(struct checker *c, const struct sockaddr_storage *address)
 static void connect_next(struct checker *c)
 {
     struct sockaddr_storage address;
-    if (dial_next(&c->dial, c->shared, &address) != 0) {
-        conclude(c, RESULT_BAD, "its name has no address");
+    if (dial_next(&c->dial, c->asked->shared, &address) != 0) {
+        conclude_lost(c, "its name has no address");
         return;
     }
     int error = connect_to(c, &address);
@@ -214,13 +329,19 @@ static void connect_next(struct checker *c)
     net_timer_set(c->net, &c->timer, shares ? share_ms : c->deadline_ms);
 }
 
-static void start_check(struct checker *c)
+/* From one check to the next, or to the end of the round. */
+static void ask_next(struct checker *c)
 {
-    c->last_status = 0;
+    struct rota_entry *next = rota_next(&c->rota);
+    if (!next) {
+        end_round(c);
+        return;
+    }
+    c->asked = of_rota(next);
     c->dial = (struct dial){0};
+    c->connected = false;
     c->deadline_ms = net_now_ms(c->net) + c->options.timeout_ms;
-    c->bytes_before = delivered(c);
-    c->state = CHECKER_ASKING;
+    c->view = c->events->view(c);
     connect_next(c);
 }
 
@@ -228,51 +349,113 @@ static void on_timer(struct wheel_timer *timer)
 {
     struct checker *c = LIST_ENTRY(timer, struct checker, timer);
     if (c->state == CHECKER_WAITING) {
-        start_check(c);
+        begin_round(c);
         return;
     }
     assert(c->state == CHECKER_ASKING);
     if (net_now_ms(c->net) < c->deadline_ms) { /* one address's share of the time */
         address_failed(c, UV_ETIMEDOUT);
-        return;
+    } else if (c->connected) {
+        conclude_silent(c);
+    } else {
+        conclude_lost(c, "connecting timed out");
     }
-    bool busy = delivered(c) != c->bytes_before;
-    conclude(c, busy ? RESULT_BUSY : RESULT_BAD, "timed out");
 }
 
-static void stop(struct checker *c)
+/* ---- life ---- */
+
+/* A round under way is as if it had not begun. */
+static void drop_round(struct checker *c)
 {
     end_connection(c);
-    net_timer_clear(c->net, &c->timer);
-    c->state = CHECKER_OFF;
+    c->asked = NULL;
+    if (c->state == CHECKER_ASKING && c->due) {
+        c->due_ms = active_schedule_next(&c->schedule, net_now_ms(c->net), c->prng);
+    }
 }
 
 void checker_configure(struct checker *c, const struct checker_options *options)
 {
-    bool same_plan = c->state != CHECKER_OFF && options->enabled &&
-                     c->options.interval_ms == options->interval_ms;
+    bool same_plan = c->state != CHECKER_OFF && c->options.interval_ms == options->interval_ms;
     free(c->path);
     c->path = memory_copy_text(options->path, strlen(options->path));
     c->options = *options;
     c->options.path = c->path;
-    if (!options->enabled) {
-        stop(c);
-        active_init(&c->active, options->rise, options->fall);
+    for (size_t i = 0; i < c->rota.count; i++) {
+        if (c->entries[i]->checker == c) { /* else another one has it by now */
+            active_configure(&c->entries[i]->rota.active, options->rise, options->fall);
+        }
+    }
+    if (!same_plan) {
+        drop_round(c);
+        c->due_ms = active_schedule_init(&c->schedule, net_now_ms(c->net), options->interval_ms,
+                                         options->index, options->count, c->prng);
+        wait_for_next(c);
+    }
+}
+
+static bool same_entries(const struct checker *c, struct check_entry *const *entries, size_t count)
+{
+    bool same = c->rota.count == count;
+    for (size_t i = 0; same && i < count; i++) {
+        same = c->entries[i] == entries[i];
+    }
+    return same;
+}
+
+/* Lets go of the entries that are its own still. */
+static void release_entries(struct checker *c)
+{
+    for (size_t i = 0; i < c->rota.count; i++) {
+        if (c->entries[i]->checker == c) {
+            c->entries[i]->checker = NULL;
+        }
+    }
+    free(c->entries);
+    free(c->rota_entries);
+    c->entries = NULL;
+    c->rota_entries = NULL;
+}
+
+void checker_set_entries(struct checker *c, struct check_entry *const *entries, size_t count)
+{
+    assert(count > 0);
+    if (same_entries(c, entries, count)) {
         return;
     }
-    active_configure(&c->active, options->rise, options->fall);
-    if (!same_plan) {
-        stop(c);
-        c->state = CHECKER_WAITING;
-        net_timer_set(c->net, &c->timer,
-                      active_schedule_init(&c->schedule, net_now_ms(c->net), options->interval_ms,
-                                           options->index, options->count, c->prng));
+    drop_round(c);
+    release_entries(c);
+    c->entries = memory_new(count * sizeof(struct check_entry *));
+    c->rota_entries = memory_new(count * sizeof(struct rota_entry *));
+    for (size_t i = 0; i < count; i++) {
+        c->entries[i] = entries[i];
+        c->rota_entries[i] = &entries[i]->rota;
+        entries[i]->checker = c;
+        active_configure(&entries[i]->rota.active, c->options.rise, c->options.fall);
+    }
+    rota_set(&c->rota, c->rota_entries, count);
+    if (c->state != CHECKER_OFF) {
+        wait_for_next(c);
+    }
+}
+
+void checker_want(struct checker *c, struct check_entry *e)
+{
+    if (!e->rota.wanted || !c->ahead) {
+        e->rota.wanted = c->ahead = true;
+        if (c->state == CHECKER_WAITING) {
+            wait_for_next(c);
+        }
     }
 }
 
 void checker_done(struct checker *c)
 {
-    stop(c);
+    end_connection(c);
+    net_timer_clear(c->net, &c->timer);
+    release_entries(c);
+    rota_set(&c->rota, NULL, 0);
     free(c->path);
     c->path = NULL;
+    c->state = CHECKER_OFF;
 }

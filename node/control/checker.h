@@ -1,27 +1,62 @@
-/* checker: the active checks of one instance (SPEC §4): GET of a path every interval, each over a
- * connection of its own, so that a check never takes a kept-alive one from a client.
+/* checker: the active checks of one container (SPEC §4): rounds of GETs of a path every interval,
+ * each over a connection of its own, so that a check never takes a kept-alive one from a client.
  *
- *   WAITING -> CONNECTING -> ASKING -> WAITING ...
+ *   OFF -> WAITING -- the interval, or a check that is wanted at once --> ASKING
+ *             ^                                                            |
+ *             +---------- the round is over (health/rota) -----------------+
  *
- * A check that times out while the instance delivers response bytes to this node is neither a
- * success nor a failure: a stock Dify container serves ten requests at a time, and the eleventh,
- * ours, waits. */
+ * ASKING is one check after the other, of the entry that the rota names: connecting (one address
+ * after the other), then waiting for the head of the answer. Whom to ask and what an answer means
+ * for whom is health/rota's; whether silence means busy is health/busy's. */
 #ifndef CONTROL_CHECKER_H
 #define CONTROL_CHECKER_H
 
 #include "base/status_set.h"
-#include "health/active.h"
+#include "control/container.h"
+#include "health/busy.h"
+#include "health/rota.h"
 #include "http/reader.h"
 #include "net/stream.h"
 #include "upstream/dial.h"
 
-struct checker_options {
-    bool enabled;
-    const char *path; /* copied */
-    uint64_t interval_ms, timeout_ms;
-    uint32_t rise, fall;
+enum {
+    CHECKER_AHEAD_MS = 1000, /* SPEC §4: checks ahead of their time, at most one a second */
+};
+
+/* What is checked: an instance, as one of those that share a container's checks. */
+struct check_entry {
+    struct rota_entry rota;
+    struct checker *checker; /* NULL: it is not checked */
+    struct instance_shared *shared; /* lent */
+    char *authorization;            /* the header's line; "" without a token */
     struct status_set expect;
-    size_t index, count; /* its place among all instances: checks are spread over the interval */
+    const char *last_error; /* of the last failed check that told of it; static; NULL: it passed */
+    uint16_t last_status;   /* of its answer; 0: none came */
+};
+
+void check_entry_init(struct check_entry *e, struct instance_shared *shared);
+void check_entry_done(struct check_entry *e); /* no checker has it any more */
+
+/* `token`: NULL = it is checked without one. */
+void check_entry_configure(struct check_entry *e, const char *token,
+                           const struct status_set *expect);
+
+struct checker_options {
+    const char *path; /* copied */
+    uint64_t interval_ms, timeout_ms, busy_timeout_ms;
+    uint32_t rise, fall;
+    size_t index, count; /* its place among all checkers: checks are spread over the interval */
+};
+
+struct checker;
+
+struct checker_events {
+    /* A round is over: outcome and changed of each entry's rota tell what it brought. */
+    void (*on_round)(struct checker *c);
+    /* A check could not be made, for this node itself lacks something (net_lack_text). */
+    void (*on_lack)(struct checker *c, struct check_entry *e, const char *lack);
+    /* What all alive nodes know of the container now. */
+    struct busy_view (*view)(struct checker *c);
 };
 
 enum checker_state { CHECKER_OFF, CHECKER_WAITING, CHECKER_ASKING };
@@ -30,33 +65,46 @@ struct checker_connection;
 
 struct checker {
     struct net_loop *net;
-    struct instance_shared *shared;
-    struct active active;
-    struct active_schedule schedule;
     struct prng *prng;
-    struct wheel_timer timer;
-    enum checker_state state;
+    const struct checker_events *events;
+    void *owner;
+    struct container *container;
     struct checker_options options;
     char *path;
-    struct checker_connection *connection; /* the check under way */
-    struct dial dial;                      /* its addresses so far */
-    uint64_t deadline_ms;                  /* when it is over */
-    uint64_t bytes_before;                 /* what the instance had delivered when it began */
-    const char *last_error; /* of the last failed check; static; NULL after a success */
-    uint16_t last_status;   /* 0: none came */
-    void (*on_change)(struct checker *c); /* active.state has changed */
-    /* A check could not be made, for this node itself lacks something (net_lack_text). */
-    void (*on_lack)(struct checker *c, const char *lack);
+    enum checker_state state;
+    struct check_entry **entries; /* as the rota has them */
+    struct rota_entry **rota_entries;
+    struct rota rota;
+    struct active_schedule schedule;
+    struct wheel_timer timer;
+    uint64_t due_ms;         /* the next round of the interval */
+    uint64_t ahead_from_ms;  /* no check ahead of its time before that */
+    bool ahead;              /* one is wanted */
+    bool due;                /* the round under way is the interval's */
+    struct check_entry *asked;             /* whose check is under way */
+    struct checker_connection *connection; /* its connection, */
+    struct dial dial;                      /* its addresses so far, */
+    uint64_t deadline_ms;                  /* when it is over, */
+    bool connected;
+    struct busy_view view;    /* and what was known of the container when it began */
+    const char *error;        /* of the check of this round that failed last; static */
+    uint16_t status;          /* of its answer; 0: none came */
 };
 
-/* The owner sets the two callbacks next. */
-void checker_init(struct checker *c, struct net_loop *net, struct instance_shared *shared,
-                  struct prng *prng);
+void checker_init(struct checker *c, struct net_loop *net, struct prng *prng,
+                  struct container *container);
 
-/* Starts, changes or ends the checks. Results so far stay unless they are switched off. */
+/* Starts or changes the checks. The events are the owner's, set by then. */
 void checker_configure(struct checker *c, const struct checker_options *options);
 
-/* Ends the checks; a check under way is dropped. The struct may go at once. */
+/* The entries, at least one, lent until the next call or checker_done(). A round under way is
+ * dropped if they are other ones than before. */
+void checker_set_entries(struct checker *c, struct check_entry *const *entries, size_t count);
+
+/* A check of this entry as soon as may be: an answer calls for it. */
+void checker_want(struct checker *c, struct check_entry *e);
+
+/* Ends the checks; one under way is dropped. The struct may go at once. */
 void checker_done(struct checker *c);
 
 #endif

@@ -62,6 +62,12 @@ static void arm_tick(struct control *c)
     uv_timer_start(&c->tick, on_tick, wait_ms, 0);
 }
 
+static struct busy_view others_of(void *owner, struct bytes container)
+{
+    struct control *c = owner;
+    return cluster_work_of_others(c->cluster, container);
+}
+
 static void on_vote(void *owner)
 {
     control_judge(owner);
@@ -386,9 +392,9 @@ static int begin(struct control *c)
     if (start_log(c) != 0) {
         return -1;
     }
-    tracker_init(&c->tracker, &c->net, wanted);
+    tracker_init(&c->tracker, &c->net, &c->prng, wanted);
     c->tracker.log = c->producer;
-    c->tracker.prng = &c->prng;
+    c->tracker.others = others_of;
     c->tracker.on_vote = on_vote;
     c->tracker.owner = c;
     open_handles(c);

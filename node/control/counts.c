@@ -45,6 +45,16 @@ static void tally_application(struct tally *t, const struct tracked_application 
     }
 }
 
+/* What is under way, and when it was last answered: for others' checks. */
+static void publish_work(struct control *c)
+{
+    struct checks *checks = &c->tracker.checks;
+    struct cluster_work *work = memory_new((checks->containers.count + 1) * sizeof(*work));
+    size_t count = checks_work(checks, net_now_ms(&c->net), work);
+    cluster_set_work(c->cluster, net_now_ms(&c->net), work, count);
+    free(work);
+}
+
 void counts_publish(struct control *c)
 {
     size_t applications = 0, instances = 0;
@@ -66,4 +76,5 @@ void counts_publish(struct control *c)
     free(t.applications);
     free(t.latency);
     free(t.instances);
+    publish_work(c);
 }

@@ -26,7 +26,7 @@ static void cast_votes(struct control *c, const struct conf_application *app)
         struct tracked_instance *tracked = known->instances[i];
         votes[i] = (struct cluster_vote){
             .instance = bytes_of(tracked->shared->name),
-            .active = tracked->checker.active.state,
+            .active = tracked->check.rota.active.state,
             .tripped = passive_tripped(&tracked->passive),
             .answers = passive_answers(&tracked->passive, now_ms),
         };
@@ -143,7 +143,7 @@ static void skip_unreachable(struct bench *b)
         for (size_t i = first; i < first + count; i++) {
             struct tracked_instance *t = b->tracked[i];
             const struct verdict_result *v = &b->results[i];
-            bool bad = t->checker.active.state == ACTIVE_DOWN || passive_unreachable(&t->passive);
+            bool bad = t->check.rota.active.state == ACTIVE_DOWN || passive_unreachable(&t->passive);
             t->unreachable = v->eligible && !v->spared && bad;
             left += v->eligible && !t->unreachable;
         }

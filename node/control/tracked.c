@@ -7,13 +7,6 @@
 #include "base/memory.h"
 #include "log/log.h"
 
-void tracker_init(struct tracker *t, struct net_loop *net, size_t workers)
-{
-    *t = (struct tracker){.net = net, .workers = workers};
-    list_init(&t->instances);
-    list_init(&t->applications);
-}
-
 static struct tracked_instance *instance_at(struct list *l)
 {
     return LIST_ENTRY(l, struct tracked_instance, link);
@@ -41,29 +34,88 @@ struct tracked_instance *tracker_instance(const struct tracker *t, const char *a
     return i && i->wanted ? i : NULL;
 }
 
-static void on_check_change(struct checker *c)
+/* ---- checks ---- */
+
+static void tell_check_change(const struct tracked_instance *i)
 {
-    struct tracked_instance *i = LIST_ENTRY(c, struct tracked_instance, checker);
-    struct tracker *t = i->tracker;
+    const struct check_entry *e = &i->check;
     struct log_field fields[] = {
         log_text("app", i->application),
         log_text("instance", i->shared->name),
-        log_text("active", active_state_text(c->active.state)),
-        log_text("reason", c->last_error ? c->last_error : ""),
-        log_unsigned("status", c->last_status),
+        log_text("active", active_state_text(e->rota.active.state)),
+        log_text("reason", e->last_error ? e->last_error : ""),
+        log_unsigned("status", e->last_status),
     };
-    bool down = c->active.state == ACTIVE_DOWN;
-    log_event(t->log, down ? LOG_WARNING : LOG_INFO, "check_result", fields, 5);
-    t->on_vote(t->owner);
+    bool down = e->rota.active.state == ACTIVE_DOWN;
+    log_event(i->tracker->log, down ? LOG_WARNING : LOG_INFO, "check_result", fields, 5);
 }
 
-static void on_check_lack(struct checker *c, const char *lack)
+/* What a round says of one instance. True if that changes a vote. */
+static bool take_outcome(struct tracked_instance *i, uint32_t rise, uint64_t now_ms)
 {
-    struct tracked_instance *i = LIST_ENTRY(c, struct tracked_instance, checker);
+    const struct rota_entry *e = &i->check.rota;
+    bool back = false;
+    if (e->outcome == ROTA_SUCCESS) {
+        back = passive_check_passed(&i->passive, now_ms, rise);
+    } else if (e->outcome == ROTA_FAILURE) {
+        passive_check_failed(&i->passive);
+    }
+    if (e->changed) {
+        tell_check_change(i);
+    }
+    return back || e->changed;
+}
+
+static void on_check_round(struct checker *c)
+{
+    struct tracker *t = c->owner;
+    bool votes = false;
+    for (size_t i = 0; i < c->rota.count; i++) {
+        struct check_entry *e = c->entries[i];
+        votes |= take_outcome(LIST_ENTRY(e, struct tracked_instance, check), c->options.rise,
+                              net_now_ms(t->net));
+    }
+    if (votes) {
+        t->on_vote(t->owner);
+    }
+}
+
+static void on_check_lack(struct checker *c, struct check_entry *e, const char *lack)
+{
+    const struct tracker *t = c->owner;
+    const struct tracked_instance *i = LIST_ENTRY(e, struct tracked_instance, check);
     struct log_field fields[] = {log_text("app", i->application),
                                  log_text("instance", i->shared->name), log_text("lack", lack)};
-    log_event(i->tracker->log, LOG_WARNING, "check_lacks", fields, 3);
+    log_event(t->log, LOG_WARNING, "check_lacks", fields, 3);
 }
+
+static struct busy_view view_container(struct checker *c)
+{
+    const struct tracker *t = c->owner;
+    struct busy_view own = container_view(c->container, net_now_ms(t->net));
+    struct busy_view others = t->others(t->owner, c->container->named.name);
+    busy_view_add(&own, &others);
+    return own;
+}
+
+static const struct checker_events checker_events = {
+    .on_round = on_check_round,
+    .on_lack = on_check_lack,
+    .view = view_container,
+};
+
+void tracker_init(struct tracker *t, struct net_loop *net, struct prng *prng, size_t workers)
+{
+    *t = (struct tracker){.net = net, .workers = workers};
+    list_init(&t->instances);
+    list_init(&t->applications);
+    checks_init(&t->checks, net);
+    t->checks.prng = prng;
+    t->checks.events = &checker_events;
+    t->checks.owner = t;
+}
+
+/* ---- the registry ---- */
 
 static struct instance_record *take_record(struct tracked_application *a, const char *name,
                                            size_t workers)
@@ -131,9 +183,7 @@ static struct tracked_instance *instance_new(struct tracker *t, struct tracked_a
     i->shared = instance_shared_new(conf->name, conf->host, conf->port, t->workers);
     i->shared->answers = i->record->answers;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
-    checker_init(&i->checker, t->net, i->shared, t->prng);
-    i->checker.on_change = on_check_change;
-    i->checker.on_lack = on_check_lack;
+    check_entry_init(&i->check, i->shared);
     resolver_init(&i->resolver, t->net, i->shared);
     i->verdict =
         (struct verdict_result){.verdict = VERDICT_UNKNOWN, .eligible = true, .routable = true};
@@ -147,7 +197,8 @@ static void instance_free(struct tracked_instance *i)
         close_record(i);
     }
     list_remove(&i->link);
-    checker_done(&i->checker);
+    checks_leave(&i->tracker->checks, &i->seat);
+    check_entry_done(&i->check);
     resolver_done(&i->resolver);
     passive_done(&i->passive);
     instance_shared_unref(i->shared);
@@ -184,19 +235,9 @@ static struct tracked_instance *find_same(const struct tracked_application *a,
                                                                                           : NULL;
 }
 
-static void add_expected(struct status_set *set, const struct conf_health_check *check)
-{
-    for (size_t r = 0; r < check->expect_count; r++) {
-        for (unsigned s = check->expect[r].first; s <= check->expect[r].last; s++) {
-            status_set_add(set, s);
-        }
-    }
-}
-
 static struct tracked_instance *configure_instance(struct tracker *t, struct tracked_application *a,
                                                    const struct conf_application *app,
-                                                   const struct conf_instance *conf, size_t index,
-                                                   size_t count)
+                                                   const struct conf_instance *conf)
 {
     struct tracked_instance *i = find_same(a, conf);
     if (!i) {
@@ -204,18 +245,7 @@ static struct tracked_instance *configure_instance(struct tracker *t, struct tra
     }
     i->wanted = true;
     passive_configure(&i->passive, conf->max_fails, conf->fail_timeout_ms);
-    struct checker_options options = {
-        .enabled = app->health_check.enabled,
-        .path = app->health_check.path,
-        .interval_ms = app->health_check.interval_ms,
-        .timeout_ms = app->health_check.timeout_ms,
-        .rise = app->health_check.healthy_threshold,
-        .fall = app->health_check.unhealthy_threshold,
-        .index = index,
-        .count = count,
-    };
-    add_expected(&options.expect, &app->health_check);
-    checker_configure(&i->checker, &options);
+    checks_place(&t->checks, &i->check, &i->seat, &app->health_check, conf);
     return i;
 }
 
@@ -236,15 +266,13 @@ static struct tracked_application *take_application(struct tracker *t, const cha
     return a;
 }
 
-/* Of the `count` instances that there are, its own begin at `first`: the checks are spread so. */
-static void configure_application(struct tracker *t, const struct conf_application *app,
-                                  size_t first, size_t count)
+static void configure_application(struct tracker *t, const struct conf_application *app)
 {
     struct tracked_application *a = take_application(t, app->name);
     a->wanted = true;
     a->instances = memory_new(app->instance_count * sizeof(*a->instances));
     for (size_t i = 0; i < app->instance_count; i++) {
-        a->instances[i] = configure_instance(t, a, app, &app->instances[i], first + i, count);
+        a->instances[i] = configure_instance(t, a, app, &app->instances[i]);
     }
 }
 
@@ -273,16 +301,12 @@ static void forget_wishes(struct tracker *t)
 
 void tracker_configure(struct tracker *t, const struct conf *conf)
 {
-    size_t count = 0, index = 0;
     forget_wishes(t);
+    checks_begin(&t->checks);
     for (size_t a = 0; a < conf->application_count; a++) {
-        count += conf->applications[a].instance_count;
+        configure_application(t, &conf->applications[a]);
     }
-    for (size_t a = 0; a < conf->application_count; a++) {
-        const struct conf_application *app = &conf->applications[a];
-        configure_application(t, app, index, count);
-        index += app->instance_count;
-    }
+    checks_end(&t->checks);
     sweep(t);
 }
 
@@ -303,13 +327,20 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
         passive_answered(p, now_ms, (uint32_t)(answers - i->answers_seen));
         i->answers_seen = answers;
     }
-    uint32_t failures = atomic_exchange(&s->bad_statuses_new, 0);
+    bool ended;
+    uint32_t failures = instance_shared_take_statuses(s, &ended);
+    if (ended) {
+        passive_proper_answer(p);
+    }
     if (failures > 0) {
         changed |= passive_failure(p, now_ms, failures, true);
     }
     failures = atomic_exchange(&s->failures_new, 0);
     if (failures > 0) {
         changed |= passive_failure(p, now_ms, failures, false);
+    }
+    if (i->check.checker && atomic_load_explicit(&s->check_wanted, memory_order_relaxed)) {
+        checker_want(i->check.checker, &i->check);
     }
     if (atomic_exchange(&s->trial_good, 0) > 0) {
         changed |= passive_success(p, now_ms);
@@ -372,6 +403,8 @@ void tracker_publish(struct tracker *t)
 
 void tracker_close(struct tracker *t)
 {
+    checks_begin(&t->checks); /* nobody wants any */
+    checks_end(&t->checks);
     while (!list_empty(&t->instances)) {
         instance_free(instance_at(t->instances.next));
     }
@@ -379,4 +412,5 @@ void tracker_close(struct tracker *t)
         application_free(LIST_ENTRY(t->applications.next, struct tracked_application, link));
     }
     names_done(&t->applications_by_name);
+    checks_done(&t->checks);
 }

@@ -1,13 +1,13 @@
 /* tracked: what control knows of every instance and application, kept over reloads.
  *
  * An instance is the same over a reload when application, name, host and port are the same; then
- * its counters, ejection, check results and connections live on. */
+ * its counters, ejection, check results and connections live on. Checks are shared: see checks.h. */
 #ifndef CONTROL_TRACKED_H
 #define CONTROL_TRACKED_H
 
 #include "cluster/names.h"
 #include "conf/conf.h"
-#include "control/checker.h"
+#include "control/checks.h"
 #include "control/resolver.h"
 #include "health/passive.h"
 #include "health/verdict.h"
@@ -51,7 +51,8 @@ struct tracked_instance {
     struct instance_record *record;
     struct instance_shared *shared;
     struct passive passive;
-    struct checker checker;
+    struct check_entry check;
+    struct container_seat seat;
     struct resolver resolver;
     uint64_t answers_seen; /* already told to `passive` */
     bool taken_known;      /* `passive` has been told that the trial on offer was taken */
@@ -65,14 +66,16 @@ struct tracker {
     struct log_producer *log;
     struct list instances, applications;
     struct names applications_by_name;
-    struct prng *prng;
+    struct checks checks;
     size_t workers;
     /* A check has changed this node's opinion: verdicts are to be computed anew. */
     void (*on_vote)(void *owner);
+    /* What the other nodes know of a container now. */
+    struct busy_view (*others)(void *owner, struct bytes container);
     void *owner;
 };
 
-void tracker_init(struct tracker *t, struct net_loop *net, size_t workers);
+void tracker_init(struct tracker *t, struct net_loop *net, struct prng *prng, size_t workers);
 
 /* Finds or makes what the configuration names, with its parameters, and lets go of the rest. */
 void tracker_configure(struct tracker *t, const struct conf *conf);

@@ -41,6 +41,11 @@ bool active_failure(struct active *a)
     return count_result(a, &a->failures, &a->successes, a->fall, ACTIVE_DOWN);
 }
 
+void active_busy(struct active *a)
+{
+    a->failures = 0;
+}
+
 const char *active_state_text(enum active_state state)
 {
     switch (state) {

@@ -2,9 +2,8 @@
  * (SPEC §4, "Active").
  *
  * From any state `fall` failures in a row lead to DOWN and `rise` successes in a row to UP. UNKNOWN
- * is where it starts: no opinion, the instance is eligible. A busy check (timed out while the
- * instance was delivering response bytes to this node) is neither and is not told here: both runs
- * go on behind it as if it had not been made.
+ * is where it starts: no opinion, the instance is eligible. A busy check (health/busy) is neither,
+ * but ends a run of failures.
  *
  * Owned by one thread (control). After a reload that leaves the instance as it is, keep the struct
  * and call active_configure(); when checks are switched off, call active_init() again. */
@@ -31,9 +30,10 @@ void active_init(struct active *a, uint32_t rise, uint32_t fall);
  * new ones. */
 void active_configure(struct active *a, uint32_t rise, uint32_t fall);
 
-/* Results of checks; a busy one is none. True if the state changed. */
+/* Results of checks. True if the state changed. */
 bool active_success(struct active *a);
 bool active_failure(struct active *a);
+void active_busy(struct active *a);
 
 const char *active_state_text(enum active_state state); /* "unknown", "up", "down" */
 

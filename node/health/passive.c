@@ -20,21 +20,29 @@ static void advance_clock(struct passive *p, uint64_t now_ms)
     }
 }
 
-static void remember_failure(struct passive *p, uint64_t at_ms)
+enum { BY_STATUS = 1 };
+
+static uint64_t time_of(uint64_t entry)
+{
+    return entry >> 1;
+}
+
+static void remember_failure(struct passive *p, uint64_t at_ms, bool by_status)
 {
     assert(p->max_fails > 0);
     if (p->failed_count == p->max_fails) {
         p->failed_first = (p->failed_first + 1) % p->max_fails;
         p->failed_count--;
     }
-    p->failed_at_ms[(p->failed_first + p->failed_count) % p->max_fails] = at_ms;
+    p->failed_at_ms[(p->failed_first + p->failed_count) % p->max_fails] =
+        at_ms << 1 | (by_status ? BY_STATUS : 0);
     p->failed_count++;
 }
 
 static bool window_is_full(const struct passive *p)
 {
     return p->failed_count == p->max_fails &&
-           p->now_ms - p->failed_at_ms[p->failed_first] <= p->fail_timeout_ms;
+           p->now_ms - time_of(p->failed_at_ms[p->failed_first]) <= p->fail_timeout_ms;
 }
 
 /* Every change of state goes through here. */
@@ -43,6 +51,7 @@ static void move_to(struct passive *p, enum passive_state state)
     p->state = state;
     p->since_ms = p->now_ms;
     p->trial_taken = false;
+    p->checks_passed = 0;
     p->failed_first = 0;
     p->failed_count = 0;
 }
@@ -100,7 +109,7 @@ bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool an
         return false;
     }
     for (uint32_t i = 0; i < count && i < p->max_fails; i++) {
-        remember_failure(p, p->now_ms);
+        remember_failure(p, p->now_ms, answered);
     }
     if (p->state == PASSIVE_TRIAL || window_is_full(p)) {
         move_to(p, PASSIVE_EJECTED);
@@ -108,6 +117,33 @@ bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool an
         return true;
     }
     return false;
+}
+
+void passive_proper_answer(struct passive *p)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < p->failed_count; i++) {
+        uint64_t entry = p->failed_at_ms[(p->failed_first + i) % p->max_fails];
+        if (!(entry & BY_STATUS)) {
+            p->failed_at_ms[(p->failed_first + kept++) % p->max_fails] = entry;
+        }
+    }
+    p->failed_count = kept;
+}
+
+bool passive_check_passed(struct passive *p, uint64_t now_ms, uint32_t needed)
+{
+    advance_clock(p, now_ms);
+    if (p->state != PASSIVE_TRIAL || !p->unanswered || ++p->checks_passed < needed) {
+        return false;
+    }
+    move_to(p, PASSIVE_OK);
+    return true;
+}
+
+void passive_check_failed(struct passive *p)
+{
+    p->checks_passed = 0;
 }
 
 bool passive_success(struct passive *p, uint64_t now_ms)
@@ -153,7 +189,7 @@ static void give_up_trial(struct passive *p)
 {
     move_to(p, PASSIVE_OK);
     for (uint32_t i = 1; i < p->max_fails; i++) {
-        remember_failure(p, p->now_ms);
+        remember_failure(p, p->now_ms, !p->unanswered);
     }
 }
 

@@ -3,13 +3,17 @@
  *      OK -- max_fails failures within fail_timeout --> EJECTED -- fail_timeout is over --> TRIAL
  *      ^                                                   ^                                 |
  *      |                                                   +------------ a failure ----------+
- *      +----------- a success; or nobody asked for the trial for a while --------------------+
+ *      +--- a success; or passed checks in a row; or nobody asked for the trial for a while -+
  *
  * One struct per instance and node, owned by one thread (control). Workers never see it: they
  * report counts and take trials through shared atomics, and control calls in here. Time is
  * monotonic milliseconds; a step back is taken as standing still.
  *
  * What is a failure, and what is none (429, 4xx, a client that leaves), is the caller's business.
+ * Failures by status, of an instance that answers, are a run: a proper answer takes them out of the
+ * window. So one user whose requests always fail ejects nobody. The others (refused, lost, garbage,
+ * late) stay until their time is over. Checks say nothing of statuses; an ejection for the others
+ * they can end.
  *
  * Choices that SPEC leaves open:
  * - In TRIAL any outcome decides, also that of an older request: it tells about the same now.
@@ -46,7 +50,9 @@ struct passive {
     uint64_t since_ms;      /* EJECTED: since then; TRIAL: when the trial was offered or taken */
     bool trial_taken;       /* TRIAL: a request is under way */
     bool unanswered;        /* not OK: the failure that led there brought no answer */
-    uint64_t *failed_at_ms; /* ring of max_fails times, the oldest at failed_first */
+    uint32_t checks_passed; /* TRIAL: in a row */
+    uint64_t *failed_at_ms; /* ring of max_fails times, the oldest at failed_first; the lowest bit
+                               is not time: by status */
     uint32_t failed_first, failed_count;
     uint64_t answers_second; /* the second that the newest bucket counts */
     uint32_t answers[PASSIVE_ANSWER_SECONDS];
@@ -63,6 +69,14 @@ bool passive_configure(struct passive *p, uint32_t max_fails, uint64_t fail_time
 /* `count` >= 1 requests failed; `answered`: with a status that counts as a failure, not for want of
  * an answer. True if the state changed. */
 bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool answered);
+
+/* A proper answer came after all failures by status that were told so far: they are forgotten. */
+void passive_proper_answer(struct passive *p);
+
+/* A check of this node passed. `needed` in a row on offer of a trial end an ejection that was for
+ * want of an answer, without waiting for a request. True if the state changed. */
+bool passive_check_passed(struct passive *p, uint64_t now_ms, uint32_t needed);
+void passive_check_failed(struct passive *p);
 
 /* A request succeeded. Decides a trial; in the other states it means nothing (a window forgets by
  * time only), so callers may save themselves the call. True if the state changed. */

@@ -299,8 +299,11 @@ static void on_up_head(struct exchange_core *c, const struct exchange_input *in,
                        struct exchange_outputs *ret)
 {
     assert(c->phase == EXCHANGE_SEND);
-    bool failed = status_set_has(c->rules->failure_statuses, in->status);
-    report(c, failed ? EXCHANGE_OUTCOME_BAD_STATUS : EXCHANGE_OUTCOME_SUCCESS, ret);
+    if (status_set_has(c->rules->failure_statuses, in->status)) {
+        report(c, EXCHANGE_OUTCOME_BAD_STATUS, ret);
+    } else {
+        report(c, in->status >= 500 ? EXCHANGE_OUTCOME_ERROR : EXCHANGE_OUTCOME_SUCCESS, ret);
+    }
     if (c->idempotent && c->replayable && may_try_again(c, now_ms) &&
         status_set_has(c->rules->retry_statuses, in->status)) {
         /* The driver picks before this attempt is let go: should there be no other instance, this

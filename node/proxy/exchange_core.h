@@ -101,6 +101,7 @@ enum exchange_reply {
 /* How an attempt counts for the instance's health (SPEC §4, passive). */
 enum exchange_outcome {
     EXCHANGE_OUTCOME_SUCCESS,
+    EXCHANGE_OUTCOME_ERROR,      /* a 5xx that is no failure: the next check is to tell why */
     EXCHANGE_OUTCOME_BAD_STATUS, /* a failure, but an answer: the instance can be reached */
     EXCHANGE_OUTCOME_FAILURE,    /* no proper answer */
     EXCHANGE_OUTCOME_NEUTRAL,    /* the client left, or the request or this node was at fault */

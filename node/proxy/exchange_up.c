@@ -110,6 +110,15 @@ bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next)
     return take_connection(x, ret_next);
 }
 
+/* Once until control has had the check made: so a storm of them wakes it once a second. */
+static void want_check(struct exchange *x)
+{
+    _Atomic uint32_t *wanted = &x->instance->shared->check_wanted;
+    if (!atomic_load_explicit(wanted, memory_order_relaxed) && !atomic_exchange(wanted, 1)) {
+        wake_control(x);
+    }
+}
+
 void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
 {
     struct instance_shared *shared = x->instance->shared;
@@ -117,11 +126,17 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
     _Atomic uint32_t *box = NULL;
     switch (outcome) {
     case EXCHANGE_OUTCOME_SUCCESS:
+        instance_shared_proper_answer(shared);
+        box = x->trial ? &shared->trial_good : NULL;
+        break;
+    case EXCHANGE_OUTCOME_ERROR:
+        want_check(x);
         box = x->trial ? &shared->trial_good : NULL;
         break;
     case EXCHANGE_OUTCOME_BAD_STATUS:
         cell_add(&cell->failures, 1);
-        box = &shared->bad_statuses_new;
+        instance_shared_bad_status(shared);
+        wake_control(x);
         break;
     case EXCHANGE_OUTCOME_FAILURE:
         cell_add(&cell->failures, 1);

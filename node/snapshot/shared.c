@@ -101,6 +101,26 @@ bool instance_shared_has_address(struct instance_shared *s)
     return known;
 }
 
+void instance_shared_bad_status(struct instance_shared *s)
+{
+    uint32_t before = atomic_load(&s->statuses), after;
+    do {
+        after = (before | STATUS_RUN) + ((before & STATUS_COUNT) < STATUS_COUNT ? 1 : 0);
+    } while (!atomic_compare_exchange_weak(&s->statuses, &before, after));
+}
+
+void instance_shared_end_statuses(struct instance_shared *s)
+{
+    atomic_store(&s->statuses, STATUS_ENDED);
+}
+
+uint32_t instance_shared_take_statuses(struct instance_shared *s, bool *ret_ended)
+{
+    uint32_t taken = atomic_fetch_and(&s->statuses, STATUS_RUN);
+    *ret_ended = (taken & STATUS_ENDED) != 0;
+    return taken & STATUS_COUNT;
+}
+
 struct application_shared *application_shared_new(const char *name, size_t workers)
 {
     struct application_shared *s = memory_new(sizeof(*s));

@@ -51,7 +51,9 @@ struct instance_shared {
     alignas(CACHE_LINE) _Atomic uint32_t route; /* enum instance_route */
     _Atomic uint32_t in_flight;                 /* attempts under way, all workers */
     /* Mailbox to control: added to by workers, taken by control after its wake-up. */
-    _Atomic uint32_t failures_new, bad_statuses_new, trial_good, trial_void;
+    _Atomic uint32_t failures_new, trial_good, trial_void;
+    _Atomic uint32_t statuses;     /* failures by status, see instance_shared_bad_status() */
+    _Atomic uint32_t check_wanted; /* 1: an answer calls for a check; control makes it 0 again */
     pthread_mutex_t
         address_lock; /* taken when connecting and when a name is looked up: not often */
     struct sockaddr_storage addresses[INSTANCE_ADDRESSES_MAX];
@@ -105,6 +107,33 @@ void instance_shared_set_addresses(struct instance_shared *s,
                                    const struct sockaddr_storage *addresses, size_t count);
 
 bool instance_shared_has_address(struct instance_shared *s);
+
+/* Failures by status count in a row: a proper answer ends the run (SPEC §4). All workers see the
+ * same instance, so the run is kept here, in one word:
+ *
+ *   STATUS_RUN     a run goes on: there is something that a proper answer ends
+ *   STATUS_ENDED   a run has ended since control looked last; the failures in the low bits came
+ *                  after that
+ *
+ * So a proper answer costs the look at a word whose line the request has in its cache anyway. */
+enum {
+    STATUS_RUN = 1 << 30,
+    STATUS_ENDED = 1 << 29,
+    STATUS_COUNT = STATUS_ENDED - 1,
+};
+
+void instance_shared_bad_status(struct instance_shared *s);
+void instance_shared_end_statuses(struct instance_shared *s);
+
+static inline void instance_shared_proper_answer(struct instance_shared *s)
+{
+    if (atomic_load_explicit(&s->statuses, memory_order_relaxed) & STATUS_RUN) {
+        instance_shared_end_statuses(s);
+    }
+}
+
+/* For control: what came since the last call. */
+uint32_t instance_shared_take_statuses(struct instance_shared *s, bool *ret_ended);
 
 struct application_shared *application_shared_new(const char *name, size_t workers);
 struct application_shared *application_shared_ref(struct application_shared *s);

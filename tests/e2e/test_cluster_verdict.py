@@ -114,7 +114,7 @@ def test_a_node_that_reaches_nobody_has_no_say(stubs, gates, users):
 
 def fail(node, user, count=1):
     for _ in range(count):
-        assert node.request("POST", PATH, token=TOKEN, json_body={"user": user})[0].status == 500
+        assert node.request("POST", PATH, token=TOKEN, json_body={"user": user})[0].status == 503
 
 
 def test_traffic_of_just_now_counts_against_a_trip(stubs, users):
@@ -125,7 +125,7 @@ def test_traffic_of_just_now_counts_against_a_trip(stubs, users):
         with a.client() as good, b.client() as bad:
             for _ in range(64):
                 good.request("POST", f"{PATH}?user={users['dify2']}", TOKEN, body=b"x").response()
-            stubs[1].fault("status", code=500, count=3, match=PATH)
+            stubs[1].fault("status", code=503, count=3, match=PATH)
             for _ in range(3):
                 bad.request("POST", f"{PATH}?user={users['dify2']}", TOKEN, body=b"x").response()
         wait_votes(cluster, "dify2", "passive", a="ok", b="tripped")
@@ -150,11 +150,11 @@ def test_who_has_the_traffic_decides_on_an_ejection(stubs, users):
         user = users["dify2"]
         for _ in range(20):
             assert served_by(a, user) == "dify2"
-        stubs[1].fault("status", code=500, count=2, match=PATH)
+        stubs[1].fault("status", code=503, count=2, match=PATH)
         fail(b, user, 2)
         wait_outvoted(cluster)
         assert served_by(a, user) == served_by(b, user) == served_by(c, user) == "dify2"   # b, too: it reaches it
-        stubs[1].fault("status", code=500, count=2, match=PATH)
+        stubs[1].fault("status", code=503, count=2, match=PATH)
         fail(a, user, 2)   # and with it most of the weight
         wait_for(lambda: not any(node.instances()["dify2"]["eligible"] for node in cluster.nodes()), STATE_SECONDS)
         assert len(verdicts(cluster)) == 1 and served_by(c, user) != "dify2"
@@ -181,7 +181,7 @@ def test_all_nodes_together_eject_at_most_half(stubs, users):
     with Cluster(config, 3) as cluster:
         cluster.settle()
         for stub, node in zip(stubs, cluster.nodes()):
-            stub.fault("status", code=500, match=PATH)
+            stub.fault("status", code=503, match=PATH)
             fail(node, users[stub.name]) if node.instances()[stub.name]["eligible"] else None
 
         def one_out():

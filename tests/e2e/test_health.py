@@ -89,9 +89,9 @@ def test_each_way_to_fail_a_check(stubs, kind, more):
 
 
 def test_expected_statuses(stubs):
-    with Node(watched(stubs, {"path": "/v1/info", "expect": ["400-403", 500]})) as node:
-        node.wait_instance("dify1", status="healthy")   # 401: a check carries no token
-    with Node(watched(stubs, {"path": "/v1/info", "expect": [200, "402-599"], "unhealthy_threshold": 1})) as node:
+    with Node(watched(stubs, {"path": "/v1/info", "token": False, "expect": ["400-403", 500]})) as node:
+        node.wait_instance("dify1", status="healthy")   # 401
+    with Node(watched(stubs, {"path": "/v1/info", "token": False, "expect": [200, "402-599"], "unhealthy_threshold": 1})) as node:
         node.wait_instance("dify1", status="unhealthy")
 
 
@@ -140,7 +140,7 @@ def test_no_checks_when_switched_off(stubs):
 # ---- passive
 
 @pytest.mark.parametrize("kind, more", [
-    ("close_before_head", {}), ("reset_before_head", {}), ("garbage", {}), ("status", {"code": 500}),
+    ("close_before_head", {}), ("reset_before_head", {}), ("garbage", {}), ("status", {"code": 502}),
     ("status", {"code": 503}), ("stall_before_head", {})])
 def test_max_fails_eject(stubs, users, kind, more):
     config = with_ejection(stubs, timeouts={"first_byte": "150ms"})
@@ -167,14 +167,14 @@ def test_a_refused_connect_counts_though_the_client_sees_nothing(stubs, users):
 def test_failures_out_of_the_window_do_not_add_up(stubs, users):
     with Node(with_ejection(stubs, max_fails=2, fail_timeout="100ms")) as node:
         for _ in range(3):
-            stubs[1].fault("status", code=500, match=PATH)
+            stubs[1].fault("status", code=503, match=PATH)
             fail(node, users["dify2"])
             observe(0.15, lambda: node.instances()["dify2"]["status"] != "ejected")
 
 
 def test_max_fails_zero_never_ejects(stubs, users):
     with Node(with_ejection(stubs, max_fails=0)) as node:
-        stubs[1].fault("status", code=500, count=None, match=PATH)
+        stubs[1].fault("status", code=503, count=None, match=PATH)
         fail(node, users["dify2"], 10)
         observe(0.1, lambda: node.instances()["dify2"]["eligible"])
 
@@ -217,7 +217,7 @@ def test_clients_that_leave_are_no_failures(stubs, users):
 def test_after_fail_timeout_exactly_one_request_tries(stubs, users, good):
     seconds = 0.6
     with Node(with_ejection(stubs, max_fails=1, fail_timeout=f"{int(seconds * 1000)}ms")) as node:
-        stubs[1].fault("status", code=500, match=PATH)
+        stubs[1].fault("status", code=503, match=PATH)
         began = time.monotonic()
         fail(node, users["dify2"])
         node.wait_instance("dify2", status="ejected")
@@ -248,7 +248,7 @@ def test_after_fail_timeout_exactly_one_request_tries(stubs, users, good):
 def test_at_most_half_are_ejected_and_never_the_last(stubs, users):
     with Node(with_ejection(stubs, max_fails=1)) as node:
         for stub in stubs:
-            stub.fault("status", code=500, count=None, match=PATH)
+            stub.fault("status", code=503, count=None, match=PATH)
         for _ in range(3):
             for user in users.values():
                 node.request("POST", PATH, token=TOKEN, json_body={"user": user})

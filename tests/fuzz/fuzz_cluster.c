@@ -25,6 +25,7 @@ static const char *const KEYS[] = {
     "latency/0",
     "votes/",
     "later",
+    "work/0",
 };
 enum { KEY_COUNT = sizeof(KEYS) / sizeof(KEYS[0]) };
 
@@ -92,6 +93,7 @@ static void note(struct cluster *c, struct gossip_member *member, const char *ke
     struct bytes k = bytes_of(key);
     nodes_note(c, member, k, value);
     votes_note(info, k, value);
+    work_note(c, info, k, value);
     config_note(c, info, value);
     drains_note(c, value);
     counts_note(c, member, k, value);
@@ -115,7 +117,9 @@ static void feed_value(struct sha256 *sha, const char *key, struct bytes value)
     cluster_settle(c);
     cluster_tick(c, 100000);
     cluster_verdict_votes(c, BYTES("shop"), BYTES("dify1"), votes);
+    cluster_work_of_others(c, BYTES("10.0.0.1:80"));
     votes_done(&info);
+    work_done(&info);
     free(votes);
     cluster_free(c);
 }

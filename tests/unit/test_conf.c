@@ -69,16 +69,16 @@ static void the_shared_sections_have_the_defaults_of_the_contract(void **state)
     struct conf *c = parse_good(MINIMAL);
     const struct conf_health_check *h = &c->health_check;
     assert_true(h->enabled);
-    assert_string_equal(h->path, "/v1/");
+    assert_true(h->token);
+    assert_string_equal(h->path, "/v1/parameters");
+    assert_int_equal(h->busy_timeout_ms, 120 * 1000);
     assert_int_equal(h->interval_ms, 5000);
     assert_int_equal(h->timeout_ms, 3000);
     assert_int_equal(h->healthy_threshold, 2);
     assert_int_equal(h->unhealthy_threshold, 3);
-    assert_int_equal(h->expect_count, 1);
-    assert_int_equal(h->expect[0].first, 200);
-    assert_int_equal(h->expect[0].last, 399);
-    assert_int_equal(h->failure_status_count, 4);
-    assert_memory_equal(h->failure_statuses, ((uint16_t[]){500, 502, 503, 504}), 8);
+    assert_int_equal(h->expect_count, 0);
+    assert_int_equal(h->failure_status_count, 3);
+    assert_memory_equal(h->failure_statuses, ((uint16_t[]){502, 503, 504}), 6);
     assert_int_equal(c->retries.attempts, 3);
     assert_int_equal(c->retries.timeout_ms, 30000);
     assert_int_equal(c->retries.status_count, 3);
@@ -91,6 +91,43 @@ static void the_shared_sections_have_the_defaults_of_the_contract(void **state)
     check_source(&c->user_id.sources[4], CONF_USER_JSON, "user");
     check_source(&c->user_id.sources[5], CONF_USER_FORM, "user");
     assert_false(c->user_id.reject_missing);
+    conf_free(c);
+}
+
+/* "200-399,401-401", or what is given. */
+static void assert_expected(const struct conf_health_check *check, const char *token, bool bare,
+                            const char *ranges)
+{
+    char text[128] = "";
+    size_t count, size = 0;
+    assert_int_equal(conf_check_is_bare(check, token), bare);
+    const struct conf_status_range *r = conf_check_expect(check, bare, &count);
+    for (size_t i = 0; i < count; i++) {
+        size += (size_t)snprintf(text + size, sizeof text - size, "%s%u-%u", i > 0 ? "," : "",
+                                 r[i].first, r[i].last);
+    }
+    assert_string_equal(text, ranges);
+}
+
+static void a_check_without_a_token_also_passes_with_401(void **state)
+{
+    (void)state;
+    struct conf *c = parse_good(
+        "applications:\n"
+        "  a: {user_tokens: [s], instances: [" INSTANCE "]}\n"
+        "  b: {user_tokens: [t], instances: [" INSTANCE "], health_check: {token: false}}\n"
+        "  c: {user_tokens: [u], instances: [" INSTANCE "],\n"
+        "      health_check: {token: false, expect: [204]}}\n" LISTEN);
+    const struct conf_health_check *a = &c->applications[0].health_check;
+    const struct conf_health_check *b = &c->applications[1].health_check;
+    const struct conf_health_check *given = &c->applications[2].health_check;
+    assert_expected(a, "app-1", false, "200-399");
+    assert_expected(a, "dataset-1", true, "200-399,401-401");
+    assert_expected(a, "ds-1", true, "200-399,401-401");
+    assert_expected(a, "xds-1", false, "200-399");
+    assert_expected(a, "dataset", false, "200-399");
+    assert_expected(b, "app-1", true, "200-399,401-401");
+    assert_expected(given, "app-1", true, "204-204");
     conf_free(c);
 }
 
@@ -348,7 +385,7 @@ static void the_canonical_form_of_everything_gives_itself(void **state)
         MINIMAL
         "debug_headers: on\nuser_id: {sources: [\"query:a\\\"\\\\b\", json:c], missing: reject}\n"
         "consistent_hash: {virtual_nodes: 7}\nhealth_check: {enabled: no, expect: [200, "
-        "300-302]}\n");
+        "300-302],\n  token: no, busy_timeout: 2m}\n");
     char *second = canonical_of(
         LISTEN
         "applications:\n"
@@ -359,6 +396,10 @@ static void the_canonical_form_of_everything_gives_itself(void **state)
         "s}},\n"
         "    {name: k, host: g, port: 443, token: x, tls: {ca: /c.pem, verify: false}}]}\n"
         "  e: {user_tokens: [w], algorithm: weighted_round_robin, instances: [" INSTANCE "]}\n");
+    assert_non_null(strstr(first, "token: false, "));
+    assert_non_null(strstr(first, "busy_timeout: 120000ms, "));
+    assert_non_null(strstr(first, "expect: [200-200, 300-302]"));
+    assert_null(strstr(second, "expect")); /* it depends on each instance's token */
     assert_non_null(strstr(second, "ca: \"c.pem\"")); /* wherever the file lies */
     assert_non_null(strstr(second, "- \"\\\\\"\n      - \"y\"\n      - \"z\"\n"));
     char *const forms[] = {first, second};
@@ -490,6 +531,7 @@ int main(void)
         cmocka_unit_test(limits_and_timeouts_have_the_defaults_of_the_contract),
         cmocka_unit_test(the_node_has_the_defaults_of_the_contract),
         cmocka_unit_test(the_shared_sections_have_the_defaults_of_the_contract),
+        cmocka_unit_test(a_check_without_a_token_also_passes_with_401),
         cmocka_unit_test(an_application_has_the_defaults_of_the_contract),
         cmocka_unit_test(cluster_and_vip_have_the_defaults_of_the_contract),
         cmocka_unit_test(durations_sizes_and_booleans_have_all_their_forms),

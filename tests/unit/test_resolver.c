@@ -66,6 +66,8 @@ struct scene {
     struct instance_shared *shared;
     struct resolver resolver;
     struct checker checker;
+    struct container *container;
+    struct check_entry entry;
     struct prng prng;
     unsigned changes;
 };
@@ -98,6 +100,8 @@ static int tear_down(void **state)
     resolver_done(&s->resolver);
     if (s->checker.net) {
         checker_done(&s->checker);
+        check_entry_done(&s->entry);
+        container_free(s->container);
     }
     net_loop_close(&s->loop);
     uv_run(&s->loop.uv, UV_RUN_DEFAULT);
@@ -212,31 +216,41 @@ static void a_name_without_any_address_is_looked_up_each_second(void **state)
     assert_addresses(s, "10.0.0.1");
 }
 
-static void on_change(struct checker *c)
+static void on_round(struct checker *c)
 {
-    LIST_ENTRY(c, struct scene, checker)->changes++;
+    struct scene *s = LIST_ENTRY(c, struct scene, checker);
+    s->changes += s->entry.rota.changed;
 }
 
-static void on_lack(struct checker *c, const char *lack)
+static struct busy_view nothing_known(struct checker *c)
 {
     (void)c;
+    return (struct busy_view){0};
+}
+
+static void on_lack(struct checker *c, struct check_entry *e, const char *lack)
+{
+    (void)c;
+    (void)e;
     fail_msg("nothing was lacking, but: %s", lack);
 }
 
 static void check_until_known(struct scene *s)
 {
-    struct checker_options options = {.enabled = true,
-                                      .path = "/",
-                                      .interval_ms = 50,
-                                      .timeout_ms = 2000,
-                                      .rise = 1,
-                                      .fall = 1,
-                                      .count = 1};
-    status_set_add(&options.expect, 200);
-    checker_init(&s->checker, &s->loop, s->shared, &s->prng);
-    s->checker.on_change = on_change;
-    s->checker.on_lack = on_lack;
+    static const struct checker_events events = {
+        .on_round = on_round, .on_lack = on_lack, .view = nothing_known};
+    struct checker_options options = {
+        .path = "/", .interval_ms = 50, .timeout_ms = 2000, .rise = 1, .fall = 1, .count = 1};
+    struct status_set expect = {{0}};
+    struct check_entry *entries[] = {&s->entry};
+    status_set_add(&expect, 200);
+    s->container = container_new(BYTES("dify.test:80"));
+    check_entry_init(&s->entry, s->shared);
+    check_entry_configure(&s->entry, "a token", &expect);
+    checker_init(&s->checker, &s->loop, &s->prng, s->container);
+    s->checker.events = &events;
     checker_configure(&s->checker, &options);
+    checker_set_entries(&s->checker, entries, 1);
     uint64_t until_ms = net_now_ms(&s->loop) + PATIENCE_MS;
     while (s->changes == 0 && net_now_ms(&s->loop) < until_ms) {
         uv_run(&s->loop.uv, UV_RUN_NOWAIT);
@@ -276,7 +290,7 @@ static void a_check_tries_the_next_address_and_remembers_it(void **state)
     begin(s, "dify.test", port);
     uv_thread_create(&server, serve, &fd);
     check_until_known(s);
-    assert_int_equal(s->checker.active.state, ACTIVE_UP);
+    assert_int_equal(s->entry.rota.active.state, ACTIVE_UP);
     uv_thread_join(&server);
     assert_addresses(s, "127.0.0.1,127.0.0.2,255.255.255.255");
     close(fd);
@@ -290,8 +304,8 @@ static void a_check_that_no_address_takes_is_a_failure(void **state)
     ANSWER("127.0.0.2", "255.255.255.255", "127.0.0.1");
     begin(s, "dify.test", port);
     check_until_known(s);
-    assert_int_equal(s->checker.active.state, ACTIVE_DOWN);
-    assert_string_equal(s->checker.last_error, "connect failed");
+    assert_int_equal(s->entry.rota.active.state, ACTIVE_DOWN);
+    assert_string_equal(s->entry.last_error, "connect failed");
 }
 
 int main(void)

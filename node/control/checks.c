@@ -1,0 +1,207 @@
+/* checks: two registries, by what makes containers and checkers the same. */
+#include "control/checks.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/buffer.h"
+#include "base/memory.h"
+
+/* A checker, and who is to be checked by it next. */
+struct check_group {
+    struct named named; /* all that its entries have in common, as text */
+    char *name;
+    struct checker checker;
+    struct checker_options options; /* of the new configuration; path is the file's */
+    struct check_entry **entries;   /* placed so far */
+    size_t count, capacity;
+};
+
+void checks_init(struct checks *c, struct net_loop *net)
+{
+    *c = (struct checks){.net = net};
+}
+
+static struct check_group *group_at(const struct checks *c, size_t index)
+{
+    return (struct check_group *)c->checkers.at[index];
+}
+
+static void group_free(struct check_group *g)
+{
+    checker_done(&g->checker);
+    free(g->entries);
+    free(g->name);
+    free(g);
+}
+
+void checks_done(struct checks *c)
+{
+    for (size_t i = 0; i < c->checkers.count; i++) {
+        group_free(group_at(c, i));
+    }
+    names_done(&c->checkers);
+    assert(c->containers.count == 0);
+    names_done(&c->containers);
+}
+
+/* ---- containers ---- */
+
+static struct container *take_container(struct checks *c, const struct conf_instance *instance)
+{
+    char text[CONTAINER_NAME_SIZE];
+    struct bytes name = container_name(instance->host, instance->port, text);
+    size_t index;
+    struct named *found = names_find(&c->containers, name, &index);
+    if (!found) {
+        found = &container_new(name)->named;
+        names_insert(&c->containers, index, found);
+    }
+    return (struct container *)found;
+}
+
+void checks_leave(struct checks *c, struct container_seat *seat)
+{
+    struct container *container = seat->container;
+    size_t index;
+    if (!container) {
+        return;
+    }
+    container_leave(seat);
+    if (list_empty(&container->instances)) {
+        struct named *found = names_find(&c->containers, container->named.name, &index);
+        assert(found == &container->named);
+        names_remove(&c->containers, index);
+        container_free(container);
+    }
+}
+
+size_t checks_work(struct checks *c, uint64_t now_ms, struct cluster_work *ret_work)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->containers.count; i++) {
+        count += container_work((struct container *)c->containers.at[i], now_ms, &ret_work[count]);
+    }
+    return count;
+}
+
+/* ---- checkers ---- */
+
+/* Two entries share a checker if these texts are equal. */
+static void write_name(struct buffer *b, const struct conf_health_check *check,
+                       const struct conf_instance *i)
+{
+    const struct conf_instance_tls *tls = &i->tls;
+    buffer_append_format(b, "%s:%u tls %d %d %s %s\n", i->host, i->port, tls->enabled, tls->verify,
+                         tls->ca ? tls->ca : "", tls->server_name ? tls->server_name : "");
+    buffer_append_format(b, "%s %d %llu %llu %llu %u %u", check->path, check->token,
+                         (unsigned long long)check->interval_ms,
+                         (unsigned long long)check->timeout_ms,
+                         (unsigned long long)check->busy_timeout_ms, check->healthy_threshold,
+                         check->unhealthy_threshold);
+    for (size_t r = 0; r < check->expect_count; r++) {
+        buffer_append_format(b, " %u-%u", check->expect[r].first, check->expect[r].last);
+    }
+}
+
+static struct check_group *take_group(struct checks *c, struct container *container,
+                                      const struct conf_health_check *check,
+                                      const struct conf_instance *instance)
+{
+    struct buffer name = {0};
+    size_t index;
+    write_name(&name, check, instance);
+    struct named *found = names_find(&c->checkers, buffer_bytes(&name), &index);
+    if (!found) {
+        struct check_group *g = memory_new(sizeof(*g));
+        g->name = memory_copy_text(name.data, name.size);
+        g->named.name = (struct bytes){g->name, name.size};
+        checker_init(&g->checker, c->net, c->prng, container);
+        g->checker.events = c->events;
+        g->checker.owner = c->owner;
+        found = &g->named;
+        names_insert(&c->checkers, index, found);
+    }
+    buffer_done(&name);
+    return (struct check_group *)found;
+}
+
+static struct status_set expected(const struct conf_health_check *check, bool bare)
+{
+    struct status_set set = {{0}};
+    size_t count;
+    const struct conf_status_range *ranges = conf_check_expect(check, bare, &count);
+    for (size_t r = 0; r < count; r++) {
+        for (unsigned s = ranges[r].first; s <= ranges[r].last; s++) {
+            status_set_add(&set, s);
+        }
+    }
+    return set;
+}
+
+void checks_begin(struct checks *c)
+{
+    for (size_t i = 0; i < c->checkers.count; i++) {
+        group_at(c, i)->count = 0;
+    }
+    for (size_t i = 0; i < c->containers.count; i++) {
+        ((struct container *)c->containers.at[i])->busy_timeout_ms = 0;
+    }
+}
+
+static void add_entry(struct check_group *g, struct check_entry *e)
+{
+    if (g->count == g->capacity) {
+        g->capacity = g->capacity ? 2 * g->capacity : 4;
+        g->entries = memory_resize(g->entries, g->capacity * sizeof(struct check_entry *));
+    }
+    g->entries[g->count++] = e;
+}
+
+void checks_place(struct checks *c, struct check_entry *e, struct container_seat *seat,
+                  const struct conf_health_check *check, const struct conf_instance *instance)
+{
+    struct container *container = take_container(c, instance);
+    if (!seat->container) {
+        container_sit(container, seat, e->shared);
+    }
+    assert(seat->container == container);
+    if (!check->enabled) {
+        rota_entry_init(&e->rota, check->healthy_threshold, check->unhealthy_threshold);
+        return;
+    }
+    bool bare = conf_check_is_bare(check, instance->token);
+    struct status_set expect = expected(check, bare);
+    check_entry_configure(e, bare ? NULL : instance->token, &expect);
+    struct check_group *g = take_group(c, container, check, instance);
+    g->options = (struct checker_options){
+        .path = check->path,
+        .interval_ms = check->interval_ms,
+        .timeout_ms = check->timeout_ms,
+        .busy_timeout_ms = check->busy_timeout_ms,
+        .rise = check->healthy_threshold,
+        .fall = check->unhealthy_threshold,
+    };
+    add_entry(g, e);
+    if (container->busy_timeout_ms < check->busy_timeout_ms) {
+        container->busy_timeout_ms = check->busy_timeout_ms;
+    }
+}
+
+void checks_end(struct checks *c)
+{
+    for (size_t i = c->checkers.count; i > 0; i--) {
+        struct check_group *g = group_at(c, i - 1);
+        if (g->count == 0) {
+            names_remove(&c->checkers, i - 1);
+            group_free(g);
+        }
+    }
+    for (size_t i = 0; i < c->checkers.count; i++) {
+        struct check_group *g = group_at(c, i);
+        g->options.index = i;
+        g->options.count = c->checkers.count;
+        checker_configure(&g->checker, &g->options);
+        checker_set_entries(&g->checker, g->entries, g->count);
+    }
+}

@@ -1,0 +1,38 @@
+/* checks: which containers there are, and who checks which instances, from a configuration.
+ *
+ * Entries with the same host, port, tls and health_check share a checker, across applications; all
+ * at one host and port share a container. Both live on over a reload as long as anybody wants them.
+ * `failure_statuses` is about requests, so it may differ among those that share checks. */
+#ifndef CONTROL_CHECKS_H
+#define CONTROL_CHECKS_H
+
+#include "conf/conf.h"
+#include "control/checker.h"
+
+struct checks {
+    struct net_loop *net;
+    struct prng *prng;
+    const struct checker_events *events;
+    void *owner;             /* of all checkers */
+    struct names containers; /* struct container */
+    struct names checkers;   /* struct check_group */
+};
+
+void checks_init(struct checks *c, struct net_loop *net);
+void checks_done(struct checks *c); /* all instances have left */
+
+/* Between _begin and _end each instance of the new configuration is placed once. After _end
+ * instances that were not placed are in nobody's hands and may go, once they have left. */
+void checks_begin(struct checks *c);
+void checks_place(struct checks *c, struct check_entry *e, struct container_seat *seat,
+                  const struct conf_health_check *check, const struct conf_instance *instance);
+void checks_end(struct checks *c);
+
+/* The instance leaves its container, which goes with the last one. */
+void checks_leave(struct checks *c, struct container_seat *seat);
+
+/* For cluster_set_work(): one each of the containers that have any, into `ret_work` with room for
+ * c->containers.count. */
+size_t checks_work(struct checks *c, uint64_t now_ms, struct cluster_work *ret_work);
+
+#endif

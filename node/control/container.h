@@ -1,0 +1,53 @@
+/* container: what stands behind one host and port, whichever applications' instances it serves.
+ *
+ * It has what it serves at once in common: a check that is not answered may wait behind another
+ * application's requests. So work and deliveries are looked at here, over all its instances. */
+#ifndef CONTROL_CONTAINER_H
+#define CONTROL_CONTAINER_H
+
+#include "cluster/cluster.h"
+#include "cluster/names.h"
+#include "snapshot/shared.h"
+
+struct container {
+    struct named named; /* HOST:PORT, once more */
+    char *name;
+    struct list instances; /* of struct container_seat */
+    bool served;           /* a request's answer has brought anything: */
+    uint64_t served_ms;    /* the last time */
+    bool delivered;        /* a request's or a check's answer has brought anything: */
+    uint64_t delivered_ms;
+    uint64_t busy_timeout_ms; /* the largest of its checks'; 0 while it has none */
+};
+
+/* One instance's place at its container. */
+struct container_seat {
+    struct list link;
+    struct container *container;
+    struct instance_shared *shared; /* lent */
+    uint64_t bytes_seen;            /* response bytes that are known already */
+};
+
+/* HOST:PORT into `ret_name`; enough for the longest host. */
+enum { CONTAINER_NAME_SIZE = 280 };
+struct bytes container_name(const char *host, uint16_t port, char ret_name[CONTAINER_NAME_SIZE]);
+
+struct container *container_new(struct bytes name);
+void container_free(struct container *c); /* nobody sits there any more */
+
+void container_sit(struct container *c, struct container_seat *seat, struct instance_shared *shared);
+void container_leave(struct container_seat *seat);
+
+/* Has anything come since the last look? Deliveries are timed by these looks. */
+void container_look(struct container *c, uint64_t now_ms);
+
+/* A check was answered. */
+void container_answered(struct container *c, uint64_t now_ms);
+
+/* This node's part of what is known of it. */
+struct busy_view container_view(struct container *c, uint64_t now_ms);
+
+/* What the other nodes are to know; false: nothing, for nothing is under way, nor was lately. */
+bool container_work(struct container *c, uint64_t now_ms, struct cluster_work *ret_work);
+
+#endif
