@@ -19,7 +19,7 @@ enum {
     PAST_PAGES_MAX = 192,
     HAND_PAGES_MAX = 64,
     DRAIN_PAGES_MAX = 128,
-    WORK_PAGES_MAX = 64, /* 46 containers each */
+    WORK_PAGES_MAX = 64, /* 45 containers each */
 };
 
 /* One vote: what is told of an instance. */
@@ -113,6 +113,7 @@ struct cluster {
 
     struct work_row *work; /* this node's, as told, by container */
     size_t work_count, work_pages;
+    uint32_t work_telling;
 
     struct ledger *ledger;
     /* What this process had counted when its generation was raised the last time: its present slot

@@ -15,8 +15,8 @@
 #include "proto/cluster.pb-c.h"
 
 enum {
-    /* 8 + 5 + 5 bytes each at most, and the heads of three fields. */
-    ROWS_PER_PAGE = (WIRE_VALUE_MAX - 12) / 18,
+    /* 8 + 5 + 5 bytes each at most, the heads of three fields, and the telling. */
+    ROWS_PER_PAGE = (WIRE_VALUE_MAX - 18) / 18,
     PREFIX_SIZE = 5, /* "work/" */
     DIGITS_MAX = 3,
 };
@@ -133,6 +133,7 @@ static void tell_page(struct cluster *c, struct page_target *target, size_t page
     w.containers = containers;
     w.in_flight = in_flight;
     w.silent_ms = silent_ms;
+    w.telling = c->work_telling;
     for (size_t i = page * ROWS_PER_PAGE;
          i < c->work_count && w.n_containers < (size_t)ROWS_PER_PAGE; i++) {
         const struct work_row *row = &c->work[i];
@@ -150,6 +151,7 @@ static void tell(struct cluster *c)
     struct page_target target = {
         .c = c, .prefix = "work", .lane = WIRE_BULK, .page_max = WORK_PAGES_MAX};
     size_t pages = (c->work_count + ROWS_PER_PAGE - 1) / ROWS_PER_PAGE;
+    c->work_telling++;
     for (size_t page = 0; page < pages; page++) {
         tell_page(c, &target, page);
     }

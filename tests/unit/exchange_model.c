@@ -69,7 +69,11 @@ static void do_report(struct model *m)
                (failed && given(m, EXCHANGE_UP_HEAD)),
            "BAD_STATUS is a failure with a response head");
     demand(m, failed == is_failure(m), "FAILURE is for the reasons of SPEC 4, and for all of them");
+    if (m->out.outcome == EXCHANGE_OUTCOME_ERROR) {
+        demand(m, given(m, EXCHANGE_UP_HEAD) && m->in.status >= 500, "ERROR is a status of 5xx");
+    }
     if (m->out.outcome == EXCHANGE_OUTCOME_SUCCESS) {
+        demand(m, m->in.status < 500, "SUCCESS is none of 5xx");
         demand(m, given(m, EXCHANGE_UP_HEAD) || given(m, EXCHANGE_UP_SWITCH),
                "SUCCESS comes with a response head");
     }

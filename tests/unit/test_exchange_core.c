@@ -127,6 +127,28 @@ static void post_is_never_sent_twice(void **state)
     assert_int_equal(m.attempts, 1);
 }
 
+/* SPEC 4: 500 is no failure by default, but calls for a check. */
+static void a_5xx_that_is_no_failure_is_told_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t status;
+        enum exchange_outcome outcome;
+    } cases[] = {
+        {200, EXCHANGE_OUTCOME_SUCCESS},    {404, EXCHANGE_OUTCOME_SUCCESS},
+        {429, EXCHANGE_OUTCOME_SUCCESS},    {499, EXCHANGE_OUTCOME_SUCCESS},
+        {500, EXCHANGE_OUTCOME_ERROR},      {501, EXCHANGE_OUTCOME_ERROR},
+        {503, EXCHANGE_OUTCOME_BAD_STATUS}, {599, EXCHANGE_OUTCOME_ERROR},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct model m = post_sent(100);
+        m.failure_statuses = (struct status_set){{0}};
+        status_set_add(&m.failure_statuses, 503);
+        head(&m, cases[i].status);
+        assert_int_equal(m.out.outcome, cases[i].outcome);
+    }
+}
+
 static void unsent_post_on_a_dead_pooled_connection_is_sent_to_another_one(void **state)
 {
     (void)state;
@@ -439,6 +461,7 @@ int main(void)
         cmocka_unit_test(a_kept_request_body_does_not_go_into_the_tunnel),
         cmocka_unit_test(a_deaf_instance_gets_no_tunnel),
         cmocka_unit_test(post_is_never_sent_twice),
+        cmocka_unit_test(a_5xx_that_is_no_failure_is_told_apart),
         cmocka_unit_test(unsent_post_on_a_dead_pooled_connection_is_sent_to_another_one),
         cmocka_unit_test(a_stale_connection_is_no_attempt_and_no_failure),
         cmocka_unit_test(a_request_too_large_to_keep_is_not_sent_again_even_if_unsent),

@@ -310,6 +310,81 @@ static void every_state_is_left_in_the_end(void **state)
     passive_done(&p);
 }
 
+static void a_proper_answer_ends_the_run_of_failures_by_status(void **state)
+{
+    (void)state;
+    struct passive p = fresh(MAX_FAILS);
+    for (uint64_t now = 0; now < 100; now++) { /* one user's, among good ones */
+        assert_false(passive_failure(&p, now, MAX_FAILS - 1, true));
+        passive_proper_answer(&p);
+    }
+    assert_false(passive_tripped(&p));
+    assert_false(passive_failure(&p, 100, MAX_FAILS - 1, true));
+    assert_true(passive_failure(&p, 101, 1, true));
+    passive_done(&p);
+}
+
+static void a_proper_answer_leaves_the_other_failures_as_they_are(void **state)
+{
+    (void)state;
+    struct passive p = fresh(MAX_FAILS);
+    passive_failure(&p, 0, 1, false);
+    passive_failure(&p, 1, 1, true);
+    passive_proper_answer(&p);
+    passive_failure(&p, 2, 1, false);
+    passive_proper_answer(&p);
+    assert_true(passive_failure(&p, 3, 1, false));
+    assert_true(passive_unreachable(&p));
+    passive_proper_answer(&p); /* and it ends no ejection */
+    assert_true(passive_tripped(&p));
+    passive_done(&p);
+}
+
+static void a_proper_answer_keeps_the_order_of_what_is_left(void **state)
+{
+    (void)state;
+    struct passive p = fresh(4);
+    for (uint64_t i = 0; i < 6; i++) {
+        passive_failure(&p, i * (TIMEOUT_MS / 5 * 2), 1, i % 2 == 0);
+    }
+    passive_proper_answer(&p);
+    assert_int_equal(p.failed_count, 2);
+    passive_configure(&p, 3, TIMEOUT_MS);
+    /* left are those of 6/5 and 10/5 of fail_timeout: the third within it ejects */
+    assert_true(passive_failure(&p, 11 * (uint64_t)TIMEOUT_MS / 5, 1, false));
+    passive_done(&p);
+}
+
+static void passed_checks_end_an_ejection_for_want_of_an_answer_after_its_time(void **state)
+{
+    (void)state;
+    enum { NEEDED = 2 };
+    struct passive p = fresh(MAX_FAILS);
+    assert_true(passive_failure(&p, 0, MAX_FAILS, false));
+    for (uint64_t now = 1000; now < TIMEOUT_MS; now += 1000) {
+        assert_false(passive_check_passed(&p, now, NEEDED)); /* before its time */
+    }
+    passive_tick(&p, TIMEOUT_MS);
+    assert_false(passive_check_passed(&p, TIMEOUT_MS + 1, NEEDED));
+    passive_check_failed(&p);
+    assert_false(passive_check_passed(&p, TIMEOUT_MS + 2, NEEDED));
+    assert_true(passive_check_passed(&p, TIMEOUT_MS + 3, NEEDED));
+    assert_int_equal(p.state, PASSIVE_OK);
+    assert_false(passive_failure(&p, TIMEOUT_MS + 4, MAX_FAILS - 1, false)); /* a clean record */
+    passive_done(&p);
+}
+
+static void checks_say_nothing_of_an_ejection_by_statuses(void **state)
+{
+    (void)state;
+    struct passive p = on_trial();
+    for (int i = 0; i < 10; i++) {
+        assert_false(passive_check_passed(&p, TIMEOUT_MS + 1, 1));
+    }
+    assert_true(passive_trial_offered(&p));
+    passive_done(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +407,11 @@ int main(void)
         cmocka_unit_test(the_window_ejects_exactly_when_max_fails_lie_within_it),
         cmocka_unit_test(answers_are_counted_over_sixty_seconds),
         cmocka_unit_test(every_state_is_left_in_the_end),
+        cmocka_unit_test(a_proper_answer_ends_the_run_of_failures_by_status),
+        cmocka_unit_test(a_proper_answer_leaves_the_other_failures_as_they_are),
+        cmocka_unit_test(a_proper_answer_keeps_the_order_of_what_is_left),
+        cmocka_unit_test(passed_checks_end_an_ejection_for_want_of_an_answer_after_its_time),
+        cmocka_unit_test(checks_say_nothing_of_an_ejection_by_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

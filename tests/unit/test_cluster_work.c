@@ -1,0 +1,172 @@
+/* cluster: what is under way at the containers, and how long they have been silent, on a network in
+ * memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "tests/unit/cluster_net.h"
+
+enum { JOIN_MS = 6000, TELL_MS = 1500, DEAD_MS = 10000, SLACK_MS = 1000 };
+
+static int set_up(void **state)
+{
+    struct net *net = net_new();
+    *state = net;
+    for (size_t i = 0; i < 3; i++) {
+        net_start(net, i, "file", false);
+    }
+    net_run(net, JOIN_MS);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    net_free(*state);
+    return 0;
+}
+
+#define DIFY BYTES("10.0.0.1:80")
+
+/* `silent_ms` < 0: it has never delivered anything. */
+static void set_work(struct net_node *node, uint64_t in_flight, int64_t silent_ms)
+{
+    uint64_t now_ms = node->net->now_ms;
+    struct cluster_work work = {
+        .container = DIFY,
+        .in_flight = in_flight,
+        .delivered = silent_ms >= 0,
+        .delivered_ms = silent_ms >= 0 ? now_ms - (uint64_t)silent_ms : 0,
+        .slack_ms = SLACK_MS,
+    };
+    cluster_set_work(node->cluster, now_ms, &work, 1);
+}
+
+static struct busy_view heard(struct net_node *node)
+{
+    return cluster_work_of_others(node->cluster, DIFY);
+}
+
+static void every_node_knows_what_the_others_have_under_way(void **state)
+{
+    struct net *net = *state;
+    uint64_t told_ms = net->now_ms;
+    set_work(&net->nodes[0], 3, 200);
+    set_work(&net->nodes[1], 4, -1);
+    net_run(net, TELL_MS);
+    assert_int_equal(heard(&net->nodes[0]).awaited, 4);
+    assert_false(heard(&net->nodes[0]).delivered);
+    assert_int_equal(heard(&net->nodes[1]).awaited, 3);
+    struct busy_view third = heard(&net->nodes[2]);
+    assert_int_equal(third.awaited, 7);
+    assert_true(third.delivered && !third.slots_taken);
+    assert_in_range(third.delivered_ms, told_ms - 200, told_ms - 200 + TELL_MS);
+    assert_int_equal(cluster_work_of_others(net->nodes[2].cluster, BYTES("10.0.0.1:81")).awaited, 0);
+}
+
+static void silence_goes_on_without_being_told(void **state)
+{
+    struct net *net = *state;
+    set_work(&net->nodes[0], 1, 0);
+    net_run(net, TELL_MS);
+    uint64_t delivered_ms = heard(&net->nodes[1]).delivered_ms;
+    size_t bytes = net->bytes;
+    net_run(net, 20000);
+    size_t quiet = net->bytes - bytes;
+    bytes = net->bytes;
+    for (int i = 0; i < 20; i++) { /* what control says of a hanging one at every interval */
+        net_run(net, 1000);
+        set_work(&net->nodes[0], 1, TELL_MS + 20000 + (i + 1) * 1000);
+    }
+    assert_int_equal(heard(&net->nodes[1]).delivered_ms, delivered_ms);
+    assert_in_range(net->bytes - bytes, 0, quiet + quiet / 20);
+}
+
+static void a_delivery_is_told_when_it_matters(void **state)
+{
+    struct net *net = *state;
+    set_work(&net->nodes[0], 1, 0);
+    net_run(net, TELL_MS);
+    for (int i = 0; i < 20; i++) {
+        net_run(net, 500);
+        set_work(&net->nodes[0], 1, 0);
+    }
+    net_run(net, TELL_MS);
+    uint64_t now_ms = net->now_ms;
+    assert_in_range(heard(&net->nodes[1]).delivered_ms, now_ms - 2 * TELL_MS - SLACK_MS, now_ms);
+}
+
+static void what_has_ended_is_forgotten_by_all(void **state)
+{
+    struct net *net = *state;
+    set_work(&net->nodes[0], 2, 0);
+    net_run(net, TELL_MS);
+    set_work(&net->nodes[0], 0, 10);
+    net_run(net, TELL_MS);
+    assert_int_equal(heard(&net->nodes[1]).awaited, 0);
+    assert_true(heard(&net->nodes[1]).delivered);
+    cluster_set_work(net->nodes[0].cluster, net->now_ms, NULL, 0);
+    net_run(net, TELL_MS);
+    assert_false(heard(&net->nodes[1]).delivered);
+}
+
+static bool is_forgotten(struct net *net, void *arg)
+{
+    (void)arg;
+    return heard(&net->nodes[0]).awaited == 0 && heard(&net->nodes[1]).awaited == 0;
+}
+
+static void a_dead_node_awaits_nothing(void **state)
+{
+    struct net *net = *state;
+    set_work(&net->nodes[2], 5, 0);
+    net_run(net, TELL_MS);
+    assert_int_equal(heard(&net->nodes[0]).awaited, 5);
+    net_kill(&net->nodes[2]);
+    assert_true(net_wait(net, DEAD_MS, is_forgotten, NULL));
+    net_start(net, 2, "file", false); /* its next process has nothing either */
+    net_run(net, JOIN_MS);
+    assert_int_equal(heard(&net->nodes[0]).awaited, 0);
+}
+
+static void hundreds_of_containers_are_told(void **state)
+{
+    enum { MANY = 500 };
+    struct net *net = *state;
+    struct cluster_work *work = memory_new(MANY * sizeof(*work));
+    char(*names)[32] = memory_new(MANY * sizeof(*names));
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof(names[i]), "dify%zu:80", i);
+        work[i] = (struct cluster_work){.container = bytes_of(names[i]), .in_flight = i + 1};
+    }
+    cluster_set_work(net->nodes[0].cluster, net->now_ms, work, MANY);
+    net_run(net, 5000);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_int_equal(cluster_work_of_others(net->nodes[1].cluster, work[i].container).awaited,
+                         i + 1);
+    }
+    cluster_set_work(net->nodes[0].cluster, net->now_ms, work, 1);
+    net_run(net, 5000);
+    assert_int_equal(cluster_work_of_others(net->nodes[1].cluster, work[0].container).awaited, 1);
+    assert_int_equal(cluster_work_of_others(net->nodes[1].cluster, work[9].container).awaited, 0);
+    free(names);
+    free(work);
+}
+
+int main(void)
+{
+#define CLAIM(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        CLAIM(every_node_knows_what_the_others_have_under_way),
+        CLAIM(silence_goes_on_without_being_told),
+        CLAIM(a_delivery_is_told_when_it_matters),
+        CLAIM(what_has_ended_is_forgotten_by_all),
+        CLAIM(a_dead_node_awaits_nothing),
+        CLAIM(hundreds_of_containers_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
