@@ -1,6 +1,7 @@
 /* canonical: the shared part as YAML in one fixed layout, in the schema of SPEC §2, every default
- * written out (but for `expect`, see put_expect) and every override resolved. So it can be read again with conf_parse() (next to a
- * `listen` section), and gives itself. Lists keep their order but for user tokens, which are a set.
+ * written out (but for `expect`, see put_expect) and every override resolved. So it can be read
+ * again with conf_parse() (next to a `listen` section), and gives itself. Lists keep their order
+ * but for user tokens, which are a set.
  */
 #include <assert.h>
 #include <stdio.h>

@@ -139,8 +139,7 @@ static void tell_page(struct cluster *c, struct page_target *target, size_t page
         const struct work_row *row = &c->work[i];
         containers[w.n_containers++] = row->container;
         in_flight[w.n_in_flight++] = within(row->in_flight);
-        silent_ms[w.n_silent_ms++] =
-            row->delivered ? within(c->now_ms - row->delivered_ms + 1) : 0;
+        silent_ms[w.n_silent_ms++] = row->delivered ? within(c->now_ms - row->delivered_ms + 1) : 0;
     }
     assert(cluster__work__get_packed_size(&w) <= sizeof(value));
     publish_page(target, page, (struct bytes){(const char *)value, cluster__work__pack(&w, value)});

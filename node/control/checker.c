@@ -102,8 +102,7 @@ static void wait_for_next(struct checker *c)
 /* What the round said of one entry, for the log. */
 static void note(struct checker *c, struct check_entry *e)
 {
-    bool own = e->rota.asked &&
-               (e->rota.result == ROTA_REFUSED || e->rota.result == ROTA_ERROR);
+    bool own = e->rota.asked && (e->rota.result == ROTA_REFUSED || e->rota.result == ROTA_ERROR);
     if (e->rota.outcome == ROTA_FAILURE && !own) {
         e->last_error = c->error;
         e->last_status = c->status;

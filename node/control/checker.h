@@ -26,7 +26,7 @@ enum {
 /* What is checked: an instance, as one of those that share a container's checks. */
 struct check_entry {
     struct rota_entry rota;
-    struct checker *checker; /* NULL: it is not checked */
+    struct checker *checker;        /* NULL: it is not checked */
     struct instance_shared *shared; /* lent */
     char *authorization;            /* the header's line; "" without a token */
     struct status_set expect;
@@ -77,18 +77,18 @@ struct checker {
     struct rota rota;
     struct active_schedule schedule;
     struct wheel_timer timer;
-    uint64_t due_ms;         /* the next round of the interval */
-    uint64_t ahead_from_ms;  /* no check ahead of its time before that */
-    bool ahead;              /* one is wanted */
-    bool due;                /* the round under way is the interval's */
+    uint64_t due_ms;                       /* the next round of the interval */
+    uint64_t ahead_from_ms;                /* no check ahead of its time before that */
+    bool ahead;                            /* one is wanted */
+    bool due;                              /* the round under way is the interval's */
     struct check_entry *asked;             /* whose check is under way */
     struct checker_connection *connection; /* its connection, */
     struct dial dial;                      /* its addresses so far, */
     uint64_t deadline_ms;                  /* when it is over, */
     bool connected;
-    struct busy_view view;    /* and what was known of the container when it began */
-    const char *error;        /* of the check of this round that failed last; static */
-    uint16_t status;          /* of its answer; 0: none came */
+    struct busy_view view; /* and what was known of the container when it began */
+    const char *error;     /* of the check of this round that failed last; static */
+    uint16_t status;       /* of its answer; 0: none came */
 };
 
 void checker_init(struct checker *c, struct net_loop *net, struct prng *prng,

@@ -35,7 +35,8 @@ struct bytes container_name(const char *host, uint16_t port, char ret_name[CONTA
 struct container *container_new(struct bytes name);
 void container_free(struct container *c); /* nobody sits there any more */
 
-void container_sit(struct container *c, struct container_seat *seat, struct instance_shared *shared);
+void container_sit(struct container *c, struct container_seat *seat,
+                   struct instance_shared *shared);
 void container_leave(struct container_seat *seat);
 
 /* Has anything come since the last look? Deliveries are timed by these looks. */

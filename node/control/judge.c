@@ -143,7 +143,8 @@ static void skip_unreachable(struct bench *b)
         for (size_t i = first; i < first + count; i++) {
             struct tracked_instance *t = b->tracked[i];
             const struct verdict_result *v = &b->results[i];
-            bool bad = t->check.rota.active.state == ACTIVE_DOWN || passive_unreachable(&t->passive);
+            bool bad =
+                t->check.rota.active.state == ACTIVE_DOWN || passive_unreachable(&t->passive);
             t->unreachable = v->eligible && !v->spared && bad;
             left += v->eligible && !t->unreachable;
         }

@@ -1,7 +1,8 @@
 /* tracked: what control knows of every instance and application, kept over reloads.
  *
  * An instance is the same over a reload when application, name, host and port are the same; then
- * its counters, ejection, check results and connections live on. Checks are shared: see checks.h. */
+ * its counters, ejection, check results and connections live on. Checks are shared: see checks.h.
+ */
 #ifndef CONTROL_TRACKED_H
 #define CONTROL_TRACKED_H
 

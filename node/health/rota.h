@@ -72,7 +72,7 @@ struct rota {
     bool all_bare;
     /* of the round */
     size_t asked_count;
-    size_t voices;                  /* answers that say something of the database */
+    size_t voices; /* answers that say something of the database */
     bool over, any_wanted, turn_over, errors, passed, opinion_wanted, opinion_asked;
     enum rota_container container; /* LOST and BUSY decide at once */
 };

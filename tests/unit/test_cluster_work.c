@@ -65,7 +65,8 @@ static void every_node_knows_what_the_others_have_under_way(void **state)
     assert_int_equal(third.awaited, 7);
     assert_true(third.delivered && !third.slots_taken);
     assert_in_range(third.delivered_ms, told_ms - 200, told_ms - 200 + TELL_MS);
-    assert_int_equal(cluster_work_of_others(net->nodes[2].cluster, BYTES("10.0.0.1:81")).awaited, 0);
+    assert_int_equal(cluster_work_of_others(net->nodes[2].cluster, BYTES("10.0.0.1:81")).awaited,
+                     0);
 }
 
 static void silence_goes_on_without_being_told(void **state)

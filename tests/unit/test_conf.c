@@ -112,12 +112,12 @@ static void assert_expected(const struct conf_health_check *check, const char *t
 static void a_check_without_a_token_also_passes_with_401(void **state)
 {
     (void)state;
-    struct conf *c = parse_good(
-        "applications:\n"
-        "  a: {user_tokens: [s], instances: [" INSTANCE "]}\n"
-        "  b: {user_tokens: [t], instances: [" INSTANCE "], health_check: {token: false}}\n"
-        "  c: {user_tokens: [u], instances: [" INSTANCE "],\n"
-        "      health_check: {token: false, expect: [204]}}\n" LISTEN);
+    struct conf *c = parse_good("applications:\n"
+                                "  a: {user_tokens: [s], instances: [" INSTANCE "]}\n"
+                                "  b: {user_tokens: [t], instances: [" INSTANCE
+                                "], health_check: {token: false}}\n"
+                                "  c: {user_tokens: [u], instances: [" INSTANCE "],\n"
+                                "      health_check: {token: false, expect: [204]}}\n" LISTEN);
     const struct conf_health_check *a = &c->applications[0].health_check;
     const struct conf_health_check *b = &c->applications[1].health_check;
     const struct conf_health_check *given = &c->applications[2].health_check;
@@ -399,7 +399,7 @@ static void the_canonical_form_of_everything_gives_itself(void **state)
     assert_non_null(strstr(first, "token: false, "));
     assert_non_null(strstr(first, "busy_timeout: 120000ms, "));
     assert_non_null(strstr(first, "expect: [200-200, 300-302]"));
-    assert_null(strstr(second, "expect")); /* it depends on each instance's token */
+    assert_null(strstr(second, "expect"));            /* it depends on each instance's token */
     assert_non_null(strstr(second, "ca: \"c.pem\"")); /* wherever the file lies */
     assert_non_null(strstr(second, "- \"\\\\\"\n      - \"y\"\n      - \"z\"\n"));
     char *const forms[] = {first, second};

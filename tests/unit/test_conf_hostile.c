@@ -161,7 +161,8 @@ static void every_wrong_type_of_every_key_is_a_problem_at_its_line(void **state)
 {
     (void)state;
     static const char *const wrong[] = {"{zzz: 1}", "[[zzz]]", "~", "\"\\x01\""};
-    static const char *const booleans[] = {"enabled", "verify", "debug_headers", "tls", "token: no"};
+    static const char *const booleans[] = {"enabled", "verify", "debug_headers", "tls",
+                                           "token: no"};
     char text[TEXT_SIZE];
     for (size_t i = 0; i < LINES; i++) {
         for (size_t j = 0; j < sizeof wrong / sizeof wrong[0]; j++) {

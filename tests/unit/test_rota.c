@@ -148,7 +148,7 @@ static void a_wrong_token_is_its_entrys_own_and_is_asked_for_until_it_is_good(vo
     }
     memset(s.asked_times, 0, sizeof(s.asked_times));
     play_times(&s, FALL - 1);
-    assert_int_equal(s.asked_times[1], FALL - 1); /* every interval, */
+    assert_int_equal(s.asked_times[1], FALL - 1);                    /* every interval, */
     assert_int_equal(s.asked_times[0] + s.asked_times[2], FALL - 1); /* the others as ever */
     assert_states(&s, "udu");
     play_times(&s, 20);
