@@ -28,40 +28,33 @@ static void ask_next(struct checker *c);
 
 void check_entry_init(struct check_entry *e, struct instance_shared *shared)
 {
-    *e = (struct check_entry){.shared = shared, .authorization = memory_copy_text("", 0)};
+    *e = (struct check_entry){.shared = shared};
     rota_entry_init(&e->rota, 1, 1);
 }
 
-static void free_secret(char *text)
+static void set_token(struct check_entry *e, const char *token)
 {
-    explicit_bzero(text, strlen(text));
-    free(text);
+    if (e->token) {
+        explicit_bzero(e->token, strlen(e->token));
+        free(e->token);
+    }
+    e->token = token ? memory_copy_text(token, strlen(token)) : NULL;
 }
 
 void check_entry_done(struct check_entry *e)
 {
     assert(!e->checker);
-    free_secret(e->authorization);
-    e->authorization = NULL;
+    set_token(e, NULL);
 }
 
 void check_entry_configure(struct check_entry *e, const char *token,
                            const struct status_set *expect)
 {
-    struct buffer line = {0};
-    if (token) {
-        buffer_append_format(&line, "Authorization: Bearer %s\r\n", token);
-    }
-    char *authorization = memory_copy_text(line.data, line.size);
-    if (line.data) {
-        explicit_bzero(line.data, line.size);
-    }
-    buffer_done(&line);
-    if (strcmp(authorization, e->authorization) != 0) {
+    bool same = token && e->token ? strcmp(token, e->token) == 0 : !token && !e->token;
+    if (!same) {
+        set_token(e, token);
         rota_entry_new_token(&e->rota, token == NULL);
     }
-    free_secret(e->authorization);
-    e->authorization = authorization;
     e->rota.bare = token == NULL;
     e->expect = *expect;
 }
@@ -221,14 +214,16 @@ static struct checker_connection *of_stream(struct stream *s)
 static void send_request(struct checker *c, struct stream *s)
 {
     const struct instance_shared *shared = c->asked->shared;
+    const char *token = c->asked->token;
     bool literal = strchr(shared->host, ':') != NULL; /* IPv6 */
     struct buffer head = {0};
     buffer_append_format(&head,
                          "GET %s HTTP/1.1\r\nHost: %s%s%s:%u\r\n"
-                         "User-Agent: difyring-health-check\r\n%sAccept: */*\r\n"
+                         "User-Agent: difyring-health-check\r\n%s%s%sAccept: */*\r\n"
                          "Connection: close\r\n\r\n",
                          c->path, literal ? "[" : "", shared->host, literal ? "]" : "",
-                         shared->port, c->asked->authorization);
+                         shared->port, token ? "Authorization: Bearer " : "", token ? token : "",
+                         token ? "\r\n" : "");
     stream_write(s, head.data, head.size);
     explicit_bzero(head.data, head.size); /* it holds a token */
     buffer_done(&head);

@@ -28,7 +28,7 @@ struct check_entry {
     struct rota_entry rota;
     struct checker *checker;        /* NULL: it is not checked */
     struct instance_shared *shared; /* lent */
-    char *authorization;            /* the header's line; "" without a token */
+    char *token;                    /* NULL = it is checked without one */
     struct status_set expect;
     const char *last_error; /* of the last failed check that told of it; static; NULL: it passed */
     uint16_t last_status;   /* of its answer; 0: none came */
@@ -37,7 +37,7 @@ struct check_entry {
 void check_entry_init(struct check_entry *e, struct instance_shared *shared);
 void check_entry_done(struct check_entry *e); /* no checker has it any more */
 
-/* `token`: NULL = it is checked without one. */
+/* `token` is copied; NULL = it is checked without one. */
 void check_entry_configure(struct check_entry *e, const char *token,
                            const struct status_set *expect);
 

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/buffer.h"
 #include "base/memory.h"
 
 /* A checker, and who is to be checked by it next. */
@@ -43,6 +42,8 @@ void checks_done(struct checks *c)
     names_done(&c->checkers);
     assert(c->containers.count == 0);
     names_done(&c->containers);
+    buffer_done(&c->terms.text);
+    buffer_done(&c->name);
 }
 
 /* ---- containers ---- */
@@ -87,45 +88,6 @@ size_t checks_work(struct checks *c, uint64_t now_ms, struct cluster_work *ret_w
 
 /* ---- checkers ---- */
 
-/* Two entries share a checker if these texts are equal. */
-static void write_name(struct buffer *b, const struct conf_health_check *check,
-                       const struct conf_instance *i)
-{
-    const struct conf_instance_tls *tls = &i->tls;
-    buffer_append_format(b, "%s:%u tls %d %d %s %s\n", i->host, i->port, tls->enabled, tls->verify,
-                         tls->ca ? tls->ca : "", tls->server_name ? tls->server_name : "");
-    buffer_append_format(b, "%s %d %llu %llu %llu %u %u", check->path, check->token,
-                         (unsigned long long)check->interval_ms,
-                         (unsigned long long)check->timeout_ms,
-                         (unsigned long long)check->busy_timeout_ms, check->healthy_threshold,
-                         check->unhealthy_threshold);
-    for (size_t r = 0; r < check->expect_count; r++) {
-        buffer_append_format(b, " %u-%u", check->expect[r].first, check->expect[r].last);
-    }
-}
-
-static struct check_group *take_group(struct checks *c, struct container *container,
-                                      const struct conf_health_check *check,
-                                      const struct conf_instance *instance)
-{
-    struct buffer name = {0};
-    size_t index;
-    write_name(&name, check, instance);
-    struct named *found = names_find(&c->checkers, buffer_bytes(&name), &index);
-    if (!found) {
-        struct check_group *g = memory_new(sizeof(*g));
-        g->name = memory_copy_text(name.data, name.size);
-        g->named.name = (struct bytes){g->name, name.size};
-        checker_init(&g->checker, c->net, c->prng, container);
-        g->checker.events = c->events;
-        g->checker.owner = c->owner;
-        found = &g->named;
-        names_insert(&c->checkers, index, found);
-    }
-    buffer_done(&name);
-    return (struct check_group *)found;
-}
-
 static struct status_set expected(const struct conf_health_check *check, bool bare)
 {
     struct status_set set = {{0}};
@@ -139,8 +101,61 @@ static struct status_set expected(const struct conf_health_check *check, bool ba
     return set;
 }
 
+static void prepare_terms(struct check_terms *t, const struct conf_health_check *check)
+{
+    t->check = check;
+    buffer_clear(&t->text);
+    buffer_append_format(&t->text, "\n%s %d %llu %llu %llu %u %u", check->path, check->token,
+                         (unsigned long long)check->interval_ms,
+                         (unsigned long long)check->timeout_ms,
+                         (unsigned long long)check->busy_timeout_ms, check->healthy_threshold,
+                         check->unhealthy_threshold);
+    for (size_t r = 0; r < check->expect_count; r++) {
+        buffer_append_format(&t->text, " %u-%u", check->expect[r].first, check->expect[r].last);
+    }
+    t->expect[false] = expected(check, false);
+    t->expect[true] = expected(check, true);
+}
+
+/* Two entries share a checker if these texts are equal. There may be 65 536 of them: no printf. */
+static struct bytes write_name(struct checks *c, const struct container *container,
+                               const struct conf_instance_tls *tls)
+{
+    struct buffer *b = &c->name;
+    buffer_clear(b);
+    buffer_append_bytes(b, container->named.name);
+    if (tls->enabled) {
+        buffer_append_text(b, tls->verify ? " tls " : " tls unverified ");
+        buffer_append_text(b, tls->ca ? tls->ca : "");
+        buffer_append_text(b, "\n");
+        buffer_append_text(b, tls->server_name ? tls->server_name : "");
+    }
+    buffer_append_bytes(b, buffer_bytes(&c->terms.text));
+    return buffer_bytes(b);
+}
+
+static struct check_group *take_group(struct checks *c, struct container *container,
+                                      const struct conf_instance *instance)
+{
+    size_t index;
+    struct bytes name = write_name(c, container, &instance->tls);
+    struct named *found = names_find(&c->checkers, name, &index);
+    if (!found) {
+        struct check_group *g = memory_new(sizeof(*g));
+        g->name = memory_copy_text(name.at, name.size);
+        g->named.name = (struct bytes){g->name, name.size};
+        checker_init(&g->checker, c->net, c->prng, container);
+        g->checker.events = c->events;
+        g->checker.owner = c->owner;
+        found = &g->named;
+        names_insert(&c->checkers, index, found);
+    }
+    return (struct check_group *)found;
+}
+
 void checks_begin(struct checks *c)
 {
+    c->terms.check = NULL;
     for (size_t i = 0; i < c->checkers.count; i++) {
         group_at(c, i)->count = 0;
     }
@@ -161,19 +176,19 @@ static void add_entry(struct check_group *g, struct check_entry *e)
 void checks_place(struct checks *c, struct check_entry *e, struct container_seat *seat,
                   const struct conf_health_check *check, const struct conf_instance *instance)
 {
-    struct container *container = take_container(c, instance);
     if (!seat->container) {
-        container_sit(container, seat, e->shared);
+        container_sit(take_container(c, instance), seat, e->shared);
     }
-    assert(seat->container == container);
     if (!check->enabled) {
         rota_entry_init(&e->rota, check->healthy_threshold, check->unhealthy_threshold);
         return;
     }
+    if (c->terms.check != check) {
+        prepare_terms(&c->terms, check);
+    }
     bool bare = conf_check_is_bare(check, instance->token);
-    struct status_set expect = expected(check, bare);
-    check_entry_configure(e, bare ? NULL : instance->token, &expect);
-    struct check_group *g = take_group(c, container, check, instance);
+    check_entry_configure(e, bare ? NULL : instance->token, &c->terms.expect[bare]);
+    struct check_group *g = take_group(c, seat->container, instance);
     g->options = (struct checker_options){
         .path = check->path,
         .interval_ms = check->interval_ms,
@@ -183,8 +198,8 @@ void checks_place(struct checks *c, struct check_entry *e, struct container_seat
         .fall = check->unhealthy_threshold,
     };
     add_entry(g, e);
-    if (container->busy_timeout_ms < check->busy_timeout_ms) {
-        container->busy_timeout_ms = check->busy_timeout_ms;
+    if (seat->container->busy_timeout_ms < check->busy_timeout_ms) {
+        seat->container->busy_timeout_ms = check->busy_timeout_ms;
     }
 }
 

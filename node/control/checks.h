@@ -6,16 +6,26 @@
 #ifndef CONTROL_CHECKS_H
 #define CONTROL_CHECKS_H
 
+#include "base/buffer.h"
 #include "conf/conf.h"
 #include "control/checker.h"
+
+/* What a health_check asks for, prepared once for all instances of an application. */
+struct check_terms {
+    const struct conf_health_check *check; /* NULL: of none */
+    struct buffer text;                    /* equal terms have equal texts */
+    struct status_set expect[2];           /* with a token, and without one */
+};
 
 struct checks {
     struct net_loop *net;
     struct prng *prng;
     const struct checker_events *events;
-    void *owner;             /* of all checkers */
-    struct names containers; /* struct container */
-    struct names checkers;   /* struct check_group */
+    void *owner;              /* of all checkers */
+    struct names containers;  /* struct container */
+    struct names checkers;    /* struct check_group */
+    struct check_terms terms; /* of the health_check placed last */
+    struct buffer name;       /* of the checker looked up last */
 };
 
 void checks_init(struct checks *c, struct net_loop *net);
