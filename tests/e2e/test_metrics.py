@@ -171,7 +171,7 @@ def test_retries_and_failures_are_counted(stubs):
 def test_an_ejected_instance_is_not_up(stubs):
     instances = [instance(stub, max_fails=1, fail_timeout="60s") for stub in stubs]
     with Node(settings(stubs, instances=instances)) as node:
-        stubs[1].fault("status", code=500, count=None, match="/_echo")
+        stubs[1].fault("status", code=503, count=None, match="/_echo")
 
         def eject():
             for i in range(20):

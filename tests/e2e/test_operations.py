@@ -230,9 +230,9 @@ def test_failures_eject_and_one_trial_brings_back(stubs):
     instances = [instance(s, max_fails=2, fail_timeout="1s") for s in stubs]
     with Node(settings(stubs, instances=instances)) as node:
         user = next(f"u{i}" for i in range(100) if node.echo(f"/v1/_echo?user=u{i}")["instance"] == "dify2")
-        stubs[1].fault("status", code=500, count=None, match="/v1/_echo")
+        stubs[1].fault("status", code=503, count=None, match="/v1/_echo")
         for _ in range(2):
-            assert node.request("GET", f"/v1/_echo?user={user}", token=TOKEN)[0].status == 500
+            assert node.request("POST", f"/v1/_echo?user={user}", token=TOKEN)[0].status == 503
         node.wait_instance("dify2", status="ejected", eligible=False)
         elsewhere = {node.echo(f"/v1/_echo?user={user}")["instance"] for _ in range(5)}
         assert len(elsewhere) == 1 and "dify2" not in elsewhere
