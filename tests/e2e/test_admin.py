@@ -74,7 +74,7 @@ def test_status_counts_what_was_sent(stubs):
                 for i in range(50):
                     client.json("POST", "/v1/_echo", token=TOKEN, json_body={"user": f"u{part}-{i}"})
         parallel([lambda part=part: some(part) for part in range(6)])
-        stubs[0].fault("status", code=500, count=None, match="/_echo")
+        stubs[0].fault("status", code=503, count=None, match="/_echo")
         for i in range(30):
             node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": f"v{i}"})
         failed = len([r for r in stubs[0].requests(path="/_echo") if r["fault"]])
@@ -231,7 +231,7 @@ def test_no_request_fails_while_reloads_go_on(stubs):
 def test_counters_and_ejections_live_on(stubs):
     instances = [instance(stub, max_fails=2, fail_timeout="60s") for stub in stubs]
     with Node(settings(stubs, instances=instances)) as node:
-        stubs[1].fault("status", code=500, count=None, match="/_echo")
+        stubs[1].fault("status", code=503, count=None, match="/_echo")
 
         def eject():
             for i in range(20):

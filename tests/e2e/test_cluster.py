@@ -191,9 +191,9 @@ def test_what_one_node_trips_all_skip_at_once(stubs):
 
         times = []
         for _ in range(TRIES):
-            stubs[1].fault("status", code=500, match=PATH)
+            stubs[1].fault("status", code=503, match=PATH)
             began = time.monotonic()
-            assert post(clients[0]) == 500
+            assert post(clients[0]) == 503
             wait_for(lambda: all_say(False), TIMEOUT, interval=0)
             times.append((time.monotonic() - began) * 1000)
 
@@ -215,8 +215,8 @@ def test_a_standby_skips_an_instance_that_it_never_asked(stubs):
     with Cluster(config, 2) as cluster:
         cluster.settle()
         a, b = cluster.nodes()
-        stubs[1].fault("status", code=500, count=None, match=PATH)
-        assert a.request("POST", PATH, token=TOKEN, json_body={"user": user})[0].status == 500
+        stubs[1].fault("status", code=503, count=None, match=PATH)
+        assert a.request("POST", PATH, token=TOKEN, json_body={"user": user})[0].status == 503
         b.wait_instance("dify2", status="ejected", eligible=False)
         assert b.instances()["dify2"]["votes"] == {
             "node-a": {"active": "unknown", "passive": "tripped"}, "node-b": {"active": "unknown", "passive": "ok"}}

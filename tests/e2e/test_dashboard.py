@@ -169,7 +169,7 @@ def test_every_node_shows_the_whole_cluster_and_a_newcomer_no_burst(stubs):
 def test_a_browser_draws_it(stubs):
     instances = [instance(stub, max_fails=1, fail_timeout="60s") for stub in stubs]
     with Node(settings(stubs, instances=instances)) as node:
-        stubs[1].fault("status", code=500, count=None, match="/_echo")
+        stubs[1].fault("status", code=503, count=None, match="/_echo")
 
         def eject():
             for i in range(20):
