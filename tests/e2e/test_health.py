@@ -296,7 +296,7 @@ def test_all_down_fail(stubs, users):
 
 
 def test_an_application_has_checks_of_its_own(stubs):
-    config = settings(stubs, application={"health_check": {**CHECK, "enabled": True, "path": "/v1/"}})
+    config = settings(stubs, application={"health_check": {**CHECK, "enabled": True, "path": "/console/api/ping"}})
     with Node(config) as node:
         node.wait_instance("dify1", status="healthy")
-        assert stubs[0].requests(path="/v1/")
+        assert stubs[0].requests(path="/console/api/ping")

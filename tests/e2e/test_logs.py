@@ -144,7 +144,7 @@ def test_no_secret_is_in_any_output(stubs, level):
     bad_key = {**instance(own), "token": "app-SECRET"}   # the instance answers 401
     config = settings([], instances=[bad_key], application={"user_tokens": ["usertoken--SECRET"]},
                       admin={"allow": ["127.0.0.1/32"], "token": "admin-SECRET"},
-                      health_check={"interval": "50ms", "path": "/v1/"})
+                      health_check={"interval": "50ms"})
     with Node(config, logs={"level": level}) as node:
         answers = []
 

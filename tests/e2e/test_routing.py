@@ -104,12 +104,12 @@ def test_no_user_of_the_others_moves_when_checks_say_down(stubs):
     users = many_users(1500)
     before, after = place(users), place(users, eligible={"dify1", "dify3"})
     assert {user for user in users if before[user] != after[user]} == {u for u in users if before[u] == "dify2"}
-    config = settings(stubs, health_check={"interval": "50ms", "timeout": "1s", "path": "/v1/"})
+    config = settings(stubs, health_check={"interval": "50ms", "timeout": "1s", "path": "/health"})
     with Node(config) as node:
         for name in NAMES:
             node.wait_instance(name, status="healthy")
         assert seen_by_stubs(node, users) == before
-        stubs[1].fault("status", code=500, count=None, match="/v1/", method="GET")
+        stubs[1].fault("status", code=500, count=None, match="/health")
         node.wait_instance("dify2", status="unhealthy", eligible=False)
         assert seen_by_stubs(node, users) == after
         stubs[1].clear()
