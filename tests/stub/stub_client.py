@@ -101,12 +101,16 @@ class Stub:
         return self.control("POST", "/faults", {"kind": kind, **parameters})
 
     def clear(self):
-        """No more faults; listens again."""
+        """No more faults; listens again; the database is alive."""
         return self.control("DELETE", "/faults")
 
     def refuse(self, on=True):
         """Connects are refused (open connections live on) until refuse(False); the port stays ours."""
         return self.control("POST", "/refuse", {"on": on})
+
+    def database(self, alive):
+        """False: every call with a token is 500, while /health and its like go on saying 200; clear() ends it."""
+        return self.control("POST", "/database", {"alive": alive})
 
     def close_connections(self, reset=False):
         return self.control("POST", "/connections/close", {"reset": reset})
@@ -126,11 +130,15 @@ class Stub:
         self.process.kill()
         self.stop()
 
+    def terminate(self):
+        """SIGTERM: refuses connections from now on, serves the open ones, and ends."""
+        self.process.terminate()
+
     def stop(self):
-        """Ends it and returns its exit code (0 for a clean end)."""
+        """Ends it at once and returns its exit code (0 for a clean end)."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
+            self.process.send_signal(signal.SIGINT)
         self.process.stdin.close()
         self.process.stdout.close()
         return self.process.wait(10)

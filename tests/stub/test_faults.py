@@ -50,17 +50,17 @@ def applied(stub, kind, finished=False):
 
 
 def test_refuse_refuses_and_gives_the_same_port_back(raw, stub):
-    raw.request("GET", "/v1/").response()
+    raw.request("GET", "/health").response()
     stub.refuse()
     with pytest.raises(ConnectionRefusedError):
         Raw.to(stub)
-    assert raw.request("GET", "/v1/").response()[0].status == 200   # open connections live on
+    assert raw.request("GET", "/health").response()[0].status == 200   # open connections live on
     assert stub.counts()["refusing"] is True
     with socket.socket() as thief, pytest.raises(OSError):
         thief.bind((stub.host, stub.port))
     stub.refuse(False)
     with Raw.to(stub) as again:
-        assert again.request("GET", "/v1/").response()[0].status == 200
+        assert again.request("GET", "/health").response()[0].status == 200
     stub.fault("refuse")
     with pytest.raises(ConnectionRefusedError):
         Raw.to(stub)
@@ -71,7 +71,7 @@ def test_accept_reset(stub):
     with pytest.raises(ConnectionResetError), Raw.to(stub) as raw:   # it may strike before connect() is back
         raw.more()
     with Raw.to(stub) as raw:
-        assert raw.request("GET", "/v1/").response()[0].status == 200
+        assert raw.request("GET", "/health").response()[0].status == 200
     assert stub.counts()["faults"] == {"accept_reset": 1}
 
 
@@ -147,7 +147,7 @@ def test_stalls_go_on_after_their_time(raw, stub, kind, seen):
 def test_a_stall_without_a_time_lasts_until_the_client_leaves(stub):
     stub.fault("stall_before_head")
     with Raw.to(stub, timeout=0.15) as raw, pytest.raises(TimeoutError):
-        raw.request("GET", "/v1/").head()
+        raw.request("GET", "/health").head()
     wait_for(lambda: stub.counts()["aborts"] == 1)
     stub.wait_counts(lambda counts: counts["connections_open"] == 0)
 
@@ -155,9 +155,9 @@ def test_a_stall_without_a_time_lasts_until_the_client_leaves(stub):
 def test_status_is_nginx_html_or_what_is_wanted(raw, stub):
     stub.fault("status", code=504)
     stub.fault("status", code=429, body="{}", content_type="application/json", retry_after=2)
-    head, body = raw.request("GET", "/v1/").response()
+    head, body = raw.request("GET", "/health").response()
     assert head.status == 504 and b"<center>nginx/" in body
-    head, body = raw.request("GET", "/v1/").response()
+    head, body = raw.request("GET", "/health").response()
     assert (head.status, body, head.headers["retry-after"]) == (429, b"{}", "2")
     assert [each["status"] for each in stub.requests()] == [504, 429]
 
@@ -171,7 +171,7 @@ def test_garbage(raw, stub):
 @pytest.mark.parametrize("variant, bytes_seen", BAD_HEADS.items())
 def test_bad_heads(raw, stub, variant, bytes_seen):
     stub.fault("bad_head", variant=variant)
-    wire = raw.request("GET", "/v1/").rest()
+    wire = raw.request("GET", "/health").rest()
     assert bytes_seen in wire
     assert variant != "two_lengths" or wire.count(bytes_seen) == 2
     applied(stub, "bad_head")
@@ -180,8 +180,8 @@ def test_bad_heads(raw, stub, variant, bytes_seen):
 def test_slow_bytes_are_right_but_slow(raw, stub):
     stub.fault("slow_bytes", ms=1, per=5)
     start = time.monotonic()
-    head, body = raw.request("GET", "/v1/").response()
-    assert json.loads(body)["api_version"] == "v1"
+    head, body = raw.request("GET", "/health").response()
+    assert json.loads(body)["status"] == "ok"
     assert time.monotonic() - start > (len(head.raw) + len(body)) / 5 * 0.001
     applied(stub, "slow_bytes", finished=True)
 
@@ -202,7 +202,7 @@ def test_slow_read_takes_the_body_in_small_bites(raw, stub):
 
 def test_early_close_idle_promises_keep_alive_and_closes(raw, stub):
     stub.fault("early_close_idle")
-    head, _ = raw.request("GET", "/v1/").response()
+    head, _ = raw.request("GET", "/health").response()
     assert head.headers["connection"] == "keep-alive" and raw.ended() == "fin"
     applied(stub, "early_close_idle", finished=True)
 

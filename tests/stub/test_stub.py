@@ -65,24 +65,6 @@ FORM = [("Content-Type", "multipart/form-data; boundary=BB")]
 # ---- routes, tokens, users
 
 
-def test_welcome_and_health_need_no_token(raw):
-    head, body = raw.request("GET", "/v1/").response()
-    assert head.status == 200 and json.loads(body)["welcome"] == "Dify OpenAPI"
-    assert head.headers["server"] == "gunicorn" and head.headers["x-version"] == "1.16.0"
-    assert head.headers["x-env"] == "PRODUCTION"
-    assert raw.request("GET", "/health").response()[0].status == 200
-
-
-@pytest.mark.parametrize("headers, message", [
-    ([], "Authorization header must be provided and start with 'Bearer'"),
-    ([("Authorization", "Basic app-one")], "Authorization header must be provided and start with 'Bearer'"),
-    ([("Authorization", "Bearer app-oneX")], "Access token is invalid")])
-def test_a_wrong_token_gets_difys_401(raw, headers, message):
-    head, body = raw.request("GET", "/v1/info", headers=headers).response()
-    assert head.status == 401 and head.headers["www-authenticate"] == 'Bearer realm="api"'
-    assert json.loads(body) == {"code": "unauthorized", "message": message, "status": 401}
-
-
 def test_routes_without_a_user_answer_and_name_the_instance(raw, stub):
     assert "dify1" in ask(raw, stub, "GET", "/v1/info")[1]["name"]
     assert ask(raw, stub, "GET", "/v1/parameters")[0] == 200
@@ -148,7 +130,6 @@ def test_a_conversation_lives_on_one_instance_for_one_user_of_one_application(ra
     ident = chat(raw, stub)[1]["conversation_id"]
     assert chat(raw, stub, conversation_id=ident)[1]["conversation_id"] == ident
     assert len(ask(raw, stub, "GET", f"/v1/messages?user=alice&conversation_id={ident}")[1]["data"]) == 2
-    assert ask(raw, stub, "GET", f"/v1/messages?user=bob&conversation_id={ident}")[1]["data"] == []
     assert chat(raw, stub, "bob", conversation_id=ident)[0] == 404
     body = {"user": "alice", "query": "", "conversation_id": ident}
     head, text = raw.request("POST", "/v1/chat-messages", "app-two", json_body=body).response()
@@ -277,7 +258,7 @@ def test_bytes_come_in_all_three_framings(raw, stub, how, key):
 def test_any_status_can_be_had(raw, stub, code):
     head, body = raw.request("GET", f"/v1/_status/{code}", stub.token).response()
     assert head.status == code and bool(body) == (code not in (204, 304))
-    assert raw.request("GET", "/v1/").response()[0].status == 200
+    assert raw.request("GET", "/health").response()[0].status == 200
 
 
 def test_early_answers_before_the_body_and_closes(raw, stub):
@@ -348,7 +329,7 @@ def test_head_has_no_body_and_http10_closes(raw, stub):
     assert head.version == "HTTP/1.0" and "transfer-encoding" not in head.headers and raw.rest() == pattern(9)
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /v1/ HT", b"GET /v1/ HTTP/1.1\r\n\r\n"], ids=["fresh", "half", "kept"])
+@pytest.mark.parametrize("sent", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\n\r\n"], ids=["fresh", "half", "kept"])
 def test_a_connection_without_a_whole_head_is_closed_after_the_idle_time(sent):
     with Stub(idle_timeout=IDLE) as stub, Raw.to(stub) as raw:
         start = time.monotonic()
@@ -364,7 +345,7 @@ def test_a_connection_in_use_outlives_the_idle_time():
         start = time.monotonic()
         while time.monotonic() - start < 2.5 * IDLE:
             last = time.monotonic()
-            assert raw.request("GET", "/v1/").response()[0].status == 200
+            assert raw.request("GET", "/health").response()[0].status == 200
         assert raw.ended() == "fin" and time.monotonic() - last > IDLE - 0.02
 
 
@@ -380,8 +361,8 @@ def test_connections_beyond_the_limit_are_accepted_but_wait():
     with Stub(connections=2, idle_timeout=5) as stub:
         first, second, third = (Raw.to(stub) for _ in range(3))
         for raw in (first, second):
-            raw.request("GET", "/v1/").response()
-        third.request("GET", "/v1/")
+            raw.request("GET", "/health").response()
+        third.request("GET", "/health")
         assert stub.counts()["connections_ever"] == 2 and stub.counts()["requests"] == 2
         first.close()
         assert third.response()[0].status == 200
@@ -429,7 +410,7 @@ def test_records_tell_the_whole_story(raw, stub):
     assert stub.counts()["methods"] == {"POST": 2}
 
 
-def test_it_ends_cleanly_at_once_with_streams_open(stub):
+def test_sigint_ends_it_cleanly_at_once_with_streams_open(stub):
     other = Stub("dify9")
     with Raw.to(other) as raw:
         start_stream(raw, other, stub_interval=60)

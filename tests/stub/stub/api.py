@@ -19,10 +19,21 @@ PING = b"event: ping\n\n"
 USAGE = {"prompt_tokens": 12, "completion_tokens": 8, "total_tokens": 20, "total_price": "0.0000", "currency": "USD",
          "latency": 0.1}
 AUDIO_PIECES, AUDIO_PIECE = 8, 4096   # what text-to-audio answers
+MB = 1024 * 1024
+UPLOAD_MAX = 15 * MB   # and more for these, by the end of the name (DIFY.md §1)
+UPLOAD_MAX_OF = {**dict.fromkeys(("mp3", "m4a", "wav", "amr", "mpga"), 50 * MB),
+                 **dict.fromkeys(("mp4", "mov", "mpeg", "webm"), 100 * MB),
+                 **dict.fromkeys(("jpg", "jpeg", "png", "webp", "gif", "svg"), 10 * MB)}
 
 
 def event(value):
-    return b"data: %b\n\n" % dump(value)
+    """Without blanks, and with each `/` escaped (1.16; nobody looked at 1.13)."""
+    return b"data: %b\n\n" % dump(value).replace(b"/", rb"\/")
+
+
+def blocking(value, delay):
+    """The answer of a whole run: with blanks, unlike all other answers."""
+    return Reply(200, [("Content-Type", "application/json")], json.dumps(value).encode(), delay=delay)
 
 
 class Script:
@@ -115,10 +126,10 @@ def speak(instance, request, *, chat):
     message = instance.message_add(owner, conversation, query, answer)
     if body.get("response_mode") == "streaming":
         return Reply(200, [SSE_TYPE], generate(instance, owner, message, script, "message"))
-    return json_reply({"event": "message", "task_id": new_id(), "id": message["id"], "message_id": message["id"],
-                       "conversation_id": message["conversation_id"], "mode": "chat" if chat else "completion",
-                       "answer": answer, "metadata": {"usage": USAGE, "retriever_resources": []},
-                       "created_at": message["created_at"]}, delay=script.delay)
+    return blocking({"event": "message", "task_id": new_id(), "id": message["id"], "message_id": message["id"],
+                     "conversation_id": message["conversation_id"], "mode": "chat" if chat else "completion",
+                     "answer": answer, "metadata": {"usage": USAGE, "retriever_resources": []},
+                     "created_at": message["created_at"]}, script.delay)
 
 
 @route("POST", "/v1/chat-messages", user="json", required=True)
@@ -197,8 +208,8 @@ def workflow_run(instance, request):
     instance.run_add(run)
     if body.get("response_mode") == "streaming":
         return Reply(200, [SSE_TYPE], run_events(instance, (request.token, request.user), run, script))
-    return json_reply({"task_id": new_id(), "workflow_run_id": run["id"],
-                       "data": run_finish(run, instance, request.user)}, delay=script.delay)
+    return blocking({"task_id": new_id(), "workflow_run_id": run["id"],
+                     "data": run_finish(run, instance, request.user)}, script.delay)
 
 
 def run_of(instance, request):
@@ -252,8 +263,10 @@ def conversations(instance, request):
 
 @route("GET", "/v1/messages", user="query")
 def messages(instance, request):
-    """A foreign conversation shows an empty list, silently (DIFY.md §4)."""
-    found = instance.conversation_find((request.token, request.user), request.query_args().get("conversation_id"))
+    ident = request.query_args().get("conversation_id")
+    found = instance.conversation_find((request.token, request.user), ident)
+    if ident and not found:
+        raise not_found(request, "Conversation Not Exists.")
     return page(list(found.messages) if found else [], request)
 
 
@@ -314,6 +327,8 @@ def uploaded(request):
 @route("POST", "/v1/files/upload", user="form")
 def upload(instance, request):
     filename, kind, data = uploaded(request)
+    if len(data) > UPLOAD_MAX_OF.get(filename.rpartition(".")[2].lower(), UPLOAD_MAX):
+        raise ApiError(413, "file_too_large", "")
     answer = {"id": new_id(), "name": filename, "size": len(data), "extension": filename.rpartition(".")[2],
               "mime_type": kind, "created_by": new_id(), "created_at": int(time.time()),
               "sha256": hashlib.sha256(data).hexdigest(), "user": request.user, "instance": instance.name}
@@ -348,15 +363,12 @@ def text_to_audio(_instance, _request):
 
 # ---- static
 
-@route("GET", "/v1/", auth=False)
-def welcome(_instance, _request):
-    return json_reply({"welcome": "Dify OpenAPI", "api_version": "v1", "server_version": "1.16.0"})
-
+# Not here: GET /v1/. flask-restx's own root stands before Dify's index, so it is 404 (DIFY.md §0).
 
 @route("GET", "/health", auth=False)
-def health(_instance, _request):
+def health(instance, _request):
     return Reply(200, [("Content-Type", "application/json")],
-                 json.dumps({"pid": 1, "status": "ok", "version": "1.16.0"}).encode())
+                 json.dumps({"pid": 1, "status": "ok", "version": instance.options.version}).encode())
 
 
 @route("GET", "/console/api/ping", auth=False)

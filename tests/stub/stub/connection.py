@@ -3,7 +3,7 @@
 States of a connection:  head -> body -> reply -> head …, and closed from each of them.
 Happy path: buffer_updated() appends, advance() parses as far as it can, the service answers with a Reply,
 a plain one is written at once, any other one by a task; then the next request.  A service provides
-`scratch`, `journal`, `idle_timeout`, on_accept(), on_head(), answer(), closed().
+`scratch`, `journal`, `idle_timeout`, `ending`, on_accept(), on_head(), answer(), closed().
 """
 
 import asyncio
@@ -204,6 +204,7 @@ class Connection(asyncio.BufferedProtocol):
     def start_reply(self, request, reply, fault):
         self.state = "reply"
         request.record.status = reply.status
+        reply.close = reply.close or self.service.ending
         if fault is None and type(reply.body) is bytes and not (reply.delay or reply.interim or reply.takeover):
             head = http.reply_head(reply, request)
             self.transport.write(head if request.method == "HEAD" else head + reply.body)

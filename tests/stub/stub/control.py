@@ -21,6 +21,7 @@ class ControlService:
         self.api = api
         self.journal = Journal(1)   # its own requests are nobody's business
         self.idle_timeout = IDLE_TIMEOUT
+        self.ending = False
         self.scratch = memoryview(bytearray(READ_SIZE))
         self.listener = None
         self.actions = {
@@ -28,6 +29,7 @@ class ControlService:
             ("GET", "/counts"): self.counts, ("GET", "/faults"): self.faults,
             ("POST", "/faults"): self.fault_add, ("DELETE", "/faults"): self.fault_clear,
             ("POST", "/connections/close"): self.connections_close, ("POST", "/refuse"): self.refuse,
+            ("POST", "/database"): self.database,
         }
 
     def on_accept(self):
@@ -71,7 +73,8 @@ class ControlService:
                 "connections_open": listener.open_count, "connections_ever": journal.connections_ever,
                 "streams_open": instance.streams_open, "tasks_running": len(instance.tasks),
                 "conversations": len(instance.conversations), "files": len(instance.files),
-                "refusing": listener.socket is None, "time": time.time()}
+                "refusing": listener.socket is None, "ending": self.api.ending,
+                "database_alive": instance.database_alive, "time": time.time()}
 
     def faults(self, _request, _wish):
         return [fault.as_dict() for fault in self.api.faults.faults]
@@ -83,7 +86,9 @@ class ControlService:
 
     def fault_clear(self, _request, _wish):
         self.api.faults.clear()
-        self.api.listener.open()
+        self.api.instance.database_alive = True
+        if not self.api.ending:
+            self.api.listener.open()
         return {"result": "success"}
 
     def connections_close(self, _request, wish):
@@ -100,6 +105,11 @@ class ControlService:
         if wish.get("on", True):
             self.api.listener.shut()
             self.api.journal.count_fault("refuse")
-        else:
+        elif not self.api.ending:
             self.api.listener.open()
         return {"refusing": self.api.listener.socket is None}
+
+    def database(self, _request, wish):
+        """{"alive": false}: whatever needs a token fails, and /health knows nothing of it."""
+        self.api.instance.database_alive = bool(wish.get("alive", False))
+        return {"database_alive": self.api.instance.database_alive}

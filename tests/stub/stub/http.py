@@ -234,7 +234,7 @@ def reply_head(reply, request, length=None):
     lines.extend([f"{name}: {value}" for name, value in reply.headers])
     if not bare:
         lines.append(f"Content-Length: {length}")
-    lines.append("X-Version: 1.16.0\r\nX-Env: PRODUCTION\r\n\r\n")
+    lines.append("\r\n")
     return "\r\n".join(lines).encode("latin-1")
 
 

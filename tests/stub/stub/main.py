@@ -14,16 +14,21 @@ from .control import ControlService
 from .service import DifyService
 from .state import Instance, Journal
 
+VERSIONS = ("1.13.0", "1.16.0")   # those that DIFY.md §0 tells of
+
 
 def options_of(arguments):
     parser = argparse.ArgumentParser(prog="dify_stub", description="A stand-in Dify instance for tests and demos.")
     parser.add_argument("--name", required=True, help="shown in answers, so that one sees who answered")
     parser.add_argument("--token", action="append", required=True, help="app token; more than one: more applications")
+    parser.add_argument("--version", choices=VERSIONS, default=VERSIONS[-1], help="of the Dify to answer as")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: the kernel picks one")
     parser.add_argument("--control-port", type=int, default=0)
     parser.add_argument("--connections", type=int, default=0, help="served at a time; 0: no limit, Dify: 10")
     parser.add_argument("--idle-timeout", type=float, default=2.0, help="seconds without a request head; gunicorn: 2")
+    parser.add_argument("--graceful-timeout", type=float, default=30.0,
+                        help="seconds that SIGTERM leaves to open connections; gunicorn: 30")
     parser.add_argument("--event-interval", type=float, default=0.05, help="seconds between events of a stream")
     parser.add_argument("--events", type=int, default=5, help="answer events of a stream")
     parser.add_argument("--ping-interval", type=float, default=10.0, help="seconds of silence before a ping")
@@ -53,8 +58,8 @@ async def serve(options):
             loop.remove_reader(0)
             end()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGTERM, lambda: service.end_gracefully(end, options.graceful_timeout))
+    loop.add_signal_handler(signal.SIGINT, end)
     if options.exit_with_stdin:
         loop.add_reader(0, on_stdin)
     print(json.dumps({"name": options.name, "port": service.listener.port, "control_port": control.listener.port,

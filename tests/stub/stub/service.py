@@ -1,5 +1,6 @@
 """From a complete request to its reply: route table, token, end user, faults, errors in Dify's shape."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -13,6 +14,8 @@ JSON_TYPE = ("Content-Type", "application/json")
 HTML_TYPE = ("Content-Type", "text/html; charset=utf-8")
 DEFAULT_USER = "DEFAULT-USER"
 READ_SIZE = 256 * 1024   # asyncio's own
+DATASET_TOKENS = ("dataset-", "ds-")   # keys of another kind, for routes of their own
+DATASET_ROUTES = ("/v1/datasets", "/v1/workspaces/")
 
 _ROUTES = {}     # path without parameters -> {method: Route}
 _AT_HEAD = {}    # path -> handler(request) -> Reply, called before the body is read
@@ -67,12 +70,18 @@ class ApiError(Exception):
 
 
 def internal_error():
-    return ApiError(500, "internal_server_error", "The server encountered an internal error and was unable to "
-                    "complete your request.")
+    """What Dify makes of an exception that nobody expected, of a dead database too (DIFY.md §0)."""
+    error = ApiError(500, "unknown", "Internal Server Error")
+    error.reply.body = b'{"message":"Internal Server Error","code":"unknown","status":500}\n'
+    return error
 
 
 def dump(value):
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:   # half a surrogate pair, which JSON can say and UTF-8 cannot
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def json_reply(value, status=200, **more):
@@ -109,16 +118,38 @@ def find_route(request):
         else:
             return html_not_found()
     method = request.method
+    allowed = ", ".join(sorted({*table, "OPTIONS"}))
+    if is_preflight(request):
+        return Reply(200, [HTML_TYPE, ("Allow", allowed), *preflight_fields(request)])
     request.route = table.get(method) or (method == "HEAD" and table.get("GET")) or table.get("*")
     if request.route:
         return None
-    allowed = ", ".join(sorted({*table, "OPTIONS"}))
-    if method == "OPTIONS":   # CORS preflight
-        return Reply(200, [("Content-Type", "text/html; charset=utf-8"), ("Allow", allowed),
-                           ("Access-Control-Allow-Methods", "GET, PUT, POST, DELETE, OPTIONS, PATCH"),
-                           ("Access-Control-Expose-Headers", "X-Version, X-Env, X-Trace-Id")])
+    if method == "OPTIONS":
+        return Reply(200, [HTML_TYPE, ("Allow", allowed)])
     return ApiError(405, "method_not_allowed", "The method is not allowed for the requested URL.",
                     [("Allow", allowed)]).reply
+
+
+# ---- CORS: a browser's questions, on /v1 only
+
+def is_preflight(request):
+    return (request.method == "OPTIONS" and "origin" in request.fields and request.path.startswith("/v1/")
+            and "access-control-request-method" in request.fields)
+
+
+def preflight_fields(request):
+    asked = request.fields.get("access-control-request-headers")
+    return [("Access-Control-Allow-Methods", "DELETE, GET, OPTIONS, PATCH, POST, PUT"),
+            *([("Access-Control-Allow-Headers", asked)] if asked else [])]
+
+
+def origin_fields(request):
+    """On preflights as seen (DIFY.md §0); on other answers as flask-cors does it by its source."""
+    origin = request.fields.get("origin")
+    if not origin or not request.path.startswith("/v1/"):
+        return []
+    return [("Access-Control-Allow-Origin", origin),
+            ("Access-Control-Expose-Headers", "X-Env, X-Trace-Id, X-Version"), ("Vary", "Origin")]
 
 
 def bearer(request):
@@ -186,8 +217,11 @@ class DifyService:
         self.journal = journal
         self.faults = FaultList(journal)
         self.idle_timeout = instance.options.idle_timeout
+        self.ending = False
+        self.marks = [("X-Version", instance.options.version), ("X-Env", "PRODUCTION")]   # on each answer
         self.scratch = memoryview(bytearray(READ_SIZE))
         self.listener = None
+        self.on_empty = None   # what to call when the last connection has ended
 
     def on_accept(self):
         """True: reset this connection at once."""
@@ -195,6 +229,22 @@ class DifyService:
 
     def closed(self, connection):
         self.listener.closed(connection)
+        if self.ending and not self.listener.connections:
+            self.on_empty()
+
+    def end_gracefully(self, on_empty, seconds):
+        """As gunicorn at SIGTERM: refuses connections, serves those that are open, for so long at most;
+        idle ones end by their own time, a further request on one is answered with a close."""
+        self.ending, self.on_empty = True, on_empty
+        self.listener.shut()
+        asyncio.get_running_loop().call_later(seconds, on_empty)
+        if not self.listener.connections:
+            on_empty()
+
+    def marked(self, request, reply):
+        """The reply with what each answer of Dify's has."""
+        reply.headers = [*reply.headers, *self.marks, *origin_fields(request)]
+        return reply
 
     def on_head(self, connection, request):
         record = request.record
@@ -203,7 +253,7 @@ class DifyService:
         if request.path.startswith("/v1/_"):
             early = _AT_HEAD.get(request.path)
             if early:
-                return early(request)
+                return self.marked(request, early(request))
             request.digest = hashlib.sha256()
         if self.faults.faults:
             slow = self.faults.take("head", request)
@@ -221,6 +271,7 @@ class DifyService:
         except Exception:   # odd values in the body, as in Dify's own code
             traceback.print_exc()
             reply = internal_error().reply
+        self.marked(request, reply)
         fault = connection.slow_fault
         connection.slow_fault = None
         if fault is None and self.faults.faults:
@@ -242,6 +293,8 @@ class DifyService:
             raise ApiError(400, "invalid_param", "Arg user must be provided.")
         else:
             user = None if wanted.user == "any" else DEFAULT_USER
+        if user is not None and "\0" in user and wanted.user != "any":   # the code was seen, not the text
+            raise ApiError(400, "invalid_param", "user must not contain NUL")
         request.user = request.record.user = user
         if user is not None:
             self.journal.count_user(user)
@@ -251,8 +304,15 @@ class DifyService:
         token = request.record.token
         if token is None:
             raise unauthorized("Authorization header must be provided and start with 'Bearer'")
-        if token not in self.instance.tokens:
+        if not self.instance.database_alive:   # it would be looked up there
+            raise internal_error()
+        if token not in self.instance.tokens or not is_of_its_kind(token, request.path):
             raise unauthorized("Access token is invalid")
+
+
+def is_of_its_kind(token, path):
+    """Each kind of key opens its own routes only; the test routes take both."""
+    return path.startswith("/v1/_") or token.startswith(DATASET_TOKENS) == path.startswith(DATASET_ROUTES)
 
 
 def unauthorized(message):

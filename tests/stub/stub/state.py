@@ -119,6 +119,7 @@ class Instance:
         self.name = options.name
         self.tokens = frozenset(options.token)
         self.options = options
+        self.database_alive = True           # all that a token leads to is in there
         self.conversations = OrderedDict()   # id -> Conversation
         self.by_owner = {}                   # (token, user) -> {conversation id: None}, oldest first
         self.messages = OrderedDict()        # message id -> owner
