@@ -212,13 +212,17 @@ def count_reports(part, counts):
     return counts
 
 
+def configure_command(build):
+    """A preset says all of our options, so whatever the folder was configured for before does not stay."""
+    deps = os.environ.get("DIFYRING_DEPS_DIR")
+    return ["cmake", "--preset", build] + ([f"-DDIFYRING_DEPS_DIR={deps}"] if deps else [])
+
+
 def build_part(build):
     """Configures and builds a preset. It counts as no test when it works, as a failed one if not."""
     def run(part):
-        deps = os.environ.get("DIFYRING_DEPS_DIR")
-        configure = ["cmake", "--preset", build] + ([f"-DDIFYRING_DEPS_DIR={deps}"] if deps else [])
         jobs = str(os.cpu_count() or 1)
-        if part.run(configure) != 0 or part.run(["cmake", "--build", f"build/{build}", "-j", jobs]) != 0:
+        if part.run(configure_command(build)) != 0 or part.run(["cmake", "--build", f"build/{build}", "-j", jobs]) != 0:
             return Counts(failed=1)
         return None
     return run

@@ -5,10 +5,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 from daemon import ROOT, run
+
+sys.path.insert(0, os.path.join(ROOT, "tests"))
+
+import run_parts  # noqa: E402
 
 BUILD = os.path.join(ROOT, "build", "release")
 EXPOSURE_MAX = 2.0  # of 10, by `systemd-analyze security`; below 2 nothing is left but what a proxy needs
@@ -19,6 +24,25 @@ FILES = {
     "/usr/lib/sysusers.d/difyring.conf", "/usr/lib/tmpfiles.d/difyring.conf", "/usr/share/man/man8/difyring.8.gz",
     "/usr/share/doc/difyring/README.md", "/usr/share/doc/difyring/copyright", "/usr/share/doc/difyring/doc/SPEC.md",
     "/usr/share/doc/difyring/deploy/PAIR.md", "/usr/share/doc/difyring/conf/examples/full.yaml", *ETC}
+
+
+def listed_tests(folder):
+    return re.findall(r"Test +#\d+: (\S+)", run(["ctest", "-N", "--test-dir", str(folder)]))
+
+
+@pytest.mark.parametrize("left", [[], ["-DDIFYRING_SANITIZE=thread", "-DDIFYRING_FUZZ=ON", "-DCMAKE_C_COMPILER=clang"]],
+                         ids=["as PAIR.md packs", "with a sanitizer, by hand"])
+def test_a_tree_that_was_configured_for_something_else_runs_its_tests_all_the_same(tmp_path, left):
+    with open(os.path.join(ROOT, "deploy", "PAIR.md"), encoding="utf-8") as page:
+        packing = re.search(r"^cmake --preset release .*DIFYRING_TESTS=OFF.*$", page.read(), re.M)[0].split()
+    deps = os.environ.get("DIFYRING_DEPS_DIR")
+    run([*packing, *left, "-B", str(tmp_path), *([f"-DDIFYRING_DEPS_DIR={deps}"] if deps else [])], cwd=ROOT)
+    assert listed_tests(tmp_path) == []
+    run([*run_parts.configure_command("release"), "-B", str(tmp_path)], cwd=ROOT)
+    names = listed_tests(tmp_path)
+    assert {"unit.ring", "unit.conf"} <= set(names)
+    cache = (tmp_path / "CMakeCache.txt").read_text(encoding="utf-8")
+    assert re.search(r"^DIFYRING_SANITIZE:\w+=$", cache, re.M) and re.search(r"^DIFYRING_FUZZ:\w+=OFF$", cache, re.M)
 
 
 @pytest.fixture(scope="module")
