@@ -34,6 +34,7 @@ def pair(request):
         daemon.compose("up", "-d", "--build")
         pair = Pair(daemon, request.config.figures)
         pair.wait_until(pair.is_healthy, READY_SECONDS, "containers are not all healthy")
+        pair.wait_until(pair.finds_instances, CONVERGED_SECONDS, "checks do not find all instances healthy")
         yield pair
         daemon.compose("--profile", "client", "down", "--volumes", "--remove-orphans")
     finally:
@@ -63,6 +64,13 @@ class Pair:
             return json.loads(self.daemon.compose("exec", "-T", node, "difyring", "status", "--json"))
         except AssertionError:
             return None  # it is down, or coming up
+
+    def finds_instances(self):
+        """Where none is healthy all are tried, and no client would notice."""
+        views = [self.status(node) for node in NODES]
+        return None not in views and all(
+            [each["status"] for each in view["applications"]["demo"]["instances"].values()] == ["healthy"] * 3
+            for view in views)
 
     def says_holder(self, node):
         status = self.status(node)

@@ -134,6 +134,7 @@ def test_once_shows_a_cluster_that_loses_nothing_and_ends(tmp_path):
     assert re.findall(r"^(node-\w) says: (\d+) requests in all, (\d) nodes alive$", text, re.M) == [
         ("node-a", "2", "2"), ("node-b", "2", "2"), ("node-a", "2", "1"), ("node-a", "3", "2"), ("node-b", "3", "2")]
     assert re.search(r"^node-b +\S+ +dead ", text, re.M)
+    assert len(re.findall(r"\bdify[123] .*\bhealthy\b", text)) == 3   # in `difyring status`
 
 
 def test_the_printed_curl_lines_work_when_repeated_and_the_key_is_nowhere(tmp_path):

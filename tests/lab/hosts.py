@@ -204,6 +204,16 @@ def status(node):
     return json.loads(text) if text else None
 
 
+def wait_instances(nodes=tuple(NODES)):
+    """Each node's checks find all instances healthy. Where none is, all are tried, and nobody would notice."""
+    def healthy():
+        documents = [status(node) for node in nodes]
+        return all(document and all(each["status"] == "healthy"
+                                    for each in document["applications"]["lab"]["instances"].values())
+                   for document in documents)
+    wait_for(healthy, "the checks of all nodes find the instances healthy")
+
+
 def access(node, since):
     """The lines of a node's access log since a moment (time.time()), as dicts."""
     with open(os.path.join(node_folder(node), "access.log"), encoding="utf-8") as file:
