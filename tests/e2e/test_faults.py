@@ -238,7 +238,7 @@ def test_all_instances_break_at_random_and_come_back(stubs):
     """Ejection is on, checks run, faults come and go under the clients' feet."""
     instances = [instance(stub, max_fails=3, fail_timeout="200ms") for stub in stubs]
     config = settings(stubs, instances=instances, timeouts=SHORT,
-                      health_check={"path": "/health", "interval": "50ms", "timeout": "300ms"})
+                      health_check={"interval": "50ms", "timeout": "300ms"})
     with Node(config) as node:
         for turn, (kind, parameters) in enumerate(FAULTS[:8]):
             stub = stubs[turn % 3]

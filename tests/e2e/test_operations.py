@@ -242,7 +242,7 @@ def test_failures_eject_and_one_trial_brings_back(stubs):
 
 
 def test_checks_take_an_instance_out_and_back(stubs):
-    checks = {"path": "/health", "interval": "50ms", "timeout": "500ms", "healthy_threshold": 2, "unhealthy_threshold": 2}
+    checks = {"interval": "50ms", "timeout": "500ms", "healthy_threshold": 2, "unhealthy_threshold": 2}
     with Node(settings(stubs, health_check=checks)) as node:
         for stub in stubs:
             node.wait_instance(stub.name, status="healthy")

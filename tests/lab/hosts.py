@@ -124,7 +124,7 @@ def configure(node, advert_ms=100):
         "vip": {"address": f"{VIP}/{VIP_PREFIX}", "interface": "eth0", "priority": 120 if node == "node-a" else 110,
                 "advert_interval": f"{advert_ms}ms", "peers": peers,
                 "track_file": os.path.join(node_folder(node), "vrrp")},
-        "health_check": {"path": "/health", "interval": "1s", "timeout": "1s"},
+        "health_check": {"interval": "1s", "timeout": "1s"},
         "debug_headers": True,
         "applications": {"lab": {"user_tokens": [TOKEN], "instances": [
             {"name": name, "host": ADDRESSES_4["instances"], "port": port, "token": "app-" + name}
