@@ -531,64 +531,55 @@ static const char *step(struct json_user *j, const char *p, const char *end)
     return end;
 }
 
-static void scan(struct json_user *j, struct bytes piece)
+/* What is not plain UTF-8 from its first byte on; kept apart, as it is rare. The encoding is known.
+ */
+static __attribute__((noinline)) void scan_translated(struct json_user *j, struct bytes piece)
 {
-    const char *p = piece.at, *end = p + piece.size;
-    while (p < end && j->state != BROKEN) {
-        p = step(j, p, end);
-    }
-}
-
-/* The encoding is known. */
-static void scan_encoded(struct json_user *j, struct bytes piece)
-{
-    if (j->encoding == JSON_ENCODING_UTF8) {
-        scan(j, piece);
-        return;
-    }
     char text[256];
+    uint8_t encoding = j->encoding;
     while (piece.size > 0 && j->state != BROKEN) {
-        ptrdiff_t size = json_text_translate(&j->text, (enum json_encoding)j->encoding, &piece,
-                                             text, sizeof(text));
-        if (size < 0) {
-            j->state = BROKEN;
-            return;
-        }
-        scan(j, (struct bytes){text, (size_t)size});
+        ptrdiff_t size =
+            json_text_translate(&j->text, (enum json_encoding)encoding, &piece, text, sizeof(text));
+        j->encoding = JSON_ENCODING_UTF8; /* that of `text` */
+        json_user_feed(j, (struct bytes){text, size < 0 ? 0 : (size_t)size});
+        j->encoding = encoding;
+        j->state = size < 0 ? (uint32_t)BROKEN : j->state;
     }
 }
 
-/* The first bytes, which may come one by one. */
-static void begin_scan(struct json_user *j, struct bytes piece)
+/* The first bytes, which may come one by one. True when they have told the encoding. */
+static __attribute__((noinline)) bool take_first(struct json_user *j, struct bytes *piece)
 {
     size_t mark;
-    if (j->first_count == 0 && piece.size >= JSON_FIRST) { /* nearly always */
-        j->encoding = (uint8_t)json_encoding_of(piece.at, &mark);
-        scan_encoded(j, (struct bytes){piece.at + mark, piece.size - mark});
-        return;
+    while (j->first_count < JSON_FIRST && piece->size > 0) {
+        j->first[j->first_count++] = *piece->at++;
+        piece->size--;
     }
-    while (j->first_count < JSON_FIRST && piece.size > 0) {
-        j->first[j->first_count++] = *piece.at++;
-        piece.size--;
+    if (j->first_count < JSON_FIRST) {
+        return false;
     }
-    if (j->first_count == JSON_FIRST) {
-        j->encoding = (uint8_t)json_encoding_of(j->first, &mark);
-        scan_encoded(j, (struct bytes){j->first + mark, JSON_FIRST - mark});
-        scan_encoded(j, piece);
-    }
+    j->encoding = (uint8_t)json_encoding_of(j->first, &mark);
+    json_user_feed(j, (struct bytes){j->first + mark, JSON_FIRST - mark});
+    return true;
 }
 
 bool json_user_feed(struct json_user *j, struct bytes piece)
 {
-    if (piece.size == 0) {
-        return j->state != BROKEN;
+    bool unknown = j->encoding == JSON_ENCODING_UNKNOWN;
+    /* Two characters of ASCII, as all but all begin with, are UTF-8 without a mark. */
+    if (unknown && j->first_count == 0 && piece.size >= JSON_FIRST && piece.at[0] > '\0' &&
+        piece.at[1] > '\0') {
+        j->encoding = JSON_ENCODING_UTF8;
+    } else if (unknown && !take_first(j, &piece)) {
+        return true;
     }
-    if (j->encoding == JSON_ENCODING_UTF8) {
-        scan(j, piece);
-    } else if (j->encoding != JSON_ENCODING_UNKNOWN) {
-        scan_encoded(j, piece);
-    } else {
-        begin_scan(j, piece);
+    if (j->encoding != JSON_ENCODING_UTF8) {
+        scan_translated(j, piece);
+    } else if (piece.size > 0) {
+        const char *p = piece.at, *end = p + piece.size;
+        while (p < end && j->state != BROKEN) {
+            p = step(j, p, end);
+        }
     }
     return j->state != BROKEN;
 }
