@@ -413,7 +413,7 @@ static void every_maximum_is_enforced(void **state)
     assert_too_many("[", "&a# x,", 65537, "]", "too many anchors");
     assert_too_many("[", "\"#${DIFYRING_TEST_LONG}\",", 168, "]",
                     "the values from the environment are too long together");
-    assert_too_many("", "# and a comment of some length\n", 1 << 17, "",
+    assert_too_many("", "# and a comment of some length\n", 1 << 19, "",
                     "larger than 16777216 bytes");
     unsetenv("DIFYRING_TEST_LONG");
 }
