@@ -102,7 +102,8 @@ static void note(struct checker *c, struct check_entry *e)
     } else if (e->rota.outcome == ROTA_SUCCESS) {
         e->last_error = NULL;
     }
-    if (!e->rota.wanted) { /* the next answer that calls for a check may do so */
+    if (e->called && !e->rota.wanted) { /* the next answer that calls for a check may do so */
+        e->called = false;
         atomic_store_explicit(&e->shared->check_wanted, 0, memory_order_relaxed);
     }
 }
@@ -435,8 +436,8 @@ void checker_set_entries(struct checker *c, struct check_entry *const *entries, 
 
 void checker_want(struct checker *c, struct check_entry *e)
 {
-    if (!e->rota.wanted || !c->ahead) {
-        e->rota.wanted = c->ahead = true;
+    if (!e->called) {
+        e->called = e->rota.wanted = c->ahead = true;
         if (c->state == CHECKER_WAITING) {
             wait_for_next(c);
         }

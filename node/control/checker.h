@@ -30,6 +30,7 @@ struct check_entry {
     struct instance_shared *shared; /* lent */
     char *token;                    /* NULL = it is checked without one */
     struct status_set expect;
+    bool called;            /* shared->check_wanted has been seen, and its check is to come */
     const char *last_error; /* of the last failed check that told of it; static; NULL: it passed */
     uint16_t last_status;   /* of its answer; 0: none came */
 };
