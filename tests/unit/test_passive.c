@@ -374,6 +374,38 @@ static void passed_checks_end_an_ejection_for_want_of_an_answer_after_its_time(v
     passive_done(&p);
 }
 
+static void a_failed_trial_begins_the_row_of_passed_checks_anew(void **state)
+{
+    (void)state;
+    enum { NEEDED = 2 };
+    struct passive p = fresh(MAX_FAILS);
+    passive_failure(&p, 0, MAX_FAILS, false);
+    passive_tick(&p, TIMEOUT_MS);
+    assert_false(passive_check_passed(&p, TIMEOUT_MS, NEEDED));
+    assert_true(passive_failure(&p, TIMEOUT_MS, 1, false));
+    passive_tick(&p, 2 * TIMEOUT_MS);
+    assert_false(passive_check_passed(&p, 2 * TIMEOUT_MS, NEEDED));
+    assert_true(passive_check_passed(&p, 2 * TIMEOUT_MS, NEEDED));
+    passive_done(&p);
+}
+
+/* What is on record after a trial that nobody took is of the kind that ejected. */
+static void that_record_ends_like_any_other(void **state)
+{
+    (void)state;
+    uint64_t over = TIMEOUT_MS + PASSIVE_TRIAL_UNCLAIMED_MS;
+    for (int by_status = 0; by_status < 2; by_status++) {
+        struct passive p = fresh(MAX_FAILS);
+        passive_failure(&p, 0, MAX_FAILS, by_status);
+        passive_tick(&p, TIMEOUT_MS);
+        passive_tick(&p, over);
+        assert_int_equal(p.state, PASSIVE_OK);
+        passive_proper_answer(&p);
+        assert_int_equal(passive_failure(&p, over, 1, by_status), !by_status);
+        passive_done(&p);
+    }
+}
+
 static void checks_say_nothing_of_an_ejection_by_statuses(void **state)
 {
     (void)state;
@@ -411,6 +443,8 @@ int main(void)
         cmocka_unit_test(a_proper_answer_leaves_the_other_failures_as_they_are),
         cmocka_unit_test(a_proper_answer_keeps_the_order_of_what_is_left),
         cmocka_unit_test(passed_checks_end_an_ejection_for_want_of_an_answer_after_its_time),
+        cmocka_unit_test(a_failed_trial_begins_the_row_of_passed_checks_anew),
+        cmocka_unit_test(that_record_ends_like_any_other),
         cmocka_unit_test(checks_say_nothing_of_an_ejection_by_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

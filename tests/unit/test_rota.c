@@ -162,6 +162,44 @@ static void a_wrong_token_is_its_entrys_own_and_is_asked_for_until_it_is_good(vo
     assert_int_equal(strlen(s.asked), 1);
 }
 
+static void a_doubted_token_is_good_again_by_its_own_passes_alone(void **state)
+{
+    (void)state;
+    struct stage s;
+    stage_init(&s, 3);
+    all_up(&s);
+    s.truth[1] = ROTA_REFUSED;
+    play_times(&s, FALL + 2);
+    assert_states(&s, "udu");
+    for (int i = 0; i < 10;
+         i++) { /* every other check of it passes, every one of its neighbour's */
+        s.truth[1] = i % 2 == 0 ? ROTA_PASSED : ROTA_REFUSED;
+        assert_non_null(strchr(play(&s), 'b'));
+        assert_states(&s, "udu");
+    }
+}
+
+static void a_second_opinion_is_asked_of_who_is_likely_to_have_one(void **state)
+{
+    (void)state;
+    struct stage s;
+    stage_init(&s, 3);
+    all_up(&s);
+    s.truth[1] = ROTA_REFUSED;
+    play_times(&s, 2 * FALL);
+    while (s.rota.turn != 0) {
+        play(&s);
+    }
+    s.truth[0] = ROTA_ERROR;
+    assert_string_equal(play(&s), "acb"); /* b's token is known to be wrong */
+    assert_int_equal(s.said, ROTA_FINE);
+    stage_init(&s, 2); /* nobody's is known to be good: anybody's will do */
+    s.truth[0] = ROTA_ERROR;
+    s.truth[1] = ROTA_PASSED;
+    assert_string_equal(play(&s), "ab");
+    assert_int_equal(s.said, ROTA_FINE);
+}
+
 static void an_instance_that_comes_up_late_is_soon_up_with_all_tokens(void **state)
 {
     (void)state;
@@ -407,6 +445,8 @@ int main(void)
         cmocka_unit_test(an_entry_is_up_when_its_own_token_has_passed_and_the_container_goes_on),
         cmocka_unit_test(what_concerns_the_container_concerns_all_at_once),
         cmocka_unit_test(a_wrong_token_is_its_entrys_own_and_is_asked_for_until_it_is_good),
+        cmocka_unit_test(a_doubted_token_is_good_again_by_its_own_passes_alone),
+        cmocka_unit_test(a_second_opinion_is_asked_of_who_is_likely_to_have_one),
         cmocka_unit_test(an_instance_that_comes_up_late_is_soon_up_with_all_tokens),
         cmocka_unit_test(an_application_that_is_broken_takes_nobody_with_it),
         cmocka_unit_test(a_dead_database_is_found_beside_an_entry_that_is_asked_without_a_token),
