@@ -5,9 +5,9 @@
  * the endpoints; then drain and stop.
  *
  * Stopping: DRAINING (/health says so, connections close after their answer, new ones are still
- * served) until what was at work has ended and the virtual IP is elsewhere (handover.h); CLOSING
- * (no new connections) until what came meanwhile has ended; STOPPED. A second signal, or the end of
- * timeouts.drain, goes to STOPPED at once. */
+ * served) until what was at work has ended, idle connections have ended (drain.h) and the virtual IP
+ * is elsewhere (handover.h); CLOSING (no new connections) until what came meanwhile has ended;
+ * STOPPED. A second signal, or the end of timeouts.drain, goes to STOPPED at once. */
 #include "control/control.h"
 
 #include <assert.h>
@@ -181,19 +181,18 @@ static void stop(struct control *c);
 
 static void all_quiet(struct control *c)
 {
-    if (c->phase == CONTROL_DRAINING && !handover_is_over(c)) {
-        c->drained = true;
+    c->drained = true;
+    if (c->phase == CONTROL_CLOSING) {
+        stop(c);
+    } else if (handover_is_on(c)) {
+        return; /* control_go_on() */
+    } else if (drain_part(c)) {
+        c->drained = false; /* till their clients have heard it */
+    } else if (!handover_is_over(c)) {
         handover_begin(c);
     } else if (c->phase == CONTROL_DRAINING) {
         c->phase = CONTROL_CLOSING;
-        uint32_t epoch = control_new_epoch(c);
-        for (size_t w = 0; w < c->worker_count; w++) {
-            worker_stop_accepting(c->workers[w], epoch);
-        }
-    } else if (c->phase == CONTROL_CLOSING) {
-        stop(c);
-    } else if (c->out_of_service) {
-        handover_begin(c);
+        drain_close(c);
     }
 }
 
@@ -274,6 +273,8 @@ static void on_term(uv_signal_t *handle, int number)
         return;
     }
     c->phase = CONTROL_DRAINING;
+    c->drained = false;
+    c->parted = false;
     notify_stopping();
     log_event(c->producer, LOG_INFO, "draining", NULL, 0);
     peers_tell_node(c);
@@ -307,11 +308,13 @@ static void open_handles(struct control *c)
     uv_async_init(&c->net.uv, &c->wake, on_wake);
     uv_timer_init(&c->net.uv, &c->tick);
     uv_timer_init(&c->net.uv, &c->drain_deadline);
+    uv_timer_init(&c->net.uv, &c->last_call);
     uv_prepare_init(&c->net.uv, &c->log_flush);
     uv_prepare_start(&c->log_flush, on_log_flush);
     c->wake.data = c;
     c->tick.data = c;
     c->drain_deadline.data = c;
+    c->last_call.data = c;
     c->log_flush.data = c;
 }
 
@@ -347,6 +350,7 @@ static void stop(struct control *c)
         (uv_handle_t *)&c->wake,
         (uv_handle_t *)&c->tick,
         (uv_handle_t *)&c->drain_deadline,
+        (uv_handle_t *)&c->last_call,
         (uv_handle_t *)&c->log_flush,
     };
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {

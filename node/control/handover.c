@@ -217,6 +217,11 @@ void handover_drain(struct control *c)
     }
 }
 
+bool handover_is_on(const struct control *c)
+{
+    return c->handover && c->handover->state != HANDOVER_IDLE && !handover_is_over(c);
+}
+
 bool handover_is_over(const struct control *c)
 {
     return !c->handover || c->handover->state == HANDOVER_OVER;

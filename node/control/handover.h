@@ -43,6 +43,9 @@ void handover_begin(struct control *c);
  * calls handover_begin(). */
 void handover_drain(struct control *c);
 
+/* It has begun and is not over: control_go_on() follows. */
+bool handover_is_on(const struct control *c);
+
 /* There is no need, or no more need, to accept connections to the virtual IP. */
 bool handover_is_over(const struct control *c);
 

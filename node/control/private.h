@@ -48,6 +48,7 @@ struct control {
     enum control_phase phase;
     struct handover *handover; /* NULL: no virtual IP */
     bool drained, late;        /* what was at work has ended; timeouts.drain is over */
+    bool parted;               /* idle connections have been told the end */
     bool out_of_service;       /* by /admin/drain */
 
     struct worker *workers[CONF_WORKERS_MAX];
@@ -58,6 +59,8 @@ struct control {
     uv_async_t wake;
     uv_timer_t tick;
     uv_timer_t drain_deadline;
+    uv_timer_t last_call;
+    uint64_t last_call_end_ms;
     uv_prepare_t log_flush;
 
     /* from the workers' threads */

@@ -9,34 +9,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-
-enum state {
-    STATE_IDLE,   /* waits for a request's first byte */
-    STATE_HEAD,   /* a head is coming */
-    STATE_BUSY,   /* an exchange is at work */
-    STATE_LINGER, /* reads the rest of a refused request away */
-    STATE_CLOSED, /* the stream closes; freed when it has */
-};
-
-struct downstream {
-    struct stream stream;
-    struct exchange_client client;
-    struct downstream_owner *owner;
-    struct list link;
-    struct wheel_timer timer; /* HEAD, IDLE, LINGER: the exchange has its own */
-    struct http_reader reader;
-    struct http_head *head;    /* of the request that is coming or at work */
-    struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
-    struct chain held;
-    uint64_t linger_end_ms, accepted_ms;
-    enum state state;
-    bool parsing;  /* parse() is on the stack */
-    bool complete; /* the request at work has been read to its end */
-    bool served;   /* it has had an answer: what comes next can do with another connection */
-    bool full;     /* `held` is: the socket is not read */
-    bool too_many;
-    char address[DOWNSTREAM_ADDRESS_SIZE];
-};
+#include "downstream/private.h"
 
 static void advance(struct downstream *d);
 
@@ -45,14 +18,9 @@ static struct downstream *of_stream(struct stream *s)
     return LIST_ENTRY(s, struct downstream, stream);
 }
 
-static struct net_loop *loop_of(const struct downstream *d)
-{
-    return d->stream.loop;
-}
-
 static void set_timer(struct downstream *d, uint64_t timeout_ms)
 {
-    net_timer_set(loop_of(d), &d->timer, net_now_ms(loop_of(d)) + timeout_ms);
+    net_timer_set(downstream_loop(d), &d->timer, net_now_ms(downstream_loop(d)) + timeout_ms);
 }
 
 /* The head and the limits go back to where they are shared: an idle connection is small. */
@@ -83,7 +51,7 @@ static void close_connection(struct downstream *d, bool when_sent)
     if (d->state != STATE_CLOSED) {
         d->state = STATE_CLOSED;
         wheel_pause(&d->timer);
-        chain_clear(&d->held, &loop_of(d)->pool);
+        chain_clear(&d->held, &downstream_loop(d)->pool);
         release_head(d);
     }
     if (!when_sent) {
@@ -99,6 +67,7 @@ static void close_connection(struct downstream *d, bool when_sent)
 static void await_request(struct downstream *d, uint64_t timeout_ms)
 {
     d->state = STATE_IDLE;
+    d->since_ms = net_now_ms(downstream_loop(d));
     d->complete = false;
     set_timer(d, timeout_ms);
 }
@@ -106,13 +75,28 @@ static void await_request(struct downstream *d, uint64_t timeout_ms)
 static void begin_head(struct downstream *d)
 {
     d->state = STATE_HEAD;
+    d->since_ms = net_now_ms(downstream_loop(d));
     d->head = proxy_head_take(d->owner->proxy);
     d->snapshot = snapshot_ref(d->owner->proxy->snapshot);
     d->reader.limits = &d->snapshot->limits;
     http_reader_begin(&d->reader, d->head, false);
-    d->client.began_us = net_now_us(loop_of(d));
+    d->client.began_us = net_now_us(downstream_loop(d));
     d->client.bytes_in = 0;
     set_timer(d, head_ms_of(d));
+}
+
+static void linger_on(struct downstream *d)
+{
+    uint64_t left_ms = d->linger_end_ms - net_now_ms(downstream_loop(d));
+    set_timer(d, left_ms < DOWNSTREAM_LINGER_MS ? left_ms : DOWNSTREAM_LINGER_MS);
+}
+
+void downstream_linger(struct downstream *d, uint64_t all_ms)
+{
+    d->state = STATE_LINGER;
+    d->since_ms = net_now_ms(downstream_loop(d));
+    d->linger_end_ms = d->since_ms + all_ms;
+    linger_on(d);
 }
 
 static void on_finish(void *owner, enum exchange_finish how)
@@ -130,9 +114,7 @@ static void on_finish(void *owner, enum exchange_finish how)
         release_head(d);
         d->served = true;
         await_request(d, p->snapshot->timeouts.keepalive_ms);
-        if (p->draining && d->held.size == 0 && !d->parsing) {
-            close_connection(d, true);
-        } else if (!d->parsing) {
+        if (!d->parsing) {
             advance(d);
         }
         break;
@@ -140,13 +122,11 @@ static void on_finish(void *owner, enum exchange_finish how)
         close_connection(d, true);
         break;
     case EXCHANGE_FINISH_LINGER:
-        d->state = STATE_LINGER;
         release_head(d);
-        chain_clear(&d->held, &loop_of(d)->pool);
+        chain_clear(&d->held, &downstream_loop(d)->pool);
         stream_shutdown(&d->stream);
         stream_resume(&d->stream);
-        d->linger_end_ms = net_now_ms(loop_of(d)) + DOWNSTREAM_LINGER_ALL_MS;
-        set_timer(d, DOWNSTREAM_LINGER_MS);
+        downstream_linger(d, DOWNSTREAM_LINGER_ALL_MS);
         if (d->stream.ended) {
             close_connection(d, true);
         }
@@ -290,7 +270,7 @@ static void watch_if_paused(struct downstream *d)
 /* The held bytes' turn has come, block by block. */
 static void advance(struct downstream *d)
 {
-    struct pool *pool = &loop_of(d)->pool;
+    struct pool *pool = &downstream_loop(d)->pool;
     while (d->held.size > 0 && d->state != STATE_CLOSED) {
         struct block *b = d->held.first;
         struct chain first = {.first = b, .last = b, .size = b->end - b->start};
@@ -323,17 +303,17 @@ static void on_bytes(struct stream *s, struct bytes bytes)
 {
     struct downstream *d = of_stream(s);
     if (d->state == STATE_LINGER) {
-        uint64_t now_ms = net_now_ms(loop_of(d));
+        uint64_t now_ms = net_now_ms(downstream_loop(d));
         if (now_ms >= d->linger_end_ms) {
             close_connection(d, false);
         } else {
-            set_timer(d, DOWNSTREAM_LINGER_MS);
+            linger_on(d);
         }
         return;
     }
     struct bytes rest = d->held.size > 0 ? bytes : parse(d, bytes);
     if (rest.size > 0 && d->state != STATE_CLOSED && d->state != STATE_LINGER) {
-        chain_append(&d->held, &loop_of(d)->pool, rest.at, rest.size);
+        chain_append(&d->held, &downstream_loop(d)->pool, rest.at, rest.size);
         if (d->held.size > DOWNSTREAM_HELD_MAX) {
             d->full = true;
             stream_pause(s);
@@ -379,7 +359,7 @@ static void on_closed(struct stream *s)
     struct downstream *d = of_stream(s);
     struct downstream_owner *owner = d->owner;
     d->state = STATE_CLOSED;
-    net_timer_clear(loop_of(d), &d->timer);
+    net_timer_clear(downstream_loop(d), &d->timer);
     assert(!d->client.exchange && !d->head && d->held.size == 0);
     list_remove(&d->link);
     owner->count--;
@@ -417,8 +397,8 @@ static void on_timer(struct wheel_timer *timer)
         return;
     }
     uint64_t taken_until_ms = d->stream.last_sent_ms + idle_ms_of(d);
-    if (stream_pending(&d->stream) > 0 && taken_until_ms > net_now_ms(loop_of(d))) {
-        net_timer_set(loop_of(d), &d->timer, taken_until_ms); /* slow is not dead */
+    if (stream_pending(&d->stream) > 0 && taken_until_ms > net_now_ms(downstream_loop(d))) {
+        net_timer_set(downstream_loop(d), &d->timer, taken_until_ms); /* slow is not dead */
         return;
     }
     if (d->state == STATE_IDLE && d->too_many) {
@@ -431,7 +411,23 @@ static void on_timer(struct wheel_timer *timer)
                                     : EXCHANGE_REPLY_REQUEST_TIMEOUT);
         return;
     }
+    if (d->state == STATE_IDLE && d->served && stream_pending(&d->stream) == 0) {
+        if (!downstream_part_one(d)) {
+            set_timer(d, DOWNSTREAM_PARTING_MS); /* it comes with the next poll */
+        }
+        return;
+    }
     close_connection(d, false);
+}
+
+void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_raw[16])
+{
+    if (address->ss_family == AF_INET6) {
+        memcpy(ret_raw, &((const struct sockaddr_in6 *)address)->sin6_addr, 16);
+    } else if (address->ss_family == AF_INET) {
+        memset(ret_raw + 10, 0xFF, 2);
+        memcpy(ret_raw + 12, &((const struct sockaddr_in *)address)->sin_addr, 4);
+    }
 }
 
 /* The peer's address, as text and as 16 bytes; IPv4 without the ::ffff: of a dual-stack socket. */
@@ -440,18 +436,14 @@ static void learn_address(struct downstream *d)
     struct sockaddr_storage peer = {0};
     int size = sizeof(peer);
     uv_tcp_getpeername(&d->stream.tcp, (struct sockaddr *)&peer, &size);
+    downstream_raw_address(&peer, d->client.address_raw);
     if (peer.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&peer;
-        memcpy(d->client.address_raw, six->sin6_addr.s6_addr, 16);
-        uv_ip6_name(six, d->address, sizeof(d->address));
+        uv_ip6_name((const struct sockaddr_in6 *)&peer, d->address, sizeof(d->address));
         if (strncmp(d->address, "::ffff:", 7) == 0 && strchr(d->address, '.')) {
             memmove(d->address, d->address + 7, strlen(d->address + 7) + 1);
         }
     } else if (peer.ss_family == AF_INET) {
-        const struct sockaddr_in *four = (const struct sockaddr_in *)&peer;
-        memset(d->client.address_raw + 10, 0xFF, 2);
-        memcpy(d->client.address_raw + 12, &four->sin_addr, 4);
-        uv_ip4_name(four, d->address, sizeof(d->address));
+        uv_ip4_name((const struct sockaddr_in *)&peer, d->address, sizeof(d->address));
     }
     d->client.address = bytes_of(d->address);
 }
@@ -478,35 +470,8 @@ int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, boo
         return error;
     }
     learn_address(d);
-    d->accepted_ms = net_now_ms(p->net);
     await_request(d, head_ms_of(d));
     return 0;
-}
-
-void downstream_drain(struct downstream_owner *owner)
-{
-    struct list *l = owner->connections.next;
-    while (l != &owner->connections) {
-        struct downstream *d = LIST_ENTRY(l, struct downstream, link);
-        l = l->next;
-        if (d->state == STATE_IDLE && d->served) {
-            close_connection(d, true);
-        }
-    }
-}
-
-bool downstream_owes(const struct downstream_owner *owner)
-{
-    for (struct list *l = owner->connections.next; l != &owner->connections; l = l->next) {
-        const struct downstream *d = LIST_ENTRY(l, struct downstream, link);
-        uint64_t age_ms = net_now_ms(loop_of(d)) - d->accepted_ms;
-        bool fresh = !d->served && (d->state == STATE_IDLE || d->state == STATE_HEAD) &&
-                     age_ms < DOWNSTREAM_FRESH_MS;
-        if (fresh || stream_pending(&d->stream) > 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 void downstream_close_all(struct downstream_owner *owner)

@@ -2,6 +2,7 @@
  *
  *   IDLE -> HEAD -> BUSY -> IDLE ...       a request's head is coming; an exchange is at work
  *                      `--> LINGER         answered, but the request is still coming: read it away
+ *   IDLE -> LINGER                         told the end, while the client may be sending
  *   any -> CLOSED
  *
  * Requests behind the one at work (pipelining) wait unparsed in `held`, up to
@@ -24,8 +25,16 @@ enum {
     DOWNSTREAM_LINGER_ALL_MS = 30 * 1000,
     /* How often a client whose socket is not read (back-pressure) is asked whether it is there. */
     DOWNSTREAM_WATCH_MS = 50,
-    /* While a node stops: how long a new connection is given to send its request. */
+    /* While a node stops: how long a new connection is given to send its request, and a request or
+     * the rest of a refused one to come. */
     DOWNSTREAM_FRESH_MS = 1000,
+    /* While a node stops: how long a kept-alive connection is waited for. Who asks every second or
+     * two is told `Connection: close` with an answer and loses nothing; of who asks less often
+     * hardly anybody asks in the very moment of the close. */
+    DOWNSTREAM_PATIENCE_MS = 2000,
+    /* After the FIN to an idle connection its client's own is waited for: a request that was under
+     * way then meets no reset, which some clients take worse than an end. A long round trip. */
+    DOWNSTREAM_PARTING_MS = 250,
     /* One too many: how long it may take to send its head. It gets its 503 then all the same, but
      * the place of one that waits for it is scarce. */
     DOWNSTREAM_REFUSED_MS = 1000,
@@ -36,6 +45,7 @@ struct downstream_owner {
     struct proxy *proxy;
     struct list connections; /* of struct downstream: link */
     size_t count;
+    uint64_t drain_ms; /* when the drain began; 0: there is none */
     /* A connection has been freed; `refused` as it was accepted. */
     void (*on_gone)(struct downstream_owner *owner, bool refused);
 };
@@ -45,12 +55,19 @@ struct downstream_owner {
  * Returns 0, or a libuv error if there was nothing to take. */
 int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, bool refuse);
 
-/* Closes those that wait for their next request; those that have not had one yet are most likely
- * about to send it, and the others close after their answer (proxy.draining). */
+/* A drain begins, or has been taken back. Nothing is closed: each connection's next answer says
+ * `Connection: close` (proxy.draining), and closing an idle one would lose what its client is
+ * sending just then. */
 void downstream_drain(struct downstream_owner *owner);
+void downstream_enable(struct downstream_owner *owner);
 
-/* Is there an answer not sent to its end, or a connection so fresh that its request is on the way?
- */
+/* Closes those that wait for their next request, but for who is still owed patience, at the end of
+ * a turn. To be called again while downstream_owes() anything. `address`: only those to this
+ * address of the node, 16 bytes (IPv4 as ::ffff:0:0/96); NULL: all. */
+void downstream_part(struct downstream_owner *owner, const uint8_t *address);
+
+/* Is there an answer not sent to its end, a request coming, or a connection whose next request is
+ * waited for (DOWNSTREAM_FRESH_MS, DOWNSTREAM_PATIENCE_MS since the drain began)? */
 bool downstream_owes(const struct downstream_owner *owner);
 
 /* Closes all, at once. */

@@ -365,6 +365,22 @@ void stream_shutdown(struct stream *s)
     }
 }
 
+bool stream_part(struct stream *s)
+{
+    char byte;
+    assert(stream_pending(s) == 0);
+    if (s->shut) {
+        return true;
+    }
+    if (recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+        return false; /* the next poll has it; so it has the peer's end */
+    }
+    /* now, and not by libuv a turn later: what comes in between would have been in time */
+    s->shut = true;
+    shutdown(s->fd, SHUT_WR);
+    return true;
+}
+
 void stream_close_when_sent(struct stream *s)
 {
     if (s->send_failed || stream_pending(s) == 0) {

@@ -90,6 +90,10 @@ int stream_peer_left(const struct stream *s);
 /* Sends what is queued, then FIN; reading goes on (for a lingering close). */
 void stream_shutdown(struct stream *s);
 
+/* Says at once that nothing more will be sent (FIN), unless bytes of the peer wait unread: false.
+ * For a connection with nothing to send, at the end of a turn; reading goes on. */
+bool stream_part(struct stream *s);
+
 /* Sends what is queued, then closes. */
 void stream_close_when_sent(struct stream *s);
 

@@ -19,6 +19,7 @@ enum message_kind {
     MESSAGE_SNAPSHOT,
     MESSAGE_DRAIN,
     MESSAGE_ENABLE,
+    MESSAGE_PART,
     MESSAGE_STOP_ACCEPTING,
     MESSAGE_ANSWER,
     MESSAGE_FINISH,
@@ -30,6 +31,8 @@ struct message {
     struct snapshot *snapshot;
     struct local_job *job;
     uint32_t epoch; /* on_quiet tells it */
+    bool every; /* MESSAGE_PART: not only those to `address` */
+    uint8_t address[16];
 };
 
 struct listener {
@@ -47,9 +50,9 @@ struct worker {
     pthread_t thread;
     uv_async_t wake;
     uv_prepare_t log_flush;
-    uv_timer_t last_call;
-    bool accepted; /* since the last look of last_call */
-    uint32_t last_epoch;
+    bool stopping, closed; /* the listeners close when their queues are empty; they have */
+    bool parting, parting_every; /* of `parting_address` else */
+    uint8_t parting_address[16];
     struct listener listeners[WORKER_LISTEN_MAX];
     size_t listener_count;
     bool awaiting_quiet, finishing;
@@ -82,6 +85,15 @@ void worker_drain(struct worker *w, uint32_t epoch)
 void worker_enable(struct worker *w)
 {
     post(w, (struct message){.kind = MESSAGE_ENABLE});
+}
+
+void worker_part(struct worker *w, const uint8_t *address, uint32_t epoch)
+{
+    struct message m = {.kind = MESSAGE_PART, .epoch = epoch, .every = !address};
+    if (address) {
+        memcpy(m.address, address, sizeof(m.address));
+    }
+    post(w, m);
 }
 
 void worker_stop_accepting(struct worker *w, uint32_t epoch)
@@ -224,7 +236,6 @@ static void on_connection(uv_stream_t *listener, int status)
         log_event(w->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
         return;
     }
-    w->accepted = true;
     bool refuse = !take_place(w->options.connection_count, w->proxy.snapshot->connections_max);
     if (refuse && !take_place(w->options.refused_count, WORKER_REFUSED_MAX)) {
         shed(w, listener);
@@ -284,33 +295,65 @@ static void close_stream(uv_handle_t *handle, void *arg)
     }
 }
 
-static void on_last_call(uv_timer_t *timer)
+static int fd_of(const struct listener *l)
 {
-    struct worker *w = timer->data;
-    if (w->accepted && uv_timer_get_repeat(timer) > 0) {
-        /* what comes now had begun before: there is an end to it */
-        w->accepted = false;
-        return;
-    }
-    uv_timer_stop(timer);
-    close_listeners(w);
-    downstream_drain(&w->downstream);
-    begin_waiting(w, w->last_epoch);
+    uv_os_fd_t fd = -1;
+    uv_fileno((const uv_handle_t *)&l->tcp, &fd);
+    return fd;
 }
 
-static void stop_accepting(struct worker *w, uint32_t epoch)
+bool worker_shut_door(struct worker *w)
 {
-    w->awaiting_quiet = false;
-    w->last_epoch = epoch;
-    w->accepted = false;
     bool shut = true;
     for (size_t i = 0; i < w->listener_count; i++) {
-        uv_os_fd_t fd;
-        shut &= uv_fileno((uv_handle_t *)&w->listeners[i].tcp, &fd) == 0 && last_call(fd) == 0;
+        shut &= last_call_shut(fd_of(&w->listeners[i])) == 0;
     }
-    /* where the door stays open (a sandbox that has no BPF) one look must do: clients might never
-     * stop coming */
-    uv_timer_start(&w->last_call, on_last_call, LAST_CALL_MS, shut ? LAST_CALL_MS : 0);
+    return shut;
+}
+
+bool worker_door_is_empty(const struct worker *w)
+{
+    for (size_t i = 0; i < w->listener_count; i++) {
+        if (last_call_is_shaking_hands(fd_of(&w->listeners[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Everybody in the queues has been accepted: their sockets can go. */
+static void close_empty_listeners(struct worker *w)
+{
+    for (size_t i = 0; i < w->listener_count; i++) {
+        if (w->listeners[i].open && last_call_queue(fd_of(&w->listeners[i])) > 0) {
+            return; /* the next poll tells of them */
+        }
+    }
+    w->stopping = false;
+    w->closed = true;
+    close_listeners(w);
+}
+
+/* While others come, only those of before count; at the end everybody who came. */
+static bool is_at_work(const struct worker *w)
+{
+    size_t exchanges = w->closed ? w->proxy.exchange_count : w->proxy.marked_count;
+    return w->stopping || exchanges > 0 || downstream_owes(&w->downstream);
+}
+
+/* Once a turn: idle connections end, the last news of a drain is told. */
+static void go_on_waiting(struct worker *w)
+{
+    if (w->stopping) {
+        close_empty_listeners(w);
+    }
+    if (w->parting) {
+        downstream_part(&w->downstream, w->parting_every ? NULL : w->parting_address);
+    }
+    if (!is_at_work(w)) {
+        w->awaiting_quiet = false;
+        w->options.events->on_quiet(w->options.control, w->quiet_epoch);
+    }
 }
 
 static void finish_all(struct worker *w)
@@ -322,7 +365,6 @@ static void finish_all(struct worker *w)
     uv_walk(&w->net.uv, close_stream, NULL);
     uv_close((uv_handle_t *)&w->wake, NULL);
     uv_close((uv_handle_t *)&w->log_flush, NULL);
-    uv_close((uv_handle_t *)&w->last_call, NULL);
     net_loop_close(&w->net);
 }
 
@@ -340,9 +382,18 @@ static void take_message(struct worker *w, struct message *m)
     case MESSAGE_ENABLE:
         w->proxy.draining = false;
         w->awaiting_quiet = false;
+        w->parting = false;
+        downstream_enable(&w->downstream);
+        break;
+    case MESSAGE_PART:
+        w->parting = true;
+        w->parting_every = m->every;
+        memcpy(w->parting_address, m->address, sizeof(w->parting_address));
+        begin_waiting(w, m->epoch);
         break;
     case MESSAGE_STOP_ACCEPTING:
-        stop_accepting(w, m->epoch);
+        w->stopping = true;
+        begin_waiting(w, m->epoch);
         break;
     case MESSAGE_ANSWER:
         take_answer(m->job);
@@ -378,9 +429,8 @@ static void on_turn_end(uv_prepare_t *handle)
     struct worker *w = handle->data;
     atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
-    if (w->awaiting_quiet && w->proxy.marked_count == 0 && !downstream_owes(&w->downstream)) {
-        w->awaiting_quiet = false;
-        w->options.events->on_quiet(w->options.control, w->quiet_epoch);
+    if (w->awaiting_quiet) {
+        go_on_waiting(w);
     }
     log_flush(w->proxy.log);
 }
@@ -459,8 +509,6 @@ static int open_handles(struct worker *w)
     w->wake.data = w;
     uv_prepare_init(&w->net.uv, &w->log_flush);
     w->log_flush.data = w;
-    uv_timer_init(&w->net.uv, &w->last_call);
-    w->last_call.data = w;
     uv_prepare_start(&w->log_flush, on_turn_end);
     int error = 0;
     for (size_t i = 0; i < w->options.listener_count && !error; i++) {

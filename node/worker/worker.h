@@ -51,12 +51,22 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
 /* New exchanges use this one (a reference is taken). */
 void worker_set_snapshot(struct worker *w, struct snapshot *snapshot);
 
-/* /health says `draining`; connections close after their present answer; on_quiet comes once no
- * exchange that is at work now is left. */
+/* /health says `draining`; each connection's next answer says `Connection: close`; on_quiet comes
+ * once no exchange that is at work now is left, and who may well ask again has been told so. */
 void worker_drain(struct worker *w, uint32_t epoch);
 
-/* Closes the listeners, once they have accepted what was connecting: nobody whose connect() has
- * succeeded is reset (last_call.h). on_quiet again when none is left. */
+/* Idle connections are told the end, those to this address of the node (16 bytes, IPv4 as
+ * ::ffff:0:0/96; NULL: all), as they become idle; on_quiet again when their clients have heard it.
+ * Till worker_enable(). */
+void worker_part(struct worker *w, const uint8_t *address, uint32_t epoch);
+
+/* last_call.h for its listeners; not after worker_stop_accepting(). From control's thread.
+ * worker_shut_door(): whether all of them are shut. */
+bool worker_shut_door(struct worker *w);
+bool worker_door_is_empty(const struct worker *w);
+
+/* Closes the listeners, once they have accepted who waits in their queues: nobody whose connect()
+ * has succeeded is reset, if the door was shut and empty. on_quiet again when none is left. */
 void worker_stop_accepting(struct worker *w, uint32_t epoch);
 
 /* Back to normal after worker_drain(). */

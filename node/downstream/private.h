@@ -1,0 +1,50 @@
+/* private: a connection from the inside, shared by the files of this room only. */
+#ifndef DOWNSTREAM_PRIVATE_H
+#define DOWNSTREAM_PRIVATE_H
+
+#include "downstream/downstream.h"
+
+enum downstream_state {
+    STATE_IDLE,   /* waits for a request's first byte */
+    STATE_HEAD,   /* a head is coming */
+    STATE_BUSY,   /* an exchange is at work */
+    STATE_LINGER, /* has sent its FIN; reads away what still comes */
+    STATE_CLOSED, /* the stream closes; freed when it has */
+};
+
+struct downstream {
+    struct stream stream;
+    struct exchange_client client;
+    struct downstream_owner *owner;
+    struct list link;
+    struct wheel_timer timer; /* HEAD, IDLE, LINGER: the exchange has its own */
+    struct http_reader reader;
+    struct http_head *head;    /* of the request that is coming or at work */
+    struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
+    struct chain held;
+    uint64_t linger_end_ms;
+    uint64_t since_ms; /* in IDLE, HEAD or LINGER */
+    enum downstream_state state;
+    bool parsing;  /* parse() is on the stack */
+    bool complete; /* the request at work has been read to its end */
+    bool served;   /* it has had an answer */
+    bool full;     /* `held` is: the socket is not read */
+    bool too_many;
+    char address[DOWNSTREAM_ADDRESS_SIZE];
+};
+
+static inline struct net_loop *downstream_loop(const struct downstream *d)
+{
+    return d->stream.loop;
+}
+
+/* Its FIN has been sent, or is about to be: what still comes is read away for at most `all_ms`. */
+void downstream_linger(struct downstream *d, uint64_t all_ms);
+
+/* An idle connection ends. False: not yet, for a request has come in this moment. */
+bool downstream_part_one(struct downstream *d);
+
+/* As 16 bytes; IPv4 as ::ffff:0:0/96. The rest of `ret_raw` is zero before. */
+void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_raw[16]);
+
+#endif
