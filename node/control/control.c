@@ -5,8 +5,8 @@
  * the endpoints; then drain and stop.
  *
  * Stopping: DRAINING (/health says so, connections close after their answer, new ones are still
- * served) until what was at work has ended, idle connections have ended (drain.h) and the virtual IP
- * is elsewhere (handover.h); CLOSING (no new connections) until what came meanwhile has ended;
+ * served) until what was at work has ended, idle connections have ended (drain.h) and the virtual
+ * IP is elsewhere (handover.h); CLOSING (no new connections) until what came meanwhile has ended;
  * STOPPED. A second signal, or the end of timeouts.drain, goes to STOPPED at once. */
 #include "control/control.h"
 
@@ -211,21 +211,17 @@ static void on_wake(uv_async_t *handle)
     }
 }
 
-static void on_hup(uv_signal_t *handle, int number)
+static void on_hup(struct control *c)
 {
-    struct control *c = handle->data;
     struct buffer body = {0};
-    (void)number;
     control_reload(c, &body); /* the log has what it said */
     arm_tick(c);
     buffer_done(&body);
 }
 
-static void on_usr1(uv_signal_t *handle, int number)
+static void on_usr1(struct control *c)
 {
-    struct control *c = handle->data;
     struct buffer error = {0};
-    (void)number;
     bool failed = log_reopen(c->log, &error) != 0;
     struct log_field fields[] = {log_span("message", buffer_bytes(&error))};
     log_event(c->producer, failed ? LOG_ERROR : LOG_INFO,
@@ -264,10 +260,8 @@ void control_go_on(struct control *c)
     }
 }
 
-static void on_term(uv_signal_t *handle, int number)
+static void on_term(struct control *c)
 {
-    struct control *c = handle->data;
-    (void)number;
     if (c->phase != CONTROL_RUNNING) {
         stop(c);
         return;
@@ -292,19 +286,35 @@ static void on_log_flush(uv_prepare_t *handle)
     log_flush(c->producer);
 }
 
-static void open_signal(struct control *c, uv_signal_t *handle, uv_signal_cb callback, int number)
+static void on_signal(void *owner, int number)
 {
-    uv_signal_init(&c->net.uv, handle);
-    handle->data = c;
-    uv_signal_start(handle, callback, number);
+    struct control *c = owner;
+    switch (number) {
+    case SIGHUP:
+        on_hup(c);
+        break;
+    case SIGUSR1:
+        on_usr1(c);
+        break;
+    case SIGTERM:
+    case SIGINT:
+        on_term(c);
+        break;
+    }
+}
+
+static void lack_of_files(void)
+{
+    fprintf(stderr, "difyring: the event loop cannot start; is the number of open files used "
+                    "up?\n");
+    abort();
 }
 
 static void open_handles(struct control *c)
 {
-    open_signal(c, &c->hup, on_hup, SIGHUP);
-    open_signal(c, &c->usr1, on_usr1, SIGUSR1);
-    open_signal(c, &c->term, on_term, SIGTERM);
-    open_signal(c, &c->interrupt, on_term, SIGINT);
+    if (signals_open(&c->signals, &c->net.uv, on_signal, c) != 0) {
+        lack_of_files();
+    }
     uv_async_init(&c->net.uv, &c->wake, on_wake);
     uv_timer_init(&c->net.uv, &c->tick);
     uv_timer_init(&c->net.uv, &c->drain_deadline);
@@ -342,15 +352,10 @@ static void stop(struct control *c)
     log_flush(c->producer);
     tracker_close(&c->tracker);
     handover_close(c);
+    signals_close(&c->signals);
     uv_handle_t *handles[] = {
-        (uv_handle_t *)&c->hup,
-        (uv_handle_t *)&c->usr1,
-        (uv_handle_t *)&c->term,
-        (uv_handle_t *)&c->interrupt,
-        (uv_handle_t *)&c->wake,
-        (uv_handle_t *)&c->tick,
-        (uv_handle_t *)&c->drain_deadline,
-        (uv_handle_t *)&c->last_call,
+        (uv_handle_t *)&c->wake,           (uv_handle_t *)&c->tick,
+        (uv_handle_t *)&c->drain_deadline, (uv_handle_t *)&c->last_call,
         (uv_handle_t *)&c->log_flush,
     };
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
@@ -450,6 +455,7 @@ static void end(struct control *c)
 
 int control_run(const char *config_file)
 {
+    signals_block();
     struct conf *conf = start_read_conf(config_file);
     if (!conf) {
         return 1;
@@ -466,9 +472,7 @@ int control_run(const char *config_file)
     pthread_mutex_init(&c->lock, NULL);
     list_init(&c->jobs);
     if (net_loop_init(&c->net) != 0) {
-        fprintf(stderr, "difyring: the event loop cannot start; is the number of open files used "
-                        "up?\n");
-        abort();
+        lack_of_files();
     }
     int error = begin(c);
     if (error && !c->log) {

@@ -103,8 +103,8 @@ static void on_last_call(uv_timer_t *timer)
 {
     struct control *c = timer->data;
     /* all workers have the same ports */
-    if (c->phase != CONTROL_CLOSING || (!worker_door_is_empty(c->workers[0]) &&
-                                        net_now_ms(&c->net) < c->last_call_end_ms)) {
+    if (c->phase != CONTROL_CLOSING ||
+        (!worker_door_is_empty(c->workers[0]) && net_now_ms(&c->net) < c->last_call_end_ms)) {
         return;
     }
     uv_timer_stop(timer);

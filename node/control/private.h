@@ -7,6 +7,7 @@
 #include "cluster/cluster.h"
 #include "control/control.h"
 #include "control/link.h"
+#include "control/signals.h"
 #include "control/store.h"
 #include "control/tracked.h"
 #include "worker/worker.h"
@@ -55,7 +56,7 @@ struct control {
     size_t worker_count;
     _Atomic uint32_t connection_count, refused_count;
 
-    uv_signal_t hup, usr1, term, interrupt;
+    struct signals signals;
     uv_async_t wake;
     uv_timer_t tick;
     uv_timer_t drain_deadline;

@@ -31,7 +31,7 @@ struct message {
     struct snapshot *snapshot;
     struct local_job *job;
     uint32_t epoch; /* on_quiet tells it */
-    bool every; /* MESSAGE_PART: not only those to `address` */
+    bool every;     /* MESSAGE_PART: not only those to `address` */
     uint8_t address[16];
 };
 
@@ -50,7 +50,7 @@ struct worker {
     pthread_t thread;
     uv_async_t wake;
     uv_prepare_t log_flush;
-    bool stopping, closed; /* the listeners close when their queues are empty; they have */
+    bool stopping, closed;       /* the listeners close when their queues are empty; they have */
     bool parting, parting_every; /* of `parting_address` else */
     uint8_t parting_address[16];
     struct listener listeners[WORKER_LISTEN_MAX];

@@ -379,7 +379,6 @@ def test_term_drains(stubs):
                                                                      ("Content-Type", "text/plain")])
             wait_for(lambda: stubs[0].requests(path="_echo?user=u"), TIMEOUT)
             node.signal(signal.SIGTERM)
-            assert idle.ended() == "fin"
             wait_for(lambda: node.events("draining"), TIMEOUT)
             with node.client() as asker:
                 head, body = asker.request("GET", "/health").response()
@@ -390,6 +389,8 @@ def test_term_drains(stubs):
             assert head.status == 200 and head.headers["connection"] == "close"
             assert busy.ended() == "fin"
             assert len(client.chunks()) == 60
+            assert idle.quiet()
+        assert idle.ended() == "fin"
         assert node.wait() == 0
         idle.close()
 

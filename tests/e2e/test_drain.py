@@ -203,3 +203,38 @@ def test_the_end_loses_no_request_of_kept_alive_clients(away):
         assert node.wait() == 0
         wait_for(lambda: crowd.refused == CLIENTS, TIMEOUT)
         assert crowd.lost == []
+
+
+# ---- signals
+
+@pytest.mark.parametrize("config", [{}, {"timeouts": {"drain": "100ms"}}], ids=["drained", "cut"])
+def test_signals_without_end_never_end_a_node_but_by_its_own_code(stubs, config):
+    """Each of them may come at the very last moment, when the loop and its handlers have gone."""
+    for turn in range(10):
+        node = Node(settings(stubs[:1], **config))
+        try:
+            numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+            node.signal(signal.SIGTERM)
+            while node.process.poll() is None:
+                node.signal(numbers[turn % 4])
+            assert node.process.returncode == 0, node.stderr()[-3000:]
+        finally:
+            node.destroy()
+
+
+def test_signals_while_a_node_starts_never_end_it_but_by_its_own_code(stubs):
+    """From the first line of its own code on: before that the program is not there to be asked."""
+    for _ in range(10):
+        node = Node(settings(stubs[:1]), wait=False)
+        try:
+            wait_for(lambda it=node: blocks_term(it.pid), TIMEOUT)
+            node.signal(signal.SIGTERM)
+            assert node.wait() == 0
+        finally:
+            node.destroy()
+
+
+def blocks_term(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        fields = dict(line_.rstrip("\n").split(":\t", 1) for line_ in file)
+    return any(int(fields[name], 16) >> (signal.SIGTERM - 1) & 1 for name in ("SigBlk", "SigCgt"))
