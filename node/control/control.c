@@ -321,6 +321,7 @@ static void open_handles(struct control *c)
     uv_timer_init(&c->net.uv, &c->last_call);
     uv_prepare_init(&c->net.uv, &c->log_flush);
     uv_prepare_start(&c->log_flush, on_log_flush);
+    c->lookups = lookups_open(&c->net.uv);
     c->wake.data = c;
     c->tick.data = c;
     c->drain_deadline.data = c;
@@ -352,6 +353,7 @@ static void stop(struct control *c)
     log_flush(c->producer);
     tracker_close(&c->tracker);
     handover_close(c);
+    lookups_close(c->lookups);
     signals_close(&c->signals);
     uv_handle_t *handles[] = {
         (uv_handle_t *)&c->wake,           (uv_handle_t *)&c->tick,
@@ -401,16 +403,18 @@ static int begin(struct control *c)
     if (start_log(c) != 0) {
         return -1;
     }
+    open_handles(c);
     tracker_init(&c->tracker, &c->net, &c->prng, wanted);
     c->tracker.log = c->producer;
     c->tracker.others = others_of;
+    c->tracker.lookups = c->lookups;
     c->tracker.on_vote = on_vote;
     c->tracker.owner = c;
-    open_handles(c);
     c->worker_count = 0;
     if (peers_open(c) != 0) {
+        bool told = c->phase == CONTROL_STOPPED;
         stop(c);
-        return -1;
+        return told ? 0 : -1;
     }
     control_adopt(c, c->conf);
     peers_tell_if_file_differs(c);

@@ -115,7 +115,7 @@ void drain_close(struct control *c)
 {
     bool shut = true;
     for (size_t w = 0; w < c->worker_count; w++) {
-        shut &= worker_shut_door(c->workers[w]);
+        shut &= worker_shut_door(c->workers[w], c->worker_count);
     }
     if (shut) {
         c->last_call_end_ms = net_now_ms(&c->net) + LAST_CALL_MAX_MS;

@@ -22,17 +22,18 @@ enum {
 
 struct join_entry {
     struct link *link;
-    uv_getaddrinfo_t request;
+    struct lookup *lookup; /* under way */
     struct wheel_timer timer;
     char host[HOST_SIZE_MAX];
     char port[8];
     struct gossip_address addresses[ADDRESSES_PER_NAME_MAX];
     size_t count;
-    bool looking_up, gone; /* gone: free it when the look-up is over */
+    bool failed; /* the last look-up */
 };
 
 struct link {
     struct net_loop *net;
+    struct lookups *lookups;
     struct cluster *cluster;
     uv_udp_t udp;
     uv_timer_t timer;
@@ -112,20 +113,23 @@ static bool parse_address(const char *text, struct gossip_address *ret_address)
     return true;
 }
 
-bool link_look_up(const char *text, struct gossip_address *ret_address)
+int link_look_up(struct lookups *lookups, const char *text, bool (*goes_on)(const void *owner),
+                 const void *owner, struct gossip_address *ret_address)
 {
     char host[HOST_SIZE_MAX], port[8];
-    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM}, *result = NULL;
+    struct addrinfo *result = NULL;
     if (parse_address(text, ret_address)) {
-        return true;
+        return 0;
     }
     split(text, host, port);
-    if (getaddrinfo(host, port, &hints, &result) != 0 || !result) {
-        return false;
+    struct lookup_question question = {.host = host, .service = port, .socktype = SOCK_DGRAM};
+    int error = lookup_wait(lookups, &question, goes_on, owner, &result);
+    if (error) {
+        return error;
     }
     from_sockaddr(result->ai_addr, ret_address);
     freeaddrinfo(result);
-    return true;
+    return 0;
 }
 
 /* ---- joins ---- */
@@ -155,32 +159,28 @@ static void take_addresses(struct join_entry *e, const struct addrinfo *result)
     }
 }
 
-static void on_looked_up(uv_getaddrinfo_t *request, int status, struct addrinfo *result)
+static void on_looked_up(void *owner, int error, struct addrinfo *result)
 {
-    struct join_entry *e = LIST_ENTRY(request, struct join_entry, request);
-    e->looking_up = false;
-    if (e->gone) {
-        free(e);
-    } else {
-        if (status == 0) { /* a name that fails keeps its last addresses */
-            take_addresses(e, result);
-            give_joins(e->link);
-        }
-        uint64_t wait_ms = status == 0 ? LINK_LOOKUP_MS : LINK_LOOKUP_FAILED_MS;
-        net_timer_set(e->link->net, &e->timer, net_now_ms(e->link->net) + wait_ms);
+    struct join_entry *e = owner;
+    e->lookup = NULL;
+    e->failed = error != 0;
+    if (!error) { /* a name that fails keeps its last addresses */
+        take_addresses(e, result);
+        give_joins(e->link);
+        freeaddrinfo(result);
     }
-    uv_freeaddrinfo(result);
+    uint64_t wait_ms = error ? LINK_LOOKUP_FAILED_MS : LINK_LOOKUP_MS;
+    net_timer_set(e->link->net, &e->timer, net_now_ms(e->link->net) + wait_ms);
 }
 
 static void look_up(struct join_entry *e)
 {
-    struct addrinfo hints = {.ai_family = e->link->six ? AF_UNSPEC : AF_INET,
-                             .ai_socktype = SOCK_DGRAM};
-    e->looking_up =
-        uv_getaddrinfo(&e->link->net->uv, &e->request, on_looked_up, e->host, e->port, &hints) == 0;
-    if (!e->looking_up) {
-        net_timer_set(e->link->net, &e->timer, net_now_ms(e->link->net) + LINK_LOOKUP_FAILED_MS);
-    }
+    struct lookup_question question = {.host = e->host,
+                                       .service = e->port,
+                                       .family = e->link->six ? AF_UNSPEC : AF_INET,
+                                       .socktype = SOCK_DGRAM,
+                                       .doubtful = e->failed};
+    e->lookup = lookup_begin(e->link->lookups, &question, on_looked_up, e);
 }
 
 static void on_lookup_due(struct wheel_timer *timer)
@@ -205,12 +205,10 @@ static struct join_entry *join_new(struct link *l, const char *text)
 static void join_free(struct join_entry *e)
 {
     net_timer_clear(e->link->net, &e->timer);
-    e->gone = true;
-    if (e->looking_up) {
-        uv_cancel((uv_req_t *)&e->request); /* its callback frees */
-    } else {
-        free(e);
+    if (e->lookup) {
+        lookup_drop(e->lookup);
     }
+    free(e);
 }
 
 static void drop_joins(struct link *l)
@@ -223,9 +221,10 @@ static void drop_joins(struct link *l)
     l->join_count = 0;
 }
 
-void link_set_join(struct link *l, const char *const *join, size_t count)
+void link_set_join(struct link *l, struct lookups *lookups, const char *const *join, size_t count)
 {
     drop_joins(l);
+    l->lookups = lookups;
     l->joins = memory_new((count + 1) * sizeof(struct join_entry *));
     for (size_t i = 0; i < count; i++) {
         l->joins[l->join_count++] = join_new(l, join[i]);

@@ -8,10 +8,11 @@
 #include "base/buffer.h"
 #include "cluster/cluster.h"
 #include "conf/conf.h"
+#include "control/lookup.h"
 #include "net/loop.h"
 
 enum {
-    LINK_LOOKUP_MS = 10 * 1000, /* names move seldom; a lookup costs a thread of the pool */
+    LINK_LOOKUP_MS = 10 * 1000, /* names move seldom; a look-up costs a thread */
     LINK_LOOKUP_FAILED_MS = 1000,
 };
 
@@ -26,7 +27,7 @@ struct link *link_open(struct net_loop *net, const struct conf_cluster *conf, vo
 void link_attach(struct link *l, struct cluster *cluster);
 
 /* The join list of a reloaded configuration (the strings are copied). */
-void link_set_join(struct link *l, const char *const *join, size_t count);
+void link_set_join(struct link *l, struct lookups *lookups, const char *const *join, size_t count);
 
 /* The cluster's on_packet. What the socket does not take is lost, as on the way. */
 void link_send(struct link *l, const struct gossip_address *to, struct bytes packet);
@@ -48,7 +49,8 @@ bool link_is_wildcard(const struct gossip_address *address);
 /* Frees itself when its handles are closed: run the loop. */
 void link_close(struct link *l);
 
-/* HOST:PORT as an address: at once for a literal, else by a look-up that blocks (at the start). */
-bool link_look_up(const char *text, struct gossip_address *ret_address);
+/* HOST:PORT as an address: at once for a literal, else by lookup_wait(), whose result it gives. */
+int link_look_up(struct lookups *lookups, const char *text, bool (*goes_on)(const void *owner),
+                 const void *owner, struct gossip_address *ret_address);
 
 #endif

@@ -357,7 +357,7 @@ void peers_reload(struct control *c, struct conf *conf)
     canonical_done(file);
     save_shared(c);
     if (c->link && conf->has_cluster) {
-        link_set_join(c->link, conf->cluster.join, conf->cluster.join_count);
+        link_set_join(c->link, c->lookups, conf->cluster.join, conf->cluster.join_count);
         gossip_set_keys(cluster_gossip(c->cluster),
                         (const uint8_t(*)[SEAL_KEY_SIZE])conf->cluster.keys,
                         conf->cluster.key_count);
@@ -434,6 +434,12 @@ static void on_count(uv_timer_t *timer)
 
 /* ---- opening and closing ---- */
 
+static bool is_starting(const void *control)
+{
+    return ((const struct control *)control)->phase == CONTROL_STARTING;
+}
+
+/* False also if the node was told to stop meanwhile. */
 static bool find_advertised(struct control *c, struct gossip_address *ret_address)
 {
     const char *text = c->conf->cluster.advertise;
@@ -441,12 +447,13 @@ static bool find_advertised(struct control *c, struct gossip_address *ret_addres
     if (!text) {
         return true;
     }
-    if (link_look_up(text, ret_address)) {
-        return true;
+    int error = link_look_up(c->lookups, text, is_starting, c, ret_address);
+    if (error && is_starting(c)) {
+        fprintf(stderr,
+                "%s: cluster.advertise: %s has no address; use one, such as 10.0.0.11:7946\n",
+                c->file, text);
     }
-    fprintf(stderr, "%s: cluster.advertise: %s has no address; use one, such as 10.0.0.11:7946\n",
-            c->file, text);
-    return false;
+    return !error;
 }
 
 static void new_cluster(struct control *c, const struct gossip_address *advertise)
@@ -508,7 +515,7 @@ int peers_open(struct control *c)
     start_shared(c);
     if (c->link) {
         link_attach(c->link, c->cluster);
-        link_set_join(c->link, c->conf->cluster.join, c->conf->cluster.join_count);
+        link_set_join(c->link, c->lookups, c->conf->cluster.join, c->conf->cluster.join_count);
     }
     uv_timer_start(&c->count_timer, on_count, cluster_count_interval_ms(c->cluster), 0);
     return 0;

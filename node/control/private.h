@@ -41,6 +41,7 @@ struct control {
     const char *file;
     struct conf *conf;
     struct snapshot *snapshot;
+    struct lookups *lookups;
     struct tracker tracker;
     struct sha256 *sha;
     struct prng prng;

@@ -1,17 +1,8 @@
-/* resolver: uv_getaddrinfo() on a timer. */
+/* resolver: a look-up on a timer. */
 #include "control/resolver.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include "base/memory.h"
-
-/* Lives until libuv calls back, also when its resolver is gone by then. */
-struct resolver_lookup {
-    uv_getaddrinfo_t request;
-    struct resolver *resolver; /* NULL: let go */
-};
 
 static bool set_literal(struct instance_shared *shared)
 {
@@ -40,40 +31,31 @@ static bool set_found(struct instance_shared *shared, const struct addrinfo *fou
     return count > 0;
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *result)
+static void on_resolved(void *owner, int error, struct addrinfo *result)
 {
-    struct resolver_lookup *lookup = LIST_ENTRY(request, struct resolver_lookup, request);
-    struct resolver *r = lookup->resolver;
-    free(lookup);
-    if (r) {
-        r->lookup = NULL;
-        r->answered = true;
-        r->error = status;
-        bool known =
-            (status == 0 && set_found(r->shared, result)) || instance_shared_has_address(r->shared);
-        net_timer_set(r->net, &r->timer,
-                      net_now_ms(r->net) + (known ? RESOLVER_INTERVAL_MS : RESOLVER_RETRY_MS));
+    struct resolver *r = owner;
+    r->lookup = NULL;
+    r->answered = true;
+    r->error = error;
+    bool known =
+        (error == 0 && set_found(r->shared, result)) || instance_shared_has_address(r->shared);
+    net_timer_set(r->net, &r->timer,
+                  net_now_ms(r->net) + (known ? RESOLVER_INTERVAL_MS : RESOLVER_RETRY_MS));
+    if (result) {
+        freeaddrinfo(result);
     }
-    uv_freeaddrinfo(result);
 }
 
 static void look_up(struct resolver *r)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     char port[8];
     snprintf(port, sizeof(port), "%u", r->shared->port);
-    struct resolver_lookup *lookup = memory_new(sizeof(*lookup));
-    lookup->resolver = r;
-    r->lookup = lookup;
-    int error =
-        uv_getaddrinfo(&r->net->uv, &lookup->request, on_resolved, r->shared->host, port, &hints);
-    if (error) {
-        r->lookup = NULL;
-        r->error = error;
-        r->answered = true;
-        free(lookup);
-        net_timer_set(r->net, &r->timer, net_now_ms(r->net) + RESOLVER_RETRY_MS);
-    }
+    struct lookup_question question = {.host = r->shared->host,
+                                       .service = port,
+                                       .family = AF_UNSPEC,
+                                       .socktype = SOCK_STREAM,
+                                       .doubtful = r->error != 0};
+    r->lookup = lookup_begin(r->lookups, &question, on_resolved, r);
 }
 
 static void on_timer(struct wheel_timer *timer)
@@ -81,9 +63,10 @@ static void on_timer(struct wheel_timer *timer)
     look_up(LIST_ENTRY(timer, struct resolver, timer));
 }
 
-void resolver_init(struct resolver *r, struct net_loop *net, struct instance_shared *shared)
+void resolver_init(struct resolver *r, struct net_loop *net, struct lookups *lookups,
+                   struct instance_shared *shared)
 {
-    *r = (struct resolver){.net = net, .shared = shared};
+    *r = (struct resolver){.net = net, .lookups = lookups, .shared = shared};
     wheel_timer_init(&r->timer, on_timer);
     r->answered = set_literal(shared);
     if (!r->answered) {
@@ -95,8 +78,7 @@ void resolver_done(struct resolver *r)
 {
     net_timer_clear(r->net, &r->timer);
     if (r->lookup) {
-        r->lookup->resolver = NULL;
-        uv_cancel((uv_req_t *)&r->lookup->request);
+        lookup_drop(r->lookup);
         r->lookup = NULL;
     }
 }

@@ -7,6 +7,7 @@
 #ifndef CONTROL_RESOLVER_H
 #define CONTROL_RESOLVER_H
 
+#include "control/lookup.h"
 #include "net/loop.h"
 #include "snapshot/shared.h"
 
@@ -15,20 +16,20 @@ enum {
     RESOLVER_RETRY_MS = 1000, /* while there is no address at all */
 };
 
-struct resolver_lookup;
-
 struct resolver {
     struct net_loop *net;
     struct instance_shared *shared;
     struct wheel_timer timer;
-    struct resolver_lookup *lookup; /* under way */
-    bool answered;                  /* the first look-up has ended, or there is none */
-    int error;                      /* of the last look-up; 0 = fine */
+    struct lookups *lookups;
+    struct lookup *lookup; /* under way */
+    bool answered;         /* the first look-up has ended, or there is none */
+    int error;             /* of the last look-up; 0 = fine */
 };
 
-void resolver_init(struct resolver *r, struct net_loop *net, struct instance_shared *shared);
+void resolver_init(struct resolver *r, struct net_loop *net, struct lookups *lookups,
+                   struct instance_shared *shared);
 
-/* The struct may go at once; a look-up under way ends by itself. */
+/* The struct may go at once; a look-up under way is left behind. */
 void resolver_done(struct resolver *r);
 
 #endif

@@ -184,7 +184,7 @@ static struct tracked_instance *instance_new(struct tracker *t, struct tracked_a
     i->shared->answers = i->record->answers;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
     check_entry_init(&i->check, i->shared);
-    resolver_init(&i->resolver, t->net, i->shared);
+    resolver_init(&i->resolver, t->net, t->lookups, i->shared);
     i->verdict =
         (struct verdict_result){.verdict = VERDICT_UNKNOWN, .eligible = true, .routable = true};
     list_push_back(&t->instances, &i->link);

@@ -68,6 +68,7 @@ struct tracker {
     struct list instances, applications;
     struct names applications_by_name;
     struct checks checks;
+    struct lookups *lookups;
     size_t workers;
     /* A check has changed this node's opinion: verdicts are to be computed anew. */
     void (*on_vote)(void *owner);

@@ -39,9 +39,18 @@ static int drop_requests(int fd)
     return error ? -errno : 0;
 }
 
-int last_call_shut(int fd)
+/* All requests to that socket of the port's; where that is not granted they go on being spread. */
+static void send_requests_to(int fd, unsigned place)
+{
+    struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, place)};
+    struct sock_fprog program = {.len = 1, .filter = code};
+    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
+}
+
+int last_call_shut(int fd, unsigned last)
 {
     int nowhere = NO_INTERFACE;
+    send_requests_to(fd, last);
     if (setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere)) == 0) {
         return 0;
     }

@@ -8,7 +8,8 @@
  *
  * Shutting is binding the socket to a network interface that does not exist: the kernel then finds
  * no socket for a connection request, but goes on with a handshake, which knows its own. Of sockets
- * with one port (SO_REUSEPORT) the last one shuts the door: until then requests still come to all.
+ * with one port (SO_REUSEPORT) the last one shuts the door. Until then the kernel would still give
+ * requests to all, and those that are shut cannot answer: so all go to the last one meanwhile.
  * Kernels before 5.7 do not grant that to everybody: there the requests are dropped, as if they had
  * been lost, and their clients hear "refused" when they ask again, a second later. */
 #ifndef WORKER_LAST_CALL_H
@@ -23,8 +24,10 @@ enum {
     LAST_CALL_MS = 10,
 };
 
-/* Lets no further handshake begin on the listening TCP socket. Returns 0 or a negative errno. */
-int last_call_shut(int fd);
+/* Lets no further handshake begin on the listening TCP socket. For those of one port one after the
+ * other, in the order in which they began to listen; `last` is the last one's place, from 0.
+ * Returns 0 or a negative errno. */
+int last_call_shut(int fd, unsigned last);
 
 /* Is a handshake under way on the port that the socket listens on? False where the kernel does not
  * tell. */

@@ -302,11 +302,11 @@ static int fd_of(const struct listener *l)
     return fd;
 }
 
-bool worker_shut_door(struct worker *w)
+bool worker_shut_door(struct worker *w, size_t workers)
 {
     bool shut = true;
     for (size_t i = 0; i < w->listener_count; i++) {
-        shut &= last_call_shut(fd_of(&w->listeners[i])) == 0;
+        shut &= last_call_shut(fd_of(&w->listeners[i]), (unsigned)workers - 1) == 0;
     }
     return shut;
 }

@@ -61,8 +61,9 @@ void worker_drain(struct worker *w, uint32_t epoch);
 void worker_part(struct worker *w, const uint8_t *address, uint32_t epoch);
 
 /* last_call.h for its listeners; not after worker_stop_accepting(). From control's thread.
- * worker_shut_door(): whether all of them are shut. */
-bool worker_shut_door(struct worker *w);
+ * worker_shut_door(), for all workers in the order of their start, of which there are `workers`:
+ * whether all of its listeners are shut. */
+bool worker_shut_door(struct worker *w, size_t workers);
 bool worker_door_is_empty(const struct worker *w);
 
 /* Closes the listeners, once they have accepted who waits in their queues: nobody whose connect()

@@ -3,10 +3,14 @@ the test's own, whose /etc/hosts is the test's."""
 
 import os
 import shlex
+import signal
+import socket
 import subprocess
+import time
 
 import pytest
-from harness import TOKEN, Node, instance, settings
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, instance, settings
+from stub_client import wait_for
 
 NAME = "dify.test"
 ENTER = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"']
@@ -56,3 +60,61 @@ def test_a_name_of_which_no_address_works_is_one_attempt_that_failed(stub, hosts
         assert head.status == 503
         assert node.wait_access(1, app="one")[0]["attempts"] == 1
         node.wait_instance(stub.name, failures=1)
+
+
+# ---- a name server that does not answer
+
+@pytest.fixture
+def silent(tmp_path, monkeypatch):
+    """Nodes that are started next ask a name server that says nothing: a look-up takes 10 s."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        try:
+            server.bind(("127.0.0.77", 53))
+        except OSError as error:
+            pytest.skip(f"port 53 cannot be had: {error}")
+        path = tmp_path / "resolv.conf"
+        path.write_text("nameserver 127.0.0.77\noptions timeout:5 attempts:2\n")
+        enter = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(path)]
+        monkeypatch.setenv("DIFYRING_WRAP", f"{' '.join(map(shlex.quote, enter))} {os.environ.get('DIFYRING_WRAP', '')}")
+        yield server
+
+
+def without_answer(stub, count=8, **more):
+    names = [{**instance(stub), "name": f"gone{n}", "host": f"gone{n}.dify.test"} for n in range(count)]
+    return settings([stub], instances=[instance(stub), *names], **more)
+
+
+def stop_quickly(node):
+    began = time.monotonic()
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    assert time.monotonic() - began < 1.5 * PATIENCE
+
+
+def test_names_without_an_answer_do_not_hold_up_the_end(stub, silent):
+    with Node(without_answer(stub)) as node:   # 3 s are given to the first look-ups
+        stop_quickly(node)
+    assert silent.recv(512)   # it was asked
+
+
+def test_names_without_an_answer_hold_up_neither_files_nor_a_reload_nor_the_end_after_it(stub, silent, tmp_path):
+    state = tmp_path / "state"
+    config = without_answer(stub, node={"name": "node-a", "state_dir": str(state)})
+    with Node(config) as node:
+        node.echo()
+        wait_for((state / "state").exists, 2 * PATIENCE)   # what was counted
+        began = time.monotonic()
+        assert node.reload(without_answer(stub, 4, node=config["node"]))[0] == 200
+        assert time.monotonic() - began < PATIENCE
+        stop_quickly(node)
+
+
+def test_a_node_that_waits_for_its_own_name_can_be_told_to_stop(stub, silent, tmp_path):
+    config = settings([stub], cluster={"keys": ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="],
+                                       "bind": "127.0.0.1:0", "advertise": "me.dify.test:7946"})
+    node = Node(config, wait=False)
+    try:
+        assert wait_for(lambda: silent.recv(512), TIMEOUT)   # it waits for the answer
+        stop_quickly(node)
+    finally:
+        node.destroy()

@@ -1,5 +1,5 @@
 /* control: the addresses of an instance's name, and the checks that try them. getaddrinfo() is this
- * file's: it stands in for the C library's, also towards libuv. */
+ * file's: it stands in for the C library's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 
 enum { PATIENCE_MS = 5000, PORT = 80, ANSWERS_MAX = 12 };
 
-/* What the next look-ups answer; read by libuv's threads while the test waits for them. */
+/* What the next look-ups answer; read by the look-ups' threads while the test waits for them. */
 static struct {
     const char *ips[ANSWERS_MAX]; /* none: an error */
     _Atomic uint32_t asked;
@@ -64,6 +64,7 @@ __attribute__((visibility("default"))) void freeaddrinfo(struct addrinfo *ai)
 struct scene {
     struct net_loop loop;
     struct instance_shared *shared;
+    struct lookups *lookups;
     struct resolver resolver;
     struct checker checker;
     struct container *container;
@@ -89,6 +90,7 @@ static int set_up(void **state)
     struct scene *s = calloc(1, sizeof(*s));
     assert_int_equal(net_loop_init(&s->loop), 0);
     prng_init(&s->prng, 1);
+    s->lookups = lookups_open(&s->loop.uv);
     names.asked = 0;
     *state = s;
     return 0;
@@ -103,6 +105,7 @@ static int tear_down(void **state)
         check_entry_done(&s->entry);
         container_free(s->container);
     }
+    lookups_close(s->lookups);
     net_loop_close(&s->loop);
     uv_run(&s->loop.uv, UV_RUN_DEFAULT);
     net_loop_done(&s->loop);
@@ -123,7 +126,7 @@ static void await_answer(struct scene *s)
 static void begin(struct scene *s, const char *host, uint16_t port)
 {
     s->shared = instance_shared_new("dify1", host, port, 1);
-    resolver_init(&s->resolver, &s->loop, s->shared);
+    resolver_init(&s->resolver, &s->loop, s->lookups, s->shared);
     await_answer(s);
 }
 
