@@ -2,9 +2,9 @@
 time: SPEC §5 and §7, 0 failed requests."""
 
 import asyncio
-import contextlib
+import collections
+import itertools
 import json
-import os
 import signal
 import threading
 import time
@@ -107,9 +107,7 @@ class Crowd:
         self.thread.start()
 
     def run(self):
-        enter = contextlib.ExitStack()
-        with enter:
-            enter.enter_context(self.line.far())
+        with self.line.far():
             asyncio.run(self.all())
 
     async def all(self):
@@ -203,6 +201,68 @@ def test_the_end_loses_no_request_of_kept_alive_clients(away):
         assert node.wait() == 0
         wait_for(lambda: crowd.refused == CLIENTS, TIMEOUT)
         assert crowd.lost == []
+
+
+class Newcomers:
+    """Clients on the far side of a line, each with a connection of its own, at a steady rate. What came of them:
+    {outcome: count}, and how long the refused ones waited for that."""
+
+    def __init__(self, line_, node, rate):
+        self.line, self.address, self.rate = line_, (node.host, node.port), rate
+        self.outcomes, self.refused_after = collections.Counter(), []
+        self.ending = False
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        with self.line.far():
+            asyncio.run(self.all())
+
+    async def all(self):
+        tasks, begin = set(), time.monotonic()
+        for number in itertools.count():
+            if self.ending:
+                break
+            await asyncio.sleep(max(0, begin + number / self.rate - time.monotonic()))
+            tasks.add(task := asyncio.ensure_future(self.one()))
+            task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
+
+    async def one(self):
+        began = time.monotonic()
+        try:
+            reader, writer = await asyncio.open_connection(*self.address)
+        except OSError as error:
+            self.outcomes[type(error).__name__] += 1
+            self.refused_after.append(time.monotonic() - began)
+            return
+        try:
+            writer.write(f"GET /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+                         "Connection: close\r\n\r\n".encode())
+            answer = await reader.read()
+            self.outcomes[answer[9:12].decode() or "nothing"] += 1
+        except OSError as error:
+            self.outcomes[f"{type(error).__name__} after it connected"] += 1
+        finally:
+            writer.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_rest):
+        self.ending = True
+        self.thread.join()
+
+
+def test_who_connects_to_a_node_that_ends_is_served_or_refused_at_once(away):
+    for _ in range(3):
+        with Node(far_settings(away)) as node, Newcomers(away[0], node, 200) as newcomers:
+            wait_for(lambda it=newcomers: it.outcomes["200"] > 100, TIMEOUT)
+            node.signal(signal.SIGTERM)
+            wait_for(lambda it=newcomers: it.outcomes["ConnectionRefusedError"] > 100, TIMEOUT)
+            assert node.wait() == 0
+        assert set(newcomers.outcomes) == {"200", "ConnectionRefusedError"}
+        assert max(newcomers.refused_after) < 0.5 * PATIENCE   # a lost request is repeated after a second
 
 
 # ---- signals
