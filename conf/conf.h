@@ -214,6 +214,7 @@ struct conf {
     const char *file;
     const char *node_name;
     const char *state_dir; /* NULL = none */
+    unsigned state_dir_line, state_dir_column;
     struct conf_listen *listen;
     size_t listen_count;
     uint32_t workers; /* 0 = auto */

@@ -108,11 +108,19 @@ CONF_READER(conf_read_workers)
     }
 }
 
+static CONF_READER(conf_read_state_dir)
+{
+    struct conf *conf = (struct conf *)(void *)((char *)place - offsetof(struct conf, state_dir));
+    conf->state_dir_line = value->line;
+    conf->state_dir_column = value->column;
+    conf_read_path(r, field, value, place);
+}
+
 CONF_READER(conf_read_node)
 {
     static const struct conf_field fields[] = {
         {"name", conf_read_name, .offset = offsetof(struct conf, node_name)},
-        {"state_dir", conf_read_path, .offset = offsetof(struct conf, state_dir)},
+        {"state_dir", conf_read_state_dir, .offset = offsetof(struct conf, state_dir)},
         {0},
     };
     (void)field;

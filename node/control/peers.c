@@ -9,12 +9,14 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/counts.h"
+#include "control/start.h"
 
 enum {
     /* What a lone node may forget when it is killed: SPEC §5 grants a gossip interval, 200 ms on a
      * LAN. Nothing is written where nothing was counted. */
     SAVE_MS = 200,
-    FAREWELLS = 3, /* packets get lost; there is no time to space them out */
+    SAVE_AGAIN_MS = 1000, /* what could not be written */
+    FAREWELLS = 3,        /* packets get lost; there is no time to space them out */
     /* Counts are taken so many times an exchange interval: each exchange tells what was counted
      * last, and what is lost with a node is what it served since its last one, and little more. */
     COUNTS_PER_INTERVAL = 4,
@@ -51,14 +53,28 @@ static void problem_is_over(struct control *c, const char *kind)
     }
 }
 
+/* SPEC §8: what makes requests fail, or needs a person at once. */
+static enum log_level problem_level(const char *kind)
+{
+    return strcmp(kind, "state_not_written") == 0 ? LOG_ERROR : LOG_WARNING;
+}
+
+/* Each is in the log once, as long as it goes on and says the same. */
 void peers_note_problem(struct control *c, const char *kind, const char *detail)
 {
     struct control_problem *slot = problem_slot(c, kind, detail);
+    uint64_t now_ms = net_now_ms(&c->net);
+    char known[CONTROL_DETAIL_SIZE];
+    snprintf(known, sizeof(known), "%s", detail);
+    bool goes_on = strcmp(slot->kind, kind) == 0 && strcmp(slot->detail, known) == 0 &&
+                   now_ms - slot->at_ms < CONTROL_PROBLEM_SHOWN_MS;
     snprintf(slot->kind, sizeof(slot->kind), "%s", kind);
-    snprintf(slot->detail, sizeof(slot->detail), "%s", detail);
-    slot->at_ms = net_now_ms(&c->net);
-    struct log_field fields[] = {log_text("kind", kind), log_text("message", detail)};
-    log_event(c->producer, LOG_WARNING, "cluster_problem", fields, 2);
+    memcpy(slot->detail, known, sizeof(known));
+    slot->at_ms = now_ms;
+    if (!goes_on) {
+        struct log_field fields[] = {log_text("kind", kind), log_text("message", detail)};
+        log_event(c->producer, problem_level(kind), "problem", fields, 2);
+    }
 }
 
 /* ---- what the cluster says ---- */
@@ -424,7 +440,7 @@ static void on_count(uv_timer_t *timer)
     counts_publish(c);
     uint64_t cost_us = clock_monotonic_us() - began_us;
     uint64_t now_ms = net_now_ms(&c->net);
-    if (now_ms >= c->saved_ms + SAVE_MS) {
+    if (now_ms >= c->saved_ms + (c->save_again ? SAVE_AGAIN_MS : SAVE_MS)) {
         c->saved_ms = now_ms;
         save_all(c);
     }
@@ -501,6 +517,9 @@ static int open_link(struct control *c)
 int peers_open(struct control *c)
 {
     struct gossip_address advertise = {{0}, 0};
+    if (c->conf->state_dir && start_state_dir(c->conf) != 0) {
+        return -1;
+    }
     c->store = store_new(&c->net, c->conf->state_dir, &store_events, c);
     check_owner(c);
     c->generation = next_generation(c);

@@ -59,6 +59,49 @@ static void path_of(const struct store *s, enum store_file file, const char *end
     snprintf(ret_path, STORE_PATH_SIZE, "%s/%s%s", s->directory, store_file_name(file), ending);
 }
 
+/* Makes the folder `path` and those above it; `path` comes back as it was on success, and ends
+ * with the one that could not be made else. Returns 0 or an errno. */
+static int make_all(char *path)
+{
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(path, 0755) != 0 && errno != EEXIST) {
+            return errno;
+        }
+        *slash = '/';
+    }
+    return mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0; /* secrets are in it */
+}
+
+static void path_copy(const char *directory, char ret_path[STORE_PATH_SIZE])
+{
+    snprintf(ret_path, STORE_PATH_SIZE, "%s", directory);
+}
+
+int store_make_folder(const char *directory, struct buffer *ret_error)
+{
+    char path[STORE_PATH_SIZE];
+    struct stat found;
+    path_copy(directory, path);
+    int error = make_all(path);
+    if (error) {
+        buffer_append_format(ret_error,
+                             "%s cannot be made: %s: %s; make it (mkdir -p) and give it to the "
+                             "user that difyring runs as (chown), or name another folder",
+                             directory, path, strerror(error));
+    } else if (stat(directory, &found) == 0 && !S_ISDIR(found.st_mode)) {
+        buffer_append_format(ret_error, "%s is no folder; remove it or name another", directory);
+    } else if (faccessat(AT_FDCWD, directory, R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
+        buffer_append_format(ret_error,
+                             "%s cannot be used by user id %u: %s; give it to the user that "
+                             "difyring runs as (chown), or name another folder",
+                             directory, (unsigned)geteuid(), strerror(errno));
+    } else {
+        return 0;
+    }
+    return -1;
+}
+
 struct store *store_new(struct net_loop *net, const char *directory,
                         const struct store_events *events, void *owner)
 {
@@ -68,7 +111,6 @@ struct store *store_new(struct net_loop *net, const char *directory,
     s->owner = owner;
     if (directory) {
         s->directory = memory_copy_text(directory, strlen(directory));
-        mkdir(directory, 0700); /* there already, or impossible: the first write tells */
     }
     for (size_t i = 0; i < STORE_FILES; i++) {
         s->jobs[i].store = s;
@@ -167,6 +209,12 @@ static void carry_out(struct store_job *job)
     path_of(job->store, job->file, ".new", beside);
     path_of(job->store, job->file, "", path);
     int error = write_file(beside, buffer_bytes(&job->bytes));
+    if (error == ENOENT) { /* somebody has removed the folder */
+        char folder[STORE_PATH_SIZE];
+        path_copy(job->store->directory, folder);
+        error = make_all(folder);
+        error = error ? error : write_file(beside, buffer_bytes(&job->bytes));
+    }
     if (error == 0) {
         error = rename(beside, path) == 0 ? 0 : errno;
     }

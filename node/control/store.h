@@ -17,13 +17,17 @@ enum { STORE_FILES = STORE_STATE + 1 };
 struct store;
 
 struct store_events {
-    /* A file could not be written: `reason` says which, where and why. Once all that could not be
-     * are written, that is told with reason NULL; writing them again is the owner's business. */
+    /* A file could not be written, each time: `reason` says which, where and why. Once all that
+     * could not be are written, that is told with reason NULL; writing them again is the owner's
+     * business. A folder that has gone is made again. */
     void (*on_written)(void *owner, const char *reason);
 };
 
-/* `directory` NULL: nothing is read or written. It is made if it is not there; whether it can be
- * used shows with the first write. Never NULL. */
+/* The folder is there and this process may write into it; else it is made, with those above it.
+ * Returns 0, or -1 with the reason and what to do appended. */
+int store_make_folder(const char *directory, struct buffer *ret_error);
+
+/* `directory` NULL: nothing is read or written. Never NULL. */
 struct store *store_new(struct net_loop *net, const char *directory,
                         const struct store_events *events, void *owner);
 

@@ -151,7 +151,7 @@ class Cluster:
             return [p["message"] for p in self.problems(name, *kinds) if says in p["message"]]
 
         def logged():
-            return [e for e in self.running[name].events("cluster_problem")
+            return [e for e in self.running[name].events("problem")
                     if e["kind"] in kinds and says in e["message"]]
         wait_for(logged, seconds)
         return wait_for(told, seconds)[0]

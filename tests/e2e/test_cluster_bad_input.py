@@ -238,16 +238,3 @@ def test_a_full_disk(stubs, small_disk):
         cluster.start("node-b")
         cluster.settle()
         wait_for(lambda: totals(cluster) == {4}, 15)
-
-
-def test_a_state_dir_that_cannot_be(stubs, tmp_path):
-    blocker = os.path.join(tmp_path, "file")
-    with open(blocker, "w", encoding="ascii"):
-        pass
-    config = settings(stubs)
-    config["node"]["state_dir"] = os.path.join(blocker, "state")
-    with Node(config) as node:
-        wait_for(lambda: [event for event in node.events("cluster_problem") if blocker in event["message"]], TIMEOUT)
-        assert node.status()["cluster"]["problems"]
-        serves(node)
-        assert TOKEN not in node.outputs()

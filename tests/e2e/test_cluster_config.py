@@ -138,7 +138,7 @@ def test_equal_revisions_with_other_content_are_settled_and_named(stubs):
         found = [problem for status in cluster.statuses() for problem in status["cluster"].get("problems", [])
                  if problem["kind"] == "config_conflict"]
         assert found and digest[:12] in found[0]["message"] and "reload" in found[0]["message"]
-        assert [e for node in cluster.nodes() for e in node.events("cluster_problem") if e["kind"] == "config_conflict"]
+        assert [e for node in cluster.nodes() for e in node.events("problem") if e["kind"] == "config_conflict"]
 
 
 def test_local_sections_stay_local(stubs):

@@ -1,0 +1,111 @@
+"""node.state_dir: what cannot be is refused at the start, and what goes wrong later is told once."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from harness import BIN, TIMEOUT, TOKEN, Node, observe, settings
+from stub_client import wait_for
+
+NOBODY = 65534
+
+
+def config(stubs, folder):
+    value = settings(stubs)
+    value["node"]["state_dir"] = str(folder)
+    return value
+
+
+def refused(tmp_path, stubs, folder, *before):
+    """What `run` says of it, without the place, which is the key's."""
+    path = tmp_path / "node.yaml"
+    text = json.dumps({**config(stubs, folder), "log": {"access": "off", "error": "off"}}, indent=1)
+    path.write_text(text)
+    path.chmod(0o644)
+    done = subprocess.run([*before, BIN, "run", "-c", str(path)], capture_output=True, text=True, timeout=TIMEOUT,
+                          check=False)
+    line = 1 + text[:text.index('"state_dir"')].count("\n")
+    start = f"{path}:{line}:"
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith(start), done.stderr
+    column, _, said = done.stderr[len(start):].strip().partition(": ")
+    assert int(column) > 1 and said.startswith(f"node.state_dir: {folder} "), said
+    return said
+
+
+def test_the_folders_above_it_are_made_too(stubs, tmp_path):
+    folder = tmp_path / "var" / "lib" / "difyring"
+    with Node(config(stubs, folder)):
+        assert (folder / "generation").exists()
+        assert folder.stat().st_mode & 0o777 == 0o700   # tokens are in it
+
+
+def test_a_file_in_its_place_is_refused(stubs, tmp_path):
+    said = refused(tmp_path, stubs, "/etc/passwd")
+    assert "is no folder" in said and "name another" in said
+
+
+def test_a_file_on_its_way_is_refused(stubs, tmp_path):
+    (tmp_path / "file").touch()
+    said = refused(tmp_path, stubs, tmp_path / "file" / "a" / "state")
+    assert f"cannot be made: {tmp_path / 'file' / 'a'}: Not a directory" in said
+
+
+def test_a_kernel_that_makes_none_there_is_heard(stubs, tmp_path):
+    said = refused(tmp_path, stubs, "/proc/difyring/state")
+    assert "cannot be made: /proc/difyring: No such file or directory" in said
+
+
+@pytest.fixture
+def open_path(tmp_path):
+    """A folder that everybody can reach."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try as somebody else")
+@pytest.mark.parametrize("there", [False, True], ids=["to be made", "there"])
+def test_a_folder_of_somebody_else_is_refused(stubs, open_path, there):
+    folder = open_path / "state"
+    if there:
+        folder.mkdir(0o755)
+    said = refused(open_path, stubs, folder, "setpriv", f"--reuid={NOBODY}", "--clear-groups")
+    assert "Permission denied" in said and "chown" in said
+
+
+def told(node):
+    return [event for event in node.events("problem") if event["kind"] == "state_not_written"]
+
+
+def test_what_cannot_be_written_later_is_told_once_and_again_when_it_changes(stubs, tmp_path):
+    folder = tmp_path / "state"
+    with Node(config(stubs, folder)) as node:
+        folder.rename(tmp_path / "moved")
+        folder.write_text("in its place")
+        node.request("GET", "/v1/_echo?user=u", token=TOKEN)   # there is something to write
+        wait_for(lambda: len(told(node)) >= 4, TIMEOUT)   # each of its files, for all are written then
+        before = len(told(node))
+        observe(2.5, lambda: len(told(node)) == before)
+        assert before <= 4 and all(event["level"] == "error" and "Not a directory" in event["message"]
+                                   for event in told(node))
+        assert node.status()["cluster"]["problems"]
+        folder.unlink()
+        folder.mkdir()
+        (folder / "state").mkdir()
+        (folder / "state" / "x").touch()   # now it is something else
+        wait_for(lambda: len(told(node)) == before + 1, TIMEOUT)
+        assert "/state/state cannot be written: Is a directory" in told(node)[-1]["message"]
+        shutil.rmtree(folder / "state")
+        wait_for(lambda: node.events("state_written_again"), TIMEOUT)
+        assert not node.status()["cluster"].get("problems")
+
+
+def test_a_folder_that_was_removed_is_made_again(stubs, tmp_path):
+    folder = tmp_path / "state"
+    with Node(config(stubs, folder)) as node:
+        folder.rename(tmp_path / "moved")
+        node.request("GET", "/v1/_echo?user=u", token=TOKEN)
+        wait_for((folder / "state").exists, TIMEOUT)
+        assert not told(node)
