@@ -5,13 +5,16 @@ import asyncio
 import collections
 import itertools
 import json
+import select
 import signal
+import subprocess
 import threading
 import time
 
 import line
 import pytest
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, observe, settings
+from raw_client import Raw
 from stub_client import start_stubs, wait_for
 
 NO_LINE = line.why_impossible()
@@ -263,6 +266,59 @@ def test_who_connects_to_a_node_that_ends_is_served_or_refused_at_once(away):
             assert node.wait() == 0
         assert set(newcomers.outcomes) == {"200", "ConnectionRefusedError"}
         assert max(newcomers.refused_after) < 0.5 * PATIENCE   # a lost request is repeated after a second
+
+
+# ---- connections to a virtual IP that goes
+
+VIRTUAL = "10.77.0.100"
+
+
+def put_address(what, device):
+    subprocess.run(["ip", "addr", what, f"{VIRTUAL}/32", "dev", device], check=True)
+
+
+@pytest.fixture
+def holder(away, tmp_path):
+    """(node, client of its virtual IP, client of its own address, what the track file says), all near."""
+    put_address("add", "line")
+    config = settings(away[1], listen=[{"address": "0.0.0.0:0"}], timeouts={"drain": "20s"}, vip={
+        "address": f"{VIRTUAL}/24", "interface": "line", "peers": ["10.77.0.12"], "track_file": str(tmp_path / "vrrp")})
+    with Node(config) as node:
+        says = (tmp_path / "vrrp").read_text
+        wait_for(lambda: says() == "0\n", TIMEOUT)
+        with Raw(VIRTUAL, node.port) as virtual, Raw(away[0].near_ip, node.port) as own:
+            ask(virtual)
+            ask(own)
+            yield node, virtual, own, says
+        put_address("del", "line")
+
+
+def is_quiet(client):
+    return not select.select([client.socket], [], [], 0)[0]
+
+
+@pytest.mark.slow
+def test_idle_connections_to_an_address_that_takes_them_along_end_just_before_it_goes(holder):
+    node, virtual, own, says = holder
+    drain(node)
+    observe(1.5, lambda: is_quiet(virtual) and says() == "0\n")   # patience
+    assert virtual.ended() == "fin" and says() == "0\n"
+    wait_for(lambda: says() == "1\n", TIMEOUT)
+    assert closes(ask(own)[0])   # the node serves on
+
+
+@pytest.mark.slow
+def test_idle_connections_to_an_address_that_leaves_them_behind_end_when_it_has_gone(holder):
+    node, virtual, own, says = holder
+    put_address("add", "lo")   # as vip-relay does
+    wait_for(lambda: any(event["kept"] for event in node.events("vip_changed")), TIMEOUT)
+    drain(node)
+    wait_for(lambda: says() == "1\n", TIMEOUT)
+    observe(0.5, lambda: is_quiet(virtual))
+    put_address("del", "line")
+    assert virtual.ended() == "fin"
+    assert closes(ask(own)[0])
+    put_address("add", "line")   # the fixture's to take away
 
 
 # ---- signals
