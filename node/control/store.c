@@ -203,20 +203,25 @@ static void sync_directory(const char *directory)
     }
 }
 
-static void carry_out(struct store_job *job)
+static int put(const char *beside, const char *path, struct bytes bytes)
 {
-    char beside[STORE_PATH_SIZE], path[STORE_PATH_SIZE];
-    path_of(job->store, job->file, ".new", beside);
-    path_of(job->store, job->file, "", path);
-    int error = write_file(beside, buffer_bytes(&job->bytes));
-    if (error == ENOENT) { /* somebody has removed the folder */
-        char folder[STORE_PATH_SIZE];
-        path_copy(job->store->directory, folder);
-        error = make_all(folder);
-        error = error ? error : write_file(beside, buffer_bytes(&job->bytes));
-    }
+    int error = write_file(beside, bytes);
     if (error == 0) {
         error = rename(beside, path) == 0 ? 0 : errno;
+    }
+    return error;
+}
+
+static void carry_out(struct store_job *job)
+{
+    char beside[STORE_PATH_SIZE], path[STORE_PATH_SIZE], folder[STORE_PATH_SIZE];
+    path_of(job->store, job->file, ".new", beside);
+    path_of(job->store, job->file, "", path);
+    int error = put(beside, path, buffer_bytes(&job->bytes));
+    if (error == ENOENT) { /* somebody has removed the folder */
+        path_copy(job->store->directory, folder);
+        error = make_all(folder);
+        error = error ? error : put(beside, path, buffer_bytes(&job->bytes));
     }
     job->reason[0] = '\0';
     if (error) {

@@ -40,7 +40,10 @@ struct listener {
     bool open;
 };
 
-enum { BACKLOG = 4096 /* the kernel caps it at net.core.somaxconn */ };
+enum {
+    BACKLOG = 4096, /* the kernel caps it at net.core.somaxconn */
+    PART_MS = 50,   /* looking at all connections each turn would cost too much */
+};
 
 struct worker {
     struct net_loop net;
@@ -51,6 +54,7 @@ struct worker {
     uv_async_t wake;
     uv_prepare_t log_flush;
     bool stopping, closed;       /* the listeners close when their queues are empty; they have */
+    uint64_t part_ms;            /* when idle connections are looked at next */
     bool parting, parting_every; /* of `parting_address` else */
     uint8_t parting_address[16];
     struct listener listeners[WORKER_LISTEN_MAX];
@@ -347,7 +351,8 @@ static void go_on_waiting(struct worker *w)
     if (w->stopping) {
         close_empty_listeners(w);
     }
-    if (w->parting) {
+    if (w->parting && net_now_ms(&w->net) >= w->part_ms) {
+        w->part_ms = net_now_ms(&w->net) + PART_MS;
         downstream_part(&w->downstream, w->parting_every ? NULL : w->parting_address);
     }
     if (!is_at_work(w)) {
@@ -387,6 +392,7 @@ static void take_message(struct worker *w, struct message *m)
         break;
     case MESSAGE_PART:
         w->parting = true;
+        w->part_ms = 0;
         w->parting_every = m->every;
         memcpy(w->parting_address, m->address, sizeof(w->parting_address));
         begin_waiting(w, m->epoch);
