@@ -449,16 +449,18 @@ static enum http_event run(struct http_reader *r, struct bytes *input)
     }
     r->body.size = 0;
     llhttp_errno_t result = llhttp_execute(&r->parser, shown.at, shown.size);
+    bool wrong = result != HPE_OK && result != HPE_PAUSED;
     size_t used = shown.size;
     if (result != HPE_OK) {
         used = (size_t)(llhttp_get_error_pos(&r->parser) - shown.at);
         assert(used <= shown.size);
     }
-    if (!is_framed_well(r, used)) {
+    /* Up to what is wrong, of which llhttp names the byte or the one behind. */
+    if (!is_framed_well(r, wrong && used > 0 ? used - 1 : used)) {
         r->error = HTTP_ERROR_NONE; /* this came first */
         return die(r, HTTP_ERROR_MALFORMED, "a CR or LF by itself");
     }
-    if (result != HPE_OK && result != HPE_PAUSED) {
+    if (wrong) {
         return fail(r, target_size);
     }
     r->paused = result == HPE_PAUSED;
