@@ -348,6 +348,12 @@ static void put_node(struct buffer *b, const struct metrics_facts *facts)
                facts->config_revision);
     put_single(b, "difyring_draining", "gauge", "1 while /health says draining.", facts->draining);
     put_single(b, "difyring_workers", "gauge", "Event loops.", facts->workers);
+    put_seconds(b, "difyring_control_standstill_seconds", "gauge",
+                "The longest turn of the control loop in the last minute, its waiting left out.",
+                facts->standstill_us);
+    put_seconds(b, "difyring_control_standstill_cpu_seconds", "gauge",
+                "The most CPU time that the control loop took for a turn in the last minute.",
+                facts->standstill_cpu_us);
     f = begin(b, "difyring_log_lines_dropped_total", "counter",
               "Log lines lost because their reader was too slow.");
     put_labelled(&f, "stream", "access", facts->access_lines_dropped);

@@ -60,6 +60,9 @@ struct metrics_facts {
     bool has_vip, vip_holder, vip_conflict; /* vip_holder: this host */
     uint64_t vip_conflicts;                 /* that have begun since the start */
 
+    /* The longest turn of the control loop in the last minute, and the most CPU time of one. */
+    uint64_t standstill_us, standstill_cpu_us;
+
     uint64_t started_ms; /* wall clock */
     uint64_t cpu_us;
     uint64_t open_fds, resident_size;

@@ -322,6 +322,7 @@ static void open_handles(struct control *c)
     uv_prepare_init(&c->net.uv, &c->log_flush);
     uv_prepare_start(&c->log_flush, on_log_flush);
     c->lookups = lookups_open(&c->net.uv);
+    standstill_open(&c->standstill, &c->net);
     c->wake.data = c;
     c->tick.data = c;
     c->drain_deadline.data = c;
@@ -355,6 +356,7 @@ static void stop(struct control *c)
     handover_close(c);
     lookups_close(c->lookups);
     signals_close(&c->signals);
+    standstill_close(&c->standstill);
     uv_handle_t *handles[] = {
         (uv_handle_t *)&c->wake,           (uv_handle_t *)&c->tick,
         (uv_handle_t *)&c->drain_deadline, (uv_handle_t *)&c->last_call,

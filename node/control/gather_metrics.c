@@ -164,7 +164,10 @@ void control_metrics(struct control *c, struct buffer *ret_body)
 {
     struct arena *arena = arena_new();
     counts_publish(c); /* the cluster's totals hold this node's counters as of now */
+    struct standstill_longest longest = standstill_longest(&c->standstill);
     struct metrics_facts facts = {
+        .standstill_us = longest.wall_us,
+        .standstill_cpu_us = longest.cpu_us,
         .version = DIFYRING_VERSION,
         .connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
         .workers = c->worker_count,

@@ -8,6 +8,7 @@
 #include "control/control.h"
 #include "control/link.h"
 #include "control/signals.h"
+#include "control/standstill.h"
 #include "control/store.h"
 #include "control/tracked.h"
 #include "worker/worker.h"
@@ -64,6 +65,7 @@ struct control {
     uv_timer_t last_call;
     uint64_t last_call_end_ms;
     uv_prepare_t log_flush;
+    struct standstill standstill;
 
     /* from the workers' threads */
     _Atomic bool mail;

@@ -150,6 +150,8 @@ static void gossip_is_counted_by_type_and_reason(void **state)
     s->gossip.bytes_in = UINT64_MAX;
     s->facts.members[WIRE_SUSPECT] = 2;
     s->facts.divergence_ms = 1500;
+    s->facts.standstill_us = 12500;
+    s->facts.standstill_cpu_us = 7000;
     assert_true(has_line(s, "difyring_gossip_packets_total{type=\"ping\",direction=\"in\"} 11"));
     assert_true(has_line(s, "difyring_gossip_packets_total{type=\"ping\",direction=\"out\"} 0"));
     assert_true(
@@ -158,6 +160,8 @@ static void gossip_is_counted_by_type_and_reason(void **state)
     assert_true(has_line(s, "difyring_gossip_bytes_total{direction=\"in\"} 18446744073709551615"));
     assert_true(has_line(s, "difyring_gossip_members{state=\"suspect\"} 2"));
     assert_true(has_line(s, "difyring_gossip_divergence_seconds 1.500000"));
+    assert_true(has_line(s, "difyring_control_standstill_seconds 0.012500"));
+    assert_true(has_line(s, "difyring_control_standstill_cpu_seconds 0.007000"));
 }
 
 static void the_virtual_ip_is_told_of_only_where_there_is_one(void **state)
