@@ -284,4 +284,11 @@ char *conf_canonical(const struct conf *conf, size_t *ret_size);
 bool conf_set_shared(struct conf *conf, const char *text, size_t size,
                      struct conf_problems *ret_problems);
 
+/* The two halves of it, for who must not wait for the first: reading `text` (any thread; `file` is
+ * conf->file), and putting in what it gave. The second returns what stood there before, or NULL,
+ * for conf_free(). */
+struct conf *conf_parse_shared(const char *file, const char *text, size_t size,
+                               struct conf_problems *ret_problems);
+struct conf *conf_take_shared(struct conf *conf, struct conf *shared);
+
 #endif

@@ -38,6 +38,24 @@ void sha256_digest(struct sha256 *s, const struct bytes *parts, size_t part_coun
     assert(ok); /* none of them can fail */
 }
 
+void sha256_begin(struct sha256 *s)
+{
+    int ok = SHA256_Init(&s->context);
+    assert(ok == 1); /* none of these can fail */
+}
+
+void sha256_add(struct sha256 *s, struct bytes part)
+{
+    int ok = SHA256_Update(&s->context, part.at, part.size);
+    assert(ok == 1);
+}
+
+void sha256_end(struct sha256 *s, uint8_t ret_digest[SHA256_SIZE])
+{
+    int ok = SHA256_Final(ret_digest, &s->context);
+    assert(ok == 1);
+}
+
 uint64_t sha256_prefix(struct sha256 *s, const struct bytes *parts, size_t part_count)
 {
     uint8_t digest[SHA256_SIZE];

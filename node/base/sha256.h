@@ -15,6 +15,11 @@ void sha256_free(struct sha256 *s);
 void sha256_digest(struct sha256 *s, const struct bytes *parts, size_t part_count,
                    uint8_t ret_digest[SHA256_SIZE]);
 
+/* The same piece by piece: begin, add, add, end. */
+void sha256_begin(struct sha256 *s);
+void sha256_add(struct sha256 *s, struct bytes part);
+void sha256_end(struct sha256 *s, uint8_t ret_digest[SHA256_SIZE]);
+
 /* The first 8 bytes of that digest, big-endian: points and keys of the ring (SPEC §3). */
 uint64_t sha256_prefix(struct sha256 *s, const struct bytes *parts, size_t part_count);
 

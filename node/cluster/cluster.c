@@ -126,7 +126,7 @@ static void on_member(void *owner, struct gossip_member *member, enum wire_state
     bool was_up = before == WIRE_ALIVE || before == WIRE_SUSPECT;
     c->members_changed = true;
     if (is_up(member) != was_up) {
-        c->verdict_changed = true;
+        verdict_news_all(c);
         c->latency_changed = true;
         c->offers_changed = true;
         c->hands_changed = true;
@@ -148,7 +148,8 @@ static void on_member_leaving(void *owner, struct gossip_member *member)
     counts_member_down(c, member);
     info_free(member->owner_data);
     member->owner_data = NULL;
-    c->members_changed = c->verdict_changed = c->latency_changed = true;
+    c->members_changed = c->latency_changed = true;
+    verdict_news_all(c);
     c->offers_changed = c->hands_changed = true;
 }
 
@@ -161,8 +162,10 @@ static void on_entry(void *owner, struct gossip_member *member, struct bytes key
     }
     struct member_info *info = member->owner_data;
     if (starts_with(key, BYTES("votes/"))) {
-        votes_note(info, key, value);
-        c->verdict_changed = true;
+        uint64_t application;
+        if (votes_note(info, key, value, &application)) {
+            verdict_news_of(c, application);
+        }
     } else if (starts_with(key, BYTES("work/"))) {
         work_note(c, info, key, value);
     } else if (starts_with(key, BYTES("drain/"))) {
@@ -261,6 +264,42 @@ void cluster_free(struct cluster *c)
 struct gossip *cluster_gossip(struct cluster *c)
 {
     return c->gossip;
+}
+
+/* ---- what verdicts are made of ---- */
+
+void verdict_news_all(struct cluster *c)
+{
+    c->verdict_changed = true;
+    c->news.all = true;
+}
+
+void verdict_news_of(struct cluster *c, uint64_t application)
+{
+    struct cluster_news *news = &c->news;
+    c->verdict_changed = true;
+    for (size_t i = 0; i < news->count; i++) {
+        if (news->applications[i] == application) {
+            return;
+        }
+    }
+    if (news->count == CLUSTER_NEWS_MAX) {
+        news->all = true;
+    } else {
+        news->applications[news->count++] = application;
+    }
+}
+
+struct cluster_news cluster_verdict_news(struct cluster *c)
+{
+    struct cluster_news news = c->news;
+    c->news = (struct cluster_news){0};
+    return news;
+}
+
+uint64_t cluster_application_id(const struct cluster *c, struct bytes application)
+{
+    return name_id(c, application);
 }
 
 /* ---- driving ---- */

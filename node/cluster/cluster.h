@@ -102,6 +102,17 @@ void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes applicat
 /* Applications that are no more. */
 void cluster_drop_votes(struct cluster *c, uint64_t now_ms, struct bytes application);
 
+/* What on_verdict_input() was called for since the last question: some applications, by
+ * cluster_application_id(), or all. */
+enum { CLUSTER_NEWS_MAX = 16 };
+struct cluster_news {
+    bool all;
+    size_t count;
+    uint64_t applications[CLUSTER_NEWS_MAX];
+};
+struct cluster_news cluster_verdict_news(struct cluster *c);
+uint64_t cluster_application_id(const struct cluster *c, struct bytes application);
+
 /* For verdict_compute(): one row a member, in the order of gossip_member(). Returns the count. */
 size_t cluster_verdict_nodes(struct cluster *c, uint64_t now_ms,
                              struct verdict_node ret_nodes[VERDICT_NODES_MAX]);
@@ -153,6 +164,9 @@ struct cluster_count {
  * they only grow. Call it every cluster_count_interval_ms(), and before a stop. */
 void cluster_set_counts(struct cluster *c, uint64_t now_ms, const struct cluster_count *counts,
                         size_t count, uint64_t active_connections);
+/* The same in pieces: any part of them at any time, told with the next cluster_set_counts(), which
+ * then may bring none. */
+void cluster_enter_counts(struct cluster *c, uint64_t now_ms, const struct cluster_count *count);
 uint64_t cluster_count_interval_ms(struct cluster *c); /* grows with the cluster */
 
 /* Totals over all slots (node, generation) ever heard of; gauges and latency over those alive. They

@@ -237,15 +237,22 @@ static void enter_application(struct cluster *c, const struct cluster_count *cou
     }
 }
 
+void cluster_enter_counts(struct cluster *c, uint64_t now_ms, const struct cluster_count *count)
+{
+    c->now_ms = now_ms;
+    enter_application(c, count);
+    latency_enter(c, count);
+}
+
 void cluster_set_counts(struct cluster *c, uint64_t now_ms, const struct cluster_count *counts,
                         size_t count, uint64_t active_connections)
 {
     c->now_ms = now_ms;
     for (size_t i = 0; i < count; i++) {
-        enter_application(c, &counts[i]);
+        cluster_enter_counts(c, now_ms, &counts[i]);
     }
     c->counts_changed = true;
-    latency_set(c, counts, count);
+    latency_settle(c);
     nodes_set_load(c, active_connections);
     if (c->ledger->full) {
         cluster_problem(c, PROBLEM_CROWDED,

@@ -108,7 +108,9 @@ void drains_merge(struct cluster *c, const struct drain_record *record)
         }
         d = add(c, record);
     }
-    c->verdict_changed = c->verdict_changed || d->record.drained != record->drained;
+    if (d->record.drained != record->drained) {
+        verdict_news_all(c);
+    }
     d->record.drained = record->drained;
     d->record.time = record->time;
     memcpy(d->node, record->node.at, record->node.size);

@@ -43,15 +43,17 @@ static void tell(struct cluster *c)
     c->latency_size = target.size;
 }
 
-void latency_set(struct cluster *c, const struct cluster_count *counts, size_t count)
+void latency_enter(struct cluster *c, const struct cluster_count *count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (counts[i].latency) {
-            struct latency_sum *sum = take_sum(&c->own_latency, counts[i].application);
-            memcpy(sum->buckets, counts[i].latency, sizeof(sum->buckets));
-        }
+    if (count->latency) {
+        struct latency_sum *sum = take_sum(&c->own_latency, count->application);
+        memcpy(sum->buckets, count->latency, sizeof(sum->buckets));
+        c->latency_changed = true;
     }
-    c->latency_changed = true;
+}
+
+void latency_settle(struct cluster *c)
+{
     if (c->now_ms >= c->latency_ms) {
         tell(c);
         uint64_t pace = counts_pace_ms(c, c->latency_size, LATENCY_BUDGET);

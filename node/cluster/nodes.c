@@ -231,7 +231,7 @@ static void find_lapse(struct cluster *c)
 void nodes_settle(struct cluster *c)
 {
     if (c->now_ms >= c->lapse_ms) {
-        c->verdict_changed = true;
+        verdict_news_all(c);
     }
     if (c->verdict_changed || c->members_changed) {
         find_lapse(c);

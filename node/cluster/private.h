@@ -107,6 +107,9 @@ struct cluster {
     size_t alive_count; /* alive or suspect, this node too */
     size_t rank;        /* how many of them have a smaller id */
     bool members_changed, verdict_changed;
+    /* Which applications verdict_changed is of, until the owner has asked: cluster_verdict_news()
+     */
+    struct cluster_news news;
 
     struct names own_votes; /* struct own_votes */
     uint64_t lapse_ms;      /* when the next dead member's votes lapse; UINT64_MAX = none */
@@ -167,6 +170,10 @@ void publish_page(void *arg, size_t page, struct bytes value); /* arg: a page_ta
 /* After the last page: removes those of before that are no more; `*page_count` is kept up. */
 void publish_end(struct page_target *t, size_t written, size_t *page_count);
 
+/* The verdicts of all applications, or of one (name_id()), are to be computed anew. */
+void verdict_news_all(struct cluster *c);
+void verdict_news_of(struct cluster *c, uint64_t application);
+
 /* nodes.c */
 void nodes_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
                 struct bytes value);
@@ -175,7 +182,9 @@ void nodes_settle(struct cluster *c);
 uint64_t nodes_deadline_ms(const struct cluster *c);
 
 /* votes.c: value.at NULL removes. */
-void votes_note(struct member_info *info, struct bytes key, struct bytes value);
+/* Returns whether it is a page of votes, and of which application. */
+bool votes_note(struct member_info *info, struct bytes key, struct bytes value,
+                uint64_t *ret_application);
 void votes_settle(struct cluster *c);
 uint64_t votes_deadline_ms(const struct cluster *c);
 void votes_done(struct member_info *info);
@@ -200,7 +209,8 @@ bool counts_no_past(const struct cluster *c);
 /* How often `size` bytes may be told by each node, if all nodes together tell `budget` in a second.
  */
 uint64_t counts_pace_ms(const struct cluster *c, size_t size, uint64_t budget);
-void latency_set(struct cluster *c, const struct cluster_count *counts, size_t count);
+void latency_enter(struct cluster *c, const struct cluster_count *count);
+void latency_settle(struct cluster *c); /* they are all in: told when it is time */
 void latency_of(struct cluster *c, struct bytes application, uint64_t ret[HISTOGRAM_BUCKETS]);
 void latency_done(struct cluster *c);
 

@@ -90,7 +90,8 @@ void shared_reload(struct shared *s, struct bytes file, const struct shared_offe
     memcpy(s->file_digest, digest, SHA256_SIZE);
     if (memcmp(digest, s->brought_digest, SHA256_SIZE) != 0) {
         memcpy(s->brought_digest, digest, SHA256_SIZE);
-        set_text(s, file);
+        put(&s->text, file); /* megabytes are hashed once */
+        memcpy(s->mine.digest, digest, SHA256_SIZE);
     }
     s->mine.revision = highest + 1;
     s->any_refused = false;

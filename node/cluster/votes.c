@@ -144,13 +144,15 @@ static int compare_rows(const void *a, const void *b)
     return (x->instance > y->instance) - (x->instance < y->instance);
 }
 
-void votes_note(struct member_info *info, struct bytes key, struct bytes value)
+bool votes_note(struct member_info *info, struct bytes key, struct bytes value,
+                uint64_t *ret_application)
 {
     uint64_t application;
     size_t page;
     if (!parse_key(key, &application, &page)) {
-        return;
+        return false;
     }
+    *ret_application = application;
     Cluster__Votes *v =
         value.at ? cluster__votes__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
     if (!v || v->n_instances != v->states.len || v->n_instances == 0) {
@@ -167,6 +169,7 @@ void votes_note(struct member_info *info, struct bytes key, struct bytes value)
     if (v) {
         cluster__votes__free_unpacked(v, NULL);
     }
+    return true;
 }
 
 /* What a member has told of an instance, or NULL. */
@@ -222,7 +225,8 @@ static void tell_page(struct cluster *c, const struct own_votes *own, size_t pag
     prefix_of(own, prefix);
     struct bytes key = page_key(key_text, prefix, page);
     gossip_set(c->gossip, c->now_ms, WIRE_URGENT, key, text);
-    votes_note(&c->self, key, text);
+    uint64_t application;
+    votes_note(&c->self, key, text, &application);
 }
 
 static void tell(struct cluster *c, struct own_votes *own)
@@ -235,11 +239,12 @@ static void tell(struct cluster *c, struct own_votes *own)
     prefix_of(own, prefix);
     remove_pages(c, prefix, pages, own->page_count);
     for (size_t page = pages; page < own->page_count; page++) {
-        votes_note(&c->self, page_key(key, prefix, page), (struct bytes){0});
+        uint64_t application;
+        votes_note(&c->self, page_key(key, prefix, page), (struct bytes){0}, &application);
     }
     own->page_count = pages;
     own->due_ms = 0;
-    c->verdict_changed = true;
+    verdict_news_of(c, own->application);
 }
 
 enum difference { SAME, TRAFFIC, DECIDES };

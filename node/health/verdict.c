@@ -17,40 +17,31 @@ uint64_t verdict_weight(uint64_t answers)
     return answers == 0 ? 0 : UINT64_C(1) << (63 - __builtin_clzll(answers));
 }
 
-/* How many instances a node has each opinion on. */
-struct opinions {
-    size_t up, down;
-};
-
-static struct opinions opinions_of(const struct verdict_input *in, size_t node)
+void verdict_add_opinions(const struct verdict_application *app, size_t node_count,
+                          struct verdict_opinions *opinions)
 {
-    struct opinions o = {0, 0};
-    for (size_t a = 0; a < in->application_count; a++) {
-        const struct verdict_application *app = &in->applications[a];
-        for (size_t i = 0; i < app->instance_count; i++) {
-            enum active_state active = app->instances[i].votes[node].active;
-            o.up += active == ACTIVE_UP;
-            o.down += active == ACTIVE_DOWN;
+    for (size_t i = 0; i < app->instance_count; i++) {
+        for (size_t n = 0; n < node_count; n++) {
+            enum active_state active = app->instances[i].votes[n].active;
+            opinions[n].up += active == ACTIVE_UP;
+            opinions[n].down += active == ACTIVE_DOWN;
         }
     }
-    return o;
 }
 
 /* Rule 1. A node cannot be the isolated one and its own witness: not more than half can be up and
  * more than half down. */
-static void find_isolated(const struct verdict_input *in, bool *ret_isolated)
+void verdict_isolated(const struct verdict_node *nodes, size_t node_count,
+                      const struct verdict_opinions *opinions, size_t instance_count,
+                      bool *ret_isolated)
 {
-    size_t total = 0;
     bool witness = false;
-    for (size_t a = 0; a < in->application_count; a++) {
-        total += in->applications[a].instance_count;
+    for (size_t n = 0; n < node_count; n++) {
+        const struct verdict_opinions *o = &opinions[n];
+        ret_isolated[n] = nodes[n].alive && 2 * o->down > instance_count && o->down >= 2;
+        witness = witness || (nodes[n].alive && 2 * o->up > instance_count);
     }
-    for (size_t n = 0; n < in->node_count; n++) {
-        struct opinions o = opinions_of(in, n);
-        ret_isolated[n] = in->nodes[n].alive && 2 * o.down > total && o.down >= 2;
-        witness = witness || (in->nodes[n].alive && 2 * o.up > total);
-    }
-    for (size_t n = 0; n < in->node_count; n++) {
+    for (size_t n = 0; n < node_count; n++) {
         ret_isolated[n] = ret_isolated[n] && witness;
     }
 }
@@ -61,14 +52,14 @@ static bool vote_counts(const struct verdict_node *node, bool isolated)
 }
 
 /* Rules 2, 3 and 5 for one instance; eject() decides about ejections afterwards. */
-static struct verdict_result judge(const struct verdict_input *in, const bool *isolated,
-                                   const struct verdict_instance *instance)
+static struct verdict_result judge(const struct verdict_node *nodes, size_t node_count,
+                                   const bool *isolated, const struct verdict_instance *instance)
 {
     struct verdict_result r = {0};
     size_t up = 0, down = 0;
-    for (size_t n = 0; n < in->node_count; n++) {
+    for (size_t n = 0; n < node_count; n++) {
         const struct verdict_vote *vote = &instance->votes[n];
-        if (!vote_counts(&in->nodes[n], isolated[n])) {
+        if (!vote_counts(&nodes[n], isolated[n])) {
             continue;
         }
         uint64_t weight = verdict_weight(vote->answers);
@@ -151,18 +142,30 @@ static void route(const struct verdict_application *app, struct verdict_result *
     }
 }
 
+void verdict_application(const struct verdict_node *nodes, size_t node_count, const bool *isolated,
+                         const struct verdict_application *app, struct verdict_result *ret_results)
+{
+    for (size_t i = 0; i < app->instance_count; i++) {
+        ret_results[i] = judge(nodes, node_count, isolated, &app->instances[i]);
+    }
+    eject(app, ret_results);
+    route(app, ret_results);
+}
+
 void verdict_compute(const struct verdict_input *in, struct verdict_result *ret_results,
                      bool *ret_isolated)
 {
     assert(in->node_count >= 1 && in->node_count <= VERDICT_NODES_MAX);
-    find_isolated(in, ret_isolated);
+    struct verdict_opinions opinions[VERDICT_NODES_MAX] = {0};
+    size_t total = 0;
+    for (size_t a = 0; a < in->application_count; a++) {
+        verdict_add_opinions(&in->applications[a], in->node_count, opinions);
+        total += in->applications[a].instance_count;
+    }
+    verdict_isolated(in->nodes, in->node_count, opinions, total, ret_isolated);
     for (size_t a = 0; a < in->application_count; a++) {
         const struct verdict_application *app = &in->applications[a];
-        for (size_t i = 0; i < app->instance_count; i++) {
-            ret_results[i] = judge(in, ret_isolated, &app->instances[i]);
-        }
-        eject(app, ret_results);
-        route(app, ret_results);
+        verdict_application(in->nodes, in->node_count, ret_isolated, app, ret_results);
         ret_results += app->instance_count;
     }
 }

@@ -87,6 +87,21 @@ struct verdict_result {
 void verdict_compute(const struct verdict_input *in, struct verdict_result *ret_results,
                      bool *ret_isolated);
 
+/* The same in two steps, for who keeps what has not changed: rule 1 from how many instances each
+ * node has each opinion on, of all `instance_count`; then the others, an application at a time. */
+struct verdict_opinions {
+    size_t up, down;
+};
+void verdict_isolated(const struct verdict_node *nodes, size_t node_count,
+                      const struct verdict_opinions *opinions, size_t instance_count,
+                      bool *ret_isolated);
+void verdict_application(const struct verdict_node *nodes, size_t node_count, const bool *isolated,
+                         const struct verdict_application *app, struct verdict_result *ret_results);
+
+/* Adds each node's opinions on an application to `opinions`. */
+void verdict_add_opinions(const struct verdict_application *app, size_t node_count,
+                          struct verdict_opinions *opinions);
+
 /* Answers rounded down to a power of two, 0 for none, at most VERDICT_WEIGHT_MAX. */
 uint64_t verdict_weight(uint64_t answers);
 

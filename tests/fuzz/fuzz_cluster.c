@@ -92,7 +92,8 @@ static void note(struct cluster *c, struct gossip_member *member, const char *ke
     struct member_info *info = member->owner_data;
     struct bytes k = bytes_of(key);
     nodes_note(c, member, k, value);
-    votes_note(info, k, value);
+    uint64_t application;
+    votes_note(info, k, value, &application);
     work_note(c, info, k, value);
     config_note(c, info, value);
     drains_note(c, value);

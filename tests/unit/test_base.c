@@ -166,6 +166,13 @@ static void sha256_of_parts_is_that_of_the_whole(void **state)
     sha256_hex(digest, text);
     assert_string_equal(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_true(sha256_prefix(s, parts, 3) == 0xba7816bf8f01cfeau);
+    uint8_t piecewise[SHA256_SIZE];
+    sha256_begin(s);
+    sha256_add(s, parts[0]);
+    sha256_add(s, parts[1]);
+    sha256_add(s, parts[2]);
+    sha256_end(s, piecewise);
+    assert_memory_equal(piecewise, digest, SHA256_SIZE);
     sha256_free(s);
 }
 

@@ -300,6 +300,66 @@ static void votes_reach_all_and_are_the_same_everywhere(void **state)
     }
 }
 
+static void forget_news(struct net *net)
+{
+    for (size_t i = 0; i < 3; i++) {
+        cluster_verdict_news(net->nodes[i].cluster);
+    }
+}
+
+static bool is_news_of(const struct cluster_news *news, uint64_t application)
+{
+    return !news->all && news->count == 1 && news->applications[0] == application;
+}
+
+/* Who keeps the verdicts of 256 applications need not compute all of them for one vote. */
+static void news_says_whose_votes_have_changed(void **state)
+{
+    struct net *net = *state;
+    start_three(net);
+    net_run(net, 3000);
+    forget_news(net);
+    uint64_t shop = cluster_application_id(net->nodes[1].cluster, BYTES("shop"));
+    vote(&net->nodes[0], ACTIVE_DOWN, false, 0);
+    struct cluster_news news = cluster_verdict_news(net->nodes[0].cluster);
+    assert_true(is_news_of(&news, shop)); /* its own vote counts as told */
+    net_run(net, 1000);
+    news = cluster_verdict_news(net->nodes[1].cluster);
+    assert_true(is_news_of(&news, shop));
+    news = cluster_verdict_news(net->nodes[1].cluster);
+    assert_true(!news.all && news.count == 0);
+}
+
+static void news_of_too_many_is_news_of_all(void **state)
+{
+    struct net *net = *state;
+    start_three(net);
+    net_run(net, 3000);
+    forget_news(net);
+    for (size_t i = 0; i <= CLUSTER_NEWS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "app%zu", i);
+        struct cluster_vote one = {.instance = BYTES("dify1"), .active = ACTIVE_DOWN};
+        cluster_set_votes(net->nodes[0].cluster, net->now_ms, bytes_of(name), &one, 1);
+    }
+    assert_true(cluster_verdict_news(net->nodes[0].cluster).all);
+}
+
+static void who_is_alive_and_who_is_drained_is_news_of_all(void **state)
+{
+    struct net *net = *state;
+    start_three(net);
+    net_run(net, 3000);
+    forget_news(net);
+    cluster_set_drained(net->nodes[0].cluster, net->now_ms, 1, BYTES("shop"), BYTES("dify1"), true);
+    assert_true(cluster_verdict_news(net->nodes[0].cluster).all);
+    net_run(net, 1000);
+    forget_news(net);
+    net_kill(&net->nodes[2]);
+    net_run(net, 10000);
+    assert_true(cluster_verdict_news(net->nodes[0].cluster).all);
+}
+
 static void a_change_of_traffic_alone_waits_up_to_a_second(void **state)
 {
     struct net *net = *state;
@@ -474,6 +534,9 @@ int main(void)
         CLAIM(clocks_that_differ_are_named),
         CLAIM(equal_digests_of_all_that_are_up_are_convergence),
         CLAIM(votes_reach_all_and_are_the_same_everywhere),
+        CLAIM(news_says_whose_votes_have_changed),
+        CLAIM(news_of_too_many_is_news_of_all),
+        CLAIM(who_is_alive_and_who_is_drained_is_news_of_all),
         CLAIM(a_change_of_traffic_alone_waits_up_to_a_second),
         CLAIM(many_instances_take_several_pages),
         CLAIM(votes_of_a_dead_node_lapse_30_s_after_its_death_is_known),
