@@ -96,16 +96,13 @@ static enum algorithm algorithm_of(enum conf_algorithm algorithm)
 }
 
 static void build_instances(struct arena *arena, struct snapshot_application *to,
-                            const struct conf_application *from,
-                            const struct tracked_application *known)
+                            const struct conf_application *from)
 {
     to->instance_count = from->instance_count;
     to->instances = arena_array(arena, from->instance_count, sizeof(*to->instances));
     to->weights = arena_array(arena, from->instance_count, sizeof(*to->weights));
     for (size_t i = 0; i < from->instance_count; i++) {
         const struct conf_instance *c = &from->instances[i];
-        const struct tracked_instance *t = known->instances[i];
-        assert(strcmp(t->shared->name, c->name) == 0);
         size_t size = strlen("Bearer ") + strlen(c->token) + 1;
         char *authorization = arena_take(arena, size);
         snprintf(authorization, size, "Bearer %s", c->token);
@@ -116,14 +113,12 @@ static void build_instances(struct arena *arena, struct snapshot_application *to
             .port = c->port,
             .authorization = bytes_of(authorization),
             .weight = c->weight,
-            .shared = instance_shared_ref(t->shared),
         };
     }
 }
 
 static void build_application(struct snapshot *s, struct snapshot_application *to,
-                              const struct conf_application *from, const struct conf *conf,
-                              const struct tracker *tracker)
+                              const struct conf_application *from, const struct conf *conf)
 {
     const struct conf_health_check *check = &from->health_check;
     to->name = copy(s->arena, from->name);
@@ -135,11 +130,9 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
     to->retry_statuses = status_set_of(from->retries.statuses, from->retries.status_count);
     to->attempts = from->retries.attempts;
     to->retry_timeout_ms = from->retries.timeout_ms;
-    const struct tracked_application *known = tracker_application(tracker, from->name);
-    to->shared = application_shared_ref(known->shared);
     to->turn = arena_take(s->arena, sizeof(*to->turn));
     pthread_mutex_init(&to->turn_lock, NULL);
-    build_instances(s->arena, to, from, known);
+    build_instances(s->arena, to, from);
 }
 
 static struct token_table *build_tokens(const struct conf *conf, struct sha256 *sha)
@@ -241,24 +234,35 @@ static struct secrets *build_secrets(const struct conf *conf, const struct secre
     return secrets;
 }
 
-struct snapshot *build_snapshot(const struct conf *conf, const struct tracker *tracker,
-                                struct sha256 *sha, const struct snapshot *before)
+struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *before,
+                                const _Atomic bool *cancelled)
 {
     struct arena *arena = arena_new();
+    struct sha256 *sha = sha256_new();
     struct snapshot *s = arena_take(arena, sizeof(*s));
     atomic_init(&s->references, 1);
     s->arena = arena;
     s->node_name = copy(arena, conf->node_name);
-    s->application_count = conf->application_count;
     s->applications = arena_array(arena, conf->application_count, sizeof(*s->applications));
     build_limits(s, conf);
-    for (size_t a = 0; a < conf->application_count; a++) {
-        build_application(s, &s->applications[a], &conf->applications[a], conf, tracker);
+    for (size_t a = 0; a < conf->application_count && !atomic_load(cancelled); a++) {
+        build_application(s, &s->applications[a], &conf->applications[a], conf);
         s->applications[a].ring =
             build_ring(&conf->applications[a], conf->virtual_nodes, sha, before);
+        s->application_count++;
     }
     s->tokens = build_tokens(conf, sha);
     s->secrets = build_secrets(conf, before ? before->secrets : NULL);
-    snapshot_index(s);
+    sha256_free(sha);
     return s;
+}
+
+void build_bind(struct snapshot_application *app, const struct tracked_application *known)
+{
+    for (size_t i = 0; i < app->instance_count; i++) {
+        struct instance_shared *shared = known->next[i]->shared;
+        assert(bytes_equal(bytes_of(shared->name), app->instances[i].name));
+        app->instances[i].shared = instance_shared_ref(shared);
+    }
+    app->shared = application_shared_ref(known->shared);
 }

@@ -6,6 +6,8 @@
 
 #include "base/memory.h"
 
+enum { ENDED_AT_ONCE = 256 /* checkers in a piece of work: a millisecond or two */ };
+
 /* A checker, and who is to be checked by it next. */
 struct check_group {
     struct named named; /* all that its entries have in common, as text */
@@ -44,6 +46,7 @@ void checks_done(struct checks *c)
     names_done(&c->containers);
     buffer_done(&c->terms.text);
     buffer_done(&c->name);
+    free(c->off);
 }
 
 /* ---- containers ---- */
@@ -156,11 +159,13 @@ static struct check_group *take_group(struct checks *c, struct container *contai
 void checks_begin(struct checks *c)
 {
     c->terms.check = NULL;
+    c->off_count = 0;
+    c->end_at = SIZE_MAX;
     for (size_t i = 0; i < c->checkers.count; i++) {
         group_at(c, i)->count = 0;
     }
     for (size_t i = 0; i < c->containers.count; i++) {
-        ((struct container *)c->containers.at[i])->busy_timeout_ms = 0;
+        ((struct container *)c->containers.at[i])->next_busy_timeout_ms = 0;
     }
 }
 
@@ -173,6 +178,22 @@ static void add_entry(struct check_group *g, struct check_entry *e)
     g->entries[g->count++] = e;
 }
 
+/* One that is in a round goes on to be, until its checker has its new entries. */
+static void switch_off(struct checks *c, struct check_entry *e,
+                       const struct conf_health_check *check)
+{
+    if (!e->checker) {
+        rota_entry_init(&e->rota, check->healthy_threshold, check->unhealthy_threshold);
+        return;
+    }
+    if (c->off_count == c->off_capacity) {
+        c->off_capacity = c->off_capacity ? 2 * c->off_capacity : 4;
+        c->off = memory_resize(c->off, c->off_capacity * sizeof(*c->off));
+    }
+    c->off[c->off_count++] =
+        (struct check_off){e, check->healthy_threshold, check->unhealthy_threshold};
+}
+
 void checks_place(struct checks *c, struct check_entry *e, struct container_seat *seat,
                   const struct conf_health_check *check, const struct conf_instance *instance)
 {
@@ -180,7 +201,7 @@ void checks_place(struct checks *c, struct check_entry *e, struct container_seat
         container_sit(take_container(c, instance), seat, e->shared);
     }
     if (!check->enabled) {
-        rota_entry_init(&e->rota, check->healthy_threshold, check->unhealthy_threshold);
+        switch_off(c, e, check);
         return;
     }
     if (c->terms.check != check) {
@@ -198,25 +219,56 @@ void checks_place(struct checks *c, struct check_entry *e, struct container_seat
         .fall = check->unhealthy_threshold,
     };
     add_entry(g, e);
-    if (seat->container->busy_timeout_ms < check->busy_timeout_ms) {
-        seat->container->busy_timeout_ms = check->busy_timeout_ms;
+    if (seat->container->next_busy_timeout_ms < check->busy_timeout_ms) {
+        seat->container->next_busy_timeout_ms = check->busy_timeout_ms;
     }
 }
 
-void checks_end(struct checks *c)
+static void end_group(struct checks *c, size_t index)
 {
-    for (size_t i = c->checkers.count; i > 0; i--) {
-        struct check_group *g = group_at(c, i - 1);
-        if (g->count == 0) {
-            names_remove(&c->checkers, i - 1);
-            group_free(g);
+    struct check_group *g = group_at(c, index);
+    g->options.index = index;
+    g->options.count = c->checkers.count;
+    checker_configure(&g->checker, &g->options);
+    checker_set_entries(&g->checker, g->entries, g->count);
+}
+
+/* The last of it, when no checker has an entry any more that is not its own. */
+static void end_all(struct checks *c)
+{
+    for (size_t i = 0; i < c->off_count; i++) {
+        rota_entry_init(&c->off[i].entry->rota, c->off[i].rise, c->off[i].fall);
+    }
+    c->off_count = 0;
+    for (size_t i = 0; i < c->containers.count; i++) {
+        struct container *container = (struct container *)c->containers.at[i];
+        container->busy_timeout_ms = container->next_busy_timeout_ms;
+    }
+}
+
+/* First, from the last to the first, those go that nobody wants; then the others get what is
+ * theirs. `end_at` counts both: down while `removing`, then up. */
+bool checks_end_some(struct checks *c)
+{
+    if (c->end_at == SIZE_MAX) {
+        c->end_at = c->checkers.count;
+        c->removing = true;
+    }
+    for (size_t n = 0; n < ENDED_AT_ONCE; n++) {
+        if (c->removing && c->end_at == 0) {
+            c->removing = false;
+        } else if (c->removing) {
+            struct check_group *g = group_at(c, --c->end_at);
+            if (g->count == 0) {
+                names_remove(&c->checkers, c->end_at);
+                group_free(g);
+            }
+        } else if (c->end_at < c->checkers.count) {
+            end_group(c, c->end_at++);
+        } else {
+            end_all(c);
+            return false;
         }
     }
-    for (size_t i = 0; i < c->checkers.count; i++) {
-        struct check_group *g = group_at(c, i);
-        g->options.index = i;
-        g->options.count = c->checkers.count;
-        checker_configure(&g->checker, &g->options);
-        checker_set_entries(&g->checker, g->entries, g->count);
-    }
+    return true;
 }

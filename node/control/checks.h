@@ -17,6 +17,11 @@ struct check_terms {
     struct status_set expect[2];           /* with a token, and without one */
 };
 
+struct check_off {
+    struct check_entry *entry;
+    uint32_t rise, fall;
+};
+
 struct checks {
     struct net_loop *net;
     struct prng *prng;
@@ -26,17 +31,23 @@ struct checks {
     struct names checkers;    /* struct check_group */
     struct check_terms terms; /* of the health_check placed last */
     struct buffer name;       /* of the checker looked up last */
+    struct check_off *off;    /* entries that are to be checked no more */
+    size_t off_count, off_capacity;
+    bool removing; /* first those that nobody wants */
+    size_t end_at; /* of the checkers; SIZE_MAX: the end has not begun */
 };
 
 void checks_init(struct checks *c, struct net_loop *net);
 void checks_done(struct checks *c); /* all instances have left */
 
-/* Between _begin and _end each instance of the new configuration is placed once. After _end
- * instances that were not placed are in nobody's hands and may go, once they have left. */
+/* From _begin to the end (when _end_some says false) other turns of the loop may come between: what
+ * is checked goes on as before until then. In between each instance of the new configuration is
+ * placed once. After that instances that were not placed are in nobody's hands and may go, once
+ * they have left. */
 void checks_begin(struct checks *c);
 void checks_place(struct checks *c, struct check_entry *e, struct container_seat *seat,
                   const struct conf_health_check *check, const struct conf_instance *instance);
-void checks_end(struct checks *c);
+bool checks_end_some(struct checks *c);
 
 /* The instance leaves its container, which goes with the last one. */
 void checks_leave(struct checks *c, struct container_seat *seat);

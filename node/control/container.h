@@ -17,7 +17,8 @@ struct container {
     uint64_t served_ms;    /* the last time */
     bool delivered;        /* a request's or a check's answer has brought anything: */
     uint64_t delivered_ms;
-    uint64_t busy_timeout_ms; /* the largest of its checks'; 0 while it has none */
+    uint64_t busy_timeout_ms;      /* the largest of its checks'; 0 while it has none */
+    uint64_t next_busy_timeout_ms; /* by the configuration that is being set up */
 };
 
 /* One instance's place at its container. */

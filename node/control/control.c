@@ -16,10 +16,8 @@
 #include <stdlib.h>
 
 #include "admin/dashboard.h"
-#include "admin/metrics.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "control/build.h"
 #include "control/drain.h"
 #include "control/handover.h"
 #include "control/notify.h"
@@ -33,25 +31,9 @@ enum {
     FIRST_LOOKUP_MS = 3000, /* names without an address by then get one later */
 };
 
-static void arm_tick(struct control *c);
+static void on_tick(uv_timer_t *timer);
 
-static void judge_if(struct control *c, bool changed)
-{
-    if (changed) {
-        control_judge(c);
-    }
-    arm_tick(c);
-    peers_after(c);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    struct control *c = timer->data;
-    tracker_collect(&c->tracker);
-    judge_if(c, true); /* the traffic that a vote tells of has changed, too */
-}
-
-static void arm_tick(struct control *c)
+void control_arm_tick(struct control *c)
 {
     uint64_t now_ms = net_now_ms(&c->net);
     uint64_t deadline_ms = tracker_deadline_ms(&c->tracker);
@@ -68,9 +50,17 @@ static struct busy_view others_of(void *owner, struct bytes container)
     return cluster_work_of_others(c->cluster, container);
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    judge_tick(c);
+    control_arm_tick(c);
+    peers_after(c);
+}
+
 static void on_vote(void *owner)
 {
-    control_judge(owner);
+    judge_go(owner);
     peers_after(owner);
 }
 
@@ -147,15 +137,12 @@ static void do_job(struct control *c, struct local_job *job)
     job->status = 200;
     switch (job->endpoint) {
     case ENDPOINT_STATUS:
-        control_status(c, &job->body);
-        break;
-    case ENDPOINT_RELOAD:
-        job->status = control_reload(c, &job->body) ? 200 : 400;
-        break;
     case ENDPOINT_METRICS:
-        job->content_type = METRICS_CONTENT_TYPE;
-        control_metrics(c, &job->body);
-        break;
+        documents_ask(c, job);
+        return;
+    case ENDPOINT_RELOAD:
+        adopt_reload(c, job);
+        return;
     case ENDPOINT_DASHBOARD:
         job->content_type = DASHBOARD_CONTENT_TYPE;
         job->fields = DASHBOARD_FIELDS;
@@ -174,7 +161,6 @@ static void do_job(struct control *c, struct local_job *job)
         break;
     }
     worker_answer(job->worker, job);
-    peers_after(c);
 }
 
 static void stop(struct control *c);
@@ -200,12 +186,14 @@ static void on_wake(uv_async_t *handle)
 {
     struct control *c = handle->data;
     if (atomic_exchange(&c->mail, false)) {
-        judge_if(c, tracker_collect(&c->tracker));
+        judge_mail(c);
+        control_arm_tick(c);
     }
     struct local_job *job;
     while ((job = next_job(c)) != NULL) {
         do_job(c, job);
     }
+    peers_after(c);
     if (all_are_quiet(c)) {
         all_quiet(c);
     }
@@ -213,10 +201,7 @@ static void on_wake(uv_async_t *handle)
 
 static void on_hup(struct control *c)
 {
-    struct buffer body = {0};
-    control_reload(c, &body); /* the log has what it said */
-    arm_tick(c);
-    buffer_done(&body);
+    adopt_reload(c, NULL); /* the log has what it said */
 }
 
 static void on_usr1(struct control *c)
@@ -323,6 +308,10 @@ static void open_handles(struct control *c)
     uv_prepare_start(&c->log_flush, on_log_flush);
     c->lookups = lookups_open(&c->net.uv);
     standstill_open(&c->standstill, &c->net);
+    slices_open(&c->slices, &c->net);
+    adopt_open(c);
+    judge_open(c);
+    documents_open(c);
     c->wake.data = c;
     c->tick.data = c;
     c->drain_deadline.data = c;
@@ -349,6 +338,9 @@ static void stop(struct control *c)
         }
     }
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
+    adopt_close(c);
+    judge_close(c);
+    documents_close(c);
     sampler_close(c);
     peers_close(c);
     log_flush(c->producer);
@@ -357,6 +349,7 @@ static void stop(struct control *c)
     lookups_close(c->lookups);
     signals_close(&c->signals);
     standstill_close(&c->standstill);
+    slices_close(&c->slices);
     uv_handle_t *handles[] = {
         (uv_handle_t *)&c->wake,           (uv_handle_t *)&c->tick,
         (uv_handle_t *)&c->drain_deadline, (uv_handle_t *)&c->last_call,
@@ -379,8 +372,21 @@ static bool all_looked_up(const struct control *c)
     return true;
 }
 
-/* The first requests should find addresses; a name server that is slow holds the start up only so
- * long. */
+/* Gossip and signals go on meanwhile; nobody listens before there is something to serve by. */
+static void await_configuration(struct control *c)
+{
+    adopt_start(c);
+    peers_after(c);
+    while (!c->adoption.in_force_once && c->phase == CONTROL_STARTING) {
+        uv_run(&c->net.uv, UV_RUN_ONCE);
+    }
+    if (c->phase == CONTROL_STARTING) {
+        sampler_open(c);
+    }
+}
+
+/* The first requests should find addresses; a name server that is slow holds the start up only
+ * so long. */
 static void await_names(struct control *c)
 {
     uint64_t until_ms = clock_monotonic_ms() + FIRST_LOOKUP_MS;
@@ -418,11 +424,8 @@ static int begin(struct control *c)
         stop(c);
         return told ? 0 : -1;
     }
-    control_adopt(c, c->conf);
-    peers_tell_if_file_differs(c);
-    sampler_open(c);
-    arm_tick(c);
-    peers_after(c);
+    control_arm_tick(c);
+    await_configuration(c);
     await_names(c);
     if (c->phase != CONTROL_STARTING) {
         return 0; /* told to stop meanwhile */
@@ -446,6 +449,7 @@ static int begin(struct control *c)
 
 static void end(struct control *c)
 {
+    adopt_free(c);
     if (c->snapshot) {
         snapshot_unref(c->snapshot);
     }

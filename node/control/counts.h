@@ -1,11 +1,14 @@
-/* counts: what this node has counted since its start, for the cluster's ledger. */
+/* counts: what this node's workers have counted, on its way to the cluster's totals. */
 #ifndef CONTROL_COUNTS_H
 #define CONTROL_COUNTS_H
 
 #include "control/private.h"
 
-/* Sums the workers' cells and gives them to the cluster, so that its totals hold this node's
- * numbers as of now. */
+/* Sums the workers' cells and tells them, application after application: false while there are
+ * more. `cursor` is NULL at first. */
+bool counts_publish_some(struct control *c, struct list **cursor);
+
+/* All of it at once: at the end. */
 void counts_publish(struct control *c);
 
 #endif

@@ -6,33 +6,42 @@
 #include "admin/status.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "control/counts.h"
 #include "control/handover.h"
+#include "control/private.h"
 
 enum {
     VIP_SETTLED_MS = 500, /* by then every gossip packet of before the handover has come */
     VIP_FRESH_MS = 1000,  /* a few gossip intervals */
 };
 
-struct gathering {
-    struct control *c;
+struct status_gathering {
+    struct arena *arena;
+    struct snapshot *snapshot; /* a reference: names and hosts are its */
+    uint64_t members;          /* whose votes these are */
+    size_t at;                 /* of the applications */
+    struct status_facts facts;
     struct status_application *applications;
     struct status_instance *instances;
     struct status_vote *votes; /* node_count for each instance, those without an opinion left out */
     uint64_t (*latency)[HISTOGRAM_BUCKETS];
-    struct tracked_instance **tracked;
     struct status_node *nodes;
-    char (*addresses)[GOSSIP_ADDRESS_TEXT_SIZE];
     struct verdict_node voters[VERDICT_NODES_MAX];
     size_t instance_count, node_count;
+    struct status_trouble problems[CONTROL_PROBLEMS_MAX];
+    struct utsname host;
 };
 
-static size_t gather_votes(struct gathering *g, struct bytes app, struct bytes instance,
-                           struct status_vote *to)
+static struct bytes copy(struct status_gathering *g, const char *text)
+{
+    return bytes_of(arena_text(g->arena, bytes_of(text)));
+}
+
+static size_t gather_votes(struct control *c, struct status_gathering *g, struct bytes app,
+                           struct bytes instance, struct status_vote *to)
 {
     struct verdict_vote votes[VERDICT_NODES_MAX];
     size_t count = 0;
-    cluster_verdict_votes(g->c->cluster, app, instance, votes);
+    cluster_verdict_votes(c->cluster, app, instance, votes);
     for (size_t n = 0; n < g->node_count; n++) {
         if (!g->voters[n].lapsed) {
             to[count++] = (struct status_vote){
@@ -45,33 +54,26 @@ static size_t gather_votes(struct gathering *g, struct bytes app, struct bytes i
     return count;
 }
 
-static void gather_instance(struct gathering *g, struct bytes app, const struct tracked_instance *t,
-                            uint32_t weight, double share)
+static void gather_instance(struct control *c, struct status_gathering *g, struct bytes app,
+                            const struct snapshot_instance *instance,
+                            const struct verdict_result *verdict)
 {
     struct status_vote *votes = &g->votes[g->instance_count * g->node_count];
     struct status_instance *to = &g->instances[g->instance_count++];
-    struct bytes name = bytes_of(t->shared->name);
-    struct cluster_totals totals = cluster_instance_totals(g->c->cluster, app, name);
+    struct cluster_totals totals = cluster_instance_totals(c->cluster, app, instance->name);
     *to = (struct status_instance){
-        .name = name,
-        .host = bytes_of(t->shared->host),
-        .port = t->shared->port,
-        .weight = weight,
-        .status = verdict_text(t->verdict.verdict),
-        .eligible = t->verdict.eligible,
+        .name = instance->name,
+        .host = instance->host,
+        .port = instance->port,
+        .weight = instance->weight,
+        .status = verdict_text(verdict->verdict),
+        .eligible = verdict->eligible,
         .requests = totals.requests,
         .failures = totals.failures,
         .active_requests = totals.active,
-        .ring_share = share,
         .votes = votes,
-        .vote_count = gather_votes(g, app, name, votes),
+        .vote_count = gather_votes(c, g, app, instance->name, votes),
     };
-}
-
-static bool is_eligible(void *arg, size_t member)
-{
-    struct tracked_instance **tracked = arg;
-    return tracked[member]->verdict.eligible;
 }
 
 static const char *algorithm_text(enum algorithm algorithm)
@@ -89,15 +91,13 @@ static const char *algorithm_text(enum algorithm algorithm)
     return "ip_hash";
 }
 
-static void gather_application(struct gathering *g, size_t index)
+static void gather_application(struct control *c, struct status_gathering *g, size_t index)
 {
-    const struct control *c = g->c;
-    const struct snapshot_application *app = &c->snapshot->applications[index];
+    const struct snapshot_application *app = &g->snapshot->applications[index];
+    const struct tracked_application *known = c->tracker.configured[index];
     struct status_application *to = &g->applications[index];
     struct cluster_totals totals =
         cluster_application_totals(c->cluster, app->name, g->latency[index]);
-    double shares[RING_MEMBERS_MAX];
-    struct tracked_instance **tracked = &g->tracked[g->instance_count];
     *to = (struct status_application){
         .name = app->name,
         .algorithm = algorithm_text(app->algorithm),
@@ -108,29 +108,41 @@ static void gather_application(struct gathering *g, size_t index)
         .instances = &g->instances[g->instance_count],
         .instance_count = app->instance_count,
     };
-    const struct tracked_application *known =
-        tracker_application(&c->tracker, c->conf->applications[index].name);
-    memcpy(tracked, known->instances, app->instance_count * sizeof(struct tracked_instance *));
-    ring_shares(app->ring, is_eligible, tracked, shares);
     for (size_t i = 0; i < app->instance_count; i++) {
-        gather_instance(g, app->name, tracked[i], app->instances[i].weight, shares[i]);
+        gather_instance(c, g, app->name, &app->instances[i], &known->instances[i]->verdict);
+    }
+}
+
+/* The shares of a ring take as long as it has points, so they wait for the text: any thread. */
+static bool is_eligible(void *arg, size_t member)
+{
+    const struct status_instance *instances = arg;
+    return instances[member].eligible;
+}
+
+static void share_out(const struct snapshot_application *app, struct status_instance *instances)
+{
+    double shares[RING_MEMBERS_MAX];
+    ring_shares(app->ring, is_eligible, instances, shares);
+    for (size_t i = 0; i < app->instance_count; i++) {
+        instances[i].ring_share = shares[i];
     }
 }
 
 /* ---- nodes ---- */
 
-static void gather_node(struct gathering *g, size_t index)
+static void gather_node(struct control *c, struct status_gathering *g, size_t index)
 {
-    struct control *c = g->c;
     const struct gossip_member *m = gossip_member(cluster_gossip(c->cluster), index);
     struct status_node *to = &g->nodes[index];
     struct cluster_node said = {0};
+    char address[GOSSIP_ADDRESS_TEXT_SIZE];
     uint64_t now_ms = net_now_ms(&c->net);
     cluster_node(c->cluster, m, &said);
-    gossip_address_text(&m->address, g->addresses[index]);
+    gossip_address_text(&m->address, address);
     *to = (struct status_node){
-        .name = bytes_of(m->name),
-        .address = bytes_of(g->addresses[index]),
+        .name = copy(g, m->name),
+        .address = copy(g, address),
         .state = gossip_state_text(m->state),
         .generation = m->generation,
         .draining = said.draining,
@@ -159,15 +171,15 @@ static struct gossip_address own_address(const struct control *c)
 }
 
 /* This node's own row, as of now rather than as last told. */
-static void correct_self(struct gathering *g)
+static void correct_self(struct control *c, struct status_gathering *g)
 {
-    const struct control *c = g->c;
     struct status_node *self = &g->nodes[0];
     self->active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed);
     if (self->address.size == 0 && c->link) {
         struct gossip_address own = own_address(c);
-        gossip_address_text(&own, g->addresses[0]);
-        self->address = bytes_of(g->addresses[0]);
+        char address[GOSSIP_ADDRESS_TEXT_SIZE];
+        gossip_address_text(&own, address);
+        self->address = copy(g, address);
     }
 }
 
@@ -201,27 +213,28 @@ size_t control_vip_claims(struct control *c, struct bytes ret_first[2])
     return count;
 }
 
-static void gather_vip(const struct gathering *g, struct status_facts *facts)
+static void gather_vip(struct control *c, struct status_gathering *g, struct status_facts *facts)
 {
-    const char *address = handover_address(g->c);
+    const char *address = handover_address(c);
     facts->has_vip = address != NULL;
     if (!address) {
         return;
     }
-    facts->vip_address = bytes_of(address);
+    facts->vip_address = copy(g, address);
     struct bytes holders[2];
-    facts->vip_conflict = control_vip_claims(g->c, holders) > 1;
-    facts->vip_holder = holders[0];
+    facts->vip_conflict = control_vip_claims(c, holders) > 1;
+    facts->vip_holder = bytes_of(arena_text(g->arena, holders[0]));
 }
 
-static size_t gather_problems(struct control *c, struct status_trouble *to)
+static size_t gather_problems(struct control *c, struct status_gathering *g)
 {
     size_t count = 0;
     uint64_t now_ms = net_now_ms(&c->net);
     for (size_t i = 0; i < CONTROL_PROBLEMS_MAX; i++) {
         const struct control_problem *p = &c->problems[i];
         if (p->kind[0] && now_ms < p->at_ms + CONTROL_PROBLEM_SHOWN_MS) {
-            to[count++] = (struct status_trouble){p->kind, p->detail, (now_ms - p->at_ms) / 1000};
+            g->problems[count++] = (struct status_trouble){
+                copy(g, p->kind).at, copy(g, p->detail).at, (now_ms - p->at_ms) / 1000};
         }
     }
     return count;
@@ -229,67 +242,91 @@ static size_t gather_problems(struct control *c, struct status_trouble *to)
 
 /* ---- all of it ---- */
 
-static void gathering_init(struct gathering *g, struct control *c)
+static uint64_t members_of(struct control *c)
 {
+    struct gossip *gossip = cluster_gossip(c->cluster);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < gossip_member_count(gossip); i++) { /* their order counts */
+        sum = sum * 31 + gossip_member(gossip, i)->id;
+    }
+    return sum;
+}
+
+struct status_gathering *gather_status_begin(struct control *c)
+{
+    struct arena *arena = arena_new();
+    struct status_gathering *g = arena_take(arena, sizeof(*g));
     size_t applications = c->snapshot->application_count;
-    size_t instances = 0;
-    for (size_t a = 0; a < applications; a++) {
-        instances += c->snapshot->applications[a].instance_count;
-    }
-    *g = (struct gathering){.c = c};
+    g->arena = arena;
+    g->snapshot = snapshot_ref(c->snapshot);
+    g->members = members_of(c);
     g->node_count = cluster_verdict_nodes(c->cluster, net_now_ms(&c->net), g->voters);
-    g->nodes = memory_new(g->node_count * sizeof(*g->nodes));
-    g->addresses = memory_new(g->node_count * sizeof(*g->addresses));
-    g->applications = memory_new(applications * sizeof(*g->applications));
-    g->latency = memory_new(applications * sizeof(*g->latency));
-    g->instances = memory_new(instances * sizeof(*g->instances));
-    g->votes = memory_new(instances * g->node_count * sizeof(*g->votes));
-    g->tracked = memory_new(instances * sizeof(struct tracked_instance *));
+    g->nodes = arena_array(arena, g->node_count, sizeof(*g->nodes));
+    g->applications = arena_array(arena, applications, sizeof(*g->applications));
+    g->latency = arena_array(arena, applications, sizeof(*g->latency));
+    g->instances = arena_array(arena, c->tracker.instance_count, sizeof(*g->instances));
+    g->votes = arena_array(arena, c->tracker.instance_count * g->node_count, sizeof(*g->votes));
     for (size_t n = 0; n < g->node_count; n++) {
-        gather_node(g, n);
+        gather_node(c, g, n);
     }
-    correct_self(g);
-    for (size_t a = 0; a < applications; a++) {
-        gather_application(g, a);
-    }
+    return g;
 }
 
-static void gathering_done(struct gathering *g)
+bool gather_status_holds(struct control *c, const struct status_gathering *g)
 {
-    free(g->applications);
-    free(g->latency);
-    free(g->instances);
-    free(g->votes);
-    free(g->tracked);
-    free(g->nodes);
-    free(g->addresses);
+    return g->snapshot == c->snapshot && g->members == members_of(c);
 }
 
-void control_status(struct control *c, struct buffer *ret_body)
+/* What is quick to tell, at the end, when it is newest. */
+static void gather_rest(struct control *c, struct status_gathering *g)
 {
-    struct gathering g;
-    struct utsname host = {0};
-    struct status_trouble problems[CONTROL_PROBLEMS_MAX];
-    uname(&host);
-    counts_publish(c);
-    gathering_init(&g, c);
-    struct status_facts facts = {
-        .architecture = host.machine,
+    const struct conf *conf = c->conf;
+    for (size_t n = 0; n < g->node_count; n++) {
+        gather_node(c, g, n);
+    }
+    correct_self(c, g);
+    uname(&g->host);
+    g->facts = (struct status_facts){
+        .architecture = g->host.machine,
         .version = DIFYRING_VERSION,
         .timestamp_s = clock_wall_ms() / 1000,
         .uptime_s = (clock_monotonic_ms() - c->started_ms) / 1000,
         .workers = (uint32_t)c->worker_count,
         .total_requests = cluster_requests(c->cluster),
-        .nodes = g.nodes,
-        .node_count = g.node_count,
-        .cluster_name = c->conf->has_cluster ? bytes_of(c->conf->cluster.name) : BYTES(""),
+        .nodes = g->nodes,
+        .node_count = g->node_count,
+        .cluster_name = conf->has_cluster ? copy(g, conf->cluster.name) : BYTES(""),
         .converged = cluster_converged(c->cluster),
-        .problems = problems,
-        .problem_count = gather_problems(c, problems),
-        .applications = g.applications,
-        .application_count = c->snapshot->application_count,
+        .problems = g->problems,
+        .problem_count = gather_problems(c, g),
+        .applications = g->applications,
+        .application_count = g->snapshot->application_count,
     };
-    gather_vip(&g, &facts);
-    status_json(ret_body, &facts);
-    gathering_done(&g);
+    gather_vip(c, g, &g->facts);
+}
+
+bool gather_status_some(struct control *c, struct status_gathering *g)
+{
+    if (g->at < g->snapshot->application_count) {
+        gather_application(c, g, g->at++);
+        return true;
+    }
+    gather_rest(c, g);
+    return false;
+}
+
+void gather_status_text(const struct status_gathering *g, struct buffer *ret_body)
+{
+    struct status_instance *instances = g->instances;
+    for (size_t a = 0; a < g->snapshot->application_count; a++) {
+        share_out(&g->snapshot->applications[a], instances);
+        instances += g->snapshot->applications[a].instance_count;
+    }
+    status_json(ret_body, &g->facts);
+}
+
+void gather_status_free(struct status_gathering *g)
+{
+    snapshot_unref(g->snapshot);
+    arena_free(g->arena);
 }

@@ -4,9 +4,18 @@
 #include <sys/resource.h>
 
 #include "admin/metrics.h"
-#include "control/counts.h"
 #include "control/handover.h"
+#include "control/private.h"
 #include "control/sampler.h"
+
+struct metrics_gathering {
+    struct arena *arena;
+    struct metrics_facts facts;
+    struct metrics_application *applications;
+    struct gossip_counters gossip;
+    size_t application_count; /* there are so many; they are never let go */
+    struct list *at;
+};
 
 /* ---- answers by status ---- */
 
@@ -89,21 +98,6 @@ static struct metrics_application gather_application(struct control *c, struct a
     return to;
 }
 
-static void gather_applications(struct control *c, struct arena *arena, struct metrics_facts *to)
-{
-    const struct list *head = &c->tracker.applications;
-    size_t count = 0;
-    for (struct list *l = head->next; l != head; l = l->next) {
-        count++;
-    }
-    struct metrics_application *at = arena_array(arena, count + 1, sizeof(*at));
-    for (struct list *l = head->next; l != head; l = l->next) {
-        at[to->application_count++] =
-            gather_application(c, arena, LIST_ENTRY(l, struct tracked_application, link));
-    }
-    to->applications = at;
-}
-
 /* ---- this node ---- */
 
 static void gather_workers(const struct control *c, struct arena *arena, struct metrics_facts *to)
@@ -160,31 +154,67 @@ static uint64_t resident_size(void)
     return size;
 }
 
-void control_metrics(struct control *c, struct buffer *ret_body)
+struct metrics_gathering *gather_metrics_begin(struct control *c)
 {
     struct arena *arena = arena_new();
-    counts_publish(c); /* the cluster's totals hold this node's counters as of now */
+    struct metrics_gathering *g = arena_take(arena, sizeof(*g));
+    const struct list *head = &c->tracker.applications;
+    g->arena = arena;
+    for (struct list *l = head->next; l != head; l = l->next) {
+        g->application_count++;
+    }
+    g->applications = arena_array(arena, g->application_count, sizeof(*g->applications));
+    g->at = head->next;
+    return g;
+}
+
+/* What is quick to tell, at the end, when it is newest. */
+static void gather_rest(struct control *c, struct metrics_gathering *g)
+{
     struct standstill_longest longest = standstill_longest(&c->standstill);
-    struct metrics_facts facts = {
-        .standstill_us = longest.wall_us,
-        .standstill_cpu_us = longest.cpu_us,
+    size_t application_count = g->facts.application_count;
+    g->gossip = *gossip_counters(cluster_gossip(c->cluster));
+    g->facts = (struct metrics_facts){
         .version = DIFYRING_VERSION,
+        .applications = g->applications,
+        .application_count = application_count,
         .connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
         .workers = c->worker_count,
-        .config_revision = cluster_shared_revision(c->cluster),
+        .config_revision = adopt_revision(c),
         .draining = control_is_draining(c),
         .access_lines_dropped = log_dropped(c->log, LOG_STREAM_ACCESS),
         .error_lines_dropped = log_dropped(c->log, LOG_STREAM_ERROR),
-        .gossip = gossip_counters(cluster_gossip(c->cluster)),
+        .gossip = &g->gossip,
         .divergence_ms = sampler_divergence_ms(c),
+        .standstill_us = longest.wall_us,
+        .standstill_cpu_us = longest.cpu_us,
         .started_ms = c->started_wall_ms,
         .cpu_us = cpu_us(),
         .open_fds = open_fds(),
         .resident_size = resident_size(),
     };
-    gather_applications(c, arena, &facts);
-    gather_workers(c, arena, &facts);
-    gather_members(c, &facts);
-    metrics_text(ret_body, &facts);
-    arena_free(arena);
+    gather_workers(c, g->arena, &g->facts);
+    gather_members(c, &g->facts);
+}
+
+bool gather_metrics_some(struct control *c, struct metrics_gathering *g)
+{
+    if (g->facts.application_count < g->application_count) {
+        g->applications[g->facts.application_count++] =
+            gather_application(c, g->arena, LIST_ENTRY(g->at, struct tracked_application, link));
+        g->at = g->at->next;
+        return true;
+    }
+    gather_rest(c, g);
+    return false;
+}
+
+void gather_metrics_text(const struct metrics_gathering *g, struct buffer *ret_body)
+{
+    metrics_text(ret_body, &g->facts);
+}
+
+void gather_metrics_free(struct metrics_gathering *g)
+{
+    arena_free(g->arena);
 }

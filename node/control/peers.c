@@ -241,7 +241,7 @@ static void load_state(struct control *c)
     buffer_done(&bytes);
 }
 
-static void save_shared(struct control *c)
+void peers_save_shared(struct control *c)
 {
     struct buffer bytes = {0};
     cluster_save_shared(c->cluster, &bytes);
@@ -271,13 +271,13 @@ static void save_all(struct control *c)
     c->saved_revision = 0; /* written again, whatever it is */
     save_owner(c, false);
     save_generation(c, c->generation, false);
-    save_shared(c);
+    peers_save_shared(c);
     save_state(c, false);
 }
 
 /* ---- the shared configuration ---- */
 
-static void refuse_shared(struct control *c, const struct conf_problems *problems)
+void peers_refuse_shared(struct control *c, const struct conf_problems *problems)
 {
     char reason[CONTROL_DETAIL_SIZE];
     const struct conf_problem *first = problems->count > 0 ? &problems->at[0] : NULL;
@@ -291,7 +291,7 @@ static bool put_shared(struct control *c, struct conf *conf, struct bytes text)
     struct conf_problems problems;
     bool good = conf_set_shared(conf, text.at, text.size, &problems);
     if (!good) {
-        refuse_shared(c, &problems);
+        peers_refuse_shared(c, &problems);
     }
     conf_problems_free(&problems);
     return good;
@@ -310,21 +310,6 @@ void peers_tell_if_file_differs(struct control *c)
         };
         log_event(c->producer, LOG_WARNING, "file_differs", fields, 2);
     }
-}
-
-static void take_shared(struct control *c)
-{
-    uint64_t revision = c->shared_revision;
-    c->shared_waiting = false;
-    if (!put_shared(c, c->conf, buffer_bytes(&c->shared_text))) {
-        return;
-    }
-    cluster_shared_applied(c->cluster, net_now_ms(&c->net));
-    control_apply(c);
-    struct log_field fields[] = {log_unsigned("config_revision", revision)};
-    log_event(c->producer, LOG_INFO, "config_taken_over", fields, 1);
-    peers_tell_if_file_differs(c);
-    save_shared(c);
 }
 
 static struct bytes canonical_of(const struct conf *conf)
@@ -360,23 +345,16 @@ static void start_shared(struct control *c)
         explicit_bzero(bytes.data, bytes.size);
     }
     buffer_done(&bytes);
-    save_shared(c);
+    peers_save_shared(c);
 }
 
-void peers_reload(struct control *c, struct conf *conf)
+void peers_join_anew(struct control *c)
 {
-    struct bytes file = canonical_of(conf), chosen;
-    cluster_shared_reload(c->cluster, net_now_ms(&c->net), file, &chosen);
-    if (!bytes_equal(chosen, file)) {
-        put_shared(c, conf, chosen);
-    }
-    canonical_done(file);
-    save_shared(c);
-    if (c->link && conf->has_cluster) {
-        link_set_join(c->link, c->lookups, conf->cluster.join, conf->cluster.join_count);
-        gossip_set_keys(cluster_gossip(c->cluster),
-                        (const uint8_t(*)[SEAL_KEY_SIZE])conf->cluster.keys,
-                        conf->cluster.key_count);
+    const struct conf_cluster *conf = &c->conf->cluster;
+    if (c->link && c->conf->has_cluster) {
+        link_set_join(c->link, c->lookups, conf->join, conf->join_count);
+        gossip_set_keys(cluster_gossip(c->cluster), (const uint8_t(*)[SEAL_KEY_SIZE])conf->keys,
+                        conf->key_count);
     }
 }
 
@@ -388,7 +366,7 @@ void peers_tell_node(struct control *c)
         .version = DIFYRING_VERSION,
         .draining = control_is_draining(c),
         .vip_holder = c->vip_holder,
-        .config_revision = cluster_shared_revision(c->cluster),
+        .config_revision = adopt_revision(c),
         .active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
         .wall_ms = clock_wall_ms(),
     };
@@ -401,20 +379,19 @@ void peers_tell_node(struct control *c)
 void peers_after(void *control)
 {
     struct control *c = control;
-    if (c->phase == CONTROL_STOPPED || !c->snapshot) {
-        return; /* not yet, or no more */
+    if (c->phase == CONTROL_STOPPED) {
+        return; /* no more */
     }
     if (c->shared_waiting) {
-        take_shared(c);
+        adopt_go(c);
     }
-    if (c->judge_wanted) {
-        tracker_collect(&c->tracker); /* others' trips are weighed against the traffic of now */
-        control_judge(c);
+    if (c->judge_wanted && c->snapshot) {
+        judge_go(c);
     }
-    if (cluster_shared_revision(c->cluster) != c->told_revision) {
-        c->told_revision = cluster_shared_revision(c->cluster); /* a provisional one became final */
+    if (adopt_revision(c) != c->told_revision && c->snapshot) {
+        c->told_revision = adopt_revision(c); /* a provisional one became final */
         peers_tell_node(c);
-        save_shared(c);
+        peers_save_shared(c);
     }
     if (c->link) {
         link_arm(c->link);
@@ -433,19 +410,32 @@ static uint64_t count_wait_ms(struct control *c, uint64_t cost_us)
     return wait_ms > least_ms ? wait_ms : least_ms;
 }
 
-static void on_count(uv_timer_t *timer)
+static void on_count(uv_timer_t *timer);
+
+static bool count_some(struct slice *slice)
 {
-    struct control *c = timer->data;
-    uint64_t began_us = clock_monotonic_us();
-    counts_publish(c);
-    uint64_t cost_us = clock_monotonic_us() - began_us;
-    uint64_t now_ms = net_now_ms(&c->net);
+    struct control *c = LIST_ENTRY(slice, struct control, count_slice);
+    uint64_t began_us = clock_monotonic_us(), now_ms = net_now_ms(&c->net);
+    bool more = counts_publish_some(c, &c->count_cursor);
+    c->count_cost_us += clock_monotonic_us() - began_us;
+    if (more) {
+        return true;
+    }
     if (now_ms >= c->saved_ms + (c->save_again ? SAVE_AGAIN_MS : SAVE_MS)) {
         c->saved_ms = now_ms;
         save_all(c);
     }
-    uv_timer_start(&c->count_timer, on_count, count_wait_ms(c, cost_us), 0);
+    uv_timer_start(&c->count_timer, on_count, count_wait_ms(c, c->count_cost_us), 0);
     peers_after(c);
+    return false;
+}
+
+static void on_count(uv_timer_t *timer)
+{
+    struct control *c = timer->data;
+    c->count_cursor = NULL;
+    c->count_cost_us = 0;
+    slices_start(&c->slices, &c->count_slice);
 }
 
 /* ---- opening and closing ---- */
@@ -525,6 +515,7 @@ int peers_open(struct control *c)
     c->generation = next_generation(c);
     uv_timer_init(&c->net.uv, &c->count_timer);
     c->count_timer.data = c;
+    c->count_slice.step = count_some;
     if (c->conf->has_cluster && (!find_advertised(c, &advertise) || open_link(c) != 0)) {
         return -1;
     }

@@ -6,14 +6,19 @@
 
 #include "control/private.h"
 
-/* Before control_adopt(): opens store, cluster and link. The configuration that the file gave is
+/* Before adopt_start(): opens store, cluster and link. The configuration that the file gave is
  * c->conf; its shared part is exchanged for the cluster's where that is the one in force. Returns
  * 0, or -1 with the reason on standard error. */
 int peers_open(struct control *c);
 
-/* A reload: decides whose shared part holds, puts it into `conf`, and takes over what of the
- * cluster section can change (join, keys). */
-void peers_reload(struct control *c, struct conf *conf);
+/* c->conf is another: takes over what of its cluster section can change (join, keys). */
+void peers_join_anew(struct control *c);
+
+/* The shared configuration that is in force, or will be, into state_dir. */
+void peers_save_shared(struct control *c);
+
+/* The one that the cluster brought is not good here. */
+void peers_refuse_shared(struct control *c, const struct conf_problems *problems);
 
 /* What this node's own file says and is not in force must not go by unseen: into the log. */
 void peers_tell_if_file_differs(struct control *c);

@@ -5,9 +5,13 @@
 #include <pthread.h>
 
 #include "cluster/cluster.h"
+#include "control/adopt.h"
 #include "control/control.h"
+#include "control/documents.h"
+#include "control/judge.h"
 #include "control/link.h"
 #include "control/signals.h"
+#include "control/slices.h"
 #include "control/standstill.h"
 #include "control/store.h"
 #include "control/tracked.h"
@@ -66,6 +70,10 @@ struct control {
     uint64_t last_call_end_ms;
     uv_prepare_t log_flush;
     struct standstill standstill;
+    struct slices slices;
+    struct adoption adoption;
+    struct judge judge;
+    struct documents documents;
 
     /* from the workers' threads */
     _Atomic bool mail;
@@ -85,6 +93,9 @@ struct control {
     struct store *store;
     struct sampler *sampler;
     uv_timer_t count_timer;
+    struct slice count_slice;
+    struct list *count_cursor;
+    uint64_t count_cost_us;
     bool judge_wanted, shared_waiting, vip_holder;
     struct buffer shared_text;
     uint64_t vip_since_ms; /* with vip_holder */
@@ -95,11 +106,10 @@ struct control {
 
     char config_digest[2 * SHA256_SIZE + 1];
     char ring_digest[2 * SHA256_SIZE + 1];
-    const struct snapshot *ring_snapshot; /* that ring_digest was computed from */
 };
 
-/* Verdicts from votes, to the workers and into the log; the ring's digest. */
-void control_judge(struct control *c);
+/* Deadlines of ejections have changed: the next look is set anew. */
+void control_arm_tick(struct control *c);
 
 /* A drain, or the end of one, begins; returns its epoch. all_quiet() follows once all workers have
  * told theirs of it. */
@@ -107,16 +117,6 @@ uint32_t control_new_epoch(struct control *c);
 
 /* A handover of the virtual IP is over (handover.h): the drain goes on. */
 void control_go_on(struct control *c);
-
-/* Takes over a configuration that was found good; `conf` is control's from now on. */
-void control_adopt(struct control *c, struct conf *conf);
-
-/* c->conf has changed: a new snapshot for all workers, new checks, new verdicts. */
-void control_apply(struct control *c);
-
-/* Reads the file again. True if it was taken over; else the old one stays. The answer for
- * /reload-config is appended to `ret_body`. */
-bool control_reload(struct control *c, struct buffer *ret_body);
 
 /* Stopping, or out of service. */
 static inline bool control_is_draining(const struct control *c)
@@ -127,9 +127,5 @@ static inline bool control_is_draining(const struct control *c)
 /* Members that say that they have the virtual IP, as far as they are to be believed: how many, and
  * the names of the first two, "" where there is none (valid until the cluster changes). */
 size_t control_vip_claims(struct control *c, struct bytes ret_first[2]);
-
-/* The documents of /status and /metrics. */
-void control_status(struct control *c, struct buffer *ret_body);
-void control_metrics(struct control *c, struct buffer *ret_body);
 
 #endif

@@ -1,84 +1,51 @@
-/* reload: reading the file again, and the swap. */
+/* reload: reading the file again, and telling what came of it. */
+#include "control/reload.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "admin/status.h"
 #include "base/memory.h"
-#include "control/build.h"
 #include "control/fixed.h"
-#include "control/notify.h"
-#include "control/peers.h"
-#include "control/private.h"
 
-static void digest_conf(struct control *c)
+void reload_read(struct control *c)
 {
+    struct adoption *a = &c->adoption;
+    a->conf = conf_load(c->file, &a->problems);
+    if (!a->conf) {
+        return;
+    }
+    conf_problems_free(&a->problems);
+    if (conf_unsupported(a->conf, &a->problems) > 0) {
+        conf_free(a->conf);
+        a->conf = NULL;
+        return;
+    }
+    struct sha256 *sha = sha256_new();
     size_t size;
-    char *canonical = conf_canonical(c->conf, &size);
+    char *canonical = conf_canonical(a->conf, &size);
     struct bytes text = {canonical, size};
-    uint8_t digest[SHA256_SIZE];
-    sha256_digest(c->sha, &text, 1, digest);
-    sha256_hex(digest, c->config_digest);
+    sha256_digest(sha, &text, 1, a->file_digest);
+    buffer_append_bytes(&a->file, text);
     explicit_bzero(canonical, size);
     free(canonical);
+    sha256_free(sha);
 }
 
-/* Of applications that have left the configuration this node has no opinion any more. */
-static void drop_votes(struct control *c)
+void reload_tell_weak(struct control *c, const struct conf_problems *problems)
 {
-    const struct list *head = &c->tracker.applications;
-    for (struct list *l = head->next; l != head; l = l->next) {
-        const struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
-        if (!a->wanted) {
-            cluster_drop_votes(c->cluster, net_now_ms(&c->net), bytes_of(a->name));
-        }
-    }
-}
-
-void control_apply(struct control *c)
-{
-    struct snapshot *old = c->snapshot;
-    tracker_configure(&c->tracker, c->conf);
-    drop_votes(c);
-    c->snapshot = build_snapshot(c->conf, &c->tracker, c->sha, old);
-    c->ring_snapshot = NULL; /* the next one may get the same address */
-    digest_conf(c);
-    control_judge(c);
-    for (size_t w = 0; w < c->worker_count; w++) {
-        worker_set_snapshot(c->workers[w], c->snapshot);
-    }
-    if (old) {
-        snapshot_unref(old);
-    }
-}
-
-static void warn_of_weak(struct control *c)
-{
-    struct conf_problems problems;
-    conf_weak(c->conf, &problems);
-    for (size_t i = 0; i < problems.count; i++) {
+    for (size_t i = 0; i < problems->count; i++) {
         struct log_field fields[] = {
-            log_unsigned("line", problems.at[i].line),
-            log_text("message", problems.at[i].message),
+            log_unsigned("line", problems->at[i].line),
+            log_text("message", problems->at[i].message),
         };
         log_event(c->producer, LOG_WARNING, "config_unwise", fields, 2);
-    }
-    conf_problems_free(&problems);
-}
-
-void control_adopt(struct control *c, struct conf *conf)
-{
-    struct conf *old = c->conf;
-    c->conf = conf;
-    control_apply(c);
-    warn_of_weak(c);
-    if (old != conf) {
-        conf_free(old);
     }
 }
 
 /* What cannot change while the node runs is named, not swallowed, at each reload until a restart.
  */
-static void keep_fixed(struct control *c, struct conf *next)
+void reload_keep_fixed(struct control *c, struct conf *next)
 {
     const char *names[FIXED_SECTIONS_MAX];
     size_t count = fixed_changes(c->conf, next, names);
@@ -103,7 +70,7 @@ static void log_problem(struct control *c, const struct conf_problem *p)
     log_event_always(c->producer, LOG_ERROR, "config_problem", fields, 4);
 }
 
-static void refuse(struct control *c, const struct conf_problems *problems, struct buffer *ret_body)
+void reload_refuse(struct control *c, const struct conf_problems *problems, struct buffer *ret_body)
 {
     char message[128] = "The configuration has problems; the old one stays in force.";
     struct status_problem *list = memory_new((problems->count + 1) * sizeof(*list));
@@ -122,37 +89,4 @@ static void refuse(struct control *c, const struct conf_problems *problems, stru
     }
     status_reload_failed(ret_body, message, list, problems->count);
     free(list);
-}
-
-bool control_reload(struct control *c, struct buffer *ret_body)
-{
-    struct conf_problems problems;
-    if (c->phase == CONTROL_RUNNING) {
-        notify_reloading();
-    }
-    struct conf *conf = conf_load(c->file, &problems);
-    if (conf) {
-        conf_problems_free(&problems);
-        if (conf_unsupported(conf, &problems) > 0) {
-            conf_free(conf);
-            conf = NULL;
-        }
-    }
-    if (conf) {
-        keep_fixed(c, conf);
-        peers_reload(c, conf);
-        control_adopt(c, conf);
-        uint64_t revision = cluster_shared_revision(c->cluster);
-        struct log_field fields[] = {log_unsigned("config_revision", revision)};
-        log_event(c->producer, LOG_INFO, "config_reloaded", fields, 1);
-        peers_tell_if_file_differs(c);
-        status_reload_ok(ret_body, revision);
-    } else {
-        refuse(c, &problems, ret_body);
-    }
-    conf_problems_free(&problems);
-    if (c->phase == CONTROL_RUNNING) { /* not behind STOPPING, nor before the first READY */
-        notify_ready();
-    }
-    return conf != NULL; /* only whether there was one: it is control's */
 }

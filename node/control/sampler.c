@@ -7,7 +7,6 @@
 #include "admin/history.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "control/counts.h"
 #include "control/peers.h"
 
 enum {
@@ -71,7 +70,6 @@ static void take_sample(struct control *c)
     }
     struct history_count *counts = memory_new((capacity + 1) * sizeof(*counts));
     uint64_t(*latency)[HISTOGRAM_BUCKETS] = memory_new((capacity + 1) * sizeof(*latency));
-    counts_publish(c);
     for (struct list *l = head->next; l != head; l = l->next) {
         struct bytes name = bytes_of(LIST_ENTRY(l, struct tracked_application, link)->name);
         struct cluster_totals totals = cluster_application_totals(c->cluster, name, latency[count]);

@@ -1,4 +1,5 @@
-/* standstill: libuv keeps the time that a loop waited in its poll; what is left of a turn is ours. */
+/* standstill: libuv keeps the time that a loop waited in its poll; what is left of a turn is ours.
+ */
 #include "control/standstill.h"
 
 #include <assert.h>

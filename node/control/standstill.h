@@ -1,9 +1,9 @@
 /* standstill: the longest time that the control loop did not look at its sockets and timers.
  *
  * Everything that control does in one turn keeps gossip, checks, signals and answers waiting. What
- * is measured is a turn from one poll to the next, less the time that the poll itself waited: by the
- * wall clock, and by the thread's own CPU clock, which does not count what other processes of a busy
- * host took. */
+ * is measured is a turn from one poll to the next, less the time that the poll itself waited: by
+ * the wall clock, and by the thread's own CPU clock, which does not count what other processes of a
+ * busy host took. */
 #ifndef CONTROL_STANDSTILL_H
 #define CONTROL_STANDSTILL_H
 

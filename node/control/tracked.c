@@ -7,6 +7,8 @@
 #include "base/memory.h"
 #include "log/log.h"
 
+enum { SWEPT_AT_ONCE = 256 /* as many as an application has: each piece of work is about that */ };
+
 static struct tracked_instance *instance_at(struct list *l)
 {
     return LIST_ENTRY(l, struct tracked_instance, link);
@@ -30,8 +32,8 @@ struct tracked_instance *tracker_instance(const struct tracker *t, const char *a
                                           const char *name)
 {
     const struct tracked_application *a = tracker_application(t, application);
-    struct tracked_instance *i = a ? instance_of(a, name) : NULL;
-    return i && i->wanted ? i : NULL;
+    struct tracked_instance *i = a && tracker_has(t, a) ? instance_of(a, name) : NULL;
+    return i && i->round >= t->round ? i : NULL;
 }
 
 /* ---- checks ---- */
@@ -72,8 +74,10 @@ static void on_check_round(struct checker *c)
     bool votes = false;
     for (size_t i = 0; i < c->rota.count; i++) {
         struct check_entry *e = c->entries[i];
-        votes |= take_outcome(LIST_ENTRY(e, struct tracked_instance, check), c->options.rise,
-                              net_now_ms(t->net));
+        struct tracked_instance *tracked = LIST_ENTRY(e, struct tracked_instance, check);
+        if (take_outcome(tracked, c->options.rise, net_now_ms(t->net))) {
+            tracked->of->vote_due = tracked->of->collect_due = votes = true;
+        }
     }
     if (votes) {
         t->on_vote(t->owner);
@@ -173,13 +177,13 @@ static struct tracked_instance *instance_new(struct tracker *t, struct tracked_a
     struct tracked_instance *i = memory_new(sizeof(*i));
     i->tracker = t;
     i->application = memory_copy_text(a->name, strlen(a->name));
+    i->of = a;
     i->record = take_record(a, conf->name, t->workers);
-    struct tracked_instance *former = i->record->current;
-    if (former) { /* the name has moved to another host */
-        close_record(former);
-        former->record = NULL;
+    if (i->record->current) {
+        a->names_move = true; /* to another host, with tracker_commit() */
+    } else {
+        i->record->current = i;
     }
-    i->record->current = i;
     i->shared = instance_shared_new(conf->name, conf->host, conf->port, t->workers);
     i->shared->answers = i->record->answers;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
@@ -221,6 +225,8 @@ static void application_free(struct tracked_application *a)
     }
     names_done(&a->records_by_name);
     free(a->instances);
+    free(a->next);
+    free(a->opinions);
     application_shared_unref(a->shared);
     free((void *)(uintptr_t)a->name);
     free(a);
@@ -233,20 +239,6 @@ static struct tracked_instance *find_same(const struct tracked_application *a,
     struct tracked_instance *i = instance_of(a, conf->name);
     return i && strcmp(i->shared->host, conf->host) == 0 && i->shared->port == conf->port ? i
                                                                                           : NULL;
-}
-
-static struct tracked_instance *configure_instance(struct tracker *t, struct tracked_application *a,
-                                                   const struct conf_application *app,
-                                                   const struct conf_instance *conf)
-{
-    struct tracked_instance *i = find_same(a, conf);
-    if (!i) {
-        i = instance_new(t, a, conf);
-    }
-    i->wanted = true;
-    passive_configure(&i->passive, conf->max_fails, conf->fail_timeout_ms);
-    checks_place(&t->checks, &i->check, &i->seat, &app->health_check, conf);
-    return i;
 }
 
 static struct tracked_application *take_application(struct tracker *t, const char *name)
@@ -266,48 +258,94 @@ static struct tracked_application *take_application(struct tracker *t, const cha
     return a;
 }
 
-static void configure_application(struct tracker *t, const struct conf_application *app)
+struct tracked_application *tracker_prepare(struct tracker *t, const struct conf_application *app)
 {
     struct tracked_application *a = take_application(t, app->name);
-    a->wanted = true;
-    a->instances = memory_new(app->instance_count * sizeof(*a->instances));
+    assert(!a->next);
+    a->next = memory_new(app->instance_count * sizeof(struct tracked_instance *));
+    a->next_count = app->instance_count;
+    a->round = t->round + 1;
     for (size_t i = 0; i < app->instance_count; i++) {
-        a->instances[i] = configure_instance(t, a, app, &app->instances[i]);
+        struct tracked_instance *same = find_same(a, &app->instances[i]);
+        a->next[i] = same ? same : instance_new(t, a, &app->instances[i]);
+        a->next[i]->round = t->round + 1;
     }
+    return a;
 }
 
-static void sweep(struct tracker *t)
+static void move_names(struct tracked_application *a)
 {
-    for (struct list *l = t->instances.next, *next; l != &t->instances; l = next) {
-        next = l->next;
-        if (!instance_at(l)->wanted) {
-            instance_free(instance_at(l));
+    for (size_t i = 0; a->names_move && i < a->instance_count; i++) {
+        struct instance_record *r = a->instances[i]->record;
+        struct tracked_instance *former = r->current;
+        if (former != a->instances[i]) {
+            close_record(former);
+            former->record = NULL;
+            r->current = a->instances[i];
+        }
+    }
+    a->names_move = false;
+}
+
+void tracker_commit(struct tracker *t, const struct conf *conf)
+{
+    t->round++;
+    checks_begin(&t->checks);
+    t->configured_count = t->instance_count = 0;
+    t->configured = memory_resize(t->configured, conf->application_count * sizeof(*t->configured));
+    for (size_t i = 0; i < conf->application_count; i++) {
+        struct tracked_application *a = tracker_application(t, conf->applications[i].name);
+        free(a->instances);
+        a->instances = a->next;
+        a->instance_count = a->next_count;
+        a->next = NULL;
+        a->fail_when_all_down = conf->applications[i].fail_when_all_down;
+        move_names(a);
+        t->configured[t->configured_count++] = a;
+        t->instance_count += a->instance_count;
+    }
+    for (struct list *l = t->applications.next; l != &t->applications; l = l->next) {
+        struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
+        if (a->round < t->round) {
+            free(a->instances);
+            free(a->opinions); /* of the members of now */
+            a->instances = NULL;
+            a->opinions = NULL;
+            a->instance_count = 0;
         }
     }
 }
 
-static void forget_wishes(struct tracker *t)
+void tracker_set_up(struct tracker *t, const struct conf *conf, size_t index)
 {
-    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
-        instance_at(l)->wanted = false;
+    const struct conf_application *app = &conf->applications[index];
+    struct tracked_application *a = t->configured[index];
+    for (size_t i = 0; i < a->instance_count; i++) {
+        const struct conf_instance *from = &app->instances[i];
+        struct tracked_instance *to = a->instances[i];
+        passive_configure(&to->passive, from->max_fails, from->fail_timeout_ms);
+        checks_place(&t->checks, &to->check, &to->seat, &app->health_check, from);
     }
-    for (struct list *l = t->applications.next; l != &t->applications; l = l->next) {
-        struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
-        a->wanted = false;
-        free(a->instances);
-        a->instances = NULL;
-    }
+    a->vote_due = a->collect_due = true;
 }
 
-void tracker_configure(struct tracker *t, const struct conf *conf)
+bool tracker_set_up_end(struct tracker *t)
 {
-    forget_wishes(t);
-    checks_begin(&t->checks);
-    for (size_t a = 0; a < conf->application_count; a++) {
-        configure_application(t, &conf->applications[a]);
+    return checks_end_some(&t->checks);
+}
+
+bool tracker_sweep(struct tracker *t, struct list **cursor)
+{
+    struct list *l = *cursor ? *cursor : t->instances.next;
+    for (size_t n = 0; n < SWEPT_AT_ONCE && l != &t->instances; n++) {
+        struct tracked_instance *i = instance_at(l);
+        l = l->next;
+        if (i->round < t->round) {
+            instance_free(i);
+        }
     }
-    checks_end(&t->checks);
-    sweep(t);
+    *cursor = l;
+    return l != &t->instances;
 }
 
 static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
@@ -352,21 +390,29 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
     return passive_tick(p, now_ms) || changed;
 }
 
-bool tracker_collect(struct tracker *t)
+void tracker_collect(struct tracker *t, struct tracked_application *a)
 {
     uint64_t now_ms = net_now_ms(t->net);
-    bool changed = false;
-    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
-        changed |= collect_instance(instance_at(l), now_ms);
+    atomic_store(&a->shared->mail, false); /* before the boxes: what comes now sets it again */
+    a->collect_due = false;
+    a->deadline_ms = 0;
+    for (size_t i = 0; i < a->instance_count; i++) {
+        struct tracked_instance *instance = a->instances[i];
+        bool changed = collect_instance(instance, now_ms);
+        uint64_t weight = verdict_weight(passive_answers(&instance->passive, now_ms));
+        uint64_t deadline_ms = passive_next_deadline_ms(&instance->passive);
+        a->vote_due = a->vote_due || changed || weight != instance->told_weight;
+        if (deadline_ms != 0 && (a->deadline_ms == 0 || deadline_ms < a->deadline_ms)) {
+            a->deadline_ms = deadline_ms;
+        }
     }
-    return changed;
 }
 
 uint64_t tracker_deadline_ms(const struct tracker *t)
 {
     uint64_t first = 0;
-    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
-        uint64_t deadline_ms = passive_next_deadline_ms(&instance_at(l)->passive);
+    for (size_t i = 0; i < t->configured_count; i++) {
+        uint64_t deadline_ms = t->configured[i]->deadline_ms;
         if (deadline_ms != 0 && (first == 0 || deadline_ms < first)) {
             first = deadline_ms;
         }
@@ -394,17 +440,18 @@ static void publish_instance(struct tracked_instance *i)
     }
 }
 
-void tracker_publish(struct tracker *t)
+void tracker_publish(struct tracked_application *a)
 {
-    for (struct list *l = t->instances.next; l != &t->instances; l = l->next) {
-        publish_instance(instance_at(l));
+    for (size_t i = 0; i < a->instance_count; i++) {
+        publish_instance(a->instances[i]);
     }
 }
 
 void tracker_close(struct tracker *t)
 {
     checks_begin(&t->checks); /* nobody wants any */
-    checks_end(&t->checks);
+    while (checks_end_some(&t->checks)) {
+    }
     while (!list_empty(&t->instances)) {
         instance_free(instance_at(t->instances.next));
     }
@@ -413,4 +460,5 @@ void tracker_close(struct tracker *t)
     }
     names_done(&t->applications_by_name);
     checks_done(&t->checks);
+    free(t->configured);
 }

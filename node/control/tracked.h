@@ -2,7 +2,12 @@
  *
  * An instance is the same over a reload when application, name, host and port are the same; then
  * its counters, ejection, check results and connections live on. Checks are shared: see checks.h.
- */
+ *
+ * A configuration is taken over in steps, an application a step, so that no step is long, and all
+ * see the old one until the new one is complete:
+ *
+ *   tracker_prepare() for each application -> tracker_commit() -> tracker_set_up() for each one
+ *   -> tracker_set_up_end() -> tracker_sweep() until nothing is left of what went */
 #ifndef CONTROL_TRACKED_H
 #define CONTROL_TRACKED_H
 
@@ -36,7 +41,18 @@ struct tracked_application {
     size_t record_count;
     struct names records_by_name;
     struct tracked_instance **instances; /* in the configuration's order */
-    bool wanted;                         /* in the present configuration */
+    size_t instance_count;
+    struct tracked_instance **next; /* of the configuration that is being prepared */
+    size_t next_count;
+    bool names_move; /* some of them have another host in `next` */
+    uint64_t round;  /* of the last configuration that names it: tracker_has() */
+    bool fail_when_all_down;
+    uint64_t deadline_ms; /* when tracker_collect() is due without any mail; 0 = never */
+
+    /* For judge.c. */
+    uint64_t id; /* in the cluster; 0 = not asked for yet */
+    bool collect_due, vote_due, verdict_due;
+    struct verdict_opinions *opinions; /* one a node: what they were when it voted last */
 };
 
 struct tracker;
@@ -49,6 +65,7 @@ struct tracked_instance {
     struct list link;
     struct tracker *tracker;
     const char *application;
+    struct tracked_application *of;
     struct instance_record *record;
     struct instance_shared *shared;
     struct passive passive;
@@ -57,7 +74,8 @@ struct tracked_instance {
     struct resolver resolver;
     uint64_t answers_seen; /* already told to `passive` */
     bool taken_known;      /* `passive` has been told that the trial on offer was taken */
-    bool wanted;           /* in the present configuration */
+    uint64_t round;        /* as the application's */
+    uint64_t told_weight;  /* of its answers, when this node voted last */
     struct verdict_result verdict;
     bool unreachable; /* eligible by all votes, but not from here right now: see judge.c */
 };
@@ -67,10 +85,13 @@ struct tracker {
     struct log_producer *log;
     struct list instances, applications;
     struct names applications_by_name;
+    struct tracked_application **configured; /* in the configuration's order */
+    size_t configured_count, instance_count;
+    uint64_t round; /* grows with each configuration */
     struct checks checks;
     struct lookups *lookups;
     size_t workers;
-    /* A check has changed this node's opinion: verdicts are to be computed anew. */
+    /* A check has changed this node's opinion: the application's `vote_due` is set. */
     void (*on_vote)(void *owner);
     /* What the other nodes know of a container now. */
     struct busy_view (*others)(void *owner, struct bytes container);
@@ -79,8 +100,26 @@ struct tracker {
 
 void tracker_init(struct tracker *t, struct net_loop *net, struct prng *prng, size_t workers);
 
-/* Finds or makes what the configuration names, with its parameters, and lets go of the rest. */
-void tracker_configure(struct tracker *t, const struct conf *conf);
+/* Finds or makes what the configuration that comes names, and its instances: a->next. */
+struct tracked_application *tracker_prepare(struct tracker *t, const struct conf_application *app);
+
+/* What was prepared is in force from now on; returns at once. */
+void tracker_commit(struct tracker *t, const struct conf *conf);
+
+/* The parameters of the application's checks and ejections; `conf` is the one in force. */
+void tracker_set_up(struct tracker *t, const struct conf *conf, size_t index);
+
+/* When all are set up: false when that is done, too. */
+bool tracker_set_up_end(struct tracker *t);
+
+/* Lets go of some instances that are no longer named. False: there are no more. */
+bool tracker_sweep(struct tracker *t, struct list **cursor);
+
+/* Does the configuration in force name it? */
+static inline bool tracker_has(const struct tracker *t, const struct tracked_application *a)
+{
+    return a->round >= t->round && a->instances;
+}
 
 /* By name, in a time that hardly grows with their number. Who goes through all instances of a
  * configured application takes them from its `instances`. */
@@ -92,14 +131,15 @@ struct tracked_application *tracker_application(const struct tracker *t, const c
 struct instance_sums tracked_instance_sums(const struct tracked_instance *i);
 struct instance_sums instance_record_sums(const struct instance_record *r);
 
-/* Empties the mailboxes that workers fill, and lets time pass. True if a vote changed. */
-bool tracker_collect(struct tracker *t);
+/* Empties the mailboxes of the application's instances that workers fill, and lets time pass. Sets
+ * `vote_due` if a vote changed. */
+void tracker_collect(struct tracker *t, struct tracked_application *a);
 
-/* When tracker_collect() has something to do without any mail; 0 = never. */
+/* When tracker_collect() has something to do without any mail, over all; 0 = never. */
 uint64_t tracker_deadline_ms(const struct tracker *t);
 
 /* Writes the verdicts to where workers read them. */
-void tracker_publish(struct tracker *t);
+void tracker_publish(struct tracked_application *a);
 
 /* Lets go of everything; the loop must then run until the checks' handles are closed. */
 void tracker_close(struct tracker *t);

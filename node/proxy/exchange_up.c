@@ -9,6 +9,7 @@
 
 static void wake_control(struct exchange *x)
 {
+    atomic_store(&x->app->shared->mail, true);
     x->proxy->events->on_mail(x->proxy->owner);
 }
 

@@ -77,6 +77,7 @@ struct application_cell {
 
 struct application_shared {
     _Atomic uint32_t references;
+    _Atomic bool mail; /* an instance's mailbox holds something; workers set it, control takes it */
     const char *name;
     size_t cell_count;
     struct application_cell *cells;

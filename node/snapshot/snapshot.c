@@ -12,10 +12,12 @@ struct snapshot *snapshot_ref(struct snapshot *s)
 static void application_done(struct snapshot_application *app)
 {
     ring_unref(app->ring);
-    for (size_t i = 0; i < app->instance_count; i++) {
-        instance_shared_unref(app->instances[i].shared);
+    if (app->shared) { /* else it was never bound */
+        for (size_t i = 0; i < app->instance_count; i++) {
+            instance_shared_unref(app->instances[i].shared);
+        }
+        application_shared_unref(app->shared);
     }
-    application_shared_unref(app->shared);
     pthread_mutex_destroy(&app->turn_lock);
 }
 

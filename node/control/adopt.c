@@ -1,0 +1,479 @@
+/* adopt: the way of a configuration into force. on_work() is the pool's part, on_step() the loop's;
+ * each phase begins in a function of its own, which the end of the one before calls. */
+#include "control/adopt.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "admin/status.h"
+#include "base/memory.h"
+#include "control/build.h"
+#include "control/notify.h"
+#include "control/peers.h"
+#include "control/reload.h"
+
+static void wipe(struct buffer *b)
+{
+    if (b->data) {
+        explicit_bzero(b->data, b->size);
+    }
+    buffer_done(b);
+    *b = (struct buffer){0};
+}
+
+static void forget_problems(struct conf_problems *problems)
+{
+    conf_problems_free(problems);
+    *problems = (struct conf_problems){0};
+}
+
+/* ---- on the pool ---- */
+
+static void digest_view(struct adoption *a)
+{
+    struct sha256 *sha = sha256_new();
+    size_t size;
+    char *canonical = conf_canonical(&a->view, &size);
+    struct bytes text = {canonical, size};
+    uint8_t digest[SHA256_SIZE];
+    sha256_digest(sha, &text, 1, digest);
+    sha256_hex(digest, a->config_digest);
+    explicit_bzero(canonical, size);
+    free(canonical);
+    sha256_free(sha);
+}
+
+static void build(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    wipe(&a->file);
+    if (a->text.size > 0) {
+        a->shared = conf_parse_shared(a->view.file, a->text.data, a->text.size, &a->problems);
+        if (!a->shared && a->kind == ADOPT_SHARED) {
+            return;
+        }
+        if (a->shared) {
+            conf_take_shared(&a->view, a->shared);
+        }
+    }
+    conf_weak(&a->view, &a->weak);
+    digest_view(a);
+    a->snapshot = build_snapshot(&a->view, c->snapshot, &a->cancelled);
+}
+
+static void drop(struct adoption *a)
+{
+    if (a->old_snapshot) {
+        snapshot_unref(a->old_snapshot);
+    }
+    a->old_snapshot = NULL;
+    conf_free(a->old_conf);
+    a->old_conf = NULL;
+}
+
+/* What it touches is the adoption's, or stays as it is until the adoption goes on. */
+static void on_work(uv_work_t *work)
+{
+    struct control *c = work->data;
+    switch (c->adoption.phase) {
+    case ADOPT_READING:
+        reload_read(c);
+        break;
+    case ADOPT_BUILDING:
+        build(c);
+        break;
+    case ADOPT_INDEXING:
+        snapshot_index(c->adoption.snapshot);
+        break;
+    case ADOPT_DROPPING:
+        drop(&c->adoption);
+        break;
+    case ADOPT_IDLE:
+    case ADOPT_BINDING:
+    case ADOPT_SETTING_UP:
+    case ADOPT_JUDGING:
+    case ADOPT_SWEEPING:
+        break; /* the loop's */
+    }
+}
+
+static void on_worked(uv_work_t *work, int status);
+
+static void to_pool(struct control *c, enum adopt_phase phase)
+{
+    c->adoption.phase = phase;
+    c->adoption.work.data = c;
+    int error = uv_queue_work(&c->net.uv, &c->adoption.work, on_work, on_worked);
+    assert(error == 0);
+}
+
+static void to_slices(struct control *c, enum adopt_phase phase)
+{
+    c->adoption.phase = phase;
+    c->adoption.at = 0;
+    c->adoption.cursor = NULL;
+    slices_start(&c->slices, &c->adoption.slice);
+}
+
+/* ---- answers ---- */
+
+static void answer(struct control *c, uint16_t status, const struct buffer *body)
+{
+    struct adoption *a = &c->adoption;
+    while (!list_empty(&a->answering)) {
+        struct local_job *job = LIST_ENTRY(a->answering.next, struct local_job, link);
+        list_remove(&job->link);
+        job->status = status;
+        buffer_append_bytes(&job->body, buffer_bytes(body));
+        worker_answer(job->worker, job);
+    }
+    if (c->phase == CONTROL_RUNNING) { /* not behind STOPPING, nor before the first READY */
+        notify_ready();
+    }
+}
+
+static void end(struct control *c)
+{
+    c->adoption.phase = ADOPT_IDLE;
+    adopt_go(c);
+}
+
+static void refuse_file(struct control *c)
+{
+    struct buffer body = {0};
+    reload_refuse(c, &c->adoption.problems, &body);
+    forget_problems(&c->adoption.problems);
+    answer(c, 400, &body);
+    buffer_done(&body);
+    end(c);
+}
+
+/* ---- reading, building ---- */
+
+static void begin_reload(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    a->wanted = false;
+    a->kind = ADOPT_RELOAD;
+    while (!list_empty(&a->waiting)) {
+        struct list *l = a->waiting.next;
+        list_remove(l);
+        list_push_back(&a->answering, l);
+    }
+    if (c->phase == CONTROL_RUNNING) {
+        notify_reloading();
+    }
+    to_pool(c, ADOPT_READING);
+}
+
+static void begin_shared(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    c->shared_waiting = false;
+    a->kind = ADOPT_SHARED;
+    a->view = *c->conf;
+    buffer_append_bytes(&a->text, buffer_bytes(&c->shared_text));
+    to_pool(c, ADOPT_BUILDING);
+}
+
+/* The cluster says which shared part holds: the file's, or the one in force, which is then put in
+ * its place. Others may take it over from now on; here it is in force a little later. */
+static void have_file(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    if (!a->conf) {
+        refuse_file(c);
+        return;
+    }
+    reload_keep_fixed(c, a->conf);
+    a->view = *a->conf;
+    a->revision = cluster_shared_revision(c->cluster);
+    struct bytes chosen;
+    c->shared_waiting = false; /* it is overtaken */
+    a->phase = ADOPT_BUILDING; /* the revision that is in force is the old one */
+    cluster_shared_reload(c->cluster, net_now_ms(&c->net), buffer_bytes(&a->file), &chosen);
+    if (!bytes_equal(chosen, buffer_bytes(&a->file))) {
+        buffer_append_bytes(&a->text, chosen);
+    }
+    to_pool(c, ADOPT_BUILDING);
+}
+
+static void have_snapshot(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    bool refused = a->text.size > 0 && !a->shared;
+    if (refused) {
+        peers_refuse_shared(c, &a->problems);
+    }
+    forget_problems(&a->problems);
+    wipe(&a->text);
+    if (!a->snapshot) {
+        end(c); /* what is in force stays */
+        return;
+    }
+    to_slices(c, ADOPT_BINDING);
+}
+
+/* ---- into force ---- */
+
+/* Of applications that have left the configuration this node has no opinion any more. */
+static void drop_votes(struct control *c)
+{
+    const struct list *head = &c->tracker.applications;
+    for (struct list *l = head->next; l != head; l = l->next) {
+        const struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
+        if (!tracker_has(&c->tracker, a)) {
+            cluster_drop_votes(c->cluster, net_now_ms(&c->net), bytes_of(a->name));
+        }
+    }
+}
+
+static void exchange_conf(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    struct conf *shared = a->shared;
+    a->shared = NULL;
+    if (a->kind == ADOPT_RELOAD) {
+        a->old_conf = c->conf;
+        c->conf = a->conf;
+        a->conf = NULL;
+        if (shared) {
+            conf_take_shared(c->conf, shared);
+        }
+        peers_join_anew(c);
+    } else if (a->kind == ADOPT_SHARED) {
+        a->old_conf = conf_take_shared(c->conf, shared);
+        cluster_shared_applied(c->cluster, net_now_ms(&c->net));
+    }
+}
+
+static void commit(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    a->phase = ADOPT_SETTING_UP; /* from here on the revision is the new one */
+    exchange_conf(c);
+    a->old_snapshot = c->snapshot;
+    c->snapshot = a->snapshot;
+    c->judge.digest.of = NULL; /* a new one may get the address of one before */
+    a->snapshot = NULL;
+    memcpy(c->config_digest, a->config_digest, sizeof(c->config_digest));
+    tracker_commit(&c->tracker, c->conf);
+    drop_votes(c);
+    to_slices(c, ADOPT_SETTING_UP);
+}
+
+static void begin_judging(struct control *c)
+{
+    c->adoption.phase = ADOPT_JUDGING;
+    c->adoption.rounds = c->judge.rounds;
+    judge_anew(c);
+}
+
+static void tell_in_force(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    struct buffer body = {0};
+    uint64_t revision = cluster_shared_revision(c->cluster);
+    struct log_field fields[] = {log_unsigned("config_revision", revision)};
+    reload_tell_weak(c, &a->weak);
+    forget_problems(&a->weak);
+    switch (a->kind) {
+    case ADOPT_START:
+        break;
+    case ADOPT_RELOAD:
+        log_event(c->producer, LOG_INFO, "config_reloaded", fields, 1);
+        break;
+    case ADOPT_SHARED:
+        log_event(c->producer, LOG_INFO, "config_taken_over", fields, 1);
+        break;
+    }
+    peers_tell_if_file_differs(c);
+    if (a->kind == ADOPT_RELOAD) {
+        status_reload_ok(&body, revision);
+        answer(c, 200, &body);
+        buffer_done(&body);
+    }
+}
+
+static void finish(struct control *c)
+{
+    for (size_t w = 0; w < c->worker_count; w++) {
+        worker_set_snapshot(c->workers[w], c->snapshot);
+    }
+    c->adoption.in_force_once = true;
+    tell_in_force(c);
+    to_slices(c, ADOPT_SWEEPING);
+}
+
+static bool is_judged(const struct control *c)
+{
+    return c->judge.rounds > c->adoption.rounds && c->judge.digest.of == c->snapshot;
+}
+
+/* ---- from phase to phase ---- */
+
+static void on_worked(uv_work_t *work, int status)
+{
+    struct control *c = work->data;
+    (void)status;
+    if (c->phase == CONTROL_STOPPED) {
+        return;
+    }
+    switch (c->adoption.phase) {
+    case ADOPT_READING:
+        have_file(c);
+        break;
+    case ADOPT_BUILDING:
+        have_snapshot(c);
+        break;
+    case ADOPT_INDEXING:
+        commit(c);
+        break;
+    case ADOPT_DROPPING:
+        end(c);
+        break;
+    case ADOPT_IDLE:
+    case ADOPT_BINDING:
+    case ADOPT_SETTING_UP:
+    case ADOPT_JUDGING:
+    case ADOPT_SWEEPING:
+        assert(false); /* the loop's */
+    }
+    peers_after(c);
+}
+
+static bool bind_one(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    if (a->at < a->view.application_count) {
+        size_t at = a->at++;
+        build_bind(&a->snapshot->applications[at],
+                   tracker_prepare(&c->tracker, &a->view.applications[at]));
+        return true;
+    }
+    to_pool(c, ADOPT_INDEXING);
+    return false;
+}
+
+static bool set_up_one(struct control *c)
+{
+    if (c->adoption.at < c->tracker.configured_count) {
+        tracker_set_up(&c->tracker, c->conf, c->adoption.at++);
+        return true;
+    }
+    if (tracker_set_up_end(&c->tracker)) {
+        return true;
+    }
+    begin_judging(c);
+    return false;
+}
+
+static bool sweep_some(struct control *c)
+{
+    if (tracker_sweep(&c->tracker, &c->adoption.cursor)) {
+        return true;
+    }
+    to_pool(c, ADOPT_DROPPING);
+    return false;
+}
+
+static bool on_step(struct slice *slice)
+{
+    struct control *c = LIST_ENTRY(slice, struct control, adoption.slice);
+    switch (c->adoption.phase) {
+    case ADOPT_BINDING:
+        return bind_one(c);
+    case ADOPT_SETTING_UP:
+        return set_up_one(c);
+    case ADOPT_SWEEPING:
+        return sweep_some(c);
+    case ADOPT_IDLE:
+    case ADOPT_READING:
+    case ADOPT_BUILDING:
+    case ADOPT_INDEXING:
+    case ADOPT_JUDGING:
+    case ADOPT_DROPPING:
+        break;
+    }
+    assert(false); /* they have no pieces */
+    return false;
+}
+
+/* ---- from outside ---- */
+
+void adopt_open(struct control *c)
+{
+    c->adoption.slice.step = on_step;
+    list_init(&c->adoption.waiting);
+    list_init(&c->adoption.answering);
+}
+
+void adopt_start(struct control *c)
+{
+    c->adoption.kind = ADOPT_START;
+    c->adoption.view = *c->conf;
+    to_pool(c, ADOPT_BUILDING);
+}
+
+void adopt_reload(struct control *c, struct local_job *job)
+{
+    if (job) {
+        list_push_back(&c->adoption.waiting, &job->link);
+    }
+    c->adoption.wanted = true;
+    adopt_go(c);
+}
+
+void adopt_go(struct control *c)
+{
+    if (c->phase == CONTROL_STOPPED) {
+        return;
+    }
+    if (c->adoption.phase == ADOPT_JUDGING && is_judged(c)) {
+        finish(c);
+    } else if (c->adoption.phase == ADOPT_IDLE && c->adoption.wanted) {
+        begin_reload(c);
+    } else if (c->adoption.phase == ADOPT_IDLE && c->shared_waiting) {
+        begin_shared(c);
+    }
+}
+
+uint64_t adopt_revision(const struct control *c)
+{
+    const struct adoption *a = &c->adoption;
+    bool old = a->kind == ADOPT_RELOAD && a->phase >= ADOPT_BUILDING && a->phase <= ADOPT_INDEXING;
+    return old ? a->revision : cluster_shared_revision(c->cluster);
+}
+
+static void drop_jobs(struct list *jobs)
+{
+    while (!list_empty(jobs)) {
+        struct local_job *job = LIST_ENTRY(jobs->next, struct local_job, link);
+        list_remove(&job->link);
+        buffer_done(&job->body);
+        free(job);
+    }
+}
+
+void adopt_close(struct control *c)
+{
+    atomic_store(&c->adoption.cancelled, true);
+    slices_stop(&c->adoption.slice);
+    drop_jobs(&c->adoption.waiting);
+    drop_jobs(&c->adoption.answering);
+}
+
+void adopt_free(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    drop(a);
+    if (a->snapshot) {
+        snapshot_unref(a->snapshot);
+    }
+    conf_free(a->shared);
+    conf_free(a->conf);
+    wipe(&a->text);
+    wipe(&a->file);
+    conf_problems_free(&a->problems);
+    conf_problems_free(&a->weak);
+}

@@ -1,0 +1,88 @@
+/* adopt: from a configuration to one that is in force, without a long turn of the loop.
+ *
+ *   IDLE -> READING* -> BUILDING* -> BINDING -> INDEXING* -> (commit) -> SETTING_UP -> JUDGING
+ *        -> (in force: workers, answers) -> SWEEPING -> DROPPING* -> IDLE
+ *
+ * * on a thread of the pool, which owns what it works on meanwhile; the others are pieces on the
+ * loop (slices.h). One at a time: reloads that are asked for meanwhile are all answered by the next
+ * one, and a shared configuration that the cluster brings waits, too. Until the commit all see the
+ * old configuration; the workers get the new one when its instances have been judged.
+ *
+ * Who ends the process ends this: the pool is told and stops early, adopt_free() clears up. */
+#ifndef CONTROL_ADOPT_H
+#define CONTROL_ADOPT_H
+
+#include "base/buffer.h"
+#include "conf/conf.h"
+#include "control/slices.h"
+#include "snapshot/snapshot.h"
+#include "worker/job.h"
+
+enum adopt_phase {
+    ADOPT_IDLE,
+    ADOPT_READING,
+    ADOPT_BUILDING,
+    ADOPT_BINDING,
+    ADOPT_INDEXING,
+    ADOPT_SETTING_UP,
+    ADOPT_JUDGING,
+    ADOPT_SWEEPING,
+    ADOPT_DROPPING,
+};
+
+enum adopt_kind {
+    ADOPT_START,  /* control.conf as it was read */
+    ADOPT_RELOAD, /* the file, read again */
+    ADOPT_SHARED, /* control.conf with a shared part from the cluster */
+};
+
+struct adoption {
+    enum adopt_phase phase;
+    enum adopt_kind kind;
+    uv_work_t work;
+    struct slice slice;
+    size_t at;           /* of the applications */
+    struct list *cursor; /* of the sweep */
+    _Atomic bool cancelled;
+    bool in_force_once; /* the start's is */
+
+    /* Until the commit. */
+    struct conf *conf;   /* RELOAD: what the file gave */
+    struct conf *shared; /* the shared part that stands in the place of its own */
+    struct conf view;    /* what is built from: points into those above and control.conf */
+    struct buffer text;  /* of `shared` */
+    struct buffer file;  /* RELOAD: canonical; holds tokens, as `text` does */
+    uint8_t file_digest[SHA256_SIZE];
+    struct conf_problems problems, weak;
+    struct snapshot *snapshot;
+    char config_digest[2 * SHA256_SIZE + 1];
+    uint64_t revision; /* in force until then */
+
+    uint64_t rounds; /* of judge, when judging began */
+    struct snapshot *old_snapshot;
+    struct conf *old_conf;
+
+    bool wanted;                    /* a reload, after this */
+    struct list waiting, answering; /* of struct local_job */
+};
+
+struct control;
+
+void adopt_open(struct control *c);
+void adopt_start(struct control *c);
+
+/* Reads the file again, now or after what is under way. `job` (taken over) is answered when it is
+ * in force or refused; NULL: the log tells. */
+void adopt_reload(struct control *c, struct local_job *job);
+
+/* Goes on if what is waited for has come: the end of a judge's round or of a digest, or a shared
+ * configuration in control.shared_text. */
+void adopt_go(struct control *c);
+
+/* The shared revision that is in force here. */
+uint64_t adopt_revision(const struct control *c);
+
+void adopt_close(struct control *c); /* nobody is answered any more */
+void adopt_free(struct control *c);  /* after the loop has ended */
+
+#endif
