@@ -42,6 +42,7 @@ struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms)
     g->probe_ms = now_ms + prng_below(&g->prng, g->profile->probe_ms);
     g->exchange_ms = now_ms + prng_below(&g->prng, g->profile->exchange_ms);
     g->tick_ms = now_ms;
+    g->claims_ms = UINT64_MAX;
     return g;
 }
 
@@ -90,6 +91,7 @@ void gossip_tick(struct gossip *g, uint64_t now_ms)
         probe_shift(g, g->now_ms - g->tick_ms);
     }
     probe_tick(g);
+    namesake_tick(g);
     exchange_tick(g);
     text_tick(g);
     leave_tick(g);
@@ -105,6 +107,7 @@ uint64_t gossip_deadline_ms(const struct gossip *g)
         probe_deadline_ms(g),
         exchange_deadline_ms(g),
         text_deadline_ms(g),
+        g->claims_ms,
         g->leaving && g->leave_sends > 0 ? g->leave_ms : UINT64_MAX,
     };
     uint64_t first_ms = deadlines[0];
@@ -220,6 +223,13 @@ struct bytes gossip_get(const struct gossip *g, const struct gossip_member *memb
         return (struct bytes){NULL, 0};
     }
     return map_value(e);
+}
+
+uint64_t gossip_known(const struct gossip *g, const struct gossip_member *member,
+                      enum wire_lane lane)
+{
+    (void)g;
+    return member_of(member)->map.known[lane];
 }
 
 void gossip_each(const struct gossip *g, const struct gossip_member *member,

@@ -32,6 +32,7 @@ struct gossip_member {
     uint64_t id; /* first 8 bytes of SHA-256 of the name */
     const char *name;
     uint64_t generation;
+    uint64_t raised; /* generation less that of its start: who started first keeps a name */
     uint32_t incarnation;
     enum wire_state state;
     uint64_t state_since_ms;
@@ -44,7 +45,6 @@ struct gossip_member {
 /* What is wrong in the cluster and a person must hear of. Repeated while it goes on, at most once a
  * second for each kind. */
 enum gossip_problem {
-    GOSSIP_NAME_CLASH,    /* another process that is alive has this node's name */
     GOSSIP_NEWER_VERSION, /* a peer speaks another version of the protocol */
     GOSSIP_UNKNOWN_KEY,   /* a peer seals with a key that this node does not have */
     GOSSIP_FORGED,        /* packets that do not verify: another cluster, or an attack */
@@ -70,6 +70,11 @@ struct gossip_events {
     void (*on_text)(void *owner, const uint8_t digest[WIRE_DIGEST_SIZE], struct bytes text);
     /* The cluster knew a later generation of this node, dead by now: ours was raised above it. */
     void (*on_generation)(void *owner, uint64_t generation);
+    /* Two processes that are alive have one name, a member's or this node's: the one at `holder`
+     * keeps it, the one at `other` is not listened to. Either address may be unknown. Repeated
+     * while it goes on, at most once a second for each name. */
+    void (*on_clash)(void *owner, const char *name, const struct gossip_address *holder,
+                     const struct gossip_address *other);
     void (*on_problem)(void *owner, enum gossip_problem problem, const struct gossip_address *from);
 };
 
@@ -120,6 +125,10 @@ void gossip_flush(struct gossip *g, uint64_t now_ms);
 /* Any member's value, value.at NULL if there is none. Valid until the next change. */
 struct bytes gossip_get(const struct gossip *g, const struct gossip_member *member,
                         struct bytes key);
+
+/* The version up to which all of a member's lane is known here. */
+uint64_t gossip_known(const struct gossip *g, const struct gossip_member *member,
+                      enum wire_lane lane);
 
 /* Calls `visit` for every live entry of a member, in no order that means anything. */
 void gossip_each(const struct gossip *g, const struct gossip_member *member,

@@ -39,6 +39,7 @@ struct wire_row member_row(const struct member *m)
         .incarnation = m->row.incarnation,
         .state = m->row.state,
         .versions = {m->map.known[WIRE_URGENT], m->map.known[WIRE_BULK]},
+        .raised = m->row.raised,
     };
 }
 
@@ -152,27 +153,30 @@ void member_set_session(struct gossip *g, struct member *m, struct seal_peer *pe
     }
 }
 
-void member_replace(struct gossip *g, struct member *m, uint64_t generation, uint32_t incarnation,
-                    enum wire_state state)
+void member_replace(struct gossip *g, struct member *m, const struct wire_row *now)
 {
     enum wire_state before = m->row.state;
-    assert(generation > m->row.generation && !m->row.self);
+    assert(now->generation > m->row.generation && !m->row.self);
     g->events->on_member_leaving(g->owner, &m->row);
     m->row.owner_data = NULL;
     member_set_session(g, m, NULL);
     map_clear(&m->map);
     m->pushed = 0;
-    m->row.generation = generation;
-    m->row.incarnation = incarnation;
-    m->row.state = state;
+    m->row.generation = now->generation;
+    m->row.raised = now->raised;
+    m->row.incarnation = now->incarnation;
+    m->row.state = now->state;
     m->row.state_since_ms = g->now_ms;
     m->row.heard_ms = 0;
+    m->source = (struct gossip_address){{0}, 0};
+    m->claim_generation = 0;
+    m->claim_refuted = false;
     m->advertises = false;
     probe_forget(m);
     member_make_hot(g, m);
     exchange_mark_dirty(g, m);
     member_tell(g, m, before);
-    if (state == WIRE_SUSPECT) {
+    if (now->state == WIRE_SUSPECT) {
         probe_suspect(g, m, 0);
     }
 }
@@ -256,61 +260,53 @@ static void believe(struct gossip *g, struct member *m, const struct wire_row *s
     }
 }
 
+/* An earlier start of ours with a clock that was ahead is known: go above it, by a chance number.
+ * An earlier start may have done the same, and two starts of one generation would each take the
+ * other's versions for its own. */
+void member_raise(struct gossip *g, uint64_t above)
+{
+    struct member *self = member_self(g);
+    uint64_t generation = above + 1 + prng_below(&g->prng, GENERATION_LEAP);
+    self->row.raised += generation - self->row.generation;
+    self->row.generation = generation;
+    self->row.incarnation = 0;
+    g->events->on_generation(g->owner, self->row.generation);
+    probe_announce(g);
+}
+
+/* What is said of our present generation, or an earlier one. */
+static void refute(struct gossip *g, const struct wire_row *row)
+{
+    struct member *self = member_self(g);
+    bool of_now =
+        row->generation == self->row.generation && row->incarnation >= self->row.incarnation;
+    if (!of_now || row->state == WIRE_ALIVE || g->leaving) {
+        return;
+    }
+    self->row.incarnation = row->incarnation + 1;
+    g->counters.refutations++;
+    member_make_hot(g, self);
+    probe_announce(g);
+}
+
 void member_rumour(struct gossip *g, const struct wire_row *row, uint64_t teller)
 {
     struct member *m = member_by_id(g, row->id);
     if (!m || row->generation == 0) {
         return; /* unknown, or only a question */
     }
-    if (m->row.self) {
-        member_rumour_of_self(g, row->generation, row->incarnation, row->state);
+    if (m->row.self && row->generation != m->row.generation) {
+        namesake_rumour(g, row, &g->in.holder, &g->in.seen);
+    } else if (m->row.self) {
+        refute(g, row);
     } else if (row->generation > m->row.generation) {
-        member_replace(g, m, row->generation, row->incarnation, row->state);
+        if (namesake_believes(g, m, row)) {
+            member_replace(g, m, row);
+        }
     } else if (row->generation == m->row.generation) {
+        m->row.raised = row->raised > m->row.raised ? row->raised : m->row.raised;
         believe(g, m, row, teller);
     }
-}
-
-/* Somebody knows a later start under our name. If that one is gone, it was an earlier start of
- * ours, with a clock that was ahead: go above it, by a chance number: an earlier start may have
- * done the same, and two starts of one generation would each take the other's versions for its own.
- * If it is up, two processes have one name; as the former may only not have been found dead yet, a
- * person hears of it when it lasts. */
-static void superseded(struct gossip *g, uint64_t generation, enum wire_state state)
-{
-    struct member *self = member_self(g);
-    const struct profile *p = g->profile;
-    if (state == WIRE_ALIVE || state == WIRE_SUSPECT) {
-        uint64_t patience_ms = 3 * p->probe_ms + p->suspicion_max_ms + p->join_ms;
-        g->superseded_ms = g->superseded_ms == 0 ? g->now_ms : g->superseded_ms;
-        if (g->now_ms >= g->superseded_ms + patience_ms) {
-            gossip_tell_problem(g, GOSSIP_NAME_CLASH, NULL);
-        }
-        return;
-    }
-    g->superseded_ms = 0;
-    self->row.generation = generation + 1 + prng_below(&g->prng, GENERATION_LEAP);
-    self->row.incarnation = 0;
-    g->events->on_generation(g->owner, self->row.generation);
-    probe_announce(g);
-}
-
-void member_rumour_of_self(struct gossip *g, uint64_t generation, uint32_t incarnation,
-                           enum wire_state state)
-{
-    struct member *self = member_self(g);
-    if (generation > self->row.generation) {
-        superseded(g, generation, state);
-        return;
-    }
-    bool of_now = generation == self->row.generation && incarnation >= self->row.incarnation;
-    if (!of_now || state == WIRE_ALIVE || g->leaving) {
-        return;
-    }
-    self->row.incarnation = incarnation + 1;
-    g->counters.refutations++;
-    member_make_hot(g, self);
-    probe_announce(g);
 }
 
 /* ---- choosing ---- */

@@ -2,6 +2,7 @@
  *
  *   gossip.c    the public calls, time
  *   members.c   the table: rows, rumours, who replaces whom
+ *   namesake.c  two processes with one name
  *   probe.c     SWIM's probes and suspicions, joining, the dead
  *   exchange.c  Scuttlebutt: digests, deltas, pushes
  *   receive.c   from bytes to a known sender, then by type
@@ -43,12 +44,22 @@ struct member {
     struct gossip_member row; /* first: the public view is this struct's address */
     char name[WIRE_NAME_MAX + 1];
     struct map map;
-    struct seal_peer *peer; /* its session; NULL until it has spoken to ours */
-    bool advertises;        /* row.address is what it says itself */
-    uint64_t mark;          /* == gossip.mark: listed in the digest at hand */
-    uint64_t contact_ms;    /* the last HELLO or unasked exchange */
-    uint64_t told_ms;       /* when it was last told that it is thought dead or stale */
-    uint64_t asked_ms;      /* when somebody was last asked where it is */
+    struct seal_peer *peer;       /* its session; NULL until it has spoken to ours */
+    bool advertises;              /* row.address is what it says itself */
+    uint64_t mark;                /* == gossip.mark: listed in the digest at hand */
+    uint64_t contact_ms;          /* the last HELLO or unasked exchange */
+    uint64_t told_ms;             /* when it was last told that it is thought dead or stale */
+    uint64_t asked_ms;            /* when somebody was last asked where it is */
+    struct gossip_address source; /* of its last packet; unknown: only heard of */
+
+    /* Another process with its name, see namesake.c. */
+    uint64_t claim_generation, claim_since_ms, claim_seen_ms; /* 0: none */
+    uint64_t refused_generation;  /* packets of it have been refused: they may be sent again */
+    uint64_t riddle_ms, clash_ms; /* when it was asked for proof, and told of, last */
+    uint32_t riddle;              /* 0: none */
+    bool riddle_wanted, solved;   /* solved: by the packet at hand */
+    bool claim_refuted;
+    bool contests; /* says that somebody else has our name */
 
     /* Rumour: on the hot list while hot_left > 0, the newest first. */
     struct list hot;
@@ -127,9 +138,13 @@ struct gossip {
     struct want *wants; /* work space of one reply */
     size_t want_count, want_capacity;
     uint64_t mark;
-    uint64_t pushed_bulk;   /* own bulk version that was pushed to all */
-    uint64_t bulk_ms;       /* when the next one may be */
-    uint64_t superseded_ms; /* since when another process has our name; 0 = not */
+    uint64_t pushed_bulk; /* own bulk version that was pushed to all */
+    uint64_t bulk_ms;     /* when the next one may be */
+    /* Our own name, see namesake.c. */
+    uint64_t claims_ms;                        /* UINT64_MAX: no name is claimed */
+    bool established;                          /* somebody has taken us for its holder */
+    uint64_t contested_ms, contested_since_ms; /* when we last heard of another; 0 = not */
+    struct gossip_address seen;                /* where others see us */
     uint64_t problem_ms[GOSSIP_PROBLEMS];
     uint64_t forged_ms; /* when the present window of forgeries began */
     uint32_t forged_now, forged_before;
@@ -166,8 +181,7 @@ struct member *member_add(struct gossip *g, struct bytes name, uint64_t generati
                           const struct gossip_address *address);
 
 /* Its row becomes that of a later generation, with an empty map. */
-void member_replace(struct gossip *g, struct member *m, uint64_t generation, uint32_t incarnation,
-                    enum wire_state state);
+void member_replace(struct gossip *g, struct member *m, const struct wire_row *now);
 
 /* Within the last probe period, by a packet of its own. */
 bool member_heard_lately(const struct gossip *g, const struct member *m);
@@ -182,9 +196,8 @@ void member_free(struct member *m);
 /* Somebody (an id) says this of a member. */
 void member_rumour(struct gossip *g, const struct wire_row *row, uint64_t teller);
 
-/* Another says that we are at `generation`, with that state, or another process is. */
-void member_rumour_of_self(struct gossip *g, uint64_t generation, uint32_t incarnation,
-                           enum wire_state state);
+/* Our generation goes above that of an earlier start. */
+void member_raise(struct gossip *g, uint64_t above);
 
 void member_make_hot(struct gossip *g, struct member *m);
 struct wire_row member_row(const struct member *m);
@@ -196,7 +209,40 @@ bool member_few_up(const struct gossip *g); /* are at most FEW_MAX others up? */
 void gossip_tell_problem(struct gossip *g, enum gossip_problem problem,
                          const struct gossip_address *from);
 
+/* ---- namesake.c ---- */
+
+/* A packet that is not of the session of `m`, with its name: of the process that has that name from
+ * now on? If not, it is to be refused. */
+bool namesake_replaces(struct gossip *g, struct member *m, const struct wire_packet *p,
+                       const struct gossip_address *from);
+/* A rumour of a later generation of `m`: true if it replaces the row. */
+bool namesake_believes(struct gossip *g, struct member *m, const struct wire_row *row);
+/* What is said of our name at another generation; the addresses may be unknown. */
+void namesake_rumour(struct gossip *g, const struct wire_row *row,
+                     const struct gossip_address *holder, const struct gossip_address *seen);
+/* A packet of another process with our name. */
+void namesake_speaks(struct gossip *g, const struct wire_packet *p,
+                     const struct gossip_address *from);
+/* For a refusal's `sequence`: what a claimant of the name of `m` has to give back to show that it
+ * runs; 0: nothing now. And that, for us. */
+uint32_t namesake_riddle(struct gossip *g, struct member *m);
+void namesake_solve(struct gossip *g, struct member *from, const struct wire_packet *p);
+/* False: packets of that generation have been refused, and this may be one of them. */
+bool namesake_is_fresh(struct member *m, const struct wire_packet *p);
+/* Pings holders whose name is claimed. Due at g->claims_ms. */
+void namesake_tick(struct gossip *g);
+/* Somebody treats us as a member. */
+void namesake_accepted(struct gossip *g);
+bool namesake_is_contested(const struct gossip *g);
+/* Adds to an answer to `p` what its sender has to know of its name. */
+void namesake_warn(struct gossip *g, struct wire_packet *answer, const struct wire_packet *p,
+                   const struct gossip_address *from);
+/* False: a contested node has nothing to say to the sender (`known` may be NULL). */
+bool namesake_listens(struct gossip *g, struct member *known, const struct wire_packet *p);
+
 /* ---- probe.c ---- */
+
+void probe_ping(struct gossip *g, struct member *m);
 
 void probe_tick(struct gossip *g);
 uint64_t probe_deadline_ms(const struct gossip *g);

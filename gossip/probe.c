@@ -48,7 +48,7 @@ void probe_shift(struct gossip *g, uint64_t lag_ms)
     }
 }
 
-static void send_ping(struct gossip *g, struct member *m)
+void probe_ping(struct gossip *g, struct member *m)
 {
     struct wire_packet *p = send_begin(g, WIRE_PING);
     m->sequence = ++g->sequence;
@@ -122,7 +122,7 @@ static void step_suspect(struct gossip *g, struct member *m)
     if (g->now_ms >= m->ping_ms) {
         m->ping_ms = g->now_ms + g->profile->ping_gap_ms;
         m->pings_sent++;
-        send_ping(g, m);
+        probe_ping(g, m);
         if (m->pings_sent % 2 == 0) {
             probe_contact(g, m); /* it may have started anew: then only HELLO gets through */
         }
@@ -143,7 +143,7 @@ static void step_probe(struct gossip *g, struct member *m)
     if (g->now_ms >= m->ping_ms && m->pings_sent < PROBE_PINGS) {
         m->ping_ms = g->now_ms + g->profile->ping_gap_ms;
         m->pings_sent++;
-        send_ping(g, m);
+        probe_ping(g, m);
         if (m->pings_sent == PROBE_PINGS) {
             ask_helpers(g, m);
         }
@@ -242,7 +242,8 @@ static void try_joins(struct gossip *g)
 {
     for (size_t i = 0; i < g->join_count && i < JOINS_PER_TICK; i++) {
         const struct gossip_address *address = &g->join[g->join_next++ % g->join_count];
-        if (!is_joined(g, address)) {
+        if (namesake_is_contested(g) ||
+            !is_joined(g, address)) { /* who says so must say it again */
             send_hello(g, address);
         }
     }
@@ -357,12 +358,12 @@ void probe_announce(struct gossip *g)
     if (member_few_up(g)) {
         for (size_t i = 1; i < g->member_count; i++) {
             if (member_is_up(g->members[i])) {
-                send_ping(g, g->members[i]);
+                probe_ping(g, g->members[i]);
             }
         }
         return;
     }
     for (size_t i = 0; i < FEW_MAX; i++) {
-        send_ping(g, member_random_up(g, NULL));
+        probe_ping(g, member_random_up(g, NULL));
     }
 }

@@ -77,27 +77,30 @@ struct arrival {
     const struct wire_packet *p;
 };
 
-/* It is of an earlier start than the one we know of: tell it, if that is no more than it sent. */
-static void tell_stale(struct gossip *g, const struct arrival *a, const struct wire_row *row)
+/* It is refused: tell it what is known of its name, if that is no more than it sent. */
+static void tell_stale(struct gossip *g, const struct arrival *a, struct member *m)
 {
     struct wire_packet *answer = send_begin(g, WIRE_ACK);
-    answer->rows[answer->row_count++] = *row;
+    answer->sequence = namesake_riddle(g, m);
+    namesake_warn(g, answer, a->p, a->from);
+    bool fits = wire_size(answer) + SEAL_OVERHEAD <= a->bytes.size;
+    if (!fits || answer->row_count == 0) {
+        answer->seen = answer->holder = (struct gossip_address){{0}, 0};
+        answer->row_count = 0;
+        answer->rows[answer->row_count++] = member_row(m);
+    }
     if (wire_size(answer) + SEAL_OVERHEAD <= a->bytes.size) {
         send_bound(g, a->from, &a->header.from);
     }
 }
 
-/* Another process uses our name. The later start is the one that counts. */
+/* Another process uses our name. */
 static struct member *meet_namesake(struct gossip *g, const struct arrival *a)
 {
-    const struct member *self = member_self(g);
     reject(g, GOSSIP_REJECT_STALE);
-    if (a->p->generation > self->row.generation) {
-        member_rumour_of_self(g, a->p->generation, a->p->incarnation, WIRE_ALIVE);
-    } else {
-        struct wire_row row = member_row(self);
-        gossip_tell_problem(g, GOSSIP_NAME_CLASH, a->from);
-        tell_stale(g, a, &row);
+    namesake_speaks(g, a->p, a->from);
+    if (!namesake_is_contested(g)) {
+        tell_stale(g, a, member_self(g));
     }
     return NULL;
 }
@@ -108,6 +111,33 @@ static const struct gossip_address *address_of(const struct arrival *a)
     return gossip_address_known(&a->p->advertise) ? &a->p->advertise : a->from;
 }
 
+static void replace(struct gossip *g, struct member *m, const struct wire_packet *p)
+{
+    const struct wire_row now = {.generation = p->generation,
+                                 .raised = p->raised,
+                                 .incarnation = p->incarnation,
+                                 .state = WIRE_ALIVE};
+    member_replace(g, m, &now);
+}
+
+/* Is this packet, not of the session of `m`, of the process that has its name? */
+static bool admit(struct gossip *g, struct member *m, const struct arrival *a)
+{
+    const struct wire_packet *p = a->p;
+    bool fresh = namesake_is_fresh(m, p), known = p->generation == m->row.generation && !m->peer;
+    if (!(known || namesake_replaces(g, m, p, a->from)) || !fresh) {
+        reject(g, GOSSIP_REJECT_STALE);
+        m->refused_generation =
+            p->generation >= m->row.generation ? p->generation : m->refused_generation;
+        tell_stale(g, a, m);
+        return false;
+    }
+    if (!known) {
+        replace(g, m, p);
+    }
+    return true;
+}
+
 /* The member that this packet is of, now in the table with this session; NULL if it is refused. */
 static struct member *meet(struct gossip *g, const struct arrival *a)
 {
@@ -116,22 +146,22 @@ static struct member *meet(struct gossip *g, const struct arrival *a)
     if (m && m->row.self) {
         return meet_namesake(g, a);
     }
+    if (m && !admit(g, m, a)) {
+        return NULL;
+    }
     if (!m) {
         m = member_add(g, p->name, p->generation, p->incarnation, WIRE_ALIVE, address_of(a));
         if (!m) {
             reject(g, GOSSIP_REJECT_LIMIT);
             return NULL;
         }
-    } else if (p->generation > m->row.generation) {
-        member_replace(g, m, p->generation, p->incarnation, WIRE_ALIVE);
-    } else if (p->generation < m->row.generation || m->peer) {
-        struct wire_row row = member_row(m);
-        reject(g, GOSSIP_REJECT_STALE);
-        tell_stale(g, a, &row);
-        return NULL;
+        m->row.raised = p->raised;
     }
     struct seal_peer *peer = seal_peer_new(&a->header.from);
     seal_peer_accept(peer, a->bytes);
+    if (m->refused_generation == p->generation) {
+        seal_peer_bar_earlier(peer);
+    }
     member_set_session(g, m, peer);
     return m;
 }
@@ -143,10 +173,14 @@ static struct member *recognise(struct gossip *g, struct member *m, const struct
         reject(g, GOSSIP_REJECT_MALFORMED);
         return NULL;
     }
-    if (a->p->generation == m->row.generation) {
+    if (a->p->generation > m->row.generation) { /* it has raised it: the same process */
+        struct seal_peer *peer = m->peer;
+        m->peer = NULL;
+        replace(g, m, a->p);
+        m->peer = peer;
         return m;
     }
-    return meet(g, a); /* it has raised its generation, or is stale */
+    return a->p->generation == m->row.generation ? m : meet(g, a);
 }
 
 /* ---- what it shows by being there ---- */
@@ -166,6 +200,9 @@ static void show_life(struct gossip *g, struct member *m, const struct arrival *
     uint32_t incarnation = a->p->incarnation;
     bool newer = incarnation > m->row.incarnation;
     m->row.heard_ms = g->now_ms;
+    m->row.raised = a->p->raised;
+    m->source = *a->from;
+    m->contests = gossip_address_known(&a->p->holder) || (m->contests && a->p->type == WIRE_ACK);
     learn_address(g, m, a);
     if (newer) {
         m->row.incarnation = incarnation;
@@ -199,6 +236,7 @@ static void dispatch(struct gossip *g, struct member *from, struct wire_packet *
         break;
     case WIRE_ACK:
         probe_on_ack(g, from, p);
+        namesake_solve(g, from, p);
         break;
     case WIRE_PING_REQUEST:
         probe_on_ping_request(g, from, p);
@@ -224,7 +262,14 @@ static void on_hello(struct gossip *g, const struct arrival *a)
         reject(g, GOSSIP_REJECT_MALFORMED);
         return;
     }
+    if (namesake_is_contested(g)) {
+        return;
+    }
     struct wire_packet *answer = send_begin(g, WIRE_WELCOME);
+    namesake_warn(g, answer, a->p, a->from);
+    if (wire_size(answer) + SEAL_OVERHEAD > a->bytes.size) {
+        answer = send_begin(g, WIRE_WELCOME); /* of an earlier version, whose HELLO is smaller */
+    }
     if (wire_size(answer) + SEAL_OVERHEAD <= a->bytes.size) {
         /* as large as the question: only then may it be told that we are of an earlier start */
         send_pad(answer, a->bytes.size - SEAL_OVERHEAD);
@@ -232,13 +277,26 @@ static void on_hello(struct gossip *g, const struct arrival *a)
     }
 }
 
+/* State is exchanged among members only. */
+static bool is_among_members(enum wire_type type)
+{
+    return type == WIRE_SYN || type == WIRE_SYN_ACK || type == WIRE_DELTA;
+}
+
 static void on_bound(struct gossip *g, struct member *known, const struct arrival *a)
 {
+    if (!namesake_listens(g, known, a->p)) {
+        return;
+    }
     struct member *from = known ? recognise(g, known, a) : meet(g, a);
     if (!from) {
         return;
     }
     uint64_t id = from->row.id;
+    if (is_among_members(a->p->type)) {
+        namesake_accepted(g);
+    }
+    g->seen = gossip_address_known(&a->p->seen) ? a->p->seen : g->seen;
     show_life(g, from, a);
     for (size_t i = 0; i < g->in.row_count; i++) {
         member_rumour(g, &g->in.rows[i], id);

@@ -92,4 +92,7 @@ enum seal_result seal_open(struct seal *s, struct seal_peer *peer, struct bytes 
  * so that it cannot come again. */
 void seal_peer_accept(struct seal_peer *peer, struct bytes packet);
 
+/* Nor can any that was sent before it: they have been refused, and could be sent again. */
+void seal_peer_bar_earlier(struct seal_peer *peer);
+
 #endif

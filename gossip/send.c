@@ -4,11 +4,11 @@
 #include "gossip/private.h"
 
 enum {
-    /* The sender's identity (name 66, generation 11, incarnation 6, address 20, flags and type 4)
-     * and one row of 40. Nobody gets more out of us than he put in, so HELLO and WELCOME are as
-     * large as the largest answer to them: "you are of an earlier start", with the row of the later
-     * one. */
-    HELLO_PLAIN_SIZE = 152,
+    /* The sender's identity (name 66, generation 11, incarnation 6, address 20, raised 8, flags and
+     * type 4), one row of 48 and two addresses of 21. Nobody gets more out of us than he put in, so
+     * HELLO and WELCOME are as large as the largest answer to them: "another process has your
+     * name", with its row, its address and the asker's. */
+    HELLO_PLAIN_SIZE = 208,
     PADDING_OVERHEAD = 4, /* the padding's own tag and length */
 };
 
@@ -22,6 +22,8 @@ struct wire_packet *send_begin(struct gossip *g, enum wire_type type)
     p->incarnation = self->row.incarnation;
     p->leaving = g->leaving;
     p->advertise = g->advertise;
+    p->raised = self->row.raised;
+    p->seen = p->holder = (struct gossip_address){{0}, 0};
     p->sequence = 0;
     p->target = 0;
     p->member_count = 0;

@@ -6,8 +6,6 @@
 const char *gossip_problem_text(enum gossip_problem problem)
 {
     switch (problem) {
-    case GOSSIP_NAME_CLASH:
-        return "name_clash";
     case GOSSIP_NEWER_VERSION:
         return "newer_version";
     case GOSSIP_UNKNOWN_KEY:

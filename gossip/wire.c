@@ -27,7 +27,7 @@ struct message {
     Gossip__Entry entries[WIRE_ENTRIES_MAX];
     Gossip__Entry *entry_at[WIRE_ENTRIES_MAX];
     uint8_t addresses[WIRE_DELTAS_MAX][GOSSIP_ADDRESS_SIZE];
-    uint8_t advertise[GOSSIP_ADDRESS_SIZE];
+    uint8_t advertise[GOSSIP_ADDRESS_SIZE], seen[GOSSIP_ADDRESS_SIZE], holder[GOSSIP_ADDRESS_SIZE];
     uint32_t buckets[WIRE_BUCKETS_MAX];
 };
 
@@ -58,6 +58,7 @@ static Gossip__Row row_message(const struct wire_row *row)
     m.state = (Gossip__State)row->state;
     m.urgent = row->versions[WIRE_URGENT];
     m.bulk = row->versions[WIRE_BULK];
+    m.raised = row->raised;
     return m;
 }
 
@@ -128,6 +129,9 @@ static void build(const struct wire_packet *p, struct message *m)
     m->packet.incarnation = p->incarnation;
     m->packet.leaving = p->leaving;
     m->packet.advertise = address_data(&p->advertise, m->advertise);
+    m->packet.raised = p->raised;
+    m->packet.seen = address_data(&p->seen, m->seen);
+    m->packet.holder = address_data(&p->holder, m->holder);
     m->packet.sequence = p->sequence;
     m->packet.target = p->target;
     m->packet.member_count = p->member_count;
@@ -247,6 +251,7 @@ static bool read_rows(const Gossip__Packet *m, struct wire_packet *ret_packet)
             .incarnation = row->incarnation,
             .state = (enum wire_state)row->state,
             .versions = {[WIRE_URGENT] = row->urgent, [WIRE_BULK] = row->bulk},
+            .raised = row->raised,
         };
     }
     ret_packet->row_count = m->n_rows;
@@ -318,6 +323,7 @@ static bool read_packet(const Gossip__Packet *m, struct wire_packet *ret_packet)
         .generation = m->generation,
         .incarnation = m->incarnation,
         .leaving = m->leaving,
+        .raised = m->raised,
         .sequence = m->sequence,
         .target = m->target,
         .member_count = m->member_count,
@@ -333,7 +339,9 @@ static bool read_packet(const Gossip__Packet *m, struct wire_packet *ret_packet)
         memcpy(ret_packet->buckets, m->buckets, m->n_buckets * sizeof(m->buckets[0]));
     }
     ret_packet->bucket_count = m->n_buckets;
-    return read_address(m->advertise, &ret_packet->advertise) && read_rows(m, ret_packet) &&
+    return read_address(m->advertise, &ret_packet->advertise) &&
+           read_address(m->seen, &ret_packet->seen) &&
+           read_address(m->holder, &ret_packet->holder) && read_rows(m, ret_packet) &&
            read_deltas(m, ret_packet) && read_padding(m->padding, ret_packet);
 }
 

@@ -52,6 +52,7 @@ struct wire_row {
     uint32_t incarnation;
     enum wire_state state;
     uint64_t versions[WIRE_LANES]; /* everything up to these is known */
+    uint64_t raised;               /* generation less that of its start, see members.c */
 };
 
 struct wire_entry {
@@ -83,6 +84,11 @@ struct wire_packet {
     uint32_t incarnation;
     bool leaving;                    /* a graceful stop is under way */
     struct gossip_address advertise; /* unknown: the address that the packet came from */
+    uint64_t raised;                 /* see wire_row */
+
+    /* WELCOME, ACK: where the receiver is seen; and, if another process has the receiver's name,
+     * where that one is (its row is the first) */
+    struct gossip_address seen, holder;
 
     uint32_t sequence;     /* PING, ACK, PING_REQUEST, PROXY_ACK */
     uint64_t target;       /* PING_REQUEST, PROXY_ACK: a member's id */

@@ -10,13 +10,14 @@ enum {
     DIGEST = 1 << 4, /* digest, offset */
     TEXT = 1 << 5,   /* text_size, chunk */
     PADDING = 1 << 6,
+    SEEN = 1 << 7, /* seen, holder */
 };
 
 static const unsigned FIELDS_OF[] = {
     [WIRE_HELLO] = PADDING,
-    [WIRE_WELCOME] = PADDING,
+    [WIRE_WELCOME] = PADDING | SEEN,
     [WIRE_PING] = SEQUENCE,
-    [WIRE_ACK] = SEQUENCE,
+    [WIRE_ACK] = SEQUENCE | SEEN,
     [WIRE_PING_REQUEST] = SEQUENCE | TARGET,
     [WIRE_PROXY_ACK] = SEQUENCE | TARGET,
     [WIRE_SYN] = MEMBERS,
@@ -32,7 +33,8 @@ static unsigned fields_in(const struct wire_packet *p)
            (p->member_count || p->bucket_count ? MEMBERS : 0U) |
            (p->delta_count || p->entry_count ? DELTAS : 0U) |
            (p->digest.size || p->offset ? DIGEST : 0U) |
-           (p->text_size || p->chunk.size ? TEXT : 0U) | (p->padding ? PADDING : 0U);
+           (p->text_size || p->chunk.size ? TEXT : 0U) | (p->padding ? PADDING : 0U) |
+           (gossip_address_known(&p->seen) || gossip_address_known(&p->holder) ? SEEN : 0U);
 }
 
 /* The rule of conf for names: ASCII letters, digits, `.`, `_` and `-`. */
@@ -69,11 +71,12 @@ static bool rows_hold(const struct wire_packet *p)
         return false;
     }
     for (size_t i = 0; i < p->row_count; i++) {
-        if (!state_holds(p->rows[i].state)) { /* generation 0: "I know nothing of it" */
+        const struct wire_row *row = &p->rows[i]; /* generation 0: "I know nothing of it" */
+        if (!state_holds(row->state) || row->raised > row->generation) {
             return false;
         }
     }
-    return true;
+    return p->raised <= p->generation && (p->row_count > 0 || !gossip_address_known(&p->holder));
 }
 
 /* base < version <= top, each entry's above the one before. */

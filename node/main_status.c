@@ -273,6 +273,11 @@ static int ask(const char *url, bool json)
                            "%s refuses this address; see admin.allow in its "
                            "configuration, or set DIFYRING_ADMIN_TOKEN",
                            url);
+    } else if (head.status == 503 && memmem(body.data, body.size, "\"joining\"", 9)) {
+        code = main_failed("status",
+                           "%s is joining: it has just started and has not heard yet what the "
+                           "others know; ask again in 2 s, or ask another node",
+                           url);
     } else if (head.status != 200) {
         code = main_failed("status", "%s answered with status %u", url, head.status);
     } else {

@@ -316,7 +316,7 @@ static void put_gossip(struct buffer *b, const struct metrics_facts *facts)
                 facts->divergence_ms * 1000);
 }
 
-static void put_cluster(struct buffer *b, const struct metrics_facts *facts)
+static void put_cluster_counts(struct buffer *b, const struct metrics_facts *facts)
 {
     struct family f = begin(b, "difyring_cluster_requests_total", "counter",
                             "Requests sent to the instance by all nodes, since the cluster began.");
@@ -327,6 +327,13 @@ static void put_cluster(struct buffer *b, const struct metrics_facts *facts)
     f = begin(b, "difyring_cluster_application_errors_total", "counter",
               "Those that ended in a status of 500 or more, or in a broken answer.");
     put_applications(&f, facts, CLUSTER_APPLICATION_ERRORS);
+}
+
+static void put_cluster(struct buffer *b, const struct metrics_facts *facts)
+{
+    if (!facts->joining) { /* a counter that falls and comes back is counted twice */
+        put_cluster_counts(b, facts);
+    }
     if (facts->has_vip) {
         put_single(b, "difyring_vip_holder", "gauge", "1 if this host has the virtual IP.",
                    facts->vip_holder);
@@ -347,6 +354,9 @@ static void put_node(struct buffer *b, const struct metrics_facts *facts)
                "Revision of the shared configuration that is in force here.",
                facts->config_revision);
     put_single(b, "difyring_draining", "gauge", "1 while /health says draining.", facts->draining);
+    put_single(b, "difyring_joining", "gauge",
+               "1 while /health says joining; the totals of the cluster are left out then.",
+               facts->joining);
     put_single(b, "difyring_workers", "gauge", "Event loops.", facts->workers);
     put_seconds(b, "difyring_control_standstill_seconds", "gauge",
                 "The longest turn of the control loop in the last minute, its waiting left out.",

@@ -51,7 +51,7 @@ struct metrics_facts {
     size_t application_count;
     uint64_t connections, aborts, bytes_in, bytes_out;
     uint64_t workers, config_revision;
-    bool draining;
+    bool draining, joining;
     uint64_t access_lines_dropped, error_lines_dropped;
 
     size_t members[WIRE_LEFT + 1]; /* by enum wire_state, this node among them */

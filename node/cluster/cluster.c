@@ -21,8 +21,6 @@ static bool starts_with(struct bytes key, struct bytes prefix)
 static const char *kind_text(enum problem_kind kind)
 {
     switch (kind) {
-    case PROBLEM_NAME_CLASH:
-        return gossip_problem_text(GOSSIP_NAME_CLASH);
     case PROBLEM_NEWER_VERSION:
         return gossip_problem_text(GOSSIP_NEWER_VERSION);
     case PROBLEM_UNKNOWN_KEY:
@@ -64,12 +62,6 @@ static void on_problem(void *owner, enum gossip_problem problem, const struct go
         gossip_address_text(from, who);
     }
     switch (problem) {
-    case GOSSIP_NAME_CLASH:
-        cluster_problem(c, PROBLEM_NAME_CLASH,
-                        "another process that is alive has this node's name, %.*s (%s); give each "
-                        "node a node.name of its own",
-                        (int)c->name.size, c->name.at, who);
-        return;
     case GOSSIP_NEWER_VERSION:
         cluster_problem(c, PROBLEM_NEWER_VERSION,
                         "%s speaks another version of the gossip protocol; bring all nodes to the "
@@ -100,6 +92,12 @@ static void on_problem(void *owner, enum gossip_problem problem, const struct go
 
 /* ---- gossip's callbacks ---- */
 
+static void on_clash(void *owner, const char *name, const struct gossip_address *holder,
+                     const struct gossip_address *other)
+{
+    clash_heard(owner, name, holder, other);
+}
+
 struct member_info *info_of(struct cluster *c, const struct gossip_member *member)
 {
     return member->self ? &c->self : member->owner_data;
@@ -129,7 +127,7 @@ static void on_member(void *owner, struct gossip_member *member, enum wire_state
         verdict_news_all(c);
         c->latency_changed = true;
         c->offers_changed = true;
-        c->hands_changed = true;
+        c->hands_changed = c->join_changed = true;
         if (is_up(member) && !member->self) {
             counts_member_up(c, member);
         } else if (!member->self) {
@@ -150,7 +148,7 @@ static void on_member_leaving(void *owner, struct gossip_member *member)
     member->owner_data = NULL;
     c->members_changed = c->latency_changed = true;
     verdict_news_all(c);
-    c->offers_changed = c->hands_changed = true;
+    c->offers_changed = c->hands_changed = c->join_changed = true;
 }
 
 static void on_entry(void *owner, struct gossip_member *member, struct bytes key,
@@ -174,6 +172,10 @@ static void on_entry(void *owner, struct gossip_member *member, struct bytes key
         c->latency_changed = true;
     } else if (bytes_equal(key, BYTES("config"))) {
         config_note(c, info, value);
+    } else if (bytes_equal(key, BYTES("clash"))) {
+        clash_note(c, info, value);
+    } else if (bytes_equal(key, BYTES("join"))) {
+        join_note(c, member, value);
     } else if (bytes_equal(key, BYTES("node")) || bytes_equal(key, BYTES("load"))) {
         nodes_note(c, member, key, value);
     } else {
@@ -202,6 +204,7 @@ static const struct gossip_events EVENTS = {
     .on_entry = on_entry,
     .on_text = on_text,
     .on_generation = on_generation,
+    .on_clash = on_clash,
     .on_problem = on_problem,
 };
 
@@ -231,6 +234,8 @@ struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_
     c->interval_ms = gossip_interval_ms(c->gossip);
     c->hands_ms = UINT64_MAX;
     c->hands_from_ms = now_ms + 2 * CLUSTER_JOIN_INTERVALS * c->interval_ms;
+    c->clash_ms = UINT64_MAX;
+    join_init(c);
     shared_init(&c->shared, c->sha, name_id(c, c->name), c->interval_ms);
     return c;
 }
@@ -327,6 +332,8 @@ void cluster_settle(struct cluster *c)
     drains_settle(c);
     counts_settle(c);
     hands_settle(c);
+    join_settle(c);
+    clash_settle(c);
     config_settle(c);
     if (c->verdict_changed) {
         c->verdict_changed = false;
@@ -360,6 +367,8 @@ uint64_t cluster_deadline_ms(const struct cluster *c)
     deadline = earlier(deadline, nodes_deadline_ms(c));
     deadline = earlier(deadline, votes_deadline_ms(c));
     deadline = earlier(deadline, c->hands_ms);
+    deadline = earlier(deadline, c->clash_ms);
+    deadline = earlier(deadline, join_deadline_ms(c));
     return earlier(deadline, shared_deadline_ms(&c->shared));
 }
 

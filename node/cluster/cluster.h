@@ -24,6 +24,8 @@ enum {
     /* A start waits this long for a member that knows the shared configuration, then goes by its
      * own: enough for a few tries of every join address. The profile's interval times this. */
     CLUSTER_JOIN_INTERVALS = 15,
+    /* SPEC §5 /health: a start that hears nobody speaks for the cluster after this. */
+    CLUSTER_JOINING_MS = 2000,
 };
 
 struct cluster;
@@ -63,6 +65,11 @@ void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_add
 void cluster_tick(struct cluster *c, uint64_t now_ms);
 uint64_t cluster_deadline_ms(const struct cluster *c);
 struct gossip *cluster_gossip(struct cluster *c); /* for joins, keys, counters, leaving, members */
+
+/* This node has started and not heard yet what the others know, its own past too; nor are
+ * CLUSTER_JOINING_MS over. Until then its totals may be lower than they were. Once false it stays
+ * so; a node that is alone for ever never joins. */
+bool cluster_joining(const struct cluster *c);
 
 /* ---- nodes ---- */
 

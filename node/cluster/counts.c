@@ -169,6 +169,8 @@ static void tell_past(struct cluster *c)
     }
     publish_end(&target, page_writer_done(&w), &c->past_pages);
     c->past_changed = false;
+    c->past_version = gossip_known(c->gossip, gossip_self(c->gossip), WIRE_BULK) + 1;
+    c->join_changed = true;
 }
 
 bool counts_no_past(const struct cluster *c)

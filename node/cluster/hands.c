@@ -3,8 +3,8 @@
  * Gossip lets only the owner write its map, and a map lives as long as its owner's row. So a slot
  * would be known to those only who were there in time once its owner has a newer generation (it
  * does not tell the old one until it knows it, from its disk or from us), or no row any more. Who
- * sees such a slot waits for the owner first (unless the owner says that it knows of no earlier
- * start), then by its rank among those that are up, and then tells the slot in its own map; the
+ * sees such a slot waits for the owner first (until all that the owner knows of its past is here:
+ * join.c), then by its rank among those that are up, and then tells the slot in its own map; the
  * owner takes it over as a past one, and with that the hand has done its work. An owner that never
  * comes back is spoken for by somebody for ever.
  *
@@ -13,7 +13,7 @@
 #include "cluster/private.h"
 
 enum {
-    WAIT_INTERVALS = 10, /* an owner's own pages are everywhere in two or three exchanges */
+    WAIT_INTERVALS = 5, /* an owner's own pages are everywhere in two or three exchanges */
 };
 
 /* What is told of one node, by its owner and by others. */
@@ -77,13 +77,25 @@ static void plan(struct cluster *c, uint64_t at_ms)
     c->hands_ms = at_ms < c->hands_ms ? at_ms : c->hands_ms;
 }
 
-/* The owner runs and has nothing of this slot: without state_dir its own totals lack it till it is
- * told. */
+static bool is_past_of(const struct gossip_member *owner, const struct ledger_slot *slot)
+{
+    return owner && is_up(owner) && owner->generation > slot->generation;
+}
+
+/* The owner runs and does not know this slot as it is here: it was killed before it could write
+ * that down, or has lost its state_dir. Its own totals lack it till it is told. */
 static bool owner_lacks(struct cluster *c, const struct gossip_member *owner,
                         const struct ledger_slot *slot)
 {
     const struct member_info *info = owner ? info_of(c, owner) : NULL;
-    return info && info->no_past && is_up(owner) && owner->generation > slot->generation;
+    return info && is_past_of(owner, slot) && (info->no_past || join_past_is_here(c, owner));
+}
+
+/* How many that are up come before this node, the owner aside: it waits to be told. */
+static size_t rank_beside(struct cluster *c, const struct gossip_member *owner)
+{
+    bool before = owner && is_up(owner) && owner->id < gossip_self(c->gossip)->id;
+    return c->rank - (before && c->rank > 0 ? 1 : 0);
 }
 
 /* Is this slot to be told by this node? */
@@ -100,13 +112,14 @@ static bool judge_slot(struct cluster *c, struct ledger_slot *slot, const struct
     if (slot->missing_since_ms == 0) {
         slot->missing_since_ms = c->now_ms > 0 ? c->now_ms : 1;
     }
-    uint64_t due_ms = slot->missing_since_ms + c->rank * c->interval_ms;
+    uint64_t due_ms = slot->missing_since_ms + rank_beside(c, s->owner) * c->interval_ms;
     if (!owner_lacks(c, s->owner, slot)) {
         due_ms += WAIT_INTERVALS * c->interval_ms;
         due_ms = due_ms > c->hands_from_ms ? due_ms : c->hands_from_ms;
     }
     if (c->now_ms < due_ms) {
-        plan(c, due_ms);
+        bool soon = is_past_of(s->owner, slot); /* the rest of what it tells may come any time */
+        plan(c, soon && due_ms > c->now_ms + c->interval_ms ? c->now_ms + c->interval_ms : due_ms);
         return false;
     }
     return true;
@@ -165,7 +178,7 @@ void hands_note(struct cluster *c, const struct gossip_member *member)
 {
     const struct member_info *info = info_of(c, member);
     struct ledger_node *node = ledger_find_node(c->ledger, bytes_of(member->name));
-    if (info && info->no_past && node) {
+    if (info && (info->no_past || info->past_version != 0) && node) {
         node->changed = true;
         plan(c, c->now_ms);
     }

@@ -280,6 +280,36 @@ void ledger_clear_active(struct ledger *l, struct bytes node, uint64_t generatio
     }
 }
 
+/* ---- sums ---- */
+
+uint64_t ledger_sum(const struct ledger *l)
+{
+    uint64_t sum = 0;
+    for (size_t a = 0; a < l->applications.count; a++) {
+        const struct ledger_total *app = (const struct ledger_total *)l->applications.at[a];
+        sum += app->requests + app->failures;
+        for (size_t i = 0; i < app->instances.count; i++) {
+            const struct ledger_total *t = (const struct ledger_total *)app->instances.at[i];
+            sum += t->requests + t->failures;
+        }
+    }
+    return sum;
+}
+
+uint64_t ledger_slot_sum(const struct ledger_slot *slot)
+{
+    uint64_t sum = 0;
+    for (size_t a = 0; slot && a < slot->applications.count; a++) {
+        const struct ledger_part *app = (const struct ledger_part *)slot->applications.at[a];
+        sum += app->requests + app->failures;
+        for (size_t i = 0; i < app->instances.count; i++) {
+            const struct ledger_part *p = (const struct ledger_part *)app->instances.at[i];
+            sum += p->requests + p->failures;
+        }
+    }
+    return sum;
+}
+
 /* ---- comparing and walking ---- */
 
 static bool part_covered(const struct ledger_part *part, const struct ledger_part *shown)

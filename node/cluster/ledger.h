@@ -104,6 +104,11 @@ const struct ledger_total *ledger_find_total(const struct ledger *l, struct byte
 /* Every number of `slot` (NULL: has none) is at most what `shown` (NULL: nothing) says. */
 bool ledger_slot_covered(const struct ledger_slot *slot, const struct ledger_slot *shown);
 
+/* All numbers added up, gauges aside: who has merged everything that is in another ledger has at
+ * least that one's sum. */
+uint64_t ledger_sum(const struct ledger *l);
+uint64_t ledger_slot_sum(const struct ledger_slot *slot); /* NULL: 0 */
+
 /* Calls `visit` for every record of a slot: each application in order of name, itself first, then
  * its instances. */
 void ledger_each(const struct ledger_node *node, const struct ledger_slot *slot,

@@ -20,6 +20,22 @@ enum {
     HAND_PAGES_MAX = 64,
     DRAIN_PAGES_MAX = 128,
     WORK_PAGES_MAX = 64, /* 45 containers each */
+    /* Members that start at the same time and are told what is known; further ones wait for their
+     * turn, or out their time. */
+    JOIN_ANSWERS_MAX = 8,
+};
+
+/* Two processes with one name. */
+struct clash {
+    char name[NAMES_SIZE_MAX + 1];
+    struct gossip_address holder, other;
+    uint64_t seen_ms; /* of this node's own: when it heard both last */
+};
+enum { CLASHES_MAX = 4 }; /* of one teller: what is beyond is told when there is room */
+
+/* See JoinAnswer in proto/cluster.proto. */
+struct join_answer {
+    uint64_t id, generation, known, past;
 };
 
 /* One vote: what is told of an instance. */
@@ -61,6 +77,14 @@ struct member_info {
     size_t work_count;
     bool hands;   /* it tells others' slots, or has done so */
     bool no_past; /* it has said that it knows of no earlier start of its own */
+    struct clash clashes[CLASHES_MAX];
+    size_t clash_count;
+    /* what it says about joining, see join.c */
+    bool joining;
+    uint64_t joining_since_ms; /* with joining: since when this node knows */
+    uint64_t past_version;     /* 0: it has not said */
+    struct join_answer answers[JOIN_ANSWERS_MAX];
+    size_t answer_count;
 };
 
 /* This node's votes on one application, as they should be told. */
@@ -79,7 +103,6 @@ struct latency_sum {
 };
 
 enum problem_kind {
-    PROBLEM_NAME_CLASH,
     PROBLEM_NEWER_VERSION,
     PROBLEM_UNKNOWN_KEY,
     PROBLEM_FORGED,
@@ -124,8 +147,18 @@ struct cluster {
     struct ledger *base;
     bool counts_changed, past_changed, hands_changed;
     size_t count_pages, past_pages, hand_pages, latency_pages;
-    size_t count_size, latency_size; /* bytes of the pages told last */
-    bool any_hands;                  /* some member tells others' slots, or has done so */
+    size_t count_size, latency_size;   /* bytes of the pages told last */
+    bool any_hands;                    /* some member tells others' slots, or has done so */
+    struct clash clashes[CLASHES_MAX]; /* that this node has heard itself */
+    size_t clash_count;
+    bool clash_changed;
+    uint64_t clash_ms; /* when they are told of next; UINT64_MAX: there is none */
+    bool joining, join_changed;
+    uint64_t join_until_ms; /* with joining: then it is over in any case */
+    uint64_t join_ms;       /* when join.c looks next; UINT64_MAX = when something changes */
+    uint64_t past_version;  /* of this node's own, as told */
+    struct join_answer answers[JOIN_ANSWERS_MAX];
+    size_t answer_count;
     uint64_t hands_from_ms; /* not before: the others must have had time to tell what is theirs */
     uint64_t hands_ms;      /* when hands are looked at next; UINT64_MAX = when something changes */
     uint64_t latency_ms;    /* from when on latencies are told again */
@@ -213,6 +246,20 @@ void latency_enter(struct cluster *c, const struct cluster_count *count);
 void latency_settle(struct cluster *c); /* they are all in: told when it is time */
 void latency_of(struct cluster *c, struct bytes application, uint64_t ret[HISTOGRAM_BUCKETS]);
 void latency_done(struct cluster *c);
+
+/* clash.c */
+void clash_heard(struct cluster *c, const char *name, const struct gossip_address *holder,
+                 const struct gossip_address *other);
+void clash_note(struct cluster *c, struct member_info *info, struct bytes value);
+void clash_settle(struct cluster *c);
+
+/* join.c */
+void join_init(struct cluster *c);
+void join_note(struct cluster *c, const struct gossip_member *member, struct bytes value);
+void join_settle(struct cluster *c);
+uint64_t join_deadline_ms(const struct cluster *c);
+/* All that the owner knew of its earlier starts when it said so is here. */
+bool join_past_is_here(struct cluster *c, const struct gossip_member *owner);
 
 /* hands.c */
 /* The member has said what it is like. */

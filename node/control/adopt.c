@@ -127,7 +127,8 @@ static void answer(struct control *c, uint16_t status, const struct buffer *body
         buffer_append_bytes(&job->body, buffer_bytes(body));
         worker_answer(job->worker, job);
     }
-    if (c->phase == CONTROL_RUNNING) { /* not behind STOPPING, nor before the first READY */
+    if (c->phase == CONTROL_RUNNING && !c->joining) {
+        /* not behind STOPPING, nor before the first READY */
         notify_ready();
     }
 }
@@ -160,7 +161,7 @@ static void begin_reload(struct control *c)
         list_remove(l);
         list_push_back(&a->answering, l);
     }
-    if (c->phase == CONTROL_RUNNING) {
+    if (c->phase == CONTROL_RUNNING && !c->joining) {
         notify_reloading();
     }
     to_pool(c, ADOPT_READING);

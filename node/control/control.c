@@ -25,11 +25,17 @@
 #include "control/private.h"
 #include "control/sampler.h"
 #include "control/start.h"
+#include "http/reply.h"
 
 enum {
     TICK_MS = 1000,         /* traffic weights, and passive deadlines at the latest */
     FIRST_LOOKUP_MS = 3000, /* names without an address by then get one later */
 };
+
+/* Totals would be lower than they were. */
+#define JOINING_MESSAGE                                                                            \
+    "This node has just started and has not heard yet what the others know; ask again in 2 "       \
+    "seconds."
 
 static void on_tick(uv_timer_t *timer);
 
@@ -137,6 +143,13 @@ static void do_job(struct control *c, struct local_job *job)
     job->status = 200;
     switch (job->endpoint) {
     case ENDPOINT_STATUS:
+        if (c->joining) {
+            job->status = 503;
+            http_error_body(&job->body, 503, "joining", BYTES(JOINING_MESSAGE));
+            break;
+        }
+        documents_ask(c, job);
+        return;
     case ENDPOINT_METRICS:
         documents_ask(c, job);
         return;
@@ -404,6 +417,20 @@ static void warn_of_state(struct control *c)
     }
 }
 
+void control_joined(struct control *c)
+{
+    atomic_store(&c->joining, false);
+    if (c->phase != CONTROL_RUNNING) {
+        return;
+    }
+    if (!c->out_of_service) {
+        handover_ready(c);
+    }
+    struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
+    log_event(c->producer, LOG_INFO, "ready", fields, 1);
+    notify_ready();
+}
+
 static int begin(struct control *c)
 {
     size_t wanted = start_worker_count(c->conf);
@@ -424,6 +451,7 @@ static int begin(struct control *c)
         stop(c);
         return told ? 0 : -1;
     }
+    atomic_store(&c->joining, cluster_joining(c->cluster));
     control_arm_tick(c);
     await_configuration(c);
     await_names(c);
@@ -438,12 +466,13 @@ static int begin(struct control *c)
         return -1;
     }
     c->phase = CONTROL_RUNNING;
-    handover_ready(c);
     warn_of_state(c);
     start_warn_of_files(c);
-    struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
-    log_event(c->producer, LOG_INFO, "ready", fields, 1);
-    notify_ready();
+    if (cluster_joining(c->cluster)) {
+        log_event(c->producer, LOG_INFO, "joining", NULL, 0);
+    } else {
+        control_joined(c);
+    }
     return 0;
 }
 

@@ -42,7 +42,7 @@ void drain_node(struct control *c, bool drain, struct buffer *ret_body)
         c->parted = false;
         if (drain) {
             handover_drain(c);
-        } else {
+        } else if (!c->joining) {
             handover_ready(c);
         }
         uint32_t epoch = control_new_epoch(c);

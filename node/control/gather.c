@@ -12,6 +12,7 @@
 enum {
     VIP_SETTLED_MS = 500, /* by then every gossip packet of before the handover has come */
     VIP_FRESH_MS = 1000,  /* a few gossip intervals */
+    CLASH_SHOWN_MS = 2000,
 };
 
 struct status_gathering {
@@ -226,13 +227,19 @@ static void gather_vip(struct control *c, struct status_gathering *g, struct sta
     facts->vip_holder = bytes_of(arena_text(g->arena, holders[0]));
 }
 
+/* A clash of names is told every second for as long as it lasts. */
+static uint64_t shown_ms(const struct control_problem *p)
+{
+    return strcmp(p->kind, "name_clash") == 0 ? CLASH_SHOWN_MS : CONTROL_PROBLEM_SHOWN_MS;
+}
+
 static size_t gather_problems(struct control *c, struct status_gathering *g)
 {
     size_t count = 0;
     uint64_t now_ms = net_now_ms(&c->net);
     for (size_t i = 0; i < CONTROL_PROBLEMS_MAX; i++) {
         const struct control_problem *p = &c->problems[i];
-        if (p->kind[0] && now_ms < p->at_ms + CONTROL_PROBLEM_SHOWN_MS) {
+        if (p->kind[0] && now_ms < p->at_ms + shown_ms(p)) {
             g->problems[count++] = (struct status_trouble){
                 copy(g, p->kind).at, copy(g, p->detail).at, (now_ms - p->at_ms) / 1000};
         }

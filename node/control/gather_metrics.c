@@ -182,6 +182,7 @@ static void gather_rest(struct control *c, struct metrics_gathering *g)
         .workers = c->worker_count,
         .config_revision = adopt_revision(c),
         .draining = control_is_draining(c),
+        .joining = c->joining,
         .access_lines_dropped = log_dropped(c->log, LOG_STREAM_ACCESS),
         .error_lines_dropped = log_dropped(c->log, LOG_STREAM_ERROR),
         .gossip = &g->gossip,

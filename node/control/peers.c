@@ -393,6 +393,9 @@ void peers_after(void *control)
         peers_tell_node(c);
         peers_save_shared(c);
     }
+    if (c->joining && c->phase > CONTROL_STARTING && !cluster_joining(c->cluster)) {
+        control_joined(c);
+    }
     if (c->link) {
         link_arm(c->link);
     }

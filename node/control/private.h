@@ -57,6 +57,9 @@ struct control {
     bool drained, late;        /* what was at work has ended; timeouts.drain is over */
     bool parted;               /* idle connections have been told the end */
     bool out_of_service;       /* by /admin/drain */
+    /* Has not heard the cluster yet (cluster_joining()): serves, but /health, /status and the track
+     * file do not say that it is ready. Workers read it. */
+    _Atomic bool joining;
 
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
@@ -114,6 +117,10 @@ void control_arm_tick(struct control *c);
 /* A drain, or the end of one, begins; returns its epoch. all_quiet() follows once all workers have
  * told theirs of it. */
 uint32_t control_new_epoch(struct control *c);
+
+/* The node may speak for the cluster from now on: it is ready. Once, with phase RUNNING or later.
+ */
+void control_joined(struct control *c);
 
 /* A handover of the virtual IP is over (handover.h): the drain goes on. */
 void control_go_on(struct control *c);

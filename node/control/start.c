@@ -199,6 +199,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
         .seed = prng_next(&c->prng),
         .connection_count = &c->connection_count,
         .refused_count = &c->refused_count,
+        .joining = &c->joining,
         .events = events,
         .control = c,
     };

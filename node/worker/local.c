@@ -178,17 +178,30 @@ static bool is_of_foreign_page(const struct http_head *head)
     return !bytes_equal_nocase(authority, http_head_host(head));
 }
 
-static void answer_health(struct exchange *x, bool draining)
+static struct bytes health_text(enum local_health health)
+{
+    switch (health) {
+    case LOCAL_HEALTHY:
+        break;
+    case LOCAL_DRAINING:
+        return BYTES("draining\n");
+    case LOCAL_JOINING:
+        return BYTES("joining\n");
+    }
+    return BYTES("healthy\n");
+}
+
+static void answer_health(struct exchange *x, enum local_health health)
 {
     struct exchange_local_answer answer = {
-        .status = draining ? 503 : 200,
+        .status = health == LOCAL_HEALTHY ? 200 : 503,
         .content_type = BYTES("text/plain"),
-        .body = draining ? BYTES("draining\n") : BYTES("healthy\n"),
+        .body = health_text(health),
     };
     exchange_answer(x, &answer);
 }
 
-enum local_kind local_request(struct exchange *x, bool draining,
+enum local_kind local_request(struct exchange *x, enum local_health health,
                               struct local_question *ret_question)
 {
     struct exchange_question q = exchange_question(x);
@@ -208,7 +221,7 @@ enum local_kind local_request(struct exchange *x, bool draining,
             "A page of another site has sent this (Origin, Sec-Fetch-Site); it may not act "
             "here.");
     } else if (e->health) {
-        answer_health(x, draining);
+        answer_health(x, health);
     } else {
         *ret_question = (struct local_question){e->endpoint, names[0], names[1]};
         return LOCAL_JOB;

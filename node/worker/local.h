@@ -11,6 +11,9 @@ enum local_kind {
     LOCAL_JOB,      /* control must be asked */
 };
 
+/* What /health says. */
+enum local_health { LOCAL_HEALTHY, LOCAL_DRAINING, LOCAL_JOINING };
+
 /* With LOCAL_JOB, the question: its endpoint, and the names in its path; they are in the request's
  * head and at most JOB_NAME_SIZE long. */
 struct local_question {
@@ -18,7 +21,7 @@ struct local_question {
     struct bytes application, instance;
 };
 
-enum local_kind local_request(struct exchange *x, bool draining,
+enum local_kind local_request(struct exchange *x, enum local_health health,
                               struct local_question *ret_question);
 
 /* An error in Dify's shape. */

@@ -153,7 +153,10 @@ static void on_proxy_local(void *owner, struct exchange *x)
 {
     struct worker *w = owner;
     struct local_question question;
-    if (local_request(x, w->proxy.draining, &question) == LOCAL_ANSWERED) {
+    enum local_health health = w->proxy.draining     ? LOCAL_DRAINING
+                               : *w->options.joining ? LOCAL_JOINING
+                                                     : LOCAL_HEALTHY;
+    if (local_request(x, health, &question) == LOCAL_ANSWERED) {
         return;
     }
     struct local_job *job = memory_new(sizeof(*job));

@@ -41,6 +41,7 @@ struct worker_options {
     uint64_t seed;                      /* of request ids */
     _Atomic uint32_t *connection_count; /* of the whole node: admitted ones */
     _Atomic uint32_t *refused_count;    /* of the whole node: those that wait for their 503 */
+    const _Atomic bool *joining;        /* of the whole node: /health says so */
     const struct worker_events *events;
     void *control;
 };

@@ -86,9 +86,12 @@ class Watch:
         while not self.ending:
             for node in [node for node in self.cluster.nodes() if node.port]:
                 try:
-                    status = node.status()
+                    head, status = node.json("GET", "/status")
                 except (OSError, EOFError):
                     continue   # gone
+                if (head.status, status.get("code")) == (503, "joining"):
+                    continue   # it does not speak for the cluster yet
+                assert head.status == 200
                 app = status["applications"]["one"]
                 now = [app["total_requests"], *(one["requests"] for one in app["instances"].values())]
                 before = self.seen.get(node.pid, now)

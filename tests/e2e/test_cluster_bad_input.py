@@ -7,9 +7,10 @@ import subprocess
 
 import pytest
 from cluster import Cluster, new_key
-from harness import BUILD, ROOT, TIMEOUT, TOKEN, Node, settings
+from harness import BUILD, PATIENCE, ROOT, TIMEOUT, TOKEN, Node, observe, settings
 from stub_client import wait_for
 
+OVER_SECONDS = 5 * PATIENCE   # SPEC §5: a problem that is over goes within
 PATH = "/v1/_echo"
 HOUR = 3600
 
@@ -67,15 +68,80 @@ def test_another_cluster_name(stubs):
         assert set(cluster.states("node-a")) == {"node-a", "node-b"}
 
 
-def test_a_clashing_name(stubs):
+def clash_problems(node):
+    return [problem for problem in node.status()["cluster"].get("problems", []) if problem["kind"] == "name_clash"]
+
+
+def names_both(node, cluster):
+    """It tells of the clash of node-b and node-c's process, by their addresses, older first."""
+    texts = [problem["message"] for problem in clash_problems(node)]
+    older, younger = ("{}:{}".format(*cluster.udp[name]) for name in ("node-b", "node-c"))
+    return [text for text in texts if -1 < text.find(older) < text.find(younger) and "node.name" in text]
+
+
+def test_of_two_with_one_name_the_older_keeps_it(stubs):
+    """All name both addresses; what the younger counts and votes reaches nobody, though it serves."""
+    config = settings(stubs)
+    config["health_check"] = {"enabled": True, "interval": "100ms", "unhealthy_threshold": 1}
     local = {"node-c": {"node": {"name": "node-b"}}}
-    with Cluster(settings(stubs), 3, local=local) as cluster:
-        wait_for(lambda: cluster.problems("node-b", "name_clash") or cluster.problems("node-c", "name_clash"), TIMEOUT)
-        for name in ("node-b", "node-c"):
-            if cluster.problems(name, "name_clash"):
-                assert "node.name" in cluster.wait_problem(name, "name_clash", says="node-b")
+    with Cluster(config, 3, local=local, start=["node-a", "node-b"]) as cluster:
+        cluster.settle()
+        older, younger = cluster["node-b"], None
+        generation = older.status()["node"]["generation"]
+        for node in cluster.nodes():
+            node.echo()
+        younger = cluster.start("node-c")
+        for _ in range(7):
+            younger.echo()
+        for node in cluster.nodes():
+            wait_for(lambda node=node: names_both(node, cluster), TIMEOUT)
+        for node in (cluster["node-a"], older):
+            status = node.status()
+            assert status["stats"]["total_requests"] == 2
+            assert status["cluster"]["alive"] == 2 and status["cluster"]["converged"]
+            assert {row["name"]: row["generation"] for row in status["cluster"]["nodes"]}["node-b"] == generation
+            assert all(set(one["votes"]) == {"node-a", "node-b"}
+                       for one in status["applications"]["one"]["instances"].values())
         serves(*cluster.nodes())
-        assert cluster.states("node-a").keys() == {"node-a", "node-b"}
+        assert cluster.states("node-a") == {"node-a": "alive", "node-b": "alive"}
+        observe(1, lambda: len(clash_problems(cluster["node-a"])) == 1 and clash_problems(older))
+
+        # The older one ends: the younger gets its voice, and the problem is over.
+        cluster.kill("node-b")
+        wait_for(lambda: {row["name"]: (row["state"], row["generation"])
+                          for row in cluster["node-a"].status()["cluster"]["nodes"]}["node-b"] ==
+                 ("alive", younger.status()["node"]["generation"]), TIMEOUT)
+        wait_for(lambda: not clash_problems(cluster["node-a"]) and not clash_problems(younger), OVER_SECONDS)
+        wait_for(lambda: len({s["stats"]["total_requests"] for s in cluster.statuses()}) == 1, TIMEOUT)
+        assert cluster.statuses()[0]["stats"]["total_requests"] >= 2 + 7
+
+
+def test_the_problem_goes_with_the_younger(stubs):
+    local = {"node-c": {"node": {"name": "node-b"}}}
+    with Cluster(settings(stubs), 3, local=local, start=["node-a", "node-b"]) as cluster:
+        cluster.settle()
+        cluster.start("node-c")
+        for node in cluster.nodes():
+            wait_for(lambda node=node: names_both(node, cluster), TIMEOUT)
+        cluster.stop("node-c")
+        wait_for(lambda: not any(clash_problems(node) for node in cluster.nodes()), OVER_SECONDS)
+        cluster.settle()
+
+
+def test_a_restart_elsewhere_is_no_clash(stubs):
+    """The same name at another address, while nobody has noticed yet that the former process is dead."""
+    local = {"node-c": {"node": {"name": "node-b"}}}
+    with Cluster(settings(stubs), 3, local=local, start=["node-a", "node-b"], profile="lan") as cluster:
+        cluster.settle()
+        cluster["node-b"].echo()
+        wait_for(lambda: cluster["node-a"].status()["stats"]["total_requests"] == 1, TIMEOUT)
+        cluster.kill("node-b")
+        node = cluster.start("node-c")
+        node.echo()
+        wait_for(lambda: cluster.states("node-a")["node-b"] == "alive" and
+                 {s["stats"]["total_requests"] for s in cluster.statuses()} == {2}, 2 * PATIENCE)
+        assert not any(node.events("cluster_problem") for node in cluster.nodes())
+        assert not [event for event in cluster["node-a"].events("member") if event["state"] == "dead"]
 
 
 def test_a_newer_protocol_version(stubs):

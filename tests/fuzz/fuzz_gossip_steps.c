@@ -153,6 +153,15 @@ static void on_generation(void *owner, uint64_t generation)
     n->cores[n->core_now].generation = generation;
 }
 
+static void on_clash(void *owner, const char *name, const struct gossip_address *holder,
+                     const struct gossip_address *other)
+{
+    (void)owner;
+    (void)name;
+    (void)holder;
+    (void)other;
+}
+
 static void on_problem(void *owner, enum gossip_problem problem, const struct gossip_address *from)
 {
     (void)owner;
@@ -167,6 +176,7 @@ static const struct gossip_events EVENTS = {
     .on_entry = on_entry,
     .on_text = on_text,
     .on_generation = on_generation,
+    .on_clash = on_clash,
     .on_problem = on_problem,
 };
 

@@ -17,6 +17,12 @@ enum {
     CLASH_WAN_MS = 30000,
     KNOWN_AFTER_MS = 5000, /* whoever ran this long is known to all and knows all */
     LOSS_ROUNDS = 4,
+    /* A node's own past is told to it within this, and its turn of the others' waiting for each
+     * other: see node/cluster/hands.c. */
+    TIME_OVER_US = 10 * 1000, /* milliseconds are rounded, loops are late */
+    PAST_LAN_MS = 2000,
+    PAST_LOSS_MS = 4000,
+    PAST_WAN_MS = 8000,
 };
 
 void seen_init(struct seen *s, size_t host_count)
@@ -45,6 +51,55 @@ static void never_falls(struct process *p, const char *what, uint64_t *seen, uin
     *seen = now;
 }
 
+/* ---- joining ---- */
+
+/* Everybody knows everybody, so whoever answers a start knows what there is. */
+static bool all_is_calm(const struct process *except)
+{
+    const struct world *w = except->world;
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        const struct process *q = w->hosts[i].process;
+        if (process_runs(q) && q != except &&
+            (q->disturbed_until_us > w->now_us || q->leaving || q->clashed || !q->joined ||
+             q->started_us + KNOWN_AFTER_MS * 1000 > w->now_us)) {
+            return false;
+        }
+    }
+    return w->disturbed_until_us <= w->now_us;
+}
+
+/* The least that any of those knows who may tell it. */
+static uint64_t floor_of(const struct process *p)
+{
+    uint64_t floor = UINT64_MAX;
+    for (size_t i = 0; i < p->world->options.host_count; i++) {
+        const struct process *q = p->world->hosts[i].process;
+        if (process_runs(q) && q != p) {
+            uint64_t known = cluster_requests(q->cluster);
+            floor = known < floor ? known : floor;
+        }
+    }
+    return floor == UINT64_MAX || !all_is_calm(p) ? 0 : floor;
+}
+
+/* A total must not fall in a client's eyes over a restart, whatever the disk has lost. */
+static void check_joined(struct process *p)
+{
+    struct world *w = p->world;
+    if (p->joined || cluster_joining(p->cluster)) {
+        return;
+    }
+    p->joined = true;
+    bool told = p->paused_until_us == 0 &&
+                w->now_us + TIME_OVER_US < p->started_us + CLUSTER_JOINING_MS * 1000;
+    world_tell(w, "%s has joined: %s", p->host->name, told ? "it was told" : "its time is over");
+    if (told && all_is_calm(p) && cluster_requests(p->cluster) < p->floor) {
+        world_fail(w, "%s has joined with a total of %llu, all others had at least %llu before",
+                   p->host->name, (unsigned long long)cluster_requests(p->cluster),
+                   (unsigned long long)p->floor);
+    }
+}
+
 void claims_after_call(struct process *p)
 {
     struct world *w = p->world;
@@ -52,6 +107,7 @@ void claims_after_call(struct process *p)
         return;
     }
     uint64_t requests = cluster_requests(p->cluster);
+    check_joined(p);
     never_falls(p, "the total", &p->seen.requests, requests);
     never_falls(p, "the configuration's revision", &p->seen.shared_revision,
                 cluster_shared_revision(p->cluster));
@@ -65,6 +121,7 @@ void claims_after_start(struct process *p)
 {
     const struct disk_promise *promise = &p->host->disk.promise;
     uint64_t requests = cluster_requests(p->cluster);
+    p->floor = floor_of(p);
     if (requests < promise->requests) {
         world_fail(p->world, "%s starts with a total of %llu, its disk had %llu", p->host->name,
                    (unsigned long long)requests, (unsigned long long)promise->requests);
@@ -112,6 +169,52 @@ static void check_member(struct process *p, const struct gossip_member *member)
     }
 }
 
+static uint64_t past_bound_us(const struct process *p)
+{
+    const struct world *w = p->world;
+    uint64_t bound_ms = w->options.profile == GOSSIP_WAN ? PAST_WAN_MS
+                        : w->network.loss_permille > 0   ? PAST_LOSS_MS
+                                                         : PAST_LAN_MS;
+    uint64_t turns_ms = w->options.host_count * gossip_interval_ms(cluster_gossip(p->cluster));
+    return (bound_ms + (w->options.host_count > 2 ? turns_ms : 0)) * 1000;
+}
+
+/* Both are undisturbed and know each other, so that what one knows the other may know. */
+static bool are_in_touch(struct process *p, struct process *q)
+{
+    uint64_t now_us = p->world->now_us;
+    const struct gossip_member *seen =
+        process_runs(q) && q != p ? gossip_find(cluster_gossip(q->cluster), bytes_of(p->host->name))
+                                  : NULL;
+    return seen && seen->state == WIRE_ALIVE && !q->clashed && !q->leaving && q->joined &&
+           q->disturbed_until_us <= now_us &&
+           seen->generation == gossip_self(cluster_gossip(p->cluster))->generation;
+}
+
+/* Nobody knows more of what a node has counted than the node, or not for long. */
+static void check_own_past(struct process *p)
+{
+    struct world *w = p->world;
+    bool behind = false;
+    uint64_t own = cluster_member_requests(p->cluster, gossip_self(cluster_gossip(p->cluster)));
+    for (size_t i = 0; i < w->options.host_count && !behind; i++) {
+        struct process *q = w->hosts[i].process;
+        behind = are_in_touch(p, q) &&
+                 own < cluster_member_requests(q->cluster, gossip_find(cluster_gossip(q->cluster),
+                                                                       bytes_of(p->host->name)));
+    }
+    bool calm = w->disturbed_until_us <= w->now_us && p->disturbed_until_us <= w->now_us &&
+                !p->leaving && !p->clashed;
+    if (!behind || !calm) {
+        p->behind_since_us = 0;
+    } else if (p->behind_since_us == 0) {
+        p->behind_since_us = w->now_us;
+    } else if (w->now_us - p->behind_since_us > past_bound_us(p)) {
+        world_fail(w, "%s has not been told its own past for %.1f s", p->host->name,
+                   (double)(w->now_us - p->behind_since_us) / 1e6);
+    }
+}
+
 static void check_process(struct process *p)
 {
     struct world *w = p->world;
@@ -125,6 +228,7 @@ static void check_process(struct process *p)
         check_member(p, gossip_member(g, i));
     }
     check_applications(p);
+    check_own_past(p);
 }
 
 void claims_check(struct world *w)
@@ -141,7 +245,7 @@ void claims_check(struct world *w)
 
 static bool runs_undisturbed(const struct process *p, uint64_t generation)
 {
-    return process_runs(p) && !p->leaving && !p->clashed &&
+    return process_runs(p) && !p->leaving && !p->younger &&
            gossip_self(cluster_gossip(p->cluster))->generation == generation &&
            p->disturbed_until_us <= p->world->now_us &&
            p->world->disturbed_until_us <= p->world->now_us;
@@ -160,6 +264,35 @@ static bool is_up(enum wire_state state)
     return state == WIRE_ALIVE || state == WIRE_SUSPECT;
 }
 
+/* Has run for so long, and undisturbed, that all know it, and it all. */
+static bool is_settled(const struct process *p)
+{
+    const struct world *w = p->world;
+    return process_runs(p) && !p->leaving && !p->younger && p->disturbed_until_us <= w->now_us &&
+           w->disturbed_until_us <= w->now_us && p->started_us + KNOWN_AFTER_MS * 1000 <= w->now_us;
+}
+
+/* Of two with one name the younger is listened to by nobody who knows the older. */
+static void check_younger(struct process *at, const struct gossip_member *member)
+{
+    struct world *w = at->world;
+    bool of_younger = false, older_runs = false;
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        struct process *p = w->hosts[i].process;
+        if (!process_runs(p) || p->identity != identity_of(w, member)) {
+            continue;
+        }
+        older_runs = older_runs || is_settled(p);
+        of_younger = of_younger ||
+                     (p->younger && p->cluster != at->cluster &&
+                      gossip_self(cluster_gossip(p->cluster))->generation == member->generation);
+    }
+    if (of_younger && older_runs && is_settled(at) && is_up(member->state)) {
+        world_fail(w, "%s takes the younger of two with the name %s for its holder", at->host->name,
+                   member->name);
+    }
+}
+
 void claims_on_member(struct process *at, const struct gossip_member *member,
                       enum wire_state before)
 {
@@ -171,7 +304,8 @@ void claims_on_member(struct process *at, const struct gossip_member *member,
     }
     never_falls(at, "a generation", &seen->generation, member->generation);
     seen->incarnation = member->incarnation;
-    if (is_up(member->state) || !is_up(before) || at->clashed) {
+    check_younger(at, member);
+    if (is_up(member->state) || !is_up(before) || at->younger) {
         return;
     }
     for (size_t i = 0; i < w->options.host_count; i++) {
@@ -299,24 +433,28 @@ static uint64_t clash_due_us(const struct process *clone)
 static void check_clash(struct world *w, const struct event *event)
 {
     struct process *clone = w->hosts[event->host].process;
-    bool told = has_told(clone), beside = false;
+    bool beside = false;
     if (clash_due_us(clone) > w->now_us) {
         claims_expect_clash(clone);
         return;
     }
     for (size_t i = 0; i < w->options.host_count; i++) {
         const struct process *p = w->hosts[i].process;
-        if (p != NULL && p != clone && p->identity == clone->identity) {
-            beside = p->started_us < clone->met_us;
-            told = told || has_told(p);
+        beside = beside || (p != NULL && p != clone && p->identity == clone->identity &&
+                            p->started_us + KNOWN_AFTER_MS * 1000 < clone->met_us &&
+                            p->disturbed_until_us < clone->met_us);
+    }
+    if (!beside || w->disturbed_until_us >= clone->met_us || clone->disturbed_until_us > 0) {
+        return;
+    }
+    world_tell(w, "%s runs twice", clone->host->name);
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        const struct process *p = w->hosts[i].process;
+        if (process_runs(p) && (p == clone || (is_settled(p) && p->started_us < clone->met_us)) &&
+            !has_told(p)) {
+            world_fail(w, "%s runs twice, and %s does not say so", clone->host->name,
+                       p == clone ? "the younger one" : p->host->name);
         }
-    }
-    bool judged = beside && w->disturbed_until_us < clone->met_us;
-    if (judged) {
-        world_tell(w, "%s runs twice: %s", clone->host->name, told ? "told" : "not told");
-    }
-    if (judged && !told) {
-        world_fail(w, "%s runs twice, and nobody says so", clone->host->name);
     }
 }
 

@@ -265,6 +265,20 @@ bool converged(struct world *w, char *ret_why, size_t why_size)
     return say_converged(w, &why);
 }
 
+bool totals_agree(struct world *w, char *ret_why, size_t why_size)
+{
+    const struct why why = {ret_why, why_size};
+    struct process *first = NULL;
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        struct process *v = w->hosts[i].process;
+        first = first != NULL ? first : v;
+        if (v != NULL && !same_totals(v, first, &why)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool all_are_met(struct world *w, char *ret_why, size_t why_size)
 {
     const struct why why = {ret_why, why_size};
@@ -304,7 +318,7 @@ static void add_up(const struct world *w, uint32_t identity, uint64_t *ret_low, 
         }
         *ret_high += p->work.now.total;
         if (p->cluster != NULL) {
-            *ret_low += p->clashed ? 0 : p->work.told.total;
+            *ret_low += p->younger ? 0 : p->work.told.total;
         } else if (is_remembered(w, p)) {
             *ret_low += p->sure_requests;
         }

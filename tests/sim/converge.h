@@ -13,6 +13,9 @@ struct world;
 bool converged(struct world *w, char *ret_why, size_t why_size);
 
 /* Every running node has every other as alive, at its address. */
+/* Every running process says the same of everybody's totals. */
+bool totals_agree(struct world *w, char *ret_why, size_t why_size);
+
 bool all_are_met(struct world *w, char *ret_why, size_t why_size);
 
 /* Once converged: the totals are what was counted, but for what crashed nodes counted too late for

@@ -19,6 +19,7 @@ enum {
     HOUR_MS = 3600 * 1000,
     CLONE_MAX_MS = 5000, /* the first one comes early, and is left alone for a while */
     WHY_SIZE = 200,
+    RESTART_MAX_MS = 500,
     ROTATION_STEP_MS = 3000, /* between two steps of a key rotation */
 };
 
@@ -260,14 +261,16 @@ static void fault_clone(struct world *w, const struct faults *f)
     claims_expect_clash(process_start(w, clone));
 }
 
-/* Whoever ran beside another of its name is let off some claims. */
+/* Whoever ran beside another of its name, the younger one above all, is let off some claims. */
 static void note_clashes(struct world *w)
 {
     for (size_t i = 0; i < w->options.host_count; i++) {
         for (size_t j = 0; j < i; j++) {
             struct host *a = &w->hosts[i], *b = &w->hosts[j];
             if (a->identity == b->identity && a->process != NULL && b->process != NULL) {
+                bool first = a->process->life < b->process->life;
                 a->process->clashed = b->process->clashed = true;
+                (first ? b : a)->process->younger = true;
             }
         }
     }
@@ -418,4 +421,19 @@ void faults_end(struct world *w, uint64_t keep_down)
         }
     }
     mend_joins(w);
+}
+
+void faults_restart_one(struct world *w)
+{
+    struct process *p = pick_process(w);
+    if (p == NULL || is_needed(w, p->host)) {
+        return;
+    }
+    struct host *h = p->host;
+    process_crash(p);
+    h->starts_due++;
+    world_after(w, world_between(w, 10, RESTART_MAX_MS) * 1000,
+                (struct event){.run = on_start,
+                               .host = h->index,
+                               .argument = world_chance(w, 200) ? DISK_EMPTY : DISK_GOOD});
 }

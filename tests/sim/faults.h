@@ -29,4 +29,8 @@ bool faults_start_later(const struct world *w);
  * join is given a name. */
 void faults_end(struct world *w, uint64_t keep_down);
 
+/* One of those that run crashes and starts again within half a second; its disk is as it was, or
+ * empty. */
+void faults_restart_one(struct world *w);
+
 #endif

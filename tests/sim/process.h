@@ -23,12 +23,16 @@ struct process {
     struct cluster *cluster; /* NULL: ended */
     uint64_t session;
     uint64_t started_us, ended_us, paused_from_us, paused_until_us, tick_at_us;
+    bool joined;
+    uint64_t floor;              /* what it must know when it has joined by being told */
+    uint64_t behind_since_us;    /* since when somebody knows more of its past; 0 = nobody */
     uint64_t met_us;             /* when it first heard of another that is up; 0 = not yet */
     uint64_t disturbed_until_us; /* until then others may take it for dead */
     bool leaving;
     uint64_t sure_requests; /* ended: what the witnesses must have heard of its counters */
     uint64_t witnesses;     /* one bit a host; of the first 64 */
     bool clashed;           /* ran beside another process of its name */
+    bool younger;           /* and started after it */
 
     struct inbox_packet *inbox[PROCESS_INBOX_MAX]; /* came while it was paused */
     size_t inbox_count;

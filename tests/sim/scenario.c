@@ -24,6 +24,15 @@ enum {
     CONVERGE_WAN_MS = 60 * 1000,
     CHANGE_LAN_MS = 5 * 1000,
     CHANGE_WAN_MS = 15 * 1000,
+    /* Totals after the last of a row of restarts: the figure is for a pair without loss; many nodes
+     * wait for each other, and packets that are lost for the next exchange. */
+    ROW_MS = 2000,
+    ROW_EACH_MS = 200,
+    ROW_LOSS_MS = 2000,
+    ROW_WAN_MS = 10 * 1000,
+    ROW_RESTARTS_MAX = 12,
+    ROW_GAP_MAX_MS = 800,
+    ROW_RATE_MAX = 200, /* requests a second */
     STEADY_MS = 2000,
     CLONE_GAP_MS = 6000,
     POLL_MS = 100,
@@ -207,6 +216,52 @@ static void change_at_the_end(struct world *w)
     }
 }
 
+static void set_rates(struct world *w, unsigned max)
+{
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        if (w->hosts[i].process != NULL) {
+            work_stop_requests(w->hosts[i].process);
+            w->hosts[i].process->work.rate = (unsigned)world_between(w, 0, max);
+        }
+    }
+}
+
+static uint64_t row_bound_us(const struct scenario *s)
+{
+    const struct world *w = s->w;
+    uint64_t bound_ms = s->wan ? ROW_WAN_MS : ROW_MS;
+    bound_ms += w->network.loss_permille > 0 ? ROW_LOSS_MS : 0;
+    bound_ms += w->options.host_count > 2 ? w->options.host_count * ROW_EACH_MS : 0;
+    return bound_ms * 1000;
+}
+
+/* Killed and started again and again under load: soon after the last time all say the same. */
+static void restart_in_a_row(struct scenario *s)
+{
+    struct world *w = s->w;
+    char why[WORLD_FAILURE_SIZE / 2] = "";
+    world_tell(w, "a row of restarts");
+    w->quiet = false;
+    set_rates(w, ROW_RATE_MAX);
+    for (uint64_t i = world_between(w, 2, ROW_RESTARTS_MAX); i > 0 && !w->failed; i--) {
+        faults_restart_one(w);
+        world_run(w, w->now_us + world_between(w, 1, ROW_GAP_MAX_MS) * 1000);
+    }
+    w->quiet = true;
+    while (!w->failed && faults_start_later(w)) {
+        world_run(w, w->now_us + POLL_MS * 1000);
+    }
+    set_rates(w, 0);
+    uint64_t end_us = w->now_us + row_bound_us(s);
+    while (!w->failed && !totals_agree(w, why, sizeof(why))) {
+        if (w->now_us >= end_us) {
+            world_fail(w, "totals differ %.1f s after a row of restarts: %s",
+                       (double)row_bound_us(s) / 1e6, why);
+        }
+        world_run(w, w->now_us + POLL_MS * 1000);
+    }
+}
+
 /* What all nodes together hold on the heap; 0 under ASan, which counts for itself. */
 static void check_heap(struct world *w)
 {
@@ -241,6 +296,12 @@ static void run_in_peace(struct scenario *s, struct scenario_result *r)
         run_until_converged(w, s->wan ? CONVERGE_WAN_MS : CONVERGE_LAN_MS, "the last fault");
     if (!w->failed && !totals_are_true(w, why, sizeof(why))) {
         world_fail(w, "%s", why);
+    }
+    if (!w->failed) {
+        restart_in_a_row(s);
+    }
+    if (!w->failed) {
+        run_until_converged(w, s->wan ? CONVERGE_WAN_MS : CONVERGE_LAN_MS, "the restarts");
     }
     if (!w->failed) {
         change_at_the_end(w);

@@ -77,6 +77,16 @@ static void on_problem(void *owner, enum gossip_problem problem, const struct go
     node->problem_events[problem]++;
 }
 
+static void on_clash(void *owner, const char *name, const struct gossip_address *holder,
+                     const struct gossip_address *other)
+{
+    struct net_node *node = owner;
+    (void)name;
+    node->clash_events++;
+    node->clash_holder = *holder;
+    node->clash_other = *other;
+}
+
 static const struct gossip_events events = {
     .on_packet = on_packet,
     .on_member = on_member,
@@ -84,6 +94,7 @@ static const struct gossip_events events = {
     .on_entry = on_entry,
     .on_text = on_text,
     .on_generation = on_generation,
+    .on_clash = on_clash,
     .on_problem = on_problem,
 };
 

@@ -13,6 +13,8 @@ struct net_node {
     struct gossip_address address;
     unsigned index;
     unsigned entry_events, death_events, problem_events[GOSSIP_PROBLEMS];
+    unsigned clash_events;
+    struct gossip_address clash_holder, clash_other; /* of the last one */
     uint64_t raised_generation;
     char text[8192]; /* of the last on_text */
     size_t text_size;

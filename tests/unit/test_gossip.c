@@ -242,15 +242,85 @@ static void who_comes_back_from_nowhere_kills_nobody(void **state)
     net_free(n);
 }
 
-static void a_name_clash_is_told_and_the_later_start_stays(void **state)
+static bool a_clash_is_told(struct net *n)
+{
+    return n->nodes[0].clash_events > 0 && n->nodes[2].clash_events > 0;
+}
+
+static void of_two_with_one_name_the_first_one_keeps_it(void **state)
 {
     (void)state;
     struct net *n = cluster_of(2);
+    uint64_t first = net_view(n, 0, 1)->generation;
     net_start_as(n, 2, "node-1", 1000, "0123456789abcdef0123456789abcdef");
-    net_run(n, 20000);
-    assert_true(n->nodes[1].problem_events[GOSSIP_NAME_CLASH] > 0);
+    gossip_set(n->nodes[2].gossip, n->now_ms, WIRE_URGENT, BYTES("k"), BYTES("of the second"));
+    assert_true(net_run_until(n, 3000, a_clash_is_told));
+    for (unsigned i = 0; i < 100; i++) {
+        net_run(n, 100);
+        assert_int_equal(net_view(n, 0, 1)->generation, first);
+        assert_int_equal(net_view(n, 0, 1)->state, WIRE_ALIVE);
+        assert_null(gossip_get(n->nodes[0].gossip, net_view(n, 0, 1), BYTES("k")).at);
+        assert_int_equal(net_view(n, 1, 0)->state, WIRE_ALIVE);
+    }
+    for (unsigned i = 0; i < 3; i += 2) {
+        assert_int_equal(n->nodes[i].clash_holder.ip[15], 1);
+        assert_int_equal(n->nodes[i].clash_other.ip[15], 2);
+    }
+    net_kill(n, 1); /* the second has its turn */
+    net_run(n, 8000);
     assert_int_equal(net_view(n, 0, 1)->generation, 1000);
     assert_int_equal(net_view(n, 0, 1)->state, WIRE_ALIVE);
+    assert_int_equal(gossip_get(n->nodes[0].gossip, net_view(n, 0, 1), BYTES("k")).size, 13);
+    unsigned told = n->nodes[0].clash_events + n->nodes[2].clash_events;
+    net_run(n, 5000);
+    assert_int_equal(n->nodes[0].clash_events + n->nodes[2].clash_events, told);
+    net_free(n);
+}
+
+static bool restart_is_known(struct net *n)
+{
+    return net_view(n, 0, 1)->generation == 1000 && net_view(n, 0, 1)->state == WIRE_ALIVE;
+}
+
+/* Its former process was killed a moment ago, and nobody knows yet. */
+static void a_restart_is_no_clash_wherever_it_starts(void **state)
+{
+    (void)state;
+    for (unsigned at = 1; at <= 2; at++) { /* its address, or another one */
+        struct net *n = cluster_of(2);
+        net_run(n, 1000);
+        net_kill(n, 1);
+        net_run(n, 20);
+        net_start_as(n, at, "node-1", 1000, "0123456789abcdef0123456789abcdef");
+        assert_true(net_run_until(n, at == 1 ? 100 : 1500, restart_is_known));
+        net_run(n, 5000);
+        assert_int_equal(n->nodes[0].clash_events + n->nodes[at].clash_events, 0);
+        net_free(n);
+    }
+}
+
+/* 3 is a copy of 1: both are there, each with one other node on its side. */
+static void after_a_partition_the_first_one_gets_its_name_back(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(3);
+    for (unsigned i = 0; i < 2; i++) {
+        n->cut[i][2] = n->cut[2][i] = n->cut[i][3] = n->cut[3][i] = true;
+    }
+    net_run(n, 10000);
+    net_start_as(n, 3, "node-1", 1000, "0123456789abcdef0123456789abcdef");
+    struct gossip_address second = n->nodes[2].address;
+    gossip_set_join(n->nodes[3].gossip, &second, 1);
+    net_run(n, 2000);
+    assert_int_equal(net_view(n, 2, 1)->generation, 1000);
+    memset(n->cut, 0, sizeof(n->cut));
+    net_run(n, 8000);
+    for (unsigned i = 0; i < 3; i += 2) {
+        const struct gossip_member *m = net_view(n, i, 1);
+        assert_int_equal(m->state, WIRE_ALIVE);
+        assert_int_equal(m->address.ip[15], 1);
+    }
+    assert_true(n->nodes[3].clash_events > 0);
     net_free(n);
 }
 
@@ -404,7 +474,9 @@ int main(void)
         cmocka_unit_test(a_node_whose_clock_went_back_raises_its_generation),
         cmocka_unit_test(two_starts_do_not_raise_to_the_same_generation),
         cmocka_unit_test(who_comes_back_from_nowhere_kills_nobody),
-        cmocka_unit_test(a_name_clash_is_told_and_the_later_start_stays),
+        cmocka_unit_test(of_two_with_one_name_the_first_one_keeps_it),
+        cmocka_unit_test(a_restart_is_no_clash_wherever_it_starts),
+        cmocka_unit_test(after_a_partition_the_first_one_gets_its_name_back),
         cmocka_unit_test(a_partition_heals_by_itself),
         cmocka_unit_test(a_link_that_is_cut_one_way_kills_nobody_while_others_hear),
         cmocka_unit_test(a_graceful_stop_is_left_not_dead),

@@ -376,7 +376,7 @@ static void what_needs_more_memory_than_the_cap_is_refused(void **state)
     uint8_t head[] = {0x52, (uint8_t)(0x80 | (rest & 0x7F)), (uint8_t)(rest >> 7), 0x10, 0x01};
     memcpy(raw + raw_size, head, sizeof(head));
     for (size_t at = raw_size + sizeof(head); at + 2 <= SEAL_PLAIN_MAX; at += 2) {
-        memcpy(raw + at, "\x38\x01", 2);
+        memcpy(raw + at, "\x78\x01", 2);
     }
     raw_size += 3 + rest;
     assert_false(decodes_with("", 0));

@@ -1,0 +1,208 @@
+/* clash: two processes with one name (gossip/namesake.c finds them): who hears both tells all
+ * others by the key `clash`, so that every node names both addresses: an operator looks at any of
+ * them. */
+#include <stdio.h>
+
+#include "cluster/private.h"
+#include "proto/cluster.pb-c.h"
+
+enum {
+    TELL_MS = 1000,
+    DETAIL_SIZE = 512,
+    ADDRESS_SIZE = 18,
+    TOLD_MAX = 2 * CLASHES_MAX, /* at a time, of all tellers together */
+    /* A name of 64, two addresses of 18, tags and lengths. */
+    CLASH_SIZE_MAX = 112,
+};
+_Static_assert((int)CLASHES_MAX *(int)CLASH_SIZE_MAX <= (int)WIRE_VALUE_MAX, "one value");
+
+/* ---- bytes ---- */
+
+static ProtobufCBinaryData write_address(const struct gossip_address *a,
+                                         uint8_t memory[ADDRESS_SIZE])
+{
+    if (!gossip_address_known(a)) {
+        return (ProtobufCBinaryData){0, NULL};
+    }
+    memcpy(memory, a->ip, sizeof(a->ip));
+    memory[16] = (uint8_t)(a->port >> 8);
+    memory[17] = (uint8_t)a->port;
+    return (ProtobufCBinaryData){ADDRESS_SIZE, memory};
+}
+
+static struct gossip_address read_address(const ProtobufCBinaryData *b)
+{
+    struct gossip_address a = {{0}, 0};
+    if (b->len == ADDRESS_SIZE) {
+        memcpy(a.ip, b->data, sizeof(a.ip));
+        a.port = (uint16_t)(b->data[16] << 8 | b->data[17]);
+    }
+    return a;
+}
+
+/* ---- noting ---- */
+
+static bool is_same(const struct clash *a, const struct clash *b)
+{
+    return strcmp(a->name, b->name) == 0 && gossip_address_equal(&a->holder, &b->holder) &&
+           gossip_address_equal(&a->other, &b->other);
+}
+
+/* The one that it is already, or a free place; NULL: there is none. */
+static struct clash *place_for(struct cluster *c, const struct clash *clash)
+{
+    for (size_t i = 0; i < c->clash_count; i++) {
+        if (is_same(&c->clashes[i], clash)) {
+            return &c->clashes[i];
+        }
+    }
+    if (c->clash_count == CLASHES_MAX) {
+        return NULL;
+    }
+    c->clash_changed = true;
+    return &c->clashes[c->clash_count++];
+}
+
+static void tell_soon(struct cluster *c)
+{
+    c->clash_ms = c->clash_ms == UINT64_MAX ? c->now_ms : c->clash_ms;
+}
+
+void clash_heard(struct cluster *c, const char *name, const struct gossip_address *holder,
+                 const struct gossip_address *other)
+{
+    struct clash clash = {.holder = *holder, .other = *other, .seen_ms = c->now_ms};
+    snprintf(clash.name, sizeof(clash.name), "%s", name);
+    struct clash *place = place_for(c, &clash);
+    if (place) {
+        *place = clash;
+        tell_soon(c);
+    }
+}
+
+static void take_clash(struct member_info *info, const Cluster__Clash *m)
+{
+    struct bytes name = {(const char *)m->name.data, m->name.len};
+    if (info->clash_count == CLASHES_MAX || !names_valid(name)) {
+        return;
+    }
+    struct clash *clash = &info->clashes[info->clash_count++];
+    *clash = (struct clash){.holder = read_address(&m->holder), .other = read_address(&m->other)};
+    memcpy(clash->name, name.at, name.size);
+}
+
+void clash_note(struct cluster *c, struct member_info *info, struct bytes value)
+{
+    info->clash_count = 0;
+    Cluster__Clashes *m =
+        value.at ? cluster__clashes__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
+    for (size_t i = 0; m && i < m->n_clashes; i++) {
+        take_clash(info, m->clashes[i]);
+    }
+    if (m) {
+        cluster__clashes__free_unpacked(m, NULL);
+    }
+    if (info->clash_count > 0) {
+        tell_soon(c);
+    }
+}
+
+/* ---- telling ---- */
+
+static void tell_all(struct cluster *c)
+{
+    Cluster__Clashes all = CLUSTER__CLASHES__INIT;
+    Cluster__Clash list[CLASHES_MAX];
+    Cluster__Clash *pointers[CLASHES_MAX];
+    uint8_t addresses[2 * CLASHES_MAX][ADDRESS_SIZE], value[CLASHES_MAX * CLASH_SIZE_MAX];
+    all.n_clashes = c->clash_count;
+    all.clashes = pointers;
+    for (size_t i = 0; i < c->clash_count; i++) {
+        struct clash *clash = &c->clashes[i];
+        cluster__clash__init(&list[i]);
+        list[i].name = (ProtobufCBinaryData){strlen(clash->name), (uint8_t *)clash->name};
+        list[i].holder = write_address(&clash->holder, addresses[2 * i]);
+        list[i].other = write_address(&clash->other, addresses[2 * i + 1]);
+        pointers[i] = &list[i];
+    }
+    c->clash_changed = false;
+    if (c->clash_count == 0) {
+        gossip_remove(c->gossip, c->now_ms, BYTES("clash"));
+        return;
+    }
+    size_t size = cluster__clashes__pack(&all, value);
+    gossip_set(c->gossip, c->now_ms, WIRE_URGENT, BYTES("clash"),
+               (struct bytes){(const char *)value, size});
+}
+
+static void tell_person(struct cluster *c, const struct clash *clash)
+{
+    char holder[GOSSIP_ADDRESS_TEXT_SIZE], other[GOSSIP_ADDRESS_TEXT_SIZE], detail[DETAIL_SIZE];
+    gossip_address_text(&clash->holder, holder);
+    gossip_address_text(&clash->other, other);
+    snprintf(detail, sizeof(detail),
+             "two processes have the name %s: the one at %s, which started first, keeps it; the "
+             "one at %s serves its clients, but its votes and counts reach nobody; give each node "
+             "a node.name of its own",
+             clash->name, holder[0] ? holder : "an address that is not known",
+             other[0] ? other : "an address that is not known");
+    c->events->on_problem(c->owner, "name_clash", detail);
+}
+
+/* Each once, whoever tells it. */
+static void collect(const struct clash *clashes, size_t count, const struct clash *found[TOLD_MAX],
+                    size_t *found_count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool known = *found_count == TOLD_MAX;
+        for (size_t k = 0; k < *found_count && !known; k++) {
+            known = is_same(found[k], &clashes[i]);
+        }
+        if (!known) {
+            found[(*found_count)++] = &clashes[i];
+        }
+    }
+}
+
+static void tell_persons(struct cluster *c)
+{
+    const struct clash *found[TOLD_MAX];
+    size_t count = 0;
+    collect(c->clashes, c->clash_count, found, &count);
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = m->self || !is_up(m) ? NULL : info_of(c, m);
+        if (info) {
+            collect(info->clashes, info->clash_count, found, &count);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        tell_person(c, found[i]);
+    }
+    c->clash_ms = count > 0 ? c->now_ms + TELL_MS : UINT64_MAX;
+}
+
+/* The younger one asks again every join interval; who has not been heard for longer has ended, or
+ * has another name now. */
+static void forget_old(struct cluster *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->clash_count; i++) {
+        if (c->now_ms < c->clashes[i].seen_ms + CLUSTER_JOIN_INTERVALS * c->interval_ms) {
+            c->clashes[kept++] = c->clashes[i];
+        }
+    }
+    c->clash_changed = c->clash_changed || kept < c->clash_count;
+    c->clash_count = kept;
+}
+
+void clash_settle(struct cluster *c)
+{
+    if (c->now_ms >= c->clash_ms) {
+        forget_old(c);
+        tell_persons(c);
+    }
+    if (c->clash_changed) {
+        tell_all(c);
+    }
+}

@@ -1,0 +1,294 @@
+/* join: what a node that starts has to hear before it may speak for the cluster.
+ *
+ *   asker   JOINING --a member's answer, and all that it speaks of is here--> joined
+ *              \-----CLUSTER_JOINING_MS are over------------------------------^
+ *
+ * A start without its state_dir knows neither its own past nor what the dead have counted: its
+ * totals would be lower than before. So it says that it joins (key `join`), and a member that does
+ * not join itself answers with how much it knows: the sum of all slots, and of the asker's past
+ * alone. The asker has joined once it knows as much. What it needs for that comes by the usual
+ * ways: exchanges, and hands.c for its own past. Sums do, since the asker counts on in its present
+ * slot only, which neither side adds, and numbers only grow.
+ *
+ * One answer is enough: members answer by their rank, and not when another has. Nodes that start
+ * together have nobody to ask but each other: each waits a little for somebody who knows more.
+ *
+ * The same key says up to which version of the bulk lane a node tells all that it knows of its
+ * past, so that others need not guess when it lacks something of it. */
+#include "cluster/private.h"
+#include "proto/cluster.pb-c.h"
+
+enum {
+    /* By then a member that does not join has been met, if there is one. */
+    NOVICE_INTERVALS = 2,
+    JOIN_ANSWER_SIZE_MAX = 48, /* 9 + 3 x 11 bytes, and around them */
+    JOIN_SIZE_MAX = 16 + JOIN_ANSWERS_MAX * JOIN_ANSWER_SIZE_MAX,
+};
+_Static_assert((int)JOIN_SIZE_MAX <= (int)WIRE_VALUE_MAX, "one value holds it");
+
+void join_init(struct cluster *c)
+{
+    c->joining = !c->alone;
+    c->join_changed = true;
+    c->join_until_ms = c->now_ms + CLUSTER_JOINING_MS;
+    c->join_ms = UINT64_MAX;
+    c->past_version = 1; /* nothing is known of it, and all of that is told */
+}
+
+bool cluster_joining(const struct cluster *c)
+{
+    return c->joining;
+}
+
+/* ---- what others say ---- */
+
+static void take_join(struct cluster *c, struct member_info *info, const Cluster__Join *j)
+{
+    info->joining_since_ms = info->joining ? info->joining_since_ms : c->now_ms;
+    info->joining = j->joining;
+    info->past_version = j->past;
+    info->answer_count = j->n_answers < JOIN_ANSWERS_MAX ? j->n_answers : JOIN_ANSWERS_MAX;
+    for (size_t i = 0; i < info->answer_count; i++) {
+        const Cluster__JoinAnswer *a = j->answers[i];
+        info->answers[i] = (struct join_answer){
+            .id = a->id, .generation = a->generation, .known = a->known, .past = a->past};
+    }
+}
+
+void join_note(struct cluster *c, const struct gossip_member *member, struct bytes value)
+{
+    Cluster__Join *j =
+        value.at ? cluster__join__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
+    if (j) {
+        take_join(c, info_of(c, member), j);
+        cluster__join__free_unpacked(j, NULL);
+        hands_note(c, member);
+        c->join_changed = true;
+    }
+}
+
+bool join_past_is_here(struct cluster *c, const struct gossip_member *owner)
+{
+    const struct member_info *info = info_of(c, owner);
+    return info && info->past_version != 0 &&
+           gossip_known(c->gossip, owner, WIRE_BULK) + 1 >= info->past_version;
+}
+
+/* ---- sums ---- */
+
+/* Of a node's slots of other starts than this one. */
+static uint64_t past_sum(const struct cluster *c, struct bytes name, uint64_t generation)
+{
+    const struct ledger_node *node = ledger_find_node(c->ledger, name);
+    uint64_t sum = 0;
+    for (size_t i = 0; node && i < node->slot_count; i++) {
+        if (node->slots[i]->generation != generation) {
+            sum += ledger_slot_sum(node->slots[i]);
+        }
+    }
+    return sum;
+}
+
+static struct join_answer answer_for(const struct cluster *c, const struct gossip_member *asker)
+{
+    struct bytes name = bytes_of(asker->name);
+    uint64_t present = ledger_slot_sum(ledger_find_slot(c->ledger, name, asker->generation));
+    return (struct join_answer){
+        .id = asker->id,
+        .generation = asker->generation,
+        .known = ledger_sum(c->ledger) - present,
+        .past = past_sum(c, name, asker->generation),
+    };
+}
+
+static bool answers(const struct join_answer *a, const struct gossip_member *asker)
+{
+    return a->id == asker->id && a->generation == asker->generation;
+}
+
+/* ---- answering ---- */
+
+static bool asks(struct cluster *c, const struct gossip_member *m)
+{
+    const struct member_info *info = m->self ? NULL : info_of(c, m);
+    return info && info->joining && is_up(m);
+}
+
+/* Somebody that is up has answered. */
+static bool is_answered(struct cluster *c, const struct gossip_member *asker)
+{
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = info_of(c, m);
+        for (size_t a = 0; !m->self && is_up(m) && info && a < info->answer_count; a++) {
+            if (answers(&info->answers[a], asker)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Members that are up, this node aside: those that do not join, and how many of them, or of those
+ * that do, come before this node. */
+struct company {
+    size_t settled, settled_before, joining_before;
+};
+
+static struct company look_around(struct cluster *c)
+{
+    uint64_t self = gossip_self(c->gossip)->id;
+    struct company found = {0};
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        if (m->self || !is_up(m)) {
+            continue;
+        }
+        if (asks(c, m)) {
+            found.joining_before += m->id < self;
+        } else {
+            found.settled++;
+            found.settled_before += m->id < self;
+        }
+    }
+    return found;
+}
+
+/* When this node's turn to answer comes; UINT64_MAX: others know better. */
+static uint64_t turn_ms(struct cluster *c, const struct gossip_member *asker)
+{
+    struct company company = look_around(c);
+    uint64_t since_ms = info_of(c, asker)->joining_since_ms;
+    if (!c->joining) {
+        return since_ms + company.settled_before * c->interval_ms;
+    }
+    return company.settled > 0
+               ? UINT64_MAX
+               : since_ms + (NOVICE_INTERVALS + company.joining_before) * c->interval_ms;
+}
+
+static bool has_answered(const struct cluster *c, const struct gossip_member *asker)
+{
+    for (size_t i = 0; i < c->answer_count; i++) {
+        if (answers(&c->answers[i], asker)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Answers whose asker has joined, has ended, or has a new generation. */
+static void forget_answers(struct cluster *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->answer_count; i++) {
+        bool wanted = false;
+        for (size_t k = 0; k < gossip_member_count(c->gossip); k++) {
+            const struct gossip_member *m = gossip_member(c->gossip, k);
+            wanted = wanted || (answers(&c->answers[i], m) && asks(c, m));
+        }
+        if (wanted) {
+            c->answers[kept++] = c->answers[i];
+        }
+    }
+    c->answer_count = kept;
+}
+
+static void answer_all(struct cluster *c)
+{
+    forget_answers(c);
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        if (!asks(c, m) || has_answered(c, m) || is_answered(c, m) ||
+            c->answer_count == JOIN_ANSWERS_MAX) {
+            continue;
+        }
+        uint64_t due_ms = turn_ms(c, m);
+        if (c->now_ms >= due_ms) {
+            c->answers[c->answer_count++] = answer_for(c, m);
+        } else {
+            c->join_ms = due_ms < c->join_ms ? due_ms : c->join_ms;
+        }
+    }
+}
+
+/* ---- this node ---- */
+
+/* It speaks of more than is here. */
+static bool lacks(const struct cluster *c, const struct join_answer *answer)
+{
+    struct join_answer mine = answer_for(c, gossip_self(c->gossip));
+    return answer->known > mine.known || answer->past > mine.past;
+}
+
+static bool has_heard(struct cluster *c)
+{
+    const struct gossip_member *self = gossip_self(c->gossip);
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        const struct member_info *info = info_of(c, m);
+        for (size_t a = 0; !m->self && is_up(m) && info && a < info->answer_count; a++) {
+            if (answers(&info->answers[a], self) && !lacks(c, &info->answers[a])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void try_to_end(struct cluster *c)
+{
+    bool heard = has_heard(c);
+    if (!heard && c->now_ms < c->join_until_ms) {
+        return;
+    }
+    c->joining = false;
+    c->join_changed = true;
+    if (heard) { /* what the others tell is here: what they do not tell, nobody does */
+        c->hands_from_ms = c->now_ms;
+    }
+}
+
+static void tell(struct cluster *c)
+{
+    Cluster__Join j = CLUSTER__JOIN__INIT;
+    Cluster__JoinAnswer list[JOIN_ANSWERS_MAX];
+    Cluster__JoinAnswer *pointers[JOIN_ANSWERS_MAX];
+    uint8_t value[JOIN_SIZE_MAX];
+    j.joining = c->joining;
+    j.past = c->past_version;
+    j.n_answers = c->answer_count;
+    j.answers = pointers;
+    for (size_t i = 0; i < c->answer_count; i++) {
+        cluster__join_answer__init(&list[i]);
+        list[i].id = c->answers[i].id;
+        list[i].generation = c->answers[i].generation;
+        list[i].known = c->answers[i].known;
+        list[i].past = c->answers[i].past;
+        pointers[i] = &list[i];
+    }
+    size_t size = cluster__join__pack(&j, value);
+    gossip_set(c->gossip, c->now_ms, WIRE_URGENT, BYTES("join"),
+               (struct bytes){(const char *)value, size});
+}
+
+void join_settle(struct cluster *c)
+{
+    if (c->alone) {
+        return;
+    }
+    if (c->joining) {
+        try_to_end(c);
+    }
+    if (c->join_changed || c->now_ms >= c->join_ms) {
+        c->join_changed = false;
+        c->join_ms = UINT64_MAX;
+        answer_all(c);
+        tell(c);
+    }
+}
+
+uint64_t join_deadline_ms(const struct cluster *c)
+{
+    return c->joining && c->join_until_ms < c->join_ms ? c->join_until_ms : c->join_ms;
+}
