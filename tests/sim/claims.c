@@ -272,22 +272,31 @@ static bool is_settled(const struct process *p)
            w->disturbed_until_us <= w->now_us && p->started_us + KNOWN_AFTER_MS * 1000 <= w->now_us;
 }
 
+/* The one that is meant by what is said of a member; NULL: none of those that run. */
+static struct process *meant_by(const struct world *w, const struct gossip_member *member)
+{
+    for (size_t i = 0; i < w->options.host_count; i++) {
+        struct process *p = w->hosts[i].process;
+        if (process_runs(p) && p->identity == identity_of(w, member) &&
+            gossip_self(cluster_gossip(p->cluster))->generation == member->generation) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
 /* Of two with one name the younger is listened to by nobody who knows the older. */
 static void check_younger(struct process *at, const struct gossip_member *member)
 {
     struct world *w = at->world;
-    bool of_younger = false, older_runs = false;
-    for (size_t i = 0; i < w->options.host_count; i++) {
-        struct process *p = w->hosts[i].process;
-        if (!process_runs(p) || p->identity != identity_of(w, member)) {
-            continue;
-        }
-        older_runs = older_runs || is_settled(p);
-        of_younger = of_younger ||
-                     (p->younger && p->cluster != at->cluster &&
-                      gossip_self(cluster_gossip(p->cluster))->generation == member->generation);
+    const struct process *meant = meant_by(w, member);
+    bool older_runs = false;
+    for (size_t i = 0; meant != NULL && i < w->options.host_count; i++) {
+        const struct process *p = w->hosts[i].process;
+        older_runs = older_runs || (process_runs(p) && is_settled(p) &&
+                                    p->identity == meant->identity && p->life < meant->life);
     }
-    if (of_younger && older_runs && is_settled(at) && is_up(member->state)) {
+    if (older_runs && meant != at && is_settled(at) && is_up(member->state)) {
         world_fail(w, "%s takes the younger of two with the name %s for its holder", at->host->name,
                    member->name);
     }
