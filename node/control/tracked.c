@@ -113,6 +113,7 @@ void tracker_init(struct tracker *t, struct net_loop *net, struct prng *prng, si
     *t = (struct tracker){.net = net, .workers = workers};
     list_init(&t->instances);
     list_init(&t->applications);
+    host_table_init(&t->hosts);
     checks_init(&t->checks, net);
     t->checks.prng = prng;
     t->checks.events = &checker_events;
@@ -185,6 +186,8 @@ static struct tracked_instance *instance_new(struct tracker *t, struct tracked_a
         i->record->current = i;
     }
     i->shared = instance_shared_new(conf->name, conf->host, conf->port, t->workers);
+    i->host = host_table_take(&t->hosts, conf->host, conf->port);
+    instance_shared_join(i->shared, i->host);
     i->shared->answers = i->record->answers;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
     check_entry_init(&i->check, i->shared);
@@ -206,6 +209,7 @@ static void instance_free(struct tracked_instance *i)
     resolver_done(&i->resolver);
     passive_done(&i->passive);
     instance_shared_unref(i->shared);
+    host_table_drop(i->host);
     free((void *)(uintptr_t)i->application);
     free(i);
 }

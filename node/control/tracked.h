@@ -68,6 +68,7 @@ struct tracked_instance {
     struct tracked_application *of;
     struct instance_record *record;
     struct instance_shared *shared;
+    struct host_shared *host; /* a use of it */
     struct passive passive;
     struct check_entry check;
     struct container_seat seat;
@@ -84,6 +85,7 @@ struct tracker {
     struct net_loop *net;
     struct log_producer *log;
     struct list instances, applications;
+    struct host_table hosts;
     struct names applications_by_name;
     struct tracked_application **configured; /* in the configuration's order */
     size_t configured_count, instance_count;

@@ -26,10 +26,17 @@ struct instance_shared *instance_shared_new(const char *name, const char *host, 
     s->name = memory_copy_text(name, strlen(name));
     s->host = memory_copy_text(host, strlen(host));
     s->port = port;
+    s->host_shared = host_shared_new(host, port);
     pthread_mutex_init(&s->address_lock, NULL);
     s->cell_count = workers;
     s->cells = cells_new(workers, sizeof(*s->cells));
     return s;
+}
+
+void instance_shared_join(struct instance_shared *s, struct host_shared *host)
+{
+    host_shared_unref(s->host_shared);
+    s->host_shared = host_shared_ref(host);
 }
 
 struct instance_shared *instance_shared_ref(struct instance_shared *s)
@@ -45,6 +52,7 @@ void instance_shared_unref(struct instance_shared *s)
     }
     assert(atomic_load(&s->in_flight) == 0);
     pthread_mutex_destroy(&s->address_lock);
+    host_shared_unref(s->host_shared);
     free((void *)(uintptr_t)s->name);
     free((void *)(uintptr_t)s->host);
     free(s->cells);
@@ -82,6 +90,8 @@ void instance_shared_set_addresses(struct instance_shared *s,
     assert(count >= 1 && count <= INSTANCE_ADDRESSES_MAX);
     pthread_mutex_lock(&s->address_lock);
     struct sockaddr_storage worked = s->addresses[s->address_working];
+    bool same = s->address_count == count &&
+                memcmp(s->addresses, addresses, count * sizeof(*addresses)) == 0;
     s->address_working = 0;
     s->address_count = (uint8_t)count;
     for (size_t i = 0; i < count; i++) {
@@ -89,6 +99,9 @@ void instance_shared_set_addresses(struct instance_shared *s,
         if (memcmp(&addresses[i], &worked, sizeof(worked)) == 0) {
             s->address_working = (uint8_t)i;
         }
+    }
+    if (!same) {
+        atomic_fetch_add_explicit(&s->address_epoch, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&s->address_lock);
 }
@@ -119,6 +132,17 @@ uint32_t instance_shared_take_statuses(struct instance_shared *s, bool *ret_ende
     uint32_t taken = atomic_fetch_and(&s->statuses, STATUS_RUN);
     *ret_ended = (taken & STATUS_ENDED) != 0;
     return taken & STATUS_COUNT;
+}
+
+bool instance_shared_lists(struct instance_shared *s, const struct sockaddr_storage *address)
+{
+    bool found = false;
+    pthread_mutex_lock(&s->address_lock);
+    for (size_t i = 0; i < s->address_count && !found; i++) {
+        found = memcmp(&s->addresses[i], address, sizeof(*address)) == 0;
+    }
+    pthread_mutex_unlock(&s->address_lock);
+    return found;
 }
 
 struct application_shared *application_shared_new(const char *name, size_t workers)

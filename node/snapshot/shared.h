@@ -14,6 +14,7 @@
 #include "base/histogram.h"
 #include "base/list.h"
 #include "snapshot/answers.h"
+#include "snapshot/hosts.h"
 
 enum {
     CACHE_LINE = 64,
@@ -50,10 +51,13 @@ struct instance_shared {
     uint16_t port;
     alignas(CACHE_LINE) _Atomic uint32_t route; /* enum instance_route */
     _Atomic uint32_t in_flight;                 /* attempts under way, all workers */
+    /* Grows when the addresses change: is a connection's still one of them? */
+    _Atomic uint32_t address_epoch;
     /* Mailbox to control: added to by workers, taken by control after its wake-up. */
     _Atomic uint32_t failures_new, trial_good, trial_void;
-    _Atomic uint32_t statuses;     /* failures by status, see instance_shared_bad_status() */
-    _Atomic uint32_t check_wanted; /* 1: an answer calls for a check; control makes it 0 again */
+    _Atomic uint32_t statuses;       /* failures by status, see instance_shared_bad_status() */
+    _Atomic uint32_t check_wanted;   /* 1: an answer calls for a check; control makes it 0 again */
+    struct host_shared *host_shared; /* of its host and port; a reference */
     pthread_mutex_t
         address_lock; /* taken when connecting and when a name is looked up: not often */
     struct sockaddr_storage addresses[INSTANCE_ADDRESSES_MAX];
@@ -85,6 +89,10 @@ struct application_shared {
 
 struct instance_shared *instance_shared_new(const char *name, const char *host, uint16_t port,
                                             size_t workers);
+/* Before any worker knows it: what it shares with other entries of its host and port. Until then it
+ * is alone there. */
+void instance_shared_join(struct instance_shared *s, struct host_shared *host);
+
 struct instance_shared *instance_shared_ref(struct instance_shared *s);
 void instance_shared_unref(struct instance_shared *s); /* any thread */
 
@@ -135,6 +143,9 @@ static inline void instance_shared_proper_answer(struct instance_shared *s)
 
 /* For control: what came since the last call. */
 uint32_t instance_shared_take_statuses(struct instance_shared *s, bool *ret_ended);
+
+/* Is this one of them? */
+bool instance_shared_lists(struct instance_shared *s, const struct sockaddr_storage *address);
 
 struct application_shared *application_shared_new(const char *name, size_t workers);
 struct application_shared *application_shared_ref(struct application_shared *s);

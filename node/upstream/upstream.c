@@ -19,6 +19,10 @@ static void leave_idle(struct upstream *u)
         u->cell->idle_count--;
         wheel_pause(&u->timer);
     }
+    if (u->kept) {
+        u->kept = false;
+        host_let_go(u->shared->host_shared);
+    }
 }
 
 static void close_now(struct upstream *u, bool flush)
@@ -175,18 +179,46 @@ static const struct stream_events stream_events = {
     .on_closed = on_closed,
 };
 
+/* The epoch first: should the addresses change in between, they are looked at once more. */
+static int next_address(struct upstream *u)
+{
+    u->address_epoch =
+        atomic_load_explicit(&u->shared->address_epoch, memory_order_relaxed);
+    return dial_next(&u->dial, u->shared, &u->address);
+}
+
+/* Is it connected to one of the addresses that its instance has now? */
+static bool is_listed(struct upstream *u)
+{
+    uint32_t epoch = atomic_load_explicit(&u->shared->address_epoch, memory_order_relaxed);
+    if (epoch == u->address_epoch) {
+        return true;
+    }
+    u->address_epoch = epoch;
+    return instance_shared_lists(u->shared, &u->address);
+}
+
 static void connect_next(struct upstream *u, struct net_loop *loop)
 {
-    struct sockaddr_storage address;
     u->starting_over = false;
-    int error = dial_next(&u->dial, u->shared, &address);
+    int error = next_address(u);
     error = error ? error : stream_init(&u->stream, loop, &stream_events);
     assert(error == 0); /* addresses never come to nothing, and a handle alone takes nothing */
-    error = stream_connect(&u->stream, (struct sockaddr *)&address);
+    error = stream_connect(&u->stream, (struct sockaddr *)&u->address);
     if (error) {
         address_failed(u, error);
     } else {
         arm_share(u);
+    }
+}
+
+static void spare_time_is_over(struct upstream *u)
+{
+    u->kept = host_keep(u->shared->host_shared);
+    if (u->kept) {
+        net_timer_set(u->stream.loop, &u->timer, u->idle_since_ms + u->cell->idle_limit_ms);
+    } else {
+        close_now(u, false);
     }
 }
 
@@ -201,6 +233,10 @@ static void on_timer(struct wheel_timer *timer)
     }
     if (u->borrower) {
         address_failed(u, UV_ETIMEDOUT);
+        return;
+    }
+    if (net_now_ms(u->stream.loop) < u->idle_since_ms + u->cell->idle_limit_ms) {
+        spare_time_is_over(u);
         return;
     }
     uint32_t longer_ms = u->cell->idle_limit_ms + u->cell->idle_limit_ms / 10 + 1;
@@ -223,8 +259,8 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
         struct upstream *u = LIST_ENTRY(cell->idle.next, struct upstream, idle);
         uint64_t age_ms = net_now_ms(loop) - u->idle_since_ms;
         leave_idle(u);
-        if (age_ms >= cell->idle_limit_ms) {
-            close_now(u, false); /* its timer is late: the loop stood still */
+        if (age_ms >= cell->idle_limit_ms || !is_listed(u)) {
+            close_now(u, false); /* its timer is late, the loop stood still; or the name has moved */
             continue;
         }
         if (age_ms < UPSTREAM_CHECK_MS || still_quiet(u)) {
@@ -239,26 +275,20 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
 static struct upstream *connect_new(struct net_loop *loop, struct instance_shared *shared,
                                     struct instance_cell *cell, int *ret_error)
 {
-    struct sockaddr_storage address;
-    struct dial dial = {0};
-    int error = dial_next(&dial, shared, &address);
-    if (error) {
-        *ret_error = error;
-        return NULL;
-    }
     struct upstream *u = memory_new(sizeof(*u));
-    u->dial = dial;
-    error = stream_init(&u->stream, loop, &stream_events);
+    u->shared = shared;
+    int error = next_address(u);
+    error = error ? error : stream_init(&u->stream, loop, &stream_events);
     if (error) {
         *ret_error = error;
         free(u);
         return NULL;
     }
-    u->shared = instance_shared_ref(shared);
+    instance_shared_ref(shared);
     u->cell = cell;
     list_init(&u->idle);
     wheel_timer_init(&u->timer, on_timer);
-    error = stream_connect(&u->stream, (struct sockaddr *)&address);
+    error = stream_connect(&u->stream, (struct sockaddr *)&u->address);
     if (error && dial_failed(&u->dial, error)) {
         start_over(u);
     } else if (error) {
@@ -315,7 +345,7 @@ void upstream_give(struct upstream *u)
     uint64_t now_ms = net_now_ms(loop);
     bool wanted = now_ms >= u->cell->no_pool_until_ms && !u->stream.ended &&
                   u->cell->idle_count < UPSTREAM_IDLE_MAX && !u->stream.send_failed &&
-                  stream_pending(&u->stream) == 0;
+                  stream_pending(&u->stream) == 0 && is_listed(u);
     if (!wanted) {
         close_now(u, false);
         return;
@@ -325,7 +355,9 @@ void upstream_give(struct upstream *u)
     stream_resume(&u->stream);
     list_push_front(&u->cell->idle, &u->idle);
     u->cell->idle_count++;
-    net_timer_set(loop, &u->timer, now_ms + u->cell->idle_limit_ms);
+    uint32_t limit_ms = u->cell->idle_limit_ms;
+    net_timer_set(loop, &u->timer,
+                  now_ms + (limit_ms < UPSTREAM_SPARE_MS ? limit_ms : UPSTREAM_SPARE_MS));
 }
 
 void upstream_drop(struct upstream *u, bool flush)

@@ -1,12 +1,16 @@
-/* upstream: connections to instances, kept alive per worker and instance (DESIGN §2).
+/* upstream: connections to instances, kept alive per worker and instance (DESIGN §2, SPEC §3).
  *
  *   upstream_take() -> [connecting ->] lent -> upstream_give() -> idle -> lent ... -> closed
  *                                          \-> upstream_drop() -> closed
  *
  * A lent connection belongs to one borrower, who gets its events; an idle one is watched for the
- * peer's closing and closed by us after its idle limit. The limit starts below gunicorn's 2.0 s and
- * is learnt down from instances that close earlier, for a request sent into a closing connection is
+ * peer's closing and closed by us: after UPSTREAM_SPARE_MS, for an idle connection takes the place
+ * of somebody else's request at a Dify, but for two of each host and port in the whole node
+ * (host_keep()), which stay for the idle limit. The limit starts below gunicorn's 2.0 s and is
+ * learnt down from instances that close earlier, for a request sent into a closing connection is
  * lost, and a POST must not be sent again.
+ *
+ * A name may move to other addresses: what is connected to one that it has no more is not lent.
  *
  * The idle list hangs in the instance's cell of this worker (snapshot/shared.h), so it outlives
  * reloads. Everything here belongs to one worker's thread. */
@@ -19,6 +23,7 @@
 
 enum {
     UPSTREAM_FLUSH_MS = 2000,    /* for the last bytes of a client that has left a tunnel */
+    UPSTREAM_SPARE_MS = 100,     /* how long an idle one stays that is not one of the two */
     UPSTREAM_IDLE_MS = 1500,     /* gunicorn closes at 2.0 s */
     UPSTREAM_IDLE_MIN_MS = 200,  /* an instance that closes sooner does not mean to keep them */
     UPSTREAM_NO_POOL_MS = 10000, /* for how long then not */
@@ -49,6 +54,9 @@ struct upstream {
     struct list idle;
     struct wheel_timer timer;
     uint64_t idle_since_ms;
+    bool kept;              /* while idle: it is one of the few that may stay */
+    uint32_t address_epoch; /* of its instance, when `address` was one of its addresses */
+    struct sockaddr_storage address;
     uint64_t lent_at_bytes; /* stream.bytes_out when it was lent: has anything been sent since? */
     uint64_t lent_ms;       /* 0: it is new, not from the pool */
     uint64_t lent_bytes_in; /* stream.bytes_in then: has anything come since? */

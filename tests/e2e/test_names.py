@@ -9,8 +9,8 @@ import subprocess
 import time
 
 import pytest
-from harness import PATIENCE, TIMEOUT, TOKEN, Node, instance, settings
-from stub_client import wait_for
+from harness import BUILD, PATIENCE, TIMEOUT, TOKEN, Node, instance, settings
+from stub_client import Stub, wait_for
 
 NAME = "dify.test"
 ENTER = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"']
@@ -60,6 +60,22 @@ def test_a_name_of_which_no_address_works_is_one_attempt_that_failed(stub, hosts
         assert head.status == 503
         assert node.wait_access(1, app="one")[0]["attempts"] == 1
         node.wait_instance(stub.name, failures=1)
+
+
+@pytest.mark.skipif(BUILD != "release", reason="waits 30 s for a second look-up, which no build does otherwise")
+def test_a_name_that_moves_takes_the_requests_with_it(hosts):
+    hosts("127.0.0.2")
+    with Stub("old", token="app-dify", host="127.0.0.2") as old, \
+            Stub("new", token="app-dify", host="127.0.0.3", port=old.port) as new, Node(named(old)) as node:
+        def served_by_new():   # often enough that the connection is never idle for as long as it is kept
+            assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+            return new.requests(path="/v1/_echo")
+        served_by_new()
+        hosts("127.0.0.3")
+        wait_for(served_by_new, 45, interval=0.5)
+        before = len(old.requests())
+        assert all(served_by_new() for _ in range(10))
+        assert len(old.requests()) == before
 
 
 # ---- a name server that does not answer

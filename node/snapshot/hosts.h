@@ -1,0 +1,50 @@
+/* hosts: what all entries of one host and port share, of whichever application: for Dify they are
+ * one container. Control keeps the table; instances of workers hold references. */
+#ifndef SNAPSHOT_HOSTS_H
+#define SNAPSHOT_HOSTS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+
+enum {
+    /* Idle connections of a node to one host and port that may stay as long as the instance keeps
+     * them: each takes one of the ten places of a stock Dify, and two serve who asks now and
+     * then. */
+    HOST_KEPT_MAX = 2,
+    HOST_BUCKETS = 4096, /* 256 applications of 256 instances are 16 in each */
+};
+
+struct host_shared {
+    _Atomic uint32_t references;
+    _Atomic uint32_t kept; /* idle connections that stay, of all workers */
+    /* control's own */
+    struct list link;
+    uint32_t uses;
+    uint16_t port;
+    char *host;
+};
+
+/* By host and port; control's own. */
+struct host_table {
+    struct list buckets[HOST_BUCKETS];
+};
+
+void host_table_init(struct host_table *t);
+
+/* One more entry has this host and port: what it shares with the others. host_table_drop() it. */
+struct host_shared *host_table_take(struct host_table *t, const char *host, uint16_t port);
+void host_table_drop(struct host_shared *h);
+
+/* One that no table knows. */
+struct host_shared *host_shared_new(const char *host, uint16_t port);
+struct host_shared *host_shared_ref(struct host_shared *h);
+void host_shared_unref(struct host_shared *h); /* any thread */
+
+/* May one more idle connection stay? If so, it gives its place back by host_let_go(). */
+bool host_keep(struct host_shared *h);
+void host_let_go(struct host_shared *h);
+
+#endif
