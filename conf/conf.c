@@ -42,6 +42,7 @@ static void set_node_defaults(struct conf *conf)
                                         .uri_size = 8 << 10,
                                         .json_inspect = 1 << 20,
                                         .body_size = 100 << 20,
+                                        .body_rate = 512,
                                         .spool_memory = 1 << 20,
                                         .spool_dir = "/tmp"};
     conf->timeouts = (struct conf_timeouts){.request_head_ms = 30000,

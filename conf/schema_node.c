@@ -146,6 +146,8 @@ CONF_READER(conf_read_limits)
          .min = 0, .max = GIB},
         {"body_size", conf_read_size, .offset = offsetof(struct conf_limits, body_size), .min = 1,
          .max = 1024 * GIB},
+        {"body_rate", conf_read_size32, .offset = offsetof(struct conf_limits, body_rate), .min = 0,
+         .max = GIB},
         {"spool_memory", conf_read_size, .offset = offsetof(struct conf_limits, spool_memory),
          .min = 0, .max = GIB},
         {"spool_dir", conf_read_path, .offset = offsetof(struct conf_limits, spool_dir)},

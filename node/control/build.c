@@ -176,6 +176,7 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
         .uri_size = conf->limits.uri_size,
     };
     s->body_size_max = conf->limits.body_size;
+    s->body_rate = conf->limits.body_rate;
     s->spool_memory = conf->limits.spool_memory;
     s->connections_max = conf->limits.connections;
     s->timeouts = (struct snapshot_timeouts){

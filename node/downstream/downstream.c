@@ -18,11 +18,6 @@ static struct downstream *of_stream(struct stream *s)
     return LIST_ENTRY(s, struct downstream, stream);
 }
 
-static void set_timer(struct downstream *d, uint64_t timeout_ms)
-{
-    net_timer_set(downstream_loop(d), &d->timer, net_now_ms(downstream_loop(d)) + timeout_ms);
-}
-
 /* The head and the limits go back to where they are shared: an idle connection is small. */
 static void release_head(struct downstream *d)
 {
@@ -39,14 +34,22 @@ static uint64_t idle_ms_of(const struct downstream *d)
     return d->owner->proxy->snapshot->timeouts.idle_ms;
 }
 
+/* How long the state may last. In between the client is looked at: see keeps_waiting(). */
+static void set_timer(struct downstream *d, uint64_t timeout_ms)
+{
+    uint64_t now_ms = net_now_ms(downstream_loop(d)), look_ms = exchange_look_ms(idle_ms_of(d));
+    d->until_ms = now_ms + timeout_ms;
+    net_timer_set(downstream_loop(d), &d->timer,
+                  now_ms + (timeout_ms < look_ms ? timeout_ms : look_ms));
+}
+
 static uint64_t head_ms_of(const struct downstream *d)
 {
     uint64_t head_ms = d->owner->proxy->snapshot->timeouts.request_head_ms;
     return d->too_many && head_ms > DOWNSTREAM_REFUSED_MS ? DOWNSTREAM_REFUSED_MS : head_ms;
 }
 
-/* With `when_sent`, what is queued is sent first, as long as the client goes on taking it. */
-static void close_connection(struct downstream *d, bool when_sent)
+static void become_closed(struct downstream *d)
 {
     if (d->state != STATE_CLOSED) {
         d->state = STATE_CLOSED;
@@ -54,6 +57,21 @@ static void close_connection(struct downstream *d, bool when_sent)
         chain_clear(&d->held, &downstream_loop(d)->pool);
         release_head(d);
     }
+}
+
+/* It takes nothing: what the kernel has for it goes, too. */
+static void reset_connection(struct downstream *d)
+{
+    become_closed(d);
+    stream_close(&d->stream, true);
+}
+
+/* With `when_sent`, what is queued is sent first, as long as the client goes on taking it. What the
+ * kernel has then may take as long. */
+static void close_connection(struct downstream *d, bool when_sent)
+{
+    become_closed(d);
+    stream_limit_rest(&d->stream, idle_ms_of(d));
     if (!when_sent) {
         stream_close(&d->stream, false);
         return;
@@ -133,6 +151,9 @@ static void on_finish(void *owner, enum exchange_finish how)
         break;
     case EXCHANGE_FINISH_CUT:
         close_connection(d, true);
+        break;
+    case EXCHANGE_FINISH_RESET:
+        reset_connection(d);
         break;
     }
 }
@@ -389,6 +410,27 @@ static void watch(struct downstream *d)
     }
 }
 
+/* An answer may be on its way long after its exchange has ended. While the client takes of it,
+ * slow is not dead; once it has taken nothing for `idle`, it is reset. */
+static bool keeps_waiting(struct downstream *d)
+{
+    uint64_t now_ms = net_now_ms(downstream_loop(d)), idle_ms = idle_ms_of(d);
+    uint64_t late_ms = stream_taken_ms(&d->stream) + idle_ms;
+    uint64_t next_ms = d->until_ms;
+    if (stream_owed(&d->stream)) {
+        uint64_t look_ms = now_ms + exchange_look_ms(idle_ms);
+        next_ms = late_ms < look_ms ? late_ms : look_ms;
+        if (late_ms <= now_ms) {
+            reset_connection(d);
+            return true;
+        }
+    }
+    if (next_ms > now_ms) {
+        net_timer_set(downstream_loop(d), &d->timer, next_ms);
+    }
+    return next_ms > now_ms;
+}
+
 static void on_timer(struct wheel_timer *timer)
 {
     struct downstream *d = LIST_ENTRY(timer, struct downstream, timer);
@@ -396,9 +438,7 @@ static void on_timer(struct wheel_timer *timer)
         watch(d);
         return;
     }
-    uint64_t taken_until_ms = d->stream.last_sent_ms + idle_ms_of(d);
-    if (stream_pending(&d->stream) > 0 && taken_until_ms > net_now_ms(downstream_loop(d))) {
-        net_timer_set(downstream_loop(d), &d->timer, taken_until_ms); /* slow is not dead */
+    if (keeps_waiting(d)) {
         return;
     }
     if (d->state == STATE_IDLE && d->too_many) {

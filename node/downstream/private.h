@@ -24,6 +24,7 @@ struct downstream {
     struct chain held;
     uint64_t linger_end_ms;
     uint64_t since_ms; /* in IDLE, HEAD or LINGER */
+    uint64_t until_ms; /* the end of the state, unless the client still takes its answer */
     enum downstream_state state;
     bool parsing;  /* parse() is on the stack */
     bool complete; /* the request at work has been read to its end */

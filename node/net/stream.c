@@ -7,7 +7,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -92,7 +95,7 @@ static int start_reading(struct stream *s)
 
 int stream_init(struct stream *s, struct net_loop *loop, const struct stream_events *events)
 {
-    *s = (struct stream){.loop = loop, .events = events};
+    *s = (struct stream){.loop = loop, .events = events, .fd = -1};
     list_init(&s->flush);
     int error = uv_tcp_init(&loop->uv, &s->tcp);
     s->tcp.data = s;
@@ -106,7 +109,6 @@ int stream_accept(struct stream *s, uv_stream_t *listener)
         return error;
     }
     uv_tcp_nodelay(&s->tcp, 1);
-    s->last_sent_ms = net_now_ms(s->loop);
     return start_reading(s);
 }
 
@@ -118,8 +120,7 @@ static void on_connect(uv_connect_t *request, int error)
     }
     if (!error) {
         uv_tcp_nodelay(&s->tcp, 1);
-        s->last_sent_ms = net_now_ms(s->loop);
-        error = start_reading(s);
+            error = start_reading(s);
     }
     s->events->on_connected(s, error);
 }
@@ -169,7 +170,6 @@ static size_t send_through(struct stream *s, const void *data, size_t size)
         return 0; /* an error shows again at the flush, where it is dealt with */
     }
     s->bytes_out += (uint64_t)sent;
-    s->last_sent_ms = net_now_ms(s->loop);
     return (size_t)sent;
 }
 
@@ -218,6 +218,33 @@ size_t stream_pending(const struct stream *s)
 uint64_t stream_queued(const struct stream *s)
 {
     return s->bytes_out + s->out.size;
+}
+
+/* Bytes that were given to the kernel and that the peer's kernel has not acknowledged. */
+static uint64_t in_kernel(const struct stream *s)
+{
+    int bytes = 0;
+    return ioctl(s->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+uint64_t stream_taken_ms(struct stream *s)
+{
+    uint64_t held = uv_stream_get_write_queue_size((uv_stream_t *)&s->tcp);
+    uint64_t outside = in_kernel(s);
+    uint64_t taken = s->bytes_out - held - outside;
+    bool owes = held + outside + s->out.size > 0;
+    if (!owes || !s->owes || taken != s->taken) {
+        s->taken_ms = net_now_ms(s->loop);
+    }
+    s->owes = owes;
+    s->taken = taken;
+    return s->taken_ms;
+}
+
+bool stream_unread(const struct stream *s)
+{
+    int bytes = 0;
+    return ioctl(s->fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 void stream_pause(struct stream *s)
@@ -286,7 +313,6 @@ static void on_written(uv_write_t *request, int error)
         fail_sending(s, error);
         return;
     }
-    s->last_sent_ms = net_now_ms(s->loop);
     if (s->out.size > 0) {
         want_flush(s);
     } else {
@@ -343,8 +369,7 @@ void stream_flush(struct stream *s)
         }
         if (sent > 0) {
             s->bytes_out += (uint64_t)sent;
-            s->last_sent_ms = net_now_ms(s->loop);
-            chain_consume(&s->out, &s->loop->pool, (size_t)sent);
+                    chain_consume(&s->out, &s->loop->pool, (size_t)sent);
         }
     }
     if (s->out.size > 0) {
@@ -406,6 +431,9 @@ void stream_close(struct stream *s, bool reset)
     s->reading = false;
     list_remove(&s->flush);
     chain_clear(&s->out, &s->loop->pool);
+    if (!reset && s->rest_ms > 0) {
+        setsockopt(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &s->rest_ms, sizeof(s->rest_ms));
+    }
     if (!reset || uv_tcp_close_reset(&s->tcp, on_close) != 0) {
         uv_close((uv_handle_t *)&s->tcp, on_close);
     }

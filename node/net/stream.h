@@ -42,11 +42,13 @@ struct stream {
     struct chain sending; /* in the hands of uv_write */
     uint64_t bytes_in;
     uint64_t bytes_out;    /* that may have left: handed to the kernel, or to libuv for it */
-    uint64_t last_sent_ms; /* when the kernel last took bytes: a slow reader is not a dead one */
-    int fd;                /* the handle's, once it is open */
+    int fd;                /* the handle's, once it is open; -1 before */
+    unsigned rest_ms;      /* see stream_limit_rest(); 0 = no limit */
     ssize_t received;      /* the result of the read under way */
     bool reading, ended, send_failed, closing, shut, close_when_sent;
     bool much; /* has waited since on_sent */
+    bool owes; /* this and the next two: as stream_taken_ms() last found them */
+    uint64_t taken, taken_ms;
     union {    /* at most one is under way */
         uv_connect_t connect;
         uv_write_t write;
@@ -78,6 +80,27 @@ size_t stream_pending(const struct stream *s);
 
 /* All that was ever queued. */
 uint64_t stream_queued(const struct stream *s);
+
+/* When the peer's host last took bytes that waited for it, or nothing waited: as far as this has
+ * been asked, so late by the time since it was asked before, but never early. Asks the kernel: for
+ * timers, not for each byte. */
+uint64_t stream_taken_ms(struct stream *s);
+
+/* Did anything wait for the peer then? */
+static inline bool stream_owed(const struct stream *s)
+{
+    return s->owes;
+}
+
+/* Have bytes come that were not read yet? */
+bool stream_unread(const struct stream *s);
+
+/* From its closing on, the kernel may try for so long to deliver what the peer does not take; else
+ * it would keep it for as long as the peer's host lives. */
+static inline void stream_limit_rest(struct stream *s, uint64_t rest_ms)
+{
+    s->rest_ms = rest_ms < INT32_MAX ? (unsigned)rest_ms : INT32_MAX;
+}
 
 /* Back-pressure. */
 void stream_pause(struct stream *s);

@@ -20,8 +20,10 @@ static_assert((int)EXCHANGE_HIGH_WATER > (int)STREAM_MUCH, "else nobody tells wh
 static void on_timer(struct wheel_timer *timer)
 {
     struct exchange *x = LIST_ENTRY(timer, struct exchange, timer);
+    struct stream *client = x->client->stream;
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DEADLINE,
-                                             .taken_ms = x->client->stream->last_sent_ms});
+                                             .taken_ms = stream_taken_ms(client),
+                                             .unread = stream_unread(client)});
 }
 
 /* The 8 hexadecimal digits of a random number, in some order, all at once. */
@@ -105,6 +107,7 @@ static struct exchange *exchange_new(struct proxy *p, struct exchange_client *cl
     const struct snapshot_timeouts *t = &x->snapshot->timeouts;
     x->rules = (struct exchange_rules){
         .body_size_max = x->snapshot->body_size_max,
+        .body_rate = x->snapshot->body_rate,
         .request_body_ms = t->request_body_ms,
         .connect_ms = t->connect_ms,
         .first_byte_ms = t->first_byte_ms,
@@ -386,6 +389,7 @@ static void finish(struct exchange *x, enum exchange_finish how)
     struct proxy *p = x->proxy;
     struct exchange_client *client = x->client;
     assert(!x->up && !x->up_head);
+    x->aborted = x->aborted || how == EXCHANGE_FINISH_RESET;
     exchange_account(x, how);
     if (x->job) {
         p->events->on_forget(p->owner, x);

@@ -5,7 +5,7 @@
  * (REPORT success, head down); UP_BODY ...; UP_END -> DONE (connection kept, FINISH).
  *
  * Each handler below is one input; it changes the state and collects outputs in `ret`. */
-#include "proxy/exchange_core.h"
+#include "proxy/exchange_core_wait.h"
 
 #include <assert.h>
 
@@ -14,14 +14,6 @@ void exchange_core_init(struct exchange_core *c, const struct exchange_rules *ru
 {
     *c = (struct exchange_core){
         .rules = rules, .started_ms = now_ms, .last_failure = EXCHANGE_REPLY_UNAVAILABLE};
-}
-
-uint64_t exchange_core_deadline_ms(const struct exchange_core *c)
-{
-    if (c->up_deadline_ms == 0 || c->down_deadline_ms == 0) {
-        return c->up_deadline_ms + c->down_deadline_ms;
-    }
-    return c->up_deadline_ms < c->down_deadline_ms ? c->up_deadline_ms : c->down_deadline_ms;
 }
 
 static void out(struct exchange_outputs *ret, uint32_t what)
@@ -59,6 +51,7 @@ static void finish(struct exchange_core *c, enum exchange_finish how, struct exc
     c->phase = EXCHANGE_DONE;
     c->up_deadline_ms = 0;
     c->down_deadline_ms = 0;
+    c->take_deadline_ms = 0;
     ret->finish = how;
     out(ret, EXCHANGE_DO_FINISH);
     ret->what &= ~(uint32_t)(EXCHANGE_DO_PAUSE_DOWN | EXCHANGE_DO_PAUSE_UP);
@@ -133,6 +126,17 @@ static void attempt_failed(struct exchange_core *c, enum exchange_reply reply, b
     move_on(c, reply, again, ret);
 }
 
+/* No connection came. An instance that others left too little time is not to blame for that. */
+static void connect_is_late(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+{
+    if (c->cut_short && c->attempts > 1) {
+        drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
+        move_on(c, EXCHANGE_REPLY_UNAVAILABLE, false, ret);
+    } else {
+        attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
+    }
+}
+
 /* The others are tried only if it may help: without a descriptor, all would be tried in vain. */
 static void on_lacking(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
                        struct exchange_outputs *ret)
@@ -140,22 +144,6 @@ static void on_lacking(struct exchange_core *c, const struct exchange_input *in,
     assert(c->phase == EXCHANGE_CONNECT);
     drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
     move_on(c, EXCHANGE_REPLY_UNAVAILABLE, in->elsewhere && may_try_again(c, now_ms), ret);
-}
-
-static void await_body(struct exchange_core *c, uint64_t now_ms)
-{
-    bool waits = !c->down_ended && !c->down_paused && c->phase != EXCHANGE_TUNNEL;
-    c->down_deadline_ms = waits ? now_ms + c->rules->request_body_ms : 0;
-}
-
-/* While the request is going up: the instance's time for its head runs only when nothing more is
- * expected of the client, or else a client that stalls would count as the instance's failure. */
-static void await_head(struct exchange_core *c, uint64_t now_ms)
-{
-    if (c->phase == EXCHANGE_SEND && !c->deaf) {
-        bool owes = c->down_ended || c->down_paused;
-        c->up_deadline_ms = owes ? now_ms + c->rules->first_byte_ms : 0;
-    }
 }
 
 static void on_begin(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
@@ -196,7 +184,7 @@ static void send_held(struct exchange_core *c, uint64_t now_ms, struct exchange_
     c->held = 0;
     out(ret, EXCHANGE_DO_SEND_UP_BODY);
     if (c->phase >= EXCHANGE_RESPOND) {
-        c->up_deadline_ms = now_ms + c->rules->idle_ms;
+        await_more(c, now_ms);
     }
 }
 
@@ -208,6 +196,7 @@ static void on_down_body(struct exchange_core *c, const struct exchange_input *i
         out(ret, EXCHANGE_DO_DISCARD);
         return;
     }
+    count_body(c, in->size, now_ms);
     c->body_size += in->size;
     c->held += in->size;
     if (c->phase != EXCHANGE_TUNNEL && c->body_size > c->rules->body_size_max) {
@@ -267,7 +256,7 @@ static void on_picked(struct exchange_core *c, uint64_t now_ms, struct exchange_
     c->attempt_open = true;
     c->reported = false;
     c->interim_count = 0;
-    c->up_deadline_ms = now_ms + c->rules->connect_ms;
+    await_connection(c, now_ms);
     out(ret, EXCHANGE_DO_CONNECT);
 }
 
@@ -291,7 +280,8 @@ static void start_response(struct exchange_core *c, uint64_t now_ms, struct exch
     c->phase = EXCHANGE_RESPOND;
     c->held = 0;
     c->keep_alive = c->keep_alive && c->down_ended;
-    c->up_deadline_ms = now_ms + c->rules->idle_ms;
+    await_more(c, now_ms);
+    await_taking(c, now_ms);
     out(ret, EXCHANGE_DO_HEAD | (c->down_ended ? EXCHANGE_DO_DISCARD : 0));
 }
 
@@ -336,7 +326,8 @@ static void on_switch(struct exchange_core *c, uint64_t now_ms, struct exchange_
     c->phase = EXCHANGE_TUNNEL;
     c->keep_alive = false;
     c->down_ended = false;
-    c->up_deadline_ms = now_ms + c->rules->idle_ms;
+    await_more(c, now_ms);
+    await_taking(c, now_ms);
     c->held = 0; /* what was kept for a retry must not go into the tunnel */
     out(ret, EXCHANGE_DO_DISCARD | EXCHANGE_DO_TUNNEL);
 }
@@ -355,12 +346,12 @@ static void on_up_body(struct exchange_core *c, const struct exchange_input *in,
                        struct exchange_outputs *ret)
 {
     assert(c->phase == EXCHANGE_RESPOND || c->phase == EXCHANGE_TUNNEL);
-    c->up_deadline_ms = now_ms + c->rules->idle_ms;
     out(ret, EXCHANGE_DO_BODY);
     if (in->pending > EXCHANGE_HIGH_WATER && !c->up_paused) {
         c->up_paused = true;
         out(ret, EXCHANGE_DO_PAUSE_UP);
     }
+    await_more(c, now_ms);
 }
 
 static void on_up_end(struct exchange_core *c, const struct exchange_input *in,
@@ -384,7 +375,7 @@ static void on_stale(struct exchange_core *c, uint64_t now_ms, struct exchange_o
     }
     c->phase = EXCHANGE_CONNECT;
     c->deaf = false;
-    c->up_deadline_ms = now_ms + c->rules->connect_ms;
+    await_connection(c, now_ms);
     out(ret, EXCHANGE_DO_RECONNECT);
 }
 
@@ -418,22 +409,40 @@ static void on_deaf(struct exchange_core *c, uint64_t now_ms, struct exchange_ou
     }
 }
 
-static void on_deadline(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                        struct exchange_outputs *ret)
+/* Nothing of the response is to wait for it in the kernel. */
+static void reset_client(struct exchange_core *c, struct exchange_outputs *ret)
 {
-    if (c->up_paused && c->up_deadline_ms < in->taken_ms + c->rules->idle_ms) {
-        c->up_deadline_ms = in->taken_ms + c->rules->idle_ms; /* it reads slowly, but it reads */
-    }
-    if (c->down_deadline_ms != 0 && c->down_deadline_ms <= now_ms) {
-        give_up(c, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_OUTCOME_NEUTRAL, ret);
-    } else if (c->up_deadline_ms == 0 || c->up_deadline_ms > now_ms) {
-        return;
-    } else if (c->phase == EXCHANGE_CONNECT) {
-        attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
+    out(ret, EXCHANGE_DO_DISCARD);
+    finish(c, EXCHANGE_FINISH_RESET, ret);
+}
+
+static void instance_is_late(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+{
+    if (c->phase == EXCHANGE_CONNECT) {
+        connect_is_late(c, now_ms, ret);
     } else if (c->phase == EXCHANGE_SEND && c->deaf) {
         attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, false, now_ms, ret);
     } else {
         give_up(c, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_OUTCOME_FAILURE, ret);
+    }
+}
+
+static void on_deadline(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
+                        struct exchange_outputs *ret)
+{
+    switch (exchange_core_late(c, in, now_ms)) {
+    case EXCHANGE_LATE_NOBODY:
+        break;
+    case EXCHANGE_LATE_TAKING:
+        reset_client(c, ret);
+        break;
+    case EXCHANGE_LATE_BODY:
+        give_up(c, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_OUTCOME_NEUTRAL, ret);
+        break;
+    case EXCHANGE_LATE_INSTANCE:
+        instance_is_late(c, now_ms, ret);
+        break;
     }
 }
 
@@ -448,7 +457,7 @@ static void on_sent(struct exchange_core *c, const struct exchange_input *in, ui
     }
     if (in->kind == EXCHANGE_SENT_DOWN && c->up_paused) {
         c->up_paused = false;
-        c->up_deadline_ms = now_ms + c->rules->idle_ms;
+        await_more(c, now_ms);
         out(ret, EXCHANGE_DO_RESUME_UP);
     }
 }

@@ -9,6 +9,8 @@
  *   - a request that is not GET, HEAD or OPTIONS is not sent again once a byte of it may have
  *     reached an instance;
  *   - a response that did not end properly is never ended properly towards the client;
+ *   - a connect ends with the time for all attempts; a request that an instance may have does not;
+ *   - a client is reset once it has taken nothing for `idle`, and not before;
  *   - what is held in memory is bounded: reading stops above EXCHANGE_HIGH_WATER.
  *
  * States
@@ -22,6 +24,7 @@
 #define PROXY_EXCHANGE_CORE_H
 
 #include "base/status_set.h"
+#include "proxy/exchange_core_pace.h"
 
 #include <stddef.h>
 
@@ -35,6 +38,9 @@ enum {
     /* More 1xx heads than these in one attempt are no use to anybody, and each may wait for a slow
        client (Go's client takes five). */
     EXCHANGE_INTERIM_MAX = 16,
+    /* So many times within `idle` a client that has a response before it is asked whether it takes
+       any of it: one that takes nothing is found within a sixteenth more. */
+    EXCHANGE_LOOKS = 16,
     /* An instance that stopped reading our request gets this long to have said why. */
     EXCHANGE_DEAF_MS = 2000,
 };
@@ -77,7 +83,7 @@ enum exchange_input_kind {
     EXCHANGE_UP_DEAF,    /* it takes no more of the request; an answer may still be on its way */
     EXCHANGE_SENT_UP,    /* all that waited has gone up */
     EXCHANGE_SENT_DOWN,  /* all that waited has gone down */
-    EXCHANGE_DEADLINE,   /* deadline_ms is over: taken_ms */
+    EXCHANGE_DEADLINE,   /* deadline_ms is over: taken_ms, unread */
 };
 
 /* What this node answers itself; the driver knows status, code and words. */
@@ -113,6 +119,7 @@ enum exchange_finish {
     EXCHANGE_FINISH_LINGER, /* the same, but the rest of the request is still coming: read it away,
                                or the reset would eat the answer */
     EXCHANGE_FINISH_CUT,    /* close it so that the client sees a broken response */
+    EXCHANGE_FINISH_RESET,  /* reset it: the client takes nothing, and nothing is to wait for it */
 };
 
 /* Outputs, to be carried out in this order. */
@@ -146,7 +153,8 @@ enum {
 struct exchange_input {
     enum exchange_input_kind kind;
     uint64_t size;             /* BEGIN: announced body size; bodies: bytes */
-    uint64_t taken_ms;         /* DEADLINE: when the client last took bytes of the response */
+    uint64_t taken_ms;         /* DEADLINE: when the client last took bytes that waited for it, or
+                                  none waited */
     size_t pending;            /* bodies: bytes waiting on the side they go to */
     uint16_t status;           /* UP_HEAD */
     enum exchange_reply reply; /* REFUSE */
@@ -160,6 +168,8 @@ struct exchange_input {
     bool reusable;             /* UP_END */
     bool unsent;               /* UP_GONE: the kernel took no byte of this attempt */
     bool elsewhere;            /* UP_LACKING: it may do for another instance */
+    bool unread;               /* DEADLINE: bytes of the client have come, which this node is late
+                                  to read */
     bool may_read;             /* DOWN_GONE: it closed its sending side, no more is known */
 };
 
@@ -175,6 +185,7 @@ struct exchange_rules {
     uint32_t attempts;
     uint64_t retry_timeout_ms, body_size_max;
     uint64_t request_body_ms, connect_ms, first_byte_ms, idle_ms;
+    uint32_t body_rate; /* bytes a second; 0 = any */
     const struct status_set *retry_statuses, *failure_statuses;
 };
 
@@ -184,6 +195,8 @@ struct exchange_core {
     uint64_t started_ms;
     uint64_t down_deadline_ms; /* the client must have sent something by then; 0 = none */
     uint64_t up_deadline_ms;   /* the instance must have acted by then; 0 = none */
+    uint64_t silent_until_ms;  /* while down_deadline_ms: a byte must have come by then */
+    uint64_t take_deadline_ms; /* whether the client takes its response is asked then; 0 = never */
     uint64_t body_size;        /* bytes of the request's body that came */
     uint64_t held;             /* of them still held */
     uint32_t attempts;
@@ -197,6 +210,8 @@ struct exchange_core {
     bool replayable;   /* the whole request is held, or has no body */
     bool deaf;         /* the instance takes no more of the request */
     bool half_gone;    /* LOCAL: the client has closed its side and may still read */
+    bool cut_short;    /* CONNECT: the time for all attempts leaves this one less than its own */
+    struct pace pace;  /* of the request's body */
 };
 
 void exchange_core_init(struct exchange_core *c, const struct exchange_rules *rules,
@@ -208,5 +223,11 @@ void exchange_core_step(struct exchange_core *c, const struct exchange_input *in
 
 /* When EXCHANGE_DEADLINE is due; 0 = never. */
 uint64_t exchange_core_deadline_ms(const struct exchange_core *c);
+
+/* How long to wait before the client is asked again whether it takes what waits for it. */
+static inline uint64_t exchange_look_ms(uint64_t idle_ms)
+{
+    return idle_ms / EXCHANGE_LOOKS + 1;
+}
 
 #endif

@@ -69,6 +69,13 @@ static struct exchange_input failed_input(struct exchange *x, int error)
                                    .elsewhere = error == UV_EADDRNOTAVAIL};
 }
 
+/* What the core allows it: also the addresses of a name share that. */
+static uint64_t connect_time_ms(const struct exchange *x)
+{
+    uint64_t now_ms = net_now_ms(x->proxy->net);
+    return x->core.up_deadline_ms > now_ms ? x->core.up_deadline_ms - now_ms : 1;
+}
+
 static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
 {
     int error = 0;
@@ -76,7 +83,7 @@ static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
                           &error);
     x->up_reused = x->up && upstream_reused(x->up);
     if (x->up && !x->up_reused) {
-        upstream_set_connect_time(x->up, x->rules.connect_ms);
+        upstream_set_connect_time(x->up, connect_time_ms(x));
         return false; /* on_connected tells */
     }
     *ret_next =

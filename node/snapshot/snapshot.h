@@ -70,7 +70,7 @@ struct snapshot {
     struct http_limits limits;
     struct cors_policy cors;
     uint64_t body_size_max, spool_memory;
-    uint32_t connections_max;
+    uint32_t connections_max, body_rate;
     struct snapshot_timeouts timeouts;
     struct snapshot_cidr *admin_allow;
     size_t admin_allow_count;

@@ -1,6 +1,7 @@
 """Connections as a scarce thing: what idle ones to an instance cost others, who gives way when a node is full,
 clients that take nothing or send next to nothing, and what the time for all attempts ends."""
 
+import contextlib
 import socket
 import time
 
@@ -55,3 +56,161 @@ def test_two_idle_connections_stay_for_who_asks_again(stock):
         time_left = time.monotonic() + 0.5   # a third of what gunicorn and we keep them for
         while time.monotonic() < time_left:
             assert stock.counts()["connections_open"] == 2
+
+
+# ---- clients that take nothing
+
+IDLE = 1   # seconds
+
+
+def kernel_has(node, client):
+    """States (proc(5): 04 is FIN-WAIT-1) and bytes to send of the node's end of this connection."""
+    ours, theirs = f":{node.port:04X}", f":{client.socket.getsockname()[1]:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        lines = [line.split() for line in file.readlines()[1:]]
+    return [(line[3], int(line[4].split(":")[0], 16)) for line in lines
+            if line[1].endswith(ours) and line[2].endswith(theirs)]
+
+
+def takes_nothing(node, target, **more):
+    """A client that has asked, has been answered with more than its buffer takes, and reads none of it."""
+    client = node.client(receive_buffer=4096)
+    client.request("GET", target, TOKEN, **more)
+    wait_for(lambda: any(size > 0 for _, size in kernel_has(node, client)), TIMEOUT)
+    return client
+
+
+# More than all buffers on the way take; what fits into them whole; the same, and the connection is to end.
+@pytest.mark.parametrize("size,headers", [(50_000_000, []), (600_000, []), (600_000, [("Connection", "close")])])
+def test_a_client_that_takes_nothing_is_reset_after_idle_and_nothing_stays(stub, size, headers):
+    with Node(settings([stub], timeouts={"idle": IDLE, "keepalive": 2 * TIMEOUT})) as node:
+        began = time.monotonic()
+        with takes_nothing(node, f"/v1/_bytes?size={size}", headers=headers) as client:
+            wait_for(lambda: not kernel_has(node, client), TIMEOUT)
+            took = time.monotonic() - began
+            assert IDLE * 0.9 < took < IDLE * 1.5 * PATIENCE, took
+            wait_for(lambda: stub.counts()["connections_open"] == 0, 0.5 * PATIENCE)
+            with pytest.raises(ConnectionResetError):
+                while client.socket.recv(65536):
+                    pass
+        if size > 1_000_000:
+            line, = node.wait_access(1, app="one")
+            assert line["aborted"]
+
+
+def test_a_stream_is_let_go_when_its_client_takes_nothing_of_it(stub):
+    """The instance says so little that the kernel takes all of it: no buffer of the node's fills."""
+    with Node(settings([stub], timeouts={"idle": IDLE})) as node:
+        with node.client(receive_buffer=4096) as client:
+            client.request("GET", "/v1/_bytes?size=50000000&piece=20000&interval=0.05&chunked=1", TOKEN)
+            wait_for(lambda: any(size > 0 for _, size in kernel_has(node, client)), TIMEOUT)
+            began = time.monotonic()
+            wait_for(lambda: not kernel_has(node, client), TIMEOUT)
+            assert time.monotonic() - began < IDLE * 1.5 * PATIENCE
+            wait_for(lambda: stub.counts()["aborts"] == 1, 0.5 * PATIENCE)
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(stub):
+    size = 400_000
+    with Node(settings([stub], timeouts={"idle": IDLE, "keepalive": IDLE})) as node:
+        for headers in ([], [("Connection", "close")]):
+            with takes_nothing(node, f"/v1/_bytes?size={size}", headers=headers) as client:
+                got = 0
+                while got < size:   # the pauses are shorter than `idle`, all of it takes longer
+                    time.sleep(IDLE * 0.03)
+                    data = client.socket.recv(8192)
+                    assert data, got
+                    got += len(data)
+
+
+# ---- bodies that hardly come
+
+def test_a_body_slower_than_body_rate_is_408_and_frees_the_instance(stub):
+    window, rate, clients = 1, 512, 12
+    with Node(settings([stub], timeouts={"request_body": window}, limits={"body_rate": rate})) as node:
+        def trickle(_):
+            with node.client() as client:
+                client.socket.sendall(f"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+                                      "Content-Length: 1000\r\n\r\n".encode())
+                began = time.monotonic()
+                client.socket.settimeout(window * 0.2)
+                while time.monotonic() < began + 10 * window * PATIENCE:
+                    client.socket.sendall(b"x")
+                    try:
+                        answer = client.socket.recv(4000)
+                    except TimeoutError:
+                        continue
+                    assert answer.startswith(b"HTTP/1.1 408 ") and b"request_timeout" in answer, answer
+                    assert b"connection: close" in answer.lower()
+                    return time.monotonic() - began
+                raise AssertionError("never refused")
+        took = parallel([lambda i=i: trickle(i) for i in range(clients)])
+        assert min(took) > 0.9 * window and max(took) < 1.6 * window * PATIENCE, took
+        wait_for(lambda: stub.counts()["connections_open"] == 0, TIMEOUT)
+        node.wait_access(clients, status=408)
+
+
+def test_a_steady_body_at_the_rate_and_a_slow_instance_are_no_reason(stub):
+    with Node(settings([stub], timeouts={"request_body": 1}, limits={"body_rate": 512})) as node:
+        with node.client() as client:   # for two windows, twice as fast as it must be
+            client.socket.sendall(f"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+                                  "Content-Length: 2000\r\n\r\n".encode())
+            for _ in range(20):
+                client.socket.sendall(b"x" * 100)
+                time.sleep(0.1)
+            assert client.response()[0].status == 200
+        stub.fault("slow_read", ms=20, per=65536)
+        body = b"x" * 6_000_000   # two seconds for the instance, with the client held back meanwhile
+        head, _ = node.request("POST", "/v1/_echo?user=u", token=TOKEN, body=body)
+        assert head.status == 200
+
+
+def test_body_rate_0_is_off(stub):
+    with Node(settings([stub], timeouts={"request_body": "300ms"}, limits={"body_rate": 0})) as node:
+        with node.client() as client:
+            client.socket.sendall(f"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+                                  "Content-Length: 15\r\n\r\n".encode())
+            for _ in range(15):
+                client.socket.sendall(b"x")
+                time.sleep(0.1)
+            assert client.response()[0].status == 200
+
+
+# ---- the time for all attempts
+
+@pytest.fixture
+def silent():
+    """An address that takes no connection, and refuses none."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def test_a_connect_under_way_ends_with_the_time_for_all_attempts(silent):
+    gone = {"host": "127.0.0.1", "port": silent, "token": "app-one", "max_fails": 0}
+    config = settings([], instances=[{**gone, "name": "dify1"}, {**gone, "name": "dify2"}],
+                      timeouts={"connect": 1}, retries={"attempts": 3, "timeout": 1.3})
+    with Node(config) as node:
+        began = time.monotonic()
+        head, _ = node.request("POST", "/v1/_echo?user=u", token=TOKEN, json_body={})
+        took = time.monotonic() - began
+        assert head.status == 503
+        assert 1.2 < took < 1.7 * PATIENCE, took
+        failures = [found["failures"] for found in node.instances().values()]
+        assert sorted(failures) == [0, 1]   # the second one had 0.3 s of its second only
+        assert node.wait_access(1, status=503)[0]["attempts"] == 2
+
+
+def test_a_run_that_takes_longer_than_the_time_for_all_attempts_is_not_cut(stub):
+    with Node(settings([stub], retries={"timeout": 0.3})) as node:
+        for method in ("GET", "POST"):
+            stub.fault("stall_before_head", seconds=1)
+            began = time.monotonic()
+            assert node.request(method, "/v1/_echo?user=u", token=TOKEN)[0].status == 200
+            assert time.monotonic() - began > 0.9

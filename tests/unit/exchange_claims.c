@@ -19,6 +19,8 @@ struct model fresh(void)
     m.rules.connect_ms = 2000;
     m.rules.first_byte_ms = 1200000;
     m.rules.idle_ms = 300000;
+    m.rules.body_rate = 0;
+    m.by_hand = true;
     m.core.rules = NULL; /* set by give(): the struct has moved */
     return m;
 }
@@ -133,10 +135,13 @@ void end(struct model *m)
     give(m, IN(.kind = EXCHANGE_UP_END, .reusable = true));
 }
 
+/* The first deadline that somebody misses; looks at a client that takes its response are none. */
 void deadline(struct model *m)
 {
-    m->now_ms = exchange_core_deadline_ms(&m->core);
-    tell(m, EXCHANGE_DEADLINE);
+    do {
+        m->now_ms = exchange_core_deadline_ms(&m->core);
+        tell(m, EXCHANGE_DEADLINE);
+    } while (m->out.what == 0);
 }
 
 struct model in_phase(enum exchange_phase phase)

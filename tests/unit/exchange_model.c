@@ -19,6 +19,14 @@ static bool given(const struct model *m, enum exchange_input_kind kind)
     return m->in.kind == kind;
 }
 
+/* When the connect under way must have ended: with its own time or with that of all attempts. */
+static uint64_t connect_end_ms(const struct model *m)
+{
+    uint64_t own_ms = m->connect_ms + m->rules.connect_ms;
+    uint64_t all_ms = m->first_pick_ms + m->rules.retry_timeout_ms;
+    return own_ms < all_ms ? own_ms : all_ms;
+}
+
 /* Whether SPEC §4 counts this input as a passive failure of the attempt under way. */
 static bool is_failure(const struct model *m)
 {
@@ -32,8 +40,10 @@ static bool is_failure(const struct model *m)
         return !m->request.upgrade || !m->ended || m->deaf;
     case EXCHANGE_UP_HEAD:
         return status_set_has(&m->failure_statuses, m->in.status);
-    case EXCHANGE_DEADLINE: /* unless it was the client's turn */
-        return m->out.reply != EXCHANGE_REPLY_REQUEST_TIMEOUT && !m->client_owed_before;
+    case EXCHANGE_DEADLINE: /* unless it was the client's turn, or others had taken its time */
+        return m->out.reply != EXCHANGE_REPLY_REQUEST_TIMEOUT && !m->client_owed_before &&
+               !(m->before == EXCHANGE_CONNECT && m->attempts > 1 &&
+                 connect_end_ms(m) < m->connect_ms + m->rules.connect_ms);
     case EXCHANGE_BEGIN:
     case EXCHANGE_ASK_LOCAL:
     case EXCHANGE_ANSWERED:
@@ -97,7 +107,11 @@ static void do_connect(struct model *m)
     m->open = true;
     m->reported = m->sent_end = m->any_taken = m->up_ended = m->late_pick = false;
     m->attempts++;
+    m->connect_ms = m->now_ms;
+    m->first_pick_ms = m->attempts == 1 ? m->now_ms : m->first_pick_ms;
     demand(m, m->attempts <= m->rules.attempts, "no more attempts than allowed");
+    demand(m, m->attempts == 1 || m->now_ms < m->first_pick_ms + m->rules.retry_timeout_ms,
+           "no attempt begins after the time for all");
 }
 
 static void do_reconnect(struct model *m)
@@ -105,6 +119,7 @@ static void do_reconnect(struct model *m)
     demand(m, m->open && !m->reported && given(m, EXCHANGE_UP_STALE) && !m->any_taken,
            "RECONNECT only for an attempt of which nothing was sent");
     m->connected = m->sent_head = m->sent_end = m->deaf = false;
+    m->connect_ms = m->now_ms;
     m->up_waiting = 0;
 }
 
@@ -145,6 +160,13 @@ static void do_send_up_end(struct model *m)
     m->sent_end = true;
 }
 
+/* More waits for the client, who has taken all that was there if nothing waited. */
+static void wait_down(struct model *m, uint64_t size)
+{
+    m->taken_ms = m->down_waiting > 0 ? m->taken_ms : m->now_ms;
+    m->down_waiting += size;
+}
+
 static void do_head(struct model *m)
 {
     m->heads++;
@@ -152,8 +174,8 @@ static void do_head(struct model *m)
     demand(m, m->open && m->reported, "a head comes from a reported attempt");
     demand(m, given(m, EXCHANGE_UP_HEAD) || (given(m, EXCHANGE_NONE_LEFT) && m->late_pick),
            "HEAD passes a head on");
-    m->down_waiting += MODEL_HEAD_SIZE;
-    if (prng_below(&m->prng, 8) == 0) {
+    wait_down(m, MODEL_HEAD_SIZE);
+    if (!m->by_hand && prng_below(&m->prng, 8) == 0) {
         m->core.keep_alive = false; /* as exchange_do_head() may: framing by close, draining */
     }
 }
@@ -211,6 +233,12 @@ static void do_finish(struct model *m)
         demand(m, !whole, "CUT only what is not whole");
         demand(m, m->heads == 1 || m->left, "before a head the client gets an answer");
         break;
+    case EXCHANGE_FINISH_RESET:
+        demand(m, given(m, EXCHANGE_DEADLINE) && m->heads == 1 && !whole,
+               "RESET while a response is on its way");
+        demand(m, m->down_waiting > 0 && m->now_ms >= m->taken_ms + m->rules.idle_ms,
+               "only who takes nothing for `idle` is reset");
+        break;
     }
 }
 
@@ -267,7 +295,7 @@ static void carry_down(struct model *m, uint32_t what)
     if (what & EXCHANGE_DO_BODY) {
         demand(m, m->heads == 1 && !m->down_ended && given(m, EXCHANGE_UP_BODY),
                "body after the head and before the end");
-        m->down_waiting += m->in.size;
+        wait_down(m, m->in.size);
     }
     if (what & EXCHANGE_DO_END) {
         do_end(m);
@@ -318,8 +346,20 @@ static void judge_deadlines(struct model *m)
     demand(m, deadline_ms > 0 && deadline_ms <= m->now_ms + longest_ms, "a deadline in reach");
     if (!m->ended && !m->paused_down && !m->tunnel) {
         demand(m, c->down_deadline_ms > 0, "a client that owes its body has a deadline");
-    } else if (m->open) {
+    } else if (m->open && !m->paused_up) {
         demand(m, c->up_deadline_ms > 0, "an instance that owes an answer has a deadline");
+    }
+    if (m->heads == 1) {
+        demand(m, c->take_deadline_ms > 0 && c->take_deadline_ms <= m->now_ms + r->idle_ms + 1,
+               "a client that has a response before it is looked at");
+        demand(m,
+               !given(m, EXCHANGE_DEADLINE) || m->down_waiting == 0 ||
+                   m->now_ms <= m->taken_ms + r->idle_ms + exchange_look_ms(r->idle_ms) + MODEL_LATE_MS,
+               "who takes nothing for `idle` is reset");
+    }
+    if (c->phase == EXCHANGE_CONNECT) {
+        demand(m, c->up_deadline_ms == connect_end_ms(m),
+               "a connect ends with its own time or with that of all attempts");
     }
 }
 
@@ -384,8 +424,9 @@ static void one_step(struct model *m, struct exchange_input in)
         return;
     }
     m->in = in;
+    m->in.taken_ms = m->down_waiting > 0 ? m->taken_ms : m->now_ms;
     take_in(m);
-    exchange_core_step(&m->core, &in, m->now_ms, &m->out);
+    exchange_core_step(&m->core, &m->in, m->now_ms, &m->out);
     carry_up(m, m->out.what);
     carry_down(m, m->out.what);
     carry_pauses(m, m->out.what);

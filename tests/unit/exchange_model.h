@@ -14,8 +14,10 @@
 
 enum {
     MODEL_READ_MAX = 64 * 1024, /* one read of a socket: NET_READ_SIZE */
+    MODEL_LATE_MS = 16,         /* a tick of the timers' wheel */
     MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
     MODEL_OUTPUTS = 22,         /* bits of EXCHANGE_DO_... */
+    MODEL_FINISHES = EXCHANGE_FINISH_RESET + 1,
     /* The piece that crosses the mark, and the read that was under way when the pause came. */
     MODEL_WAITING_MAX = EXCHANGE_HIGH_WATER + 2 * MODEL_READ_MAX,
 };
@@ -30,15 +32,18 @@ struct model {
     struct exchange_outputs out;
     enum exchange_phase before; /* the phase it was given in */
     bool client_owed_before;    /* then only the client could act */
+    bool by_hand;               /* only what is fed happens */
     const char *broken;         /* NULL: all promises kept so far */
 
     /* the client */
     struct exchange_input request;
     uint64_t body_left, settle_at, body_in, hold_from, hold_at_pick, down_waiting, down_first;
+    uint64_t taken_ms; /* when the client last took bytes, while some wait */
     bool ended, settled, half_gone, left, paused_down, endless;
 
     /* the attempt */
     uint32_t attempts;
+    uint64_t first_pick_ms, connect_ms; /* when the first one and the present one began */
     bool reused; /* its connection was an idle one */
     bool open, reported, connected, sent_head, sent_end, any_taken, deaf, paused_up;
     bool late_pick;  /* its response head made the core ask for another instance */
@@ -51,7 +56,7 @@ struct model {
     bool answered, up_ended, down_ended, tunnel;
 
     /* what a walk has seen: a promise that is never put to the test is not tested */
-    uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[4], seen_reply[16], seen_phase[16];
+    uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[MODEL_FINISHES], seen_reply[16], seen_phase[16];
 };
 
 void model_init(struct model *m, uint64_t seed);

@@ -39,6 +39,7 @@ void model_init(struct model *m, uint64_t seed)
         .connect_ms = times_ms[below(m, 4)],
         .first_byte_ms = times_ms[below(m, 4)],
         .idle_ms = times_ms[below(m, 4)],
+        .body_rate = one_in(m, 2) ? 0 : 1 + (uint32_t)below(m, 5000),
         .retry_statuses = &m->retry_statuses,
         .failure_statuses = &m->failure_statuses,
     };
@@ -268,7 +269,9 @@ static void socket_up(struct model *m)
 static void socket_down(struct model *m)
 {
     if (m->down_waiting > 0) {
-        m->down_waiting -= taken(m, m->down_waiting);
+        uint64_t size = taken(m, m->down_waiting);
+        m->down_waiting -= size;
+        m->taken_ms = size > 0 ? m->now_ms : m->taken_ms;
         if (m->down_waiting == 0) {
             tell(m, EXCHANGE_SENT_DOWN);
         }
@@ -282,7 +285,7 @@ static void time_passes(struct model *m)
     uint64_t deadline_ms = exchange_core_deadline_ms(&m->core);
     uint64_t ahead_ms = deadline_ms > m->now_ms ? deadline_ms - m->now_ms : 0;
     if (deadline_ms > 0 && one_in(m, 6)) {
-        m->now_ms += ahead_ms + below(m, 17);
+        m->now_ms += ahead_ms + below(m, MODEL_LATE_MS + 1);
         tell(m, EXCHANGE_DEADLINE);
     } else if (ahead_ms > 0) {
         m->now_ms += below(m, one_in(m, 4) ? ahead_ms : ahead_ms / 8 + 1);
@@ -323,8 +326,10 @@ bool model_act(struct model *m)
 
 void model_run_out(struct model *m)
 {
-    /* Each attempt can wait for its connection, its answer and a deaf instance's last word. */
-    for (uint32_t i = 0; i < 3 * m->rules.attempts + 2 && !over(m); i++) {
+    /* Each attempt can wait for its connection, its answer and a deaf instance's last word; and a
+     * client that has its answer before it is looked at meanwhile. */
+    uint64_t looks = m->rules.idle_ms / exchange_look_ms(m->rules.idle_ms) + 2;
+    for (uint64_t i = 0; i < 3 * m->rules.attempts + 2 + 2 * looks && !over(m); i++) {
         if (m->core.phase == EXCHANGE_LOCAL) {
             tell(m, EXCHANGE_ANSWERED);
             continue;

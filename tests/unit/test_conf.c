@@ -18,6 +18,7 @@ static void limits_and_timeouts_have_the_defaults_of_the_contract(void **state)
     assert_int_equal(c->limits.uri_size, 8192);
     assert_int_equal(c->limits.json_inspect, 1048576);
     assert_int_equal(c->limits.body_size, 104857600);
+    assert_int_equal(c->limits.body_rate, 512);
     assert_int_equal(c->limits.spool_memory, 1048576);
     assert_string_equal(c->limits.spool_dir, "/tmp");
     assert_int_equal(c->timeouts.request_head_ms, 30000);
@@ -191,7 +192,7 @@ static void durations_sizes_and_booleans_have_all_their_forms(void **state)
         "timeouts: {request_head: 30, request_body: 1.5, keepalive: 100ms, connect: \"5s\",\n"
         "  first_byte: 2m, idle: 1h, drain: 0}\n"
         "limits: {connections: 1_000, header_size: 2048, headers: 0x10, uri_size: 4KiB,\n"
-        "  json_inspect: 0, body_size: 2GiB, spool_memory: 3MiB, spool_dir: spool}\n"
+        "  json_inspect: 0, body_size: 2GiB, body_rate: 1KiB, spool_memory: 3MiB, spool_dir: spool}\n"
         "debug_headers: Yes\nhealth_check: {enabled: off}\nworkers: auto\n");
     assert_int_equal(c->timeouts.request_head_ms, 30000);
     assert_int_equal(c->timeouts.request_body_ms, 1500);
@@ -206,6 +207,7 @@ static void durations_sizes_and_booleans_have_all_their_forms(void **state)
     assert_int_equal(c->limits.uri_size, 4096);
     assert_int_equal(c->limits.json_inspect, 0);
     assert_true(c->limits.body_size == 2ULL << 30);
+    assert_int_equal(c->limits.body_rate, 1024);
     assert_int_equal(c->limits.spool_memory, 3 << 20);
     assert_string_equal(c->limits.spool_dir, "some/dir/spool");
     assert_true(c->debug_headers);

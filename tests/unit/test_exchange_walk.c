@@ -67,12 +67,12 @@ static void every_promise_is_kept_whatever_happens(void **state)
             fail_msg("EXCHANGE_WALK_SEED=%llu: broken: %s", (unsigned long long)seed, m.broken);
         }
         add(sum.seen_outputs, m.seen_outputs, MODEL_OUTPUTS);
-        add(sum.seen_finish, m.seen_finish, 4);
+        add(sum.seen_finish, m.seen_finish, MODEL_FINISHES);
         add(sum.seen_phase, m.seen_phase, 16);
         add(sum.seen_reply, m.seen_reply, 16);
     }
     must_be_seen("output", sum.seen_outputs, 0, MODEL_OUTPUTS);
-    must_be_seen("finish", sum.seen_finish, 0, 4);
+    must_be_seen("finish", sum.seen_finish, 0, MODEL_FINISHES);
     must_be_seen("phase", sum.seen_phase, EXCHANGE_LOCAL, EXCHANGE_DONE + 1);
     must_be_seen("reply", sum.seen_reply, EXCHANGE_REPLY_LOCAL, EXCHANGE_REPLY_BAD_REQUEST + 1);
     must_be_seen("reply", sum.seen_reply, EXCHANGE_REPLY_REQUEST_TIMEOUT,

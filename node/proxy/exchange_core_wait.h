@@ -1,0 +1,41 @@
+/* exchange_core_wait: for whom an exchange waits, and how long; a part of exchange_core, whose files
+ * alone include it. Each await_... sets the deadline anew and is called whenever what it looks at
+ * has changed. */
+#ifndef PROXY_EXCHANGE_CORE_WAIT_H
+#define PROXY_EXCHANGE_CORE_WAIT_H
+
+#include "proxy/exchange_core.h"
+
+/* The client's next byte of the body is due, and its rate: while it has not ended and is read. */
+void await_body(struct exchange_core *c, uint64_t now_ms);
+
+/* So much of it has come. */
+void count_body(struct exchange_core *c, uint64_t size, uint64_t now_ms);
+
+/* A connection: its own time, or what is left of the time for all attempts. That one may be given
+ * up, for the instance has got nothing. */
+void await_connection(struct exchange_core *c, uint64_t now_ms);
+
+/* While the request is going up: the instance's time for its head runs only when nothing more is
+ * expected of the client, or else a client that stalls would count as the instance's failure. */
+void await_head(struct exchange_core *c, uint64_t now_ms);
+
+/* Behind the head, the instance's next byte. While it is not read it cannot be late: it is the
+ * client's turn then. */
+void await_more(struct exchange_core *c, uint64_t now_ms);
+
+/* A response is before the client: whether it takes any of it is looked at. */
+void await_taking(struct exchange_core *c, uint64_t now_ms);
+
+enum exchange_late {
+    EXCHANGE_LATE_NOBODY,
+    EXCHANGE_LATE_TAKING, /* the client takes nothing of what waits for it */
+    EXCHANGE_LATE_BODY,   /* or sends nothing, or less than its rate */
+    EXCHANGE_LATE_INSTANCE,
+};
+
+/* EXCHANGE_DEADLINE: whose time is over. Moves the deadlines that turn out to be nobody's end. */
+enum exchange_late exchange_core_late(struct exchange_core *c, const struct exchange_input *in,
+                                      uint64_t now_ms);
+
+#endif
