@@ -98,10 +98,26 @@ static void on_worker_quiet(void *control, uint32_t epoch)
     uv_async_send(&c->wake);
 }
 
+static void on_worker_asked(void *control)
+{
+    struct control *c = control;
+    if (!atomic_exchange(&c->asked, true)) {
+        uv_async_send(&c->wake);
+    }
+}
+
+static void poke_workers(struct control *c)
+{
+    for (size_t w = 0; w < c->worker_count; w++) {
+        worker_poke(c->workers[w]);
+    }
+}
+
 static const struct worker_events worker_events = {
     .on_mail = on_worker_mail,
     .on_job = on_worker_job,
     .on_quiet = on_worker_quiet,
+    .on_asked = on_worker_asked,
 };
 
 uint32_t control_new_epoch(struct control *c)
@@ -201,6 +217,9 @@ static void on_wake(uv_async_t *handle)
     if (atomic_exchange(&c->mail, false)) {
         judge_mail(c);
         control_arm_tick(c);
+    }
+    if (atomic_exchange(&c->asked, false)) {
+        poke_workers(c);
     }
     struct local_job *job;
     while ((job = next_job(c)) != NULL) {
@@ -459,6 +478,7 @@ static int begin(struct control *c)
         return 0; /* told to stop meanwhile */
     }
     int error = handover_open(c);
+    places_init(&c->places, wanted);
     c->worker_count = error ? 0 : wanted;
     error = error ? error : start_workers(c, &worker_events);
     if (error) {
@@ -483,6 +503,7 @@ static void end(struct control *c)
         snapshot_unref(c->snapshot);
     }
     log_close(c->log);
+    places_done(&c->places);
     handover_free(c);
     net_loop_done(&c->net);
     peers_free(c);

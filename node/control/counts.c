@@ -63,8 +63,7 @@ bool counts_publish_some(struct control *c, struct list **cursor)
         return true;
     }
     publish_work(c);
-    cluster_set_counts(c->cluster, net_now_ms(&c->net), NULL, 0,
-                       atomic_load_explicit(&c->connection_count, memory_order_relaxed));
+    cluster_set_counts(c->cluster, net_now_ms(&c->net), NULL, 0, places_served(&c->places));
     return false;
 }
 

@@ -175,7 +175,7 @@ static struct gossip_address own_address(const struct control *c)
 static void correct_self(struct control *c, struct status_gathering *g)
 {
     struct status_node *self = &g->nodes[0];
-    self->active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed);
+    self->active_connections = places_served(&c->places);
     if (self->address.size == 0 && c->link) {
         struct gossip_address own = own_address(c);
         char address[GOSSIP_ADDRESS_TEXT_SIZE];

@@ -178,7 +178,7 @@ static void gather_rest(struct control *c, struct metrics_gathering *g)
         .version = DIFYRING_VERSION,
         .applications = g->applications,
         .application_count = application_count,
-        .connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
+        .connections = places_served(&c->places),
         .workers = c->worker_count,
         .config_revision = adopt_revision(c),
         .draining = control_is_draining(c),

@@ -367,7 +367,7 @@ void peers_tell_node(struct control *c)
         .draining = control_is_draining(c),
         .vip_holder = c->vip_holder,
         .config_revision = adopt_revision(c),
-        .active_connections = atomic_load_explicit(&c->connection_count, memory_order_relaxed),
+        .active_connections = places_served(&c->places),
         .wall_ms = clock_wall_ms(),
     };
     memcpy(node.config_digest, c->config_digest, sizeof(node.config_digest));

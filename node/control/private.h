@@ -63,7 +63,7 @@ struct control {
 
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
-    _Atomic uint32_t connection_count, refused_count;
+    struct places places;
 
     struct signals signals;
     uv_async_t wake;
@@ -79,7 +79,7 @@ struct control {
     struct documents documents;
 
     /* from the workers' threads */
-    _Atomic bool mail;
+    _Atomic bool mail, asked; /* `asked`: workers are to look at their desks (worker/places.h) */
     pthread_mutex_t lock;
     struct list jobs; /* of struct local_job */
     /* Of the drain that goes on: workers where what was at work has ended. One that was quick to

@@ -127,8 +127,8 @@ static uint64_t files_needed(const struct control *c)
     for (size_t a = 0; a < conf->application_count; a++) {
         checks += conf->applications[a].instance_count;
     }
-    return 2 * (uint64_t)conf->limits.connections + WORKER_REFUSED_MAX + checks +
-           c->worker_count * (FILES_A_LOOP + conf->listen_count) + FILES_OF_CONTROL;
+    return 2 * ((uint64_t)conf->limits.connections + PLACES_ADMIN_MAX) + PLACES_REFUSED_MAX +
+           checks + c->worker_count * (FILES_A_LOOP + conf->listen_count) + FILES_OF_CONTROL;
 }
 
 void start_warn_of_files(const struct control *c)
@@ -197,8 +197,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
         .listener_count = c->conf->listen_count,
         .log = log_producer(c->log, index),
         .seed = prng_next(&c->prng),
-        .connection_count = &c->connection_count,
-        .refused_count = &c->refused_count,
+        .places = &c->places,
         .joining = &c->joining,
         .events = events,
         .control = c,

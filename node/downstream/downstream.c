@@ -51,6 +51,7 @@ static uint64_t head_ms_of(const struct downstream *d)
 
 static void become_closed(struct downstream *d)
 {
+    downstream_leave_idle(d);
     if (d->state != STATE_CLOSED) {
         d->state = STATE_CLOSED;
         wheel_pause(&d->timer);
@@ -66,9 +67,7 @@ static void reset_connection(struct downstream *d)
     stream_close(&d->stream, true);
 }
 
-/* With `when_sent`, what is queued is sent first, as long as the client goes on taking it. What the
- * kernel has then may take as long. */
-static void close_connection(struct downstream *d, bool when_sent)
+void downstream_close(struct downstream *d, bool when_sent)
 {
     become_closed(d);
     stream_limit_rest(&d->stream, idle_ms_of(d));
@@ -92,6 +91,7 @@ static void await_request(struct downstream *d, uint64_t timeout_ms)
 
 static void begin_head(struct downstream *d)
 {
+    downstream_leave_idle(d);
     d->state = STATE_HEAD;
     d->since_ms = net_now_ms(downstream_loop(d));
     d->head = proxy_head_take(d->owner->proxy);
@@ -111,6 +111,7 @@ static void linger_on(struct downstream *d)
 
 void downstream_linger(struct downstream *d, uint64_t all_ms)
 {
+    downstream_leave_idle(d);
     d->state = STATE_LINGER;
     d->since_ms = net_now_ms(downstream_loop(d));
     d->linger_end_ms = d->since_ms + all_ms;
@@ -132,12 +133,13 @@ static void on_finish(void *owner, enum exchange_finish how)
         release_head(d);
         d->served = true;
         await_request(d, p->snapshot->timeouts.keepalive_ms);
+        downstream_join_idle(d);
         if (!d->parsing) {
             advance(d);
         }
         break;
     case EXCHANGE_FINISH_CLOSE:
-        close_connection(d, true);
+        downstream_close(d, true);
         break;
     case EXCHANGE_FINISH_LINGER:
         release_head(d);
@@ -146,11 +148,11 @@ static void on_finish(void *owner, enum exchange_finish how)
         stream_resume(&d->stream);
         downstream_linger(d, DOWNSTREAM_LINGER_ALL_MS);
         if (d->stream.ended) {
-            close_connection(d, true);
+            downstream_close(d, true);
         }
         break;
     case EXCHANGE_FINISH_CUT:
-        close_connection(d, true);
+        downstream_close(d, true);
         break;
     case EXCHANGE_FINISH_RESET:
         reset_connection(d);
@@ -198,6 +200,7 @@ static void take_head(struct downstream *d, struct bytes *rest)
     }
     wheel_pause(&d->timer);
     d->state = STATE_BUSY;
+    d->head->keep_alive = d->head->keep_alive && d->place != DOWNSTREAM_RESERVED;
     if (d->too_many) {
         exchange_refuse(d->owner->proxy, &d->client, d->head, EXCHANGE_REPLY_TOO_MANY_CONNECTIONS);
     } else {
@@ -326,7 +329,7 @@ static void on_bytes(struct stream *s, struct bytes bytes)
     if (d->state == STATE_LINGER) {
         uint64_t now_ms = net_now_ms(downstream_loop(d));
         if (now_ms >= d->linger_end_ms) {
-            close_connection(d, false);
+            downstream_close(d, false);
         } else {
             linger_on(d);
         }
@@ -351,7 +354,7 @@ static void on_end(struct stream *s, int error)
         exchange_down_gone(d->client.exchange, error == 0);
     }
     if (!d->client.exchange) {
-        close_connection(d, error == 0);
+        downstream_close(d, error == 0);
     }
 }
 
@@ -362,7 +365,7 @@ static void on_send_failed(struct stream *s, int error)
     if (d->client.exchange) {
         exchange_down_gone(d->client.exchange, false);
     }
-    close_connection(d, false);
+    downstream_close(d, false);
 }
 
 static void on_sent(struct stream *s)
@@ -384,9 +387,10 @@ static void on_closed(struct stream *s)
     assert(!d->client.exchange && !d->head && d->held.size == 0);
     list_remove(&d->link);
     owner->count--;
-    bool refused = d->too_many;
+    enum downstream_place place = d->place;
+    downstream_leave_idle(d);
     free(d);
-    owner->on_gone(owner, refused);
+    owner->on_gone(owner, place);
 }
 
 static const struct stream_events stream_events = {
@@ -457,7 +461,7 @@ static void on_timer(struct wheel_timer *timer)
         }
         return;
     }
-    close_connection(d, false);
+    downstream_close(d, false);
 }
 
 void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_raw[16])
@@ -488,7 +492,14 @@ static void learn_address(struct downstream *d)
     d->client.address = bytes_of(d->address);
 }
 
-int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, bool refuse)
+void downstream_init(struct downstream_owner *owner, struct proxy *proxy)
+{
+    owner->proxy = proxy;
+    list_init(&owner->connections);
+    list_init(&owner->idle);
+}
+
+int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener)
 {
     struct downstream *d = memory_new(sizeof(*d));
     struct proxy *p = owner->proxy;
@@ -499,17 +510,23 @@ int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, boo
     }
     d->owner = owner;
     d->client = (struct exchange_client){.stream = &d->stream, .events = &owner_events, .owner = d};
-    d->too_many = refuse;
+    list_init(&d->idle);
     wheel_timer_init(&d->timer, on_timer);
     list_push_back(&owner->connections, &d->link);
     owner->count++;
     http_reader_init_request(&d->reader, &p->snapshot->limits);
     error = stream_accept(&d->stream, listener);
     if (error) {
-        close_connection(d, false);
+        downstream_close(d, false);
         return error;
     }
     learn_address(d);
+    d->place = owner->find_place(owner, d->client.address_raw);
+    d->too_many = d->place == DOWNSTREAM_REFUSED;
+    if (d->place == DOWNSTREAM_NOWHERE) {
+        downstream_close(d, false);
+        return 0;
+    }
     await_request(d, head_ms_of(d));
     return 0;
 }
@@ -523,6 +540,6 @@ void downstream_close_all(struct downstream_owner *owner)
         if (d->client.exchange) {
             exchange_down_gone(d->client.exchange, false);
         }
-        close_connection(d, false);
+        downstream_close(d, false);
     }
 }

@@ -38,7 +38,19 @@ enum {
     /* One too many: how long it may take to send its head. It gets its 503 then all the same, but
      * the place of one that waits for it is scarce. */
     DOWNSTREAM_REFUSED_MS = 1000,
+    /* So many that are idle longest are looked at for one whose answer has gone out. */
+    DOWNSTREAM_GIVE_WAY_LOOKS = 16,
     DOWNSTREAM_ADDRESS_SIZE = 48, /* an IPv6 address as text */
+};
+
+/* Among which connections of the node one counts. */
+enum downstream_place {
+    DOWNSTREAM_NOWHERE, /* closed when it came; or another one has its place by now */
+    DOWNSTREAM_ADMITTED,
+    DOWNSTREAM_RESERVED, /* beyond them, for a peer in admin.allow: for one request, not longer */
+    /* One too many: it gets 503 to its request, as clients expect, or after DOWNSTREAM_REFUSED_MS
+     * without one. Or one that is closing, while another one has its place. */
+    DOWNSTREAM_REFUSED,
 };
 
 struct downstream_owner {
@@ -46,14 +58,26 @@ struct downstream_owner {
     struct list connections; /* of struct downstream: link */
     size_t count;
     uint64_t drain_ms; /* when the drain began; 0: there is none */
-    /* A connection has been freed; `refused` as it was accepted. */
-    void (*on_gone)(struct downstream_owner *owner, bool refused);
+    struct list idle;  /* those that wait for their next request, idle longest first */
+    uint32_t idle_count;
+    /* A place for a new one, from this address (IPv4 as ::ffff:a.b.c.d). */
+    enum downstream_place (*find_place)(struct downstream_owner *owner, const uint8_t address[16]);
+    /* A connection has been freed. */
+    void (*on_gone)(struct downstream_owner *owner, enum downstream_place place);
 };
 
-/* Takes the next waiting connection of the listener. `refuse`: it is one too many and gets 503: to
- * its request, as clients expect, or after DOWNSTREAM_REFUSED_MS without one.
+void downstream_init(struct downstream_owner *owner, struct proxy *proxy);
+
+/* Takes the next waiting connection of the listener.
  * Returns 0, or a libuv error if there was nothing to take. */
-int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener, bool refuse);
+int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener);
+
+/* Since when the kept-alive connection that is idle longest has been so; 0: there is none. */
+uint64_t downstream_idle_since_ms(const struct downstream_owner *owner);
+
+/* Closes the one that is idle longest, whose last answer has gone out and whose next request has
+ * not come; from now on it counts at `place`. False: there is none. */
+bool downstream_give_way(struct downstream_owner *owner, enum downstream_place place);
 
 /* A drain begins, or has been taken back. Nothing is closed: each connection's next answer says
  * `Connection: close` (proxy.draining), and closing an idle one would lose what its client is

@@ -16,7 +16,7 @@ struct downstream {
     struct stream stream;
     struct exchange_client client;
     struct downstream_owner *owner;
-    struct list link;
+    struct list link, idle;
     struct wheel_timer timer; /* HEAD, IDLE, LINGER: the exchange has its own */
     struct http_reader reader;
     struct http_head *head;    /* of the request that is coming or at work */
@@ -31,6 +31,7 @@ struct downstream {
     bool served;   /* it has had an answer */
     bool full;     /* `held` is: the socket is not read */
     bool too_many;
+    enum downstream_place place;
     char address[DOWNSTREAM_ADDRESS_SIZE];
 };
 
@@ -47,5 +48,13 @@ bool downstream_part_one(struct downstream *d);
 
 /* As 16 bytes; IPv4 as ::ffff:0:0/96. The rest of `ret_raw` is zero before. */
 void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_raw[16]);
+
+/* With `when_sent`, what is queued is sent first, as long as the client goes on taking it. What the
+ * kernel has then may take as long. */
+void downstream_close(struct downstream *d, bool when_sent);
+
+/* It has been served, and would be served again: as long as no other needs its place. */
+void downstream_join_idle(struct downstream *d);
+void downstream_leave_idle(struct downstream *d); /* safe at any time */
 
 #endif

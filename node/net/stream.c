@@ -120,7 +120,7 @@ static void on_connect(uv_connect_t *request, int error)
     }
     if (!error) {
         uv_tcp_nodelay(&s->tcp, 1);
-            error = start_reading(s);
+        error = start_reading(s);
     }
     s->events->on_connected(s, error);
 }
@@ -369,7 +369,7 @@ void stream_flush(struct stream *s)
         }
         if (sent > 0) {
             s->bytes_out += (uint64_t)sent;
-                    chain_consume(&s->out, &s->loop->pool, (size_t)sent);
+            chain_consume(&s->out, &s->loop->pool, (size_t)sent);
         }
     }
     if (s->out.size > 0) {

@@ -41,15 +41,15 @@ struct stream {
     struct chain out;     /* waits for the end of the turn */
     struct chain sending; /* in the hands of uv_write */
     uint64_t bytes_in;
-    uint64_t bytes_out;    /* that may have left: handed to the kernel, or to libuv for it */
-    int fd;                /* the handle's, once it is open; -1 before */
-    unsigned rest_ms;      /* see stream_limit_rest(); 0 = no limit */
-    ssize_t received;      /* the result of the read under way */
+    uint64_t bytes_out; /* that may have left: handed to the kernel, or to libuv for it */
+    int fd;             /* the handle's, once it is open; -1 before */
+    unsigned rest_ms;   /* see stream_limit_rest(); 0 = no limit */
+    ssize_t received;   /* the result of the read under way */
     bool reading, ended, send_failed, closing, shut, close_when_sent;
     bool much; /* has waited since on_sent */
     bool owes; /* this and the next two: as stream_taken_ms() last found them */
     uint64_t taken, taken_ms;
-    union {    /* at most one is under way */
+    union { /* at most one is under way */
         uv_connect_t connect;
         uv_write_t write;
         uv_shutdown_t shutdown;

@@ -20,8 +20,8 @@ struct pace_rules {
 };
 
 struct pace {
-    uint64_t slot_end_ms;       /* of the slot that bytes are counted in; 0 = the node does not read */
-    uint64_t left_ms;           /* meanwhile: how long it will last then; 0 = it is the first one */
+    uint64_t slot_end_ms; /* of the slot that bytes are counted in; 0 = the node does not read */
+    uint64_t left_ms;     /* meanwhile: how long it will last then; 0 = it is the first one */
     uint32_t bytes[PACE_SLOTS]; /* of the last slots, in a circle; no more than UINT32_MAX each */
     uint8_t slot, filled;       /* the present one; how many before it are whole, at most all */
     bool slow;                  /* a whole window had too little in it */

@@ -1,6 +1,6 @@
-/* exchange_core_wait: for whom an exchange waits, and how long; a part of exchange_core, whose files
- * alone include it. Each await_... sets the deadline anew and is called whenever what it looks at
- * has changed. */
+/* exchange_core_wait: for whom an exchange waits, and how long; a part of exchange_core, whose
+ * files alone include it. Each await_... sets the deadline anew and is called whenever what it
+ * looks at has changed. */
 #ifndef PROXY_EXCHANGE_CORE_WAIT_H
 #define PROXY_EXCHANGE_CORE_WAIT_H
 

@@ -90,6 +90,9 @@ void snapshot_index(struct snapshot *s);
 /* Is this instance part of it? */
 bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance);
 
+/* Is this address (IPv4 as ::ffff:a.b.c.d) in admin.allow? */
+bool snapshot_admin_allows(const struct snapshot *s, const uint8_t address[16]);
+
 /* For the log: secrets_redact() with the secrets of this snapshot and of those before it. */
 struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool cut,
                              struct buffer *space);

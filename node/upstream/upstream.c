@@ -182,8 +182,7 @@ static const struct stream_events stream_events = {
 /* The epoch first: should the addresses change in between, they are looked at once more. */
 static int next_address(struct upstream *u)
 {
-    u->address_epoch =
-        atomic_load_explicit(&u->shared->address_epoch, memory_order_relaxed);
+    u->address_epoch = atomic_load_explicit(&u->shared->address_epoch, memory_order_relaxed);
     return dial_next(&u->dial, u->shared, &u->address);
 }
 
@@ -260,7 +259,8 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
         uint64_t age_ms = net_now_ms(loop) - u->idle_since_ms;
         leave_idle(u);
         if (age_ms >= cell->idle_limit_ms || !is_listed(u)) {
-            close_now(u, false); /* its timer is late, the loop stood still; or the name has moved */
+            close_now(u,
+                      false); /* its timer is late, the loop stood still; or the name has moved */
             continue;
         }
         if (age_ms < UPSTREAM_CHECK_MS || still_quiet(u)) {

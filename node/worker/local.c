@@ -131,25 +131,13 @@ static bool is_below_admin(struct bytes path)
     return path.size >= admin.size && memcmp(path.at, admin.at, admin.size) == 0;
 }
 
-static bool in_block(const struct snapshot_cidr *block, const uint8_t address[16])
-{
-    unsigned whole = block->prefix / 8, rest = block->prefix % 8;
-    if (memcmp(block->address, address, whole) != 0) {
-        return false;
-    }
-    unsigned mask = rest ? 0xFFu << (8 - rest) : 0;
-    return rest == 0 || ((block->address[whole] ^ address[whole]) & mask) == 0;
-}
-
 static bool may_ask(const struct exchange_question *q)
 {
     const struct snapshot *s = q->snapshot;
-    for (size_t i = 0; i < s->admin_allow_count; i++) {
-        if (in_block(&s->admin_allow[i], q->address_raw)) {
-            return true;
-        }
-    }
     struct bytes token;
+    if (snapshot_admin_allows(s, q->address_raw)) {
+        return true;
+    }
     return s->admin_token.size > 0 &&
            bearer_token(http_head_get(q->head, HTTP_FIELD_AUTHORIZATION), &token) &&
            secret_equal(token, s->admin_token);

@@ -60,7 +60,8 @@ struct worker {
     struct listener listeners[WORKER_LISTEN_MAX];
     size_t listener_count;
     bool awaiting_quiet, finishing;
-    uint32_t quiet_epoch;              /* with awaiting_quiet */
+    uint32_t owed;        /* connections that are to give way, when one is idle or gone */
+    uint32_t quiet_epoch; /* with awaiting_quiet */
     _Atomic uint64_t exchanges, turns; /* published once a turn */
     pthread_mutex_t lock;
     struct list inbox;
@@ -197,42 +198,80 @@ static void take_answer(struct local_job *job)
     free(job);
 }
 
-static void on_connection_gone(struct downstream_owner *owner, bool refused)
+static struct worker *of_downstream(struct downstream_owner *owner)
 {
-    struct worker *w = LIST_ENTRY(owner, struct worker, downstream);
-    _Atomic uint32_t *count = refused ? w->options.refused_count : w->options.connection_count;
-    atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+    return LIST_ENTRY(owner, struct worker, downstream);
 }
 
-/* A place among those of the whole node, if one is free. */
-static bool take_place(_Atomic uint32_t *count, uint32_t max)
+static void on_connection_gone(struct downstream_owner *owner, enum downstream_place place)
 {
-    bool taken = atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max;
-    if (!taken) {
-        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+    struct worker *w = of_downstream(owner);
+    if (place == DOWNSTREAM_ADMITTED && w->owed > 0) {
+        w->owed--; /* another worker's new one has this place already */
+        place = DOWNSTREAM_REFUSED;
     }
-    return taken;
+    places_leave(w->options.places, place);
 }
 
-static void on_shed(uv_handle_t *handle)
+static void tell_idle(struct worker *w)
 {
-    free(handle);
+    places_tell(w->options.places, w->options.index, downstream_idle_since_ms(&w->downstream),
+                w->downstream.idle_count);
 }
 
-/* Taken and closed: left in the backlog it would only wait for nothing. */
-static void shed(struct worker *w, uv_stream_t *listener)
+/* The kept-alive connection of this node that has been idle longest leaves its place to a new one.
+ */
+static bool make_room(struct worker *w)
 {
-    uv_tcp_t *tcp = memory_new(sizeof(*tcp));
-    if (uv_tcp_init(&w->net.uv, tcp) != 0) {
-        free(tcp);
-        return;
+    tell_idle(w);
+    int oldest = places_oldest(w->options.places);
+    if (oldest == (int)w->options.index) {
+        return downstream_give_way(&w->downstream, DOWNSTREAM_NOWHERE);
     }
-    uv_accept(listener, (uv_stream_t *)tcp);
-    uv_close((uv_handle_t *)tcp, on_shed);
+    if (oldest < 0 || !places_ask(w->options.places, (unsigned)oldest)) {
+        return false;
+    }
+    w->options.events->on_asked(w->options.control);
+    return true;
+}
+
+/* Other workers' new connections have the places of so many of ours. If the one that was meant has
+ * gone by itself before this worker knew, its place is free, and pays. */
+static void give_way(struct worker *w)
+{
+    struct places *places = w->options.places;
+    w->owed += places_asked(places, w->options.index);
+    while (w->owed > 0) {
+        if (!downstream_give_way(&w->downstream, DOWNSTREAM_REFUSED)) {
+            if (!places_take(places, w->proxy.snapshot->connections_max)) {
+                return; /* the next one that is idle or goes */
+            }
+            places_leave(places, DOWNSTREAM_REFUSED);
+        }
+        w->owed--;
+    }
+}
+
+static enum downstream_place on_find_place(struct downstream_owner *owner,
+                                           const uint8_t address[16])
+{
+    struct worker *w = of_downstream(owner);
+    struct places *places = w->options.places;
+    const struct snapshot *s = w->proxy.snapshot;
+    if (places_take(places, s->connections_max) || make_room(w)) {
+        return DOWNSTREAM_ADMITTED;
+    }
+    if (snapshot_admin_allows(s, address) && places_take_reserved(places)) {
+        return DOWNSTREAM_RESERVED;
+    }
+    if (places_take_refused(places)) {
+        return DOWNSTREAM_REFUSED;
+    }
     struct log_field fields[] = {
         log_text("message", "limits.connections is reached, and so many wait for their 503 "
                             "that this one was closed without")};
     log_event(w->proxy.log, LOG_WARNING, "connection_shed", fields, 1);
+    return DOWNSTREAM_NOWHERE;
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -243,16 +282,7 @@ static void on_connection(uv_stream_t *listener, int status)
         log_event(w->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
         return;
     }
-    bool refuse = !take_place(w->options.connection_count, w->proxy.snapshot->connections_max);
-    if (refuse && !take_place(w->options.refused_count, WORKER_REFUSED_MAX)) {
-        shed(w, listener);
-        return;
-    }
-    size_t before = w->downstream.count;
-    downstream_accept(&w->downstream, listener, refuse);
-    if (w->downstream.count == before) { /* there was none, or no memory for it */
-        on_connection_gone(&w->downstream, refuse);
-    }
+    downstream_accept(&w->downstream, listener);
 }
 
 static void close_listeners(struct worker *w)
@@ -438,6 +468,8 @@ static void on_turn_end(uv_prepare_t *handle)
     struct worker *w = handle->data;
     atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
+    give_way(w);
+    tell_idle(w);
     if (w->awaiting_quiet) {
         go_on_waiting(w);
     }
@@ -533,7 +565,6 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
     w->options = *options;
     pthread_mutex_init(&w->lock, NULL);
     list_init(&w->inbox);
-    list_init(&w->downstream.connections);
     int error = net_loop_init(&w->net);
     if (error) {
         pthread_mutex_destroy(&w->lock);
@@ -546,7 +577,8 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
     w->proxy.events = &proxy_events;
     w->proxy.owner = w;
     prng_init(&w->proxy.prng, options->seed);
-    w->downstream.proxy = &w->proxy;
+    downstream_init(&w->downstream, &w->proxy);
+    w->downstream.find_place = on_find_place;
     w->downstream.on_gone = on_connection_gone;
     error = open_handles(w);
     if (!error) {

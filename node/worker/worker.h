@@ -11,12 +11,10 @@
 #include "downstream/downstream.h"
 #include "proxy/proxy.h"
 #include "worker/job.h"
+#include "worker/places.h"
 
 enum {
     WORKER_LISTEN_MAX = 64, /* addresses a node listens on */
-    /* Connections beyond limits.connections that a node keeps to tell them 503; further ones are
-     * closed when they come. Enough for who comes by and goes, nothing to a flood. */
-    WORKER_REFUSED_MAX = 64,
 };
 
 struct worker;
@@ -29,6 +27,8 @@ struct worker_events {
     /* What was at work when a drain began, or accepting stopped, has ended: that call's `epoch`.
      * Not called any more once a later call, or worker_enable(), has been carried out. */
     void (*on_quiet)(void *control, uint32_t epoch);
+    /* Another worker has been asked for a place: wake that (places.h, worker_poke()). */
+    void (*on_asked)(void *control);
 };
 
 struct worker_options {
@@ -38,10 +38,9 @@ struct worker_options {
     const int *listeners;      /* sockets, bound; the worker's from now on */
     size_t listener_count;
     struct log_producer *log;
-    uint64_t seed;                      /* of request ids */
-    _Atomic uint32_t *connection_count; /* of the whole node: admitted ones */
-    _Atomic uint32_t *refused_count;    /* of the whole node: those that wait for their 503 */
-    const _Atomic bool *joining;        /* of the whole node: /health says so */
+    uint64_t seed;               /* of request ids */
+    struct places *places;       /* of the whole node */
+    const _Atomic bool *joining; /* of the whole node: /health says so */
     const struct worker_events *events;
     void *control;
 };

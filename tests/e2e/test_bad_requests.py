@@ -232,8 +232,8 @@ def test_a_line_without_end_is_refused_before_it_ends(stubs, node):
 @pytest.fixture(scope="module")
 def small(all_stubs):
     limits = {"body_size": "10KiB", "connections": 20, "headers": 20, "header_size": "2KiB", "uri_size": 100}
-    with Node(settings(all_stubs[:1], limits=limits, timeouts={"request_head": "300ms", "request_body": "300ms",
-                                                               "keepalive": "300ms"})) as it:
+    with Node(settings(all_stubs[:1], limits=limits, admin={"allow": ["127.0.0.99/32"]},
+                       timeouts={"request_head": "300ms", "request_body": "300ms", "keepalive": "300ms"})) as it:
         yield it
 
 
@@ -297,7 +297,7 @@ def test_too_many_connections_are_503(stubs, small):
 def test_no_more_connections_stay_open_than_allowed(stubs):
     """Those that send nothing least of all; and the limit is the node's, not each worker's."""
     refused_max = 64   # kept for a second each, to be told 503
-    with Node(settings(stubs[:1], limits={"connections": 4}, workers=2)) as node:
+    with Node(settings(stubs[:1], limits={"connections": 4}, workers=2, admin={"allow": ["127.0.0.99/32"]})) as node:
         idle = len(os.listdir(f"/proc/{node.pid}/fd"))
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(node.client()) for _ in range(200)]

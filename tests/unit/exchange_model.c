@@ -354,7 +354,8 @@ static void judge_deadlines(struct model *m)
                "a client that has a response before it is looked at");
         demand(m,
                !given(m, EXCHANGE_DEADLINE) || m->down_waiting == 0 ||
-                   m->now_ms <= m->taken_ms + r->idle_ms + exchange_look_ms(r->idle_ms) + MODEL_LATE_MS,
+                   m->now_ms <=
+                       m->taken_ms + r->idle_ms + exchange_look_ms(r->idle_ms) + MODEL_LATE_MS,
                "who takes nothing for `idle` is reset");
     }
     if (c->phase == EXCHANGE_CONNECT) {

@@ -44,7 +44,7 @@ struct model {
     /* the attempt */
     uint32_t attempts;
     uint64_t first_pick_ms, connect_ms; /* when the first one and the present one began */
-    bool reused; /* its connection was an idle one */
+    bool reused;                        /* its connection was an idle one */
     bool open, reported, connected, sent_head, sent_end, any_taken, deaf, paused_up;
     bool late_pick;  /* its response head made the core ask for another instance */
     bool may_repeat; /* no byte of any attempt so far can have reached an instance */
@@ -56,7 +56,8 @@ struct model {
     bool answered, up_ended, down_ended, tunnel;
 
     /* what a walk has seen: a promise that is never put to the test is not tested */
-    uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[MODEL_FINISHES], seen_reply[16], seen_phase[16];
+    uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[MODEL_FINISHES], seen_reply[16],
+        seen_phase[16];
 };
 
 void model_init(struct model *m, uint64_t seed);

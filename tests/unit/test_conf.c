@@ -192,7 +192,8 @@ static void durations_sizes_and_booleans_have_all_their_forms(void **state)
         "timeouts: {request_head: 30, request_body: 1.5, keepalive: 100ms, connect: \"5s\",\n"
         "  first_byte: 2m, idle: 1h, drain: 0}\n"
         "limits: {connections: 1_000, header_size: 2048, headers: 0x10, uri_size: 4KiB,\n"
-        "  json_inspect: 0, body_size: 2GiB, body_rate: 1KiB, spool_memory: 3MiB, spool_dir: spool}\n"
+        "  json_inspect: 0, body_size: 2GiB, body_rate: 1KiB, spool_memory: 3MiB, spool_dir: "
+        "spool}\n"
         "debug_headers: Yes\nhealth_check: {enabled: off}\nworkers: auto\n");
     assert_int_equal(c->timeouts.request_head_ms, 30000);
     assert_int_equal(c->timeouts.request_body_ms, 1500);

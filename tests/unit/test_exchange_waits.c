@@ -1,5 +1,5 @@
-/* proxy/exchange_core: the time for all attempts, the pace of a body, and clients that take nothing of
- * their response; one claim a test. */
+/* proxy/exchange_core: the time for all attempts, the pace of a body, and clients that take nothing
+ * of their response; one claim a test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,7 +57,8 @@ static void a_reconnect_ends_with_the_time_for_all_attempts_too(void **state)
     assert_int_equal(exchange_core_deadline_ms(&m.core), began_ms + m.rules.retry_timeout_ms);
 }
 
-static void a_request_that_an_instance_may_have_is_not_cut_by_the_time_for_all_attempts(void **state)
+static void
+a_request_that_an_instance_may_have_is_not_cut_by_the_time_for_all_attempts(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
@@ -128,7 +129,8 @@ static void much_at_first_does_not_pay_for_a_trickle_later(void **state)
     assert_reply(&m, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_FINISH_LINGER);
 }
 
-static void a_trickle_is_no_fault_where_no_rate_is_wanted_or_the_body_ends_within_a_window(void **state)
+static void
+a_trickle_is_no_fault_where_no_rate_is_wanted_or_the_body_ends_within_a_window(void **state)
 {
     (void)state;
     struct model m = fresh();
@@ -262,10 +264,12 @@ int main(void)
         cmocka_unit_test(a_connect_under_way_ends_with_the_time_for_all_attempts),
         cmocka_unit_test(a_first_connect_that_had_all_the_time_there_is_has_failed),
         cmocka_unit_test(a_reconnect_ends_with_the_time_for_all_attempts_too),
-        cmocka_unit_test(a_request_that_an_instance_may_have_is_not_cut_by_the_time_for_all_attempts),
+        cmocka_unit_test(
+            a_request_that_an_instance_may_have_is_not_cut_by_the_time_for_all_attempts),
         cmocka_unit_test(a_body_slower_than_the_rate_is_408_after_one_window),
         cmocka_unit_test(much_at_first_does_not_pay_for_a_trickle_later),
-        cmocka_unit_test(a_trickle_is_no_fault_where_no_rate_is_wanted_or_the_body_ends_within_a_window),
+        cmocka_unit_test(
+            a_trickle_is_no_fault_where_no_rate_is_wanted_or_the_body_ends_within_a_window),
         cmocka_unit_test(an_upload_at_the_rate_goes_on_for_as_long_as_it_takes),
         cmocka_unit_test(time_in_which_the_node_does_not_read_does_not_count),
         cmocka_unit_test(what_waits_in_the_socket_is_not_late),

@@ -1,5 +1,5 @@
-/* proxy/exchange_core_pace against the rule itself, written down the simple way: each millisecond of
- * reading and what it brought. */
+/* proxy/exchange_core_pace against the rule itself, written down the simple way: each millisecond
+ * of reading and what it brought. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

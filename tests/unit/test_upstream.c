@@ -165,7 +165,7 @@ static void of_the_idle_ones_two_a_host_and_port_stay_and_the_others_100_ms(void
     KNOW(s->one, "127.0.0.1");
     KNOW(s->other, "127.0.0.1");
     leave_many(s, s->one, 0);
-    leave_many(s, s->one, 1); /* another worker */
+    leave_many(s, s->one, 1);   /* another worker */
     leave_many(s, s->other, 0); /* another application */
     uint64_t spare_ms = wait_idle(s, HOST_KEPT_MAX);
     assert_true(spare_ms < UPSTREAM_IDLE_MS / 2);
