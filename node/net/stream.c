@@ -241,6 +241,11 @@ uint64_t stream_taken_ms(struct stream *s)
     return s->taken_ms;
 }
 
+bool stream_untaken(const struct stream *s)
+{
+    return s->fd >= 0 && (stream_pending(s) > 0 || in_kernel(s) > 0);
+}
+
 bool stream_unread(const struct stream *s)
 {
     int bytes = 0;

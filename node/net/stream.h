@@ -92,6 +92,10 @@ static inline bool stream_owed(const struct stream *s)
     return s->owes;
 }
 
+/* Is there anything that the peer's host has not taken, or that still waits here? Asks the kernel.
+ */
+bool stream_untaken(const struct stream *s);
+
 /* Have bytes come that were not read yet? */
 bool stream_unread(const struct stream *s);
 

@@ -30,13 +30,16 @@ static void close_now(struct upstream *u, bool flush)
     u->borrower = NULL;
     leave_idle(u);
     if (flush) {
+        stream_limit_rest(&u->stream, UPSTREAM_FLUSH_MS);
         stream_close_when_sent(&u->stream);
         if (!u->stream.closing) {
             uint64_t now_ms = net_now_ms(u->stream.loop);
             net_timer_set(u->stream.loop, &u->timer, now_ms + UPSTREAM_FLUSH_MS);
         }
     } else {
-        stream_close(&u->stream, false);
+        /* What is left of a request that was given up is for nobody, and an instance that does not
+         * read would keep it in this kernel. */
+        stream_close(&u->stream, stream_untaken(&u->stream));
     }
 }
 

@@ -83,7 +83,8 @@ void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms);
 /* The response was read to its end and both sides would go on. */
 void upstream_give(struct upstream *u);
 
-/* Closes it. With `flush`, after what is queued has been sent. */
+/* Closes it, by a reset if the instance has not taken all of the request. With `flush`, after what
+ * is queued has been sent. */
 void upstream_drop(struct upstream *u, bool flush);
 
 /* No byte of this lease has been taken by the kernel. */

@@ -74,6 +74,14 @@ def kernel_has(node, client):
             if line[1].endswith(ours) and line[2].endswith(theirs)]
 
 
+def to_port(port):
+    """The same of all connections to this port, but for what is over (06 is TIME-WAIT)."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        lines = [line.split() for line in file.readlines()[1:]]
+    return [(line[3], int(line[4].split(":")[0], 16)) for line in lines
+            if line[2].endswith(f":{port:04X}") and line[3] != "06"]
+
+
 def takes_nothing(node, target, **more):
     """A client that has asked, has been answered with more than its buffer takes, and reads none of it."""
     client = node.client(receive_buffer=4096)
@@ -123,6 +131,21 @@ def test_a_client_that_reads_slowly_gets_all_of_it(stub):
                     data = client.socket.recv(8192)
                     assert data, got
                     got += len(data)
+
+
+def test_nothing_stays_for_an_instance_that_does_not_read_when_its_client_leaves():
+    """The other side of it: a request that was given up leaves no bytes in the kernel either."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        port = deaf.getsockname()[1]
+        instances = [{"name": "dify1", "host": "127.0.0.1", "port": port, "token": "app-one", "max_fails": 0}]
+        with Node(settings([], instances=instances)) as node:
+            with node.client() as client:
+                client.socket.sendall(f"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+                                      "Content-Length: 9000000\r\n\r\n".encode() + b"x" * 300_000)
+                deaf.accept()[0].detach()   # open, and never read
+                wait_for(lambda: any(size > 0 for _, size in to_port(port)), TIMEOUT)
+            wait_for(lambda: not to_port(port), TIMEOUT)
 
 
 # ---- bodies that hardly come

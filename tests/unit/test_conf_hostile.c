@@ -27,6 +27,7 @@ static const char *const every_key[] = {
     "  uri_size: 1KiB",
     "  json_inspect: 1",
     "  body_size: 1",
+    "  body_rate: 1",
     "  spool_memory: 1",
     "  spool_dir: d",
     "timeouts:",
