@@ -55,14 +55,14 @@ struct upstream {
     struct wheel_timer timer;
     uint64_t idle_since_ms;
     bool kept;              /* while idle: it is one of the few that may stay */
+    bool starting_over;     /* one address has failed, its handle closes, the next one follows */
     uint32_t address_epoch; /* of its instance, when `address` was one of its addresses */
-    struct sockaddr_storage address;
     uint64_t lent_at_bytes; /* stream.bytes_out when it was lent: has anything been sent since? */
     uint64_t lent_ms;       /* 0: it is new, not from the pool */
     uint64_t lent_bytes_in; /* stream.bytes_in then: has anything come since? */
     uint64_t connect_ms;    /* while connecting: the time for all addresses; 0 = not told */
     struct dial dial;
-    bool starting_over; /* one address has failed, its handle closes, the next one follows */
+    struct sockaddr_storage address; /* that it is connected to, or tries */
 };
 
 /* Lends a connection: an idle one (upstream_reused), or a new one whose on_connected follows, once
