@@ -3,7 +3,7 @@
  * conf_load() reads YAML, checks everything, and reports every problem of the file with its line
  * and column. What comes out is complete: every default is filled in, every per-application
  * override is resolved, every `${NAME}` replaced, every duration in milliseconds and every size in
- * bytes. Nobody but conf/, node/control/ and node/main*.c includes this header: the others get what
+ * bytes. Nobody but conf/, node/control/ and node/cli/ includes this header: the others get what
  * they need from control, in their own structs.
  *
  * Ownership: everything hangs on one arena that conf_free() gives back in one go. Strings are

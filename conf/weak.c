@@ -7,7 +7,7 @@
 
 enum {
     /* What is shorter is in many ordinary words, and is kept out of logs only where it stands by
-     * itself (node/snapshot/secrets.h). */
+     * itself (node/log/redact.h). */
     TOKEN_SIZE_LEAST = 4,
     SPOOL_MEMORY = 1 << 20, /* the defaults ask for nothing */
 };

@@ -40,7 +40,7 @@ struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms)
     /* the first tries at once, the periods at random places: nodes that start together spread */
     g->join_ms = now_ms;
     g->probe_ms = now_ms + prng_below(&g->prng, g->profile->probe_ms);
-    g->exchange_ms = now_ms + prng_below(&g->prng, g->profile->exchange_ms);
+    g->sync_ms = now_ms + prng_below(&g->prng, g->profile->sync_ms);
     g->tick_ms = now_ms;
     g->claims_ms = UINT64_MAX;
     return g;
@@ -92,7 +92,7 @@ void gossip_tick(struct gossip *g, uint64_t now_ms)
     }
     probe_tick(g);
     namesake_tick(g);
-    exchange_tick(g);
+    antientropy_tick(g);
     text_tick(g);
     leave_tick(g);
     g->tick_ms = gossip_deadline_ms(g);
@@ -105,7 +105,7 @@ uint64_t gossip_deadline_ms(const struct gossip *g)
     }
     uint64_t deadlines[] = {
         probe_deadline_ms(g),
-        exchange_deadline_ms(g),
+        antientropy_deadline_ms(g),
         text_deadline_ms(g),
         g->claims_ms,
         g->leaving && g->leave_sends > 0 ? g->leave_ms : UINT64_MAX,
@@ -141,7 +141,7 @@ void gossip_leave(struct gossip *g, uint64_t now_ms)
     }
     if (!g->leaving) {
         g->leaving = true;
-        exchange_push_all(g); /* the last counters */
+        antientropy_push_all(g); /* the last counters */
         g->leave_sends = LEAVE_PACKETS;
     }
     if (g->leave_sends > 0) {
@@ -157,7 +157,7 @@ uint64_t gossip_leave_ms(const struct gossip *g)
 
 uint64_t gossip_interval_ms(const struct gossip *g)
 {
-    return g->profile->exchange_ms;
+    return g->profile->sync_ms;
 }
 
 /* ---- the own map ---- */
@@ -172,7 +172,7 @@ static void put_own(struct gossip *g, enum wire_lane lane, struct wire_entry *en
     }
     self->map.known[lane] = entry->version;
     if (lane == WIRE_URGENT) {
-        exchange_mark_dirty(g, self);
+        antientropy_mark_dirty(g, self);
     }
 }
 
@@ -203,7 +203,7 @@ void gossip_flush(struct gossip *g, uint64_t now_ms)
 {
     advance(g, now_ms);
     if (!g->alone && !list_empty(&member_self(g)->dirty)) {
-        exchange_push(g);
+        antientropy_push(g);
     }
 }
 

@@ -112,7 +112,7 @@ void gossip_set_join(struct gossip *g, const struct gossip_address *addresses, s
 void gossip_set_keys(struct gossip *g, const uint8_t (*keys)[SEAL_KEY_SIZE], size_t key_count);
 
 /* This node's own map. Setting an equal value changes nothing. An urgent change is pushed at once
- * to everybody, or to three where there are many; others wait for the next exchange. Key: 1 to
+ * to everybody, or to three where there are many; others wait for the next sync. Key: 1 to
  * WIRE_KEY_MAX visible ASCII bytes; value at most WIRE_VALUE_MAX. `lane` of a key never changes. */
 void gossip_set(struct gossip *g, uint64_t now_ms, enum wire_lane lane, struct bytes key,
                 struct bytes value);
@@ -153,7 +153,7 @@ void gossip_fetch_text(struct gossip *g, uint64_t now_ms, struct gossip_member *
 void gossip_leave(struct gossip *g, uint64_t now_ms);
 uint64_t gossip_leave_ms(const struct gossip *g);
 
-/* How often this profile's members exchange state: the unit of "one gossip interval". */
+/* How often this profile's members sync state: the unit of "one gossip interval". */
 uint64_t gossip_interval_ms(const struct gossip *g);
 
 /* Counters, growing. */

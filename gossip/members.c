@@ -129,7 +129,7 @@ struct member *member_add(struct gossip *g, struct bytes name, uint64_t generati
     list_init(&m->dirty);
     append(g, m);
     if (!m->row.self) {
-        exchange_mark_dirty(g, m);
+        antientropy_mark_dirty(g, m);
         member_tell(g, m, WIRE_DEAD);
         if (state == WIRE_SUSPECT) {
             probe_suspect(g, m, 0);
@@ -174,7 +174,7 @@ void member_replace(struct gossip *g, struct member *m, const struct wire_row *n
     m->advertises = false;
     probe_forget(m);
     member_make_hot(g, m);
-    exchange_mark_dirty(g, m);
+    antientropy_mark_dirty(g, m);
     member_tell(g, m, before);
     if (now->state == WIRE_SUSPECT) {
         probe_suspect(g, m, 0);
@@ -240,7 +240,7 @@ static void believe(struct gossip *g, struct member *m, const struct wire_row *s
     if (m->row.state == WIRE_DEAD && said->state != WIRE_LEFT) {
         if (newer && said->state == WIRE_ALIVE) {
             probe_contact(g, m); /* somebody hears it: its own packet may bring it back here */
-            exchange_ask_where(g, member_by_id(g, teller), m);
+            antientropy_ask_where(g, member_by_id(g, teller), m);
         }
         return;
     }

@@ -4,7 +4,7 @@
  *   members.c   the table: rows, rumours, who replaces whom
  *   namesake.c  two processes with one name
  *   probe.c     SWIM's probes and suspicions, joining, the dead
- *   exchange.c  Scuttlebutt: digests, deltas, pushes
+ *   antientropy.c  Scuttlebutt: digests, deltas, pushes
  *   receive.c   from bytes to a known sender, then by type
  *   send.c      from a wire packet to bytes
  *   text.c      pulling and giving large texts */
@@ -28,7 +28,7 @@ enum {
     PROBES_PER_PERIOD = 15,
     PROBE_PINGS = 3,
     PROBE_HELPERS = 3,
-    /* A rumour is sent this often times log2(n): SWIM §4.1 has 3 lambda log n; exchanges repair
+    /* A rumour is sent this often times log2(n): SWIM §4.1 has 3 lambda log n; syncs repair
      * what that misses. */
     RUMOUR_SENDS = 3,
     RUMOURS_PER_PACKET = 6,
@@ -47,7 +47,7 @@ struct member {
     struct seal_peer *peer;       /* its session; NULL until it has spoken to ours */
     bool advertises;              /* row.address is what it says itself */
     uint64_t mark;                /* == gossip.mark: listed in the digest at hand */
-    uint64_t contact_ms;          /* the last HELLO or unasked exchange */
+    uint64_t contact_ms;          /* the last HELLO or unasked sync */
     uint64_t told_ms;             /* when it was last told that it is thought dead or stale */
     uint64_t asked_ms;            /* when somebody was last asked where it is */
     struct gossip_address source; /* of its last packet; unknown: only heard of */
@@ -129,9 +129,8 @@ struct gossip {
     size_t round_count, round_next;
     size_t digest_next; /* where the next partial digest begins */
 
-    uint64_t exchange_ms, probe_ms, join_ms,
-        forward_ms;   /* due; forward_ms 0 = nothing to pass on */
-    uint64_t tick_ms; /* when the next tick was due */
+    uint64_t sync_ms, probe_ms, join_ms, forward_ms; /* due; forward_ms 0 = nothing to pass on */
+    uint64_t tick_ms;                                /* when the next tick was due */
     bool leaving;
     uint32_t leave_sends;
     uint64_t leave_ms;
@@ -250,7 +249,7 @@ void probe_suspect(struct gossip *g, struct member *m, uint64_t teller);
 void probe_confirm(struct gossip *g, struct member *m, uint64_t teller);
 void probe_forget(struct member *m);
 void probe_shift(struct gossip *g, uint64_t lag_ms);
-/* HELLO to where a member may be, or an exchange if its session is known; at most one a ping gap.
+/* HELLO to where a member may be, or an sync if its session is known; at most one a ping gap.
  */
 void probe_contact(struct gossip *g, struct member *m);
 void probe_on_ping(struct gossip *g, struct member *from, const struct wire_packet *p);
@@ -262,19 +261,19 @@ void probe_warn(struct gossip *g, struct member *m, const struct wire_row *said)
 /* A ping to everybody, or a few: our identity says what changed. */
 void probe_announce(struct gossip *g);
 
-/* ---- exchange.c ---- */
+/* ---- antientropy.c ---- */
 
-void exchange_tick(struct gossip *g);
-uint64_t exchange_deadline_ms(const struct gossip *g);
-void exchange_begin(struct gossip *g, struct member *to);
+void antientropy_tick(struct gossip *g);
+uint64_t antientropy_deadline_ms(const struct gossip *g);
+void antientropy_begin(struct gossip *g, struct member *to);
 /* Asks `who`, which hears `m`, for all it knows of it: m may have a new address. At most once in a
  * join interval. */
-void exchange_ask_where(struct gossip *g, struct member *who, struct member *m);
-void exchange_on_packet(struct gossip *g, struct member *from, struct wire_packet *p);
+void antientropy_ask_where(struct gossip *g, struct member *who, struct member *m);
+void antientropy_on_packet(struct gossip *g, struct member *from, struct wire_packet *p);
 /* Something urgent of this member is to be passed on. */
-void exchange_mark_dirty(struct gossip *g, struct member *m);
-void exchange_push(struct gossip *g);
-void exchange_push_all(struct gossip *g); /* of ours, both lanes */
+void antientropy_mark_dirty(struct gossip *g, struct member *m);
+void antientropy_push(struct gossip *g);
+void antientropy_push_all(struct gossip *g); /* of ours, both lanes */
 
 /* ---- send.c ---- */
 

@@ -337,7 +337,7 @@ void probe_on_proxy_ack(struct gossip *g, struct member *from, const struct wire
     if (target && target->watching && target->row.state == WIRE_ALIVE &&
         target->sequence == p->sequence) {
         probe_forget(target);
-        exchange_ask_where(g, from, target);
+        antientropy_ask_where(g, from, target);
     }
 }
 

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static const struct profile lan = {.exchange_ms = 200,
+static const struct profile lan = {.sync_ms = 200,
                                    .probe_ms = 700,
                                    .ping_gap_ms = 200,
                                    .suspicion_max_ms = 2500,
@@ -12,7 +12,7 @@ static const struct profile lan = {.exchange_ms = 200,
                                    .forward_ms = 20,
                                    .chunk_ms = 100};
 
-static const struct profile wan = {.exchange_ms = 500,
+static const struct profile wan = {.sync_ms = 500,
                                    .probe_ms = 2000,
                                    .ping_gap_ms = 500,
                                    .suspicion_max_ms = 8000,
@@ -21,7 +21,7 @@ static const struct profile wan = {.exchange_ms = 500,
                                    .forward_ms = 50,
                                    .chunk_ms = 500};
 
-static const struct profile local = {.exchange_ms = 100,
+static const struct profile local = {.sync_ms = 100,
                                      .probe_ms = 300,
                                      .ping_gap_ms = 100,
                                      .suspicion_max_ms = 1000,

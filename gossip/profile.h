@@ -7,9 +7,9 @@
 #include "gossip/gossip.h"
 
 struct profile {
-    /* One exchange of state with a random member this often. Short enough that counters are equal
+    /* One sync of state with a random member this often. Short enough that counters are equal
      * everywhere within a second, long enough to cost a pair about 2 kB/s. */
-    uint64_t exchange_ms;
+    uint64_t sync_ms;
     /* Each member is probed once a period (up to PROBES_PER_PERIOD of them), so a crash is
      * suspected after one to two periods of silence. */
     uint64_t probe_ms;

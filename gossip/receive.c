@@ -229,7 +229,7 @@ static void dispatch(struct gossip *g, struct member *from, struct wire_packet *
     case WIRE_HELLO: /* bound to our session: nobody does that */
         break;
     case WIRE_WELCOME:
-        exchange_begin(g, from);
+        antientropy_begin(g, from);
         break;
     case WIRE_PING:
         probe_on_ping(g, from, p);
@@ -247,7 +247,7 @@ static void dispatch(struct gossip *g, struct member *from, struct wire_packet *
     case WIRE_SYN:
     case WIRE_SYN_ACK:
     case WIRE_DELTA:
-        exchange_on_packet(g, from, p);
+        antientropy_on_packet(g, from, p);
         break;
     case WIRE_CHUNK_ASK:
     case WIRE_CHUNK:
@@ -277,7 +277,7 @@ static void on_hello(struct gossip *g, const struct arrival *a)
     }
 }
 
-/* State is exchanged among members only. */
+/* State is synced among members only. */
 static bool is_among_members(enum wire_type type)
 {
     return type == WIRE_SYN || type == WIRE_SYN_ACK || type == WIRE_DELTA;

@@ -95,7 +95,7 @@ struct wire_packet {
     uint32_t member_count; /* SYN: how many members the sender knows, itself included */
     struct wire_row rows[WIRE_ROWS_MAX]; /* any type: rumours; SYN, SYN_ACK: the digest */
     size_t row_count;
-    uint32_t buckets[WIRE_BUCKETS_MAX]; /* SYN: see gossip/exchange.h */
+    uint32_t buckets[WIRE_BUCKETS_MAX]; /* SYN: see gossip/antientropy.h */
     size_t bucket_count;
     struct wire_delta deltas[WIRE_DELTAS_MAX];
     size_t delta_count;

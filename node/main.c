@@ -1,5 +1,5 @@
 /* main: the command line. Finds the command and makes sure that what it printed arrived. */
-#include "main.h"
+#include "cli/cli.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,15 +15,15 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"run", main_run, "-c FILE", "run a node in the foreground"},
-    {"check", main_check, "-c FILE", "say everything that is wrong with a configuration"},
-    {"ring", main_ring, "-c FILE --app APP …", "each instance's share, and where users land"},
-    {"status", main_status, "[-u URL] [--json]", "the cluster as a table"},
-    {"vrrp-config", main_vrrp_config, "-c FILE", "print this node's keepalived.conf"},
-    {"vip-guard", main_vip_guard, "--socket PATH", "for keepalived: does the node live?"},
-    {"vip-relay", main_vip_relay, "--role ROLE …", "for keepalived: keep open connections going"},
-    {"keygen", main_keygen, "", "print a new cluster key"},
-    {"version", main_version, "", "versions of difyring and of its libraries"},
+    {"run", cli_run, "-c FILE", "run a node in the foreground"},
+    {"check", cli_check, "-c FILE", "say everything that is wrong with a configuration"},
+    {"ring", cli_ring, "-c FILE --app APP …", "each instance's share, and where users land"},
+    {"status", cli_status, "[-u URL] [--json]", "the cluster as a table"},
+    {"vrrp-config", cli_vrrp_config, "-c FILE", "print this node's keepalived.conf"},
+    {"vip-guard", cli_vip_guard, "--socket PATH", "for keepalived: does the node live?"},
+    {"vip-relay", cli_vip_relay, "--role ROLE …", "for keepalived: keep open connections going"},
+    {"keygen", cli_keygen, "", "print a new cluster key"},
+    {"version", cli_version, "", "versions of difyring and of its libraries"},
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(*commands) };
@@ -45,9 +45,9 @@ static void print_usage(FILE *out)
 /* A full disk or a closed pipe must not pass for success. */
 static int close_output(int code)
 {
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == MAIN_FINE) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_FINE) {
         fprintf(stderr, "difyring: cannot write to standard output: %s\n", strerror(errno));
-        return MAIN_FAILED;
+        return CLI_FAILED;
     }
     return code;
 }
@@ -70,11 +70,11 @@ int main(int argc, char **argv)
     fill_standard_descriptors();
     if (argc < 2) {
         print_usage(stderr);
-        return MAIN_USAGE;
+        return CLI_USAGE;
     }
     if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
         print_usage(stdout);
-        return close_output(MAIN_FINE);
+        return close_output(CLI_FINE);
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
@@ -82,5 +82,5 @@ int main(int argc, char **argv)
         }
     }
     fprintf(stderr, "difyring: there is no command `%s`; `difyring -h` lists them\n", argv[1]);
-    return MAIN_USAGE;
+    return CLI_USAGE;
 }

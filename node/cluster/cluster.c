@@ -127,7 +127,7 @@ static void on_member(void *owner, struct gossip_member *member, enum wire_state
         verdict_news_all(c);
         c->latency_changed = true;
         c->offers_changed = true;
-        c->hands_changed = c->join_changed = true;
+        c->handoff_changed = c->join_changed = true;
         if (is_up(member) && !member->self) {
             counts_member_up(c, member);
         } else if (!member->self) {
@@ -148,7 +148,7 @@ static void on_member_leaving(void *owner, struct gossip_member *member)
     member->owner_data = NULL;
     c->members_changed = c->latency_changed = true;
     verdict_news_all(c);
-    c->offers_changed = c->hands_changed = c->join_changed = true;
+    c->offers_changed = c->handoff_changed = c->join_changed = true;
 }
 
 static void on_entry(void *owner, struct gossip_member *member, struct bytes key,
@@ -180,7 +180,7 @@ static void on_entry(void *owner, struct gossip_member *member, struct bytes key
         nodes_note(c, member, key, value);
     } else {
         info->hands = info->hands || starts_with(key, BYTES("hand/"));
-        c->any_hands = c->any_hands || info->hands;
+        c->any_handoffs = c->any_handoffs || info->hands;
         counts_note(c, member, key, value);
     }
 }
@@ -232,8 +232,8 @@ struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_
     c->members_changed = true;
     c->gossip = gossip_new(&gossip, now_ms);
     c->interval_ms = gossip_interval_ms(c->gossip);
-    c->hands_ms = UINT64_MAX;
-    c->hands_from_ms = now_ms + 2 * CLUSTER_JOIN_INTERVALS * c->interval_ms;
+    c->handoff_ms = UINT64_MAX;
+    c->handoff_from_ms = now_ms + 2 * CLUSTER_JOIN_INTERVALS * c->interval_ms;
     c->clash_ms = UINT64_MAX;
     join_init(c);
     shared_init(&c->shared, c->sha, name_id(c, c->name), c->interval_ms);
@@ -331,7 +331,7 @@ void cluster_settle(struct cluster *c)
     votes_settle(c);
     drains_settle(c);
     counts_settle(c);
-    hands_settle(c);
+    handoff_settle(c);
     join_settle(c);
     clash_settle(c);
     config_settle(c);
@@ -366,7 +366,7 @@ uint64_t cluster_deadline_ms(const struct cluster *c)
     uint64_t deadline = gossip_deadline_ms(c->gossip);
     deadline = earlier(deadline, nodes_deadline_ms(c));
     deadline = earlier(deadline, votes_deadline_ms(c));
-    deadline = earlier(deadline, c->hands_ms);
+    deadline = earlier(deadline, c->handoff_ms);
     deadline = earlier(deadline, c->clash_ms);
     deadline = earlier(deadline, join_deadline_ms(c));
     return earlier(deadline, shared_deadline_ms(&c->shared));

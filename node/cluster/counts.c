@@ -2,7 +2,7 @@
  *
  *   count/PAGE  the slot of this process, with gauges, rewritten every interval
  *   past/PAGE   slots of earlier generations of this node, from its disk or from others
- *   hand/PAGE   slots of other nodes that they do not tell themselves, see hands.c
+ *   hand/PAGE   slots of other nodes that they do not tell themselves, see handoff.c
  *
  * Every page names the generations of its slots. So a page that is on its way while its owner's
  * generation is raised still means the slot that it was written for. Slots share pages, because
@@ -18,7 +18,7 @@ enum {
     /* Above: what all of them together tell in a second, in bytes, so that 64 nodes stay within
      * 25 kB/s each with everything else: 64 x (250 + 80) bytes every 2.1 s. */
     COUNT_BUDGET = 10 * 1000,
-    TELL_OVERHEAD = 80, /* what an exchange adds: whose it is, a key, versions */
+    TELL_OVERHEAD = 80, /* what an sync adds: whose it is, a key, versions */
     /* Slower than this would be taken for a fault. */
     COUNT_INTERVAL_MAX_MS = 10 * 1000,
 };
@@ -54,10 +54,10 @@ static void note_count(void *arg, const struct ledger_record *r)
         return;
     }
     struct ledger_node *node = ledger_find_node(c->ledger, r->node);
-    /* hands.c looks at what is told by whom: for a node that is up, only of its past */
+    /* handoff.c looks at what is told by whom: for a node that is up, only of its past */
     if (node && !n->gauges) {
         node->changed = true;
-        c->hands_changed = true;
+        c->handoff_changed = true;
     }
     if (n->gauges && is_up(n->member) && r->generation == n->member->generation) {
         ledger_set_active(c->ledger, r);
@@ -90,7 +90,7 @@ static void note_change(struct cluster *c, const struct gossip_member *member)
     for (size_t i = 0; info && info->hands && i < c->ledger->nodes.count; i++) {
         ((struct ledger_node *)c->ledger->nodes.at[i])->changed = true;
     }
-    c->hands_changed = true;
+    c->handoff_changed = true;
 }
 
 void counts_note(struct cluster *c, const struct gossip_member *member, struct bytes key,

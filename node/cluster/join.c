@@ -7,7 +7,7 @@
  * totals would be lower than before. So it says that it joins (key `join`), and a member that does
  * not join itself answers with how much it knows: the sum of all slots, and of the asker's past
  * alone. The asker has joined once it knows as much. What it needs for that comes by the usual
- * ways: exchanges, and hands.c for its own past. Sums do, since the asker counts on in its present
+ * ways: syncs, and handoff.c for its own past. Sums do, since the asker counts on in its present
  * slot only, which neither side adds, and numbers only grow.
  *
  * One answer is enough: members answer by their rank, and not when another has. Nodes that start
@@ -62,7 +62,7 @@ void join_note(struct cluster *c, const struct gossip_member *member, struct byt
     if (j) {
         take_join(c, info_of(c, member), j);
         cluster__join__free_unpacked(j, NULL);
-        hands_note(c, member);
+        handoff_note(c, member);
         c->join_changed = true;
     }
 }
@@ -245,7 +245,7 @@ static void try_to_end(struct cluster *c)
     c->joining = false;
     c->join_changed = true;
     if (heard) { /* what the others tell is here: what they do not tell, nobody does */
-        c->hands_from_ms = c->now_ms;
+        c->handoff_from_ms = c->now_ms;
     }
 }
 

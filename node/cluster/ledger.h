@@ -16,7 +16,7 @@
 #define CLUSTER_LEDGER_H
 
 #include "base/histogram.h"
-#include "cluster/names.h"
+#include "base/names.h"
 
 enum {
     /* Numbers of all slots together: 64 nodes, 100 starts each, 50 applications of 3 instances.
@@ -55,7 +55,7 @@ struct ledger_part {
 struct ledger_slot {
     uint64_t generation;
     struct names applications; /* struct ledger_part */
-    /* For node/cluster/hands.c. */
+    /* For node/cluster/handoff.c. */
     uint64_t missing_since_ms; /* 0: nobody misses it */
     bool handed;               /* this node tells it in place of its owner */
 };
@@ -65,7 +65,7 @@ struct ledger_node {
     uint64_t requests;          /* over its slots */
     struct ledger_slot **slots; /* by generation */
     size_t slot_count, slot_capacity;
-    bool changed; /* for hands.c: something came that it has to look at */
+    bool changed; /* for handoff.c: something came that it has to look at */
 };
 
 struct ledger {

@@ -85,7 +85,7 @@ void nodes_note(struct cluster *c, const struct gossip_member *member, struct by
         if (n) { /* nobody takes it back: what was said last is the best guess */
             take_node(info, n);
             compare_clocks(c, member, n->wall_ms);
-            hands_note(c, member);
+            handoff_note(c, member);
             c->members_changed = true;
             cluster__node__free_unpacked(n, NULL);
         }

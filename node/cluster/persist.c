@@ -94,7 +94,7 @@ bool cluster_load_state(struct cluster *c, struct bytes bytes)
     if (!text.at || page_version(text) != FILE_VERSION || !page_read(&reader, text)) {
         return false;
     }
-    c->past_changed = c->hands_changed = true;
+    c->past_changed = c->handoff_changed = true;
     cluster_settle(c);
     return true;
 }

@@ -145,10 +145,10 @@ struct cluster {
     /* What this process had counted when its generation was raised the last time: its present slot
      * counts on from there. One slot, (own name, 1). */
     struct ledger *base;
-    bool counts_changed, past_changed, hands_changed;
+    bool counts_changed, past_changed, handoff_changed;
     size_t count_pages, past_pages, hand_pages, latency_pages;
     size_t count_size, latency_size;   /* bytes of the pages told last */
-    bool any_hands;                    /* some member tells others' slots, or has done so */
+    bool any_handoffs;                 /* some member tells others' slots, or has done so */
     struct clash clashes[CLASHES_MAX]; /* that this node has heard itself */
     size_t clash_count;
     bool clash_changed;
@@ -159,9 +159,9 @@ struct cluster {
     uint64_t past_version;  /* of this node's own, as told */
     struct join_answer answers[JOIN_ANSWERS_MAX];
     size_t answer_count;
-    uint64_t hands_from_ms; /* not before: the others must have had time to tell what is theirs */
-    uint64_t hands_ms;      /* when hands are looked at next; UINT64_MAX = when something changes */
-    uint64_t latency_ms;    /* from when on latencies are told again */
+    uint64_t handoff_from_ms; /* not before: the others must have had time to tell what is theirs */
+    uint64_t handoff_ms; /* when hands are looked at next; UINT64_MAX = when something changes */
+    uint64_t latency_ms; /* from when on latencies are told again */
     struct names own_latency, latency; /* struct latency_sum; all nodes' */
     bool latency_changed;
 
@@ -261,10 +261,10 @@ uint64_t join_deadline_ms(const struct cluster *c);
 /* All that the owner knew of its earlier starts when it said so is here. */
 bool join_past_is_here(struct cluster *c, const struct gossip_member *owner);
 
-/* hands.c */
+/* handoff.c */
 /* The member has said what it is like. */
-void hands_note(struct cluster *c, const struct gossip_member *member);
-void hands_settle(struct cluster *c);
+void handoff_note(struct cluster *c, const struct gossip_member *member);
+void handoff_settle(struct cluster *c);
 
 /* drains.c */
 void drains_note(struct cluster *c, struct bytes value);

@@ -209,7 +209,7 @@ static struct bytes key_text(struct arena *arena, const uint8_t key[KEY_SIZE])
 }
 
 /* Every token and key. */
-static struct secrets *build_secrets(const struct conf *conf, const struct secrets *before)
+static struct redactor *build_secrets(const struct conf *conf, const struct redactor *before)
 {
     size_t count = 1 + conf->cluster.key_count, at = 0;
     for (size_t a = 0; a < conf->application_count; a++) {
@@ -230,7 +230,7 @@ static struct secrets *build_secrets(const struct conf *conf, const struct secre
         texts[at++] = key_text(arena, conf->cluster.keys[k]);
     }
     texts[at++] = bytes_of(conf->admin.token);
-    struct secrets *secrets = secrets_new(texts, at, before);
+    struct redactor *secrets = redactor_new(texts, at, before);
     arena_free(arena);
     return secrets;
 }
@@ -261,9 +261,9 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *
 void build_bind(struct snapshot_application *app, const struct tracked_application *known)
 {
     for (size_t i = 0; i < app->instance_count; i++) {
-        struct instance_shared *shared = known->next[i]->shared;
-        assert(bytes_equal(bytes_of(shared->name), app->instances[i].name));
-        app->instances[i].shared = instance_shared_ref(shared);
+        struct instance_live *live = known->next[i]->live;
+        assert(bytes_equal(bytes_of(live->name), app->instances[i].name));
+        app->instances[i].live = instance_live_ref(live);
     }
-    app->shared = application_shared_ref(known->shared);
+    app->live = application_live_ref(known->live);
 }

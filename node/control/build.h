@@ -10,7 +10,7 @@
 #include "snapshot/snapshot.h"
 
 /* Any thread. A snapshot with one reference, in which every application is still to be bound; then
- * comes snapshot_index(). Rings that `before` (NULL at the start) has are shared with it. Once
+ * comes snapshot_index(). Rings that `before` (NULL at the start) has are live with it. Once
  * `cancelled` is set it returns soon, with something that is only good for snapshot_unref(). */
 struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *before,
                                 const _Atomic bool *cancelled);

@@ -26,9 +26,9 @@ static void ask_next(struct checker *c);
 
 /* ---- entries ---- */
 
-void check_entry_init(struct check_entry *e, struct instance_shared *shared)
+void check_entry_init(struct check_entry *e, struct instance_live *live)
 {
-    *e = (struct check_entry){.shared = shared};
+    *e = (struct check_entry){.live = live};
     rota_entry_init(&e->rota, 1, 1);
 }
 
@@ -104,7 +104,7 @@ static void note(struct checker *c, struct check_entry *e)
     }
     if (e->called && !e->rota.wanted) { /* the next answer that calls for a check may do so */
         e->called = false;
-        atomic_store_explicit(&e->shared->check_wanted, 0, memory_order_relaxed);
+        atomic_store_explicit(&e->live->check_wanted, 0, memory_order_relaxed);
     }
 }
 
@@ -214,16 +214,16 @@ static struct checker_connection *of_stream(struct stream *s)
 
 static void send_request(struct checker *c, struct stream *s)
 {
-    const struct instance_shared *shared = c->asked->shared;
+    const struct instance_live *live = c->asked->live;
     const char *token = c->asked->token;
-    bool literal = strchr(shared->host, ':') != NULL; /* IPv6 */
+    bool literal = strchr(live->host, ':') != NULL; /* IPv6 */
     struct buffer head = {0};
     buffer_append_format(&head,
                          "GET %s HTTP/1.1\r\nHost: %s%s%s:%u\r\n"
                          "User-Agent: difyring-health-check\r\n%s%s%sAccept: */*\r\n"
                          "Connection: close\r\n\r\n",
-                         c->path, literal ? "[" : "", shared->host, literal ? "]" : "",
-                         shared->port, token ? "Authorization: Bearer " : "", token ? token : "",
+                         c->path, literal ? "[" : "", live->host, literal ? "]" : "", live->port,
+                         token ? "Authorization: Bearer " : "", token ? token : "",
                          token ? "\r\n" : "");
     stream_write(s, head.data, head.size);
     explicit_bzero(head.data, head.size); /* it holds a token */
@@ -241,7 +241,7 @@ static void on_connected(struct stream *s, int error)
         return;
     }
     c->connected = true;
-    dial_worked(&c->dial, c->asked->shared);
+    dial_worked(&c->dial, c->asked->live);
     net_timer_set(c->net, &c->timer, c->deadline_ms);
     send_request(c, s);
 }
@@ -310,7 +310,7 @@ static int connect_to(struct checker *c, const struct sockaddr_storage *address)
 static void connect_next(struct checker *c)
 {
     struct sockaddr_storage address;
-    if (dial_next(&c->dial, c->asked->shared, &address) != 0) {
+    if (dial_next(&c->dial, c->asked->live, &address) != 0) {
         conclude_lost(c, "its name has no address");
         return;
     }

@@ -26,16 +26,16 @@ enum {
 /* What is checked: an instance, as one of those that share a container's checks. */
 struct check_entry {
     struct rota_entry rota;
-    struct checker *checker;        /* NULL: it is not checked */
-    struct instance_shared *shared; /* lent */
-    char *token;                    /* NULL = it is checked without one */
+    struct checker *checker;    /* NULL: it is not checked */
+    struct instance_live *live; /* lent */
+    char *token;                /* NULL = it is checked without one */
     struct status_set expect;
-    bool called;            /* shared->check_wanted has been seen, and its check is to come */
+    bool called;            /* live->check_wanted has been seen, and its check is to come */
     const char *last_error; /* of the last failed check that told of it; static; NULL: it passed */
     uint16_t last_status;   /* of its answer; 0: none came */
 };
 
-void check_entry_init(struct check_entry *e, struct instance_shared *shared);
+void check_entry_init(struct check_entry *e, struct instance_live *live);
 void check_entry_done(struct check_entry *e); /* no checker has it any more */
 
 /* `token` is copied; NULL = it is checked without one. */

@@ -198,7 +198,7 @@ void checks_place(struct checks *c, struct check_entry *e, struct container_seat
                   const struct conf_health_check *check, const struct conf_instance *instance)
 {
     if (!seat->container) {
-        container_sit(take_container(c, instance), seat, e->shared);
+        container_sit(take_container(c, instance), seat, e->live);
     }
     if (!check->enabled) {
         switch_off(c, e, check);

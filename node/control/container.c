@@ -46,15 +46,15 @@ static struct container_seat *seat_at(struct list *l)
 static uint64_t bytes_of_seat(const struct container_seat *seat)
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < seat->shared->cell_count; i++) {
-        bytes += cell_read(&seat->shared->cells[i].bytes_from);
+    for (size_t i = 0; i < seat->live->cell_count; i++) {
+        bytes += cell_read(&seat->live->cells[i].bytes_from);
     }
     return bytes;
 }
 
-void container_sit(struct container *c, struct container_seat *seat, struct instance_shared *shared)
+void container_sit(struct container *c, struct container_seat *seat, struct instance_live *live)
 {
-    *seat = (struct container_seat){.container = c, .shared = shared};
+    *seat = (struct container_seat){.container = c, .live = live};
     seat->bytes_seen = bytes_of_seat(seat);
     list_push_back(&c->instances, &seat->link);
 }
@@ -88,7 +88,7 @@ static uint64_t in_flight(const struct container *c)
 {
     uint64_t sum = 0;
     for (struct list *l = c->instances.next; l != &c->instances; l = l->next) {
-        sum += atomic_load_explicit(&seat_at(l)->shared->in_flight, memory_order_relaxed);
+        sum += atomic_load_explicit(&seat_at(l)->live->in_flight, memory_order_relaxed);
     }
     return sum;
 }

@@ -5,9 +5,9 @@
 #ifndef CONTROL_CONTAINER_H
 #define CONTROL_CONTAINER_H
 
+#include "base/names.h"
 #include "cluster/cluster.h"
-#include "cluster/names.h"
-#include "snapshot/shared.h"
+#include "snapshot/live.h"
 
 struct container {
     struct named named; /* HOST:PORT, once more */
@@ -25,8 +25,8 @@ struct container {
 struct container_seat {
     struct list link;
     struct container *container;
-    struct instance_shared *shared; /* lent */
-    uint64_t bytes_seen;            /* response bytes that are known already */
+    struct instance_live *live; /* lent */
+    uint64_t bytes_seen;        /* response bytes that are known already */
 };
 
 /* HOST:PORT into `ret_name`; enough for the longest host. */
@@ -36,8 +36,7 @@ struct bytes container_name(const char *host, uint16_t port, char ret_name[CONTA
 struct container *container_new(struct bytes name);
 void container_free(struct container *c); /* nobody sits there any more */
 
-void container_sit(struct container *c, struct container_seat *seat,
-                   struct instance_shared *shared);
+void container_sit(struct container *c, struct container_seat *seat, struct instance_live *live);
 void container_leave(struct container_seat *seat);
 
 /* Has anything come since the last look? Deliveries are timed by these looks. */

@@ -10,8 +10,8 @@ static void publish_application(struct control *c, const struct tracked_applicat
     uint64_t latency[HISTOGRAM_BUCKETS] = {0};
     uint64_t started = 0, finished = 0;
     struct cluster_count count = {.application = bytes_of(a->name), .latency = latency};
-    for (size_t w = 0; w < a->shared->cell_count; w++) {
-        const struct application_cell *cell = &a->shared->cells[w];
+    for (size_t w = 0; w < a->live->cell_count; w++) {
+        const struct application_cell *cell = &a->live->cells[w];
         finished += cell_read(&cell->finished); /* before started: never more than that */
         started += cell_read(&cell->started);
         count.requests += cell_read(&cell->requests);
@@ -31,9 +31,9 @@ static void publish_application(struct control *c, const struct tracked_applicat
             .instance = bytes_of(r->name),
             .requests = sums.requests,
             .failures = sums.failures,
-            .active = r->current ? atomic_load_explicit(&r->current->shared->in_flight,
-                                                        memory_order_relaxed)
-                                 : 0,
+            .active = r->current
+                          ? atomic_load_explicit(&r->current->live->in_flight, memory_order_relaxed)
+                          : 0,
         };
     }
     cluster_enter_counts(c->cluster, net_now_ms(&c->net), &count);

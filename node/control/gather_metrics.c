@@ -49,17 +49,17 @@ static struct metrics_instance gather_instance(struct control *c, struct arena *
     struct bytes name = bytes_of(r->name);
     const struct tracked_instance *i = r->current;
     const struct answer_cell *cells[CONF_WORKERS_MAX];
-    for (size_t w = 0; w < a->shared->cell_count; w++) {
+    for (size_t w = 0; w < a->live->cell_count; w++) {
         cells[w] = &r->answers[w];
     }
     return (struct metrics_instance){
         .name = name,
-        .answers = gather_answers(arena, cells, a->shared->cell_count),
+        .answers = gather_answers(arena, cells, a->live->cell_count),
         .failures = instance_record_sums(r).failures,
         .cluster_requests = cluster_instance_totals(c->cluster, bytes_of(a->name), name).requests,
         .configured = i != NULL,
         .up = i && i->verdict.eligible,
-        .in_flight = i ? atomic_load_explicit(&i->shared->in_flight, memory_order_relaxed) : 0,
+        .in_flight = i ? atomic_load_explicit(&i->live->in_flight, memory_order_relaxed) : 0,
         .queue_length = 0, /* nothing waits: a configuration with max_in_flight is refused */
     };
 }
@@ -81,8 +81,8 @@ static struct metrics_application gather_application(struct control *c, struct a
         .instances = instances,
         .instance_count = a->record_count,
     };
-    for (size_t w = 0; w < a->shared->cell_count; w++) {
-        const struct application_cell *cell = &a->shared->cells[w];
+    for (size_t w = 0; w < a->live->cell_count; w++) {
+        const struct application_cell *cell = &a->live->cells[w];
         cells[w] = &cell->answers;
         to.head_us += cell_read(&cell->head_us);
         to.retries += cell_read(&cell->retries);
@@ -90,7 +90,7 @@ static struct metrics_application gather_application(struct control *c, struct a
             latency[b] += cell_read(&cell->latency[b]);
         }
     }
-    to.answers = gather_answers(arena, cells, a->shared->cell_count);
+    to.answers = gather_answers(arena, cells, a->live->cell_count);
     for (struct list *l = a->records.next; l != &a->records; l = l->next) {
         instances[count++] =
             gather_instance(c, arena, a, LIST_ENTRY(l, struct instance_record, link));

@@ -37,7 +37,7 @@ static void cast_votes(struct control *c, struct tracked_application *a)
     for (size_t i = 0; i < a->instance_count; i++) {
         struct tracked_instance *tracked = a->instances[i];
         votes[i] = (struct cluster_vote){
-            .instance = bytes_of(tracked->shared->name),
+            .instance = bytes_of(tracked->live->name),
             .active = tracked->check.rota.active.state,
             .tripped = passive_tripped(&tracked->passive),
             .answers = passive_answers(&tracked->passive, now_ms),
@@ -69,11 +69,11 @@ static struct bench *bench_new(struct control *c, const struct tracked_applicati
     /* the last one's place is whole: what is filled in is as long as there may be nodes */
     b->votes = memory_new((a->instance_count * nodes + VERDICT_NODES_MAX) * sizeof(*b->votes));
     for (size_t i = 0; i < a->instance_count; i++) {
-        struct bytes name = bytes_of(a->instances[i]->shared->name);
+        struct bytes name = bytes_of(a->instances[i]->live->name);
         struct verdict_vote *votes = &b->votes[i * nodes];
         cluster_verdict_votes(c->cluster, app_name, name, votes);
         b->instances[i] = (struct verdict_instance){
-            .name = a->instances[i]->shared->name,
+            .name = a->instances[i]->live->name,
             .drained = cluster_drained(c->cluster, app_name, name),
             .votes = votes,
         };
@@ -97,7 +97,7 @@ static void tell_change(struct control *c, const struct tracked_instance *i,
 {
     struct log_field fields[] = {
         log_text("app", i->application),
-        log_text("instance", i->shared->name),
+        log_text("instance", i->live->name),
         log_text("status", verdict_text(now->verdict)),
         log_text("was", verdict_text(i->verdict.verdict)),
         log_text("passive", passive_state_text(i->passive.state)),
@@ -329,7 +329,7 @@ void judge_mail(struct control *c)
 {
     for (size_t i = 0; i < c->tracker.configured_count; i++) {
         struct tracked_application *a = c->tracker.configured[i];
-        a->collect_due = a->collect_due || atomic_load(&a->shared->mail);
+        a->collect_due = a->collect_due || atomic_load(&a->live->mail);
     }
     judge_go(c);
 }

@@ -4,19 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool set_literal(struct instance_shared *shared)
+static bool set_literal(struct instance_live *live)
 {
     struct sockaddr_storage address = {0};
-    if (uv_ip4_addr(shared->host, shared->port, (struct sockaddr_in *)&address) != 0 &&
-        uv_ip6_addr(shared->host, shared->port, (struct sockaddr_in6 *)&address) != 0) {
+    if (uv_ip4_addr(live->host, live->port, (struct sockaddr_in *)&address) != 0 &&
+        uv_ip6_addr(live->host, live->port, (struct sockaddr_in6 *)&address) != 0) {
         return false;
     }
-    instance_shared_set_addresses(shared, &address, 1);
+    instance_live_set_addresses(live, &address, 1);
     return true;
 }
 
 /* Returns whether there was one. */
-static bool set_found(struct instance_shared *shared, const struct addrinfo *found)
+static bool set_found(struct instance_live *live, const struct addrinfo *found)
 {
     struct sockaddr_storage addresses[INSTANCE_ADDRESSES_MAX] = {0};
     size_t count = 0;
@@ -26,7 +26,7 @@ static bool set_found(struct instance_shared *shared, const struct addrinfo *fou
         }
     }
     if (count > 0) {
-        instance_shared_set_addresses(shared, addresses, count);
+        instance_live_set_addresses(live, addresses, count);
     }
     return count > 0;
 }
@@ -37,8 +37,7 @@ static void on_resolved(void *owner, int error, struct addrinfo *result)
     r->lookup = NULL;
     r->answered = true;
     r->error = error;
-    bool known =
-        (error == 0 && set_found(r->shared, result)) || instance_shared_has_address(r->shared);
+    bool known = (error == 0 && set_found(r->live, result)) || instance_live_has_address(r->live);
     net_timer_set(r->net, &r->timer,
                   net_now_ms(r->net) + (known ? RESOLVER_INTERVAL_MS : RESOLVER_RETRY_MS));
     if (result) {
@@ -49,8 +48,8 @@ static void on_resolved(void *owner, int error, struct addrinfo *result)
 static void look_up(struct resolver *r)
 {
     char port[8];
-    snprintf(port, sizeof(port), "%u", r->shared->port);
-    struct lookup_question question = {.host = r->shared->host,
+    snprintf(port, sizeof(port), "%u", r->live->port);
+    struct lookup_question question = {.host = r->live->host,
                                        .service = port,
                                        .family = AF_UNSPEC,
                                        .socktype = SOCK_STREAM,
@@ -64,11 +63,11 @@ static void on_timer(struct wheel_timer *timer)
 }
 
 void resolver_init(struct resolver *r, struct net_loop *net, struct lookups *lookups,
-                   struct instance_shared *shared)
+                   struct instance_live *live)
 {
-    *r = (struct resolver){.net = net, .lookups = lookups, .shared = shared};
+    *r = (struct resolver){.net = net, .lookups = lookups, .live = live};
     wheel_timer_init(&r->timer, on_timer);
-    r->answered = set_literal(shared);
+    r->answered = set_literal(live);
     if (!r->answered) {
         look_up(r);
     }

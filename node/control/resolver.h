@@ -9,7 +9,7 @@
 
 #include "control/lookup.h"
 #include "net/loop.h"
-#include "snapshot/shared.h"
+#include "snapshot/live.h"
 
 enum {
     RESOLVER_INTERVAL_MS = 30 * 1000,
@@ -18,7 +18,7 @@ enum {
 
 struct resolver {
     struct net_loop *net;
-    struct instance_shared *shared;
+    struct instance_live *live;
     struct wheel_timer timer;
     struct lookups *lookups;
     struct lookup *lookup; /* under way */
@@ -27,7 +27,7 @@ struct resolver {
 };
 
 void resolver_init(struct resolver *r, struct net_loop *net, struct lookups *lookups,
-                   struct instance_shared *shared);
+                   struct instance_live *live);
 
 /* The struct may go at once; a look-up under way is left behind. */
 void resolver_done(struct resolver *r);

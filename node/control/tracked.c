@@ -43,7 +43,7 @@ static void tell_check_change(const struct tracked_instance *i)
     const struct check_entry *e = &i->check;
     struct log_field fields[] = {
         log_text("app", i->application),
-        log_text("instance", i->shared->name),
+        log_text("instance", i->live->name),
         log_text("active", active_state_text(e->rota.active.state)),
         log_text("reason", e->last_error ? e->last_error : ""),
         log_unsigned("status", e->last_status),
@@ -89,7 +89,7 @@ static void on_check_lack(struct checker *c, struct check_entry *e, const char *
     const struct tracker *t = c->owner;
     const struct tracked_instance *i = LIST_ENTRY(e, struct tracked_instance, check);
     struct log_field fields[] = {log_text("app", i->application),
-                                 log_text("instance", i->shared->name), log_text("lack", lack)};
+                                 log_text("instance", i->live->name), log_text("lack", lack)};
     log_event(t->log, LOG_WARNING, "check_lacks", fields, 3);
 }
 
@@ -143,9 +143,9 @@ static struct instance_record *take_record(struct tracked_application *a, const 
 struct instance_sums tracked_instance_sums(const struct tracked_instance *i)
 {
     struct instance_sums sums = {0};
-    for (size_t w = 0; w < i->shared->cell_count; w++) {
-        sums.requests += cell_read(&i->shared->cells[w].requests);
-        sums.failures += cell_read(&i->shared->cells[w].failures);
+    for (size_t w = 0; w < i->live->cell_count; w++) {
+        sums.requests += cell_read(&i->live->cells[w].requests);
+        sums.failures += cell_read(&i->live->cells[w].failures);
     }
     return sums;
 }
@@ -185,13 +185,13 @@ static struct tracked_instance *instance_new(struct tracker *t, struct tracked_a
     } else {
         i->record->current = i;
     }
-    i->shared = instance_shared_new(conf->name, conf->host, conf->port, t->workers);
+    i->live = instance_live_new(conf->name, conf->host, conf->port, t->workers);
     i->host = host_table_take(&t->hosts, conf->host, conf->port);
-    instance_shared_join(i->shared, i->host);
-    i->shared->answers = i->record->answers;
+    instance_live_join(i->live, i->host);
+    i->live->answers = i->record->answers;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(t->net));
-    check_entry_init(&i->check, i->shared);
-    resolver_init(&i->resolver, t->net, t->lookups, i->shared);
+    check_entry_init(&i->check, i->live);
+    resolver_init(&i->resolver, t->net, t->lookups, i->live);
     i->verdict =
         (struct verdict_result){.verdict = VERDICT_UNKNOWN, .eligible = true, .routable = true};
     list_push_back(&t->instances, &i->link);
@@ -208,7 +208,7 @@ static void instance_free(struct tracked_instance *i)
     check_entry_done(&i->check);
     resolver_done(&i->resolver);
     passive_done(&i->passive);
-    instance_shared_unref(i->shared);
+    instance_live_unref(i->live);
     host_table_drop(i->host);
     free((void *)(uintptr_t)i->application);
     free(i);
@@ -220,7 +220,7 @@ static void application_free(struct tracked_application *a)
     while (!list_empty(&a->records)) {
         struct instance_record *r = LIST_ENTRY(a->records.next, struct instance_record, link);
         list_remove(&r->link);
-        for (size_t w = 0; w < a->shared->cell_count; w++) {
+        for (size_t w = 0; w < a->live->cell_count; w++) {
             answer_cell_done(&r->answers[w]);
         }
         free(r->answers);
@@ -231,7 +231,7 @@ static void application_free(struct tracked_application *a)
     free(a->instances);
     free(a->next);
     free(a->opinions);
-    application_shared_unref(a->shared);
+    application_live_unref(a->live);
     free((void *)(uintptr_t)a->name);
     free(a);
 }
@@ -241,8 +241,7 @@ static struct tracked_instance *find_same(const struct tracked_application *a,
                                           const struct conf_instance *conf)
 {
     struct tracked_instance *i = instance_of(a, conf->name);
-    return i && strcmp(i->shared->host, conf->host) == 0 && i->shared->port == conf->port ? i
-                                                                                          : NULL;
+    return i && strcmp(i->live->host, conf->host) == 0 && i->live->port == conf->port ? i : NULL;
 }
 
 static struct tracked_application *take_application(struct tracker *t, const char *name)
@@ -255,7 +254,7 @@ static struct tracked_application *take_application(struct tracker *t, const cha
     struct tracked_application *a = memory_new(sizeof(*a));
     a->name = memory_copy_text(name, strlen(name));
     a->named.name = bytes_of(a->name);
-    a->shared = application_shared_new(name, t->workers);
+    a->live = application_live_new(name, t->workers);
     list_init(&a->records);
     list_push_back(&t->applications, &a->link);
     names_insert(&t->applications_by_name, index, &a->named);
@@ -354,7 +353,7 @@ bool tracker_sweep(struct tracker *t, struct list **cursor)
 
 static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
 {
-    struct instance_shared *s = i->shared;
+    struct instance_live *s = i->live;
     struct passive *p = &i->passive;
     bool changed = false;
     uint64_t answers = 0;
@@ -370,7 +369,7 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
         i->answers_seen = answers;
     }
     bool ended;
-    uint32_t failures = instance_shared_take_statuses(s, &ended);
+    uint32_t failures = instance_live_take_statuses(s, &ended);
     if (ended) {
         passive_proper_answer(p);
     }
@@ -397,7 +396,7 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
 void tracker_collect(struct tracker *t, struct tracked_application *a)
 {
     uint64_t now_ms = net_now_ms(t->net);
-    atomic_store(&a->shared->mail, false); /* before the boxes: what comes now sets it again */
+    atomic_store(&a->live->mail, false); /* before the boxes: what comes now sets it again */
     a->collect_due = false;
     a->deadline_ms = 0;
     for (size_t i = 0; i < a->instance_count; i++) {
@@ -426,7 +425,7 @@ uint64_t tracker_deadline_ms(const struct tracker *t)
 
 static void publish_instance(struct tracked_instance *i)
 {
-    struct instance_shared *s = i->shared;
+    struct instance_live *s = i->live;
     const struct verdict_result *v = &i->verdict;
     bool open = v->routable && !i->unreachable;
     bool ejected = !open && (v->verdict == VERDICT_EJECTED || i->unreachable);

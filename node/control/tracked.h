@@ -1,7 +1,7 @@
 /* tracked: what control knows of every instance and application, kept over reloads.
  *
  * An instance is the same over a reload when application, name, host and port are the same; then
- * its counters, ejection, check results and connections live on. Checks are shared: see checks.h.
+ * its counters, ejection, check results and connections live on. Checks are live: see checks.h.
  *
  * A configuration is taken over in steps, an application a step, so that no step is long, and all
  * see the old one until the new one is complete:
@@ -11,7 +11,7 @@
 #ifndef CONTROL_TRACKED_H
 #define CONTROL_TRACKED_H
 
-#include "cluster/names.h"
+#include "base/names.h"
 #include "conf/conf.h"
 #include "control/checks.h"
 #include "control/resolver.h"
@@ -36,7 +36,7 @@ struct tracked_application {
     struct named named; /* the name, once more */
     struct list link;
     const char *name;
-    struct application_shared *shared;
+    struct application_live *live;
     struct list records; /* of struct instance_record */
     size_t record_count;
     struct names records_by_name;
@@ -67,7 +67,7 @@ struct tracked_instance {
     const char *application;
     struct tracked_application *of;
     struct instance_record *record;
-    struct instance_shared *shared;
+    struct instance_live *live;
     struct host_shared *host; /* a use of it */
     struct passive passive;
     struct check_entry check;

@@ -18,7 +18,7 @@ static struct downstream *of_stream(struct stream *s)
     return LIST_ENTRY(s, struct downstream, stream);
 }
 
-/* The head and the limits go back to where they are shared: an idle connection is small. */
+/* The head and the limits go back to where they are live: an idle connection is small. */
 static void release_head(struct downstream *d)
 {
     proxy_head_give(d->owner->proxy, d->head);
@@ -121,7 +121,7 @@ void downstream_linger(struct downstream *d, uint64_t all_ms)
 static void on_finish(void *owner, enum exchange_finish how)
 {
     struct downstream *d = owner;
-    struct proxy *p = d->owner->proxy;
+    struct proxy_context *p = d->owner->proxy;
     if (d->state == STATE_CLOSED) {
         return;
     }
@@ -492,7 +492,7 @@ static void learn_address(struct downstream *d)
     d->client.address = bytes_of(d->address);
 }
 
-void downstream_init(struct downstream_owner *owner, struct proxy *proxy)
+void downstream_init(struct downstream_owner *owner, struct proxy_context *proxy)
 {
     owner->proxy = proxy;
     list_init(&owner->connections);
@@ -502,7 +502,7 @@ void downstream_init(struct downstream_owner *owner, struct proxy *proxy)
 int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener)
 {
     struct downstream *d = memory_new(sizeof(*d));
-    struct proxy *p = owner->proxy;
+    struct proxy_context *p = owner->proxy;
     int error = stream_init(&d->stream, p->net, &stream_events);
     if (error) {
         free(d);

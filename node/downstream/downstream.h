@@ -54,7 +54,7 @@ enum downstream_place {
 };
 
 struct downstream_owner {
-    struct proxy *proxy;
+    struct proxy_context *proxy;
     struct list connections; /* of struct downstream: link */
     size_t count;
     uint64_t drain_ms; /* when the drain began; 0: there is none */
@@ -66,7 +66,7 @@ struct downstream_owner {
     void (*on_gone)(struct downstream_owner *owner, enum downstream_place place);
 };
 
-void downstream_init(struct downstream_owner *owner, struct proxy *proxy);
+void downstream_init(struct downstream_owner *owner, struct proxy_context *proxy);
 
 /* Takes the next waiting connection of the listener.
  * Returns 0, or a libuv error if there was nothing to take. */

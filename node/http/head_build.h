@@ -26,11 +26,11 @@ enum http_field_id http_field_id_of(struct bytes name);
 
 /* When the target is complete and last in the text: its bytes and form (RFC 9112 §3.2); an absolute
  * form is cut to its path, and its authority becomes the host. */
-const char *http_judge_target(struct http_head *h);
+const char *http_validate_target(struct http_head *h);
 
 /* When all fields are there: what they mean together. `no_body`: a response that has none whatever
  * it says, because of its status or because the request was HEAD. */
-const char *http_judge_request(struct http_head *h);
-const char *http_judge_response(struct http_head *h, bool no_body);
+const char *http_validate_request(struct http_head *h);
+const char *http_validate_response(struct http_head *h, bool no_body);
 
 #endif

@@ -173,15 +173,15 @@ static bool take_fields(struct cursor *c, struct http_head *h, uint32_t count_ma
     return true;
 }
 
-static bool judge(struct http_head *h, bool response, bool answer_to_head)
+static bool validate(struct http_head *h, bool response, bool answer_to_head)
 {
     h->minor = 1;
     h->version_known = true;
     if (!response) {
-        return !http_judge_target(h) && !http_judge_request(h);
+        return !http_validate_target(h) && !http_validate_request(h);
     }
     bool no_body = answer_to_head || h->status == 204 || h->status == 304;
-    return !http_judge_response(h, no_body) && h->body != HTTP_BODY_CLOSE;
+    return !http_validate_response(h, no_body) && h->body != HTTP_BODY_CLOSE;
 }
 
 size_t http_plain_head(struct http_head *h, struct bytes input, const struct http_limits *limits,
@@ -190,7 +190,7 @@ size_t http_plain_head(struct http_head *h, struct bytes input, const struct htt
     size_t size = input.size < limits->header_size ? input.size : limits->header_size;
     struct cursor c = {input.at, input.at + size};
     bool first = response ? take_status_line(&c, h) : take_request_line(&c, h, limits->uri_size);
-    if (first && take_fields(&c, h, limits->headers) && judge(h, response, answer_to_head)) {
+    if (first && take_fields(&c, h, limits->headers) && validate(h, response, answer_to_head)) {
         return (size_t)(c.at - input.at);
     }
     http_head_clear(h);

@@ -4,7 +4,7 @@
  * bytes are printable ASCII, its version is HTTP/1.1, and its body has a length or is not there.
  * Such a one is read here at a quarter of llhttp's cost. This reader refuses nothing: at the first
  * thing that is not plain it steps back, and llhttp reads the same bytes from the start. So all
- * that is odd, ambiguous or wrong is llhttp's to judge.
+ * that is odd, ambiguous or wrong is llhttp's to validator.
  *
  * Both must read a plain head alike. A head that comes byte by byte is always llhttp's, so every
  * test and fuzz input that is read whole and split compares the two. */

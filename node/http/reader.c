@@ -1,7 +1,7 @@
 /* reader: llhttp's callbacks turned into a pull of events.
  *
  * Happy path of a request: IDLE skips empty lines; the first other byte starts llhttp afresh and
- * the step is HEAD. Callbacks append to the head; when it is complete they judge it and pause
+ * the step is HEAD. Callbacks append to the head; when it is complete they validator it and pause
  * llhttp, so that next() can hand HEAD out. In the step BODY each piece and the end pause in the
  * same way. END leads back to IDLE, or to STANDING (another protocol follows), or to CLOSED
  * (nothing follows that counts). DEAD is for ever.
@@ -92,7 +92,7 @@ static int on_url_complete(llhttp_t *parser)
     struct http_reader *r = reader_of(parser);
     r->url_done = true;
     r->head->method = method_of(parser->method);
-    const char *wrong = http_judge_target(r->head);
+    const char *wrong = http_validate_target(r->head);
     return wrong ? refuse(r, HTTP_ERROR_MALFORMED, wrong) : 0;
 }
 
@@ -191,15 +191,15 @@ static int on_header_value_complete(llhttp_t *parser)
     return 0;
 }
 
-static const char *judge_request(llhttp_t *parser, struct http_head *h)
+static const char *validate_request(llhttp_t *parser, struct http_head *h)
 {
     if (parser->method == HTTP_PRI || parser->method == HTTP_SOURCE) {
         return "the method is not HTTP/1's"; /* HTTP/2's preface; Icecast's */
     }
-    return http_judge_request(h);
+    return http_validate_request(h);
 }
 
-static const char *judge_response(struct http_reader *r)
+static const char *validate_response(struct http_reader *r)
 {
     struct http_head *h = r->head;
     h->status = r->parser.status_code;
@@ -210,11 +210,11 @@ static const char *judge_response(struct http_reader *r)
     if (no_body) {
         r->parser.flags |= F_SKIPBODY; /* llhttp knows this for some of the 1xx only */
     }
-    return http_judge_response(h, no_body);
+    return http_validate_response(h, no_body);
 }
 
-/* llhttp finds the end of the body, the judge says how it is delimited: should they ever read the
- * same fields differently, then so may somebody behind us. */
+/* llhttp finds the end of the body, the validator says how it is delimited: should they ever read
+ * the same fields differently, then so may somebody behind us. */
 static bool agrees_on_body(const llhttp_t *parser, const struct http_head *h)
 {
     if (parser->flags & F_SKIPBODY) {
@@ -234,7 +234,7 @@ static int on_headers_complete(llhttp_t *parser)
     if (parser->http_major != 1) { /* no version at all: on_version was never called */
         return refuse(r, HTTP_ERROR_MALFORMED, "the version is missing");
     }
-    const char *wrong = r->response ? judge_response(r) : judge_request(parser, h);
+    const char *wrong = r->response ? validate_response(r) : validate_request(parser, h);
     if (wrong) {
         return refuse(r, HTTP_ERROR_MALFORMED, wrong);
     }

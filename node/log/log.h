@@ -1,15 +1,15 @@
 /* log: the access and the error log (SPEC §8), JSON lines, written by a thread of their own.
  *
  * Every thread that logs has its own `struct log_producer`: it formats a line and copies it into
- * its ring, one ring for each stream; the writer thread takes the bytes out and writes them.
- * Nothing here blocks a producer. A line that does not fit into the ring because the reader is too
+ * its queue, one queue for each stream; the writer thread takes the bytes out and writes them.
+ * Nothing here blocks a producer. A line that does not fit into the queue because the reader is too
  * slow is dropped as a whole and counted; the writer tells about it in the error log, at most once
  * a second (event "log_lines_dropped").
  *
  *      event loop turn:  log_access() ... log_event() ... log_flush()
  *
- * Lines become visible to the writer with log_flush() (or when a ring is half full): call it at the
- * end of each loop turn. It costs one system call when the writer sleeps, else none.
+ * Lines become visible to the writer with log_flush() (or when a queue is half full): call it at
+ * the end of each loop turn. It costs one system call when the writer sleeps, else none.
  *
  * What is a secret cannot be known here: callers cut tokens and keys out (also out of the query of
  * `uri`) before they hand text over.

@@ -6,25 +6,25 @@
 #include <string.h>
 
 enum {
-    SPANS_MAX = 64, /* two a ring: 32 producers in one system call */
+    SPANS_MAX = 64, /* two a queue: 32 producers in one system call */
     ROUNDS_MAX = 16 /* then the writer looks after its other duties */
 };
 
-/* What one write offers. The rings fill up further meanwhile, so what was taken is kept here and
+/* What one write offers. The queues fill up further meanwhile, so what was taken is kept here and
  * not asked for again. */
 struct gathered {
     struct iovec spans[SPANS_MAX];
-    size_t offsets[SPANS_MAX]; /* the ring of each span: (next + offset) % ring_count */
+    size_t offsets[SPANS_MAX]; /* the queue of each span: (next + offset) % queue_count */
     int count;
     bool newline_first; /* span 0 is the newline that ends a torn line */
 };
 
-static struct log_ring *ring_at(const struct log_outlet *o, size_t offset)
+static struct log_queue *queue_at(const struct log_outlet *o, size_t offset)
 {
-    return o->rings[(o->next + offset) % o->ring_count].ring;
+    return o->queues[(o->next + offset) % o->queue_count].queue;
 }
 
-/* Cuts the spans of one ring behind its first line. Returns how many are left. */
+/* Cuts the spans of one queue behind its first line. Returns how many are left. */
 static int keep_first_line(struct iovec spans[2], int count)
 {
     for (int i = 0; i < count; i++) {
@@ -34,11 +34,11 @@ static int keep_first_line(struct iovec spans[2], int count)
             return i + 1;
         }
     }
-    assert(false); /* rings hold complete lines */
+    assert(false); /* queues hold complete lines */
     return count;
 }
 
-/* An unfinished line is completed, and no more taken from its ring: else a sink that is always
+/* An unfinished line is completed, and no more taken from its queue: else a sink that is always
  * behind would hear of one producer only. */
 static void gather(struct log_outlet *o, struct gathered *g)
 {
@@ -48,8 +48,8 @@ static void gather(struct log_outlet *o, struct gathered *g)
     if (o->torn) {
         g->spans[g->count++] = (struct iovec){newline, 1};
     }
-    for (size_t i = 0; i < o->ring_count && g->count + 2 <= SPANS_MAX; i++) {
-        int pieces = ring_spans(ring_at(o, i), &g->spans[g->count]);
+    for (size_t i = 0; i < o->queue_count && g->count + 2 <= SPANS_MAX; i++) {
+        int pieces = queue_spans(queue_at(o, i), &g->spans[g->count]);
         if (i == 0 && o->unfinished) {
             pieces = keep_first_line(&g->spans[g->count], pieces);
         }
@@ -62,7 +62,7 @@ static void gather(struct log_outlet *o, struct gathered *g)
     }
 }
 
-/* Takes `written` bytes off the rings, in the order gather() offered them. */
+/* Takes `written` bytes off the queues, in the order gather() offered them. */
 static void consume(struct log_outlet *o, const struct gathered *g, size_t written)
 {
     int i = 0;
@@ -77,11 +77,11 @@ static void consume(struct log_outlet *o, const struct gathered *g, size_t writt
         size_t part = g->spans[i].iov_len < written ? g->spans[i].iov_len : written;
         const char *end = (const char *)g->spans[i].iov_base + part;
         o->unfinished = end[-1] != '\n'; /* before the producer may write there again */
-        ring_consume(ring_at(o, g->offsets[i]), part);
+        queue_consume(queue_at(o, g->offsets[i]), part);
         written -= part;
         last = g->offsets[i];
     }
-    o->next = (o->next + last + (o->unfinished ? 0 : 1)) % o->ring_count;
+    o->next = (o->next + last + (o->unfinished ? 0 : 1)) % o->queue_count;
 }
 
 static size_t newlines_in(struct iovec span)
@@ -98,12 +98,12 @@ static size_t newlines_in(struct iovec span)
 /* The sink cannot have what is queued for it. */
 static void discard(struct log_outlet *o)
 {
-    for (size_t i = 0; i < o->ring_count; i++) {
+    for (size_t i = 0; i < o->queue_count; i++) {
         struct iovec spans[2];
-        ring_spans(o->rings[i].ring, spans);
+        queue_spans(o->queues[i].queue, spans);
         uint64_t lines = newlines_in(spans[0]) + newlines_in(spans[1]);
-        atomic_fetch_add_explicit(o->rings[i].discarded, lines, memory_order_relaxed);
-        ring_consume(o->rings[i].ring, spans[0].iov_len + spans[1].iov_len);
+        atomic_fetch_add_explicit(o->queues[i].discarded, lines, memory_order_relaxed);
+        queue_consume(o->queues[i].queue, spans[0].iov_len + spans[1].iov_len);
     }
     o->torn = o->torn || o->unfinished;
     o->unfinished = false;
@@ -136,9 +136,9 @@ bool outlet_advance(struct log_outlet *o)
 static void skip_unfinished(struct log_outlet *o)
 {
     struct iovec spans[2];
-    struct log_outlet_ring *r = &o->rings[o->next];
-    int count = keep_first_line(spans, ring_spans(r->ring, spans));
-    ring_consume(r->ring, spans[0].iov_len + (count == 2 ? spans[1].iov_len : 0));
+    struct log_outlet_ring *r = &o->queues[o->next];
+    int count = keep_first_line(spans, queue_spans(r->queue, spans));
+    queue_consume(r->queue, spans[0].iov_len + (count == 2 ? spans[1].iov_len : 0));
     atomic_fetch_add_explicit(r->discarded, 1, memory_order_relaxed);
     o->unfinished = false;
 }
@@ -157,8 +157,8 @@ void outlet_adopt(struct log_outlet *o)
 
 bool outlet_empty(struct log_outlet *o)
 {
-    for (size_t i = 0; i < o->ring_count; i++) {
-        if (!ring_empty(o->rings[i].ring)) {
+    for (size_t i = 0; i < o->queue_count; i++) {
+        if (!queue_empty(o->queues[i].queue)) {
             return false;
         }
     }

@@ -1,30 +1,30 @@
-/* outlet: moves bytes from the rings that lead to one sink into it, line by line where it matters
+/* outlet: moves bytes from the queues that lead to one sink into it, line by line where it matters
  * (private to this room; the writer thread only).
  *
- * Several rings share a sink, and a write may end in the middle of a line. Then that ring is the
+ * Several queues share a sink, and a write may end in the middle of a line. Then that queue is the
  * `unfinished` one and goes first next time, so lines of different producers never mix. */
 #ifndef LOG_OUTLET_H
 #define LOG_OUTLET_H
 
-#include "log/ring.h"
+#include "log/queue.h"
 #include "log/sink.h"
 
 struct log_outlet_ring {
-    struct log_ring *ring;
-    _Atomic uint64_t *discarded; /* counts lines of this ring that the sink did not take */
+    struct log_queue *queue;
+    _Atomic uint64_t *discarded; /* counts lines of this queue that the sink did not take */
 };
 
 struct log_outlet {
     struct log_sink sink;
-    struct log_outlet_ring *rings;
-    size_t ring_count;
-    size_t next;     /* the ring to start with */
+    struct log_outlet_ring *queues;
+    size_t queue_count;
+    size_t next;     /* the queue to start with */
     bool unfinished; /* ... and it is in the middle of a line */
     bool torn;       /* the sink got half a line that will never be completed: start a new one */
     bool blocked;    /* waits for POLLOUT */
 };
 
-/* Writes until the rings are empty or the sink takes no more. True if anything was written or
+/* Writes until the queues are empty or the sink takes no more. True if anything was written or
  * discarded. Errors of the sink discard what is queued: a log is not worth waiting for a disk. */
 bool outlet_advance(struct log_outlet *o);
 

@@ -1,4 +1,4 @@
-/* producer: formats lines and puts them into the rings. */
+/* producer: formats lines and puts them into the queues. */
 #include "log/producer.h"
 
 #include <assert.h>
@@ -22,8 +22,8 @@ _Static_assert(URI_MAX + 2 * HEADER_MAX + USER_MAX + 3 * NAME_MAX_SIZE + 3 * SHO
 
 static void put(struct log_producer *p, enum log_stream stream)
 {
-    ring_put(&p->rings[stream], p->line.data, p->line.size);
-    if (ring_half_full(&p->rings[stream])) {
+    queue_put(&p->queues[stream], p->line.data, p->line.size);
+    if (queue_half_full(&p->queues[stream])) {
         log_flush(p);
     }
 }
@@ -32,9 +32,9 @@ void log_flush(struct log_producer *p)
 {
     bool published = false, urgent = false;
     for (size_t s = 0; s < LOG_STREAM_COUNT; s++) {
-        if (p->wanted[s] && ring_publish(&p->rings[s])) {
+        if (p->wanted[s] && queue_publish(&p->queues[s])) {
             published = true;
-            urgent = urgent || ring_half_full(&p->rings[s]);
+            urgent = urgent || queue_half_full(&p->queues[s]);
         }
     }
     if (published) {

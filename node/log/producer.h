@@ -3,7 +3,7 @@
 #define LOG_PRODUCER_H
 
 #include "log/line.h"
-#include "log/ring.h"
+#include "log/queue.h"
 #include "log/wake.h"
 
 struct log_event_count {
@@ -13,7 +13,7 @@ struct log_event_count {
 };
 
 struct log_producer {
-    struct log_ring rings[LOG_STREAM_COUNT];
+    struct log_queue queues[LOG_STREAM_COUNT];
     struct log_wake *wake;
     bool wanted[LOG_STREAM_COUNT]; /* false: the stream is off */
     enum log_level level;

@@ -1,8 +1,8 @@
 /* wake: how producers wake the writer with as few system calls as can be.
  *
  * The writer says what it does in `state`. Only a sleeping writer needs to be woken, and a napping
- * one when a ring gets full. No wake-up is lost: a producer publishes and then reads the state, the
- * writer sets its state and then looks at the rings, and all four are sequentially consistent
+ * one when a queue gets full. No wake-up is lost: a producer publishes and then reads the state,
+ * the writer sets its state and then looks at the queues, and all four are sequentially consistent
  * (Dekker), so at least one of them sees the other. */
 #ifndef LOG_WAKE_H
 #define LOG_WAKE_H
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 enum wake_state {
-    WAKE_AWAKE,    /* will look at the rings again by itself, soon */
+    WAKE_AWAKE,    /* will look at the queues again by itself, soon */
     WAKE_NAPPING,  /* the same after LOG_NAP_MS; lets lines gather meanwhile */
     WAKE_SLEEPING, /* until somebody wakes it */
 };

@@ -1,9 +1,9 @@
 /* writer: the thread that writes, and the life of `struct log`.
  *
- * The thread's day: look at the rings of every outlet, write what is there; something was there ->
+ * The thread's day: look at the queues of every outlet, write what is there; something was there ->
  * nap LOG_NAP_MS, so that the next write has more lines and producers need not wake anybody;
  * nothing was there -> say SLEEPING, look once more, sleep until a producer wakes it. While a sink
- * is blocked it polls for room and looks at the rings every BLOCKED_NAP_MS without being woken:
+ * is blocked it polls for room and looks at the queues every BLOCKED_NAP_MS without being woken:
  * else a stuck reader would cost every turn of every worker a system call. */
 #include <assert.h>
 #include <errno.h>
@@ -20,7 +20,7 @@
 #include "log/producer.h"
 
 enum {
-    BLOCKED_NAP_MS = 20, /* well below what fills a ring at any usual rate */
+    BLOCKED_NAP_MS = 20, /* well below what fills a queue at any usual rate */
     NODE_JSON_MAX = 256,
 };
 
@@ -44,7 +44,7 @@ uint64_t log_dropped(const struct log *l, enum log_stream stream)
 {
     uint64_t sum = atomic_load_explicit(&l->discarded[stream], memory_order_relaxed);
     for (size_t i = 0; i < l->producer_count; i++) {
-        sum += atomic_load_explicit(&l->producers[i]->rings[stream].dropped, memory_order_relaxed);
+        sum += atomic_load_explicit(&l->producers[i]->queues[stream].dropped, memory_order_relaxed);
     }
     return sum;
 }
@@ -60,8 +60,8 @@ static bool report_is_due(const struct log *l)
            log_dropped(l, LOG_STREAM_ERROR) != l->reported[LOG_STREAM_ERROR];
 }
 
-/* "log_lines_dropped" into the writer's own ring; its own lines are not counted when they are lost,
- * or a broken error log would report its own reports for ever. */
+/* "log_lines_dropped" into the writer's own queue; its own lines are not counted when they are
+ * lost, or a broken error log would report its own reports for ever. */
 static void report_dropped(struct log *l, uint64_t now_ms, bool last)
 {
     static const char *const names[LOG_STREAM_COUNT] = {"access", "error"};
@@ -79,7 +79,7 @@ static void report_dropped(struct log *l, uint64_t now_ms, bool last)
         }
     }
     l->report_at_ms = now_ms + LOG_REPORT_INTERVAL_MS;
-    ring_publish(&own->rings[LOG_STREAM_ERROR]);
+    queue_publish(&own->queues[LOG_STREAM_ERROR]);
 }
 
 static bool any_blocked(const struct log *l)
@@ -190,7 +190,7 @@ static int open_target(struct log_sink *s, enum log_target target, const char *p
 
 static struct log_producer *producer_new(struct log *l, const struct log_config *config)
 {
-    /* the rings' two sides are on cache lines of their own */
+    /* the queues' two sides are on cache lines of their own */
     size_t size =
         (sizeof(struct log_producer) + LOG_CACHE_LINE - 1) & ~(size_t)(LOG_CACHE_LINE - 1);
     struct log_producer *p = aligned_alloc(LOG_CACHE_LINE, size);
@@ -204,21 +204,22 @@ static struct log_producer *producer_new(struct log *l, const struct log_config 
     return p;
 }
 
-/* Every producer's ring of `stream` leads to the outlet. */
+/* Every producer's queue of `stream` leads to the outlet. */
 static void connect_rings(struct log *l, struct log_outlet *o, enum log_stream stream)
 {
-    o->rings = memory_resize(o->rings, (o->ring_count + l->producer_count + 1) * sizeof *o->rings);
+    o->queues =
+        memory_resize(o->queues, (o->queue_count + l->producer_count + 1) * sizeof *o->queues);
     for (size_t i = 0; i <= l->producer_count; i++) {
         bool own = i == l->producer_count;
         struct log_producer *p = l->producers[i];
         if (own && stream == LOG_STREAM_ACCESS) {
             continue; /* the writer reports errors only */
         }
-        ring_init(&p->rings[stream],
-                  stream == LOG_STREAM_ACCESS ? LOG_ACCESS_RING_SIZE : LOG_ERROR_RING_SIZE);
+        queue_init(&p->queues[stream],
+                   stream == LOG_STREAM_ACCESS ? LOG_ACCESS_RING_SIZE : LOG_ERROR_RING_SIZE);
         p->wanted[stream] = true;
-        o->rings[o->ring_count++] =
-            (struct log_outlet_ring){&p->rings[stream], own ? &l->ignored : &l->discarded[stream]};
+        o->queues[o->queue_count++] =
+            (struct log_outlet_ring){&p->queues[stream], own ? &l->ignored : &l->discarded[stream]};
     }
 }
 
@@ -248,11 +249,11 @@ static void log_free(struct log *l)
 {
     for (size_t i = 0; i < l->outlet_count; i++) {
         sink_close(&l->outlets[i].sink);
-        free(l->outlets[i].rings);
+        free(l->outlets[i].queues);
     }
     for (size_t i = 0; i <= l->producer_count; i++) {
-        ring_done(&l->producers[i]->rings[LOG_STREAM_ACCESS]);
-        ring_done(&l->producers[i]->rings[LOG_STREAM_ERROR]);
+        queue_done(&l->producers[i]->queues[LOG_STREAM_ACCESS]);
+        queue_done(&l->producers[i]->queues[LOG_STREAM_ERROR]);
         free(l->producers[i]);
     }
     free(l->producers);

@@ -51,7 +51,7 @@ static void make_request_id(struct exchange *x)
 }
 
 /* Memory for another exchange; warm, if one has ended before. */
-static struct exchange *take_spare(struct proxy *p)
+static struct exchange *take_spare(struct proxy_context *p)
 {
     struct exchange *x = p->spares;
     if (x) {
@@ -66,7 +66,7 @@ static struct exchange *take_spare(struct proxy *p)
     return x;
 }
 
-static void give_spare(struct proxy *p, struct exchange *x)
+static void give_spare(struct proxy_context *p, struct exchange *x)
 {
     if (p->spare_count == PROXY_SPARES_MAX) {
         net_timer_clear(p->net, &x->timer);
@@ -79,7 +79,7 @@ static void give_spare(struct proxy *p, struct exchange *x)
     p->spare_count++;
 }
 
-void exchange_free_spares(struct proxy *p)
+void exchange_free_spares(struct proxy_context *p)
 {
     while (p->spares) {
         struct exchange *x = p->spares;
@@ -89,7 +89,7 @@ void exchange_free_spares(struct proxy *p)
     }
 }
 
-static struct exchange *exchange_new(struct proxy *p, struct exchange_client *client,
+static struct exchange *exchange_new(struct proxy_context *p, struct exchange_client *client,
                                      struct http_head *head)
 {
     struct exchange *x = take_spare(p);
@@ -217,7 +217,7 @@ static struct snapshot_application *find_application(const struct exchange *x)
 
 static void adopt_application(struct exchange *x)
 {
-    struct application_cell *cell = &x->app->shared->cells[x->proxy->worker];
+    struct application_cell *cell = &x->app->live->cells[x->proxy->worker];
     cell_add(&cell->requests, 1);
     cell_add(&cell->started, 1);
     x->rules.attempts = x->app->attempts;
@@ -258,7 +258,7 @@ static void answer_preflight(struct exchange *x, bool no_body)
     buffer_done(&fields);
 }
 
-void exchange_open(struct proxy *p, struct exchange_client *client, struct http_head *head,
+void exchange_open(struct proxy_context *p, struct exchange_client *client, struct http_head *head,
                    bool no_body)
 {
     struct exchange *x = exchange_new(p, client, head);
@@ -296,8 +296,8 @@ void exchange_open(struct proxy *p, struct exchange_client *client, struct http_
     begin(x, EXCHANGE_BEGIN, no_body);
 }
 
-void exchange_refuse(struct proxy *p, struct exchange_client *client, struct http_head *head,
-                     enum exchange_reply reply)
+void exchange_refuse(struct proxy_context *p, struct exchange_client *client,
+                     struct http_head *head, enum exchange_reply reply)
 {
     refuse(exchange_new(p, client, head), reply);
 }
@@ -386,7 +386,7 @@ void exchange_answer(struct exchange *x, const struct exchange_local_answer *ans
 /* The end: everything lent goes back, then the owner hears of it. */
 static void finish(struct exchange *x, enum exchange_finish how)
 {
-    struct proxy *p = x->proxy;
+    struct proxy_context *p = x->proxy;
     struct exchange_client *client = x->client;
     assert(!x->up && !x->up_head);
     x->aborted = x->aborted || how == EXCHANGE_FINISH_RESET;

@@ -7,8 +7,8 @@
 #define PROXY_EXCHANGE_H
 
 #include "net/stream.h"
+#include "proxy/context.h"
 #include "proxy/exchange_core.h"
-#include "proxy/proxy.h"
 #include "upstream/upstream.h"
 
 struct exchange_owner_events {
@@ -34,15 +34,15 @@ struct exchange_client {
 };
 
 /* A complete request head. `no_body`: the request has ended with it. */
-void exchange_open(struct proxy *p, struct exchange_client *client, struct http_head *head,
+void exchange_open(struct proxy_context *p, struct exchange_client *client, struct http_head *head,
                    bool no_body);
 
 /* Gives back the memory that is kept for further exchanges. */
-void exchange_free_spares(struct proxy *p);
+void exchange_free_spares(struct proxy_context *p);
 
 /* A request that is refused before it is known what it wants: answered and closed. */
-void exchange_refuse(struct proxy *p, struct exchange_client *client, struct http_head *head,
-                     enum exchange_reply reply);
+void exchange_refuse(struct proxy_context *p, struct exchange_client *client,
+                     struct http_head *head, enum exchange_reply reply);
 
 /* What comes from the client. After each of these the exchange may be over. */
 void exchange_down_body(struct exchange *x, struct bytes bytes);

@@ -293,9 +293,9 @@ static struct answer_cell *answer_cell_of(const struct exchange *x)
 {
     unsigned worker = x->proxy->worker;
     if (x->instance) {
-        return &x->instance->shared->answers[worker];
+        return &x->instance->live->answers[worker];
     }
-    return x->app ? &x->app->shared->cells[worker].answers : &x->proxy->counts.answers;
+    return x->app ? &x->app->live->cells[worker].answers : &x->proxy->counts.answers;
 }
 
 void exchange_account(struct exchange *x, enum exchange_finish how)
@@ -305,7 +305,7 @@ void exchange_account(struct exchange *x, enum exchange_finish how)
     cell_add(&counts->bytes_in, x->client->bytes_in);
     cell_add(&counts->bytes_out, bytes_out(x));
     if (x->app && x->rules.attempts > 0) {
-        struct application_cell *cell = &x->app->shared->cells[x->proxy->worker];
+        struct application_cell *cell = &x->app->live->cells[x->proxy->worker];
         cell_add(&cell->finished, 1);
         bool broken = how == EXCHANGE_FINISH_CUT && !x->aborted;
         if (x->status >= 500 || broken) {

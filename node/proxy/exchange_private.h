@@ -1,4 +1,4 @@
-/* exchange_private: the inside of an exchange, shared by the files exchange*.c only. */
+/* exchange_private: the inside of an exchange, live by the files exchange*.c only. */
 #ifndef PROXY_EXCHANGE_PRIVATE_H
 #define PROXY_EXCHANGE_PRIVATE_H
 
@@ -11,7 +11,7 @@ enum { EXCHANGE_REQUEST_ID_SIZE = 32 };
 /* In the order of use: what a response needs lies together, for a request's lines have left the
  * cache by the time that it comes. */
 struct exchange {
-    struct proxy *proxy;
+    struct proxy_context *proxy;
     struct exchange_client *client;
     struct snapshot *snapshot; /* a reference */
     struct http_head *head;    /* the request's; the owner's, until on_finish */

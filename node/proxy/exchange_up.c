@@ -9,7 +9,7 @@
 
 static void wake_control(struct exchange *x)
 {
-    atomic_store(&x->app->shared->mail, true);
+    atomic_store(&x->app->live->mail, true);
     x->proxy->events->on_mail(x->proxy->owner);
 }
 
@@ -79,7 +79,7 @@ static uint64_t connect_time_ms(const struct exchange *x)
 static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
 {
     int error = 0;
-    x->up = upstream_take(x->proxy->net, x->instance->shared, x->proxy->worker, &upstream_events, x,
+    x->up = upstream_take(x->proxy->net, x->instance->live, x->proxy->worker, &upstream_events, x,
                           &error);
     x->up_reused = x->up && upstream_reused(x->up);
     if (x->up && !x->up_reused) {
@@ -96,7 +96,7 @@ bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next)
     x->instance = x->picked;
     x->trial = x->picked_trial;
     x->counted = false;
-    atomic_fetch_add_explicit(&x->instance->shared->in_flight, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
     return take_connection(x, ret_next);
 }
 
@@ -121,7 +121,7 @@ bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next)
 /* Once until control has had the check made: so a storm of them wakes it once a second. */
 static void want_check(struct exchange *x)
 {
-    _Atomic uint32_t *wanted = &x->instance->shared->check_wanted;
+    _Atomic uint32_t *wanted = &x->instance->live->check_wanted;
     if (!atomic_load_explicit(wanted, memory_order_relaxed) && !atomic_exchange(wanted, 1)) {
         wake_control(x);
     }
@@ -129,29 +129,29 @@ static void want_check(struct exchange *x)
 
 void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
 {
-    struct instance_shared *shared = x->instance->shared;
-    struct instance_cell *cell = &shared->cells[x->proxy->worker];
+    struct instance_live *live = x->instance->live;
+    struct instance_cell *cell = &live->cells[x->proxy->worker];
     _Atomic uint32_t *box = NULL;
     switch (outcome) {
     case EXCHANGE_OUTCOME_SUCCESS:
-        instance_shared_proper_answer(shared);
-        box = x->trial ? &shared->trial_good : NULL;
+        instance_live_proper_answer(live);
+        box = x->trial ? &live->trial_good : NULL;
         break;
     case EXCHANGE_OUTCOME_ERROR:
         want_check(x);
-        box = x->trial ? &shared->trial_good : NULL;
+        box = x->trial ? &live->trial_good : NULL;
         break;
     case EXCHANGE_OUTCOME_BAD_STATUS:
         cell_add(&cell->failures, 1);
-        instance_shared_bad_status(shared);
+        instance_live_bad_status(live);
         wake_control(x);
         break;
     case EXCHANGE_OUTCOME_FAILURE:
         cell_add(&cell->failures, 1);
-        box = &shared->failures_new;
+        box = &live->failures_new;
         break;
     case EXCHANGE_OUTCOME_NEUTRAL:
-        box = x->trial ? &shared->trial_void : NULL;
+        box = x->trial ? &live->trial_void : NULL;
         break;
     }
     if (box) {
@@ -163,7 +163,7 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
 void exchange_do_release(struct exchange *x, bool keep)
 {
     bool tunnel = x->core.upgrade && x->status == 101;
-    atomic_fetch_sub_explicit(&x->instance->shared->in_flight, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
     let_go(x, keep, tunnel);
 }
 
@@ -255,7 +255,7 @@ void exchange_do_send_up(struct exchange *x)
     }
     if (!x->counted) {
         x->counted = true;
-        cell_add(&x->instance->shared->cells[x->proxy->worker].requests, 1);
+        cell_add(&x->instance->live->cells[x->proxy->worker].requests, 1);
     }
     write_head(x, &rw);
     write_held(x);
@@ -288,7 +288,7 @@ static struct exchange_input head_input(struct exchange *x)
         in.kind = EXCHANGE_UP_INTERIM;
         return in;
     }
-    cell_add(&x->instance->shared->cells[x->proxy->worker].answers, 1);
+    cell_add(&x->instance->live->cells[x->proxy->worker].answers, 1);
     x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
     return in;
 }

@@ -12,11 +12,11 @@ struct snapshot *snapshot_ref(struct snapshot *s)
 static void application_done(struct snapshot_application *app)
 {
     ring_unref(app->ring);
-    if (app->shared) { /* else it was never bound */
+    if (app->live) { /* else it was never bound */
         for (size_t i = 0; i < app->instance_count; i++) {
-            instance_shared_unref(app->instances[i].shared);
+            instance_live_unref(app->instances[i].live);
         }
-        application_shared_unref(app->shared);
+        application_live_unref(app->live);
     }
     pthread_mutex_destroy(&app->turn_lock);
 }
@@ -30,14 +30,14 @@ void snapshot_unref(struct snapshot *s)
         application_done(&s->applications[i]);
     }
     token_table_free(s->tokens);
-    secrets_free(s->secrets);
+    redactor_free(s->secrets);
     arena_free(s->arena);
 }
 
 static int compare_addresses(const void *a, const void *b)
 {
-    uintptr_t x = (uintptr_t) * (struct instance_shared *const *)a;
-    uintptr_t y = (uintptr_t) * (struct instance_shared *const *)b;
+    uintptr_t x = (uintptr_t) * (struct instance_live *const *)a;
+    uintptr_t y = (uintptr_t) * (struct instance_live *const *)b;
     return (x > y) - (x < y);
 }
 
@@ -47,18 +47,18 @@ void snapshot_index(struct snapshot *s)
     for (size_t a = 0; a < s->application_count; a++) {
         count += s->applications[a].instance_count;
     }
-    s->by_address = arena_array(s->arena, count + 1, sizeof(struct instance_shared *));
+    s->by_address = arena_array(s->arena, count + 1, sizeof(struct instance_live *));
     for (size_t a = 0; a < s->application_count; a++) {
         for (size_t i = 0; i < s->applications[a].instance_count; i++) {
-            s->by_address[s->by_address_count++] = s->applications[a].instances[i].shared;
+            s->by_address[s->by_address_count++] = s->applications[a].instances[i].live;
         }
     }
-    qsort(s->by_address, count, sizeof(struct instance_shared *), compare_addresses);
+    qsort(s->by_address, count, sizeof(struct instance_live *), compare_addresses);
 }
 
-bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance)
+bool snapshot_has(const struct snapshot *s, const struct instance_live *instance)
 {
-    return bsearch(&instance, s->by_address, s->by_address_count, sizeof(struct instance_shared *),
+    return bsearch(&instance, s->by_address, s->by_address_count, sizeof(struct instance_live *),
                    compare_addresses) != NULL;
 }
 
@@ -85,7 +85,7 @@ bool snapshot_admin_allows(const struct snapshot *s, const uint8_t address[16])
 struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool cut,
                              struct buffer *space)
 {
-    return secrets_redact(s->secrets, text, cut, space);
+    return redactor_clean(s->secrets, text, cut, space);
 }
 
 struct candidates {
@@ -106,7 +106,7 @@ static bool is_candidate(void *arg, size_t member)
         return false;
     }
     uint32_t route =
-        atomic_load_explicit(&c->app->instances[member].shared->route, memory_order_relaxed);
+        atomic_load_explicit(&c->app->instances[member].live->route, memory_order_relaxed);
     return route == INSTANCE_OPEN || route == INSTANCE_TRIAL;
 }
 
@@ -117,7 +117,7 @@ static int pick_in_turn(struct snapshot_application *app, struct candidates *c)
     bool least = app->algorithm == ALGORITHM_LEAST_CONNECTIONS;
     for (size_t i = 0; least && i < app->instance_count; i++) {
         in_flight[i] =
-            atomic_load_explicit(&app->instances[i].shared->in_flight, memory_order_relaxed);
+            atomic_load_explicit(&app->instances[i].live->in_flight, memory_order_relaxed);
     }
     pthread_mutex_lock(&app->turn_lock);
     int picked =
@@ -137,10 +137,10 @@ int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, bool 
         if (picked < 0) {
             return -1;
         }
-        struct instance_shared *shared = app->instances[picked].shared;
-        uint32_t route = atomic_load(&shared->route);
+        struct instance_live *live = app->instances[picked].live;
+        uint32_t route = atomic_load(&live->route);
         if (route == INSTANCE_TRIAL &&
-            atomic_compare_exchange_strong(&shared->route, &route, INSTANCE_TRIAL_TAKEN)) {
+            atomic_compare_exchange_strong(&live->route, &route, INSTANCE_TRIAL_TAKEN)) {
             *ret_trial = true;
             return picked;
         }

@@ -2,7 +2,7 @@
  *
  * Control builds one from a configuration and hands it to the workers; an exchange holds the one it
  * began with, so an open stream finishes under the rules it started under, and the last exchange
- * takes the old one with it. What changes while a snapshot lives is in shared.h, but for the turn
+ * takes the old one with it. What changes while a snapshot lives is in live.h, but for the turn
  * of the weighted round robin, which is behind a lock of its own. */
 #ifndef SNAPSHOT_SNAPSHOT_H
 #define SNAPSHOT_SNAPSHOT_H
@@ -11,12 +11,12 @@
 #include "base/status_set.h"
 #include "http/cors.h"
 #include "http/reader.h"
+#include "log/redact.h"
 #include "route/balance.h"
 #include "route/ring.h"
 #include "route/token_table.h"
 #include "route/user_id.h"
-#include "snapshot/secrets.h"
-#include "snapshot/shared.h"
+#include "snapshot/live.h"
 
 enum algorithm {
     ALGORITHM_CONSISTENT_HASH,
@@ -30,7 +30,7 @@ struct snapshot_instance {
     uint16_t port;
     struct bytes authorization; /* `Bearer <token>` */
     uint32_t weight;
-    struct instance_shared *shared;
+    struct instance_live *live;
 };
 
 struct snapshot_application {
@@ -45,7 +45,7 @@ struct snapshot_application {
     struct status_set failure_statuses, retry_statuses;
     uint32_t attempts;
     uint64_t retry_timeout_ms;
-    struct application_shared *shared;
+    struct application_live *live;
     pthread_mutex_t turn_lock; /* held for the few nanoseconds of one pick */
     struct smooth_wrr *turn;
 };
@@ -74,9 +74,9 @@ struct snapshot {
     struct snapshot_timeouts timeouts;
     struct snapshot_cidr *admin_allow;
     size_t admin_allow_count;
-    struct bytes admin_token;            /* size 0 = none */
-    struct secrets *secrets;             /* every token and key there is: for snapshot_redact() */
-    struct instance_shared **by_address; /* of all instances; made by snapshot_index() */
+    struct bytes admin_token;          /* size 0 = none */
+    struct redactor *secrets;          /* every token and key there is: for snapshot_redact() */
+    struct instance_live **by_address; /* of all instances; made by snapshot_index() */
     size_t by_address_count;
     bool debug_headers;
 };
@@ -88,12 +88,12 @@ void snapshot_unref(struct snapshot *s); /* any thread */
 void snapshot_index(struct snapshot *s);
 
 /* Is this instance part of it? */
-bool snapshot_has(const struct snapshot *s, const struct instance_shared *instance);
+bool snapshot_has(const struct snapshot *s, const struct instance_live *instance);
 
 /* Is this address (IPv4 as ::ffff:a.b.c.d) in admin.allow? */
 bool snapshot_admin_allows(const struct snapshot *s, const uint8_t address[16]);
 
-/* For the log: secrets_redact() with the secrets of this snapshot and of those before it. */
+/* For the log: redactor_clean() with the secrets of this snapshot and of those before it. */
 struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool cut,
                              struct buffer *space);
 

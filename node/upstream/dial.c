@@ -3,9 +3,9 @@
 
 #include "net/loop.h"
 
-int dial_next(struct dial *d, struct instance_shared *shared, struct sockaddr_storage *ret_address)
+int dial_next(struct dial *d, struct instance_live *live, struct sockaddr_storage *ret_address)
 {
-    return instance_shared_address(shared, &d->turn, ret_address) ? 0 : UV_EAI_NONAME;
+    return instance_live_address(live, &d->turn, ret_address) ? 0 : UV_EAI_NONAME;
 }
 
 bool dial_failed(struct dial *d, int error)
@@ -20,9 +20,9 @@ bool dial_failed(struct dial *d, int error)
     return !of_all && dial_has_more(d);
 }
 
-void dial_worked(const struct dial *d, struct instance_shared *shared)
+void dial_worked(const struct dial *d, struct instance_live *live)
 {
     if (d->turn.tried > 1) {
-        instance_shared_prefer(shared, &d->turn);
+        instance_live_prefer(live, &d->turn);
     }
 }

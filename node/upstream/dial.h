@@ -6,7 +6,7 @@
 #ifndef UPSTREAM_DIAL_H
 #define UPSTREAM_DIAL_H
 
-#include "snapshot/shared.h"
+#include "snapshot/live.h"
 
 struct dial { /* zero: at its beginning */
     struct address_turn turn;
@@ -14,14 +14,14 @@ struct dial { /* zero: at its beginning */
 };
 
 /* The next address. Returns 0, or UV_EAI_NONAME if there is none; only the first time, that is. */
-int dial_next(struct dial *d, struct instance_shared *shared, struct sockaddr_storage *ret_address);
+int dial_next(struct dial *d, struct instance_live *live, struct sockaddr_storage *ret_address);
 
 /* The address failed like this. True: dial_next() has another that is worth trying. Without a
  * descriptor, none is. */
 bool dial_failed(struct dial *d, int error);
 
 /* The address works. */
-void dial_worked(const struct dial *d, struct instance_shared *shared);
+void dial_worked(const struct dial *d, struct instance_live *live);
 
 static inline bool dial_has_more(const struct dial *d)
 {

@@ -21,7 +21,7 @@ static void leave_idle(struct upstream *u)
     }
     if (u->kept) {
         u->kept = false;
-        host_let_go(u->shared->host_shared);
+        host_let_go(u->live->host_shared);
     }
 }
 
@@ -81,7 +81,7 @@ static void on_connected(struct stream *s, int error)
         return;
     }
     wheel_pause(&u->timer);
-    dial_worked(&u->dial, u->shared);
+    dial_worked(&u->dial, u->live);
     u->events->on_connected(u->borrower, 0);
 }
 
@@ -171,7 +171,7 @@ static void on_closed(struct stream *s)
     }
     leave_idle(u); /* closed with its loop, under us */
     net_timer_clear(s->loop, &u->timer);
-    instance_shared_unref(u->shared);
+    instance_live_unref(u->live);
     free(u);
 }
 
@@ -185,19 +185,19 @@ static const struct stream_events stream_events = {
 /* The epoch first: should the addresses change in between, they are looked at once more. */
 static int next_address(struct upstream *u)
 {
-    u->address_epoch = atomic_load_explicit(&u->shared->address_epoch, memory_order_relaxed);
-    return dial_next(&u->dial, u->shared, &u->address);
+    u->address_epoch = atomic_load_explicit(&u->live->address_epoch, memory_order_relaxed);
+    return dial_next(&u->dial, u->live, &u->address);
 }
 
 /* Is it connected to one of the addresses that its instance has now? */
 static bool is_listed(struct upstream *u)
 {
-    uint32_t epoch = atomic_load_explicit(&u->shared->address_epoch, memory_order_relaxed);
+    uint32_t epoch = atomic_load_explicit(&u->live->address_epoch, memory_order_relaxed);
     if (epoch == u->address_epoch) {
         return true;
     }
     u->address_epoch = epoch;
-    return instance_shared_lists(u->shared, &u->address);
+    return instance_live_lists(u->live, &u->address);
 }
 
 static void connect_next(struct upstream *u, struct net_loop *loop)
@@ -216,7 +216,7 @@ static void connect_next(struct upstream *u, struct net_loop *loop)
 
 static void spare_time_is_over(struct upstream *u)
 {
-    u->kept = host_keep(u->shared->host_shared);
+    u->kept = host_keep(u->live->host_shared);
     if (u->kept) {
         net_timer_set(u->stream.loop, &u->timer, u->idle_since_ms + u->cell->idle_limit_ms);
     } else {
@@ -275,11 +275,11 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
     return NULL;
 }
 
-static struct upstream *connect_new(struct net_loop *loop, struct instance_shared *shared,
+static struct upstream *connect_new(struct net_loop *loop, struct instance_live *live,
                                     struct instance_cell *cell, int *ret_error)
 {
     struct upstream *u = memory_new(sizeof(*u));
-    u->shared = shared;
+    u->live = live;
     int error = next_address(u);
     error = error ? error : stream_init(&u->stream, loop, &stream_events);
     if (error) {
@@ -287,7 +287,7 @@ static struct upstream *connect_new(struct net_loop *loop, struct instance_share
         free(u);
         return NULL;
     }
-    instance_shared_ref(shared);
+    instance_live_ref(live);
     u->cell = cell;
     list_init(&u->idle);
     wheel_timer_init(&u->timer, on_timer);
@@ -302,10 +302,10 @@ static struct upstream *connect_new(struct net_loop *loop, struct instance_share
     return u;
 }
 
-static struct instance_cell *cell_of(struct instance_shared *shared, unsigned worker)
+static struct instance_cell *cell_of(struct instance_live *live, unsigned worker)
 {
-    assert(worker < shared->cell_count);
-    struct instance_cell *cell = &shared->cells[worker];
+    assert(worker < live->cell_count);
+    struct instance_cell *cell = &live->cells[worker];
     if (!cell->idle.next) {
         list_init(&cell->idle);
         cell->idle_limit_ms = UPSTREAM_IDLE_MS;
@@ -313,15 +313,14 @@ static struct instance_cell *cell_of(struct instance_shared *shared, unsigned wo
     return cell;
 }
 
-struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
-                               unsigned worker, const struct upstream_events *events,
-                               void *borrower, int *ret_error)
+struct upstream *upstream_take(struct net_loop *loop, struct instance_live *live, unsigned worker,
+                               const struct upstream_events *events, void *borrower, int *ret_error)
 {
-    struct instance_cell *cell = cell_of(shared, worker);
+    struct instance_cell *cell = cell_of(live, worker);
     struct upstream *u = take_idle(cell, loop);
     bool reused = u != NULL;
     if (!u) {
-        u = connect_new(loop, shared, cell, ret_error);
+        u = connect_new(loop, live, cell, ret_error);
     }
     if (u) {
         u->events = events;
@@ -373,7 +372,7 @@ bool upstream_unsent(const struct upstream *u)
     return u->stream.bytes_out == u->lent_at_bytes;
 }
 
-void upstream_close_idle(struct instance_shared *shared, unsigned worker)
+void upstream_close_idle(struct instance_live *live, unsigned worker)
 {
-    close_all_idle(cell_of(shared, worker));
+    close_all_idle(cell_of(live, worker));
 }

@@ -12,7 +12,7 @@
  *
  * A name may move to other addresses: what is connected to one that it has no more is not lent.
  *
- * The idle list hangs in the instance's cell of this worker (snapshot/shared.h), so it outlives
+ * The idle list hangs in the instance's cell of this worker (snapshot/live.h), so it outlives
  * reloads. Everything here belongs to one worker's thread. */
 #ifndef UPSTREAM_UPSTREAM_H
 #define UPSTREAM_UPSTREAM_H
@@ -47,7 +47,7 @@ struct upstream_events {
 struct upstream {
     struct stream stream;
     struct http_reader reader; /* the borrower's; kept here because it lives as long */
-    struct instance_shared *shared;
+    struct instance_live *live;
     struct instance_cell *cell;
     const struct upstream_events *events;
     void *borrower; /* NULL while idle or closing */
@@ -68,16 +68,16 @@ struct upstream {
 /* Lends a connection: an idle one (upstream_reused), or a new one whose on_connected follows, once
  * an address has answered or all have failed. NULL when none can be made, with the libuv error;
  * UV_EAI_NONAME: the name has no address. */
-struct upstream *upstream_take(struct net_loop *loop, struct instance_shared *shared,
-                               unsigned worker, const struct upstream_events *events,
-                               void *borrower, int *ret_error);
+struct upstream *upstream_take(struct net_loop *loop, struct instance_live *live, unsigned worker,
+                               const struct upstream_events *events, void *borrower,
+                               int *ret_error);
 
 static inline bool upstream_reused(const struct upstream *u)
 {
     return u->lent_ms != 0;
 }
 
-/* For one that is connecting: the time that the borrower waits, to be shared by the addresses. */
+/* For one that is connecting: the time that the borrower waits, to be live by the addresses. */
 void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms);
 
 /* The response was read to its end and both sides would go on. */
@@ -91,6 +91,6 @@ void upstream_drop(struct upstream *u, bool flush);
 bool upstream_unsent(const struct upstream *u);
 
 /* Closes all idle connections of the instance in this worker. */
-void upstream_close_idle(struct instance_shared *shared, unsigned worker);
+void upstream_close_idle(struct instance_live *live, unsigned worker);
 
 #endif

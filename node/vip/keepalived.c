@@ -51,7 +51,7 @@ static void append_head(struct buffer *b, const struct keepalived_options *o)
 }
 
 /* One list, in which `+13` stands for the one before with another end: 64 times a whole address is
- * more than a line may hold. See main_vrrp.c. */
+ * more than a line may hold. See cli/vrrp.c. */
 static void append_peers(struct buffer *b, const struct keepalived_options *o)
 {
     size_t last = 0; /* of the beginning that is not written again */

@@ -47,7 +47,7 @@ enum {
 
 struct worker {
     struct net_loop net;
-    struct proxy proxy;
+    struct proxy_context proxy;
     struct downstream_owner downstream;
     struct worker_options options;
     pthread_t thread;
@@ -301,8 +301,8 @@ static void close_idle_of(struct worker *w, const struct snapshot *old, const st
     for (size_t a = 0; a < old->application_count; a++) {
         const struct snapshot_application *app = &old->applications[a];
         for (size_t i = 0; i < app->instance_count; i++) {
-            if (!new || !snapshot_has(new, app->instances[i].shared)) {
-                upstream_close_idle(app->instances[i].shared, w->options.index);
+            if (!new || !snapshot_has(new, app->instances[i].live)) {
+                upstream_close_idle(app->instances[i].live, w->options.index);
             }
         }
     }

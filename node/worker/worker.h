@@ -9,7 +9,7 @@
 #define WORKER_WORKER_H
 
 #include "downstream/downstream.h"
-#include "proxy/proxy.h"
+#include "proxy/context.h"
 #include "worker/job.h"
 #include "worker/places.h"
 

@@ -15,7 +15,7 @@
 enum {
     CORES = 3,
     FLIGHT_MAX = 64,
-    SETTLE_STEPS = 200, /* packets of one STEP_SETTLE: enough for a whole exchange of three */
+    SETTLE_STEPS = 200, /* packets of one STEP_SETTLE: enough for a whole sync of three */
     ANSWERS_MAX = 64,   /* packets out of one call: rumours, pushes to all, a reply, a text */
     STEPS_MAX = 2000,
     TICKS_MAX = 3, /* of one moment: one may lead to another, but a loop must come to rest */

@@ -19,13 +19,13 @@ enum {
     FAULTS_MIN_S = 8,
     FAULTS_MAX_S = 40,
     /* The bounds: how long after the last fault all views are the same, and after a change. The
-     * first holds a detection, a suspicion and some rounds of exchange with 10 % loss. */
+     * first holds a detection, a suspicion and some rounds of sync with 10 % loss. */
     CONVERGE_LAN_MS = 20 * 1000,
     CONVERGE_WAN_MS = 60 * 1000,
     CHANGE_LAN_MS = 5 * 1000,
     CHANGE_WAN_MS = 15 * 1000,
     /* Totals after the last of a row of restarts: the figure is for a pair without loss; many nodes
-     * wait for each other, and packets that are lost for the next exchange. */
+     * wait for each other, and packets that are lost for the next sync. */
     ROW_MS = 2000,
     ROW_EACH_MS = 200,
     ROW_LOSS_MS = 2000,

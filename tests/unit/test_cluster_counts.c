@@ -209,7 +209,7 @@ static void a_node_that_joins_later_learns_all_that_was(void **state)
     expect_total(net, total, HAND_MS);
 }
 
-static bool tells_hands(const struct net_node *node)
+static bool tells_handoffs(const struct net_node *node)
 {
     struct gossip *g = cluster_gossip(node->cluster);
     return gossip_get(g, gossip_self(g), BYTES("hand/0")).at != NULL;
@@ -236,7 +236,7 @@ static void what_only_a_disk_knows_gets_around(void **state)
     net_run(net, HAND_MS);
     size_t hands = 0; /* one is enough */
     for (size_t i = 0; i < NET_NODES; i++) {
-        hands += net->nodes[i].cluster && tells_hands(&net->nodes[i]);
+        hands += net->nodes[i].cluster && tells_handoffs(&net->nodes[i]);
     }
     assert_int_equal(hands, 1);
     net_kill(&net->nodes[0]);
@@ -264,7 +264,7 @@ static void a_slot_of_one_who_is_gone_is_told_by_one(void **state)
     net_start(net, 0, "file", true);
     net_start(net, 1, "file", true);
     net_run(net, HAND_MS);
-    assert_true(tells_hands(&net->nodes[0]) && tells_hands(&net->nodes[1])); /* two alone */
+    assert_true(tells_handoffs(&net->nodes[0]) && tells_handoffs(&net->nodes[1])); /* two alone */
     struct gossip *a = cluster_gossip(net->nodes[0].cluster);
     struct gossip *b = cluster_gossip(net->nodes[1].cluster);
     bool first = gossip_self(a)->id < gossip_self(b)->id;
@@ -272,16 +272,16 @@ static void a_slot_of_one_who_is_gone_is_told_by_one(void **state)
     net->nodes[1].group = 0;
     for (int i = 0; i < 2 * HAND_MS; i++) {
         net_run(net, 1);
-        assert_true(tells_hands(stays));
+        assert_true(tells_handoffs(stays));
     }
-    assert_false(tells_hands(stops));
+    assert_false(tells_handoffs(stops));
     net_kill(stays); /* now it is the other's turn, and the first one does not take it back */
     net_run(net, DEAD_MS + HAND_MS);
-    assert_true(tells_hands(stops));
+    assert_true(tells_handoffs(stops));
     net_start(net, first ? 0 : 1, "file", true);
     for (int i = 0; i < 2 * HAND_MS; i++) {
         net_run(net, 1);
-        assert_true(tells_hands(stops) && !tells_hands(stays));
+        assert_true(tells_handoffs(stops) && !tells_handoffs(stays));
     }
 }
 

@@ -20,7 +20,7 @@ enum {
 
 struct scene {
     struct net_loop loop;
-    struct instance_shared *shared;
+    struct instance_live *live;
     int listener, silent, silent_clients[SILENT_CLIENTS];
     uint16_t port; /* of `listener`, on 127.0.0.1 */
     unsigned calls;
@@ -65,7 +65,7 @@ static int set_up(void **state)
     assert_int_equal(net_loop_init(&s->loop), 0);
     s->listener = listen_at("127.0.0.1", &s->port, 16);
     s->silent = -1;
-    s->shared = instance_shared_new("dify1", "dify.test", s->port, 1);
+    s->live = instance_live_new("dify1", "dify.test", s->port, 1);
     *state = s;
     return 0;
 }
@@ -76,11 +76,11 @@ static int tear_down(void **state)
     if (s->up) {
         upstream_drop(s->up, false);
     }
-    upstream_close_idle(s->shared, 0);
+    upstream_close_idle(s->live, 0);
     net_loop_close(&s->loop);
     uv_run(&s->loop.uv, UV_RUN_DEFAULT);
     net_loop_done(&s->loop);
-    instance_shared_unref(s->shared);
+    instance_live_unref(s->live);
     for (size_t i = 0; s->silent >= 0 && i < SILENT_CLIENTS; i++) {
         close(s->silent_clients[i]);
     }
@@ -126,13 +126,13 @@ static void know(struct scene *s, const char *const ips[], size_t count)
     for (size_t i = 0; i < count; i++) {
         addresses[i] = address_of(ips[i], s->port);
     }
-    instance_shared_set_addresses(s->shared, addresses, count);
+    instance_live_set_addresses(s->live, addresses, count);
 }
 
 static int take(struct scene *s)
 {
     int error = 0;
-    s->up = upstream_take(&s->loop, s->shared, 0, &events, s, &error);
+    s->up = upstream_take(&s->loop, s->live, 0, &events, s, &error);
     if (s->up && !upstream_reused(s->up)) {
         upstream_set_connect_time(s->up, CONNECT_MS);
     }
@@ -156,7 +156,7 @@ static const char *begins_with(struct scene *s, char text[INET_ADDRSTRLEN])
 {
     struct address_turn turn = {0};
     struct sockaddr_storage address;
-    assert_true(instance_shared_address(s->shared, &turn, &address));
+    assert_true(instance_live_address(s->live, &turn, &address));
     uv_ip4_name((struct sockaddr_in *)&address, text, INET_ADDRSTRLEN);
     return text;
 }
@@ -208,7 +208,7 @@ static void the_one_that_worked_is_tried_first_and_the_others_after_it(void **st
     struct scene *s = *state;
     char text[INET_ADDRSTRLEN];
     KNOW(s, "127.0.0.2", "127.0.0.1", "127.0.0.4");
-    instance_shared_prefer(s->shared, &(struct address_turn){.first = 2, .tried = 1});
+    instance_live_prefer(s->live, &(struct address_turn){.first = 2, .tried = 1});
     assert_string_equal(begins_with(s, text), "127.0.0.4");
     assert_int_equal(connect_all(s), 0); /* .4, .2, .1: around the end */
     assert_int_equal(s->up->dial.turn.tried, 3);
@@ -219,7 +219,7 @@ static void a_look_up_keeps_the_one_that_works_if_it_is_still_there(void **state
     struct scene *s = *state;
     char text[INET_ADDRSTRLEN];
     KNOW(s, "127.0.0.2", "127.0.0.1");
-    instance_shared_prefer(s->shared, &(struct address_turn){.first = 1, .tried = 1});
+    instance_live_prefer(s->live, &(struct address_turn){.first = 1, .tried = 1});
     KNOW(s, "127.0.0.9", "127.0.0.2", "127.0.0.1");
     assert_string_equal(begins_with(s, text), "127.0.0.1");
     KNOW(s, "127.0.0.9", "127.0.0.2");

@@ -163,7 +163,7 @@ static void a_line_that_a_full_disk_tore_does_not_spoil_the_next(void **state)
 static void a_busy_producer_does_not_starve_the_others(void **state)
 {
     (void)state;
-    enum { LINES = 900 /* fit one ring */ };
+    enum { LINES = 900 /* fit one queue */ };
     struct tube t = tube_new(4096);
     struct log *l = open_log(t.path, NULL, 2);
     for (uint64_t i = 1; i <= LINES; i++) {

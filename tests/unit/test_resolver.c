@@ -63,7 +63,7 @@ __attribute__((visibility("default"))) void freeaddrinfo(struct addrinfo *ai)
 
 struct scene {
     struct net_loop loop;
-    struct instance_shared *shared;
+    struct instance_live *live;
     struct lookups *lookups;
     struct resolver resolver;
     struct checker checker;
@@ -109,7 +109,7 @@ static int tear_down(void **state)
     net_loop_close(&s->loop);
     uv_run(&s->loop.uv, UV_RUN_DEFAULT);
     net_loop_done(&s->loop);
-    instance_shared_unref(s->shared);
+    instance_live_unref(s->live);
     free(s);
     return 0;
 }
@@ -125,8 +125,8 @@ static void await_answer(struct scene *s)
 
 static void begin(struct scene *s, const char *host, uint16_t port)
 {
-    s->shared = instance_shared_new("dify1", host, port, 1);
-    resolver_init(&s->resolver, &s->loop, s->lookups, s->shared);
+    s->live = instance_live_new("dify1", host, port, 1);
+    resolver_init(&s->resolver, &s->loop, s->lookups, s->live);
     await_answer(s);
 }
 
@@ -145,13 +145,13 @@ static void assert_addresses(struct scene *s, const char *wanted)
     struct address_turn turn = {0};
     struct sockaddr_storage address;
     char text[512] = "", one[INET6_ADDRSTRLEN];
-    while (instance_shared_address(s->shared, &turn, &address)) {
+    while (instance_live_address(s->live, &turn, &address)) {
         if (address.ss_family == AF_INET6) {
             uv_ip6_name((struct sockaddr_in6 *)&address, one, sizeof(one));
         } else {
             uv_ip4_name((struct sockaddr_in *)&address, one, sizeof(one));
         }
-        assert_int_equal(((struct sockaddr_in *)&address)->sin_port, htons(s->shared->port));
+        assert_int_equal(((struct sockaddr_in *)&address)->sin_port, htons(s->live->port));
         strcat(strcat(text, text[0] ? "," : ""), one);
     }
     assert_string_equal(text, wanted);
@@ -248,7 +248,7 @@ static void check_until_known(struct scene *s)
     struct check_entry *entries[] = {&s->entry};
     status_set_add(&expect, 200);
     s->container = container_new(BYTES("dify.test:80"));
-    check_entry_init(&s->entry, s->shared);
+    check_entry_init(&s->entry, s->live);
     check_entry_configure(&s->entry, "a token", &expect);
     checker_init(&s->checker, &s->loop, &s->prng, s->container);
     s->checker.events = &events;

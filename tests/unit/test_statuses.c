@@ -1,4 +1,4 @@
-/* snapshot/shared: the run of failures by status, written by workers and read by control. */
+/* snapshot/live: the run of failures by status, written by workers and read by control. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,80 +6,80 @@
 #include <cmocka.h>
 #include <stdbool.h>
 
-#include "snapshot/shared.h"
+#include "snapshot/live.h"
 
 enum { THREADS = 3, EACH = 20000 };
 
 static int set_up(void **state)
 {
-    *state = instance_shared_new("dify1", "127.0.0.1", 80, 1);
+    *state = instance_live_new("dify1", "127.0.0.1", 80, 1);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    instance_shared_unref(*state);
+    instance_live_unref(*state);
     return 0;
 }
 
-static void assert_taken(struct instance_shared *s, bool ended, uint32_t count)
+static void assert_taken(struct instance_live *s, bool ended, uint32_t count)
 {
     bool seen;
-    assert_int_equal(instance_shared_take_statuses(s, &seen), count);
+    assert_int_equal(instance_live_take_statuses(s, &seen), count);
     assert_int_equal(seen, ended);
 }
 
 static void what_came_is_taken_once(void **state)
 {
-    struct instance_shared *s = *state;
+    struct instance_live *s = *state;
     assert_taken(s, false, 0);
-    instance_shared_bad_status(s);
-    instance_shared_bad_status(s);
+    instance_live_bad_status(s);
+    instance_live_bad_status(s);
     assert_taken(s, false, 2);
     assert_taken(s, false, 0);
 }
 
 static void a_proper_answer_ends_also_what_was_taken_before(void **state)
 {
-    struct instance_shared *s = *state;
-    instance_shared_bad_status(s);
+    struct instance_live *s = *state;
+    instance_live_bad_status(s);
     assert_taken(s, false, 1);
-    instance_shared_proper_answer(s);
+    instance_live_proper_answer(s);
     assert_taken(s, true, 0);
     assert_taken(s, false, 0);
 }
 
 static void only_what_came_after_the_last_proper_answer_counts(void **state)
 {
-    struct instance_shared *s = *state;
-    instance_shared_bad_status(s);
-    instance_shared_bad_status(s);
-    instance_shared_proper_answer(s);
-    instance_shared_bad_status(s);
+    struct instance_live *s = *state;
+    instance_live_bad_status(s);
+    instance_live_bad_status(s);
+    instance_live_proper_answer(s);
+    instance_live_bad_status(s);
     assert_taken(s, true, 1);
-    instance_shared_proper_answer(s);
-    instance_shared_proper_answer(s);
+    instance_live_proper_answer(s);
+    instance_live_proper_answer(s);
     assert_taken(s, true, 0);
 }
 
 static void without_a_run_a_proper_answer_writes_nothing(void **state)
 {
-    struct instance_shared *s = *state;
-    instance_shared_proper_answer(s);
+    struct instance_live *s = *state;
+    instance_live_proper_answer(s);
     assert_int_equal(atomic_load(&s->statuses), 0);
 }
 
 static void *add_bad_ones(void *shared)
 {
     for (int i = 0; i < EACH; i++) {
-        instance_shared_bad_status(shared);
+        instance_live_bad_status(shared);
     }
     return NULL;
 }
 
 static void no_failure_of_any_thread_is_lost(void **state)
 {
-    struct instance_shared *s = *state;
+    struct instance_live *s = *state;
     pthread_t threads[THREADS];
     uint32_t sum = 0;
     bool ended = false;
@@ -87,13 +87,13 @@ static void no_failure_of_any_thread_is_lost(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, add_bad_ones, s), 0);
     }
     while (sum < EACH) { /* control looks on */
-        sum += instance_shared_take_statuses(s, &ended);
+        sum += instance_live_take_statuses(s, &ended);
         assert_false(ended);
     }
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
     }
-    assert_int_equal(sum + instance_shared_take_statuses(s, &ended), THREADS * EACH);
+    assert_int_equal(sum + instance_live_take_statuses(s, &ended), THREADS * EACH);
     assert_false(ended);
 }
 

@@ -23,7 +23,7 @@ struct scene {
     struct net_loop loop;
     struct host_table hosts;
     struct host_shared *host;
-    struct instance_shared *one, *other;
+    struct instance_live *one, *other;
     int listener; /* on every address */
     uint16_t port;
     unsigned connected;
@@ -43,10 +43,10 @@ static int set_up(void **state)
     host_table_init(&s->hosts);
     s->host = host_table_take(&s->hosts, "dify.test", s->port);
     assert_ptr_equal(host_table_take(&s->hosts, "Dify.test", s->port), s->host);
-    s->one = instance_shared_new("dify1", "dify.test", s->port, WORKERS);
-    s->other = instance_shared_new("dify1", "dify.test", s->port, WORKERS);
-    instance_shared_join(s->one, s->host);
-    instance_shared_join(s->other, s->host);
+    s->one = instance_live_new("dify1", "dify.test", s->port, WORKERS);
+    s->other = instance_live_new("dify1", "dify.test", s->port, WORKERS);
+    instance_live_join(s->one, s->host);
+    instance_live_join(s->other, s->host);
     *state = s;
     return 0;
 }
@@ -62,8 +62,8 @@ static int tear_down(void **state)
     uv_run(&s->loop.uv, UV_RUN_DEFAULT);
     net_loop_done(&s->loop);
     assert_int_equal(s->host->kept, 0);
-    instance_shared_unref(s->one);
-    instance_shared_unref(s->other);
+    instance_live_unref(s->one);
+    instance_live_unref(s->other);
     host_table_drop(s->host);
     host_table_drop(s->host);
     close(s->listener);
@@ -98,26 +98,26 @@ static void on_sent(void *borrower)
 
 static const struct upstream_events events = {on_connected, on_bytes, on_end, on_end, on_sent};
 
-static void know(struct instance_shared *shared, const char *const ips[], size_t count)
+static void know(struct instance_live *live, const char *const ips[], size_t count)
 {
     struct sockaddr_storage addresses[INSTANCE_ADDRESSES_MAX] = {0};
     for (size_t i = 0; i < count; i++) {
-        uv_ip4_addr(ips[i], shared->port, (struct sockaddr_in *)&addresses[i]);
+        uv_ip4_addr(ips[i], live->port, (struct sockaddr_in *)&addresses[i]);
     }
-    instance_shared_set_addresses(shared, addresses, count);
+    instance_live_set_addresses(live, addresses, count);
 }
 
-#define KNOW(shared, ...)                                                                          \
-    know(shared, (const char *const[]){__VA_ARGS__},                                               \
+#define KNOW(live, ...)                                                                            \
+    know(live, (const char *const[]){__VA_ARGS__},                                                 \
          sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *))
 
 /* A connection that stands. */
-static struct upstream *take(struct scene *s, struct instance_shared *shared, unsigned worker)
+static struct upstream *take(struct scene *s, struct instance_live *live, unsigned worker)
 {
     int error = 0;
     unsigned connected = s->connected;
     uint64_t until_ms = net_now_ms(&s->loop) + PATIENCE_MS;
-    struct upstream *u = upstream_take(&s->loop, shared, worker, &events, s, &error);
+    struct upstream *u = upstream_take(&s->loop, live, worker, &events, s, &error);
     assert_non_null(u);
     while (!upstream_reused(u) && s->connected == connected && net_now_ms(&s->loop) < until_ms) {
         uv_run(&s->loop.uv, UV_RUN_NOWAIT);
@@ -127,16 +127,16 @@ static struct upstream *take(struct scene *s, struct instance_shared *shared, un
 }
 
 /* MANY connections are idle from now on. */
-static void leave_many(struct scene *s, struct instance_shared *shared, unsigned worker)
+static void leave_many(struct scene *s, struct instance_live *live, unsigned worker)
 {
     struct upstream *taken[MANY];
     for (int i = 0; i < MANY; i++) {
-        taken[i] = take(s, shared, worker);
+        taken[i] = take(s, live, worker);
     }
     for (int i = 0; i < MANY; i++) {
         upstream_give(taken[i]);
     }
-    assert_int_equal(shared->cells[worker].idle_count, MANY);
+    assert_int_equal(live->cells[worker].idle_count, MANY);
 }
 
 static uint32_t idle_count(const struct scene *s)

@@ -1,4 +1,4 @@
-/* main_status: `difyring status`: asks a node for /status and shows it as tables.
+/* cli_status: `difyring status`: asks a node for /status and shows it as tables.
  *
  * One blocking request with a deadline; the answer's head goes through the same reader as
  * everything else. The admin token comes from the environment, because arguments are seen by every
@@ -14,9 +14,9 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "cli/cli.h"
+#include "cli/status_tables.h"
 #include "http/reader.h"
-#include "main.h"
-#include "main_status_tables.h"
 
 enum {
     TIMEOUT_S = 5,
@@ -221,26 +221,26 @@ static int print_tables(const json_t *status)
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out) {
-        return main_failed("status", "cannot print: %s", strerror(errno));
+        return cli_failed("status", "cannot print: %s", strerror(errno));
     }
     status_tables(out, status);
     fclose(out);
     make_printable(text);
     fputs(text, stdout);
     free(text);
-    return MAIN_FINE;
+    return CLI_FINE;
 }
 
 static int print_status(const char *url, const struct buffer *body, bool json)
 {
     json_t *status = json_loadb(body->data, body->size, 0, NULL);
-    int code = MAIN_FINE;
+    int code = CLI_FINE;
     if (!json_is_object(json_object_get(status, "cluster")) ||
         !json_is_object(json_object_get(status, "applications"))) {
-        code = main_failed("status",
-                           "%s gave no difyring status: what answers there is not a difyring node; "
-                           "check the URL",
-                           url);
+        code = cli_failed("status",
+                          "%s gave no difyring status: what answers there is not a difyring node; "
+                          "check the URL",
+                          url);
     } else if (json) {
         fwrite(body->data, 1, body->size, stdout);
     } else {
@@ -255,11 +255,11 @@ static int ask(const char *url, bool json)
     struct place place;
     const char *reason = parse_url(url, &place);
     if (reason) {
-        return main_misused("status", "%s; it looks like http://HOST:PORT", reason);
+        return cli_misused("status", "%s; it looks like http://HOST:PORT", reason);
     }
     int fd = connect_to(&place, &reason);
     if (fd < 0) {
-        return main_failed("status", "no node answers at %s: %s; is it running?", url, reason);
+        return cli_failed("status", "no node answers at %s: %s; is it running?", url, reason);
     }
     struct http_head head;
     struct buffer body = {0};
@@ -267,19 +267,19 @@ static int ask(const char *url, bool json)
     http_head_init(&head);
     reason = send_request(fd, &place) ? read_response(fd, &head, &body) : "takes no request";
     if (reason[0]) {
-        code = main_failed("status", "%s %s", url, reason);
+        code = cli_failed("status", "%s %s", url, reason);
     } else if (head.status == 403) {
-        code = main_failed("status",
-                           "%s refuses this address; see admin.allow in its "
-                           "configuration, or set DIFYRING_ADMIN_TOKEN",
-                           url);
+        code = cli_failed("status",
+                          "%s refuses this address; see admin.allow in its "
+                          "configuration, or set DIFYRING_ADMIN_TOKEN",
+                          url);
     } else if (head.status == 503 && memmem(body.data, body.size, "\"joining\"", 9)) {
-        code = main_failed("status",
-                           "%s is joining: it has just started and has not heard yet what the "
-                           "others know; ask again in 2 s, or ask another node",
-                           url);
+        code = cli_failed("status",
+                          "%s is joining: it has just started and has not heard yet what the "
+                          "others know; ask again in 2 s, or ask another node",
+                          url);
     } else if (head.status != 200) {
-        code = main_failed("status", "%s answered with status %u", url, head.status);
+        code = cli_failed("status", "%s answered with status %u", url, head.status);
     } else {
         code = print_status(url, &body, json);
     }
@@ -289,7 +289,7 @@ static int ask(const char *url, bool json)
     return code;
 }
 
-int main_status(int argc, char **argv)
+int cli_status(int argc, char **argv)
 {
     static const struct option names[] = {
         {"url", required_argument, NULL, 'u'},
@@ -300,12 +300,12 @@ int main_status(int argc, char **argv)
     const char *url = "http://127.0.0.1:82";
     bool json = false;
     int option;
-    while ((option = main_option(argc, argv, names)) != MAIN_OPTION_END) {
+    while ((option = cli_option(argc, argv, names)) != CLI_OPTION_END) {
         if (option == 'h') {
-            return main_help(help);
+            return cli_help(help);
         }
-        if (option == MAIN_OPTION_WRONG) {
-            return MAIN_USAGE;
+        if (option == CLI_OPTION_WRONG) {
+            return CLI_USAGE;
         }
         if (option == 'u') {
             url = optarg;

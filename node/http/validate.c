@@ -1,4 +1,4 @@
-/* judge: which heads are refused, and what the others mean (SPEC §3; RFC 9112 §3, §6, §9).
+/* validate: which heads are refused, and what the others mean (SPEC §3; RFC 9112 §3, §6, §9).
  *
  * llhttp has checked the grammar. Here stands what it does not check, and, for everything that two
  * parsers could read in two ways, a check of our own even where llhttp has one: how a body is
@@ -83,7 +83,7 @@ static const char *cut_absolute_form(struct http_head *h, size_t scheme)
     return NULL;
 }
 
-const char *http_judge_target(struct http_head *h)
+const char *http_validate_target(struct http_head *h)
 {
     struct bytes target = http_head_target(h);
     if (target.size == 0 || !has_none_of(target, NOT_TARGET)) {
@@ -241,7 +241,7 @@ static const char *note_fields(struct http_head *h, struct findings *f)
     return NULL;
 }
 
-const char *http_judge_request(struct http_head *h)
+const char *http_validate_request(struct http_head *h)
 {
     struct findings f = {0};
     const char *wrong = note_fields(h, &f);
@@ -270,7 +270,7 @@ const char *http_judge_request(struct http_head *h)
     return NULL;
 }
 
-const char *http_judge_response(struct http_head *h, bool no_body)
+const char *http_validate_response(struct http_head *h, bool no_body)
 {
     struct findings f = {0};
     if (!has_none_of(http_head_reason(h), CONTROL)) {

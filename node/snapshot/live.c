@@ -1,5 +1,5 @@
-/* shared: reference-counted runtime state of applications and instances. */
-#include "snapshot/shared.h"
+/* live: reference-counted runtime state of applications and instances. */
+#include "snapshot/live.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -17,10 +17,10 @@ static void *cells_new(size_t count, size_t size)
     return cells;
 }
 
-struct instance_shared *instance_shared_new(const char *name, const char *host, uint16_t port,
-                                            size_t workers)
+struct instance_live *instance_live_new(const char *name, const char *host, uint16_t port,
+                                        size_t workers)
 {
-    struct instance_shared *s = cells_new(1, sizeof(*s));
+    struct instance_live *s = cells_new(1, sizeof(*s));
     atomic_init(&s->references, 1);
     atomic_init(&s->route, INSTANCE_OPEN);
     s->name = memory_copy_text(name, strlen(name));
@@ -33,19 +33,19 @@ struct instance_shared *instance_shared_new(const char *name, const char *host, 
     return s;
 }
 
-void instance_shared_join(struct instance_shared *s, struct host_shared *host)
+void instance_live_join(struct instance_live *s, struct host_shared *host)
 {
     host_shared_unref(s->host_shared);
     s->host_shared = host_shared_ref(host);
 }
 
-struct instance_shared *instance_shared_ref(struct instance_shared *s)
+struct instance_live *instance_live_ref(struct instance_live *s)
 {
     atomic_fetch_add_explicit(&s->references, 1, memory_order_relaxed);
     return s;
 }
 
-void instance_shared_unref(struct instance_shared *s)
+void instance_live_unref(struct instance_live *s)
 {
     if (atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) > 1) {
         return;
@@ -59,8 +59,8 @@ void instance_shared_unref(struct instance_shared *s)
     free(s);
 }
 
-bool instance_shared_address(struct instance_shared *s, struct address_turn *turn,
-                             struct sockaddr_storage *ret_address)
+bool instance_live_address(struct instance_live *s, struct address_turn *turn,
+                           struct sockaddr_storage *ret_address)
 {
     pthread_mutex_lock(&s->address_lock);
     if (turn->tried == 0) {
@@ -76,7 +76,7 @@ bool instance_shared_address(struct instance_shared *s, struct address_turn *tur
     return found;
 }
 
-void instance_shared_prefer(struct instance_shared *s, const struct address_turn *turn)
+void instance_live_prefer(struct instance_live *s, const struct address_turn *turn)
 {
     assert(turn->tried > 0);
     pthread_mutex_lock(&s->address_lock);
@@ -84,8 +84,8 @@ void instance_shared_prefer(struct instance_shared *s, const struct address_turn
     pthread_mutex_unlock(&s->address_lock);
 }
 
-void instance_shared_set_addresses(struct instance_shared *s,
-                                   const struct sockaddr_storage *addresses, size_t count)
+void instance_live_set_addresses(struct instance_live *s, const struct sockaddr_storage *addresses,
+                                 size_t count)
 {
     assert(count >= 1 && count <= INSTANCE_ADDRESSES_MAX);
     pthread_mutex_lock(&s->address_lock);
@@ -106,7 +106,7 @@ void instance_shared_set_addresses(struct instance_shared *s,
     pthread_mutex_unlock(&s->address_lock);
 }
 
-bool instance_shared_has_address(struct instance_shared *s)
+bool instance_live_has_address(struct instance_live *s)
 {
     pthread_mutex_lock(&s->address_lock);
     bool known = s->address_count > 0;
@@ -114,7 +114,7 @@ bool instance_shared_has_address(struct instance_shared *s)
     return known;
 }
 
-void instance_shared_bad_status(struct instance_shared *s)
+void instance_live_bad_status(struct instance_live *s)
 {
     uint32_t before = atomic_load(&s->statuses), after;
     do {
@@ -122,19 +122,19 @@ void instance_shared_bad_status(struct instance_shared *s)
     } while (!atomic_compare_exchange_weak(&s->statuses, &before, after));
 }
 
-void instance_shared_end_statuses(struct instance_shared *s)
+void instance_live_end_statuses(struct instance_live *s)
 {
     atomic_store(&s->statuses, STATUS_ENDED);
 }
 
-uint32_t instance_shared_take_statuses(struct instance_shared *s, bool *ret_ended)
+uint32_t instance_live_take_statuses(struct instance_live *s, bool *ret_ended)
 {
     uint32_t taken = atomic_fetch_and(&s->statuses, STATUS_RUN);
     *ret_ended = (taken & STATUS_ENDED) != 0;
     return taken & STATUS_COUNT;
 }
 
-bool instance_shared_lists(struct instance_shared *s, const struct sockaddr_storage *address)
+bool instance_live_lists(struct instance_live *s, const struct sockaddr_storage *address)
 {
     bool found = false;
     pthread_mutex_lock(&s->address_lock);
@@ -145,9 +145,9 @@ bool instance_shared_lists(struct instance_shared *s, const struct sockaddr_stor
     return found;
 }
 
-struct application_shared *application_shared_new(const char *name, size_t workers)
+struct application_live *application_live_new(const char *name, size_t workers)
 {
-    struct application_shared *s = memory_new(sizeof(*s));
+    struct application_live *s = memory_new(sizeof(*s));
     atomic_init(&s->references, 1);
     s->name = memory_copy_text(name, strlen(name));
     s->cell_count = workers;
@@ -155,13 +155,13 @@ struct application_shared *application_shared_new(const char *name, size_t worke
     return s;
 }
 
-struct application_shared *application_shared_ref(struct application_shared *s)
+struct application_live *application_live_ref(struct application_live *s)
 {
     atomic_fetch_add_explicit(&s->references, 1, memory_order_relaxed);
     return s;
 }
 
-void application_shared_unref(struct application_shared *s)
+void application_live_unref(struct application_live *s)
 {
     if (atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) > 1) {
         return;

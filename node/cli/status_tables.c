@@ -1,6 +1,6 @@
-/* main_status_tables: first what a person must know (who is not well, what is wrong), then the
+/* cli_status_tables: first what a person must know (who is not well, what is wrong), then the
  * tables. Columns are as wide as what stands in them. */
-#include "main_status_tables.h"
+#include "cli/status_tables.h"
 
 #include <stdarg.h>
 #include <stdbool.h>

@@ -1,8 +1,8 @@
-/* ring: bytes from one thread to one other (Lamport's single-producer queue, with the positions of
+/* queue: bytes from one thread to one other (Lamport's single-producer queue, with the positions of
  * the other side cached as in DPDK's and Folly's). Puts are all or nothing, so that only complete
- * lines are ever in it, and visible to the consumer with ring_publish() only. */
-#ifndef LOG_RING_H
-#define LOG_RING_H
+ * lines are ever in it, and visible to the consumer with queue_publish() only. */
+#ifndef LOG_QUEUE_H
+#define LOG_QUEUE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,7 +12,7 @@
 
 enum { LOG_CACHE_LINE = 64 /* the two sides write to different ones */ };
 
-struct log_ring {
+struct log_queue {
     char *data;
     size_t size; /* a power of two */
     /* the producer's */
@@ -24,17 +24,17 @@ struct log_ring {
     _Alignas(LOG_CACHE_LINE) _Atomic size_t head;
 };
 
-void ring_init(struct log_ring *r, size_t size);
-void ring_done(struct log_ring *r);
+void queue_init(struct log_queue *r, size_t size);
+void queue_done(struct log_queue *r);
 
 /* Producer. False and counted if there is no room. */
-bool ring_put(struct log_ring *r, const char *data, size_t size);
-bool ring_publish(struct log_ring *r); /* false if there was nothing new */
-bool ring_half_full(struct log_ring *r);
+bool queue_put(struct log_queue *r, const char *data, size_t size);
+bool queue_publish(struct log_queue *r); /* false if there was nothing new */
+bool queue_half_full(struct log_queue *r);
 
 /* Consumer. The published bytes, in up to two pieces; returns how many pieces. */
-int ring_spans(struct log_ring *r, struct iovec ret_spans[2]);
-void ring_consume(struct log_ring *r, size_t size);
-bool ring_empty(struct log_ring *r);
+int queue_spans(struct log_queue *r, struct iovec ret_spans[2]);
+void queue_consume(struct log_queue *r, size_t size);
+bool queue_empty(struct log_queue *r);
 
 #endif

@@ -1,6 +1,6 @@
-/* main_run: `difyring run`. */
+/* cli_run: `difyring run`. */
+#include "cli/cli.h"
 #include "control/control.h"
-#include "main.h"
 
 static const char help[] =
     "usage: difyring run -c FILE\n"
@@ -14,9 +14,9 @@ static const char help[] =
     "open requests finish and then end the node; a second one ends it at once.\n"
     "Exit codes: 0 stopped, 1 bad configuration or could not start, 2 bad usage.\n";
 
-int main_run(int argc, char **argv)
+int cli_run(int argc, char **argv)
 {
     const char *file = NULL;
-    int code = main_only_config(argc, argv, help, &file);
+    int code = cli_only_config(argc, argv, help, &file);
     return code >= 0 ? code : control_run(file);
 }

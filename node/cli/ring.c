@@ -1,11 +1,11 @@
-/* main_ring: `difyring ring`. The same ring as the node's, from the same file and the same code in
+/* cli_ring: `difyring ring`. The same ring as the node's, from the same file and the same code in
  * route/ring; only who is eligible comes from --down. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "main.h"
+#include "cli/cli.h"
 #include "route/ring.h"
 
 static const char help[] =
@@ -56,7 +56,7 @@ static int read_options(int argc, char **argv, struct place *p)
         {"user", required_argument, NULL, 'u'},   {"down", required_argument, NULL, 'd'},
         {"help", no_argument, NULL, 'h'},         {0}};
     for (;;) {
-        switch (main_option(argc, argv, names)) {
+        switch (cli_option(argc, argv, names)) {
         case 'c':
             p->config = optarg;
             break;
@@ -65,7 +65,7 @@ static int read_options(int argc, char **argv, struct place *p)
             break;
         case 'u':
             if (optarg[0] == '\0' || strchr(optarg, '\n')) {
-                return main_misused(argv[0], "a user id is not empty and has no line end");
+                return cli_misused(argv[0], "a user id is not empty and has no line end");
             }
             p->users[p->user_count++] = optarg;
             break;
@@ -73,13 +73,13 @@ static int read_options(int argc, char **argv, struct place *p)
             p->downs[p->down_count++] = optarg;
             break;
         case 'h':
-            return main_help(help);
-        case MAIN_OPTION_END:
-            return !p->config     ? main_misused(argv[0], "-c FILE is missing")
-                   : !p->app_name ? main_misused(argv[0], "--app APP is missing")
+            return cli_help(help);
+        case CLI_OPTION_END:
+            return !p->config     ? cli_misused(argv[0], "-c FILE is missing")
+                   : !p->app_name ? cli_misused(argv[0], "--app APP is missing")
                                   : -1;
         default:
-            return MAIN_USAGE;
+            return CLI_USAGE;
         }
     }
 }
@@ -94,8 +94,8 @@ static int find_application(const struct conf *conf, struct place *p)
         buffer_append_format(&names, "%s%s", i ? ", " : "", conf->applications[i].name);
     }
     if (!p->app) {
-        main_failed("ring", "%s has no application `%s`; it has: %.*s", p->config, p->app_name,
-                    (int)names.size, names.data);
+        cli_failed("ring", "%s has no application `%s`; it has: %.*s", p->config, p->app_name,
+                   (int)names.size, names.data);
     }
     buffer_done(&names);
     return p->app ? 0 : -1;
@@ -114,8 +114,8 @@ static int take_down(struct place *p, const char *name)
     for (size_t i = 0; i < app->instance_count; i++) {
         buffer_append_format(&names, "%s%s", i ? ", " : "", app->instances[i].name);
     }
-    main_failed("ring", "`%s` has no instance `%s`; it has: %.*s", app->name, name, (int)names.size,
-                names.data);
+    cli_failed("ring", "`%s` has no instance `%s`; it has: %.*s", app->name, name, (int)names.size,
+               names.data);
     buffer_done(&names);
     return -1;
 }
@@ -181,14 +181,14 @@ static int print_users_of_input(struct place *p)
         }
     }
     free(line);
-    return ferror(stdin) ? main_failed("ring", "cannot read users from standard input") : MAIN_FINE;
+    return ferror(stdin) ? cli_failed("ring", "cannot read users from standard input") : CLI_FINE;
 }
 
 static int print_users(struct place *p)
 {
-    int code = MAIN_FINE;
+    int code = CLI_FINE;
     printf("\nuser\tinstance\tkey\n");
-    for (size_t i = 0; i < p->user_count && code == MAIN_FINE; i++) {
+    for (size_t i = 0; i < p->user_count && code == CLI_FINE; i++) {
         if (strcmp(p->users[i], "-") == 0) {
             code = print_users_of_input(p);
         } else {
@@ -201,7 +201,7 @@ static int print_users(struct place *p)
 static int print_place(const struct conf *conf, struct place *p)
 {
     if (find_application(conf, p) != 0 || take_downs(p) != 0) {
-        return MAIN_FAILED;
+        return CLI_FAILED;
     }
     if (p->app->algorithm != CONF_CONSISTENT_HASH && p->app->algorithm != CONF_IP_HASH) {
         fprintf(stderr,
@@ -212,20 +212,20 @@ static int print_place(const struct conf *conf, struct place *p)
     p->sha = sha256_new();
     build_ring(p, conf->virtual_nodes);
     print_instances(p, conf->virtual_nodes);
-    int code = p->user_count > 0 ? print_users(p) : MAIN_FINE;
+    int code = p->user_count > 0 ? print_users(p) : CLI_FINE;
     ring_unref(p->ring);
     sha256_free(p->sha);
     return code;
 }
 
-int main_ring(int argc, char **argv)
+int cli_ring(int argc, char **argv)
 {
     struct place p = {.users = memory_new((size_t)argc * sizeof(char *)),
                       .downs = memory_new((size_t)argc * sizeof(char *))};
     int code = read_options(argc, argv, &p);
     if (code < 0) {
-        struct conf *conf = main_load(p.config);
-        code = conf ? print_place(conf, &p) : MAIN_FAILED;
+        struct conf *conf = cli_load(p.config);
+        code = conf ? print_place(conf, &p) : CLI_FAILED;
         if (conf) {
             conf_free(conf);
         }

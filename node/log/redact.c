@@ -5,7 +5,7 @@
  * of the text the greatest is it, or begins with it: any secret that the rest begins with is a
  * prefix of everything between itself and the rest. So each secret knows the longest one that it
  * begins with, and this chain has all that can match. */
-#include "snapshot/secrets.h"
+#include "log/redact.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -37,7 +37,7 @@ struct filter {
 
 static const size_t WIDTHS[FILTERS] = {8, 4, 1};
 
-struct secrets {
+struct redactor {
     char *text;
     size_t text_size;
     struct secret *at; /* by text */
@@ -61,14 +61,14 @@ static int compare_texts(const void *a, const void *b)
     return order != 0 ? order : compare_ages(a, b);
 }
 
-static void sort(struct secrets *s, int (*compare)(const void *a, const void *b))
+static void sort(struct redactor *s, int (*compare)(const void *a, const void *b))
 {
     if (s->count > 1) {
         qsort(s->at, s->count, sizeof(*s->at), compare);
     }
 }
 
-static void add(struct secrets *s, struct bytes text, uint32_t age)
+static void add(struct redactor *s, struct bytes text, uint32_t age)
 {
     if (text.size > 0) {
         s->at[s->count++] = (struct secret){.text = text, .age = age};
@@ -86,7 +86,7 @@ static int encoded_at(struct bytes text, size_t at)
 }
 
 /* What a query or a cookie makes of it, where that is something else; appended to `texts`. */
-static void add_decoded(struct secrets *s, struct bytes text, struct buffer *texts)
+static void add_decoded(struct redactor *s, struct bytes text, struct buffer *texts)
 {
     size_t begin = texts->size;
     for (size_t at = 0; at < text.size; at++) {
@@ -101,7 +101,7 @@ static void add_decoded(struct secrets *s, struct bytes text, struct buffer *tex
 }
 
 /* Each text once, as young as it is; then of the former ones only the youngest. */
-static void choose(struct secrets *s)
+static void choose(struct redactor *s)
 {
     size_t kept = 0, present = 0;
     sort(s, compare_texts);
@@ -112,14 +112,14 @@ static void choose(struct secrets *s)
         }
     }
     s->count = kept;
-    if (kept > present + SECRETS_FORMER_MAX) {
+    if (kept > present + REDACTOR_FORMER_MAX) {
         sort(s, compare_ages);
-        s->count = present + SECRETS_FORMER_MAX;
+        s->count = present + REDACTOR_FORMER_MAX;
         sort(s, compare_texts);
     }
 }
 
-static void copy_texts(struct secrets *s)
+static void copy_texts(struct redactor *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         size_t size = s->at[i].text.size;
@@ -141,7 +141,7 @@ static bool begins_with(struct bytes text, struct bytes with)
     return text.size >= with.size && memcmp(text.at, with.at, with.size) == 0;
 }
 
-static void find_parents(struct secrets *s)
+static void find_parents(struct redactor *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         uint32_t parent = i == 0 ? NONE : (uint32_t)i - 1;
@@ -179,7 +179,7 @@ static size_t filter_of(size_t size)
     return filter;
 }
 
-static void fill_filters(struct secrets *s)
+static void fill_filters(struct redactor *s)
 {
     unsigned log = FILTER_BITS_LEAST;
     while ((size_t)1 << log < s->count << FILTER_BITS_A_SECRET) {
@@ -197,9 +197,10 @@ static void fill_filters(struct secrets *s)
     }
 }
 
-struct secrets *secrets_new(const struct bytes *texts, size_t count, const struct secrets *before)
+struct redactor *redactor_new(const struct bytes *texts, size_t count,
+                              const struct redactor *before)
 {
-    struct secrets *s = memory_new(sizeof(*s));
+    struct redactor *s = memory_new(sizeof(*s));
     size_t all = 2 * count + (before ? before->count : 0), encoded = 0;
     struct buffer decoded = {0};
     assert(all < NONE);
@@ -228,7 +229,7 @@ struct secrets *secrets_new(const struct bytes *texts, size_t count, const struc
     return s;
 }
 
-void secrets_free(struct secrets *s)
+void redactor_free(struct redactor *s)
 {
     if (!s) {
         return;
@@ -244,7 +245,7 @@ void secrets_free(struct secrets *s)
 
 /* ---- finding ---- */
 
-static bool may_begin(const struct secrets *s, struct bytes rest)
+static bool may_begin(const struct redactor *s, struct bytes rest)
 {
     uint64_t first = first_of(rest);
     for (size_t i = 0; i < FILTERS; i++) {
@@ -260,7 +261,7 @@ static bool may_begin(const struct secrets *s, struct bytes rest)
 }
 
 /* The greatest that is not greater than `rest`, or NONE. */
-static uint32_t find_floor(const struct secrets *s, struct bytes rest)
+static uint32_t find_floor(const struct redactor *s, struct bytes rest)
 {
     size_t low = 0, high = s->count;
     while (low < high) {
@@ -295,7 +296,7 @@ struct view {
 
 /* The custom of forms has `+` for a space, so a token with a `+` in a query becomes a user with a
  * space. No secret has spaces. */
-static void view_init(struct view *v, const struct secrets *s, struct bytes text)
+static void view_init(struct view *v, const struct redactor *s, struct bytes text)
 {
     v->text = v->seen = text;
     v->heap = NULL;
@@ -318,7 +319,7 @@ static void view_done(struct view *v)
 }
 
 /* How long the secret at this place is; 0: there is none. */
-static size_t secret_at(const struct secrets *s, const struct view *v, size_t at)
+static size_t secret_at(const struct redactor *s, const struct view *v, size_t at)
 {
     struct bytes rest = {v->seen.at + at, v->seen.size - at};
     if (!may_begin(s, rest)) {
@@ -327,7 +328,7 @@ static size_t secret_at(const struct secrets *s, const struct view *v, size_t at
     for (uint32_t i = find_floor(s, rest); i != NONE; i = s->at[i].parent) {
         size_t size = s->at[i].text.size;
         if (begins_with(rest, s->at[i].text) &&
-            (size > SECRETS_WORD_MAX || stands_alone(v->text, at, size))) {
+            (size > REDACTOR_WORD_MAX || stands_alone(v->text, at, size))) {
             return size;
         }
     }
@@ -335,7 +336,7 @@ static size_t secret_at(const struct secrets *s, const struct view *v, size_t at
 }
 
 /* Does a secret begin with this? It is then the first that is not less. */
-static bool begins_secret(const struct secrets *s, struct bytes text)
+static bool begins_secret(const struct redactor *s, struct bytes text)
 {
     size_t low = 0, high = s->count;
     while (low < high) {
@@ -351,7 +352,7 @@ static bool begins_secret(const struct secrets *s, struct bytes text)
 
 /* Where the beginning of a secret stands at the end of a text that was cut; the size, if nowhere.
  */
-static size_t find_beginning(const struct secrets *s, const struct view *v)
+static size_t find_beginning(const struct redactor *s, const struct view *v)
 {
     size_t size = v->seen.size;
     if (size > 0 && v->seen.at[size - 1] == '%') { /* an encoded byte, cut */
@@ -360,7 +361,7 @@ static size_t find_beginning(const struct secrets *s, const struct view *v)
         size -= 2;
     }
     size_t at = size > s->size_max ? size - s->size_max : 0;
-    for (; at + SECRETS_WORD_MAX < size; at++) {
+    for (; at + REDACTOR_WORD_MAX < size; at++) {
         if (begins_secret(s, (struct bytes){v->seen.at + at, size - at})) {
             return at;
         }
@@ -369,7 +370,8 @@ static size_t find_beginning(const struct secrets *s, const struct view *v)
 }
 
 /* The first secret from `*at` on; false: none. */
-static bool find_secret(const struct secrets *s, const struct view *v, size_t *at, size_t *ret_size)
+static bool find_secret(const struct redactor *s, const struct view *v, size_t *at,
+                        size_t *ret_size)
 {
     for (; *at < v->seen.size; (*at)++) {
         *ret_size = secret_at(s, v, *at);
@@ -380,7 +382,7 @@ static bool find_secret(const struct secrets *s, const struct view *v, size_t *a
     return false;
 }
 
-static struct bytes redact_plain(const struct secrets *s, struct bytes text, struct buffer *space)
+static struct bytes redact_plain(const struct redactor *s, struct bytes text, struct buffer *space)
 {
     size_t at = 0, copied = 0, size;
     struct view v;
@@ -446,7 +448,7 @@ static void hide_run(struct decoding *d, size_t at, size_t end)
 }
 
 /* True if there was a secret. */
-static bool hide(const struct secrets *s, struct decoding *d, bool cut)
+static bool hide(const struct redactor *s, struct decoding *d, bool cut)
 {
     size_t at = 0, size;
     bool found = false;
@@ -479,7 +481,7 @@ static void append_shown(struct buffer *to, struct bytes text, const bool *hidde
     }
 }
 
-static struct bytes redact_encoded(const struct secrets *s, struct bytes text, bool cut,
+static struct bytes redact_encoded(const struct redactor *s, struct bytes text, bool cut,
                                    struct buffer *space)
 {
     struct decoding d = {
@@ -505,7 +507,7 @@ static struct bytes redact_encoded(const struct secrets *s, struct bytes text, b
     return found ? buffer_bytes(space) : text;
 }
 
-struct bytes secrets_redact(const struct secrets *s, struct bytes text, bool cut,
+struct bytes redactor_clean(const struct redactor *s, struct bytes text, bool cut,
                             struct buffer *space)
 {
     return text.size > 0 && (cut || has_encoded(text)) ? redact_encoded(s, text, cut, space)

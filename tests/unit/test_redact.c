@@ -1,4 +1,4 @@
-/* snapshot/secrets: no token or key in a text that is logged, however it is written. */
+/* log/redact: no token or key in a text that is logged, however it is written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,15 +8,15 @@
 #include <stdlib.h>
 
 #include "base/prng.h"
-#include "snapshot/secrets.h"
+#include "log/redact.h"
 
-enum { TEXT_MAX = 64, SECRETS_MAX = 12, ROUNDS = 20000 };
+enum { TEXT_MAX = 64, REDACTOR_MAX = 12, ROUNDS = 20000 };
 
-static void assert_redacted_of(const struct secrets *s, const char *text, bool cut,
+static void assert_redacted_of(const struct redactor *s, const char *text, bool cut,
                                const char *wanted)
 {
     struct buffer space = {0};
-    struct bytes got = secrets_redact(s, bytes_of(text), cut, &space);
+    struct bytes got = redactor_clean(s, bytes_of(text), cut, &space);
     if (!bytes_equal(got, bytes_of(wanted))) {
         print_error("%s: %.*s, not %s\n", text, (int)got.size, got.at, wanted);
     }
@@ -25,26 +25,26 @@ static void assert_redacted_of(const struct secrets *s, const char *text, bool c
     buffer_done(&space);
 }
 
-static void assert_redacted(const struct secrets *s, const char *text, const char *wanted)
+static void assert_redacted(const struct redactor *s, const char *text, const char *wanted)
 {
     assert_redacted_of(s, text, false, wanted);
 }
 
-static struct secrets *secrets_of(const char *const *texts, const struct secrets *before)
+static struct redactor *secrets_of(const char *const *texts, const struct redactor *before)
 {
-    struct bytes list[SECRETS_MAX];
+    struct bytes list[REDACTOR_MAX];
     size_t count = 0;
     for (; texts[count]; count++) {
         list[count] = bytes_of(texts[count]);
     }
-    return secrets_new(list, count, before);
+    return redactor_new(list, count, before);
 }
 
 static void a_secret_is_found_wherever_it_stands(void **state)
 {
     (void)state;
     static const char *const texts[] = {"usertoken--one", "usertoken--one-more", "tok4", "", NULL};
-    struct secrets *s = secrets_of(texts, NULL);
+    struct redactor *s = secrets_of(texts, NULL);
     assert_redacted(s, "", "");
     assert_redacted(s, "/v1/chat", "/v1/chat");
     assert_redacted(s, "usertoken--one", "***");
@@ -52,22 +52,22 @@ static void a_secret_is_found_wherever_it_stands(void **state)
     assert_redacted(s, "a usertoken--one-more b", "a *** b");
     assert_redacted(s, "usertoken--one-mor", "***-mor");
     assert_redacted(s, "usertoken--on", "usertoken--on");
-    secrets_free(s);
+    redactor_free(s);
 }
 
 static void nothing_is_found_where_there_are_no_secrets(void **state)
 {
     (void)state;
-    struct secrets *s = secrets_new(NULL, 0, NULL);
+    struct redactor *s = redactor_new(NULL, 0, NULL);
     assert_redacted(s, "/v1/chat?user=%41", "/v1/chat?user=%41");
-    secrets_free(s);
+    redactor_free(s);
 }
 
 static void a_secret_is_found_in_percent_encoding(void **state)
 {
     (void)state;
     static const char *const texts[] = {"sk/live+abc==", "100%41pure", NULL};
-    struct secrets *s = secrets_of(texts, NULL);
+    struct redactor *s = secrets_of(texts, NULL);
     assert_redacted(s, "/v1/x?q=sk%2Flive%2Babc%3D%3D&user=u", "/v1/x?q=***&user=u");
     assert_redacted(s, "/v1/x?q=sk%2flive+abc=%3d&user=%41", "/v1/x?q=***&user=%41");
     assert_redacted(s, "/v1/%73%6B/live+abc%3D=", "/v1/***");
@@ -78,19 +78,19 @@ static void a_secret_is_found_in_percent_encoding(void **state)
     assert_redacted(s, "?q=100%2541pure", "?q=***");
     assert_redacted(s, "?q=sk%2Glive+abc==%", "?q=sk%2Glive+abc==%");
     assert_redacted(s, "?q=sk%2Flive%2", "?q=sk%2Flive%2");
-    secrets_free(s);
+    redactor_free(s);
 }
 
 static void a_tiny_secret_is_hidden_where_it_is_a_value(void **state)
 {
     (void)state;
     static const char *const texts[] = {"a", "xyz", NULL};
-    struct secrets *s = secrets_of(texts, NULL);
+    struct redactor *s = secrets_of(texts, NULL);
     assert_redacted(s, "/v1/chat?data=a&key=xyz", "/v1/chat?data=***&key=***");
     assert_redacted(s, "Bearer a", "Bearer ***");
     assert_redacted(s, "?q=%61", "?q=***");
     assert_redacted(s, "/v1/parameters/xyzzy", "/v1/parameters/xyzzy");
-    secrets_free(s);
+    redactor_free(s);
 }
 
 static void a_secret_stays_hidden_after_it_was_replaced(void **state)
@@ -98,15 +98,15 @@ static void a_secret_stays_hidden_after_it_was_replaced(void **state)
     (void)state;
     static const char *const first[] = {"old-token", "both-token", NULL};
     static const char *const second[] = {"new-token", "both-token", NULL};
-    struct secrets *a = secrets_of(first, NULL), *b = secrets_of(second, a);
-    secrets_free(a);
-    struct secrets *c = secrets_of(second, b);
-    secrets_free(b);
+    struct redactor *a = secrets_of(first, NULL), *b = secrets_of(second, a);
+    redactor_free(a);
+    struct redactor *c = secrets_of(second, b);
+    redactor_free(b);
     assert_redacted(c, "old-token new-token both-token", "*** *** ***");
-    secrets_free(c);
+    redactor_free(c);
 }
 
-static struct secrets *secrets_numbered(size_t from, size_t count, const struct secrets *before)
+static struct redactor *secrets_numbered(size_t from, size_t count, const struct redactor *before)
 {
     enum { SIZE = 16 };
     struct bytes *list = calloc(count, sizeof(*list));
@@ -115,7 +115,7 @@ static struct secrets *secrets_numbered(size_t from, size_t count, const struct 
         int size = snprintf(texts + i * SIZE, SIZE, "token-%08zu", from + i);
         list[i] = (struct bytes){texts + i * SIZE, (size_t)size};
     }
-    struct secrets *s = secrets_new(list, count, before);
+    struct redactor *s = redactor_new(list, count, before);
     free(texts);
     free(list);
     return s;
@@ -124,15 +124,15 @@ static struct secrets *secrets_numbered(size_t from, size_t count, const struct 
 static void of_replaced_secrets_the_last_ones_are_kept(void **state)
 {
     (void)state;
-    struct secrets *a = secrets_numbered(0, 10, NULL);
-    struct secrets *b = secrets_numbered(10, SECRETS_FORMER_MAX, a);
-    secrets_free(a);
+    struct redactor *a = secrets_numbered(0, 10, NULL);
+    struct redactor *b = secrets_numbered(10, REDACTOR_FORMER_MAX, a);
+    redactor_free(a);
     assert_redacted(b, "token-00000003", "***");
-    struct secrets *c = secrets_numbered(9999999, 1, b);
-    secrets_free(b);
+    struct redactor *c = secrets_numbered(9999999, 1, b);
+    redactor_free(b);
     assert_redacted(c, "token-00000010 token-00000909", "*** ***");
     assert_redacted(c, "token-00000003", "token-00000003");
-    secrets_free(c);
+    redactor_free(c);
 }
 
 /* The simple way: every secret is looked for in all of the text. */
@@ -173,18 +173,18 @@ static void the_result_is_that_of_looking_for_each(void **state)
     struct prng prng;
     prng_init(&prng, 20);
     for (size_t round = 0; round < ROUNDS; round++) {
-        char texts[SECRETS_MAX][TEXT_MAX], text[TEXT_MAX];
-        struct bytes secrets[SECRETS_MAX];
-        size_t count = prng_below(&prng, SECRETS_MAX + 1);
+        char texts[REDACTOR_MAX][TEXT_MAX], text[TEXT_MAX];
+        struct bytes secrets[REDACTOR_MAX];
+        size_t count = prng_below(&prng, REDACTOR_MAX + 1);
         for (size_t i = 0; i < count; i++) {
-            secrets[i] = random_text(&prng, texts[i], SECRETS_WORD_MAX + 1, 11);
+            secrets[i] = random_text(&prng, texts[i], REDACTOR_WORD_MAX + 1, 11);
         }
         struct bytes in = random_text(&prng, text, 0, TEXT_MAX);
         struct buffer space = {0}, simple = {0};
-        struct secrets *s = secrets_new(secrets, count, NULL);
-        assert_true(bytes_equal(secrets_redact(s, in, false, &space),
+        struct redactor *s = redactor_new(secrets, count, NULL);
+        assert_true(bytes_equal(redactor_clean(s, in, false, &space),
                                 redact_simply(secrets, count, in, &simple)));
-        secrets_free(s);
+        redactor_free(s);
         buffer_done(&space);
         buffer_done(&simple);
     }
@@ -206,7 +206,7 @@ static void any_part_may_be_encoded(void **state)
 {
     (void)state;
     static const char *const texts[] = {"s3cret/+token", NULL};
-    struct secrets *s = secrets_of(texts, NULL);
+    struct redactor *s = secrets_of(texts, NULL);
     struct prng prng;
     prng_init(&prng, 21);
     for (size_t round = 0; round < ROUNDS; round++) {
@@ -216,12 +216,12 @@ static void any_part_may_be_encoded(void **state)
             append_in_some_form(&in, *c, prng_below(&prng, 3));
         }
         buffer_append_text(&in, "&user=%C3%BC");
-        struct bytes got = secrets_redact(s, buffer_bytes(&in), false, &space);
+        struct bytes got = redactor_clean(s, buffer_bytes(&in), false, &space);
         assert_true(bytes_equal(got, BYTES("/x?q=***&user=%C3%BC")));
         buffer_done(&in);
         buffer_done(&space);
     }
-    secrets_free(s);
+    redactor_free(s);
 }
 
 /* `user=` in a query: `+` is a space and %XX a byte, whoever meant them as such. */
@@ -229,7 +229,7 @@ static void what_a_query_makes_of_a_secret_is_hidden(void **state)
 {
     (void)state;
     static const char *const texts[] = {"to+ken/+", "100%41+x", "p%20q%", "a+b", NULL};
-    struct secrets *s = secrets_of(texts, NULL);
+    struct redactor *s = secrets_of(texts, NULL);
     assert_redacted(s, "to+ken/+", "***");
     assert_redacted(s, "to ken/ ", "***");
     assert_redacted(s, "to ken/+", "***");
@@ -245,19 +245,19 @@ static void what_a_query_makes_of_a_secret_is_hidden(void **state)
     memset(long_text, ' ', 4000);
     memcpy(long_text + 3000, "to ken/ ", 8);
     struct buffer space = {0};
-    struct bytes got = secrets_redact(s, bytes_of(long_text), false, &space);
+    struct bytes got = redactor_clean(s, bytes_of(long_text), false, &space);
     assert_int_equal(got.size, 4000 - 5);
     assert_memory_equal(got.at + 3000, "***", 3);
     buffer_done(&space);
     free(long_text);
-    secrets_free(s);
+    redactor_free(s);
 }
 
 static void the_beginning_of_a_secret_at_a_cut_is_hidden(void **state)
 {
     (void)state;
     static const char *const texts[] = {"usertoken--one", "us", "app+%41z", NULL};
-    struct secrets *s = secrets_of(texts, NULL);
+    struct redactor *s = secrets_of(texts, NULL);
     assert_redacted_of(s, "", true, "");
     assert_redacted_of(s, "/v1/x?y", true, "/v1/x?y");
     assert_redacted_of(s, "/v1/x?y=usertoken--one", true, "/v1/x?y=***");
@@ -276,14 +276,14 @@ static void the_beginning_of_a_secret_at_a_cut_is_hidden(void **state)
             struct buffer in = {0}, space = {0};
             buffer_append_text(&in, "/v1/aaa?q=");
             buffer_append(&in, FORMS[f], size);
-            struct bytes got = secrets_redact(s, buffer_bytes(&in), true, &space);
+            struct bytes got = redactor_clean(s, buffer_bytes(&in), true, &space);
             bool nothing_yet = size < (f == 3 ? 20 : f == 2 ? 12 : 4);
             assert_true(nothing_yet || bytes_equal(got, BYTES("/v1/aaa?q=***")));
             buffer_done(&in);
             buffer_done(&space);
         }
     }
-    secrets_free(s);
+    redactor_free(s);
 }
 
 int main(void)

@@ -1,8 +1,8 @@
-/* main_check: `difyring check`. The problems are what was asked for, so they are on standard
+/* cli_check: `difyring check`. The problems are what was asked for, so they are on standard
  * output. */
 #include <stdio.h>
 
-#include "main.h"
+#include "cli/cli.h"
 
 static const char help[] =
     "usage: difyring check -c FILE\n"
@@ -30,10 +30,10 @@ static void print_problems(const char *file, const struct conf_problems *problem
     }
 }
 
-int main_check(int argc, char **argv)
+int cli_check(int argc, char **argv)
 {
     const char *file = NULL;
-    int code = main_only_config(argc, argv, help, &file);
+    int code = cli_only_config(argc, argv, help, &file);
     if (code >= 0) {
         return code;
     }
@@ -42,7 +42,7 @@ int main_check(int argc, char **argv)
     print_problems(file, &problems, "");
     conf_problems_free(&problems);
     if (!conf) {
-        return MAIN_FAILED;
+        return CLI_FAILED;
     }
     conf_weak(conf, &problems);
     print_problems(file, &problems, "warning: ");
@@ -52,8 +52,8 @@ int main_check(int argc, char **argv)
     conf_problems_free(&problems);
     conf_free(conf);
     if (unsupported_count > 0) {
-        return MAIN_FAILED;
+        return CLI_FAILED;
     }
     printf("%s is valid\n", file);
-    return MAIN_FINE;
+    return CLI_FINE;
 }

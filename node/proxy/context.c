@@ -1,5 +1,5 @@
 /* proxy: pooled heads and exchanges. */
-#include "proxy/proxy.h"
+#include "proxy/context.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -7,12 +7,12 @@
 #include "base/memory.h"
 #include "proxy/exchange.h"
 
-void proxy_init(struct proxy *p, struct net_loop *net, unsigned worker)
+void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker)
 {
-    *p = (struct proxy){.net = net, .worker = worker, .sha = sha256_new()};
+    *p = (struct proxy_context){.net = net, .worker = worker, .sha = sha256_new()};
 }
 
-void proxy_done(struct proxy *p)
+void proxy_done(struct proxy_context *p)
 {
     assert(p->exchange_count == 0);
     while (p->head_count > 0) {
@@ -28,13 +28,13 @@ void proxy_done(struct proxy *p)
     }
 }
 
-void proxy_mark(struct proxy *p)
+void proxy_mark(struct proxy_context *p)
 {
     p->mark++;
     p->marked_count = p->exchange_count;
 }
 
-struct http_head *proxy_head_take(struct proxy *p)
+struct http_head *proxy_head_take(struct proxy_context *p)
 {
     if (p->head_count > 0) {
         return p->heads[--p->head_count];
@@ -44,7 +44,7 @@ struct http_head *proxy_head_take(struct proxy *p)
     return head;
 }
 
-void proxy_head_give(struct proxy *p, struct http_head *head)
+void proxy_head_give(struct proxy_context *p, struct http_head *head)
 {
     if (!head) {
         return;

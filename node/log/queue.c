@@ -1,5 +1,5 @@
-/* ring: positions only grow; position modulo size is the place in `data`. */
-#include "log/ring.h"
+/* queue: positions only grow; position modulo size is the place in `data`. */
+#include "log/queue.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -7,20 +7,20 @@
 
 #include "base/memory.h"
 
-void ring_init(struct log_ring *r, size_t size)
+void queue_init(struct log_queue *r, size_t size)
 {
     assert(size > 0 && (size & (size - 1)) == 0);
     r->data = memory_new(size);
     r->size = size;
 }
 
-void ring_done(struct log_ring *r)
+void queue_done(struct log_queue *r)
 {
     free(r->data);
     r->data = NULL;
 }
 
-static size_t room(struct log_ring *r, size_t wanted)
+static size_t room(struct log_queue *r, size_t wanted)
 {
     size_t free_size = r->size - (r->put_at - r->seen_head);
     if (free_size < wanted) {
@@ -30,7 +30,7 @@ static size_t room(struct log_ring *r, size_t wanted)
     return free_size;
 }
 
-bool ring_put(struct log_ring *r, const char *data, size_t size)
+bool queue_put(struct log_queue *r, const char *data, size_t size)
 {
     if (room(r, size) < size) {
         uint64_t dropped = atomic_load_explicit(&r->dropped, memory_order_relaxed);
@@ -45,7 +45,7 @@ bool ring_put(struct log_ring *r, const char *data, size_t size)
     return true;
 }
 
-bool ring_publish(struct log_ring *r)
+bool queue_publish(struct log_queue *r)
 {
     if (r->put_at == atomic_load_explicit(&r->tail, memory_order_relaxed)) {
         return false;
@@ -55,12 +55,12 @@ bool ring_publish(struct log_ring *r)
     return true;
 }
 
-bool ring_half_full(struct log_ring *r)
+bool queue_half_full(struct log_queue *r)
 {
     return room(r, r->size / 2) < r->size / 2;
 }
 
-int ring_spans(struct log_ring *r, struct iovec ret_spans[2])
+int queue_spans(struct log_queue *r, struct iovec ret_spans[2])
 {
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     size_t size = atomic_load(&r->tail) - head;
@@ -71,14 +71,14 @@ int ring_spans(struct log_ring *r, struct iovec ret_spans[2])
     return (first > 0) + (size > first);
 }
 
-void ring_consume(struct log_ring *r, size_t size)
+void queue_consume(struct log_queue *r, size_t size)
 {
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
     assert(size <= atomic_load_explicit(&r->tail, memory_order_relaxed) - head);
     atomic_store_explicit(&r->head, head + size, memory_order_release);
 }
 
-bool ring_empty(struct log_ring *r)
+bool queue_empty(struct log_queue *r)
 {
     return atomic_load(&r->tail) == atomic_load_explicit(&r->head, memory_order_relaxed);
 }

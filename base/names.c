@@ -1,6 +1,6 @@
 /* names: insertion moves what is behind; lists are short (256 instances, 1024 nodes) or grow only
  * at the start. */
-#include "cluster/names.h"
+#include "base/names.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* main_status_tables: the document of /status as tables for people. */
-#ifndef NODE_MAIN_STATUS_TABLES_H
-#define NODE_MAIN_STATUS_TABLES_H
+/* cli_status_tables: the document of /status as tables for people. */
+#ifndef CLI_STATUS_TABLES_H
+#define CLI_STATUS_TABLES_H
 
 #include <jansson.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* main_tools: the commands that need no configuration. */
+/* cli_tools: the commands that need no configuration. */
 #include <assert.h>
 #include <jansson.h>
 #include <llhttp.h>
@@ -10,14 +10,14 @@
 #include <uv.h>
 #include <yaml.h>
 
-#include "main.h"
+#include "cli/cli.h"
 
 enum {
     KEY_SIZE = 32,      /* SPEC §2, cluster.keys: an AES-256 key's strength */
     KEY_TEXT_SIZE = 45, /* in base64 with NUL */
 };
 
-int main_keygen(int argc, char **argv)
+int cli_keygen(int argc, char **argv)
 {
     static const char help[] =
         "usage: difyring keygen\n"
@@ -25,23 +25,23 @@ int main_keygen(int argc, char **argv)
         "Prints a new key for `cluster.keys`: 32 random bytes in base64. Keep it secret.\n"
         "\n"
         "  -h, --help  this text\n";
-    int code = main_only_help(argc, argv, help);
+    int code = cli_only_help(argc, argv, help);
     if (code >= 0) {
         return code;
     }
     unsigned char key[KEY_SIZE], text[KEY_TEXT_SIZE];
     if (RAND_bytes(key, sizeof(key)) != 1) {
-        return main_failed(argv[0], "OpenSSL has no randomness");
+        return cli_failed(argv[0], "OpenSSL has no randomness");
     }
     int size = EVP_EncodeBlock(text, key, sizeof(key));
     assert(size == KEY_TEXT_SIZE - 1);
     printf("%.*s\n", size, (const char *)text);
     OPENSSL_cleanse(key, sizeof(key));
     OPENSSL_cleanse(text, sizeof(text));
-    return MAIN_FINE;
+    return CLI_FINE;
 }
 
-int main_version(int argc, char **argv)
+int cli_version(int argc, char **argv)
 {
     static const char help[] =
         "usage: difyring version\n"
@@ -50,7 +50,7 @@ int main_version(int argc, char **argv)
         "it runs with.\n"
         "\n"
         "  -h, --help  this text\n";
-    int code = main_only_help(argc, argv, help);
+    int code = cli_only_help(argc, argv, help);
     if (code >= 0) {
         return code;
     }
@@ -61,5 +61,5 @@ int main_version(int argc, char **argv)
     printf("protobuf-c %s\n", protobuf_c_version());
     printf("libyaml %s\n", yaml_get_version_string());
     printf("jansson %s\n", jansson_version_str());
-    return MAIN_FINE;
+    return CLI_FINE;
 }

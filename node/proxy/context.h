@@ -1,6 +1,6 @@
-/* proxy: what the exchanges of one worker share. Embedded in the worker; its thread only. */
-#ifndef PROXY_PROXY_H
-#define PROXY_PROXY_H
+/* context: what the exchanges of one worker share. Embedded in the worker; its thread only. */
+#ifndef PROXY_CONTEXT_H
+#define PROXY_CONTEXT_H
 
 #include "base/prng.h"
 #include "base/sha256.h"
@@ -33,7 +33,7 @@ struct proxy_counts {
     struct answer_cell answers;           /* of requests that belong to no application */
 };
 
-struct proxy {
+struct proxy_context {
     struct net_loop *net;
     unsigned worker;
     struct snapshot *snapshot; /* the one for new exchanges; a reference */
@@ -53,14 +53,14 @@ struct proxy {
     size_t spare_count;
 };
 
-void proxy_init(struct proxy *p, struct net_loop *net, unsigned worker);
-void proxy_done(struct proxy *p);
+void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker);
+void proxy_done(struct proxy_context *p);
 
 /* From here on proxy.marked_count tells how many of the exchanges at work now are left. */
-void proxy_mark(struct proxy *p);
+void proxy_mark(struct proxy_context *p);
 
 /* A head for the next message, and its way back. */
-struct http_head *proxy_head_take(struct proxy *p);
-void proxy_head_give(struct proxy *p, struct http_head *head); /* NULL is fine */
+struct http_head *proxy_head_take(struct proxy_context *p);
+void proxy_head_give(struct proxy_context *p, struct http_head *head); /* NULL is fine */
 
 #endif

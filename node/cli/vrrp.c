@@ -1,4 +1,4 @@
-/* main_vrrp: `difyring vrrp-config`, and the two commands that its keepalived.conf calls. */
+/* cli_vrrp: `difyring vrrp-config`, and the two commands that its keepalived.conf calls. */
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <limits.h>
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "main.h"
+#include "cli/cli.h"
 #include "vip/guard.h"
 #include "vip/keepalived.h"
 #include "vip/relay.h"
@@ -137,13 +137,13 @@ static int print_config(const char *command, const struct conf *conf)
     struct buffer text = {0}, error = {0};
     if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0 ||
         !absolute(conf->vip.track_file, track_file)) {
-        return main_failed(command, "cannot tell where this program is");
+        return cli_failed(command, "cannot tell where this program is");
     }
     find_source(conf, source);
     if (!source[0] && conf->vip.peer_count > 0 && strchr(conf->vip.address, ':')) {
         find_ipv6_source(&conf->vip, source);
         if (!source[0]) {
-            return main_failed(
+            return cli_failed(
                 command, "which of this host's IPv6 addresses the peers know is not clear: set "
                          "cluster.advertise");
         }
@@ -165,18 +165,18 @@ static int print_config(const char *command, const struct conf *conf)
         .drain_ms = conf->timeouts.drain_ms,
     };
     options.peer_count = collect_peers(&conf->vip, source, peers);
-    int code = MAIN_FINE;
+    int code = CLI_FINE;
     if (keepalived_print(&text, &options, &error) == 0) {
         fwrite(text.data, 1, text.size, stdout);
     } else {
-        code = main_failed(command, "%.*s", (int)error.size, error.data);
+        code = cli_failed(command, "%.*s", (int)error.size, error.data);
     }
     buffer_done(&text);
     buffer_done(&error);
     return code;
 }
 
-int main_vrrp_config(int argc, char **argv)
+int cli_vrrp_config(int argc, char **argv)
 {
     static const char help[] = "usage: difyring vrrp-config -c FILE\n"
                                "\n"
@@ -186,24 +186,24 @@ int main_vrrp_config(int argc, char **argv)
                                "  -c, --config FILE  the configuration\n"
                                "  -h, --help         this text\n";
     const char *file = NULL;
-    int code = main_only_config(argc, argv, help, &file);
+    int code = cli_only_config(argc, argv, help, &file);
     if (code >= 0) {
         return code;
     }
-    struct conf *conf = main_load(file);
+    struct conf *conf = cli_load(file);
     if (!conf) {
-        return MAIN_FAILED;
+        return CLI_FAILED;
     }
     code = conf->has_vip ? print_config(argv[0], conf)
-                         : main_failed(argv[0],
-                                       "%s has no `vip` section; add one with at least `address` "
-                                       "and `interface`",
-                                       file);
+                         : cli_failed(argv[0],
+                                      "%s has no `vip` section; add one with at least `address` "
+                                      "and `interface`",
+                                      file);
     conf_free(conf);
     return code;
 }
 
-int main_vip_guard(int argc, char **argv)
+int cli_vip_guard(int argc, char **argv)
 {
     static const char help[] =
         "usage: difyring vip-guard --socket PATH\n"
@@ -219,19 +219,19 @@ int main_vip_guard(int argc, char **argv)
         {"socket", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *path = NULL;
     for (;;) {
-        switch (main_option(argc, argv, names)) {
+        switch (cli_option(argc, argv, names)) {
         case 's':
             path = optarg;
             break;
         case 'h':
-            return main_help(help);
-        case MAIN_OPTION_END:
+            return cli_help(help);
+        case CLI_OPTION_END:
             if (!path) {
-                return main_misused(argv[0], "--socket PATH is missing");
+                return cli_misused(argv[0], "--socket PATH is missing");
             }
-            return guard_watch(path, GUARD_LIFE_MS, GUARD_SILENCE_MS) ? MAIN_FINE : MAIN_FAILED;
+            return guard_watch(path, GUARD_LIFE_MS, GUARD_SILENCE_MS) ? CLI_FINE : CLI_FAILED;
         default:
-            return MAIN_USAGE;
+            return CLI_USAGE;
         }
     }
 }
@@ -349,9 +349,9 @@ static bool take_relay_option(struct relay *r, int option)
 static int apply_relay(const char *command, const struct relay *r)
 {
     struct buffer error = {0};
-    int code = MAIN_FINE;
+    int code = CLI_FINE;
     if (relay_apply(r, &error) != 0) {
-        code = main_failed(command, "%.*s", (int)error.size, error.data);
+        code = cli_failed(command, "%.*s", (int)error.size, error.data);
     }
     buffer_done(&error);
     return code;
@@ -369,28 +369,28 @@ static int run_relay(int argc, char **argv, struct relay *relay)
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     for (;;) {
-        int option = main_option(argc, argv, names);
+        int option = cli_option(argc, argv, names);
         if (option == 'h') {
-            return main_help(relay_help);
+            return cli_help(relay_help);
         }
-        if (option == MAIN_OPTION_END) {
+        if (option == CLI_OPTION_END) {
             break;
         }
-        if (option == MAIN_OPTION_WRONG) {
-            return MAIN_USAGE;
+        if (option == CLI_OPTION_WRONG) {
+            return CLI_USAGE;
         }
         if (!take_relay_option(relay, option)) {
-            return main_misused(argv[0], "wrong value `%s`", optarg);
+            return cli_misused(argv[0], "wrong value `%s`", optarg);
         }
     }
     if (!relay->interface || !relay->address ||
         (relay->role != RELAY_OFF && relay->peer_count == 0)) {
-        return main_misused(argv[0], "--interface, --address and --peer are needed");
+        return cli_misused(argv[0], "--interface, --address and --peer are needed");
     }
     return apply_relay(argv[0], relay);
 }
 
-int main_vip_relay(int argc, char **argv)
+int cli_vip_relay(int argc, char **argv)
 {
     struct relay relay = {.role = RELAY_START, .window_s = 60};
     int code = run_relay(argc, argv, &relay);

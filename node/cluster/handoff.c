@@ -1,4 +1,4 @@
-/* hands: slots that their owner does not tell itself are told by somebody who knows them.
+/* handoff: slots that their owner does not tell itself are told by somebody who knows them.
  *
  * Gossip lets only the owner write its map, and a map lives as long as its owner's row. So a slot
  * would be known to those only who were there in time once its owner has a newer generation (it
@@ -13,7 +13,7 @@
 #include "cluster/private.h"
 
 enum {
-    WAIT_INTERVALS = 5, /* an owner's own pages are everywhere in two or three exchanges */
+    WAIT_INTERVALS = 5, /* an owner's own pages are everywhere in two or three syncs */
 };
 
 /* What is told of one node, by its owner and by others. */
@@ -62,7 +62,7 @@ static void look(struct shown *s)
         show_pages(s, owner, "past", PAST_PAGES_MAX);
         show_pages(s, owner, "count", COUNT_PAGES_MAX);
     }
-    for (size_t i = 0; c->any_hands && i < gossip_member_count(c->gossip); i++) {
+    for (size_t i = 0; c->any_handoffs && i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
         const struct member_info *info = info_of(c, m);
         if (!m->self && is_up(m) && info && info->hands) {
@@ -74,7 +74,7 @@ static void look(struct shown *s)
 
 static void plan(struct cluster *c, uint64_t at_ms)
 {
-    c->hands_ms = at_ms < c->hands_ms ? at_ms : c->hands_ms;
+    c->handoff_ms = at_ms < c->handoff_ms ? at_ms : c->handoff_ms;
 }
 
 static bool is_past_of(const struct gossip_member *owner, const struct ledger_slot *slot)
@@ -115,7 +115,7 @@ static bool judge_slot(struct cluster *c, struct ledger_slot *slot, const struct
     uint64_t due_ms = slot->missing_since_ms + rank_beside(c, s->owner) * c->interval_ms;
     if (!owner_lacks(c, s->owner, slot)) {
         due_ms += WAIT_INTERVALS * c->interval_ms;
-        due_ms = due_ms > c->hands_from_ms ? due_ms : c->hands_from_ms;
+        due_ms = due_ms > c->handoff_from_ms ? due_ms : c->handoff_from_ms;
     }
     if (c->now_ms < due_ms) {
         bool soon = is_past_of(s->owner, slot); /* the rest of what it tells may come any time */
@@ -174,7 +174,7 @@ static void tell(struct cluster *c)
     publish_end(&target, page_writer_done(&w), &c->hand_pages);
 }
 
-void hands_note(struct cluster *c, const struct gossip_member *member)
+void handoff_note(struct cluster *c, const struct gossip_member *member)
 {
     const struct member_info *info = info_of(c, member);
     struct ledger_node *node = ledger_find_node(c->ledger, bytes_of(member->name));
@@ -184,17 +184,17 @@ void hands_note(struct cluster *c, const struct gossip_member *member)
     }
 }
 
-void hands_settle(struct cluster *c)
+void handoff_settle(struct cluster *c)
 {
-    if (c->hands_changed && !c->alone) {
+    if (c->handoff_changed && !c->alone) {
         plan(c, c->now_ms + c->interval_ms); /* pages come many at a time: look once */
     }
-    c->hands_changed = false;
-    if (c->now_ms < c->hands_ms) {
+    c->handoff_changed = false;
+    if (c->now_ms < c->handoff_ms) {
         return;
     }
     bool different = false;
-    c->hands_ms = UINT64_MAX;
+    c->handoff_ms = UINT64_MAX;
     for (size_t n = 0; n < c->ledger->nodes.count; n++) {
         struct ledger_node *node = (struct ledger_node *)c->ledger->nodes.at[n];
         if (node->changed && !bytes_equal(node->named.name, c->name)) {

@@ -1,4 +1,4 @@
-/* exchange: Scuttlebutt anti-entropy.
+/* antientropy: Scuttlebutt.
  *
  *   A -> B  SYN      rows: what A has of each member
  *   B -> A  SYN_ACK  deltas: what A lacks; rows: what B lacks
@@ -9,7 +9,7 @@
  * less with its own row. A digest of a table that does not fit one packet is partial: the hot rows,
  * some others in turn, and a hash of each bucket of the table; rows of buckets that differ are
  * laid open by the receiver. At most DELTA_PACKETS answer one packet, urgent lanes first: the rest
- * comes with the next exchange.
+ * comes with the next sync.
  *
  * On top, what changed is pushed: an urgent change of ours at once, to all while they are few; with
  * more members to three, and everybody passes news on once, a moment later, so that it is
@@ -20,7 +20,7 @@
 #include "gossip/private.h"
 
 enum {
-    DELTA_PACKETS = 4, /* 4.8 kB: what one exchange may cost the receiver's socket buffer */
+    DELTA_PACKETS = 4, /* 4.8 kB: what one sync may cost the receiver's socket buffer */
     PARTIAL_ROWS = 26, /* with the buckets they fill a packet */
     PARTIAL_HOT_ROWS = 8,
     BUCKET_BITS = 6,
@@ -226,7 +226,7 @@ static void add_some_rows(struct gossip *g, struct builder *b)
     }
 }
 
-void exchange_begin(struct gossip *g, struct member *to)
+void antientropy_begin(struct gossip *g, struct member *to)
 {
     struct builder b;
     builder_begin(&b, g, to, WIRE_SYN);
@@ -242,7 +242,7 @@ void exchange_begin(struct gossip *g, struct member *to)
     builder_send(&b);
 }
 
-void exchange_ask_where(struct gossip *g, struct member *who, struct member *m)
+void antientropy_ask_where(struct gossip *g, struct member *who, struct member *m)
 {
     bool lately = m->asked_ms != 0 && g->now_ms < m->asked_ms + g->profile->join_ms;
     if (!who || lately || member_heard_lately(g, m)) {
@@ -346,7 +346,7 @@ static void apply_entries(struct gossip *g, struct member *m, const struct wire_
         m->map.known[d->lane] = d->top;
     }
     if (changed && d->lane == WIRE_URGENT) {
-        exchange_mark_dirty(g, m);
+        antientropy_mark_dirty(g, m);
     }
 }
 
@@ -384,7 +384,7 @@ static void apply_deltas(struct gossip *g, const struct wire_packet *p, uint64_t
     }
 }
 
-void exchange_on_packet(struct gossip *g, struct member *from, struct wire_packet *p)
+void antientropy_on_packet(struct gossip *g, struct member *from, struct wire_packet *p)
 {
     struct builder b;
     bool syn = p->type == WIRE_SYN;
@@ -413,10 +413,10 @@ void exchange_on_packet(struct gossip *g, struct member *from, struct wire_packe
 /* With a quarter of an interval for the owner to take its counters, never older than one. */
 static uint64_t bulk_pace_ms(const struct gossip *g)
 {
-    return g->profile->exchange_ms * 3 / 4;
+    return g->profile->sync_ms * 3 / 4;
 }
 
-void exchange_mark_dirty(struct gossip *g, struct member *m)
+void antientropy_mark_dirty(struct gossip *g, struct member *m)
 {
     if (list_empty(&m->dirty)) {
         list_push_back(&g->dirty, &m->dirty);
@@ -457,7 +457,7 @@ static void push_to_some(struct gossip *g)
     }
 }
 
-void exchange_push(struct gossip *g)
+void antientropy_push(struct gossip *g)
 {
     bool few = member_few_up(g);
     g->forward_ms = 0;
@@ -480,8 +480,8 @@ void exchange_push(struct gossip *g)
     }
 }
 
-/* Few nodes: counters go to everybody, at a pace of their own. The exchanges' jitter would let some
- * be older than an interval when their node is killed (SPEC §5). Many nodes: exchanges bring them;
+/* Few nodes: counters go to everybody, at a pace of their own. The syncs' jitter would let some
+ * be older than an interval when their node is killed (SPEC §5). Many nodes: syncs bring them;
  * the last ones of a node that leaves go out in any case. */
 static void push_bulk(struct gossip *g)
 {
@@ -509,34 +509,34 @@ static uint64_t bulk_deadline_ms(const struct gossip *g)
     return any ? g->bulk_ms : UINT64_MAX;
 }
 
-void exchange_push_all(struct gossip *g)
+void antientropy_push_all(struct gossip *g)
 {
-    exchange_push(g);
+    antientropy_push(g);
     push_bulk(g);
 }
 
-void exchange_tick(struct gossip *g)
+void antientropy_tick(struct gossip *g)
 {
     if (g->forward_ms != 0 && g->now_ms >= g->forward_ms) {
-        exchange_push(g);
+        antientropy_push(g);
     }
     if (g->now_ms >= bulk_deadline_ms(g)) {
         push_bulk(g);
     }
-    if (g->now_ms >= g->exchange_ms) {
-        uint64_t half_ms = g->profile->exchange_ms / 2;
-        g->exchange_ms = g->now_ms + half_ms + prng_below(&g->prng, 2 * half_ms);
+    if (g->now_ms >= g->sync_ms) {
+        uint64_t half_ms = g->profile->sync_ms / 2;
+        g->sync_ms = g->now_ms + half_ms + prng_below(&g->prng, 2 * half_ms);
         struct member *to = member_random_up(g, NULL);
         if (to) {
-            exchange_begin(g, to);
+            antientropy_begin(g, to);
         }
     }
 }
 
-uint64_t exchange_deadline_ms(const struct gossip *g)
+uint64_t antientropy_deadline_ms(const struct gossip *g)
 {
     uint64_t bulk_ms = bulk_deadline_ms(g);
-    uint64_t first_ms = bulk_ms < g->exchange_ms ? bulk_ms : g->exchange_ms;
+    uint64_t first_ms = bulk_ms < g->sync_ms ? bulk_ms : g->sync_ms;
     bool soon = g->forward_ms != 0 && g->forward_ms < first_ms;
     return soon ? g->forward_ms : first_ms;
 }

@@ -2,8 +2,8 @@
  *
  * A thing embeds `struct named` as its first member and is allocated by whoever inserts it, so its
  * address stays. The list owns nothing but its array. */
-#ifndef CLUSTER_NAMES_H
-#define CLUSTER_NAMES_H
+#ifndef BASE_NAMES_H
+#define BASE_NAMES_H
 
 #include "base/bytes.h"
 

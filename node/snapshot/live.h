@@ -1,10 +1,10 @@
-/* shared: what all threads of a node know together about an application and an instance.
+/* live: what all threads of a node know together about an application and an instance.
  *
  * Control creates these and keeps them over reloads; snapshots hold references. Words that one
  * thread writes and others read are atomics used relaxed: they carry no order, only values. Per
  * worker there is a cell that only this worker writes, on cache lines of its own. */
-#ifndef SNAPSHOT_SHARED_H
-#define SNAPSHOT_SHARED_H
+#ifndef SNAPSHOT_LIVE_H
+#define SNAPSHOT_LIVE_H
 
 #include <pthread.h>
 #include <stdalign.h>
@@ -45,7 +45,7 @@ struct instance_cell {
     uint64_t no_pool_until_ms;
 };
 
-struct instance_shared {
+struct instance_live {
     _Atomic uint32_t references;
     const char *name, *host;
     uint16_t port;
@@ -55,7 +55,7 @@ struct instance_shared {
     _Atomic uint32_t address_epoch;
     /* Mailbox to control: added to by workers, taken by control after its wake-up. */
     _Atomic uint32_t failures_new, trial_good, trial_void;
-    _Atomic uint32_t statuses;       /* failures by status, see instance_shared_bad_status() */
+    _Atomic uint32_t statuses;       /* failures by status, see instance_live_bad_status() */
     _Atomic uint32_t check_wanted;   /* 1: an answer calls for a check; control makes it 0 again */
     struct host_shared *host_shared; /* of its host and port; a reference */
     pthread_mutex_t
@@ -79,7 +79,7 @@ struct application_cell {
     _Atomic uint64_t latency[HISTOGRAM_BUCKETS]; /* time to the response head */
 };
 
-struct application_shared {
+struct application_live {
     _Atomic uint32_t references;
     _Atomic bool mail; /* an instance's mailbox holds something; workers set it, control takes it */
     const char *name;
@@ -87,14 +87,14 @@ struct application_shared {
     struct application_cell *cells;
 };
 
-struct instance_shared *instance_shared_new(const char *name, const char *host, uint16_t port,
-                                            size_t workers);
+struct instance_live *instance_live_new(const char *name, const char *host, uint16_t port,
+                                        size_t workers);
 /* Before any worker knows it: what it shares with other entries of its host and port. Until then it
  * is alone there. */
-void instance_shared_join(struct instance_shared *s, struct host_shared *host);
+void instance_live_join(struct instance_live *s, struct host_shared *host);
 
-struct instance_shared *instance_shared_ref(struct instance_shared *s);
-void instance_shared_unref(struct instance_shared *s); /* any thread */
+struct instance_live *instance_live_ref(struct instance_live *s);
+void instance_live_unref(struct instance_live *s); /* any thread */
 
 /* Where one attempt to connect is among the addresses. Zero: at its beginning. A look-up that
  * changes them meanwhile may make it skip one or try one twice, but never go on for ever. */
@@ -104,18 +104,18 @@ struct address_turn {
 
 /* The next address to connect to, beginning with the one that last worked; false when all have been
  * tried, or while the name has none. */
-bool instance_shared_address(struct instance_shared *s, struct address_turn *turn,
-                             struct sockaddr_storage *ret_address);
+bool instance_live_address(struct instance_live *s, struct address_turn *turn,
+                           struct sockaddr_storage *ret_address);
 
 /* The address that `turn` gave last works. */
-void instance_shared_prefer(struct instance_shared *s, const struct address_turn *turn);
+void instance_live_prefer(struct instance_live *s, const struct address_turn *turn);
 
 /* All addresses anew, 1 to INSTANCE_ADDRESSES_MAX, the best first. The one that worked stays the
  * one to begin with, if it is among them. */
-void instance_shared_set_addresses(struct instance_shared *s,
-                                   const struct sockaddr_storage *addresses, size_t count);
+void instance_live_set_addresses(struct instance_live *s, const struct sockaddr_storage *addresses,
+                                 size_t count);
 
-bool instance_shared_has_address(struct instance_shared *s);
+bool instance_live_has_address(struct instance_live *s);
 
 /* Failures by status count in a row: a proper answer ends the run (SPEC §4). All workers see the
  * same instance, so the run is kept here, in one word:
@@ -131,25 +131,25 @@ enum {
     STATUS_COUNT = STATUS_ENDED - 1,
 };
 
-void instance_shared_bad_status(struct instance_shared *s);
-void instance_shared_end_statuses(struct instance_shared *s);
+void instance_live_bad_status(struct instance_live *s);
+void instance_live_end_statuses(struct instance_live *s);
 
-static inline void instance_shared_proper_answer(struct instance_shared *s)
+static inline void instance_live_proper_answer(struct instance_live *s)
 {
     if (atomic_load_explicit(&s->statuses, memory_order_relaxed) & STATUS_RUN) {
-        instance_shared_end_statuses(s);
+        instance_live_end_statuses(s);
     }
 }
 
 /* For control: what came since the last call. */
-uint32_t instance_shared_take_statuses(struct instance_shared *s, bool *ret_ended);
+uint32_t instance_live_take_statuses(struct instance_live *s, bool *ret_ended);
 
 /* Is this one of them? */
-bool instance_shared_lists(struct instance_shared *s, const struct sockaddr_storage *address);
+bool instance_live_lists(struct instance_live *s, const struct sockaddr_storage *address);
 
-struct application_shared *application_shared_new(const char *name, size_t workers);
-struct application_shared *application_shared_ref(struct application_shared *s);
-void application_shared_unref(struct application_shared *s);
+struct application_live *application_live_new(const char *name, size_t workers);
+struct application_live *application_live_ref(struct application_live *s);
+void application_live_unref(struct application_live *s);
 
 /* Adds to a counter that only this thread writes: no locked instruction. */
 static inline void cell_add(_Atomic uint64_t *cell, uint64_t n)

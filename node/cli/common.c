@@ -1,10 +1,10 @@
-/* main_common: options, errors and the configuration, the same for every command. */
+/* cli_common: options, errors and the configuration, the same for every command. */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "main.h"
+#include "cli/cli.h"
 
 static void tell(const char *command, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
@@ -15,24 +15,24 @@ static void tell(const char *command, const char *format, va_list args)
     vfprintf(stderr, format, args);
 }
 
-int main_failed(const char *command, const char *format, ...)
+int cli_failed(const char *command, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     tell(command, format, args);
     va_end(args);
     fputs("\n", stderr);
-    return MAIN_FAILED;
+    return CLI_FAILED;
 }
 
-int main_misused(const char *command, const char *format, ...)
+int cli_misused(const char *command, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     tell(command, format, args);
     va_end(args);
     fprintf(stderr, "; see `difyring %s -h`\n", command);
-    return MAIN_USAGE;
+    return CLI_USAGE;
 }
 
 enum { LETTERS_MAX = 32 /* ten options with a value each */ };
@@ -55,74 +55,74 @@ static void letters_of(const struct option *names, char ret_letters[LETTERS_MAX]
     ret_letters[size] = '\0';
 }
 
-int main_option(int argc, char **argv, const struct option *names)
+int cli_option(int argc, char **argv, const struct option *names)
 {
     char letters[LETTERS_MAX];
     letters_of(names, letters);
     int option = getopt_long(argc, argv, letters, names, NULL);
-    if (option == MAIN_OPTION_END && optind < argc) {
-        main_misused(argv[0], "unexpected argument `%s`", argv[optind]);
-        return MAIN_OPTION_WRONG;
+    if (option == CLI_OPTION_END && optind < argc) {
+        cli_misused(argv[0], "unexpected argument `%s`", argv[optind]);
+        return CLI_OPTION_WRONG;
     }
     if (option == ':') {
-        main_misused(argv[0], "`%s` needs a value", argv[optind - 1]);
-        return MAIN_OPTION_WRONG;
+        cli_misused(argv[0], "`%s` needs a value", argv[optind - 1]);
+        return CLI_OPTION_WRONG;
     }
     if (option == '?') {
         const char *word = argv[optind - 1];
         if (strncmp(word, "--", 2) == 0) { /* without its value, which may be a secret */
-            main_misused(argv[0], "wrong option `%.*s`", (int)strcspn(word, "="), word);
+            cli_misused(argv[0], "wrong option `%.*s`", (int)strcspn(word, "="), word);
         } else {
-            main_misused(argv[0], "wrong option `-%c`", optopt);
+            cli_misused(argv[0], "wrong option `-%c`", optopt);
         }
     }
     return option;
 }
 
-int main_help(const char *help)
+int cli_help(const char *help)
 {
     fputs(help, stdout);
-    return MAIN_FINE;
+    return CLI_FINE;
 }
 
-int main_only_help(int argc, char **argv, const char *help)
+int cli_only_help(int argc, char **argv, const char *help)
 {
     static const struct option names[] = {{"help", no_argument, NULL, 'h'}, {0}};
-    switch (main_option(argc, argv, names)) {
+    switch (cli_option(argc, argv, names)) {
     case 'h':
-        return main_help(help);
-    case MAIN_OPTION_END:
+        return cli_help(help);
+    case CLI_OPTION_END:
         return -1;
     default:
-        return MAIN_USAGE;
+        return CLI_USAGE;
     }
 }
 
-int main_only_config(int argc, char **argv, const char *help, const char **ret_file)
+int cli_only_config(int argc, char **argv, const char *help, const char **ret_file)
 {
     static const struct option names[] = {
         {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *file = NULL;
     for (;;) {
-        switch (main_option(argc, argv, names)) {
+        switch (cli_option(argc, argv, names)) {
         case 'c':
             file = optarg;
             break;
         case 'h':
-            return main_help(help);
-        case MAIN_OPTION_END:
+            return cli_help(help);
+        case CLI_OPTION_END:
             if (!file) {
-                return main_misused(argv[0], "-c FILE is missing");
+                return cli_misused(argv[0], "-c FILE is missing");
             }
             *ret_file = file;
             return -1;
         default:
-            return MAIN_USAGE;
+            return CLI_USAGE;
         }
     }
 }
 
-struct conf *main_load(const char *file)
+struct conf *cli_load(const char *file)
 {
     struct conf_problems problems;
     struct conf *conf = conf_load_once(file, &problems);

@@ -1,0 +1,57 @@
+/* main: what the commands of the command line share. SPEC §1 is the contract.
+ *
+ * A command is a function int cli_NAME(int argc, char **argv) with argv[0] = its name. It returns
+ * its exit code. What a person or a program asked for goes to standard output; every error is one
+ * line on standard error that says what, where and what to do. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <getopt.h>
+
+#include "conf/conf.h"
+
+enum cli_exit {
+    CLI_FINE = 0,
+    CLI_FAILED = 1, /* bad configuration, or the command could not do it */
+    CLI_USAGE = 2,
+};
+
+int cli_run(int argc, char **argv);
+int cli_check(int argc, char **argv);
+int cli_ring(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_vrrp_config(int argc, char **argv);
+int cli_vip_guard(int argc, char **argv);
+int cli_vip_relay(int argc, char **argv);
+int cli_keygen(int argc, char **argv);
+int cli_version(int argc, char **argv);
+
+/* One line on standard error, `difyring COMMAND: …`. Return CLI_FAILED and CLI_USAGE; the latter
+ * adds where help is. */
+int cli_failed(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int cli_misused(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+enum {
+    CLI_OPTION_END = -1,
+    CLI_OPTION_WRONG = '?', /* and it has been told: return CLI_USAGE */
+};
+
+/* The next option as getopt_long() gives it (optarg is its value), with errors told in our words.
+ * `names` says all: an option with a letter for its `val` has that short form too. Commands take no
+ * other arguments. */
+int cli_option(int argc, char **argv, const struct option *names);
+
+/* For commands whose only option is -h. CLI_FINE: help was printed; CLI_USAGE: told; -1: go on.
+ */
+int cli_only_help(int argc, char **argv, const char *help);
+
+/* For commands whose only options are -c FILE and -h. The same, and on -1 `*ret_file` is set. */
+int cli_only_config(int argc, char **argv, const char *help, const char **ret_file);
+
+/* Prints help and returns CLI_FINE. */
+int cli_help(const char *help);
+
+/* Reads a configuration. NULL after every problem has been told on standard error. */
+struct conf *cli_load(const char *file);
+
+#endif
