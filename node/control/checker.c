@@ -108,10 +108,22 @@ static void note(struct checker *c, struct check_entry *e)
     }
 }
 
+/* A check that is still silent then finds an instance that hangs not later than busy_timeout after
+ * its last sign of life. */
+static void ask_when_excuse_ends(struct checker *c, uint64_t now_ms)
+{
+    uint64_t begin_ms = c->excused_until_ms > c->options.timeout_ms
+                            ? c->excused_until_ms - c->options.timeout_ms
+                            : 0;
+    if (begin_ms > now_ms && begin_ms < c->due_ms) {
+        c->due_ms = begin_ms;
+    }
+}
+
 static void end_round(struct checker *c)
 {
     uint64_t now_ms = net_now_ms(c->net);
-    rota_end(&c->rota);
+    bool excused = rota_end(&c->rota) == ROTA_OCCUPIED;
     c->ahead = false;
     for (size_t i = 0; i < c->rota.count; i++) {
         note(c, c->entries[i]);
@@ -119,6 +131,11 @@ static void end_round(struct checker *c)
     }
     if (c->due) {
         c->due_ms = active_schedule_next(&c->schedule, now_ms, c->prng);
+    }
+    if (excused) {
+        ask_when_excuse_ends(c, now_ms);
+    } else {
+        c->excused_until_ms = 0;
     }
     wait_for_next(c);
     c->events->on_round(c);
@@ -189,7 +206,11 @@ static void conclude_silent(struct checker *c)
     struct busy_view now = c->events->view(c);
     busy_view_add(&c->view, &now);
     if (busy_judge(&c->view, net_now_ms(c->net), c->options.busy_timeout_ms)) {
+        c->excused_until_ms = busy_end_ms(&c->view, c->options.busy_timeout_ms);
         conclude(c, ROTA_BUSY, NULL);
+    } else if (c->excused_until_ms != 0 && c->view.awaited > 0) {
+        c->status = 0;
+        conclude(c, ROTA_HUNG, "silent for busy_timeout");
     } else {
         conclude_lost(c, "timed out");
     }

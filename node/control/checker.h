@@ -77,6 +77,7 @@ struct checker {
     struct rota_entry **rota_entries;
     struct rota rota;
     struct active_schedule schedule;
+    uint64_t excused_until_ms; /* the last round found it busy; 0 = it did not */
     struct wheel_timer timer;
     uint64_t due_ms;                       /* the next round of the interval */
     uint64_t ahead_from_ms;                /* no check ahead of its time before that */

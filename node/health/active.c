@@ -46,6 +46,12 @@ void active_busy(struct active *a)
     a->failures = 0;
 }
 
+bool active_hung(struct active *a)
+{
+    a->failures = a->fall - 1;
+    return active_failure(a);
+}
+
 const char *active_state_text(enum active_state state)
 {
     switch (state) {

@@ -35,6 +35,9 @@ bool active_success(struct active *a);
 bool active_failure(struct active *a);
 void active_busy(struct active *a);
 
+/* As many failures in a row as it takes, at once. True if the state changed. */
+bool active_hung(struct active *a);
+
 const char *active_state_text(enum active_state state); /* "unknown", "up", "down" */
 
 /* When checks start: on a grid of `interval_ms` whose phase differs from instance to instance, so

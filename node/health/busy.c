@@ -19,3 +19,8 @@ bool busy_judge(const struct busy_view *v, uint64_t now_ms, uint64_t timeout_ms)
     }
     return now_ms <= v->delivered_ms || now_ms - v->delivered_ms <= timeout_ms;
 }
+
+uint64_t busy_end_ms(const struct busy_view *v, uint64_t timeout_ms)
+{
+    return v->delivered_ms + timeout_ms + 1;
+}

@@ -25,4 +25,7 @@ void busy_view_add(struct busy_view *v, const struct busy_view *other);
  * `now_ms` (another node's, by rounding) is one of now. */
 bool busy_judge(const struct busy_view *v, uint64_t now_ms, uint64_t timeout_ms);
 
+/* From when on silence is excused no more, if nothing is delivered until then. */
+uint64_t busy_end_ms(const struct busy_view *v, uint64_t timeout_ms);
+
 #endif

@@ -167,8 +167,15 @@ void rota_answer(struct rota *r, struct rota_entry *e, enum rota_result result)
         r->opinion_wanted = !r->passed && !r->opinion_asked;
         break;
     case ROTA_LOST:
+        r->container = ROTA_BAD;
+        r->over = true;
+        break;
     case ROTA_BUSY:
-        r->container = result == ROTA_LOST ? ROTA_BAD : ROTA_OCCUPIED;
+        r->container = ROTA_OCCUPIED;
+        r->over = true;
+        break;
+    case ROTA_HUNG:
+        r->container = ROTA_HANGING;
         r->over = true;
         break;
     case ROTA_VOID:
@@ -183,7 +190,7 @@ void rota_answer(struct rota *r, struct rota_entry *e, enum rota_result result)
 
 static enum rota_container judge_container(struct rota *r)
 {
-    if (r->container == ROTA_BAD || r->container == ROTA_OCCUPIED) {
+    if (r->container == ROTA_BAD || r->container == ROTA_OCCUPIED || r->container == ROTA_HANGING) {
         return r->container;
     }
     if (r->errors && !r->passed) {
@@ -238,6 +245,10 @@ static void judge_entry(struct rota_entry *e, enum rota_container container)
             e->token = ROTA_DOUBTED;
         }
         break;
+    case ROTA_HANGING:
+        e->outcome = ROTA_FAILURE;
+        e->changed = active_hung(&e->active);
+        break;
     case ROTA_OCCUPIED:
         if (!judge_by_itself(e, false)) {
             e->outcome = ROTA_EXCUSED;
@@ -261,7 +272,8 @@ enum rota_container rota_end(struct rota *r)
     for (size_t i = 0; i < r->count; i++) {
         struct rota_entry *e = r->entries[i];
         judge_entry(e, container);
-        if (e->asked || container == ROTA_BAD || container == ROTA_OCCUPIED) {
+        if (e->asked || container == ROTA_BAD || container == ROTA_OCCUPIED ||
+            container == ROTA_HANGING) {
             e->wanted = false;
         }
     }

@@ -19,6 +19,8 @@
  *   PASSED          the entry's success, and since the container is fine, one of all others whose
  *                   own token has been seen to pass
  *   BUSY            ends all runs of failures; ends the round
+ *   HUNG            silence that was excused as BUSY until now: all that was excused counts after
+ *                   all, and all entries are down at once; ends the round
  *   VOID            this node lacked something: as if not asked; ends the round
  *
  * An entry's token:
@@ -41,7 +43,15 @@ enum {
     ROTA_ROUND_MAX = 32,
 };
 
-enum rota_result { ROTA_PASSED, ROTA_REFUSED, ROTA_ERROR, ROTA_LOST, ROTA_BUSY, ROTA_VOID };
+enum rota_result {
+    ROTA_PASSED,
+    ROTA_REFUSED,
+    ROTA_ERROR,
+    ROTA_LOST,
+    ROTA_BUSY,
+    ROTA_HUNG,
+    ROTA_VOID
+};
 
 enum rota_token { ROTA_UNPROVED, ROTA_PROVED, ROTA_DOUBTED };
 
@@ -61,7 +71,7 @@ struct rota_entry {
 };
 
 /* What a round said of the container. */
-enum rota_container { ROTA_UNKNOWN, ROTA_FINE, ROTA_BAD, ROTA_OCCUPIED };
+enum rota_container { ROTA_UNKNOWN, ROTA_FINE, ROTA_BAD, ROTA_OCCUPIED, ROTA_HANGING };
 
 struct rota {
     struct rota_entry **entries; /* lent */
@@ -74,7 +84,7 @@ struct rota {
     size_t asked_count;
     size_t voices; /* answers that say something of the database */
     bool over, any_wanted, turn_over, errors, passed, opinion_wanted, opinion_asked;
-    enum rota_container container; /* LOST and BUSY decide at once */
+    enum rota_container container; /* LOST, BUSY and HUNG decide at once */
 };
 
 void rota_entry_init(struct rota_entry *e, uint32_t rise, uint32_t fall);

@@ -282,6 +282,27 @@ def test_an_instance_that_hangs_with_requests_is_found_after_busy_timeout(full):
             client.close()
 
 
+def test_an_instance_that_hangs_is_down_at_busy_timeout_whatever_the_interval(full):
+    """What was excused as busy counts after all: no further run of failures has to come together."""
+    busy = 4 * PATIENCE
+    check = {"interval": f"{2 * PATIENCE}s", "timeout": f"{PATIENCE}s", "busy_timeout": f"{busy}s", "enabled": True,
+             "healthy_threshold": 1, "unhealthy_threshold": 5}
+    with Node(settings([full], health_check=check)) as node:
+        node.wait_instance("dify1", status="healthy", seconds=busy)
+        clients = open_streams(node, 0.1, count=2)
+        full.pause()
+        try:
+            began = time.monotonic()
+            node.wait_instance("dify1", status="unhealthy", seconds=busy + 2 * PATIENCE)
+            assert busy * 0.9 < time.monotonic() - began < busy + PATIENCE
+        finally:
+            full.resume()
+        wait_for(lambda: [e["reason"] for e in node.events("check_result") if e["active"] == "down"] ==
+                 ["silent for busy_timeout"])
+        for client in clients:
+            client.close()
+
+
 def test_an_instance_that_hangs_without_requests_is_found_at_once(full):
     with Node(settings([full], health_check=busy_check(600))) as node:
         node.wait_instance("dify1", status="healthy")

@@ -37,6 +37,15 @@ static void silence_beyond_busy_timeout_is_not(void **state)
     assert_false(busy_judge(&v, NOW_MS, 0));
 }
 
+static void an_excuse_ends_when_it_is_said_to_end(void **state)
+{
+    (void)state;
+    struct busy_view v = view(1, 40000);
+    uint64_t end_ms = busy_end_ms(&v, BUSY_MS);
+    assert_true(busy_judge(&v, end_ms - 1, BUSY_MS));
+    assert_false(busy_judge(&v, end_ms, BUSY_MS));
+}
+
 static void silence_without_work_is_not(void **state)
 {
     (void)state;
@@ -118,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(work_and_a_sign_of_life_are_busy),
         cmocka_unit_test(silence_beyond_busy_timeout_is_not),
+        cmocka_unit_test(an_excuse_ends_when_it_is_said_to_end),
         cmocka_unit_test(silence_without_work_is_not),
         cmocka_unit_test(taken_slots_are_work),
         cmocka_unit_test(what_never_delivered_anything_is_not_busy),

@@ -216,6 +216,24 @@ static void an_instance_that_comes_up_late_is_soon_up_with_all_tokens(void **sta
     }
 }
 
+static void who_hangs_is_down_at_once_with_all_its_entries(void **state)
+{
+    (void)state;
+    struct stage s;
+    stage_init(&s, 3);
+    all_up(&s);
+    all(&s, ROTA_BUSY);
+    play_times(&s, 2);
+    assert_states(&s, "uuu");
+    all(&s, ROTA_HUNG);
+    assert_int_equal(strlen(play(&s)), 1);
+    assert_int_equal(s.said, ROTA_HANGING);
+    assert_states(&s, "ddd");
+    all(&s, ROTA_PASSED);
+    play_times(&s, RISE);
+    assert_states(&s, "uuu");
+}
+
 static void an_application_that_is_broken_takes_nobody_with_it(void **state)
 {
     (void)state;
@@ -448,6 +466,7 @@ int main(void)
         cmocka_unit_test(a_doubted_token_is_good_again_by_its_own_passes_alone),
         cmocka_unit_test(a_second_opinion_is_asked_of_who_is_likely_to_have_one),
         cmocka_unit_test(an_instance_that_comes_up_late_is_soon_up_with_all_tokens),
+        cmocka_unit_test(who_hangs_is_down_at_once_with_all_its_entries),
         cmocka_unit_test(an_application_that_is_broken_takes_nobody_with_it),
         cmocka_unit_test(a_dead_database_is_found_beside_an_entry_that_is_asked_without_a_token),
         cmocka_unit_test(busy_ends_runs_of_failures_and_makes_nobody_up),
