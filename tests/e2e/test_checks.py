@@ -2,6 +2,7 @@
 ejection or a run of failures. For thresholds and each way to fail a check see test_health."""
 
 import http.server
+import socket
 import threading
 import time
 
@@ -17,10 +18,11 @@ PATH = "/v1/_echo"
 class Dify:
     """An instance that writes its checks down and answers them as `answer` (token -> status) says."""
 
-    def __init__(self, answer):
-        self.name, self.host, self.token = "dify1", "127.0.0.1", "app-1"
+    def __init__(self, answer, host="127.0.0.1"):
+        self.name, self.host, self.token = "dify1", host, "app-1"
         self.answer = answer
         self.seen = []   # (monotonic time, path, token or None, user agent)
+        self.hosts = set()   # what the field Host said
         self.open = self.most_open = 0
         self.lock = threading.Lock()
         dify = self
@@ -29,6 +31,7 @@ class Dify:
             def do_GET(self):
                 token = self.headers.get("Authorization", "").removeprefix("Bearer ") or None
                 with dify.lock:
+                    dify.hosts.add(self.headers.get("Host"))
                     dify.seen.append((time.monotonic(), self.path, token, self.headers.get("User-Agent")))
                     dify.open += 1
                     dify.most_open = max(dify.most_open, dify.open)
@@ -43,7 +46,10 @@ class Dify:
             def log_message(self, *_arguments):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer((self.host, 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        self.server = Server((self.host, 0), Handler)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
@@ -102,6 +108,13 @@ def test_the_default_check_asks_for_parameters_with_the_instances_token():
         node.wait_instance("dify1", status="healthy", eligible=True)
         assert {(path, token, agent) for _, path, token, agent in one.seen} == {
             ("/v1/parameters", "app-1", "difyring-health-check")}
+
+
+@pytest.mark.parametrize("host, written", [("127.0.0.1", "127.0.0.1:{}"), ("::1", "[::1]:{}")])
+def test_a_check_names_the_host_as_http_wants_it(host, written):
+    with Dify(knows("app-1"), host) as one, Node(settings([one], health_check=CHECK)) as node:
+        node.wait_instance("dify1", status="healthy")
+        assert one.hosts == {written.format(one.port)}
 
 
 def test_a_stand_in_dify_passes_the_default_check(stubs):
