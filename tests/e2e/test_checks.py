@@ -306,8 +306,8 @@ def test_an_instance_that_hangs_is_down_at_busy_timeout_whatever_the_interval(fu
         full.pause()
         try:
             began = time.monotonic()
-            node.wait_instance("dify1", status="unhealthy", seconds=busy + 2 * PATIENCE)
-            assert busy * 0.9 < time.monotonic() - began < busy + PATIENCE
+            node.wait_instance("dify1", status="unhealthy", seconds=busy + 3 * PATIENCE)
+            assert busy * 0.9 < time.monotonic() - began < busy + 2 * PATIENCE  # deliveries are timed once a second
         finally:
             full.resume()
         wait_for(lambda: [e["reason"] for e in node.events("check_result") if e["active"] == "down"] ==
