@@ -122,13 +122,13 @@ bool namesake_is_fresh(struct member *m, const struct wire_packet *p)
     return fresh;
 }
 
+/* A refusal's first row is what its sender knows of us; our ping's answer may hold one by chance.
+ */
 void namesake_solve(struct gossip *g, struct member *from, const struct wire_packet *p)
 {
-    const struct gossip_member *self = &member_self(g)->row;
-    bool refused =
-        p->row_count > 0 && p->rows[0].id == self->id && p->rows[0].generation != self->generation;
-    if (refused && p->sequence != 0) {
-        uint32_t riddle = p->sequence;
+    bool refused = p->row_count > 0 && p->rows[0].id == member_self(g)->row.id;
+    uint32_t riddle = p->sequence;
+    if (refused && riddle != 0 && riddle != from->sequence) {
         struct wire_packet *answer = send_begin(g, WIRE_ACK);
         answer->sequence = riddle;
         send_to(g, from);

@@ -286,6 +286,10 @@ static bool is_among_members(enum wire_type type)
 static void on_bound(struct gossip *g, struct member *known, const struct arrival *a)
 {
     if (!namesake_listens(g, known, a->p)) {
+        struct member *m = known ? NULL : member_by_id(g, member_id_of(g, a->p->name));
+        if (m) {
+            m->refused_generation = a->p->generation; /* it may be sent again */
+        }
         return;
     }
     struct member *from = known ? recognise(g, known, a) : meet(g, a);
