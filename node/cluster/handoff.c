@@ -77,9 +77,10 @@ static void plan(struct cluster *c, uint64_t at_ms)
     c->handoff_ms = at_ms < c->handoff_ms ? at_ms : c->handoff_ms;
 }
 
+/* Also a later generation than the present one: the owner's clock was set back. */
 static bool is_past_of(const struct gossip_member *owner, const struct ledger_slot *slot)
 {
-    return owner && is_up(owner) && owner->generation > slot->generation;
+    return owner && is_up(owner) && owner->generation != slot->generation;
 }
 
 /* The owner runs and does not know this slot as it is here: it was killed before it could write
