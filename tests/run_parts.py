@@ -9,6 +9,9 @@ runs at low priority beside what mostly waits (end to end, lab, compose), each o
 part after the other. A part that runs no test, cannot start or takes too long has failed. The last
 line is "N passed, N failed", and ", N skipped" where there are some; the exit status agrees with it.
 
+End to end tests mostly wait, so several run at a time; those marked `alone` measure milliseconds and
+run one after the other, when the others have ended.
+
 What tests/e2e gets in the environment: DIFYRING_BIN (the program to start) and DIFYRING_BUILD
 (release, asan, tsan or valgrind: how patient to be). Marks of pytest: `threads` also runs under
 TSan, `smoke` also runs under valgrind; see tests/pytest.ini.
@@ -31,12 +34,16 @@ PROGRAM = "build/{}/node/difyring"
 
 # No part may hang the run: far above what each takes on 2 cores, and the run is to end in 15 minutes.
 PART_SECONDS_MAX = 700
+# End to end tests at a time: enough that the cores are never idle, few enough that time-outs of a second hold.
+E2E_AT_A_TIME = 3
 # One ctest program; valgrind at low priority is slow.
 TEST_SECONDS_MAX = 300
 NICE = ["nice", "-n", "15"]
 LOG_TAIL_LINES = 60
 # gcc's and clang's older sanitizer runtimes cannot live with more random address bits than this.
 MMAP_RANDOM_BITS_MAX = 28
+
+NO_TESTS_COLLECTED = 5  # pytest's exit status; a part that runs no test at all has failed all the same
 
 TAP_LINE = re.compile(r"^(not ok|ok) \d+(.*)$")
 
@@ -153,12 +160,14 @@ def run_ctest(part, build, *selection, env=None):
     return judge(part, status, count_ctest, report)
 
 
-def run_pytest(part, folder, *selection, env=None, launcher=()):
-    report = part.file("xml")
+def run_pytest(part, folder, *selection, env=None, launcher=(), report="xml"):
+    report = part.file(report)
     status = part.run([*launcher, PYTHON, "-m", "pytest", "-q",
                        "--tb=short", "-o", "junit_family=xunit2", f"--junitxml={report}",
                        *selection, folder],
                       {"PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
+    if status == NO_TESTS_COLLECTED:
+        return Counts()
     return judge(part, status, count_pytest, report)
 
 
@@ -234,7 +243,7 @@ def ctest_part(build, *selection):
     return run
 
 
-def e2e_part(build, *selection):
+def e2e_part(build, selection=""):
     def run(part):
         program = os.path.join(ROOT, PROGRAM.format(build))
         if not os.access(program, os.X_OK):
@@ -243,7 +252,11 @@ def e2e_part(build, *selection):
         if build == "valgrind":
             program = wrap_in_valgrind(part, program)
         env = {"DIFYRING_BIN": program, **sanitizer_environment(part, build, True)}
-        counts = run_pytest(part, "tests/e2e", *selection, env=env, launcher=sanitizer_launcher(build))
+        counts = Counts()
+        for which, options in (("not alone", ["-n", str(E2E_AT_A_TIME), "--dist", "loadfile"]), ("alone", [])):
+            mark = f"({selection}) and {which}" if selection else which
+            counts.add(run_pytest(part, "tests/e2e", "-m", mark, *options, env=env, report=which.split()[0] + ".xml",
+                                  launcher=sanitizer_launcher(build)))
         return count_reports(part, counts)
     return run
 
@@ -319,9 +332,9 @@ PARTS = [
     ("other-ctest", False, "release-build", ctest_part("release", "-E", r"^(unit|fuzz)\.")),
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
-    ("asan-e2e", False, "asan-build", e2e_part("asan", "-m", "not slow")),
+    ("asan-e2e", False, "asan-build", e2e_part("asan", "not slow")),
     ("compose", False, "compose-build", run_compose),
-    ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "-m", "threads")),
+    ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "threads")),
 ]
 BACKGROUND = [
     ("asan-build", False, None, build_part("asan")),
@@ -334,7 +347,7 @@ BACKGROUND = [
     ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", r"^unit\.")),
     ("valgrind-unit", False, "valgrind-build", ctest_part("valgrind", "-R", r"^unit\.")),
     ("lab", False, "release-build", run_lab),   # its programs have real-time priority
-    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "-m", "smoke")),
+    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "smoke")),
 ]
 
 

@@ -192,6 +192,7 @@ def test_replays_from_where_they_came_change_nothing(cluster):
     assert "alive" not in [state for name, state in cluster.states(VICTIM).items() if name != VICTIM]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_flood_does_not_slow_requests_down(stubs, cluster):
     """The same flood to a port where nobody cares costs this machine the same, but not the node."""

@@ -214,6 +214,6 @@ def test_systemd_hears_ready_when_it_has_joined(stubs, tmp_path):
         node = cluster.running["node-b"] = Node(cluster.node_config("node-b"), wait=False,
                                                 env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
         assert manager.recv(4096) == b"READY=1\n"
-        assert node.events("joining") and node.events("listening")
+        wait_for(lambda: node.events("joining") and node.events("listening"))
         node.ready()
         assert node.status()["cluster"]["alive"] == 2

@@ -11,6 +11,8 @@ import pytest
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, settings
 from stub_client import Stub, wait_for
 
+pytestmark = pytest.mark.alone
+
 PLACES = 10   # of a stock Dify
 
 

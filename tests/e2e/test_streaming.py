@@ -60,6 +60,7 @@ def event_delays(node, target, streams, events):
     return delays
 
 
+@pytest.mark.alone
 @pytest.mark.threads
 def test_every_event_arrives_while_others_are_still_to_come(stubs, node):
     worst = []
@@ -121,6 +122,7 @@ def best_of(measure):
     return best
 
 
+@pytest.mark.alone
 @pytest.mark.threads
 @pytest.mark.parametrize("hard", [False, True])
 @pytest.mark.parametrize("moment", ["before the head", "after the head", "mid-stream"])
