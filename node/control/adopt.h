@@ -14,7 +14,7 @@
 
 #include "base/buffer.h"
 #include "conf/conf.h"
-#include "control/slices.h"
+#include "net/slices.h"
 #include "snapshot/snapshot.h"
 #include "worker/job.h"
 

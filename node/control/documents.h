@@ -9,7 +9,7 @@
 
 #include "base/buffer.h"
 #include "control/gather.h"
-#include "control/slices.h"
+#include "net/slices.h"
 #include "worker/job.h"
 
 enum {

@@ -12,7 +12,7 @@
 #define CONTROL_JUDGE_H
 
 #include "control/digest.h"
-#include "control/slices.h"
+#include "net/slices.h"
 #include "control/tracked.h"
 
 struct judge {

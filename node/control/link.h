@@ -8,7 +8,7 @@
 #include "base/buffer.h"
 #include "cluster/cluster.h"
 #include "conf/conf.h"
-#include "control/lookup.h"
+#include "net/lookup.h"
 #include "net/loop.h"
 
 enum {

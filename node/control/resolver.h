@@ -7,7 +7,7 @@
 #ifndef CONTROL_RESOLVER_H
 #define CONTROL_RESOLVER_H
 
-#include "control/lookup.h"
+#include "net/lookup.h"
 #include "net/loop.h"
 #include "snapshot/live.h"
 

@@ -1,4 +1,4 @@
-/* control: look-ups of names that a name server leaves without an answer. getaddrinfo() is this
+/* net: look-ups of names that a name server leaves without an answer. getaddrinfo() is this
  * file's: it stands in for the C library's, and "slow" waits until the test lets it go. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/lookup.h"
+#include "net/lookup.h"
 #include "net/loop.h"
 
 enum { PATIENCE_MS = 5000, MANY = 3 * LOOKUP_THREADS_MAX };

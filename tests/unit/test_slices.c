@@ -1,4 +1,4 @@
-/* control: work in slices, and how long the loop stands still. Pieces and pauses burn CPU time or
+/* net: work in slices, and how long the loop stands still. Pieces and pauses burn CPU time or
  * wait by the clock; nothing is asserted that a busy host could break, but for lower bounds. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,8 +8,8 @@
 #include <cmocka.h>
 #include <stdlib.h>
 
-#include "control/slices.h"
-#include "control/standstill.h"
+#include "net/slices.h"
+#include "net/standstill.h"
 
 enum { PIECES = 12 };
 

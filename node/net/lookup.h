@@ -10,8 +10,8 @@
  *   - names that have failed take at most LOOKUP_DOUBTFUL_MAX of them, so that however many there
  *     are the good ones get theirs.
  */
-#ifndef CONTROL_LOOKUP_H
-#define CONTROL_LOOKUP_H
+#ifndef NET_LOOKUP_H
+#define NET_LOOKUP_H
 
 #include <netdb.h>
 #include <uv.h>

@@ -4,8 +4,8 @@
  * is measured is a turn from one poll to the next, less the time that the poll itself waited: by
  * the wall clock, and by the thread's own CPU clock, which does not count what other processes of a
  * busy host took. */
-#ifndef CONTROL_STANDSTILL_H
-#define CONTROL_STANDSTILL_H
+#ifndef NET_STANDSTILL_H
+#define NET_STANDSTILL_H
 
 #include "net/loop.h"
 

@@ -1,9 +1,9 @@
 /* lookup: detached threads, a list of what they have found, and a wake-up of the loop.
  *
  * waiting -> running -> found -> done. A running look-up is its thread's and, through `owner`, the
- * loop's; whoever lets go last frees it, under the lock of `struct shared`, which lives as long as
+ * loop's; whoever lets go last frees it, under the lock of `struct answers`, which lives as long as
  * any of them. */
-#include "control/lookup.h"
+#include "net/lookup.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@
 
 #include "base/memory.h"
 
-struct shared {
+struct answers {
     pthread_mutex_t lock;
     struct list found; /* of struct lookup: the loop's to take */
     unsigned users;    /* the loop, and each running thread */
@@ -21,7 +21,7 @@ struct shared {
 
 struct lookup {
     struct list link; /* waiting, or found; else of no list */
-    struct shared *shared;
+    struct answers *answers;
     char *host, *service;
     struct addrinfo hints;
     bool doubtful, running;
@@ -33,7 +33,7 @@ struct lookup {
 
 struct lookups {
     uv_async_t wake;
-    struct shared *shared;
+    struct answers *answers;
     struct list waiting;
     unsigned running_count, doubtful_count; /* of those that run: doubtful ones */
     bool closing;
@@ -50,7 +50,7 @@ static void lookup_free(struct lookup *k)
 }
 
 /* With the lock held, which it gives back. */
-static void shared_leave(struct shared *s)
+static void answers_leave(struct answers *s)
 {
     bool last = --s->users == 0;
     pthread_mutex_unlock(&s->lock);
@@ -63,7 +63,7 @@ static void shared_leave(struct shared *s)
 static void *run(void *arg)
 {
     struct lookup *k = arg;
-    struct shared *s = k->shared;
+    struct answers *s = k->answers;
     int error = getaddrinfo(k->host, k->service, &k->hints, &k->result);
     k->error = error;
     pthread_mutex_lock(&s->lock);
@@ -73,7 +73,7 @@ static void *run(void *arg)
     } else {
         lookup_free(k);
     }
-    shared_leave(s);
+    answers_leave(s);
     return NULL;
 }
 
@@ -126,7 +126,7 @@ static void count(struct lookups *l, const struct lookup *k, int change)
 /* Its thread begins; or it has failed for want of one, and is found so. */
 static void begin(struct lookups *l, struct lookup *k)
 {
-    struct shared *s = l->shared;
+    struct answers *s = l->answers;
     list_remove(&k->link);
     count(l, k, 1);
     k->running = true;
@@ -154,7 +154,7 @@ static void begin_waiting_ones(struct lookups *l)
     }
 }
 
-static struct lookup *next_found(struct shared *s)
+static struct lookup *next_found(struct answers *s)
 {
     struct lookup *k = NULL;
     pthread_mutex_lock(&s->lock);
@@ -170,7 +170,7 @@ static void on_wake(uv_async_t *wake)
 {
     struct lookups *l = wake->data;
     struct lookup *k;
-    while (!l->closing && (k = next_found(l->shared)) != NULL) {
+    while (!l->closing && (k = next_found(l->answers)) != NULL) {
         count(l, k, -1);
         lookup_done done = k->done;
         void *owner = k->owner;
@@ -190,15 +190,15 @@ static void on_wake(uv_async_t *wake)
 struct lookups *lookups_open(uv_loop_t *loop)
 {
     struct lookups *l = memory_new(sizeof(*l));
-    l->shared = memory_new(sizeof(*l->shared));
-    pthread_mutex_init(&l->shared->lock, NULL);
-    list_init(&l->shared->found);
+    l->answers = memory_new(sizeof(*l->answers));
+    pthread_mutex_init(&l->answers->lock, NULL);
+    list_init(&l->answers->found);
     list_init(&l->waiting);
     int error = uv_async_init(loop, &l->wake, on_wake);
     assert(error == 0);
     l->wake.data = l;
-    l->shared->wake = &l->wake;
-    l->shared->users = 1;
+    l->answers->wake = &l->wake;
+    l->answers->users = 1;
     return l;
 }
 
@@ -207,7 +207,7 @@ struct lookup *lookup_begin(struct lookups *l, const struct lookup_question *que
 {
     assert(!l->closing);
     struct lookup *k = memory_new(sizeof(*k));
-    k->shared = l->shared;
+    k->answers = l->answers;
     k->host = memory_copy_text(question->host, strlen(question->host));
     k->service = memory_copy_text(question->service, strlen(question->service));
     k->hints.ai_family = question->family;
@@ -266,7 +266,7 @@ static void on_closed(uv_handle_t *handle)
 
 void lookups_close(struct lookups *l)
 {
-    struct shared *s = l->shared;
+    struct answers *s = l->answers;
     struct lookup *k;
     l->closing = true;
     while (!list_empty(&l->waiting)) {
@@ -279,6 +279,6 @@ void lookups_close(struct lookups *l)
     }
     pthread_mutex_lock(&s->lock);
     s->wake = NULL; /* who comes later frees what it has found */
-    shared_leave(s);
+    answers_leave(s);
     uv_close((uv_handle_t *)&l->wake, on_closed);
 }

@@ -4,8 +4,8 @@
  * time lasts, so that a small configuration never waits; what is left goes on in the next turns,
  * one piece of each work after the other, with a poll between any two turns: gossip, checks,
  * signals and answers come in between. */
-#ifndef CONTROL_SLICES_H
-#define CONTROL_SLICES_H
+#ifndef NET_SLICES_H
+#define NET_SLICES_H
 
 #include "base/list.h"
 #include "net/loop.h"

@@ -1,6 +1,6 @@
 /* standstill: libuv keeps the time that a loop waited in its poll; what is left of a turn is ours.
  */
-#include "control/standstill.h"
+#include "net/standstill.h"
 
 #include <assert.h>
 #include <time.h>

@@ -1,5 +1,5 @@
 /* slices: a list of works, an idle handle that keeps the loop turning, and a share of each turn. */
-#include "control/slices.h"
+#include "net/slices.h"
 
 static void run_one(struct slices *s)
 {
