@@ -12,7 +12,7 @@
 #include "base/memory.h"
 
 struct checker_connection {
-    struct stream stream;
+    struct connection connection;
     struct http_reader reader;
     struct http_head head;
     struct checker *checker; /* NULL once the check is over */
@@ -77,7 +77,7 @@ static void end_connection(struct checker *c)
 {
     if (c->connection) {
         c->connection->checker = NULL;
-        stream_close(&c->connection->stream, false);
+        connection_close(&c->connection->connection, false);
         c->connection = NULL;
     }
 }
@@ -189,8 +189,9 @@ static void conclude_unconnected(struct checker *c, int error)
     if (lack) {
         c->events->on_lack(c, c->asked, lack);
     }
+    const char *failure = error == UV_EAI_NONAME ? "its name has no address" : "connect failed";
     c->status = 0;
-    conclude(c, lack ? ROTA_VOID : ROTA_LOST, lack ? NULL : "connect failed");
+    conclude(c, lack ? ROTA_VOID : ROTA_LOST, lack ? NULL : failure);
 }
 
 static void conclude_lost(struct checker *c, const char *error)
@@ -216,21 +217,14 @@ static void conclude_silent(struct checker *c)
     }
 }
 
-static void connect_next(struct checker *c);
-
-static void address_failed(struct checker *c, int error)
+static struct checker_connection *of_connection(struct connection *c)
 {
-    if (dial_failed(&c->dial, error)) {
-        end_connection(c);
-        connect_next(c);
-    } else {
-        conclude_unconnected(c, c->dial.error);
-    }
+    return LIST_ENTRY(c, struct checker_connection, connection);
 }
 
 static struct checker_connection *of_stream(struct stream *s)
 {
-    return LIST_ENTRY(s, struct checker_connection, stream);
+    return of_connection(connection_of(s));
 }
 
 static void send_request(struct checker *c, struct stream *s)
@@ -251,20 +245,16 @@ static void send_request(struct checker *c, struct stream *s)
     buffer_done(&head);
 }
 
-static void on_connected(struct stream *s, int error)
+static void on_connected(struct connection *connection, int error)
 {
-    struct checker *c = of_stream(s)->checker;
-    if (!c) {
-        return;
-    }
+    struct checker *c = of_connection(connection)->checker;
+    assert(c); /* an end that the checker makes closes it */
     if (error) {
-        address_failed(c, error);
+        conclude_unconnected(c, error);
         return;
     }
     c->connected = true;
-    dial_worked(&c->dial, c->asked->live);
-    net_timer_set(c->net, &c->timer, c->deadline_ms);
-    send_request(c, s);
+    send_request(c, &connection->stream);
 }
 
 static void on_bytes(struct stream *s, struct bytes bytes)
@@ -296,53 +286,37 @@ static void on_end(struct stream *s, int error)
     }
 }
 
-static void on_closed(struct stream *s)
+static void on_closed(struct connection *connection)
 {
-    struct checker_connection *k = of_stream(s);
+    struct checker_connection *k = of_connection(connection);
     assert(!k->checker);
     http_head_done(&k->head);
     free(k);
 }
 
-static const struct stream_events stream_events = {
+static const struct connection_events connection_events = {
+    .stream = {CONNECTION_OWN_EVENTS, .on_bytes = on_bytes, .on_end = on_end,
+               .on_send_failed = on_end},
     .on_connected = on_connected,
-    .on_bytes = on_bytes,
-    .on_end = on_end,
-    .on_send_failed = on_end,
     .on_closed = on_closed,
 };
 
-static int connect_to(struct checker *c, const struct sockaddr_storage *address)
+static void connect_to_asked(struct checker *c)
 {
     struct checker_connection *k = memory_new(sizeof(*k));
-    int error = stream_init(&k->stream, c->net, &stream_events);
-    if (error) {
-        free(k);
-        return error;
-    }
     http_head_init(&k->head);
     http_reader_init_response(&k->reader, &limits);
     http_reader_begin(&k->reader, &k->head, false);
     k->checker = c;
     c->connection = k;
-    return stream_connect(&k->stream, (const struct sockaddr *)address);
-}
-
-static void connect_next(struct checker *c)
-{
-    struct sockaddr_storage address;
-    if (dial_next(&c->dial, c->asked->live, &address) != 0) {
-        conclude_lost(c, "its name has no address");
-        return;
-    }
-    int error = connect_to(c, &address);
+    c->connected = false;
+    net_timer_set(c->net, &c->timer, net_now_ms(c->net) + c->options.timeout_ms);
+    int error = connection_open(&k->connection, c->net, c->asked->live, &connection_events);
     if (error) {
-        address_failed(c, error);
-        return;
+        conclude_unconnected(c, error);
+    } else {
+        connection_set_connect_time(&k->connection, c->options.timeout_ms);
     }
-    uint64_t share_ms = net_now_ms(c->net) + dial_share_ms(&c->dial, c->options.timeout_ms);
-    bool shares = dial_has_more(&c->dial) && share_ms < c->deadline_ms;
-    net_timer_set(c->net, &c->timer, shares ? share_ms : c->deadline_ms);
 }
 
 /* From one check to the next, or to the end of the round. */
@@ -354,11 +328,8 @@ static void ask_next(struct checker *c)
         return;
     }
     c->asked = of_rota(next);
-    c->dial = (struct dial){0};
-    c->connected = false;
-    c->deadline_ms = net_now_ms(c->net) + c->options.timeout_ms;
     c->view = c->events->view(c);
-    connect_next(c);
+    connect_to_asked(c);
 }
 
 static void on_timer(struct wheel_timer *timer)
@@ -369,9 +340,7 @@ static void on_timer(struct wheel_timer *timer)
         return;
     }
     assert(c->state == CHECKER_ASKING);
-    if (net_now_ms(c->net) < c->deadline_ms) { /* one address's share of the time */
-        address_failed(c, UV_ETIMEDOUT);
-    } else if (c->connected) {
+    if (c->connected) {
         conclude_silent(c);
     } else {
         conclude_lost(c, "connecting timed out");

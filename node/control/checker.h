@@ -5,8 +5,8 @@
  *             ^                                                            |
  *             +---------- the round is over (health/rota) -----------------+
  *
- * ASKING is one check after the other, of the entry that the rota names: connecting (one address
- * after the other), then waiting for the head of the answer. Whom to ask and what an answer means
+ * ASKING is one check after the other, of the entry that the rota names: connecting (upstream's
+ * connection.h), then waiting for the head of the answer. Whom to ask and what an answer means
  * for whom is health/rota's; whether silence means busy is health/busy's. */
 #ifndef CONTROL_CHECKER_H
 #define CONTROL_CHECKER_H
@@ -16,8 +16,7 @@
 #include "health/busy.h"
 #include "health/rota.h"
 #include "http/reader.h"
-#include "net/stream.h"
-#include "upstream/dial.h"
+#include "upstream/connection.h"
 
 enum {
     CHECKER_AHEAD_MS = 1000, /* SPEC §4: checks ahead of their time, at most one a second */
@@ -85,8 +84,6 @@ struct checker {
     bool due;                              /* the round under way is the interval's */
     struct check_entry *asked;             /* whose check is under way */
     struct checker_connection *connection; /* its connection, */
-    struct dial dial;                      /* its addresses so far, */
-    uint64_t deadline_ms;                  /* when it is over, */
     bool connected;
     struct busy_view view; /* and what was known of the container when it began */
     const char *error;     /* of the check of this round that failed last; static */

@@ -316,7 +316,7 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
                          .kind = EXCHANGE_DOWN_BODY,
                          .size = bytes.size,
                          .settled = !x->searching,
-                         .pending = x->up ? stream_pending(&x->up->stream) : 0,
+                         .pending = x->up ? stream_pending(upstream_stream(x->up)) : 0,
                      });
 }
 
@@ -495,10 +495,10 @@ static void carry_down(struct exchange *x, const struct exchange_outputs *o)
         stream_resume(x->client->stream);
     }
     if (x->up && (what & EXCHANGE_DO_PAUSE_UP)) {
-        stream_pause(&x->up->stream);
+        stream_pause(upstream_stream(x->up));
     }
     if (x->up && (what & EXCHANGE_DO_RESUME_UP)) {
-        stream_resume(&x->up->stream);
+        stream_resume(upstream_stream(x->up));
     }
 }
 

@@ -187,7 +187,7 @@ static size_t debug_fields(const struct exchange *x, struct buffer *user, char k
 
 static void write_head(struct exchange *x, const struct http_request_rewrite *rw)
 {
-    struct stream *s = &x->up->stream;
+    struct stream *s = upstream_stream(x->up);
     size_t size_max = http_request_size_max(x->head, rw);
     if (size_max <= BLOCK_CAPACITY) {
         char *at = stream_reserve(s, size_max);
@@ -202,7 +202,7 @@ static void write_head(struct exchange *x, const struct http_request_rewrite *rw
 /* All that is held, in the request's framing; a copy if the core keeps it for another attempt. */
 static void write_held(struct exchange *x)
 {
-    struct stream *s = &x->up->stream;
+    struct stream *s = upstream_stream(x->up);
     bool chunked = x->head->body == HTTP_BODY_CHUNKED && x->core.phase != EXCHANGE_TUNNEL;
     if (x->hold.size == 0) {
         return;
@@ -232,7 +232,7 @@ static void write_held(struct exchange *x)
 void exchange_do_send_up_end(struct exchange *x)
 {
     if (x->head->body == HTTP_BODY_CHUNKED) {
-        stream_write(&x->up->stream, "0\r\n\r\n", 5);
+        stream_write(upstream_stream(x->up), "0\r\n\r\n", 5);
     }
 }
 

@@ -7,9 +7,14 @@
 
 #include "base/memory.h"
 
+static struct upstream *of_connection(struct connection *c)
+{
+    return LIST_ENTRY(c, struct upstream, connection);
+}
+
 static struct upstream *of_stream(struct stream *s)
 {
-    return LIST_ENTRY(s, struct upstream, stream);
+    return of_connection(connection_of(s));
 }
 
 static void leave_idle(struct upstream *u)
@@ -21,68 +26,34 @@ static void leave_idle(struct upstream *u)
     }
     if (u->kept) {
         u->kept = false;
-        host_let_go(u->live->host_shared);
+        host_let_go(u->connection.live->host_shared);
     }
 }
 
 static void close_now(struct upstream *u, bool flush)
 {
+    struct stream *s = upstream_stream(u);
     u->borrower = NULL;
     leave_idle(u);
     if (flush) {
-        stream_limit_rest(&u->stream, UPSTREAM_FLUSH_MS);
-        stream_close_when_sent(&u->stream);
-        if (!u->stream.closing) {
-            uint64_t now_ms = net_now_ms(u->stream.loop);
-            net_timer_set(u->stream.loop, &u->timer, now_ms + UPSTREAM_FLUSH_MS);
+        stream_limit_rest(s, UPSTREAM_FLUSH_MS);
+        connection_close_when_sent(&u->connection);
+        if (!s->closing) {
+            net_timer_set(s->loop, &u->timer, net_now_ms(s->loop) + UPSTREAM_FLUSH_MS);
         }
     } else {
         /* What is left of a request that was given up is for nobody, and an instance that does not
          * read would keep it in this kernel. */
-        stream_close(&u->stream, stream_untaken(&u->stream));
+        connection_close(&u->connection, stream_untaken(s));
     }
 }
 
-/* On to the next address: a handle that has failed cannot connect again, so it is closed first, and
- * connect_next() follows from there. */
-static void start_over(struct upstream *u)
+static void on_connected(struct connection *c, int error)
 {
-    u->starting_over = true;
-    wheel_pause(&u->timer);
-    stream_close(&u->stream, false);
-}
-
-/* Each address but the last has its share of the time; for the last, the borrower looks. */
-static void arm_share(struct upstream *u)
-{
-    if (u->connect_ms > 0 && dial_has_more(&u->dial)) {
-        net_timer_set(u->stream.loop, &u->timer,
-                      net_now_ms(u->stream.loop) + dial_share_ms(&u->dial, u->connect_ms));
+    struct upstream *u = of_connection(c);
+    if (u->borrower) {
+        u->events->on_connected(u->borrower, error);
     }
-}
-
-static void address_failed(struct upstream *u, int error)
-{
-    if (dial_failed(&u->dial, error)) {
-        start_over(u);
-    } else {
-        u->events->on_connected(u->borrower, u->dial.error);
-    }
-}
-
-static void on_connected(struct stream *s, int error)
-{
-    struct upstream *u = of_stream(s);
-    if (!u->borrower) {
-        return;
-    }
-    if (error) {
-        address_failed(u, error);
-        return;
-    }
-    wheel_pause(&u->timer);
-    dial_worked(&u->dial, u->live);
-    u->events->on_connected(u->borrower, 0);
 }
 
 static void close_all_idle(struct instance_cell *cell)
@@ -96,7 +67,7 @@ static void close_all_idle(struct instance_cell *cell)
  * than ours. */
 static void learn_idle_limit(struct upstream *u)
 {
-    uint64_t now_ms = net_now_ms(u->stream.loop);
+    uint64_t now_ms = net_now_ms(u->connection.stream.loop);
     uint64_t age_ms = now_ms - u->idle_since_ms;
     uint32_t limit_ms = (uint32_t)(age_ms * 3 / 4);
     if (limit_ms < UPSTREAM_IDLE_MIN_MS) {
@@ -122,8 +93,8 @@ static void on_bytes(struct stream *s, struct bytes bytes)
 
 static bool was_closing_when_lent(const struct upstream *u)
 {
-    return u->lent_ms != 0 && u->stream.bytes_in == u->lent_bytes_in &&
-           net_now_ms(u->stream.loop) - u->lent_ms < UPSTREAM_RACE_MS;
+    return u->lent_ms != 0 && u->connection.stream.bytes_in == u->lent_bytes_in &&
+           net_now_ms(u->connection.stream.loop) - u->lent_ms < UPSTREAM_RACE_MS;
 }
 
 static void on_end(struct stream *s, int error)
@@ -160,84 +131,48 @@ static void on_sent(struct stream *s)
     }
 }
 
-static void connect_next(struct upstream *u, struct net_loop *loop);
-
-static void on_closed(struct stream *s)
+static void on_closed(struct connection *c)
 {
-    struct upstream *u = of_stream(s);
-    if (u->starting_over && u->borrower) {
-        connect_next(u, s->loop);
-        return;
-    }
+    struct upstream *u = of_connection(c);
     leave_idle(u); /* closed with its loop, under us */
-    net_timer_clear(s->loop, &u->timer);
-    instance_live_unref(u->live);
+    net_timer_clear(c->stream.loop, &u->timer);
     free(u);
 }
 
-static const struct stream_events stream_events = {
+static const struct connection_events connection_events = {
     /* One that has been closed is out of the pool before a request of the same turn can take it. */
-    .early = true,          .on_connected = on_connected,     .on_bytes = on_bytes,
-    .on_end = on_end,       .on_send_failed = on_send_failed, .on_sent = on_sent,
+    .stream = {.early = true,
+               CONNECTION_OWN_EVENTS,
+               .on_bytes = on_bytes,
+               .on_end = on_end,
+               .on_send_failed = on_send_failed,
+               .on_sent = on_sent},
+    .on_connected = on_connected,
     .on_closed = on_closed,
 };
 
-/* The epoch first: should the addresses change in between, they are looked at once more. */
-static int next_address(struct upstream *u)
-{
-    u->address_epoch = atomic_load_explicit(&u->live->address_epoch, memory_order_relaxed);
-    return dial_next(&u->dial, u->live, &u->address);
-}
-
-/* Is it connected to one of the addresses that its instance has now? */
-static bool is_listed(struct upstream *u)
-{
-    uint32_t epoch = atomic_load_explicit(&u->live->address_epoch, memory_order_relaxed);
-    if (epoch == u->address_epoch) {
-        return true;
-    }
-    u->address_epoch = epoch;
-    return instance_live_lists(u->live, &u->address);
-}
-
-static void connect_next(struct upstream *u, struct net_loop *loop)
-{
-    u->starting_over = false;
-    int error = next_address(u);
-    error = error ? error : stream_init(&u->stream, loop, &stream_events);
-    assert(error == 0); /* addresses never come to nothing, and a handle alone takes nothing */
-    error = stream_connect(&u->stream, (struct sockaddr *)&u->address);
-    if (error) {
-        address_failed(u, error);
-    } else {
-        arm_share(u);
-    }
-}
-
 static void spare_time_is_over(struct upstream *u)
 {
-    u->kept = host_keep(u->live->host_shared);
+    u->kept = host_keep(u->connection.live->host_shared);
     if (u->kept) {
-        net_timer_set(u->stream.loop, &u->timer, u->idle_since_ms + u->cell->idle_limit_ms);
+        net_timer_set(u->connection.stream.loop, &u->timer,
+                      u->idle_since_ms + u->cell->idle_limit_ms);
     } else {
         close_now(u, false);
     }
 }
 
 /* Its idle time is over, unbothered: the limit may be a little too low. Or it was closed, and does
- * not take what was to be sent first. Or an address has not answered in its share of the time. */
+ * not take what was to be sent first. */
 static void on_timer(struct wheel_timer *timer)
 {
     struct upstream *u = LIST_ENTRY(timer, struct upstream, timer);
-    if (u->stream.close_when_sent) {
-        stream_close(&u->stream, true);
+    struct stream *s = upstream_stream(u);
+    if (s->close_when_sent) {
+        connection_close(&u->connection, true);
         return;
     }
-    if (u->borrower) {
-        address_failed(u, UV_ETIMEDOUT);
-        return;
-    }
-    if (net_now_ms(u->stream.loop) < u->idle_since_ms + u->cell->idle_limit_ms) {
+    if (net_now_ms(s->loop) < u->idle_since_ms + u->cell->idle_limit_ms) {
         spare_time_is_over(u);
         return;
     }
@@ -251,7 +186,7 @@ static bool still_quiet(struct upstream *u)
 {
     uv_os_fd_t fd;
     char byte;
-    return uv_fileno((uv_handle_t *)&u->stream.tcp, &fd) == 0 &&
+    return uv_fileno((uv_handle_t *)&u->connection.stream.tcp, &fd) == 0 &&
            recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
@@ -261,9 +196,8 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
         struct upstream *u = LIST_ENTRY(cell->idle.next, struct upstream, idle);
         uint64_t age_ms = net_now_ms(loop) - u->idle_since_ms;
         leave_idle(u);
-        if (age_ms >= cell->idle_limit_ms || !is_listed(u)) {
-            close_now(u,
-                      false); /* its timer is late, the loop stood still; or the name has moved */
+        if (age_ms >= cell->idle_limit_ms || !connection_is_listed(&u->connection)) {
+            close_now(u, false); /* its timer is late: the loop stood still; or the name moved */
             continue;
         }
         if (age_ms < UPSTREAM_CHECK_MS || still_quiet(u)) {
@@ -279,25 +213,13 @@ static struct upstream *connect_new(struct net_loop *loop, struct instance_live 
                                     struct instance_cell *cell, int *ret_error)
 {
     struct upstream *u = memory_new(sizeof(*u));
-    u->live = live;
-    int error = next_address(u);
-    error = error ? error : stream_init(&u->stream, loop, &stream_events);
-    if (error) {
-        *ret_error = error;
-        free(u);
-        return NULL;
-    }
-    instance_live_ref(live);
     u->cell = cell;
     list_init(&u->idle);
     wheel_timer_init(&u->timer, on_timer);
-    error = stream_connect(&u->stream, (struct sockaddr *)&u->address);
-    if (error && dial_failed(&u->dial, error)) {
-        start_over(u);
-    } else if (error) {
-        *ret_error = u->dial.error;
-        close_now(u, false);
-        return NULL;
+    int error = connection_open(&u->connection, loop, live, &connection_events);
+    if (error) {
+        *ret_error = error;
+        return NULL; /* on_closed() frees it */
     }
     return u;
 }
@@ -325,8 +247,8 @@ struct upstream *upstream_take(struct net_loop *loop, struct instance_live *live
     if (u) {
         u->events = events;
         u->borrower = borrower;
-        u->lent_at_bytes = u->stream.bytes_out;
-        u->lent_bytes_in = u->stream.bytes_in;
+        u->lent_at_bytes = u->connection.stream.bytes_out;
+        u->lent_bytes_in = u->connection.stream.bytes_in;
         u->lent_ms = reused ? net_now_ms(loop) : 0;
     }
     return u;
@@ -335,26 +257,23 @@ struct upstream *upstream_take(struct net_loop *loop, struct instance_live *live
 void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms)
 {
     assert(u->borrower && !upstream_reused(u));
-    u->connect_ms = connect_ms;
-    if (!u->starting_over) {
-        arm_share(u);
-    }
+    connection_set_connect_time(&u->connection, connect_ms);
 }
 
 void upstream_give(struct upstream *u)
 {
-    struct net_loop *loop = u->stream.loop;
+    struct net_loop *loop = u->connection.stream.loop;
     uint64_t now_ms = net_now_ms(loop);
-    bool wanted = now_ms >= u->cell->no_pool_until_ms && !u->stream.ended &&
-                  u->cell->idle_count < UPSTREAM_IDLE_MAX && !u->stream.send_failed &&
-                  stream_pending(&u->stream) == 0 && is_listed(u);
+    bool wanted = now_ms >= u->cell->no_pool_until_ms && !u->connection.stream.ended &&
+                  u->cell->idle_count < UPSTREAM_IDLE_MAX && !u->connection.stream.send_failed &&
+                  stream_pending(upstream_stream(u)) == 0 && connection_is_listed(&u->connection);
     if (!wanted) {
         close_now(u, false);
         return;
     }
     u->borrower = NULL;
     u->idle_since_ms = now_ms;
-    stream_resume(&u->stream);
+    stream_resume(upstream_stream(u));
     list_push_front(&u->cell->idle, &u->idle);
     u->cell->idle_count++;
     uint32_t limit_ms = u->cell->idle_limit_ms;
@@ -369,7 +288,7 @@ void upstream_drop(struct upstream *u, bool flush)
 
 bool upstream_unsent(const struct upstream *u)
 {
-    return u->stream.bytes_out == u->lent_at_bytes;
+    return u->connection.stream.bytes_out == u->lent_at_bytes;
 }
 
 void upstream_close_idle(struct instance_live *live, unsigned worker)

@@ -18,8 +18,7 @@
 #define UPSTREAM_UPSTREAM_H
 
 #include "http/reader.h"
-#include "net/stream.h"
-#include "upstream/dial.h"
+#include "upstream/connection.h"
 
 enum {
     UPSTREAM_FLUSH_MS = 2000,    /* for the last bytes of a client that has left a tunnel */
@@ -45,9 +44,7 @@ struct upstream_events {
 };
 
 struct upstream {
-    struct stream stream;
     struct http_reader reader; /* the borrower's; kept here because it lives as long */
-    struct instance_live *live;
     struct instance_cell *cell;
     const struct upstream_events *events;
     void *borrower; /* NULL while idle or closing */
@@ -55,14 +52,10 @@ struct upstream {
     struct wheel_timer timer;
     uint64_t idle_since_ms;
     bool kept;              /* while idle: it is one of the few that may stay */
-    bool starting_over;     /* one address has failed, its handle closes, the next one follows */
-    uint32_t address_epoch; /* of its instance, when `address` was one of its addresses */
     uint64_t lent_at_bytes; /* stream.bytes_out when it was lent: has anything been sent since? */
     uint64_t lent_ms;       /* 0: it is new, not from the pool */
     uint64_t lent_bytes_in; /* stream.bytes_in then: has anything come since? */
-    uint64_t connect_ms;    /* while connecting: the time for all addresses; 0 = not told */
-    struct dial dial;
-    struct sockaddr_storage address; /* that it is connected to, or tries */
+    struct connection connection; /* last: what is seldom looked at lies at its end */
 };
 
 /* Lends a connection: an idle one (upstream_reused), or a new one whose on_connected follows, once
@@ -71,6 +64,11 @@ struct upstream {
 struct upstream *upstream_take(struct net_loop *loop, struct instance_live *live, unsigned worker,
                                const struct upstream_events *events, void *borrower,
                                int *ret_error);
+
+static inline struct stream *upstream_stream(struct upstream *u)
+{
+    return &u->connection.stream;
+}
 
 static inline bool upstream_reused(const struct upstream *u)
 {

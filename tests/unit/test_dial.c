@@ -200,7 +200,7 @@ static void all_that_fail_are_one_failure_told_once(void **state)
     struct scene *s = *state;
     KNOW(s, "127.0.0.2", "127.0.0.4", "255.255.255.255");
     assert_true(connect_all(s) < 0);
-    assert_int_equal(s->up->dial.turn.tried, 3);
+    assert_int_equal(s->up->connection.dial.turn.tried, 3);
 }
 
 static void the_one_that_worked_is_tried_first_and_the_others_after_it(void **state)
@@ -211,7 +211,7 @@ static void the_one_that_worked_is_tried_first_and_the_others_after_it(void **st
     instance_live_prefer(s->live, &(struct address_turn){.first = 2, .tried = 1});
     assert_string_equal(begins_with(s, text), "127.0.0.4");
     assert_int_equal(connect_all(s), 0); /* .4, .2, .1: around the end */
-    assert_int_equal(s->up->dial.turn.tried, 3);
+    assert_int_equal(s->up->connection.dial.turn.tried, 3);
 }
 
 static void a_look_up_keeps_the_one_that_works_if_it_is_still_there(void **state)
@@ -231,7 +231,7 @@ static void a_borrower_that_leaves_between_two_addresses_hears_nothing(void **st
     struct scene *s = *state;
     KNOW(s, "255.255.255.255", "127.0.0.1");
     assert_int_equal(take(s), 0);
-    assert_true(s->up->starting_over);
+    assert_true(s->up->connection.starting_over);
     upstream_drop(s->up, false);
     s->up = NULL; /* tear_down() demands that all is closed */
     uv_run(&s->loop.uv, UV_RUN_NOWAIT);
