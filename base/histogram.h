@@ -9,6 +9,11 @@
 
 enum { HISTOGRAM_BUCKETS = 240 };
 
+struct histogram {
+    uint64_t counts[HISTOGRAM_BUCKETS];
+    uint64_t sum_us; /* of what was counted */
+};
+
 /* The bucket that holds `us`. */
 unsigned histogram_bucket(uint64_t us);
 

@@ -45,11 +45,9 @@ static struct container_seat *seat_at(struct list *l)
 
 static uint64_t bytes_of_seat(const struct container_seat *seat)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < seat->live->cell_count; i++) {
-        bytes += cell_read(&seat->live->cells[i].bytes_from);
-    }
-    return bytes;
+    struct instance_counts counts = {0};
+    instance_live_sum(seat->live, &counts);
+    return counts.bytes_from;
 }
 
 void container_sit(struct container *c, struct container_seat *seat, struct instance_live *live)

@@ -7,30 +7,25 @@
 
 static void publish_application(struct control *c, const struct tracked_application *a)
 {
-    uint64_t latency[HISTOGRAM_BUCKETS] = {0};
-    uint64_t started = 0, finished = 0;
-    struct cluster_count count = {.application = bytes_of(a->name), .latency = latency};
-    for (size_t w = 0; w < a->live->cell_count; w++) {
-        const struct application_cell *cell = &a->live->cells[w];
-        finished += cell_read(&cell->finished); /* before started: never more than that */
-        started += cell_read(&cell->started);
-        count.requests += cell_read(&cell->requests);
-        count.errors += cell_read(&cell->errors);
-        for (size_t b = 0; b < HISTOGRAM_BUCKETS; b++) {
-            latency[b] += cell_read(&cell->latency[b]);
-        }
-    }
-    count.active = started > finished ? started - finished : 0;
+    struct application_counts sum = {0};
     struct cluster_instance_count *instances =
         memory_new((a->record_count + 1) * sizeof(*instances));
-    count.instances = instances;
+    application_live_sum(a->live, &sum);
+    struct cluster_count count = {
+        .application = bytes_of(a->name),
+        .requests = sum.requests,
+        .errors = sum.errors,
+        .active = sum.requests > sum.finished ? sum.requests - sum.finished : 0,
+        .latency = sum.first_byte.counts,
+        .instances = instances,
+    };
     for (struct list *l = a->records.next; l != &a->records; l = l->next) {
         const struct instance_record *r = LIST_ENTRY(l, struct instance_record, link);
-        struct instance_sums sums = instance_record_sums(r);
+        struct instance_counts counts = instance_record_sum(r);
         instances[count.instance_count++] = (struct cluster_instance_count){
             .instance = bytes_of(r->name),
-            .requests = sums.requests,
-            .failures = sums.failures,
+            .requests = counts.requests,
+            .failures = counts.failures,
             .active = r->current
                           ? atomic_load_explicit(&r->current->live->in_flight, memory_order_relaxed)
                           : 0,

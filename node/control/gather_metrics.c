@@ -55,7 +55,7 @@ static struct metrics_instance gather_instance(struct control *c, struct arena *
     return (struct metrics_instance){
         .name = name,
         .answers = gather_answers(arena, cells, a->live->cell_count),
-        .failures = instance_record_sums(r).failures,
+        .failures = instance_record_sum(r).failures,
         .cluster_requests = cluster_instance_totals(c->cluster, bytes_of(a->name), name).requests,
         .configured = i != NULL,
         .up = i && i->verdict.eligible,
@@ -70,26 +70,23 @@ static struct metrics_application gather_application(struct control *c, struct a
     struct cluster_totals totals = cluster_application_totals(c->cluster, bytes_of(a->name), NULL);
     struct metrics_instance *instances =
         arena_array(arena, a->record_count + 1, sizeof(*instances));
-    uint64_t *latency = arena_array(arena, HISTOGRAM_BUCKETS, sizeof(*latency));
+    struct application_counts *sum = arena_take(arena, sizeof(*sum));
     const struct answer_cell *cells[CONF_WORKERS_MAX];
     size_t count = 0;
     struct metrics_application to = {
         .name = bytes_of(a->name),
-        .latency = latency,
+        .latency = sum->first_byte.counts,
         .cluster_requests = totals.requests,
         .cluster_errors = totals.errors,
         .instances = instances,
         .instance_count = a->record_count,
     };
     for (size_t w = 0; w < a->live->cell_count; w++) {
-        const struct application_cell *cell = &a->live->cells[w];
-        cells[w] = &cell->answers;
-        to.head_us += cell_read(&cell->head_us);
-        to.retries += cell_read(&cell->retries);
-        for (size_t b = 0; b < HISTOGRAM_BUCKETS; b++) {
-            latency[b] += cell_read(&cell->latency[b]);
-        }
+        cells[w] = &a->live->cells[w].answers;
     }
+    application_live_sum(a->live, sum);
+    to.head_us = sum->first_byte.sum_us;
+    to.retries = sum->retries;
     to.answers = gather_answers(arena, cells, a->live->cell_count);
     for (struct list *l = a->records.next; l != &a->records; l = l->next) {
         instances[count++] =
@@ -103,13 +100,13 @@ static struct metrics_application gather_application(struct control *c, struct a
 static void gather_workers(const struct control *c, struct arena *arena, struct metrics_facts *to)
 {
     const struct answer_cell *cells[CONF_WORKERS_MAX];
+    struct proxy_counts sum = {0};
     for (size_t w = 0; w < c->worker_count; w++) {
-        const struct proxy_counts *counts = worker_counts(c->workers[w]);
-        cells[w] = &counts->answers;
-        to->aborts += cell_read(&counts->aborts);
-        to->bytes_in += cell_read(&counts->bytes_in);
-        to->bytes_out += cell_read(&counts->bytes_out);
+        cells[w] = worker_sum(c->workers[w], &sum);
     }
+    to->aborts = sum.aborts;
+    to->bytes_in = sum.bytes_in;
+    to->bytes_out = sum.bytes_out;
     to->answers = gather_answers(arena, cells, c->worker_count);
 }
 

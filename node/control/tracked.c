@@ -140,33 +140,19 @@ static struct instance_record *take_record(struct tracked_application *a, const 
     return r;
 }
 
-struct instance_sums tracked_instance_sums(const struct tracked_instance *i)
+struct instance_counts instance_record_sum(const struct instance_record *r)
 {
-    struct instance_sums sums = {0};
-    for (size_t w = 0; w < i->live->cell_count; w++) {
-        sums.requests += cell_read(&i->live->cells[w].requests);
-        sums.failures += cell_read(&i->live->cells[w].failures);
-    }
-    return sums;
-}
-
-struct instance_sums instance_record_sums(const struct instance_record *r)
-{
-    struct instance_sums sums = {r->requests, r->failures};
+    struct instance_counts sum = r->gone;
     if (r->current) {
-        struct instance_sums now = tracked_instance_sums(r->current);
-        sums.requests += now.requests;
-        sums.failures += now.failures;
+        instance_live_sum(r->current->live, &sum);
     }
-    return sums;
+    return sum;
 }
 
 /* An instance goes: what it has counted stays on record. */
 static void close_record(struct tracked_instance *i)
 {
-    struct instance_sums sums = tracked_instance_sums(i);
-    i->record->requests += sums.requests;
-    i->record->failures += sums.failures;
+    instance_live_sum(i->live, &i->record->gone);
     if (i->record->current == i) {
         i->record->current = NULL;
     }
@@ -356,17 +342,15 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
     struct instance_live *s = i->live;
     struct passive *p = &i->passive;
     bool changed = false;
-    uint64_t answers = 0;
+    struct instance_counts counts = {0};
     if (atomic_load(&s->route) == INSTANCE_TRIAL_TAKEN && passive_trial_offered(p)) {
         passive_trial_taken(p, now_ms);
         i->taken_known = true;
     }
-    for (size_t w = 0; w < s->cell_count; w++) {
-        answers += cell_read(&s->cells[w].answers);
-    }
-    if (answers != i->answers_seen) {
-        passive_answered(p, now_ms, (uint32_t)(answers - i->answers_seen));
-        i->answers_seen = answers;
+    instance_live_sum(s, &counts);
+    if (counts.answers != i->answers_seen) {
+        passive_answered(p, now_ms, (uint32_t)(counts.answers - i->answers_seen));
+        i->answers_seen = counts.answers;
     }
     bool ended;
     uint32_t failures = instance_live_take_statuses(s, &ended);

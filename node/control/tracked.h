@@ -27,7 +27,7 @@ struct instance_record {
     struct named named; /* the name, once more */
     struct list link;
     const char *name;
-    uint64_t requests, failures;      /* of those that are gone */
+    struct instance_counts gone;      /* of those that are gone */
     struct answer_cell *answers;      /* one a worker; all its instances count here */
     struct tracked_instance *current; /* NULL while there is none */
 };
@@ -56,10 +56,6 @@ struct tracked_application {
 };
 
 struct tracker;
-
-struct instance_sums {
-    uint64_t requests, failures;
-};
 
 struct tracked_instance {
     struct list link;
@@ -129,9 +125,8 @@ struct tracked_instance *tracker_instance(const struct tracker *t, const char *a
                                           const char *name);
 struct tracked_application *tracker_application(const struct tracker *t, const char *name);
 
-/* All that an instance, and all that its record, has counted. */
-struct instance_sums tracked_instance_sums(const struct tracked_instance *i);
-struct instance_sums instance_record_sums(const struct instance_record *r);
+/* All that was ever counted under this name. */
+struct instance_counts instance_record_sum(const struct instance_record *r);
 
 /* Empties the mailboxes of the application's instances that workers fill, and lets time pass. Sets
  * `vote_due` if a vote changed. */

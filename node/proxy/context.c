@@ -21,7 +21,7 @@ void proxy_done(struct proxy_context *p)
         free(head);
     }
     exchange_free_spares(p);
-    answer_cell_done(&p->counts.answers);
+    answer_cell_done(&p->answers);
     sha256_free(p->sha);
     if (p->snapshot) {
         snapshot_unref(p->snapshot);

@@ -26,11 +26,10 @@ struct proxy_events {
     void (*on_forget)(void *owner, struct exchange *x);
 };
 
-/* What one worker has counted of all requests; written by its thread, read by any. */
+/* What one worker has counted of all requests: see cell_sum(). */
 struct proxy_counts {
-    _Atomic uint64_t aborts;              /* clients that left before their answer was complete */
-    _Atomic uint64_t bytes_in, bytes_out; /* of requests and answers that have ended */
-    struct answer_cell answers;           /* of requests that belong to no application */
+    uint64_t aborts;              /* clients that left before their answer was complete */
+    uint64_t bytes_in, bytes_out; /* of requests and answers that have ended */
 };
 
 struct proxy_context {
@@ -47,6 +46,7 @@ struct proxy_context {
     uint64_t mark;           /* grows with each proxy_mark() */
     uint64_t marked_count;   /* exchanges in hand that are older than the last mark */
     struct proxy_counts counts;
+    struct answer_cell answers; /* of requests that belong to no application */
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
     struct exchange *spares;

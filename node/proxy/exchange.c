@@ -217,9 +217,7 @@ static struct snapshot_application *find_application(const struct exchange *x)
 
 static void adopt_application(struct exchange *x)
 {
-    struct application_cell *cell = &x->app->live->cells[x->proxy->worker];
-    cell_add(&cell->requests, 1);
-    cell_add(&cell->started, 1);
+    cell_add(&x->app->live->cells[x->proxy->worker].counts.requests, 1);
     x->rules.attempts = x->app->attempts;
     x->rules.retry_timeout_ms = x->app->retry_timeout_ms;
     x->rules.retry_statuses = &x->app->retry_statuses;

@@ -295,33 +295,31 @@ static struct answer_cell *answer_cell_of(const struct exchange *x)
     if (x->instance) {
         return &x->instance->live->answers[worker];
     }
-    return x->app ? &x->app->live->cells[worker].answers : &x->proxy->counts.answers;
+    return x->app ? &x->app->live->cells[worker].answers : &x->proxy->answers;
 }
 
 void exchange_account(struct exchange *x, enum exchange_finish how)
 {
-    struct proxy_counts *counts = &x->proxy->counts;
+    struct proxy_counts *all = &x->proxy->counts;
     answer_count(answer_cell_of(x), final_status(x));
-    cell_add(&counts->bytes_in, x->client->bytes_in);
-    cell_add(&counts->bytes_out, bytes_out(x));
+    cell_add(&all->bytes_in, x->client->bytes_in);
+    cell_add(&all->bytes_out, bytes_out(x));
     if (x->app && x->rules.attempts > 0) {
-        struct application_cell *cell = &x->app->live->cells[x->proxy->worker];
-        cell_add(&cell->finished, 1);
+        struct application_counts *counts = &x->app->live->cells[x->proxy->worker].counts;
+        cell_add(&counts->finished, 1);
         bool broken = how == EXCHANGE_FINISH_CUT && !x->aborted;
         if (x->status >= 500 || broken) {
-            cell_add(&cell->errors, 1);
+            cell_add(&counts->errors, 1);
         }
         if (x->head_us > 0) {
-            uint64_t us = x->head_us - x->started_us;
-            cell_add(&cell->latency[histogram_bucket(us)], 1);
-            cell_add(&cell->head_us, us);
+            cell_time(&counts->first_byte, x->head_us - x->started_us);
         }
         if (x->core.attempts > 1) {
-            cell_add(&cell->retries, x->core.attempts - 1);
+            cell_add(&counts->retries, x->core.attempts - 1);
         }
     }
     if (x->aborted) {
-        cell_add(&counts->aborts, 1);
+        cell_add(&all->aborts, 1);
     }
     if (log_wants_access(x->proxy->log)) {
         write_access_line(x, net_now_us(x->proxy->net), how);

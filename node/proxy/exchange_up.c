@@ -142,12 +142,12 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
         box = x->trial ? &live->trial_good : NULL;
         break;
     case EXCHANGE_OUTCOME_BAD_STATUS:
-        cell_add(&cell->failures, 1);
+        cell_add(&cell->counts.failures, 1);
         instance_live_bad_status(live);
         wake_control(x);
         break;
     case EXCHANGE_OUTCOME_FAILURE:
-        cell_add(&cell->failures, 1);
+        cell_add(&cell->counts.failures, 1);
         box = &live->failures_new;
         break;
     case EXCHANGE_OUTCOME_NEUTRAL:
@@ -255,7 +255,7 @@ void exchange_do_send_up(struct exchange *x)
     }
     if (!x->counted) {
         x->counted = true;
-        cell_add(&x->instance->live->cells[x->proxy->worker].requests, 1);
+        cell_add(&x->instance->live->cells[x->proxy->worker].counts.requests, 1);
     }
     write_head(x, &rw);
     write_held(x);
@@ -288,7 +288,7 @@ static struct exchange_input head_input(struct exchange *x)
         in.kind = EXCHANGE_UP_INTERIM;
         return in;
     }
-    cell_add(&x->instance->live->cells[x->proxy->worker].answers, 1);
+    cell_add(&x->instance->live->cells[x->proxy->worker].counts.answers, 1);
     x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
     return in;
 }

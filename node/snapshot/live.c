@@ -145,6 +145,30 @@ bool instance_live_lists(struct instance_live *s, const struct sockaddr_storage 
     return found;
 }
 
+void cell_sum(void *to, const void *counts, size_t size)
+{
+    uint64_t *sums = to;
+    const uint64_t *counters = counts;
+    assert(size % sizeof(*sums) == 0);
+    for (size_t i = 0; i < size / sizeof(*sums); i++) {
+        sums[i] += __atomic_load_n(&counters[i], __ATOMIC_RELAXED);
+    }
+}
+
+void instance_live_sum(const struct instance_live *s, struct instance_counts *to)
+{
+    for (size_t w = 0; w < s->cell_count; w++) {
+        cell_sum(to, &s->cells[w].counts, sizeof(*to));
+    }
+}
+
+void application_live_sum(const struct application_live *s, struct application_counts *to)
+{
+    for (size_t w = 0; w < s->cell_count; w++) {
+        cell_sum(to, &s->cells[w].counts, sizeof(*to));
+    }
+}
+
 struct application_live *application_live_new(const char *name, size_t workers)
 {
     struct application_live *s = memory_new(sizeof(*s));

@@ -32,12 +32,18 @@ enum instance_route {
     INSTANCE_TRIAL_TAKEN,
 };
 
-/* One worker's view of one instance. The counters only grow. */
+/* What is counted of an instance. It only grows. In a worker's cell it is touched by cell_add() and
+ * cell_sum() alone; the sum over cells is the same struct, and anybody's. */
+struct instance_counts {
+    uint64_t requests;   /* sent to it */
+    uint64_t answers;    /* response heads that came */
+    uint64_t failures;   /* passive failures */
+    uint64_t bytes_from; /* response bytes: is it alive while checks time out? */
+};
+
+/* One worker's view of one instance. */
 struct instance_cell {
-    alignas(CACHE_LINE) _Atomic uint64_t requests; /* sent to it */
-    _Atomic uint64_t answers;                      /* response heads that came */
-    _Atomic uint64_t failures;                     /* passive failures */
-    _Atomic uint64_t bytes_from; /* response bytes: is it alive while checks time out? */
+    alignas(CACHE_LINE) struct instance_counts counts;
     /* the worker's own */
     struct list
         idle; /* of upstream connections, most recently used first; next NULL = not set up */
@@ -70,13 +76,18 @@ struct instance_live {
     struct answer_cell *answers;
 };
 
+/* What is counted of an application, as instance_counts. */
+struct application_counts {
+    uint64_t finished; /* summed before `requests`, which is never less */
+    uint64_t requests;
+    uint64_t errors;
+    uint64_t retries; /* attempts beyond a request's first */
+    struct histogram first_byte;
+};
+
 struct application_cell {
-    alignas(CACHE_LINE) _Atomic uint64_t requests, errors;
-    _Atomic uint64_t started, finished;          /* active = started - finished */
-    _Atomic uint64_t retries;                    /* attempts beyond a request's first */
-    _Atomic uint64_t head_us;                    /* the sum of what `latency` holds */
-    struct answer_cell answers;                  /* of requests that were given no instance */
-    _Atomic uint64_t latency[HISTOGRAM_BUCKETS]; /* time to the response head */
+    alignas(CACHE_LINE) struct application_counts counts;
+    struct answer_cell answers; /* of requests that were given no instance */
 };
 
 struct application_live {
@@ -152,15 +163,23 @@ struct application_live *application_live_ref(struct application_live *s);
 void application_live_unref(struct application_live *s);
 
 /* Adds to a counter that only this thread writes: no locked instruction. */
-static inline void cell_add(_Atomic uint64_t *cell, uint64_t n)
+static inline void cell_add(uint64_t *counter, uint64_t n)
 {
-    atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n,
-                          memory_order_relaxed);
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
-static inline uint64_t cell_read(const _Atomic uint64_t *cell)
+static inline void cell_time(struct histogram *h, uint64_t us)
 {
-    return atomic_load_explicit(cell, memory_order_relaxed);
+    cell_add(&h->counts[histogram_bucket(us)], 1);
+    cell_add(&h->sum_us, us);
 }
+
+/* Adds a cell's counters to `to`, each where it is: both are structs of `size` bytes that hold
+ * counters and nothing else. Any thread. All sums over workers are made by this. */
+void cell_sum(void *to, const void *counts, size_t size);
+
+/* The sums of all workers, added to `to`. */
+void instance_live_sum(const struct instance_live *s, struct instance_counts *to);
+void application_live_sum(const struct application_live *s, struct application_counts *to);
 
 #endif

@@ -84,7 +84,7 @@ static void on_bytes(struct stream *s, struct bytes bytes)
 {
     struct upstream *u = of_stream(s);
     if (u->borrower) {
-        cell_add(&u->cell->bytes_from, bytes.size);
+        cell_add(&u->cell->counts.bytes_from, bytes.size);
         u->events->on_bytes(u->borrower, bytes);
     } else {
         close_now(u, false); /* nobody asked: 408 before closing, or worse */

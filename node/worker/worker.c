@@ -131,9 +131,10 @@ uint64_t worker_exchanges(const struct worker *w)
     return atomic_load_explicit(&w->exchanges, memory_order_relaxed);
 }
 
-const struct proxy_counts *worker_counts(const struct worker *w)
+const struct answer_cell *worker_sum(const struct worker *w, struct proxy_counts *to)
 {
-    return &w->proxy.counts;
+    cell_sum(to, &w->proxy.counts, sizeof(*to));
+    return &w->proxy.answers;
 }
 
 static void on_proxy_mail(void *owner)

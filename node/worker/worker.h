@@ -89,6 +89,7 @@ uint64_t worker_turns(const struct worker *w);
 
 /* For /status and /metrics, from any thread. */
 uint64_t worker_exchanges(const struct worker *w);
-const struct proxy_counts *worker_counts(const struct worker *w);
+/* Adds what it has counted to `to`. Returns its answers that belong to no application. */
+const struct answer_cell *worker_sum(const struct worker *w, struct proxy_counts *to);
 
 #endif
