@@ -86,6 +86,9 @@ struct cluster_node {
  * sake. active_connections is told with the counters (cluster_set_counts), at their pace. */
 void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_node *node);
 
+/* Nothing that would be told at once differs. */
+bool cluster_node_says_the_same(const struct cluster_node *a, const struct cluster_node *b);
+
 /* What a member last said; false when it has said nothing yet. `ret->version` points into c. */
 bool cluster_node(struct cluster *c, const struct gossip_member *member, struct cluster_node *ret);
 
@@ -110,7 +113,8 @@ void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes applicat
 void cluster_drop_votes(struct cluster *c, uint64_t now_ms, struct bytes application);
 
 /* What on_verdict_input() was called for since the last question: some applications, by
- * cluster_application_id(), or all. */
+ * cluster_application_id(), or all. What a call of cluster_set_votes() tells at once is none: who
+ * calls it knows. */
 enum { CLUSTER_NEWS_MAX = 16 };
 struct cluster_news {
     bool all;

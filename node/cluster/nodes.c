@@ -105,7 +105,7 @@ static ProtobufCBinaryData text_of(char *text)
     return (ProtobufCBinaryData){strlen(text), (uint8_t *)text};
 }
 
-static bool says_the_same(const struct cluster_node *a, const struct cluster_node *b)
+bool cluster_node_says_the_same(const struct cluster_node *a, const struct cluster_node *b)
 {
     return a->draining == b->draining && a->vip_holder == b->vip_holder &&
            a->config_revision == b->config_revision &&
@@ -120,7 +120,7 @@ static uint64_t wall_to_tell(struct cluster *c, const struct cluster_node *node)
     c->wall_at_ms = c->now_ms;
     uint64_t due = c->told_wall_ms + (c->now_ms - c->told_at_ms);
     uint64_t step = due > node->wall_ms ? due - node->wall_ms : node->wall_ms - due;
-    if (!c->self.told || !says_the_same(&c->self.node, node) || step > CLOCK_STEP_MS ||
+    if (!c->self.told || !cluster_node_says_the_same(&c->self.node, node) || step > CLOCK_STEP_MS ||
         c->now_ms >= c->told_at_ms + CLOCK_TOLD_MS) {
         c->told_wall_ms = node->wall_ms;
         c->told_at_ms = c->now_ms;

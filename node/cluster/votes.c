@@ -244,7 +244,7 @@ static void tell(struct cluster *c, struct own_votes *own)
     }
     own->page_count = pages;
     own->due_ms = 0;
-    verdict_news_of(c, own->application);
+    c->verdict_changed = true;
 }
 
 enum difference { SAME, TRAFFIC, DECIDES };
@@ -374,6 +374,7 @@ void votes_settle(struct cluster *c)
         struct own_votes *own = (struct own_votes *)c->own_votes.at[i];
         if (own->due_ms != 0 && c->now_ms >= own->due_ms) {
             tell(c, own);
+            verdict_news_of(c, own->application);
         }
     }
 }

@@ -136,7 +136,6 @@ static void answer(struct control *c, uint16_t status, const struct buffer *body
 static void end(struct control *c)
 {
     c->adoption.phase = ADOPT_IDLE;
-    adopt_go(c);
 }
 
 static void refuse_file(struct control *c)
@@ -340,7 +339,6 @@ static void on_worked(uv_work_t *work, int status)
     case ADOPT_SWEEPING:
         assert(false); /* the loop's */
     }
-    peers_after(c);
 }
 
 static bool bind_one(struct control *c)
@@ -422,19 +420,25 @@ void adopt_reload(struct control *c, struct local_job *job)
         list_push_back(&c->adoption.waiting, &job->link);
     }
     c->adoption.wanted = true;
-    adopt_go(c);
 }
 
-void adopt_go(struct control *c)
+bool adopt_may_go_on(const struct control *c)
 {
-    if (c->phase == CONTROL_STOPPED) {
+    bool idle = c->adoption.phase == ADOPT_IDLE;
+    return (idle && (c->adoption.wanted || c->shared_waiting)) ||
+           (c->adoption.phase == ADOPT_JUDGING && is_judged(c));
+}
+
+void adopt_settle(struct control *c)
+{
+    if (!adopt_may_go_on(c)) {
         return;
     }
-    if (c->adoption.phase == ADOPT_JUDGING && is_judged(c)) {
+    if (c->adoption.phase == ADOPT_JUDGING) {
         finish(c);
-    } else if (c->adoption.phase == ADOPT_IDLE && c->adoption.wanted) {
+    } else if (c->adoption.wanted) {
         begin_reload(c);
-    } else if (c->adoption.phase == ADOPT_IDLE && c->shared_waiting) {
+    } else {
         begin_shared(c);
     }
 }

@@ -75,9 +75,10 @@ void adopt_start(struct control *c);
  * in force or refused; NULL: the log tells. */
 void adopt_reload(struct control *c, struct local_job *job);
 
-/* Goes on if what is waited for has come: the end of a judge's round or of a digest, or a shared
- * configuration in control.shared_text. */
-void adopt_go(struct control *c);
+/* Of settle.c: what is waited for has come (a reload that is wanted, a shared configuration in
+ * control.shared_text, the end of a judge's round with its digest), and goes on by it. */
+bool adopt_may_go_on(const struct control *c);
+void adopt_settle(struct control *c);
 
 /* The shared revision that is in force here. */
 uint64_t adopt_revision(const struct control *c);

@@ -28,7 +28,6 @@
 #include "http/reply.h"
 
 enum {
-    TICK_MS = 1000,         /* traffic weights, and passive deadlines at the latest */
     FIRST_LOOKUP_MS = 3000, /* names without an address by then get one later */
 };
 
@@ -37,37 +36,10 @@ enum {
     "This node has just started and has not heard yet what the others know; ask again in 2 "       \
     "seconds."
 
-static void on_tick(uv_timer_t *timer);
-
-void control_arm_tick(struct control *c)
-{
-    uint64_t now_ms = net_now_ms(&c->net);
-    uint64_t deadline_ms = tracker_deadline_ms(&c->tracker);
-    uint64_t wait_ms = TICK_MS;
-    if (deadline_ms != 0 && deadline_ms < now_ms + TICK_MS) {
-        wait_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 1;
-    }
-    uv_timer_start(&c->tick, on_tick, wait_ms, 0);
-}
-
 static struct busy_view others_of(void *owner, struct bytes container)
 {
     struct control *c = owner;
     return cluster_work_of_others(c->cluster, container);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    struct control *c = timer->data;
-    judge_tick(c);
-    control_arm_tick(c);
-    peers_after(c);
-}
-
-static void on_vote(void *owner)
-{
-    judge_go(owner);
-    peers_after(owner);
 }
 
 /* From the workers' threads. */
@@ -214,10 +186,6 @@ static void all_quiet(struct control *c)
 static void on_wake(uv_async_t *handle)
 {
     struct control *c = handle->data;
-    if (atomic_exchange(&c->mail, false)) {
-        judge_mail(c);
-        control_arm_tick(c);
-    }
     if (atomic_exchange(&c->asked, false)) {
         poke_workers(c);
     }
@@ -225,7 +193,6 @@ static void on_wake(uv_async_t *handle)
     while ((job = next_job(c)) != NULL) {
         do_job(c, job);
     }
-    peers_after(c);
     if (all_are_quiet(c)) {
         all_quiet(c);
     }
@@ -288,7 +255,6 @@ static void on_term(struct control *c)
     c->parted = false;
     notify_stopping();
     log_event(c->producer, LOG_INFO, "draining", NULL, 0);
-    peers_tell_node(c);
     uv_timer_start(&c->drain_deadline, on_drain_deadline, c->conf->timeouts.drain_ms, 0);
     handover_drain(c);
     uint32_t epoch = control_new_epoch(c);
@@ -333,7 +299,6 @@ static void open_handles(struct control *c)
         lack_of_files();
     }
     uv_async_init(&c->net.uv, &c->wake, on_wake);
-    uv_timer_init(&c->net.uv, &c->tick);
     uv_timer_init(&c->net.uv, &c->drain_deadline);
     uv_timer_init(&c->net.uv, &c->last_call);
     uv_prepare_init(&c->net.uv, &c->log_flush);
@@ -344,8 +309,8 @@ static void open_handles(struct control *c)
     adopt_open(c);
     judge_open(c);
     documents_open(c);
+    settle_open(c);
     c->wake.data = c;
-    c->tick.data = c;
     c->drain_deadline.data = c;
     c->last_call.data = c;
     c->log_flush.data = c;
@@ -382,9 +347,11 @@ static void stop(struct control *c)
     signals_close(&c->signals);
     standstill_close(&c->standstill);
     slices_close(&c->slices);
+    settle_close(c);
     uv_handle_t *handles[] = {
-        (uv_handle_t *)&c->wake,           (uv_handle_t *)&c->tick,
-        (uv_handle_t *)&c->drain_deadline, (uv_handle_t *)&c->last_call,
+        (uv_handle_t *)&c->wake,
+        (uv_handle_t *)&c->drain_deadline,
+        (uv_handle_t *)&c->last_call,
         (uv_handle_t *)&c->log_flush,
     };
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
@@ -408,7 +375,6 @@ static bool all_looked_up(const struct control *c)
 static void await_configuration(struct control *c)
 {
     adopt_start(c);
-    peers_after(c);
     while (!c->adoption.in_force_once && c->phase == CONTROL_STARTING) {
         uv_run(&c->net.uv, UV_RUN_ONCE);
     }
@@ -462,7 +428,6 @@ static int begin(struct control *c)
     c->tracker.log = c->producer;
     c->tracker.others = others_of;
     c->tracker.lookups = c->lookups;
-    c->tracker.on_vote = on_vote;
     c->tracker.owner = c;
     c->worker_count = 0;
     if (peers_open(c) != 0) {
@@ -471,7 +436,6 @@ static int begin(struct control *c)
         return told ? 0 : -1;
     }
     atomic_store(&c->joining, cluster_joining(c->cluster));
-    control_arm_tick(c);
     await_configuration(c);
     await_names(c);
     if (c->phase != CONTROL_STARTING) {

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "control/adopt.h"
-#include "control/peers.h"
+#include "control/private.h"
 
 static bool is_eligible(void *arg, size_t member)
 {
@@ -59,7 +58,6 @@ static void publish(struct control *c)
     d->of = d->snapshot;
     sha256_hex(d->result, c->ring_digest);
     let_go(d);
-    peers_tell_node(c);
 }
 
 static void on_work(uv_work_t *work)
@@ -86,8 +84,6 @@ static void on_done(uv_work_t *work, int status)
         d->again = false;
         digest_renew(c);
     }
-    adopt_go(c);
-    peers_after(c);
 }
 
 static size_t points_of(const struct snapshot *s)

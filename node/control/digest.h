@@ -25,8 +25,7 @@ struct digest {
 
 struct control;
 
-/* The eligible sets or the snapshot have changed. Ends in control.ring_digest, told to all, and
- * adopt_go(). */
+/* The eligible sets or the snapshot have changed. Ends in control.ring_digest, and `of`. */
 void digest_renew(struct control *c);
 void digest_close(struct control *c);
 

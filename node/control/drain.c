@@ -7,7 +7,7 @@
 #include "admin/status.h"
 #include "base/clock.h"
 #include "control/handover.h"
-#include "control/peers.h"
+#include "control/private.h"
 #include "http/reply.h"
 #include "worker/last_call.h"
 
@@ -55,7 +55,6 @@ void drain_node(struct control *c, bool drain, struct buffer *ret_body)
         }
         struct log_field fields[] = {log_bool("draining", drain)};
         log_event(c->producer, LOG_INFO, "node_drain", fields, 1);
-        peers_tell_node(c);
     }
     status_node_drained(ret_body, c->conf->node_name, control_is_draining(c));
 }

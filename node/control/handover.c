@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "control/peers.h"
 #include "control/private.h"
 #include "vip/pulse.h"
 #include "vip/vip.h"
@@ -85,7 +84,6 @@ static void on_change(void *owner)
     if (held != h->control->vip_holder) {
         h->control->vip_holder = held;
         h->control->vip_since_ms = net_now_ms(&h->control->net);
-        peers_tell_node(h->control);
     }
     if (!held && (h->state == HANDOVER_LEAVING || h->state == HANDOVER_STUCK)) {
         settle(h);

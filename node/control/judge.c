@@ -4,30 +4,9 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "control/adopt.h"
-#include "control/peers.h"
+#include "control/private.h"
 
 enum { ALL_MS = 1000 /* the traffic that a vote tells of changes with time, too */ };
-
-/* Which applications' votes, or circumstances, have changed. With `ours` it is this node's own vote
- * that did it: that needs no further one. */
-static void take_news(struct control *c, bool ours)
-{
-    struct cluster_news news = cluster_verdict_news(c->cluster);
-    c->judge_wanted = false;
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        struct tracked_application *a = c->tracker.configured[i];
-        a->id = a->id ? a->id : cluster_application_id(c->cluster, bytes_of(a->name));
-        bool is_news = news.all;
-        for (size_t n = 0; n < news.count && !is_news; n++) {
-            is_news = news.applications[n] == a->id;
-        }
-        a->verdict_due = a->verdict_due || is_news;
-        if (is_news && !ours) { /* others' trips are weighed against the traffic of now */
-            a->collect_due = a->vote_due = true;
-        }
-    }
-}
 
 /* This node's votes on one application's instances, to everybody. */
 static void cast_votes(struct control *c, struct tracked_application *a)
@@ -44,13 +23,7 @@ static void cast_votes(struct control *c, struct tracked_application *a)
         };
         tracked->told_weight = verdict_weight(votes[i].answers);
     }
-    if (c->judge_wanted) {
-        take_news(c, false);
-    }
     cluster_set_votes(c->cluster, now_ms, bytes_of(a->name), votes, a->instance_count);
-    if (c->judge_wanted) {
-        take_news(c, true);
-    }
 }
 
 /* One application as the rules see it. */
@@ -225,11 +198,7 @@ static void end_round(struct control *c)
     if (j->moved || j->digest.of != c->snapshot) {
         j->moved = false;
         digest_renew(c);
-    } else {
-        peers_tell_node(c);
     }
-    control_arm_tick(c);
-    adopt_go(c);
 }
 
 static bool any_due(const struct control *c)
@@ -306,45 +275,53 @@ void judge_close(struct control *c)
     digest_close(c);
 }
 
-void judge_go(struct control *c)
+/* Whose votes, or circumstances, have changed. */
+static void take_news(struct control *c)
 {
-    if (c->judge_wanted) {
-        take_news(c, false);
+    struct cluster_news news = cluster_verdict_news(c->cluster);
+    c->verdict_input = false;
+    for (size_t i = 0; i < c->tracker.configured_count; i++) {
+        struct tracked_application *a = c->tracker.configured[i];
+        a->id = a->id ? a->id : cluster_application_id(c->cluster, bytes_of(a->name));
+        bool is_news = news.all;
+        for (size_t n = 0; n < news.count && !is_news; n++) {
+            is_news = news.applications[n] == a->id;
+        }
+        if (is_news) { /* others' trips are weighed against the traffic of now */
+            a->collect_due = a->vote_due = true;
+        }
     }
+}
+
+/* Mailboxes that were filled, and what time has made due. */
+static void look_at_boxes(struct control *c)
+{
+    uint64_t now_ms = net_now_ms(&c->net);
+    bool mail = atomic_exchange(&c->mail, false), all = now_ms >= c->judge.all_ms + ALL_MS;
+    c->judge.all_ms = all ? now_ms : c->judge.all_ms;
+    for (size_t i = 0; i < c->tracker.configured_count; i++) {
+        struct tracked_application *a = c->tracker.configured[i];
+        bool late = a->deadline_ms != 0 && now_ms >= a->deadline_ms;
+        bool filled = mail && atomic_load(&a->live->mail);
+        a->collect_due = a->collect_due || all || late || filled;
+    }
+}
+
+void judge_settle(struct control *c)
+{
+    if (c->verdict_input) {
+        take_news(c);
+    }
+    look_at_boxes(c);
     if (any_due(c)) {
         slices_start(&c->slices, &c->judge.slice);
     }
 }
 
-void judge_all(struct control *c)
+uint64_t judge_deadline_ms(const struct control *c)
 {
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        struct tracked_application *a = c->tracker.configured[i];
-        a->collect_due = a->vote_due = true; /* trips are weighed against the traffic of now */
-    }
-    judge_go(c);
-}
-
-void judge_mail(struct control *c)
-{
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        struct tracked_application *a = c->tracker.configured[i];
-        a->collect_due = a->collect_due || atomic_load(&a->live->mail);
-    }
-    judge_go(c);
-}
-
-void judge_tick(struct control *c)
-{
-    uint64_t now_ms = net_now_ms(&c->net);
-    bool all = now_ms >= c->judge.all_ms + ALL_MS;
-    c->judge.all_ms = all ? now_ms : c->judge.all_ms;
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        struct tracked_application *a = c->tracker.configured[i];
-        bool due = a->deadline_ms != 0 && now_ms >= a->deadline_ms;
-        a->collect_due = a->collect_due || all || due;
-    }
-    judge_go(c);
+    uint64_t all_ms = c->judge.all_ms + ALL_MS, first_ms = tracker_deadline_ms(&c->tracker);
+    return first_ms != 0 && first_ms < all_ms ? first_ms : all_ms;
 }
 
 void judge_now(struct control *c, struct tracked_application *a)
@@ -354,12 +331,14 @@ void judge_now(struct control *c, struct tracked_application *a)
     find_isolated(c);
     decide(c, a);
     a->collect_due = true; /* for a round, whose end does the rest */
-    judge_go(c);
 }
 
 void judge_anew(struct control *c)
 {
     c->judge.phase = JUDGE_VOTING;
     c->judge.at = 0;
-    judge_all(c);
+    for (size_t i = 0; i < c->tracker.configured_count; i++) {
+        struct tracked_application *a = c->tracker.configured[i];
+        a->collect_due = a->vote_due = true;
+    }
 }

@@ -34,15 +34,12 @@ struct control;
 void judge_open(struct control *c);
 void judge_close(struct control *c);
 
-/* Goes on with what is marked. */
-void judge_go(struct control *c);
+/* Of settle.c: marks applications by the cluster's news, by mail and by time, and begins a round if
+ * one has a mark. */
+void judge_settle(struct control *c);
 
-/* Who is alive, who is drained or others' votes have changed: all is to be judged. */
-void judge_all(struct control *c);
-
-/* Something waits in mailboxes, or it is time to look. */
-void judge_mail(struct control *c);
-void judge_tick(struct control *c);
+/* When time alone makes a mark next. */
+uint64_t judge_deadline_ms(const struct control *c);
 
 /* Votes of one application, and what follows, at once: somebody waits for its result. */
 void judge_now(struct control *c, struct tracked_application *a);

@@ -37,8 +37,6 @@ struct link {
     struct cluster *cluster;
     uv_udp_t udp;
     uv_timer_t timer;
-    void (*after)(void *);
-    void *owner;
     struct join_entry **joins;
     size_t join_count;
     unsigned open_handles;
@@ -238,8 +236,6 @@ static void on_due(uv_timer_t *timer)
 {
     struct link *l = timer->data;
     cluster_tick(l->cluster, net_now_ms(l->net));
-    link_arm(l);
-    l->after(l->owner);
 }
 
 void link_arm(struct link *l)
@@ -276,8 +272,6 @@ static void on_datagram(uv_udp_t *udp, ssize_t size, const uv_buf_t *buf,
     from_sockaddr(from, &address);
     cluster_receive(l->cluster, net_now_ms(l->net), &address,
                     (struct bytes){buf->base, (size_t)size});
-    link_arm(l);
-    l->after(l->owner);
 }
 
 void link_send(struct link *l, const struct gossip_address *to, struct bytes packet)
@@ -316,13 +310,11 @@ static void on_closed(uv_handle_t *handle)
     }
 }
 
-struct link *link_open(struct net_loop *net, const struct conf_cluster *conf, void (*after)(void *),
-                       void *owner, struct buffer *ret_error)
+struct link *link_open(struct net_loop *net, const struct conf_cluster *conf,
+                       struct buffer *ret_error)
 {
     struct link *l = memory_new(sizeof(*l));
     l->net = net;
-    l->after = after;
-    l->owner = owner;
     l->open_handles = HANDLES;
     uv_udp_init(&net->uv, &l->udp);
     uv_timer_init(&net->uv, &l->timer);
@@ -342,7 +334,6 @@ void link_attach(struct link *l, struct cluster *cluster)
 {
     l->cluster = cluster;
     give_joins(l);
-    link_arm(l);
 }
 
 struct gossip_address link_bound(const struct link *l)

@@ -18,10 +18,9 @@ enum {
 
 struct link;
 
-/* Binds. NULL on an error, with what, where and why appended to `ret_error`. `after` is called
- * behind everything that came in or fell due, so that the owner acts on it once. */
-struct link *link_open(struct net_loop *net, const struct conf_cluster *conf, void (*after)(void *),
-                       void *owner, struct buffer *ret_error);
+/* Binds. NULL on an error, with what, where and why appended to `ret_error`. */
+struct link *link_open(struct net_loop *net, const struct conf_cluster *conf,
+                       struct buffer *ret_error);
 
 /* From now on packets go to the cluster. Before link_open()'s caller returns to the loop. */
 void link_attach(struct link *l, struct cluster *cluster);
@@ -32,7 +31,7 @@ void link_set_join(struct link *l, struct lookups *lookups, const char *const *j
 /* The cluster's on_packet. What the socket does not take is lost, as on the way. */
 void link_send(struct link *l, const struct gossip_address *to, struct bytes packet);
 
-/* A call into the cluster may have moved its deadline. */
+/* Sets the timer to the cluster's deadline of now. */
 void link_arm(struct link *l);
 
 /* The address that it is bound to, with its port. */

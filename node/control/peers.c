@@ -1,5 +1,4 @@
-/* peers: the cluster's callbacks only set flags; peers_after() acts on them, once, when the cluster
- * has returned. */
+/* peers: the cluster's callbacks only set flags; settle.c acts on them at the end of the turn. */
 #include "control/peers.h"
 
 #include <stdio.h>
@@ -16,6 +15,7 @@ enum {
      * LAN. Nothing is written where nothing was counted. */
     SAVE_MS = 200,
     SAVE_AGAIN_MS = 1000, /* what could not be written */
+    CLOCK_MS = 1000,      /* the cluster looks so often whether the wall clock was set */
     FAREWELLS = 3,        /* packets get lost; there is no time to space them out */
     /* Counts are taken so many times an exchange interval: each exchange tells what was counted
      * last, and what is lost with a node is what it served since its last one, and little more. */
@@ -90,7 +90,7 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
 static void on_verdict_input(void *owner)
 {
     struct control *c = owner;
-    c->judge_wanted = true;
+    c->verdict_input = true;
 }
 
 static void on_member(void *owner, const struct gossip_member *member, enum wire_state before)
@@ -360,42 +360,57 @@ void peers_join_anew(struct control *c)
 
 /* ---- acting ---- */
 
-void peers_tell_node(struct control *c)
+static struct cluster_node row_of(const struct control *c)
 {
     struct cluster_node node = {
         .version = DIFYRING_VERSION,
         .draining = control_is_draining(c),
         .vip_holder = c->vip_holder,
         .config_revision = adopt_revision(c),
-        .active_connections = places_served(&c->places),
-        .wall_ms = clock_wall_ms(),
     };
     memcpy(node.config_digest, c->config_digest, sizeof(node.config_digest));
     memcpy(node.ring_digest, c->ring_digest, sizeof(node.ring_digest));
-    cluster_set_node(c->cluster, net_now_ms(&c->net), &node);
+    return node;
+}
+
+/* A change, and every second for the clock: a step of it is told. */
+static void tell_row(struct control *c)
+{
+    uint64_t now_ms = net_now_ms(&c->net);
+    struct cluster_node node = row_of(c);
+    if (cluster_node_says_the_same(&node, &c->told) && now_ms < c->told_ms + CLOCK_MS) {
+        return;
+    }
+    c->told = node;
+    c->told_ms = now_ms;
+    node.active_connections = places_served(&c->places);
+    node.wall_ms = clock_wall_ms();
+    cluster_set_node(c->cluster, now_ms, &node);
+}
+
+void peers_tell(struct control *c)
+{
+    if (c->snapshot) {
+        tell_row(c);
+    }
     gossip_flush(cluster_gossip(c->cluster), net_now_ms(&c->net));
 }
 
-void peers_after(void *control)
+void peers_save(struct control *c)
 {
-    struct control *c = control;
-    if (c->phase == CONTROL_STOPPED) {
-        return; /* no more */
-    }
-    if (c->shared_waiting) {
-        adopt_go(c);
-    }
-    if (c->judge_wanted && c->snapshot) {
-        judge_go(c);
-    }
-    if (adopt_revision(c) != c->told_revision && c->snapshot) {
-        c->told_revision = adopt_revision(c); /* a provisional one became final */
-        peers_tell_node(c);
+    uint64_t now_ms = net_now_ms(&c->net);
+    if (adopt_revision(c) != c->kept_revision && c->snapshot) {
+        c->kept_revision = adopt_revision(c); /* a provisional one became final */
         peers_save_shared(c);
     }
-    if (c->joining && c->phase > CONTROL_STARTING && !cluster_joining(c->cluster)) {
-        control_joined(c);
+    if (now_ms >= c->saved_ms + (c->save_again ? SAVE_AGAIN_MS : SAVE_MS)) {
+        c->saved_ms = now_ms;
+        save_all(c);
     }
+}
+
+void peers_arm(struct control *c)
+{
     if (c->link) {
         link_arm(c->link);
     }
@@ -418,18 +433,13 @@ static void on_count(uv_timer_t *timer);
 static bool count_some(struct slice *slice)
 {
     struct control *c = LIST_ENTRY(slice, struct control, count_slice);
-    uint64_t began_us = clock_monotonic_us(), now_ms = net_now_ms(&c->net);
+    uint64_t began_us = clock_monotonic_us();
     bool more = counts_publish_some(c, &c->count_cursor);
     c->count_cost_us += clock_monotonic_us() - began_us;
     if (more) {
         return true;
     }
-    if (now_ms >= c->saved_ms + (c->save_again ? SAVE_AGAIN_MS : SAVE_MS)) {
-        c->saved_ms = now_ms;
-        save_all(c);
-    }
     uv_timer_start(&c->count_timer, on_count, count_wait_ms(c, c->count_cost_us), 0);
-    peers_after(c);
     return false;
 }
 
@@ -498,7 +508,7 @@ static void new_cluster(struct control *c, const struct gossip_address *advertis
 static int open_link(struct control *c)
 {
     struct buffer reason = {0};
-    c->link = link_open(&c->net, &c->conf->cluster, peers_after, c, &reason);
+    c->link = link_open(&c->net, &c->conf->cluster, &reason);
     if (!c->link) {
         fprintf(stderr, "%s:%u:%u: %.*s\n", c->file, c->conf->cluster.line, c->conf->cluster.column,
                 (int)reason.size, reason.data);

@@ -23,14 +23,13 @@ void peers_refuse_shared(struct control *c, const struct conf_problems *problems
 /* What this node's own file says and is not in force must not go by unseen: into the log. */
 void peers_tell_if_file_differs(struct control *c);
 
-/* After any call into c->cluster: acts on what it has asked for. */
-void peers_after(void *control);
-
 /* Something that control wants every /status to name for a while (kind: a stable word). */
 void peers_note_problem(struct control *c, const char *kind, const char *detail);
 
-/* This node's row: digests, draining, VIP. */
-void peers_tell_node(struct control *c);
+/* Of settle.c: this node's row if it has changed, and what is urgent; files; the link's timer. */
+void peers_tell(struct control *c);
+void peers_save(struct control *c);
+void peers_arm(struct control *c);
 
 /* The last counters, the farewell, the last files; the handles begin to close. */
 void peers_close(struct control *c);

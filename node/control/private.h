@@ -10,6 +10,7 @@
 #include "control/documents.h"
 #include "control/judge.h"
 #include "control/link.h"
+#include "control/settle.h"
 #include "control/signals.h"
 #include "net/slices.h"
 #include "net/standstill.h"
@@ -67,11 +68,11 @@ struct control {
 
     struct signals signals;
     uv_async_t wake;
-    uv_timer_t tick;
     uv_timer_t drain_deadline;
     uv_timer_t last_call;
     uint64_t last_call_end_ms;
     uv_prepare_t log_flush;
+    struct settle settle;
     struct standstill standstill;
     struct slices slices;
     struct adoption adoption;
@@ -99,20 +100,18 @@ struct control {
     struct slice count_slice;
     struct list *count_cursor;
     uint64_t count_cost_us;
-    bool judge_wanted, shared_waiting, vip_holder;
+    bool verdict_input, shared_waiting, vip_holder;
     struct buffer shared_text;
     uint64_t vip_since_ms; /* with vip_holder */
-    uint64_t shared_revision, told_revision;
-    uint64_t saved_revision, saved_ms;
+    uint64_t shared_revision, kept_revision; /* waiting; written to state_dir */
+    uint64_t told_ms, saved_revision, saved_ms;
+    struct cluster_node told; /* this node's row */
     bool save_again; /* a file could not be written */
     struct control_problem problems[CONTROL_PROBLEMS_MAX];
 
     char config_digest[2 * SHA256_SIZE + 1];
     char ring_digest[2 * SHA256_SIZE + 1];
 };
-
-/* Deadlines of ejections have changed: the next look is set anew. */
-void control_arm_tick(struct control *c);
 
 /* A drain, or the end of one, begins; returns its epoch. all_quiet() follows once all workers have
  * told theirs of it. */

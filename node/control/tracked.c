@@ -71,16 +71,12 @@ static bool take_outcome(struct tracked_instance *i, uint32_t rise, uint64_t now
 static void on_check_round(struct checker *c)
 {
     struct tracker *t = c->owner;
-    bool votes = false;
     for (size_t i = 0; i < c->rota.count; i++) {
         struct check_entry *e = c->entries[i];
         struct tracked_instance *tracked = LIST_ENTRY(e, struct tracked_instance, check);
         if (take_outcome(tracked, c->options.rise, net_now_ms(t->net))) {
-            tracked->of->vote_due = tracked->of->collect_due = votes = true;
+            tracked->of->vote_due = tracked->of->collect_due = true;
         }
-    }
-    if (votes) {
-        t->on_vote(t->owner);
     }
 }
 

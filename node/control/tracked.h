@@ -89,8 +89,6 @@ struct tracker {
     struct checks checks;
     struct lookups *lookups;
     size_t workers;
-    /* A check has changed this node's opinion: the application's `vote_due` is set. */
-    void (*on_vote)(void *owner);
     /* What the other nodes know of a container now. */
     struct busy_view (*others)(void *owner, struct bytes container);
     void *owner;

@@ -172,14 +172,6 @@ static void digest_config(struct process *p, char ret_text[2 * SHA256_SIZE + 1])
     sha256_hex(digest, ret_text);
 }
 
-static bool is_same(const struct cluster_node *a, const struct cluster_node *b)
-{
-    return a->draining == b->draining && a->vip_holder == b->vip_holder &&
-           a->config_revision == b->config_revision &&
-           strcmp(a->config_digest, b->config_digest) == 0 &&
-           strcmp(a->ring_digest, b->ring_digest) == 0;
-}
-
 bool work_tell_node(struct process *p)
 {
     struct work *k = &p->work;
@@ -189,7 +181,7 @@ bool work_tell_node(struct process *p)
     node.config_revision = cluster_shared_revision(p->cluster);
     digest_config(p, node.config_digest);
     memcpy(node.ring_digest, k->ring_digest, sizeof(node.ring_digest));
-    if (k->node_number > 0 && is_same(&node, &k->node)) {
+    if (k->node_number > 0 && cluster_node_says_the_same(&node, &k->node)) {
         return false;
     }
     node.wall_ms = host_wall_ms(p->world, p->host); /* alone it is no news */
