@@ -281,6 +281,9 @@ const char *http_validate_response(struct http_head *h, bool no_body)
         return wrong;
     }
     if (no_body) {
+        /* A body announced where none may come (HEAD, 204, 304) is sent by some all the same; read
+         * as the next answer's head it would spoil that one. */
+        h->keep_alive = h->keep_alive && f.codings == 0 && f.length == 0;
         h->body = HTTP_BODY_NONE;
     } else if (h->body == HTTP_BODY_NONE) {
         h->body = HTTP_BODY_CLOSE;

@@ -1,5 +1,6 @@
 """Peers that do what no sane one does: a node neither hangs, nor grows, nor keeps what nobody wants."""
 
+import contextlib
 import os
 import select
 import socket
@@ -7,6 +8,7 @@ import struct
 import threading
 import time
 
+import pytest
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, settings
 from stub_client import wait_for
 
@@ -227,3 +229,81 @@ def test_an_answer_may_have_more_fields_than_a_request(stubs):
     with Peer(talk) as peer, Node(settings([peer], limits={"headers": 20, "header_size": "2KiB"})) as node:
         head, _ = node.request("GET", "/v1/x?user=u", token=TOKEN)
         assert head.status == 200 and len(head.raw) > 51_000
+
+
+def read_head(connection):
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = connection.recv(65536)
+        if not data:
+            return b""
+        head += data
+    return head
+
+
+@pytest.mark.parametrize("method, status", [("HEAD", "200 OK"), ("GET", "204 No Content"), ("GET", "304 Not Modified")])
+@pytest.mark.parametrize("field, rest", [("Content-Length: 5", b"hello"), ("Transfer-Encoding: chunked", b"0\r\n\r\n")])
+def test_a_body_behind_an_answer_without_one_spoils_no_other(method, status, field, rest):
+    """It comes when the next request is under way, over the same connection if that was kept."""
+    asked = []
+
+    def talk(connection):
+        head = read_head(connection)
+        while head:
+            asked.append(head.split()[0])
+            if len(asked) == 1:
+                connection.sendall(f"HTTP/1.1 {status}\r\n{field}\r\n\r\n".encode())
+                head = read_head(connection)
+                if head:   # the next request
+                    connection.sendall(rest)
+            else:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                head = read_head(connection)
+
+    with Peer(talk) as peer, Node(settings([peer], workers=1)) as node, node.client() as client:
+        assert client.request(method, "/v1/x?user=u", TOKEN).head().status == int(status[:3])
+        head, body = client.request("POST", "/v1/x?user=u", TOKEN, body=b"hi").response()
+        assert (head.status, body) == (200, b"ok")
+
+
+@pytest.mark.parametrize("size", [100, 70_000, 1_000_000, 20_000_000])
+def test_an_answer_before_the_body_reaches_the_client_whatever_the_reset(size):
+    """The instance has answered, has read nothing of the body and resets: its kernel does so at close()."""
+    def talk(connection):
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with Peer(talk) as peer, Node(settings([peer])) as node:
+        for _ in range(10):
+            with node.client() as client:
+                sender = threading.Thread(target=send_all, args=(client, size))
+                sender.start()
+                head, body = client.response()
+                assert (head.status, body) == (403, b"no!")
+                sender.join()
+
+
+def send_all(client, size):
+    """All of the body, whether anybody wants it."""
+    with contextlib.suppress(OSError):
+        client.send(b"POST /v1/x?user=u HTTP/1.1\r\n" + HEAD + f"Content-Length: {size}\r\n\r\n".encode() + b"x" * size)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.parametrize("start, tail", [("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", b"\r\n0\r\n\r\n"),
+                                         ("HTTP/1.0 200 OK\r\n", b"")])
+def test_a_large_event_is_whole_when_its_instance_closes_right_behind_it(start, tail, slow):
+    event = b"data: " + b"x" * 3_000_000 + b"\n\n"
+
+    def talk(connection):
+        read_head(connection)
+        connection.sendall(start.encode() + b"Content-Type: text/event-stream\r\n\r\n"
+                           + (b"%x\r\n" % len(event) if tail else b"") + event + tail)
+        connection.close()
+
+    with Peer(talk) as peer, Node(settings([peer])) as node:
+        with node.client(receive_buffer=4096 if slow else None) as client:
+            head, body = client.request("GET", "/v1/x?user=u", TOKEN).response()
+            assert (head.status, body == event) == (200, True)
