@@ -115,6 +115,9 @@ void downstream_linger(struct downstream *d, uint64_t all_ms)
     d->state = STATE_LINGER;
     d->since_ms = net_now_ms(downstream_loop(d));
     d->linger_end_ms = d->since_ms + all_ms;
+    if (d->place == DOWNSTREAM_ADMITTED) {
+        downstream_join_idle(d);
+    }
     linger_on(d);
 }
 

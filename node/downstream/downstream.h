@@ -58,7 +58,7 @@ struct downstream_owner {
     struct list connections; /* of struct downstream: link */
     size_t count;
     uint64_t drain_ms; /* when the drain began; 0: there is none */
-    struct list idle;  /* those that wait for their next request, idle longest first */
+    struct list idle;  /* those that wait for their next request or linger, longest first */
     uint32_t idle_count;
     /* A place for a new one, from this address (IPv4 as ::ffff:a.b.c.d). */
     enum downstream_place (*find_place)(struct downstream_owner *owner, const uint8_t address[16]);
@@ -72,11 +72,11 @@ void downstream_init(struct downstream_owner *owner, struct proxy_context *proxy
  * Returns 0, or a libuv error if there was nothing to take. */
 int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener);
 
-/* Since when the kept-alive connection that is idle longest has been so; 0: there is none. */
+/* Since when the one that is idle, or lingers, longest has done so; 0: there is none. */
 uint64_t downstream_idle_since_ms(const struct downstream_owner *owner);
 
-/* Closes the one that is idle longest, whose last answer has gone out and whose next request has
- * not come; from now on it counts at `place`. False: there is none. */
+/* Closes the first of those whose last answer has gone out and whose next request has not come, or
+ * is not waited for; from now on it counts at `place`. False: there is none. */
 bool downstream_give_way(struct downstream_owner *owner, enum downstream_place place);
 
 /* A drain begins, or has been taken back. Nothing is closed: each connection's next answer says

@@ -1,5 +1,5 @@
-/* give_way: kept-alive connections in the order in which they became idle, and the end of the
- * oldest when a new one needs its place. */
+/* give_way: kept-alive and lingering connections in the order in which they became so, and the end
+ * of the oldest when a new one needs its place. */
 #include "downstream/private.h"
 
 void downstream_leave_idle(struct downstream *d)
@@ -31,8 +31,8 @@ bool downstream_give_way(struct downstream_owner *owner, enum downstream_place p
     struct list *l = owner->idle.next;
     for (int i = 0; i < DOWNSTREAM_GIVE_WAY_LOOKS && l != &owner->idle; i++, l = l->next) {
         struct downstream *d = of_idle(l);
-        if (d->place == DOWNSTREAM_ADMITTED && stream_pending(&d->stream) == 0 &&
-            !stream_unread(&d->stream)) {
+        bool asks = d->state != STATE_LINGER && stream_unread(&d->stream);
+        if (d->place == DOWNSTREAM_ADMITTED && stream_pending(&d->stream) == 0 && !asks) {
             d->place = place;
             downstream_close(d, false);
             return true;

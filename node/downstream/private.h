@@ -53,7 +53,8 @@ void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_
  * kernel has then may take as long. */
 void downstream_close(struct downstream *d, bool when_sent);
 
-/* It has been served, and would be served again: as long as no other needs its place. */
+/* It has been served, and would be served again, or is only read away: as long as no other needs
+ * its place. */
 void downstream_join_idle(struct downstream *d);
 void downstream_leave_idle(struct downstream *d); /* safe at any time */
 

@@ -304,6 +304,23 @@ def test_what_is_at_work_or_has_not_asked_yet_does_not_give_way(stub):
         wait_for(lambda: is_closed(silent), TIMEOUT)
 
 
+def test_who_has_had_its_408_and_goes_on_sending_gives_way(stub):
+    """A trickle of bytes keeps a lingering close going for 30 s; its place is not kept for it that long."""
+    with Node(full(stub, timeouts={"request_head": "1s"})) as node, contextlib.ExitStack() as stack:
+        began = time.monotonic()
+        slow = [stack.enter_context(node.client()) for _ in range(FEW)]
+        for client in slow:
+            client.send(b"GET /v1/_echo HTTP/1.1\r\nX: ")
+
+        def served():
+            for client in slow:
+                with contextlib.suppress(OSError):
+                    client.send(b"a")
+            return node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+        wait_for(served, 4 * PATIENCE, 0.05)
+        assert time.monotonic() - began > 0.9   # the heads that are coming had their places
+
+
 def test_sixteen_more_are_kept_for_the_operator(stub):
     with Node(full(stub)) as node, contextlib.ExitStack() as stack:
         def busy(source):
