@@ -182,16 +182,19 @@ static void conclude_status(struct checker *c, uint16_t status)
     }
 }
 
-/* What this node lacks says nothing of the instance. */
+/* What this node lacks says nothing of the instance; nor does the want of an address while nobody
+ * knows yet what its name says. */
 static void conclude_unconnected(struct checker *c, int error)
 {
     const char *lack = net_lack_text(error);
     if (lack) {
         c->events->on_lack(c, c->asked, lack);
     }
-    const char *failure = error == UV_EAI_NONAME ? "its name has no address" : "connect failed";
+    bool nameless = error == UV_EAI_NONAME;
+    bool nothing_said = lack || (nameless && c->asked->live->name_asked);
+    const char *failure = nameless ? "its name has no address" : "connect failed";
     c->status = 0;
-    conclude(c, lack ? ROTA_VOID : ROTA_LOST, lack ? NULL : failure);
+    conclude(c, nothing_said ? ROTA_VOID : ROTA_LOST, nothing_said ? NULL : failure);
 }
 
 static void conclude_lost(struct checker *c, const char *error)

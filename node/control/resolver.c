@@ -36,6 +36,7 @@ static void on_resolved(void *owner, int error, struct addrinfo *result)
     struct resolver *r = owner;
     r->lookup = NULL;
     r->answered = true;
+    r->live->name_asked = false;
     r->error = error;
     bool known = (error == 0 && set_found(r->live, result)) || instance_live_has_address(r->live);
     net_timer_set(r->net, &r->timer,
@@ -68,6 +69,7 @@ void resolver_init(struct resolver *r, struct net_loop *net, struct lookups *loo
     *r = (struct resolver){.net = net, .lookups = lookups, .live = live};
     wheel_timer_init(&r->timer, on_timer);
     r->answered = set_literal(live);
+    live->name_asked = !r->answered;
     if (!r->answered) {
         look_up(r);
     }

@@ -69,6 +69,7 @@ struct instance_live {
     struct sockaddr_storage addresses[INSTANCE_ADDRESSES_MAX];
     uint8_t address_count;   /* 0: none is known; never 0 again */
     uint8_t address_working; /* the one to begin with */
+    bool name_asked;         /* the first look-up of its name has not ended; control's alone */
     size_t cell_count;
     struct instance_cell *cells; /* one a worker */
     /* One a worker, lent by control: they outlive this, as the instance's name may move to

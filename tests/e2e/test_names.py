@@ -100,6 +100,17 @@ def without_answer(stub, count=8, **more):
     return settings([stub], instances=[instance(stub), *names], **more)
 
 
+def test_a_check_before_the_first_look_up_has_ended_is_no_failure(stub, silent):
+    check = {"enabled": True, "interval": "100ms", "timeout": "1s", "unhealthy_threshold": 1}
+    with Node(without_answer(stub, 1, health_check=check)) as node:   # starts after 3 s
+        node.wait_instance(stub.name, status="healthy")   # so checks are made
+        found = node.instances()["gone0"]
+        assert (found["status"], found["eligible"]) == ("unknown", True)
+        assert not [event for event in node.events("check_result") if event["active"] == "down"]
+        node.wait_instance("gone0", seconds=10 * PATIENCE, status="unhealthy")   # now it is known to have none
+        stop_quickly(node)
+
+
 def stop_quickly(node):
     began = time.monotonic()
     node.signal(signal.SIGTERM)
