@@ -93,7 +93,10 @@ void shared_reload(struct shared *s, struct bytes file, const struct shared_offe
         put(&s->text, file); /* megabytes are hashed once */
         memcpy(s->mine.digest, digest, SHA256_SIZE);
     }
-    s->mine.revision = highest + 1;
+    /* Others that start with this node may bring their own files as the next revision, before they
+     * hear of this one: what somebody asked for is above that. */
+    bool first = s->mine.revision == 0 && highest == s->stored_revision;
+    s->mine.revision = highest + (first ? 2 : 1);
     s->any_refused = false;
     stop_pull(s);
 }

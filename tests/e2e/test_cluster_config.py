@@ -5,7 +5,7 @@ import os
 
 import pytest
 from cluster import Cluster
-from harness import PATIENCE, TIMEOUT, TOKEN, check_error, settings
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, settings
 from stub_client import wait_for
 
 PATH = "/v1/_echo"
@@ -139,6 +139,27 @@ def test_equal_revisions_with_other_content_are_settled_and_named(stubs):
                  if problem["kind"] == "config_conflict"]
         assert found and digest[:12] in found[0]["message"] and "reload" in found[0]["message"]
         assert [e for node in cluster.nodes() for e in node.events("problem") if e["kind"] == "config_conflict"]
+
+
+def digest_alone(config):
+    with Node(config) as node:
+        return node.status()["node"]["config_digest"]
+
+
+def test_a_reload_soon_after_the_start_reaches_who_has_not_heard_of_it(stubs):
+    """Nodes that start wait for a cluster, then each brings its own file as a revision. A reload meanwhile is
+    above that, whose digest is the larger or not."""
+    config = settings(stubs)
+    own = digest_alone(config)
+    token = next(token for token in map("usertoken--{}".format, range(64)) if digest_alone(with_token(config, token)) < own)
+    with Cluster(config, 2, profile="lan", relay=True, start=[]) as cluster:
+        cluster.relay.drops = lambda *_: True
+        cluster.start("node-a", "node-b")
+        assert cluster.reload("node-a", with_token(config, token))[0] == 200
+        wait_for(lambda: cluster["node-b"].status()["node"]["config_revision"] == 1, TIMEOUT)
+        cluster.relay.drops = lambda *_: False
+        cluster.settle()
+        assert in_force(cluster, token)
 
 
 def test_local_sections_stay_local(stubs):

@@ -179,6 +179,28 @@ static void a_reload_goes_above_everything_heard_of(void **state)
     assert_true(in_force(w, 11, "file 2"));
 }
 
+/* The others' own files become revisions that nobody asked for; the reload must not depend on whose
+ * digest is larger. */
+static void a_reload_soon_after_the_start_wins_over_those_who_have_not_heard_of_it(void **state)
+{
+    static const char *const files[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        void *other;
+        set_up(&other);
+        struct world *w = other;
+        begin(w, "before", 0, NULL, NULL);
+        shared_reload(&w->s, bytes_of(files[i]), w->offers, w->count);
+        offer(w, 7, 1, "before"); /* where the time was over before this was heard */
+        assert_int_equal(shared_find_conflict(&w->s, w->offers, w->count), w->count);
+        assert_int_equal(judge(w), SHARED_NOTHING);
+        assert_true(in_force(w, 2, files[i]));
+        shared_reload(&w->s, bytes_of(files[i]), w->offers, w->count); /* final: one above all */
+        assert_true(in_force(w, 3, files[i]));
+        tear_down(&other);
+    }
+    (void)state; /* each file has a world of its own */
+}
+
 static void a_reload_overtakes_a_pull(void **state)
 {
     struct world *w = *state;
@@ -270,6 +292,7 @@ int main(void)
         CLAIM(a_changed_file_becomes_a_new_revision_when_alone),
         CLAIM(the_larger_digest_wins_and_the_conflict_is_told_once),
         CLAIM(a_reload_goes_above_everything_heard_of),
+        CLAIM(a_reload_soon_after_the_start_wins_over_those_who_have_not_heard_of_it),
         CLAIM(a_reload_overtakes_a_pull),
         CLAIM(a_source_that_fails_is_replaced_and_asked_again_later),
         CLAIM(a_newer_offer_replaces_the_fetch_but_not_the_question),
