@@ -365,7 +365,7 @@ static void put_node(struct buffer *b, const struct metrics_facts *facts)
                 "The most CPU time that the control loop took for a turn in the last minute.",
                 facts->standstill_cpu_us);
     f = begin(b, "difyring_log_lines_dropped_total", "counter",
-              "Log lines lost because their reader was too slow.");
+              "Log lines lost because their reader was too slow, or their disk full.");
     put_labelled(&f, "stream", "access", facts->access_lines_dropped);
     put_labelled(&f, "stream", "error", facts->error_lines_dropped);
 }

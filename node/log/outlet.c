@@ -96,8 +96,9 @@ static size_t newlines_in(struct iovec span)
 }
 
 /* The sink cannot have what is queued for it. */
-static void discard(struct log_outlet *o)
+static void discard(struct log_outlet *o, int error)
 {
+    o->error = error;
     for (size_t i = 0; i < o->queue_count; i++) {
         struct iovec spans[2];
         queue_spans(o->queues[i].queue, spans);
@@ -122,7 +123,7 @@ bool outlet_advance(struct log_outlet *o)
         if (written == -EAGAIN) {
             o->blocked = true;
         } else if (written < 0) {
-            discard(o);
+            discard(o, (int)-written);
             progress = true;
         } else {
             consume(o, &g, (size_t)written);

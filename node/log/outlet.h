@@ -22,6 +22,7 @@ struct log_outlet {
     bool unfinished; /* ... and it is in the middle of a line */
     bool torn;       /* the sink got half a line that will never be completed: start a new one */
     bool blocked;    /* waits for POLLOUT */
+    int error;       /* errno of the last write that lost lines; the owner makes it 0 again */
 };
 
 /* Writes until the queues are empty or the sink takes no more. True if anything was written or

@@ -60,6 +60,28 @@ static bool report_is_due(const struct log *l)
            log_dropped(l, LOG_STREAM_ERROR) != l->reported[LOG_STREAM_ERROR];
 }
 
+static struct log_outlet *outlet_of(struct log *l, enum log_stream stream)
+{
+    for (size_t i = 0; i < l->outlet_count; i++) {
+        for (size_t q = 0; q < l->outlets[i].queue_count; q++) {
+            if (l->outlets[i].queues[q].discarded == &l->discarded[stream]) {
+                return &l->outlets[i];
+            }
+        }
+    }
+    assert(false); /* a stream that is off loses nothing */
+    return NULL;
+}
+
+/* Why lines were lost since the last report. */
+static const char *take_reason(struct log *l, enum log_stream stream)
+{
+    struct log_outlet *o = outlet_of(l, stream);
+    int error = o->error;
+    o->error = 0;
+    return error ? strerror(error) : "its reader is too slow";
+}
+
 /* "log_lines_dropped" into the writer's own queue; its own lines are not counted when they are
  * lost, or a broken error log would report its own reports for ever. */
 static void report_dropped(struct log *l, uint64_t now_ms, bool last)
@@ -73,8 +95,9 @@ static void report_dropped(struct log *l, uint64_t now_ms, bool last)
         uint64_t dropped = log_dropped(l, (enum log_stream)s);
         if (dropped != l->reported[s]) {
             struct log_field fields[] = {log_text("stream", names[s]),
-                                         log_unsigned("count", dropped - l->reported[s])};
-            log_event(own, LOG_WARNING, "log_lines_dropped", fields, 2);
+                                         log_unsigned("count", dropped - l->reported[s]),
+                                         log_text("reason", take_reason(l, (enum log_stream)s))};
+            log_event(own, LOG_WARNING, "log_lines_dropped", fields, 3);
             l->reported[s] = dropped;
         }
     }

@@ -43,6 +43,23 @@ static size_t check_order(struct buffer *b)
     return lines;
 }
 
+/* The error log tells so many lost lines of the access log, in one or more lines, and why. */
+static void check_report(const char *path, uint64_t dropped, const char *reason)
+{
+    struct buffer b = {0};
+    size_t at = 0;
+    uint64_t told = 0;
+    read_file(path, &b);
+    for (json_t *line; (line = next_line(&b, &at)) != NULL; json_decref(line)) {
+        assert_string_equal(json_string_value(json_object_get(line, "event")), "log_lines_dropped");
+        assert_string_equal(json_string_value(json_object_get(line, "stream")), "access");
+        assert_string_equal(json_string_value(json_object_get(line, "reason")), reason);
+        told += (uint64_t)number(line, "count");
+    }
+    assert_int_equal(told, dropped);
+    buffer_done(&b);
+}
+
 static void a_reader_that_does_not_read_costs_lines_and_nothing_else(void **state)
 {
     (void)state;
@@ -62,15 +79,7 @@ static void a_reader_that_does_not_read_costs_lines_and_nothing_else(void **stat
     assert_int_equal(log_dropped(l, LOG_STREAM_ACCESS), dropped);
     assert_int_equal(check_order(&b), LINES - dropped);
     log_close(l);
-    size_t at = 0; /* the error log tells the same number, in one or more lines */
-    json_int_t told = 0;
-    read_file(p.error, &b);
-    for (json_t *line; (line = next_line(&b, &at)) != NULL; json_decref(line)) {
-        assert_string_equal(json_string_value(json_object_get(line, "event")), "log_lines_dropped");
-        assert_string_equal(json_string_value(json_object_get(line, "stream")), "access");
-        told += number(line, "count");
-    }
-    assert_int_equal(told, dropped);
+    check_report(p.error, dropped, "its reader is too slow");
     close(t.fds[0]);
     close(t.fds[1]);
     buffer_done(&b);
@@ -108,8 +117,10 @@ static void a_reader_that_is_gone_and_a_full_disk_cost_lines_only(void **state)
     (void)state;
     struct tube t = tube_new(4096);
     const char *paths[] = {t.path, "/dev/full"};
+    const int reasons[] = {EPIPE, ENOSPC};
     for (size_t i = 0; i < 2; i++) { /* SIGPIPE is as it was: deadly */
-        struct log *l = open_log(paths[i], NULL, 1);
+        struct place p = place_new();
+        struct log *l = open_log(paths[i], p.error, 1);
         close(i == 0 ? t.fds[0] : t.fds[1]);
         struct log_access a = usual(1);
         for (uint64_t n = 1; n <= 3; n++) {
@@ -118,6 +129,8 @@ static void a_reader_that_is_gone_and_a_full_disk_cost_lines_only(void **state)
             wait_for_drops(l, n);
         }
         log_close(l);
+        check_report(p.error, 3, strerror(reasons[i]));
+        place_done(&p);
     }
 }
 
