@@ -80,30 +80,13 @@ static void put_retries(FILE *out, const char *indent, const struct conf_retries
     fputs(" }\n", out);
 }
 
-static const char *source_kind(enum conf_user_source_kind kind)
-{
-    switch (kind) {
-    case CONF_USER_HEADER:
-        return "header";
-    case CONF_USER_QUERY:
-        return "query";
-    case CONF_USER_COOKIE:
-        return "cookie";
-    case CONF_USER_JSON:
-        return "json";
-    case CONF_USER_FORM:
-        return "form";
-    }
-    abort();
-}
-
 static void put_user_id(FILE *out, const char *indent, const struct conf_user_id *user_id)
 {
     fprintf(out, "%suser_id:\n%s  sources:\n", indent, indent);
     for (size_t i = 0; i < user_id->source_count; i++) {
         const struct conf_user_source *source = &user_id->sources[i];
         char *text;
-        int length = asprintf(&text, "%s:%s", source_kind(source->kind), source->name);
+        int length = asprintf(&text, "%s:%s", user_source_words[source->kind], source->name);
         assert(length > 0);
         fprintf(out, "%s    - ", indent);
         put_text(out, text);
@@ -111,21 +94,6 @@ static void put_user_id(FILE *out, const char *indent, const struct conf_user_id
         free(text);
     }
     fprintf(out, "%s  missing: %s\n", indent, user_id->reject_missing ? "reject" : "balance");
-}
-
-static const char *algorithm(enum conf_algorithm chosen)
-{
-    switch (chosen) {
-    case CONF_CONSISTENT_HASH:
-        return "consistent_hash";
-    case CONF_WEIGHTED_ROUND_ROBIN:
-        return "weighted_round_robin";
-    case CONF_LEAST_CONNECTIONS:
-        return "least_connections";
-    case CONF_IP_HASH:
-        return "ip_hash";
-    }
-    abort();
 }
 
 static int by_text(const void *a, const void *b)
@@ -202,7 +170,7 @@ static void put_application(FILE *out, const struct conf_application *applicatio
     put_text(out, application->name);
     fputs(":\n", out);
     put_user_tokens(out, application);
-    fprintf(out, "    algorithm: %s\n    all_down: %s\n", algorithm(application->algorithm),
+    fprintf(out, "    algorithm: %s\n    all_down: %s\n", algorithm_words[application->algorithm],
             application->fail_when_all_down ? "fail" : "try_all");
     if (application->queue_set) {
         fprintf(out, "    queue: { size: %u, timeout: %llums }\n", application->queue_size,

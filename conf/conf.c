@@ -52,8 +52,7 @@ static void set_node_defaults(struct conf *conf)
                                             .first_byte_ms = 1200000,
                                             .idle_ms = 300000,
                                             .drain_ms = 60000};
-    conf->log = (struct conf_log){
-        .access = CONF_LOG_STDOUT, .error = CONF_LOG_STDERR, .level = CONF_LOG_INFO};
+    conf->log = (struct conf_log){.access = LOG_STDOUT, .error = LOG_STDERR, .level = LOG_INFO};
     conf->cors.any = true;
     conf->cluster =
         (struct conf_cluster){.name = "dify", .bind_host = "0.0.0.0", .bind_port = 7946};
@@ -71,14 +70,14 @@ static void *copied(struct arena *arena, const void *list, size_t size)
 
 static void set_list_defaults(struct conf *conf, struct arena *arena)
 {
-    static const struct conf_cidr allow[] = {
+    static const struct cidr allow[] = {
         {{[10] = 0xFF, [11] = 0xFF, [12] = 127}, 96 + 8}, /* 127.0.0.0/8 */
         {{[15] = 1}, 128},                                /* ::1/128 */
     };
     static const uint16_t failures[] = {502, 503, 504}, retried[] = {502, 503, 504};
     static const struct conf_user_source sources[] = {
-        {CONF_USER_HEADER, "X-User-ID"}, {CONF_USER_QUERY, "user_id"}, {CONF_USER_QUERY, "user"},
-        {CONF_USER_COOKIE, "user_id"},   {CONF_USER_JSON, "user"},     {CONF_USER_FORM, "user"},
+        {USER_FROM_HEADER, "X-User-ID"}, {USER_FROM_QUERY, "user_id"}, {USER_FROM_QUERY, "user"},
+        {USER_FROM_COOKIE, "user_id"},   {USER_FROM_JSON, "user"},     {USER_FROM_FORM, "user"},
     };
     conf->admin = (struct conf_admin){copied(arena, allow, sizeof allow), 2, ""};
     conf->health_check = (struct conf_health_check){

@@ -16,6 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cidr.h"
+#include "gossip/gossip.h"
+#include "log/log.h"
+#include "route/algorithm.h"
+#include "route/user_source.h"
+
 /* The schema's own maxima (SPEC §2 gives the defaults; these bound a hostile or mistaken file). */
 enum {
     CONF_APPLICATIONS_MAX = 256,
@@ -70,23 +76,14 @@ struct conf_timeouts { /* milliseconds */
         drain_ms;
 };
 
-enum conf_log_target { CONF_LOG_OFF, CONF_LOG_STDOUT, CONF_LOG_STDERR, CONF_LOG_FILE };
-enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_ERROR };
-
 struct conf_log {
-    enum conf_log_target access, error;
-    const char *access_path, *error_path; /* with CONF_LOG_FILE */
-    enum conf_log_level level;
-};
-
-/* An address block: IPv4 is held as ::ffff:a.b.c.d with 96 added to the prefix. */
-struct conf_cidr {
-    uint8_t address[16];
-    uint8_t prefix; /* 0..128 */
+    enum log_target access, error;
+    const char *access_path, *error_path; /* with LOG_FILE */
+    enum log_level level;
 };
 
 struct conf_admin {
-    struct conf_cidr *allow;
+    struct cidr *allow;
     size_t allow_count;
     const char *token; /* "" = none */
 };
@@ -97,8 +94,6 @@ struct conf_cors {        /* origins `[]`: none and not any */
     bool any; /* `*` is among them */
 };
 
-enum conf_profile { CONF_PROFILE_LAN, CONF_PROFILE_WAN, CONF_PROFILE_LOCAL };
-
 struct conf_cluster {
     const char *name;
     const char *bind_host;
@@ -108,7 +103,7 @@ struct conf_cluster {
     size_t join_count;
     uint8_t (*keys)[32];
     size_t key_count;
-    enum conf_profile profile;
+    enum gossip_profile profile;
     unsigned line, column; /* of the section */
 };
 
@@ -147,16 +142,8 @@ struct conf_retries {
     size_t status_count;
 };
 
-enum conf_user_source_kind {
-    CONF_USER_HEADER,
-    CONF_USER_QUERY,
-    CONF_USER_COOKIE,
-    CONF_USER_JSON,
-    CONF_USER_FORM,
-};
-
 struct conf_user_source {
-    enum conf_user_source_kind kind;
+    enum user_source_kind kind;
     const char *name; /* header, query field, cookie, JSON key, form field */
 };
 
@@ -164,13 +151,6 @@ struct conf_user_id {
     struct conf_user_source *sources;
     size_t source_count;
     bool reject_missing; /* missing: reject */
-};
-
-enum conf_algorithm {
-    CONF_CONSISTENT_HASH,
-    CONF_WEIGHTED_ROUND_ROBIN,
-    CONF_LEAST_CONNECTIONS,
-    CONF_IP_HASH,
 };
 
 struct conf_instance_tls {
@@ -196,7 +176,7 @@ struct conf_application {
     const char *name;
     const char **user_tokens;
     size_t user_token_count;
-    enum conf_algorithm algorithm;
+    enum algorithm algorithm;
     bool fail_when_all_down; /* all_down: fail */
     bool queue_set;          /* the file has a queue section */
     uint32_t queue_size;

@@ -155,15 +155,13 @@ static CONF_READER(read_queue)
     conf_read_section(r, fields, "`queue`", value, application);
 }
 
-static const char *const algorithms[] = {"consistent_hash", "weighted_round_robin",
-                                         "least_connections", "ip_hash", NULL};
 static const char *const all_down[] = {"try_all", "fail", NULL};
 
 static const struct conf_field application_fields[] = {
     {"user_tokens", read_user_tokens, .offset = 0, .min = 1, .max = CONF_TOKENS_MAX,
      .required = true},
     {"algorithm", conf_read_choice, .offset = offsetof(struct conf_application, algorithm),
-     .choices = algorithms},
+     .choices = algorithm_words},
     {"all_down", conf_read_choice_bool,
      .offset = offsetof(struct conf_application, fail_when_all_down), .choices = all_down},
     {"queue", read_queue, .offset = 0},

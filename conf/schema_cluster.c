@@ -149,7 +149,6 @@ static CONF_READER(read_key_file)
 
 CONF_READER(conf_read_cluster)
 {
-    static const char *const profiles[] = {"lan", "wan", "local", NULL};
     static const struct conf_field fields[] = {
         {"name", conf_read_name, .offset = offsetof(struct conf_cluster, name)},
         {"bind", read_bind, .offset = 0},
@@ -158,7 +157,7 @@ CONF_READER(conf_read_cluster)
         {"keys", read_keys, .offset = 0, .min = 1, .max = KEYS_MAX},
         {"key_file", read_key_file, .offset = 0},
         {"profile", conf_read_choice, .offset = offsetof(struct conf_cluster, profile),
-         .choices = profiles},
+         .choices = gossip_profile_words},
         {0},
     };
     struct conf_cluster *cluster = place;
@@ -214,7 +213,7 @@ static const char *no_virtual_ip(const char *address, unsigned prefix)
 static CONF_READER(read_vip_address)
 {
     struct conf_vip *vip = place;
-    struct conf_cidr block;
+    struct cidr block;
     struct bytes text;
     (void)field;
     if (!conf_text(r, value, "ADDRESS/PREFIX", &text)) {

@@ -205,12 +205,12 @@ static const char *nearly_a_target(struct bytes text)
 }
 
 static void read_log_target(struct conf_reader *r, const struct conf_field *field,
-                            const struct yaml_node *value, enum conf_log_target *target,
+                            const struct yaml_node *value, enum log_target *target,
                             const char **path)
 {
     struct bytes text;
     if (is_log_off(value)) {
-        *target = CONF_LOG_OFF;
+        *target = LOG_OFF;
         return;
     }
     if (!conf_text(r, value, "a path, stdout, stderr or off", &text)) {
@@ -218,11 +218,11 @@ static void read_log_target(struct conf_reader *r, const struct conf_field *fiel
     }
     const char *nearly = nearly_a_target(text);
     if (bytes_equal(text, BYTES("off"))) {
-        *target = CONF_LOG_OFF;
+        *target = LOG_OFF;
     } else if (bytes_equal(text, BYTES("stdout"))) {
-        *target = CONF_LOG_STDOUT;
+        *target = LOG_STDOUT;
     } else if (bytes_equal(text, BYTES("stderr"))) {
-        *target = CONF_LOG_STDERR;
+        *target = LOG_STDERR;
     } else if (nearly) {
         conf_problem(r, value,
                      "expected a path, stdout, stderr or off; did you mean `%s`? (a file of "
@@ -230,7 +230,7 @@ static void read_log_target(struct conf_reader *r, const struct conf_field *fiel
                      nearly);
     } else {
         conf_read_path(r, field, value, path);
-        *target = *path ? CONF_LOG_FILE : *target;
+        *target = *path ? LOG_FILE : *target;
     }
 }
 
@@ -250,7 +250,7 @@ static CONF_READER(read_error_log)
 static CONF_READER(read_level)
 {
     if (value->kind == YAML_SCALAR && !value->broken && bytes_equal(value->text, BYTES("warn"))) {
-        *(unsigned *)place = CONF_LOG_WARNING;
+        *(unsigned *)place = LOG_WARNING;
     } else {
         conf_read_choice(r, field, value, place);
     }
@@ -258,11 +258,11 @@ static CONF_READER(read_level)
 
 CONF_READER(conf_read_log)
 {
-    static const char *const levels[] = {"debug", "info", "warning", "error", NULL};
     static const struct conf_field fields[] = {
         {"access", read_access_log, .offset = 0},
         {"error", read_error_log, .offset = 0},
-        {"level", read_level, .offset = offsetof(struct conf_log, level), .choices = levels},
+        {"level", read_level, .offset = offsetof(struct conf_log, level),
+         .choices = log_level_words},
         {0},
     };
     (void)field;

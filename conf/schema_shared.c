@@ -186,17 +186,17 @@ CONF_READER(conf_read_consistent_hash)
 
 static const struct {
     struct bytes prefix;
-    enum conf_user_source_kind kind;
+    enum user_source_kind kind;
 } source_kinds[] = {
-    {{"header:", 7}, CONF_USER_HEADER}, {{"query:", 6}, CONF_USER_QUERY},
-    {{"cookie:", 7}, CONF_USER_COOKIE}, {{"json:", 5}, CONF_USER_JSON},
-    {{"form:", 5}, CONF_USER_FORM},
+    {{"header:", 7}, USER_FROM_HEADER}, {{"query:", 6}, USER_FROM_QUERY},
+    {{"cookie:", 7}, USER_FROM_COOKIE}, {{"json:", 5}, USER_FROM_JSON},
+    {{"form:", 5}, USER_FROM_FORM},
 };
 
 /* Header and cookie names are HTTP tokens; the others may be any text. */
-static bool is_source_name(enum conf_user_source_kind kind, struct bytes name)
+static bool is_source_name(enum user_source_kind kind, struct bytes name)
 {
-    bool token = kind == CONF_USER_HEADER || kind == CONF_USER_COOKIE;
+    bool token = kind == USER_FROM_HEADER || kind == USER_FROM_COOKIE;
     return name.size > 0 && name.size <= SOURCE_NAME_SIZE_MAX &&
            (token ? value_is_http_token(name) : value_is_clean(name));
 }

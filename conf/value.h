@@ -37,7 +37,7 @@ bool value_same_ip(const char *a, const char *b);
 const char *value_no_host(const char *host);
 
 /* `address` or `address/prefix`; bits behind the prefix are cleared. */
-bool value_cidr(struct bytes text, struct conf_cidr *ret_block);
+bool value_cidr(struct bytes text, struct cidr *ret_block);
 
 /* A numeric address or a DNS name (also with `_`, as container names have, and with the root's dot
  * at its end). `[v6]` loses its brackets. `ret_host` gets the text. */

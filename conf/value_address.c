@@ -61,12 +61,12 @@ const char *value_no_host(const char *host)
     return (is_v4 ? address[12] >> 4 == 14 : address[0] == 0xFF) ? "a multicast address" : "";
 }
 
-bool value_cidr(struct bytes text, struct conf_cidr *ret_block)
+bool value_cidr(struct bytes text, struct cidr *ret_block)
 {
     const char *slash = text.size > 0 ? memchr(text.at, '/', text.size) : NULL;
     struct bytes address = {text.at, slash ? (size_t)(slash - text.at) : text.size};
     char copy[INET6_ADDRSTRLEN];
-    struct conf_cidr block = {0};
+    struct cidr block = {0};
     unsigned bits;
     if (!copy_text(address, copy, sizeof copy) || !ip_bytes(copy, block.address, &bits)) {
         return false;

@@ -28,6 +28,9 @@ enum {
 
 enum gossip_profile { GOSSIP_LAN, GOSSIP_WAN, GOSSIP_LOCAL };
 
+/* As configuration writes them, by the enum; NULL ends them. */
+extern const char *const gossip_profile_words[];
+
 struct gossip_member {
     uint64_t id; /* first 8 bytes of SHA-256 of the name */
     const char *name;

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+const char *const gossip_profile_words[] = {"lan", "wan", "local", NULL};
+
 static const struct profile lan = {.sync_ms = 200,
                                    .probe_ms = 700,
                                    .ping_gap_ms = 200,

@@ -203,7 +203,7 @@ static int print_place(const struct conf *conf, struct place *p)
     if (find_application(conf, p) != 0 || take_downs(p) != 0) {
         return CLI_FAILED;
     }
-    if (p->app->algorithm != CONF_CONSISTENT_HASH && p->app->algorithm != CONF_IP_HASH) {
+    if (p->app->algorithm != ALGORITHM_CONSISTENT_HASH && p->app->algorithm != ALGORITHM_IP_HASH) {
         fprintf(stderr,
                 "difyring ring: warning: `%s` has an algorithm that uses no ring; this is what "
                 "consistent_hash would do\n",

@@ -52,47 +52,15 @@ static struct status_set status_set_of(const uint16_t *statuses, size_t count)
     return set;
 }
 
-static enum user_source_kind source_kind(enum conf_user_source_kind kind)
-{
-    switch (kind) {
-    case CONF_USER_HEADER:
-        return USER_FROM_HEADER;
-    case CONF_USER_QUERY:
-        return USER_FROM_QUERY;
-    case CONF_USER_COOKIE:
-        return USER_FROM_COOKIE;
-    case CONF_USER_JSON:
-        return USER_FROM_JSON;
-    case CONF_USER_FORM:
-        break;
-    }
-    return USER_FROM_FORM;
-}
-
 static struct user_plan plan_of(struct arena *arena, const struct conf_user_id *conf,
                                 uint64_t json_inspect)
 {
     struct user_source *sources = arena_array(arena, conf->source_count, sizeof(*sources));
     for (size_t i = 0; i < conf->source_count; i++) {
-        sources[i].kind = source_kind(conf->sources[i].kind);
+        sources[i].kind = conf->sources[i].kind;
         sources[i].name = copy(arena, conf->sources[i].name);
     }
     return (struct user_plan){sources, conf->source_count, json_inspect};
-}
-
-static enum algorithm algorithm_of(enum conf_algorithm algorithm)
-{
-    switch (algorithm) {
-    case CONF_CONSISTENT_HASH:
-        return ALGORITHM_CONSISTENT_HASH;
-    case CONF_WEIGHTED_ROUND_ROBIN:
-        return ALGORITHM_WEIGHTED_ROUND_ROBIN;
-    case CONF_LEAST_CONNECTIONS:
-        return ALGORITHM_LEAST_CONNECTIONS;
-    case CONF_IP_HASH:
-        break;
-    }
-    return ALGORITHM_IP_HASH;
 }
 
 static void build_instances(struct arena *arena, struct snapshot_application *to,
@@ -122,7 +90,7 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
 {
     const struct conf_health_check *check = &from->health_check;
     to->name = copy(s->arena, from->name);
-    to->algorithm = algorithm_of(from->algorithm);
+    to->algorithm = from->algorithm;
     to->fail_when_all_down = from->fail_when_all_down;
     to->reject_missing_user = from->user_id.reject_missing;
     to->user_plan = plan_of(s->arena, &from->user_id, conf->limits.json_inspect);
@@ -190,8 +158,7 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
     s->admin_allow_count = conf->admin.allow_count;
     s->admin_allow = arena_array(s->arena, conf->admin.allow_count, sizeof(*s->admin_allow));
     for (size_t i = 0; i < conf->admin.allow_count; i++) {
-        memcpy(s->admin_allow[i].address, conf->admin.allow[i].address, 16);
-        s->admin_allow[i].prefix = conf->admin.allow[i].prefix;
+        s->admin_allow[i] = conf->admin.allow[i];
     }
     s->admin_token = copy(s->arena, conf->admin.token);
     s->debug_headers = conf->debug_headers;

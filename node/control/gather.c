@@ -77,21 +77,6 @@ static void gather_instance(struct control *c, struct status_gathering *g, struc
     };
 }
 
-static const char *algorithm_text(enum algorithm algorithm)
-{
-    switch (algorithm) {
-    case ALGORITHM_CONSISTENT_HASH:
-        return "consistent_hash";
-    case ALGORITHM_WEIGHTED_ROUND_ROBIN:
-        return "weighted_round_robin";
-    case ALGORITHM_LEAST_CONNECTIONS:
-        return "least_connections";
-    case ALGORITHM_IP_HASH:
-        break;
-    }
-    return "ip_hash";
-}
-
 static void gather_application(struct control *c, struct status_gathering *g, size_t index)
 {
     const struct snapshot_application *app = &g->snapshot->applications[index];
@@ -101,7 +86,7 @@ static void gather_application(struct control *c, struct status_gathering *g, si
         cluster_application_totals(c->cluster, app->name, g->latency[index]);
     *to = (struct status_application){
         .name = app->name,
-        .algorithm = algorithm_text(app->algorithm),
+        .algorithm = algorithm_words[app->algorithm],
         .total_requests = totals.requests,
         .errors = totals.errors,
         .active_requests = totals.active,

@@ -485,22 +485,12 @@ static void new_cluster(struct control *c, const struct gossip_address *advertis
                    .keys = (const uint8_t(*)[SEAL_KEY_SIZE])conf->cluster.keys,
                    .key_count = conf->has_cluster ? conf->cluster.key_count : 0,
                    .advertise = *advertise,
+                   .profile = conf->cluster.profile,
                    .seed = prng_next(&c->prng)},
         .events = &cluster_events,
         .owner = c,
         .sha = c->sha,
     };
-    switch (conf->cluster.profile) {
-    case CONF_PROFILE_LAN:
-        options.gossip.profile = GOSSIP_LAN;
-        break;
-    case CONF_PROFILE_WAN:
-        options.gossip.profile = GOSSIP_WAN;
-        break;
-    case CONF_PROFILE_LOCAL:
-        options.gossip.profile = GOSSIP_LOCAL;
-        break;
-    }
     random_bytes(&options.gossip.session, sizeof(options.gossip.session));
     c->cluster = cluster_new(&options, net_now_ms(&c->net));
 }

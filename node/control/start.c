@@ -44,45 +44,15 @@ struct conf *start_read_conf(const char *file)
     return conf;
 }
 
-static enum log_target target_of(enum conf_log_target target)
-{
-    switch (target) {
-    case CONF_LOG_OFF:
-        return LOG_OFF;
-    case CONF_LOG_STDOUT:
-        return LOG_STDOUT;
-    case CONF_LOG_STDERR:
-        return LOG_STDERR;
-    case CONF_LOG_FILE:
-        break;
-    }
-    return LOG_FILE;
-}
-
-static enum log_level level_of(enum conf_log_level level)
-{
-    switch (level) {
-    case CONF_LOG_DEBUG:
-        return LOG_DEBUG;
-    case CONF_LOG_INFO:
-        return LOG_INFO;
-    case CONF_LOG_WARNING:
-        return LOG_WARNING;
-    case CONF_LOG_ERROR:
-        break;
-    }
-    return LOG_ERROR;
-}
-
 int start_log(struct control *c)
 {
     const struct conf_log *conf = &c->conf->log;
     struct log_config config = {
-        .access = target_of(conf->access),
-        .error = target_of(conf->error),
+        .access = conf->access,
+        .error = conf->error,
         .access_path = conf->access_path,
         .error_path = conf->error_path,
-        .level = level_of(conf->level),
+        .level = conf->level,
         .node = c->conf->node_name,
     };
     struct buffer error = {0};

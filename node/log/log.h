@@ -41,6 +41,9 @@ enum {
 
 enum log_target { LOG_OFF, LOG_STDOUT, LOG_STDERR, LOG_FILE };
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+/* As configuration and lines write them, by the enum; NULL ends them. */
+extern const char *const log_level_words[];
+
 enum log_stream { LOG_STREAM_ACCESS, LOG_STREAM_ERROR };
 enum { LOG_STREAM_COUNT = 2 };
 

@@ -165,21 +165,10 @@ static bool admit_event(struct log_producer *p, const char *name, uint64_t wall_
     return true;
 }
 
-static const char *level_text(enum log_level level)
-{
-    switch (level) {
-    case LOG_DEBUG:
-        return "debug";
-    case LOG_INFO:
-        return "info";
-    case LOG_WARNING:
-        return "warning";
-    case LOG_ERROR:
-        return "error";
-    }
-    assert(false);
-    return "";
-}
+const char *const log_level_words[] = {
+    [LOG_DEBUG] = "debug",     [LOG_INFO] = "info", //
+    [LOG_WARNING] = "warning", [LOG_ERROR] = "error", NULL,
+};
 
 /* Leaves the field out when less than `reserve` bytes would be left behind it. */
 static void put_field(struct log_line *l, const struct log_field *f, size_t reserve)
@@ -213,7 +202,7 @@ static void write_event(struct log_producer *p, enum log_level level, const char
     struct log_line *l = &p->line;
     start_line(p, clock_wall_ms());
     LINE_LITERAL(l, "\",\"level\":\"");
-    line_raw(l, level_text(level), strlen(level_text(level)));
+    line_raw(l, log_level_words[level], strlen(log_level_words[level]));
     LINE_LITERAL(l, "\",\"event\":");
     line_text(l, bytes_of(event), SHORT_MAX);
     for (size_t i = 0; i < field_count; i++) {

@@ -12,6 +12,9 @@ enum user_source_kind {
     USER_FROM_FORM,
 };
 
+/* As configuration writes them, by the enum; NULL ends them. */
+extern const char *const user_source_words[];
+
 struct user_source {
     enum user_source_kind kind;
     struct bytes name; /* header, query name, cookie, top-level JSON key, form field */

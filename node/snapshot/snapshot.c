@@ -62,7 +62,7 @@ bool snapshot_has(const struct snapshot *s, const struct instance_live *instance
                    compare_addresses) != NULL;
 }
 
-static bool in_block(const struct snapshot_cidr *block, const uint8_t address[16])
+static bool in_block(const struct cidr *block, const uint8_t address[16])
 {
     unsigned whole = block->prefix / 8, rest = block->prefix % 8;
     if (memcmp(block->address, address, whole) != 0) {

@@ -8,22 +8,17 @@
 #define SNAPSHOT_SNAPSHOT_H
 
 #include "base/arena.h"
+#include "base/cidr.h"
 #include "base/status_set.h"
 #include "http/cors.h"
 #include "http/reader.h"
 #include "log/redact.h"
+#include "route/algorithm.h"
 #include "route/balance.h"
 #include "route/ring.h"
 #include "route/token_table.h"
 #include "route/user_id.h"
 #include "snapshot/live.h"
-
-enum algorithm {
-    ALGORITHM_CONSISTENT_HASH,
-    ALGORITHM_WEIGHTED_ROUND_ROBIN,
-    ALGORITHM_LEAST_CONNECTIONS,
-    ALGORITHM_IP_HASH,
-};
 
 struct snapshot_instance {
     struct bytes name, host;
@@ -54,12 +49,6 @@ struct snapshot_timeouts {
     uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms, idle_ms;
 };
 
-/* An address block; IPv4 as ::ffff:a.b.c.d with 96 added to the prefix. */
-struct snapshot_cidr {
-    uint8_t address[16];
-    uint8_t prefix;
-};
-
 struct snapshot {
     _Atomic uint32_t references;
     struct arena *arena;
@@ -72,7 +61,7 @@ struct snapshot {
     uint64_t body_size_max, spool_memory;
     uint32_t connections_max, body_rate;
     struct snapshot_timeouts timeouts;
-    struct snapshot_cidr *admin_allow;
+    struct cidr *admin_allow;
     size_t admin_allow_count;
     struct bytes admin_token;          /* size 0 = none */
     struct redactor *secrets;          /* every token and key there is: for snapshot_redact() */

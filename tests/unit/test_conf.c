@@ -42,9 +42,9 @@ static void the_node_has_the_defaults_of_the_contract(void **state)
     assert_string_equal(c->node_name, host);
     assert_null(c->state_dir);
     assert_int_equal(c->workers, 0);
-    assert_int_equal(c->log.access, CONF_LOG_STDOUT);
-    assert_int_equal(c->log.error, CONF_LOG_STDERR);
-    assert_int_equal(c->log.level, CONF_LOG_INFO);
+    assert_int_equal(c->log.access, LOG_STDOUT);
+    assert_int_equal(c->log.error, LOG_STDERR);
+    assert_int_equal(c->log.level, LOG_INFO);
     assert_int_equal(c->admin.allow_count, 2);
     assert_memory_equal(c->admin.allow[0].address, v4, 16);
     assert_int_equal(c->admin.allow[0].prefix, 104);
@@ -57,7 +57,7 @@ static void the_node_has_the_defaults_of_the_contract(void **state)
     conf_free(c);
 }
 
-static void check_source(const struct conf_user_source *source, enum conf_user_source_kind kind,
+static void check_source(const struct conf_user_source *source, enum user_source_kind kind,
                          const char *name)
 {
     assert_int_equal(source->kind, kind);
@@ -85,12 +85,12 @@ static void the_shared_sections_have_the_defaults_of_the_contract(void **state)
     assert_int_equal(c->retries.status_count, 3);
     assert_memory_equal(c->retries.statuses, ((uint16_t[]){502, 503, 504}), 6);
     assert_int_equal(c->user_id.source_count, 6);
-    check_source(&c->user_id.sources[0], CONF_USER_HEADER, "X-User-ID");
-    check_source(&c->user_id.sources[1], CONF_USER_QUERY, "user_id");
-    check_source(&c->user_id.sources[2], CONF_USER_QUERY, "user");
-    check_source(&c->user_id.sources[3], CONF_USER_COOKIE, "user_id");
-    check_source(&c->user_id.sources[4], CONF_USER_JSON, "user");
-    check_source(&c->user_id.sources[5], CONF_USER_FORM, "user");
+    check_source(&c->user_id.sources[0], USER_FROM_HEADER, "X-User-ID");
+    check_source(&c->user_id.sources[1], USER_FROM_QUERY, "user_id");
+    check_source(&c->user_id.sources[2], USER_FROM_QUERY, "user");
+    check_source(&c->user_id.sources[3], USER_FROM_COOKIE, "user_id");
+    check_source(&c->user_id.sources[4], USER_FROM_JSON, "user");
+    check_source(&c->user_id.sources[5], USER_FROM_FORM, "user");
     assert_false(c->user_id.reject_missing);
     conf_free(c);
 }
@@ -139,7 +139,7 @@ static void an_application_has_the_defaults_of_the_contract(void **state)
     assert_int_equal(c->application_count, 1);
     const struct conf_application *a = &c->applications[0];
     assert_string_equal(a->name, "a");
-    assert_int_equal(a->algorithm, CONF_CONSISTENT_HASH);
+    assert_int_equal(a->algorithm, ALGORITHM_CONSISTENT_HASH);
     assert_false(a->fail_when_all_down || a->queue_set);
     assert_int_equal(a->queue_size, 100);
     assert_int_equal(a->queue_timeout_ms, 30000);
@@ -173,7 +173,7 @@ static void cluster_and_vip_have_the_defaults_of_the_contract(void **state)
     for (uint8_t i = 0; i < 32; i++) {
         assert_int_equal(c->cluster.keys[0][i], i);
     }
-    assert_int_equal(c->cluster.profile, CONF_PROFILE_LAN);
+    assert_int_equal(c->cluster.profile, GOSSIP_LAN);
     assert_string_equal(c->vip.address, "10.0.0.100");
     assert_int_equal(c->vip.prefix, 24);
     assert_int_equal(c->vip.router_id, 51);
@@ -236,14 +236,14 @@ static void a_log_goes_to_a_path_a_stream_or_nowhere(void **state)
 {
     (void)state;
     struct conf *c = parse_good(MINIMAL "log: {access: off, error: /var/log/e.log}\n");
-    assert_int_equal(c->log.access, CONF_LOG_OFF);
-    assert_int_equal(c->log.error, CONF_LOG_FILE);
+    assert_int_equal(c->log.access, LOG_OFF);
+    assert_int_equal(c->log.error, LOG_FILE);
     assert_string_equal(c->log.error_path, "/var/log/e.log");
     conf_free(c);
     c = parse_good(MINIMAL "log: {access: ./stdot, error: \"off\", level: debug}\n");
     assert_string_equal(c->log.access_path, "some/dir/./stdot");
-    assert_int_equal(c->log.error, CONF_LOG_OFF);
-    assert_int_equal(c->log.level, CONF_LOG_DEBUG);
+    assert_int_equal(c->log.error, LOG_OFF);
+    assert_int_equal(c->log.level, LOG_DEBUG);
     conf_free(c);
 }
 
@@ -523,7 +523,7 @@ static void warn_is_warning(void **state)
 {
     (void)state;
     struct conf *c = parse_good(LISTEN "log: { level: warn }\n" ONE_OF(INSTANCE));
-    assert_int_equal(c->log.level, CONF_LOG_WARNING);
+    assert_int_equal(c->log.level, LOG_WARNING);
     conf_free(c);
 }
 
