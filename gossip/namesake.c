@@ -124,15 +124,12 @@ bool namesake_is_fresh(struct member *m, const struct wire_packet *p)
 
 /* A refusal's first row is what its sender knows of us; our ping's answer may hold one by chance.
  */
-void namesake_solve(struct gossip *g, struct member *from, const struct wire_packet *p)
+bool namesake_is_asked(const struct gossip *g, const struct member *known,
+                       const struct wire_packet *p)
 {
     bool refused = p->row_count > 0 && p->rows[0].id == member_self(g)->row.id;
-    uint32_t riddle = p->sequence;
-    if (refused && riddle != 0 && riddle != from->sequence) {
-        struct wire_packet *answer = send_begin(g, WIRE_ACK);
-        answer->sequence = riddle;
-        send_to(g, from);
-    }
+    return p->type == WIRE_ACK && refused && p->sequence != 0 &&
+           !(known && p->sequence == known->sequence);
 }
 
 void namesake_tick(struct gossip *g)

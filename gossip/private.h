@@ -225,7 +225,8 @@ void namesake_speaks(struct gossip *g, const struct wire_packet *p,
 /* For a refusal's `sequence`: what a claimant of the name of `m` has to give back to show that it
  * runs; 0: nothing now. And that, for us. */
 uint32_t namesake_riddle(struct gossip *g, struct member *m);
-void namesake_solve(struct gossip *g, struct member *from, const struct wire_packet *p);
+bool namesake_is_asked(const struct gossip *g, const struct member *known,
+                       const struct wire_packet *p);
 /* False: packets of that generation have been refused, and this may be one of them. */
 bool namesake_is_fresh(struct member *m, const struct wire_packet *p);
 /* Pings holders whose name is claimed. Due at g->claims_ms. */

@@ -75,6 +75,7 @@ struct arrival {
     struct bytes bytes;
     struct seal_header header;
     const struct wire_packet *p;
+    size_t room; /* for answers: nobody who is not known gets more out of us than he put in */
 };
 
 /* It is refused: tell it what is known of its name, if that is no more than it sent. */
@@ -83,13 +84,13 @@ static void tell_stale(struct gossip *g, const struct arrival *a, struct member 
     struct wire_packet *answer = send_begin(g, WIRE_ACK);
     answer->sequence = namesake_riddle(g, m);
     namesake_warn(g, answer, a->p, a->from);
-    bool fits = wire_size(answer) + SEAL_OVERHEAD <= a->bytes.size;
+    bool fits = wire_size(answer) + SEAL_OVERHEAD <= a->room;
     if (!fits || answer->row_count == 0) {
         answer->seen = answer->holder = (struct gossip_address){{0}, 0};
         answer->row_count = 0;
         answer->rows[answer->row_count++] = member_row(m);
     }
-    if (wire_size(answer) + SEAL_OVERHEAD <= a->bytes.size) {
+    if (wire_size(answer) + SEAL_OVERHEAD <= a->room) {
         send_bound(g, a->from, &a->header.from);
     }
 }
@@ -236,7 +237,6 @@ static void dispatch(struct gossip *g, struct member *from, struct wire_packet *
         break;
     case WIRE_ACK:
         probe_on_ack(g, from, p);
-        namesake_solve(g, from, p);
         break;
     case WIRE_PING_REQUEST:
         probe_on_ping_request(g, from, p);
@@ -283,7 +283,22 @@ static bool is_among_members(enum wire_type type)
     return type == WIRE_SYN || type == WIRE_SYN_ACK || type == WIRE_DELTA;
 }
 
-static void on_bound(struct gossip *g, struct member *known, const struct arrival *a)
+/* It refuses us, and asks for proof that we run: also if we refuse it ourselves, as neither would
+ * be let in else. */
+static void prove(struct gossip *g, const struct member *known, struct arrival *a)
+{
+    if (namesake_is_asked(g, known, a->p)) {
+        struct wire_packet *answer = send_begin(g, WIRE_ACK);
+        answer->sequence = a->p->sequence;
+        size_t size = wire_size(answer) + SEAL_OVERHEAD;
+        if (size <= a->room) {
+            a->room -= size;
+            send_bound(g, a->from, &a->header.from);
+        }
+    }
+}
+
+static void on_bound(struct gossip *g, struct member *known, struct arrival *a)
 {
     if (!namesake_listens(g, known, a->p)) {
         struct member *m = known ? NULL : member_by_id(g, member_id_of(g, a->p->name));
@@ -292,6 +307,7 @@ static void on_bound(struct gossip *g, struct member *known, const struct arriva
         }
         return;
     }
+    prove(g, known, a);
     struct member *from = known ? recognise(g, known, a) : meet(g, a);
     if (!from) {
         return;
@@ -319,7 +335,7 @@ void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_addre
                     struct bytes packet)
 {
     uint8_t plain[SEAL_PLAIN_MAX];
-    struct arrival a = {.from = from, .bytes = packet, .p = &g->in};
+    struct arrival a = {.from = from, .bytes = packet, .p = &g->in, .room = packet.size};
     size_t size = 0;
     g->now_ms = now_ms > g->now_ms ? now_ms : g->now_ms;
     if (g->alone) {
