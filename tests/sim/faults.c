@@ -59,6 +59,8 @@ static uint64_t aftermath_us(void)
 
 /* ---- processes ---- */
 
+static void note_clashes(struct world *w);
+
 static void on_start(struct world *w, const struct event *e)
 {
     struct host *h = &w->hosts[e->host];
@@ -70,6 +72,7 @@ static void on_start(struct world *w, const struct event *e)
                disk_condition_text((enum disk_condition)e->argument));
     disk_become(w, &h->disk, (enum disk_condition)e->argument);
     process_start(w, h);
+    note_clashes(w);
 }
 
 static enum disk_condition draw_condition(struct world *w, const struct faults *f)
