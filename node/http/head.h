@@ -8,6 +8,7 @@
 #define HTTP_HEAD_H
 
 #include "base/bytes.h"
+#include "http/method.h"
 
 /* The fields that somebody here looks at or drops. */
 enum http_field_id {
@@ -50,16 +51,6 @@ enum {
 struct http_field {
     uint32_t name_at, name_size, value_at, value_size; /* offsets into text */
     enum http_field_id id;
-};
-
-enum http_method {
-    HTTP_METHOD_OTHER, /* see method_text */
-    HTTP_METHOD_GET,
-    HTTP_METHOD_HEAD,
-    HTTP_METHOD_OPTIONS,
-    HTTP_METHOD_POST,
-    HTTP_METHOD_CONNECT,
-    HTTP_METHOD_TRACE,
 };
 
 enum http_body_kind {

@@ -72,16 +72,16 @@ static bool take_text_line(struct cursor *c, struct bytes *ret_text)
     return true;
 }
 
-/* The methods that are common; PUT, PATCH and DELETE are HTTP_METHOD_OTHER to the rest of us. */
+/* The methods that are common. */
 static bool take_method(struct cursor *c, struct http_head *h)
 {
     static const struct {
         struct bytes name;
         enum http_method method;
     } METHODS[] = {
-        {{"POST ", 5}, HTTP_METHOD_POST},    {{"GET ", 4}, HTTP_METHOD_GET},
-        {{"DELETE ", 7}, HTTP_METHOD_OTHER}, {{"PUT ", 4}, HTTP_METHOD_OTHER},
-        {{"PATCH ", 6}, HTTP_METHOD_OTHER},  {{"HEAD ", 5}, HTTP_METHOD_HEAD},
+        {{"POST ", 5}, HTTP_METHOD_POST},     {{"GET ", 4}, HTTP_METHOD_GET},
+        {{"DELETE ", 7}, HTTP_METHOD_DELETE}, {{"PUT ", 4}, HTTP_METHOD_PUT},
+        {{"PATCH ", 6}, HTTP_METHOD_PATCH},   {{"HEAD ", 5}, HTTP_METHOD_HEAD},
     };
     for (size_t i = 0; i < sizeof(METHODS) / sizeof(METHODS[0]); i++) {
         if (take(c, METHODS[i].name)) {

@@ -55,11 +55,17 @@ static enum http_method method_of(uint8_t method)
         return HTTP_METHOD_OPTIONS;
     case HTTP_POST:
         return HTTP_METHOD_POST;
+    case HTTP_PUT:
+        return HTTP_METHOD_PUT;
+    case HTTP_PATCH:
+        return HTTP_METHOD_PATCH;
+    case HTTP_DELETE:
+        return HTTP_METHOD_DELETE;
     case HTTP_CONNECT:
         return HTTP_METHOD_CONNECT;
     case HTTP_TRACE:
         return HTTP_METHOD_TRACE;
-    default: /* the other 40, by name */
+    default: /* the other 37, by name */
         return HTTP_METHOD_OTHER;
     }
 }
