@@ -163,12 +163,16 @@ static void on_finish(void *owner, enum exchange_finish how)
     }
 }
 
-static void on_tunnel(void *owner)
+/* What came behind the request is the first to go up. */
+static size_t on_tunnel(void *owner, struct stream *instance)
 {
     struct downstream *d = owner;
-    if (!d->parsing) {
-        advance(d);
-    }
+    size_t size = d->held.size;
+    assert(d->state == STATE_BUSY && d->complete && !d->parsing);
+    wheel_pause(&d->timer);
+    d->full = false;
+    stream_write_chain(instance, &d->held);
+    return size;
 }
 
 static const struct exchange_owner_events owner_events = {
@@ -254,15 +258,6 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
     while (d->state != STATE_CLOSED && (bytes.size > 0 || d->state == STATE_BUSY)) {
         if (d->state == STATE_LINGER) {
             bytes.size = 0;
-            break;
-        }
-        if (d->client.exchange && exchange_is_tunnel(d->client.exchange)) {
-            struct bytes all = bytes;
-            bytes.size = 0;
-            if (all.size > 0) {
-                d->client.bytes_in += all.size;
-                exchange_down_body(d->client.exchange, all);
-            }
             break;
         }
         if (d->state == STATE_BUSY && d->complete) {

@@ -49,7 +49,9 @@ struct stream {
     bool much; /* has waited since on_sent */
     bool owes; /* this and the next two: as stream_taken_ms() last found them */
     uint64_t taken, taken_ms;
-    union { /* at most one is under way */
+    void
+        *borrower; /* whose `events` these are, while the owner has lent them; NULL = the owner's */
+    union {        /* at most one is under way */
         uv_connect_t connect;
         uv_write_t write;
         uv_shutdown_t shutdown;

@@ -12,6 +12,8 @@
 
 #include "base/memory.h"
 #include "base/scan.h"
+#include "proxy/account.h"
+#include "proxy/tunnel.h"
 
 static_assert((int)EXCHANGE_HIGH_WATER > (int)STREAM_MUCH, "else nobody tells when it is sent");
 
@@ -199,9 +201,13 @@ static bool user_is_missing_and_required(const struct exchange *x)
            user_id_value(&x->search).size == 0;
 }
 
-static void refuse(struct exchange *x, enum exchange_reply reply)
+/* `ended`: nothing more of the request will come. */
+static void refuse(struct exchange *x, enum exchange_reply reply, bool ended)
 {
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_REFUSE, .reply = reply});
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_REFUSE,
+                                             .reply = reply,
+                                             .keep_alive = x->head->keep_alive,
+                                             .ended = ended});
 }
 
 /* The application that the client's token belongs to. */
@@ -227,20 +233,18 @@ static void adopt_application(struct exchange *x)
 static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_body)
 {
     const struct http_head *h = x->head;
-    bool method_idempotent = h->method == HTTP_METHOD_GET || h->method == HTTP_METHOD_HEAD ||
-                             h->method == HTTP_METHOD_OPTIONS;
     struct exchange_input in = {
         .kind = kind,
         .size = h->body == HTTP_BODY_LENGTH ? h->content_length : 0,
         /* A body in chunks may be malformed from its first byte on, and then nothing may reach an
          * instance: its first piece settles it. */
         .settled = !x->searching && h->body != HTTP_BODY_CHUNKED,
-        .idempotent = method_idempotent,
+        .method = http_method_class(h->method),
         .expects = h->expect_continue && h->minor >= 1,
-        .keep_alive = h->keep_alive && !x->proxy->draining,
+        .keep_alive = h->keep_alive,
         .upgrade = h->upgrade,
         .takes_interim = h->minor >= 1,
-        .no_body = no_body,
+        .ended = no_body,
     };
     exchange_step(x, in);
 }
@@ -260,10 +264,8 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
                    bool no_body)
 {
     struct exchange *x = exchange_new(p, client, head);
-    x->core.keep_alive = head->keep_alive && !p->draining; /* should it be refused */
-    x->core.down_ended = no_body;
     if (head->method == HTTP_METHOD_CONNECT) {
-        refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED);
+        refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED, no_body);
         return;
     }
     if (!is_proxied(x)) {
@@ -273,7 +275,7 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
     }
     /* It would come back with the instance's own token in it (RFC 9110 §9.3.8). */
     if (head->method == HTTP_METHOD_TRACE) {
-        refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED);
+        refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED, no_body);
         return;
     }
     if (head->method == HTTP_METHOD_OPTIONS && cors_is_preflight(head)) {
@@ -282,13 +284,13 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
     }
     x->app = find_application(x);
     if (!x->app) {
-        refuse(x, EXCHANGE_REPLY_UNAUTHORIZED);
+        refuse(x, EXCHANGE_REPLY_UNAUTHORIZED, no_body);
         return;
     }
     adopt_application(x);
     begin_search(x, no_body);
     if (user_is_missing_and_required(x)) {
-        refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
+        refuse(x, EXCHANGE_REPLY_USER_REQUIRED, no_body);
         return;
     }
     begin(x, EXCHANGE_BEGIN, no_body);
@@ -297,7 +299,7 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
 void exchange_refuse(struct proxy_context *p, struct exchange_client *client,
                      struct http_head *head, enum exchange_reply reply)
 {
-    refuse(exchange_new(p, client, head), reply);
+    refuse(exchange_new(p, client, head), reply, false);
 }
 
 void exchange_down_body(struct exchange *x, struct bytes bytes)
@@ -306,7 +308,7 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
     if (x->searching) {
         search_goes_on(x, user_id_body(&x->search, bytes));
         if (user_is_missing_and_required(x)) {
-            refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
+            refuse(x, EXCHANGE_REPLY_USER_REQUIRED, false);
             return;
         }
     }
@@ -323,8 +325,7 @@ void exchange_down_end(struct exchange *x)
     if (x->searching) {
         search_goes_on(x, user_id_end(&x->search));
         if (user_is_missing_and_required(x)) {
-            x->core.down_ended = true;
-            refuse(x, EXCHANGE_REPLY_USER_REQUIRED);
+            refuse(x, EXCHANGE_REPLY_USER_REQUIRED, true);
             return;
         }
     }
@@ -338,25 +339,20 @@ void exchange_down_bad(struct exchange *x)
 
 void exchange_down_gone(struct exchange *x, bool may_read)
 {
-    x->aborted = x->core.phase != EXCHANGE_LOCAL;
+    x->aborted = exchange_core_phase(&x->core) != EXCHANGE_LOCAL;
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE, .may_read = may_read});
 }
 
 void exchange_down_sent(struct exchange *x)
 {
-    if (x->core.up_paused) { /* else nobody waits for it */
+    if (exchange_core_holds_instance(&x->core)) { /* else nobody waits for it */
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_DOWN});
     }
 }
 
-bool exchange_is_tunnel(const struct exchange *x)
-{
-    return x->core.phase == EXCHANGE_TUNNEL;
-}
-
 bool exchange_holds_client(const struct exchange *x)
 {
-    return x->core.down_paused;
+    return exchange_core_holds_client(&x->core);
 }
 
 struct exchange_question exchange_question(const struct exchange *x)
@@ -387,8 +383,11 @@ static void finish(struct exchange *x, enum exchange_finish how)
     struct proxy_context *p = x->proxy;
     struct exchange_client *client = x->client;
     assert(!x->up && !x->up_head);
+    if (x->tunnel) {
+        client->bytes_in += tunnel_close(x->tunnel);
+    }
     x->aborted = x->aborted || how == EXCHANGE_FINISH_RESET;
-    exchange_account(x, how);
+    account_exchange(x, how);
     if (x->job) {
         p->events->on_forget(p->owner, x);
     }
@@ -407,6 +406,26 @@ static void finish(struct exchange *x, enum exchange_finish how)
         stream_close(client->stream, true);
     }
     client->events->on_finish(client->owner, how);
+}
+
+static void on_tunnel_end(void *owner, enum tunnel_end how)
+{
+    struct exchange *x = owner;
+    struct exchange_input in = {.kind = EXCHANGE_TUNNEL_END, .finish = EXCHANGE_FINISH_CUT};
+    if (how == TUNNEL_CLOSED) {
+        in.finish = EXCHANGE_FINISH_CLOSE;
+    } else if (how == TUNNEL_CLIENT_GONE) {
+        in.finish = EXCHANGE_FINISH_RESET;
+    }
+    exchange_step(x, in);
+}
+
+/* What came behind the request goes up first. */
+static void open_tunnel(struct exchange *x)
+{
+    struct exchange_client *client = x->client;
+    client->bytes_in += client->events->on_tunnel(client->owner, upstream_stream(x->up));
+    x->tunnel = tunnel_open(client->stream, x->up, x->snapshot->timeouts.idle_ms, on_tunnel_end, x);
 }
 
 /* What carry_out() sees to; the others are carry_down()'s. */
@@ -474,9 +493,6 @@ static void carry_down(struct exchange *x, const struct exchange_outputs *o)
     if (what & (EXCHANGE_DO_HEAD | EXCHANGE_DO_TUNNEL)) {
         exchange_do_head(x);
     }
-    if (what & EXCHANGE_DO_TUNNEL) {
-        x->client->events->on_tunnel(x->client->owner);
-    }
     if (what & EXCHANGE_DO_BODY) {
         exchange_do_body(x);
     }
@@ -498,6 +514,9 @@ static void carry_down(struct exchange *x, const struct exchange_outputs *o)
     if (x->up && (what & EXCHANGE_DO_RESUME_UP)) {
         stream_resume(upstream_stream(x->up));
     }
+    if (what & EXCHANGE_DO_TUNNEL) {
+        open_tunnel(x);
+    }
 }
 
 void exchange_step(struct exchange *x, struct exchange_input in)
@@ -505,6 +524,7 @@ void exchange_step(struct exchange *x, struct exchange_input in)
     struct exchange_outputs o;
     bool next;
     do {
+        in.draining = x->proxy->draining;
         exchange_core_step(&x->core, &in, net_now_ms(x->proxy->net), &o);
         next = carry_out(x, &o, &in);
         carry_down(x, &o);

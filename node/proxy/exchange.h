@@ -14,8 +14,9 @@
 struct exchange_owner_events {
     /* The exchange is over: what becomes of the connection. The head is the owner's again. */
     void (*on_finish)(void *owner, enum exchange_finish how);
-    /* From now on exchange_down_body() takes bytes as they are: also those already waiting. */
-    void (*on_tunnel)(void *owner);
+    /* A tunnel takes the client's stream over, until on_finish. What came behind the request is to
+     * be moved to the instance's. Returns its size. */
+    size_t (*on_tunnel)(void *owner, struct stream *instance);
 };
 
 struct exchange;
@@ -53,9 +54,6 @@ void exchange_down_bad(struct exchange *x);
  * own endpoint's answer is still sent, while a forwarded request is given up all the same. */
 void exchange_down_gone(struct exchange *x, bool may_read);
 void exchange_down_sent(struct exchange *x);
-
-/* Both sides have switched protocols: bytes are passed to exchange_down_body() unparsed. */
-bool exchange_is_tunnel(const struct exchange *x);
 
 /* Has it paused the client's stream (back-pressure)? */
 bool exchange_holds_client(const struct exchange *x);

@@ -4,7 +4,9 @@
  * PICK; PICKED -> CONNECT; UP_CONNECTED -> SEND (head and held body go up); UP_HEAD -> RESPOND
  * (REPORT success, head down); UP_BODY ...; UP_END -> DONE (connection kept, FINISH).
  *
- * Each handler below is one input; it changes the state and collects outputs in `ret`. */
+ * Each on_... below is one input: handler_of() has the list. It changes the state and collects
+ * outputs in `ret`. `phase` moves by enter() alone, as MOVES allows. */
+#include "proxy/exchange_core_retry.h"
 #include "proxy/exchange_core_wait.h"
 
 #include <assert.h>
@@ -16,543 +18,572 @@ void exchange_core_init(struct exchange_core *c, const struct exchange_rules *ru
         .rules = rules, .started_ms = now_ms, .last_failure = EXCHANGE_REPLY_UNAVAILABLE};
 }
 
-static void out(struct exchange_outputs *ret, uint32_t what)
+/* Where a phase may lead, as bits. */
+#define TO(phase) (1u << EXCHANGE_##phase)
+static const uint16_t MOVES[] = {
+    [EXCHANGE_START] = TO(LOCAL) | TO(HOLD) | TO(DONE),
+    [EXCHANGE_LOCAL] = TO(DONE),
+    [EXCHANGE_HOLD] = TO(PICK) | TO(DONE),
+    [EXCHANGE_PICK] = TO(CONNECT) | TO(RESPOND) | TO(DONE), /* RESPOND: nobody betters a 502 */
+    [EXCHANGE_CONNECT] = TO(PICK) | TO(SEND) | TO(DONE),
+    [EXCHANGE_SEND] = TO(PICK) | TO(CONNECT) | TO(RESPOND) | TO(TUNNEL) | TO(DONE),
+    [EXCHANGE_RESPOND] = TO(DONE),
+    [EXCHANGE_TUNNEL] = TO(DONE),
+    [EXCHANGE_DONE] = 0,
+};
+
+static void enter(struct exchange_core *c, enum exchange_phase phase)
 {
-    ret->what |= what;
+    assert(MOVES[c->phase] >> phase & 1);
+    c->phase = phase;
+}
+
+static void out(struct exchange_core *c, uint32_t what)
+{
+    c->ret->what |= what;
 }
 
 /* Once an attempt. */
-static void report(struct exchange_core *c, enum exchange_outcome outcome,
-                   struct exchange_outputs *ret)
+static void report(struct exchange_core *c, enum exchange_outcome outcome)
 {
     if (c->attempt_open && !c->reported) {
         c->reported = true;
-        ret->outcome = outcome;
-        out(ret, EXCHANGE_DO_REPORT);
+        c->ret->outcome = outcome;
+        out(c, EXCHANGE_DO_REPORT);
     }
 }
 
-static void drop_attempt(struct exchange_core *c, enum exchange_outcome outcome,
-                         struct exchange_outputs *ret)
+static void drop_attempt(struct exchange_core *c, enum exchange_outcome outcome)
 {
     if (c->attempt_open) {
-        report(c, outcome, ret);
+        report(c, outcome);
         c->attempt_open = false;
-        out(ret, EXCHANGE_DO_DROP_UP);
+        out(c, EXCHANGE_DO_DROP_UP);
     }
     c->up_deadline_ms = 0;
     c->up_paused = false;
     c->deaf = false;
 }
 
-static void finish(struct exchange_core *c, enum exchange_finish how, struct exchange_outputs *ret)
+static void resume_client(struct exchange_core *c)
 {
-    assert(c->phase != EXCHANGE_DONE && !c->attempt_open);
-    c->phase = EXCHANGE_DONE;
-    c->up_deadline_ms = 0;
-    c->down_deadline_ms = 0;
-    c->take_deadline_ms = 0;
-    ret->finish = how;
-    out(ret, EXCHANGE_DO_FINISH);
-    ret->what &= ~(uint32_t)(EXCHANGE_DO_PAUSE_DOWN | EXCHANGE_DO_PAUSE_UP);
     if (c->down_paused) {
         c->down_paused = false;
-        out(ret, EXCHANGE_DO_RESUME_DOWN);
+        out(c, EXCHANGE_DO_RESUME_DOWN);
     }
 }
 
+static void finish(struct exchange_core *c, enum exchange_finish how)
+{
+    assert(!c->attempt_open);
+    enter(c, EXCHANGE_DONE);
+    c->up_deadline_ms = 0;
+    c->down_deadline_ms = 0;
+    c->take_deadline_ms = 0;
+    c->ret->finish = how;
+    out(c, EXCHANGE_DO_FINISH);
+    c->ret->what &= ~(uint32_t)(EXCHANGE_DO_PAUSE_DOWN | EXCHANGE_DO_PAUSE_UP);
+    resume_client(c);
+}
+
 /* The response is out in full: what becomes of the client's connection. */
-static void finish_answered(struct exchange_core *c, struct exchange_outputs *ret)
+static void finish_answered(struct exchange_core *c)
 {
     if (!c->down_ended) {
-        finish(c, EXCHANGE_FINISH_LINGER, ret);
+        finish(c, EXCHANGE_FINISH_LINGER);
     } else {
-        finish(c, c->keep_alive ? EXCHANGE_FINISH_KEEP : EXCHANGE_FINISH_CLOSE, ret);
+        finish(c, c->keep_alive ? EXCHANGE_FINISH_KEEP : EXCHANGE_FINISH_CLOSE);
     }
 }
 
 /* An own answer instead of the instance's. Only while no response head went down. */
-static void answer(struct exchange_core *c, enum exchange_reply reply, struct exchange_outputs *ret)
+static void answer(struct exchange_core *c, enum exchange_reply reply)
 {
     assert(c->phase < EXCHANGE_RESPOND);
-    c->keep_alive = c->keep_alive && c->down_ended && !c->half_gone;
+    c->keep_alive = c->keep_alive && c->down_ended && !c->half_gone && !c->in->draining;
     c->held = 0;
-    ret->reply = reply;
-    out(ret, EXCHANGE_DO_REPLY | EXCHANGE_DO_DISCARD);
-    finish_answered(c, ret);
+    c->ret->reply = reply;
+    out(c, EXCHANGE_DO_REPLY | EXCHANGE_DO_DISCARD);
+    finish_answered(c);
 }
 
 /* The exchange cannot go on: an own answer if that is still possible, else a visible break. */
 static void give_up(struct exchange_core *c, enum exchange_reply reply,
-                    enum exchange_outcome outcome, struct exchange_outputs *ret)
+                    enum exchange_outcome outcome)
 {
-    drop_attempt(c, outcome, ret);
+    drop_attempt(c, outcome);
     if (c->phase < EXCHANGE_RESPOND) {
-        answer(c, reply, ret);
+        answer(c, reply);
     } else {
-        out(ret, EXCHANGE_DO_DISCARD);
-        finish(c, EXCHANGE_FINISH_CUT, ret);
+        out(c, EXCHANGE_DO_DISCARD);
+        finish(c, EXCHANGE_FINISH_CUT);
     }
 }
 
-static void pick(struct exchange_core *c, struct exchange_outputs *ret)
+static void pick(struct exchange_core *c)
 {
-    c->phase = EXCHANGE_PICK;
-    out(ret, EXCHANGE_DO_PICK);
+    enter(c, EXCHANGE_PICK);
+    out(c, EXCHANGE_DO_PICK);
 }
 
-static bool may_try_again(const struct exchange_core *c, uint64_t now_ms)
-{
-    return c->attempts < c->rules->attempts && now_ms - c->started_ms < c->rules->retry_timeout_ms;
-}
-
-static void move_on(struct exchange_core *c, enum exchange_reply reply, bool again,
-                    struct exchange_outputs *ret)
+static void move_on(struct exchange_core *c, enum exchange_reply reply, bool again)
 {
     c->last_failure = reply;
     if (again) {
-        pick(c, ret);
+        pick(c);
     } else {
-        answer(c, reply, ret);
+        answer(c, reply);
     }
 }
 
-/* The attempt failed before a response head. `untouched`: no byte of it reached the instance. */
-static void attempt_failed(struct exchange_core *c, enum exchange_reply reply, bool untouched,
-                           uint64_t now_ms, struct exchange_outputs *ret)
+/* The attempt failed before a response head. */
+static void attempt_failed(struct exchange_core *c, enum exchange_reply reply,
+                           enum exchange_mishap mishap)
 {
-    bool again = may_try_again(c, now_ms) && (untouched || (c->idempotent && c->replayable));
-    drop_attempt(c, EXCHANGE_OUTCOME_FAILURE, ret);
-    move_on(c, reply, again, ret);
+    bool again = exchange_core_may_retry(c, mishap);
+    drop_attempt(c, EXCHANGE_OUTCOME_FAILURE);
+    move_on(c, reply, again);
 }
 
 /* No connection came. An instance that others left too little time is not to blame for that. */
-static void connect_is_late(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void connect_is_late(struct exchange_core *c)
 {
     if (c->cut_short && c->attempts > 1) {
-        drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
-        move_on(c, EXCHANGE_REPLY_UNAVAILABLE, false, ret);
+        drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
+        move_on(c, EXCHANGE_REPLY_UNAVAILABLE, false);
     } else {
-        attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
+        attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, EXCHANGE_MISHAP_NO_CONNECTION);
     }
+}
+
+static void on_up_failed(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_CONNECT);
+    attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, EXCHANGE_MISHAP_NO_CONNECTION);
 }
 
 /* The others are tried only if it may help: without a descriptor, all would be tried in vain. */
-static void on_lacking(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                       struct exchange_outputs *ret)
+static void on_up_lacking(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_CONNECT);
-    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
-    move_on(c, EXCHANGE_REPLY_UNAVAILABLE, in->elsewhere && may_try_again(c, now_ms), ret);
+    bool again = c->in->elsewhere && exchange_core_may_retry(c, EXCHANGE_MISHAP_NO_CONNECTION);
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
+    move_on(c, EXCHANGE_REPLY_UNAVAILABLE, again);
 }
 
-static void on_begin(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                     struct exchange_outputs *ret)
+static void on_begin(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_START);
-    c->idempotent = in->idempotent;
-    c->keep_alive = in->keep_alive;
-    c->upgrade = in->upgrade;
-    c->takes_interim = in->takes_interim;
-    c->down_ended = in->no_body;
-    if (in->kind == EXCHANGE_ASK_LOCAL) {
-        c->phase = EXCHANGE_LOCAL;
+    c->method = c->in->method;
+    c->keep_alive = c->in->keep_alive;
+    c->upgrade = c->in->upgrade;
+    c->takes_interim = c->in->takes_interim;
+    c->down_ended = c->in->ended;
+    if (c->in->size > c->rules->body_size_max) {
+        answer(c, EXCHANGE_REPLY_BODY_TOO_LARGE);
         return;
     }
-    if (in->size > c->rules->body_size_max) {
-        answer(c, EXCHANGE_REPLY_BODY_TOO_LARGE, ret);
-        return;
+    if (c->in->expects && !c->in->ended) {
+        out(c, EXCHANGE_DO_CONTINUE);
     }
-    if (in->expects && !in->no_body) {
-        out(ret, EXCHANGE_DO_CONTINUE);
+    await_body(c);
+    enter(c, EXCHANGE_HOLD);
+    if (c->in->settled) {
+        pick(c);
     }
-    await_body(c, now_ms);
-    c->phase = EXCHANGE_HOLD;
-    if (in->settled) {
-        pick(c, ret);
+}
+
+static void on_ask_local(struct exchange_core *c)
+{
+    c->keep_alive = c->in->keep_alive;
+    c->down_ended = c->in->ended;
+    enter(c, EXCHANGE_LOCAL);
+}
+
+static void on_answered(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_LOCAL);
+    answer(c, EXCHANGE_REPLY_LOCAL);
+}
+
+static void on_refuse(struct exchange_core *c)
+{
+    if (c->phase == EXCHANGE_START) {
+        c->keep_alive = c->in->keep_alive;
     }
+    c->down_ended = c->down_ended || c->in->ended;
+    give_up(c, c->in->reply, EXCHANGE_OUTCOME_NEUTRAL);
 }
 
 /* What came goes up, or nowhere when the instance has stopped taking it. */
-static void send_held(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void send_held(struct exchange_core *c)
 {
     if (c->deaf) {
         c->held = 0;
-        out(ret, EXCHANGE_DO_DISCARD);
+        out(c, EXCHANGE_DO_DISCARD);
         return;
     }
     c->held = 0;
-    out(ret, EXCHANGE_DO_SEND_UP_BODY);
+    out(c, EXCHANGE_DO_SEND_UP_BODY);
     if (c->phase >= EXCHANGE_RESPOND) {
-        await_more(c, now_ms);
+        await_more(c);
     }
 }
 
-static void on_down_body(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                         struct exchange_outputs *ret)
+static void on_down_body(struct exchange_core *c)
 {
-    assert(!c->down_ended);
+    assert(!c->down_ended && c->phase != EXCHANGE_TUNNEL);
     if (c->phase == EXCHANGE_LOCAL) {
-        out(ret, EXCHANGE_DO_DISCARD);
+        out(c, EXCHANGE_DO_DISCARD);
         return;
     }
-    count_body(c, in->size, now_ms);
-    c->body_size += in->size;
-    c->held += in->size;
-    if (c->phase != EXCHANGE_TUNNEL && c->body_size > c->rules->body_size_max) {
-        give_up(c, EXCHANGE_REPLY_BODY_TOO_LARGE, EXCHANGE_OUTCOME_NEUTRAL, ret);
+    count_body(c, c->in->size);
+    c->body_size += c->in->size;
+    c->held += c->in->size;
+    if (c->body_size > c->rules->body_size_max) {
+        give_up(c, EXCHANGE_REPLY_BODY_TOO_LARGE, EXCHANGE_OUTCOME_NEUTRAL);
         return;
     }
-    if (c->phase == EXCHANGE_HOLD && in->settled) {
-        pick(c, ret);
+    if (c->phase == EXCHANGE_HOLD && c->in->settled) {
+        pick(c);
     } else if (c->phase >= EXCHANGE_SEND) {
-        send_held(c, now_ms, ret);
+        send_held(c);
     }
     bool waits = c->phase >= EXCHANGE_PICK && !c->deaf;
     if (waits && !c->down_paused &&
         (c->held > EXCHANGE_HIGH_WATER ||
-         (c->phase >= EXCHANGE_SEND && in->pending > EXCHANGE_HIGH_WATER))) {
+         (c->phase >= EXCHANGE_SEND && c->in->pending > EXCHANGE_HIGH_WATER))) {
         c->down_paused = true;
-        out(ret, EXCHANGE_DO_PAUSE_DOWN);
+        out(c, EXCHANGE_DO_PAUSE_DOWN);
     }
-    await_body(c, now_ms);
-    await_head(c, now_ms);
+    await_body(c);
+    await_head(c);
 }
 
-static void on_down_end(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void on_down_end(struct exchange_core *c)
 {
+    assert(!c->down_ended);
     c->down_ended = true;
     c->down_deadline_ms = 0;
     if (c->phase == EXCHANGE_HOLD) {
-        pick(c, ret);
+        pick(c);
     } else if (c->phase == EXCHANGE_SEND || c->phase == EXCHANGE_RESPOND) {
         if (!c->deaf) {
-            out(ret, EXCHANGE_DO_SEND_UP_END);
+            out(c, EXCHANGE_DO_SEND_UP_END);
         }
-        await_head(c, now_ms);
+        await_head(c);
     }
 }
 
-static void on_down_gone(struct exchange_core *c, const struct exchange_input *in,
-                         struct exchange_outputs *ret)
+static void on_down_bad(struct exchange_core *c)
 {
-    if (c->phase == EXCHANGE_LOCAL && in->may_read) {
+    give_up(c, EXCHANGE_REPLY_BAD_REQUEST, EXCHANGE_OUTCOME_NEUTRAL);
+}
+
+static void on_down_gone(struct exchange_core *c)
+{
+    if (c->phase == EXCHANGE_LOCAL && c->in->may_read) {
         c->half_gone = true; /* it may have closed its sending side only: it gets its answer */
         return;
     }
-    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
-    out(ret, EXCHANGE_DO_DISCARD);
-    finish(c, EXCHANGE_FINISH_CUT, ret);
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
+    out(c, EXCHANGE_DO_DISCARD);
+    finish(c, EXCHANGE_FINISH_CUT);
 }
 
-static void on_picked(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void on_picked(struct exchange_core *c)
 {
-    assert(c->phase == EXCHANGE_PICK && !c->attempt_open);
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL); /* the one whose response is bettered */
     if (c->attempts == 0) {
-        c->started_ms = now_ms;
+        c->started_ms = c->now_ms;
     }
-    c->phase = EXCHANGE_CONNECT;
+    enter(c, EXCHANGE_CONNECT);
     c->attempts++;
     c->attempt_open = true;
     c->reported = false;
     c->interim_count = 0;
-    await_connection(c, now_ms);
-    out(ret, EXCHANGE_DO_CONNECT);
+    await_connection(c);
+    out(c, EXCHANGE_DO_CONNECT);
 }
 
-static void on_connected(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void on_up_connected(struct exchange_core *c)
 {
-    assert(c->phase == EXCHANGE_CONNECT);
-    c->phase = EXCHANGE_SEND;
+    assert(c->attempt_open && !c->reported);
+    enter(c, EXCHANGE_SEND);
     c->replayable = c->down_ended && c->held == c->body_size && c->held <= EXCHANGE_REPLAY_MAX;
     c->held = c->replayable ? c->held : 0;
-    out(ret, EXCHANGE_DO_SEND_UP);
-    if (c->down_paused) {
-        c->down_paused = false;
-        out(ret, EXCHANGE_DO_RESUME_DOWN);
-    }
-    await_body(c, now_ms);
-    await_head(c, now_ms);
+    out(c, EXCHANGE_DO_SEND_UP);
+    resume_client(c);
+    await_body(c);
+    await_head(c);
 }
 
-static void start_response(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void start_response(struct exchange_core *c)
 {
-    c->phase = EXCHANGE_RESPOND;
+    enter(c, EXCHANGE_RESPOND);
     c->held = 0;
-    c->keep_alive = c->keep_alive && c->down_ended;
-    await_more(c, now_ms);
-    await_taking(c, now_ms);
-    out(ret, EXCHANGE_DO_HEAD | (c->down_ended ? EXCHANGE_DO_DISCARD : 0));
+    c->keep_alive = c->keep_alive && c->down_ended && !c->until_close && !c->in->draining;
+    await_more(c);
+    await_taking(c);
+    out(c, EXCHANGE_DO_HEAD | (c->down_ended ? EXCHANGE_DO_DISCARD : 0));
 }
 
-static void on_up_head(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                       struct exchange_outputs *ret)
+static void on_up_head(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_SEND);
-    if (status_set_has(c->rules->failure_statuses, in->status)) {
-        report(c, EXCHANGE_OUTCOME_BAD_STATUS, ret);
+    c->until_close = c->in->until_close;
+    if (status_set_has(c->rules->failure_statuses, c->in->status)) {
+        report(c, EXCHANGE_OUTCOME_BAD_STATUS);
     } else {
-        report(c, in->status >= 500 ? EXCHANGE_OUTCOME_ERROR : EXCHANGE_OUTCOME_SUCCESS, ret);
+        report(c, c->in->status >= 500 ? EXCHANGE_OUTCOME_ERROR : EXCHANGE_OUTCOME_SUCCESS);
     }
-    if (c->idempotent && c->replayable && may_try_again(c, now_ms) &&
-        status_set_has(c->rules->retry_statuses, in->status)) {
+    if (status_set_has(c->rules->retry_statuses, c->in->status) &&
+        exchange_core_may_retry(c, EXCHANGE_MISHAP_STATUS)) {
         /* The driver picks before this attempt is let go: should there be no other instance, this
          * response is the answer. */
-        pick(c, ret);
+        pick(c);
         return;
     }
-    start_response(c, now_ms, ret);
+    start_response(c);
 }
 
 /* It is not the response head that first_byte waits for. */
-static void on_interim(struct exchange_core *c, struct exchange_outputs *ret)
+static void on_up_interim(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_SEND);
     if (++c->interim_count > EXCHANGE_INTERIM_MAX) {
-        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE, ret);
+        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE);
         return;
     }
-    out(ret, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
+    out(c, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
 }
 
-static void on_switch(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+/* From here on proxy/tunnel looks after both sides and their time. */
+static void on_up_switch(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_SEND);
     if (!c->upgrade || !c->down_ended || c->deaf) {
-        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE, ret);
+        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE);
         return;
     }
-    report(c, EXCHANGE_OUTCOME_SUCCESS, ret);
-    c->phase = EXCHANGE_TUNNEL;
+    report(c, EXCHANGE_OUTCOME_SUCCESS);
+    enter(c, EXCHANGE_TUNNEL);
     c->keep_alive = false;
-    c->down_ended = false;
-    await_more(c, now_ms);
-    await_taking(c, now_ms);
+    c->up_deadline_ms = 0;
     c->held = 0; /* what was kept for a retry must not go into the tunnel */
-    out(ret, EXCHANGE_DO_DISCARD | EXCHANGE_DO_TUNNEL);
+    out(c, EXCHANGE_DO_DISCARD | EXCHANGE_DO_TUNNEL);
+    resume_client(c);
 }
 
-static void on_none_left(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void on_tunnel_end(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_TUNNEL && c->reported);
+    assert(c->in->finish != EXCHANGE_FINISH_KEEP && c->in->finish != EXCHANGE_FINISH_LINGER);
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
+    finish(c, c->in->finish);
+}
+
+static void on_none_left(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_PICK);
     if (c->attempt_open) {
-        start_response(c, now_ms, ret); /* a 502…504 that nobody else could better */
+        start_response(c); /* a 502…504 that nobody else could better */
     } else {
-        answer(c, c->last_failure, ret);
+        answer(c, c->last_failure);
     }
 }
 
-static void on_up_body(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                       struct exchange_outputs *ret)
+static void on_up_body(struct exchange_core *c)
 {
-    assert(c->phase == EXCHANGE_RESPOND || c->phase == EXCHANGE_TUNNEL);
-    out(ret, EXCHANGE_DO_BODY);
-    if (in->pending > EXCHANGE_HIGH_WATER && !c->up_paused) {
+    assert(c->phase == EXCHANGE_RESPOND);
+    out(c, EXCHANGE_DO_BODY);
+    if (c->in->pending > EXCHANGE_HIGH_WATER && !c->up_paused) {
         c->up_paused = true;
-        out(ret, EXCHANGE_DO_PAUSE_UP);
+        out(c, EXCHANGE_DO_PAUSE_UP);
     }
-    await_more(c, now_ms);
+    await_more(c);
 }
 
-static void on_up_end(struct exchange_core *c, const struct exchange_input *in,
-                      struct exchange_outputs *ret)
+static void on_up_end(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_RESPOND && c->attempt_open && c->reported);
-    out(ret, EXCHANGE_DO_END);
+    out(c, EXCHANGE_DO_END);
     c->attempt_open = false;
-    out(ret, in->reusable && c->down_ended && !c->deaf ? EXCHANGE_DO_KEEP_UP : EXCHANGE_DO_DROP_UP);
-    finish_answered(c, ret);
+    out(c,
+        c->in->reusable && c->down_ended && !c->deaf ? EXCHANGE_DO_KEEP_UP : EXCHANGE_DO_DROP_UP);
+    finish_answered(c);
 }
 
-/* Not the instance's failure, and nothing was sent: any request may go on over a fresh connection.
- */
-static void on_stale(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+/* Not the instance's failure, and nothing was sent: no attempt, the same one goes on. */
+static void on_up_stale(struct exchange_core *c)
 {
-    assert(c->phase == EXCHANGE_SEND);
-    if (!c->replayable) {
-        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_NEUTRAL, ret);
+    assert(c->phase == EXCHANGE_SEND && !c->reported);
+    if (!exchange_core_can_repeat(c, EXCHANGE_MISHAP_UNSENT)) {
+        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_NEUTRAL);
         return;
     }
-    c->phase = EXCHANGE_CONNECT;
+    enter(c, EXCHANGE_CONNECT);
     c->deaf = false;
-    await_connection(c, now_ms);
-    out(ret, EXCHANGE_DO_RECONNECT);
+    await_connection(c);
+    out(c, EXCHANGE_DO_RECONNECT);
 }
 
-static void on_up_gone(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                       struct exchange_outputs *ret)
+static void on_up_gone(struct exchange_core *c)
 {
     if (c->phase == EXCHANGE_SEND) {
-        attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, in->unsent && c->replayable, now_ms, ret);
-        return;
+        attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY,
+                       c->in->unsent ? EXCHANGE_MISHAP_UNSENT : EXCHANGE_MISHAP_BROKEN);
+    } else {
+        give_up(c, EXCHANGE_REPLY_NONE, EXCHANGE_OUTCOME_FAILURE);
     }
-    bool tunnel = c->phase == EXCHANGE_TUNNEL;
-    drop_attempt(c, EXCHANGE_OUTCOME_FAILURE, ret);
-    out(ret, EXCHANGE_DO_DISCARD);
-    finish(c, tunnel ? EXCHANGE_FINISH_CLOSE : EXCHANGE_FINISH_CUT, ret);
 }
 
-static void on_deaf(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void on_up_garbage(struct exchange_core *c)
 {
+    assert(c->phase == EXCHANGE_SEND || c->phase == EXCHANGE_RESPOND);
+    give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE);
+}
+
+static void on_up_deaf(struct exchange_core *c)
+{
+    assert(c->attempt_open);
     c->deaf = true;
     if (!c->replayable) {
         c->held = 0;
-        out(ret, EXCHANGE_DO_DISCARD);
+        out(c, EXCHANGE_DO_DISCARD);
     }
-    if (c->phase == EXCHANGE_SEND || c->phase == EXCHANGE_TUNNEL) {
-        c->up_deadline_ms = now_ms + EXCHANGE_DEAF_MS;
+    if (c->phase == EXCHANGE_SEND) {
+        c->up_deadline_ms = c->now_ms + EXCHANGE_DEAF_MS;
     }
     if (c->down_paused) {
-        c->down_paused = false;
-        out(ret, EXCHANGE_DO_RESUME_DOWN);
-        await_body(c, now_ms);
+        resume_client(c);
+        await_body(c);
     }
 }
 
 /* Nothing of the response is to wait for it in the kernel. */
-static void reset_client(struct exchange_core *c, struct exchange_outputs *ret)
+static void reset_client(struct exchange_core *c)
 {
-    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret);
-    out(ret, EXCHANGE_DO_DISCARD);
-    finish(c, EXCHANGE_FINISH_RESET, ret);
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
+    out(c, EXCHANGE_DO_DISCARD);
+    finish(c, EXCHANGE_FINISH_RESET);
 }
 
-static void instance_is_late(struct exchange_core *c, uint64_t now_ms, struct exchange_outputs *ret)
+static void instance_is_late(struct exchange_core *c)
 {
     if (c->phase == EXCHANGE_CONNECT) {
-        connect_is_late(c, now_ms, ret);
+        connect_is_late(c);
     } else if (c->phase == EXCHANGE_SEND && c->deaf) {
-        attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, false, now_ms, ret);
+        attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_MISHAP_BROKEN);
     } else {
-        give_up(c, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_OUTCOME_FAILURE, ret);
+        give_up(c, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_OUTCOME_FAILURE);
     }
 }
 
-static void on_deadline(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                        struct exchange_outputs *ret)
+static void on_deadline(struct exchange_core *c)
 {
-    switch (exchange_core_late(c, in, now_ms)) {
+    switch (exchange_core_late(c)) {
     case EXCHANGE_LATE_NOBODY:
         break;
     case EXCHANGE_LATE_TAKING:
-        reset_client(c, ret);
+        reset_client(c);
         break;
     case EXCHANGE_LATE_BODY:
-        give_up(c, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_OUTCOME_NEUTRAL, ret);
+        give_up(c, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_OUTCOME_NEUTRAL);
         break;
     case EXCHANGE_LATE_INSTANCE:
-        instance_is_late(c, now_ms, ret);
+        instance_is_late(c);
         break;
     }
 }
 
-static void on_sent(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                    struct exchange_outputs *ret)
+static void on_sent_up(struct exchange_core *c)
 {
-    if (in->kind == EXCHANGE_SENT_UP && c->down_paused && c->phase >= EXCHANGE_SEND) {
-        c->down_paused = false;
-        out(ret, EXCHANGE_DO_RESUME_DOWN);
-        await_body(c, now_ms);
-        await_head(c, now_ms);
-    }
-    if (in->kind == EXCHANGE_SENT_DOWN && c->up_paused) {
-        c->up_paused = false;
-        await_more(c, now_ms);
-        out(ret, EXCHANGE_DO_RESUME_UP);
+    if (c->down_paused && c->phase >= EXCHANGE_SEND) {
+        resume_client(c);
+        await_body(c);
+        await_head(c);
     }
 }
 
-static void step_up(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                    struct exchange_outputs *ret);
+static void on_sent_down(struct exchange_core *c)
+{
+    if (c->up_paused) {
+        c->up_paused = false;
+        await_more(c);
+        out(c, EXCHANGE_DO_RESUME_UP);
+    }
+}
+
+typedef void handler(struct exchange_core *c);
+
+static handler *handler_of(enum exchange_input_kind kind)
+{
+    switch (kind) {
+    case EXCHANGE_BEGIN:
+        return on_begin;
+    case EXCHANGE_ASK_LOCAL:
+        return on_ask_local;
+    case EXCHANGE_ANSWERED:
+        return on_answered;
+    case EXCHANGE_REFUSE:
+        return on_refuse;
+    case EXCHANGE_DOWN_BODY:
+        return on_down_body;
+    case EXCHANGE_DOWN_END:
+        return on_down_end;
+    case EXCHANGE_DOWN_BAD:
+        return on_down_bad;
+    case EXCHANGE_DOWN_GONE:
+        return on_down_gone;
+    case EXCHANGE_PICKED:
+        return on_picked;
+    case EXCHANGE_NONE_LEFT:
+        return on_none_left;
+    case EXCHANGE_UP_CONNECTED:
+        return on_up_connected;
+    case EXCHANGE_UP_FAILED:
+        return on_up_failed;
+    case EXCHANGE_UP_LACKING:
+        return on_up_lacking;
+    case EXCHANGE_UP_INTERIM:
+        return on_up_interim;
+    case EXCHANGE_UP_SWITCH:
+        return on_up_switch;
+    case EXCHANGE_UP_HEAD:
+        return on_up_head;
+    case EXCHANGE_UP_BODY:
+        return on_up_body;
+    case EXCHANGE_UP_END:
+        return on_up_end;
+    case EXCHANGE_UP_GONE:
+        return on_up_gone;
+    case EXCHANGE_UP_STALE:
+        return on_up_stale;
+    case EXCHANGE_UP_GARBAGE:
+        return on_up_garbage;
+    case EXCHANGE_UP_DEAF:
+        return on_up_deaf;
+    case EXCHANGE_SENT_UP:
+        return on_sent_up;
+    case EXCHANGE_SENT_DOWN:
+        return on_sent_down;
+    case EXCHANGE_TUNNEL_END:
+        return on_tunnel_end;
+    case EXCHANGE_DEADLINE:
+        return on_deadline;
+    }
+    return NULL;
+}
 
 void exchange_core_step(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
                         struct exchange_outputs *ret)
 {
-    assert(c->phase != EXCHANGE_DONE);
+    handler *on_input = handler_of(in->kind);
+    assert(on_input && c->phase != EXCHANGE_DONE);
     *ret = (struct exchange_outputs){0};
-    switch (in->kind) {
-    case EXCHANGE_BEGIN:
-    case EXCHANGE_ASK_LOCAL:
-        on_begin(c, in, now_ms, ret);
-        break;
-    case EXCHANGE_ANSWERED:
-        assert(c->phase == EXCHANGE_LOCAL);
-        answer(c, EXCHANGE_REPLY_LOCAL, ret);
-        break;
-    case EXCHANGE_REFUSE:
-        give_up(c, in->reply, EXCHANGE_OUTCOME_NEUTRAL, ret);
-        break;
-    case EXCHANGE_DOWN_BODY:
-        on_down_body(c, in, now_ms, ret);
-        break;
-    case EXCHANGE_DOWN_END:
-        on_down_end(c, now_ms, ret);
-        break;
-    case EXCHANGE_DOWN_BAD:
-        give_up(c, EXCHANGE_REPLY_BAD_REQUEST, EXCHANGE_OUTCOME_NEUTRAL, ret);
-        break;
-    case EXCHANGE_DOWN_GONE:
-        on_down_gone(c, in, ret);
-        break;
-    case EXCHANGE_SENT_UP:
-    case EXCHANGE_SENT_DOWN:
-        on_sent(c, in, now_ms, ret);
-        break;
-    case EXCHANGE_DEADLINE:
-        on_deadline(c, in, now_ms, ret);
-        break;
-    case EXCHANGE_PICKED:
-    case EXCHANGE_NONE_LEFT:
-    case EXCHANGE_UP_CONNECTED:
-    case EXCHANGE_UP_FAILED:
-    case EXCHANGE_UP_LACKING:
-    case EXCHANGE_UP_INTERIM:
-    case EXCHANGE_UP_SWITCH:
-    case EXCHANGE_UP_HEAD:
-    case EXCHANGE_UP_BODY:
-    case EXCHANGE_UP_END:
-    case EXCHANGE_UP_GONE:
-    case EXCHANGE_UP_STALE:
-    case EXCHANGE_UP_GARBAGE:
-    case EXCHANGE_UP_DEAF:
-        step_up(c, in, now_ms, ret);
-        break;
-    }
-}
-
-/* What the pick and the instance's side bring. */
-static void step_up(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
-                    struct exchange_outputs *ret)
-{
-    if (in->kind == EXCHANGE_PICKED) {
-        drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL, ret); /* the one whose response is bettered */
-        on_picked(c, now_ms, ret);
-    } else if (in->kind == EXCHANGE_NONE_LEFT) {
-        on_none_left(c, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_CONNECTED) {
-        on_connected(c, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_FAILED) {
-        assert(c->phase == EXCHANGE_CONNECT);
-        attempt_failed(c, EXCHANGE_REPLY_UNAVAILABLE, true, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_LACKING) {
-        on_lacking(c, in, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_INTERIM) {
-        on_interim(c, ret);
-    } else if (in->kind == EXCHANGE_UP_SWITCH) {
-        on_switch(c, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_HEAD) {
-        on_up_head(c, in, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_BODY) {
-        on_up_body(c, in, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_END) {
-        on_up_end(c, in, ret);
-    } else if (in->kind == EXCHANGE_UP_STALE) {
-        on_stale(c, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_DEAF) {
-        on_deaf(c, now_ms, ret);
-    } else if (in->kind == EXCHANGE_UP_GARBAGE && c->phase == EXCHANGE_SEND) {
-        give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_FAILURE, ret);
-    } else {
-        on_up_gone(c, in, now_ms, ret);
-    }
+    c->in = in;
+    c->now_ms = now_ms;
+    c->ret = ret;
+    on_input(c);
 }

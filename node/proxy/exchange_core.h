@@ -6,8 +6,8 @@
  *
  *   - at most one response head goes down, and one FINISH comes out, after which nothing does;
  *   - each attempt (PICK answered by PICKED) gets exactly one REPORT and is dropped or kept once;
- *   - a request that is not GET, HEAD or OPTIONS is not sent again once a byte of it may have
- *     reached an instance;
+ *   - a request whose method is not safe is not sent again once a byte of it may have reached an
+ *     instance (exchange_core_retry.c has the whole rule);
  *   - a response that did not end properly is never ended properly towards the client;
  *   - a connect ends with the time for all attempts; a request that an instance may have does not;
  *   - a client is reset once it has taken nothing for `idle`, and not before;
@@ -16,7 +16,7 @@
  * States
  *
  *   START -> HOLD -> PICK -> CONNECT -> SEND -> RESPOND -> DONE
- *     |               ^________|_________|  (retry)   `-> TUNNEL (after 101)
+ *     |               ^________|_________|  (retry)   `-> TUNNEL (after 101: proxy/tunnel acts)
  *     `-> LOCAL (answered by this node)
  *   any of them -> DONE by an own reply or by the client's leaving
  */
@@ -24,6 +24,7 @@
 #define PROXY_EXCHANGE_CORE_H
 
 #include "base/status_set.h"
+#include "http/method.h"
 #include "proxy/exchange_core_pace.h"
 
 #include <stddef.h>
@@ -58,10 +59,10 @@ enum exchange_phase {
 };
 
 enum exchange_input_kind {
-    EXCHANGE_BEGIN,     /* a request to forward: idempotent, size, settled, expects */
+    EXCHANGE_BEGIN,     /* a request to forward: method, size, settled, expects */
     EXCHANGE_ASK_LOCAL, /* a request that this node answers itself */
     EXCHANGE_ANSWERED,  /* its answer is ready */
-    EXCHANGE_REFUSE,    /* reply with `reply`, whatever the state */
+    EXCHANGE_REFUSE, /* reply with `reply`, whatever the state; also instead of BEGIN: keep_alive */
     EXCHANGE_DOWN_BODY, /* size bytes of body came (and were put into the hold); settled */
     EXCHANGE_DOWN_END,  /* the request is complete */
     EXCHANGE_DOWN_BAD,  /* its body is malformed */
@@ -73,7 +74,7 @@ enum exchange_input_kind {
     EXCHANGE_UP_LACKING, /* no connection, for this node itself lacks what one takes: elsewhere */
     EXCHANGE_UP_INTERIM, /* a 1xx head other than 101 */
     EXCHANGE_UP_SWITCH,  /* a 101 head */
-    EXCHANGE_UP_HEAD,    /* the final head: status */
+    EXCHANGE_UP_HEAD,    /* the final head: status, until_close */
     EXCHANGE_UP_BODY,
     EXCHANGE_UP_END,     /* the response is complete: reusable */
     EXCHANGE_UP_GONE,    /* the connection ended before the response did: unsent */
@@ -83,6 +84,7 @@ enum exchange_input_kind {
     EXCHANGE_UP_DEAF,    /* it takes no more of the request; an answer may still be on its way */
     EXCHANGE_SENT_UP,    /* all that waited has gone up */
     EXCHANGE_SENT_DOWN,  /* all that waited has gone down */
+    EXCHANGE_TUNNEL_END, /* the tunnel is over: finish */
     EXCHANGE_DEADLINE,   /* deadline_ms is over: taken_ms, unread */
 };
 
@@ -132,17 +134,17 @@ enum {
     EXCHANGE_DO_CONNECT = 1 << 5,      /* to the picked one: UP_CONNECTED or UP_FAILED */
     EXCHANGE_DO_RECONNECT = 1 << 21,   /* the attempt goes on over another connection to the same
                                           instance; answered like CONNECT, and done in its place */
-    EXCHANGE_DO_SEND_UP = 1 << 6,      /* request head, all that is held (a copy if core.held says
-                                          that it stays), and the end if it came */
+    EXCHANGE_DO_SEND_UP = 1 << 6,      /* request head, all that is held (a copy if it stays:
+                                          exchange_core_keeps_body()), and the end if it came */
     EXCHANGE_DO_SEND_UP_BODY = 1 << 7, /* all that is held */
     EXCHANGE_DO_SEND_UP_END = 1 << 8,
     EXCHANGE_DO_DISCARD = 1 << 9,  /* what is held is not wanted any more */
     EXCHANGE_DO_INTERIM = 1 << 10, /* the 1xx head down */
-    EXCHANGE_DO_HEAD = 1 << 11,    /* the response head down; keep_alive says what it promises */
+    EXCHANGE_DO_HEAD = 1 << 11,    /* the response head down, with exchange_core_keep_alive() */
     EXCHANGE_DO_BODY = 1 << 12,    /* this piece of body down */
     EXCHANGE_DO_END = 1 << 13,     /* the proper end of the response down */
-    EXCHANGE_DO_TUNNEL = 1 << 14,  /* 101 down; from now on bytes as they are */
-    EXCHANGE_DO_REPLY = 1 << 15,   /* own answer; keep_alive says what it promises */
+    EXCHANGE_DO_TUNNEL = 1 << 14,  /* 101 down, and the tunnel takes over: TUNNEL_END will end it */
+    EXCHANGE_DO_REPLY = 1 << 15,   /* own answer, with exchange_core_keep_alive() */
     EXCHANGE_DO_PAUSE_DOWN = 1 << 16,
     EXCHANGE_DO_RESUME_DOWN = 1 << 17,
     EXCHANGE_DO_PAUSE_UP = 1 << 18,
@@ -152,25 +154,28 @@ enum {
 
 struct exchange_input {
     enum exchange_input_kind kind;
-    uint64_t size;             /* BEGIN: announced body size; bodies: bytes */
-    uint64_t taken_ms;         /* DEADLINE: when the client last took bytes that waited for it, or
-                                  none waited */
-    size_t pending;            /* bodies: bytes waiting on the side they go to */
-    uint16_t status;           /* UP_HEAD */
-    enum exchange_reply reply; /* REFUSE */
-    bool settled;              /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
-    bool idempotent;           /* BEGIN: GET, HEAD or OPTIONS */
-    bool expects;              /* BEGIN: Expect: 100-continue */
-    bool keep_alive;           /* BEGIN, ASK_LOCAL: the client would like to go on */
-    bool upgrade;              /* BEGIN: asks for another protocol */
-    bool takes_interim;        /* BEGIN: an HTTP/1.1 client */
-    bool no_body;              /* BEGIN, ASK_LOCAL: DOWN_END follows at once */
-    bool reusable;             /* UP_END */
-    bool unsent;               /* UP_GONE: the kernel took no byte of this attempt */
-    bool elsewhere;            /* UP_LACKING: it may do for another instance */
-    bool unread;               /* DEADLINE: bytes of the client have come, which this node is late
-                                  to read */
-    bool may_read;             /* DOWN_GONE: it closed its sending side, no more is known */
+    uint64_t size;               /* BEGIN: announced body size; bodies: bytes */
+    uint64_t taken_ms;           /* DEADLINE: when the client last took bytes that waited for it, or
+                                    none waited */
+    size_t pending;              /* bodies: bytes waiting on the side they go to */
+    uint16_t status;             /* UP_HEAD */
+    enum exchange_reply reply;   /* REFUSE */
+    enum exchange_finish finish; /* TUNNEL_END: CLOSE, CUT or RESET */
+    enum http_method_class method; /* BEGIN */
+    bool draining;      /* any: the node drains, and no answer promises to take another request */
+    bool settled;       /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
+    bool expects;       /* BEGIN: Expect: 100-continue */
+    bool keep_alive;    /* BEGIN, ASK_LOCAL, REFUSE before them: the client would like to go on */
+    bool upgrade;       /* BEGIN: asks for another protocol */
+    bool takes_interim; /* BEGIN: an HTTP/1.1 client */
+    bool ended;         /* BEGIN, ASK_LOCAL, REFUSE: the request has come to its end */
+    bool until_close;   /* UP_HEAD: the client will know the body's end by its connection's */
+    bool reusable;      /* UP_END */
+    bool unsent;        /* UP_GONE: the kernel took no byte of this attempt */
+    bool elsewhere;     /* UP_LACKING: it may do for another instance */
+    bool unread;        /* DEADLINE: bytes of the client have come, which this node is late
+                           to read */
+    bool may_read;      /* DOWN_GONE: it closed its sending side, no more is known */
 };
 
 struct exchange_outputs {
@@ -189,8 +194,12 @@ struct exchange_rules {
     const struct status_set *retry_statuses, *failure_statuses;
 };
 
+/* Its members are for exchange_core*.c; a driver looks through the functions below. */
 struct exchange_core {
     const struct exchange_rules *rules;
+    const struct exchange_input *in; /* of the present step, as these two */
+    struct exchange_outputs *ret;
+    uint64_t now_ms;
     enum exchange_phase phase;
     uint64_t started_ms;
     uint64_t down_deadline_ms; /* the client must have sent something by then; 0 = none */
@@ -202,8 +211,10 @@ struct exchange_core {
     uint32_t attempts;
     uint32_t interim_count;           /* 1xx heads of this attempt */
     enum exchange_reply last_failure; /* what to answer if no further attempt is possible */
-    bool idempotent, upgrade, takes_interim;
-    bool keep_alive;
+    enum http_method_class method;
+    bool upgrade, takes_interim;
+    bool keep_alive;  /* once an answer has begun: what it promises; before, what is possible */
+    bool until_close; /* the response head that came: only the connection's end will end it */
     bool down_ended, down_paused, up_paused;
     bool attempt_open; /* an attempt has been picked and neither dropped nor kept */
     bool reported;     /* its outcome has been told */
@@ -223,6 +234,51 @@ void exchange_core_step(struct exchange_core *c, const struct exchange_input *in
 
 /* When EXCHANGE_DEADLINE is due; 0 = never. */
 uint64_t exchange_core_deadline_ms(const struct exchange_core *c);
+
+static inline enum exchange_phase exchange_core_phase(const struct exchange_core *c)
+{
+    return c->phase;
+}
+
+/* Attempts begun. */
+static inline uint32_t exchange_core_attempts(const struct exchange_core *c)
+{
+    return c->attempts;
+}
+
+/* What HEAD and REPLY promise. */
+static inline bool exchange_core_keep_alive(const struct exchange_core *c)
+{
+    return c->keep_alive;
+}
+
+/* Does what is held stay there while it is sent up, for a retry? */
+static inline bool exchange_core_keeps_body(const struct exchange_core *c)
+{
+    return c->held > 0;
+}
+
+static inline bool exchange_core_request_ended(const struct exchange_core *c)
+{
+    return c->down_ended;
+}
+
+/* Has it paused the client or the instance? Else nobody waits for SENT_UP or SENT_DOWN. */
+static inline bool exchange_core_holds_client(const struct exchange_core *c)
+{
+    return c->down_paused;
+}
+
+static inline bool exchange_core_holds_instance(const struct exchange_core *c)
+{
+    return c->up_paused;
+}
+
+/* CONNECT: the time that is left for a connection. */
+static inline uint64_t exchange_core_connect_ms(const struct exchange_core *c, uint64_t now_ms)
+{
+    return c->up_deadline_ms > now_ms ? c->up_deadline_ms - now_ms : 1;
+}
 
 /* How long to wait before the client is asked again whether it takes what waits for it. */
 static inline uint64_t exchange_look_ms(uint64_t idle_ms)

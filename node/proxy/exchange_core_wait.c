@@ -28,79 +28,78 @@ static void set_down_deadline(struct exchange_core *c)
     c->down_deadline_ms = sooner(c->silent_until_ms, pace_deadline_ms(&c->pace, &rules));
 }
 
-void await_body(struct exchange_core *c, uint64_t now_ms)
+void await_body(struct exchange_core *c)
 {
     struct pace_rules rules = pace_rules(c);
-    bool waits = !c->down_ended && !c->down_paused && c->phase != EXCHANGE_TUNNEL;
+    bool waits = !c->down_ended && !c->down_paused;
     if (waits) {
-        pace_go(&c->pace, &rules, now_ms);
-        c->silent_until_ms = now_ms + c->rules->request_body_ms;
+        pace_go(&c->pace, &rules, c->now_ms);
+        c->silent_until_ms = c->now_ms + c->rules->request_body_ms;
         set_down_deadline(c);
     } else {
-        pace_stop(&c->pace, &rules, now_ms);
+        pace_stop(&c->pace, &rules, c->now_ms);
         c->down_deadline_ms = 0;
     }
 }
 
-void count_body(struct exchange_core *c, uint64_t size, uint64_t now_ms)
+void count_body(struct exchange_core *c, uint64_t size)
 {
     struct pace_rules rules = pace_rules(c);
-    pace_add(&c->pace, &rules, size, now_ms);
+    pace_add(&c->pace, &rules, size, c->now_ms);
 }
 
-void await_connection(struct exchange_core *c, uint64_t now_ms)
+void await_connection(struct exchange_core *c)
 {
-    uint64_t own_ms = now_ms + c->rules->connect_ms;
+    uint64_t own_ms = c->now_ms + c->rules->connect_ms;
     uint64_t all_ms = c->started_ms + c->rules->retry_timeout_ms;
     c->cut_short = all_ms < own_ms;
     c->up_deadline_ms = c->cut_short ? all_ms : own_ms;
 }
 
-void await_head(struct exchange_core *c, uint64_t now_ms)
+void await_head(struct exchange_core *c)
 {
     if (c->phase == EXCHANGE_SEND && !c->deaf) {
         bool owes = c->down_ended || c->down_paused;
-        c->up_deadline_ms = owes ? now_ms + c->rules->first_byte_ms : 0;
+        c->up_deadline_ms = owes ? c->now_ms + c->rules->first_byte_ms : 0;
     }
 }
 
-void await_more(struct exchange_core *c, uint64_t now_ms)
+void await_more(struct exchange_core *c)
 {
-    c->up_deadline_ms = c->up_paused ? 0 : now_ms + c->rules->idle_ms;
+    c->up_deadline_ms = c->up_paused ? 0 : c->now_ms + c->rules->idle_ms;
 }
 
-void await_taking(struct exchange_core *c, uint64_t now_ms)
+void await_taking(struct exchange_core *c)
 {
-    c->take_deadline_ms = now_ms + exchange_look_ms(c->rules->idle_ms);
+    c->take_deadline_ms = c->now_ms + exchange_look_ms(c->rules->idle_ms);
 }
 
-static bool takes_nothing(struct exchange_core *c, uint64_t taken_ms, uint64_t now_ms)
+static bool takes_nothing(struct exchange_core *c, uint64_t taken_ms)
 {
     uint64_t late_ms = taken_ms + c->rules->idle_ms;
-    c->take_deadline_ms = sooner(late_ms, now_ms + exchange_look_ms(c->rules->idle_ms));
-    return late_ms <= now_ms;
+    c->take_deadline_ms = sooner(late_ms, c->now_ms + exchange_look_ms(c->rules->idle_ms));
+    return late_ms <= c->now_ms;
 }
 
-static bool body_is_late(struct exchange_core *c, bool unread, uint64_t now_ms)
+static bool body_is_late(struct exchange_core *c, bool unread)
 {
     struct pace_rules rules = pace_rules(c);
     if (unread) { /* it has come, and is read in this turn */
-        pace_wait(&c->pace, &rules, now_ms);
-        c->silent_until_ms = c->silent_until_ms > now_ms ? c->silent_until_ms : now_ms + 1;
+        pace_wait(&c->pace, &rules, c->now_ms);
+        c->silent_until_ms = c->silent_until_ms > c->now_ms ? c->silent_until_ms : c->now_ms + 1;
     }
-    bool slow = pace_is_slow(&c->pace, &rules, now_ms);
+    bool slow = pace_is_slow(&c->pace, &rules, c->now_ms);
     set_down_deadline(c);
-    return slow || c->silent_until_ms <= now_ms;
+    return slow || c->silent_until_ms <= c->now_ms;
 }
 
-enum exchange_late exchange_core_late(struct exchange_core *c, const struct exchange_input *in,
-                                      uint64_t now_ms)
+enum exchange_late exchange_core_late(struct exchange_core *c)
 {
-    if (is_due(c->take_deadline_ms, now_ms) && takes_nothing(c, in->taken_ms, now_ms)) {
+    if (is_due(c->take_deadline_ms, c->now_ms) && takes_nothing(c, c->in->taken_ms)) {
         return EXCHANGE_LATE_TAKING;
     }
-    if (is_due(c->down_deadline_ms, now_ms) && body_is_late(c, in->unread, now_ms)) {
+    if (is_due(c->down_deadline_ms, c->now_ms) && body_is_late(c, c->in->unread)) {
         return EXCHANGE_LATE_BODY;
     }
-    return is_due(c->up_deadline_ms, now_ms) ? EXCHANGE_LATE_INSTANCE : EXCHANGE_LATE_NOBODY;
+    return is_due(c->up_deadline_ms, c->now_ms) ? EXCHANGE_LATE_INSTANCE : EXCHANGE_LATE_NOBODY;
 }

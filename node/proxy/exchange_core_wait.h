@@ -7,25 +7,25 @@
 #include "proxy/exchange_core.h"
 
 /* The client's next byte of the body is due, and its rate: while it has not ended and is read. */
-void await_body(struct exchange_core *c, uint64_t now_ms);
+void await_body(struct exchange_core *c);
 
 /* So much of it has come. */
-void count_body(struct exchange_core *c, uint64_t size, uint64_t now_ms);
+void count_body(struct exchange_core *c, uint64_t size);
 
 /* A connection: its own time, or what is left of the time for all attempts. That one may be given
  * up, for the instance has got nothing. */
-void await_connection(struct exchange_core *c, uint64_t now_ms);
+void await_connection(struct exchange_core *c);
 
 /* While the request is going up: the instance's time for its head runs only when nothing more is
  * expected of the client, or else a client that stalls would count as the instance's failure. */
-void await_head(struct exchange_core *c, uint64_t now_ms);
+void await_head(struct exchange_core *c);
 
 /* Behind the head, the instance's next byte. While it is not read it cannot be late: it is the
  * client's turn then. */
-void await_more(struct exchange_core *c, uint64_t now_ms);
+void await_more(struct exchange_core *c);
 
 /* A response is before the client: whether it takes any of it is looked at. */
-void await_taking(struct exchange_core *c, uint64_t now_ms);
+void await_taking(struct exchange_core *c);
 
 enum exchange_late {
     EXCHANGE_LATE_NOBODY,
@@ -35,7 +35,6 @@ enum exchange_late {
 };
 
 /* EXCHANGE_DEADLINE: whose time is over. Moves the deadlines that turn out to be nobody's end. */
-enum exchange_late exchange_core_late(struct exchange_core *c, const struct exchange_input *in,
-                                      uint64_t now_ms);
+enum exchange_late exchange_core_late(struct exchange_core *c);
 
 #endif

@@ -1,5 +1,7 @@
-/* exchange_down: what goes to the client: the instance's response, or an own answer; and the
- * account of it at the end. */
+/* exchange_down: what goes to the client: the instance's response, or an own answer.
+ *
+ * A response: HEAD in the framing that was chosen when it came, BODY piece by piece as it is read,
+ * END. The core decides all but the framing. An own answer goes out as a whole. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +23,7 @@ static void send_head(struct exchange *x, const struct http_response_rewrite *rw
     free(at);
 }
 
-static enum http_framing framing_of(const struct exchange *x)
+enum http_framing exchange_response_framing(const struct exchange *x)
 {
     const struct http_head *h = x->up_head;
     bool without = h->status < 200 || h->status == 204 || h->status == 304 ||
@@ -40,7 +42,7 @@ static struct http_response_rewrite rewrite_of(const struct exchange *x,
 {
     struct http_response_rewrite rw = {
         .framing = x->framing,
-        .keep_alive = x->core.keep_alive,
+        .keep_alive = exchange_core_keep_alive(&x->core),
         .minor = x->head->minor,
         .upgrade = x->up_head->status == 101,
         .request_id = x->request_id,
@@ -57,9 +59,6 @@ static struct http_response_rewrite rewrite_of(const struct exchange *x,
 void exchange_do_head(struct exchange *x)
 {
     struct http_extra_field debug[2];
-    x->framing = framing_of(x);
-    x->core.keep_alive =
-        x->core.keep_alive && x->framing != HTTP_FRAME_CLOSE && !x->proxy->draining;
     struct http_response_rewrite rw = rewrite_of(x, debug);
     x->status = x->up_head->status;
     send_head(x, &rw);
@@ -81,7 +80,7 @@ void exchange_do_interim(struct exchange *x)
 void exchange_do_body(struct exchange *x)
 {
     struct stream *s = x->client->stream;
-    if (x->framing != HTTP_FRAME_CHUNKED || x->core.phase == EXCHANGE_TUNNEL) {
+    if (x->framing != HTTP_FRAME_CHUNKED) {
         stream_write(s, x->piece.at, x->piece.size);
         return;
     }
@@ -190,10 +189,9 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
             .bearer_challenge = reply == EXCHANGE_REPLY_UNAUTHORIZED,
         };
     }
-    x->core.keep_alive = x->core.keep_alive && !x->proxy->draining;
     head.extra = buffer_bytes(&extra);
     head.request_id = x->request_id;
-    head.keep_alive = x->core.keep_alive;
+    head.keep_alive = exchange_core_keep_alive(&x->core);
     head.minor = x->head->minor;
     head.head_only = x->head->method == HTTP_METHOD_HEAD;
     http_reply_write(&whole, &head);
@@ -202,126 +200,4 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
     buffer_done(&whole);
     buffer_done(&body);
     buffer_done(&extra);
-}
-
-/* The status that stands for a client which left before any answer, as nginx has it. */
-enum { STATUS_CLIENT_GONE = 499 };
-
-static unsigned final_status(const struct exchange *x)
-{
-    return x->status > 0 ? x->status : STATUS_CLIENT_GONE;
-}
-
-/* A connection that broke has lost what waited, perhaps of an earlier answer, too. */
-static uint64_t bytes_out(const struct exchange *x)
-{
-    uint64_t queued = stream_queued(x->client->stream);
-    return queued > x->bytes_queued_before ? queued - x->bytes_queued_before : 0;
-}
-
-/* All the way that the fields tell, in one line; `space` is lent where there are several. */
-static struct bytes forwarded_for(const struct http_head *h, struct buffer *space)
-{
-    struct bytes first = {0};
-    for (size_t i = 0; i < h->field_count; i++) {
-        if (h->fields[i].id != HTTP_FIELD_X_FORWARDED_FOR) {
-            continue;
-        }
-        struct bytes value = http_field_value(h, &h->fields[i]);
-        if (!first.at) {
-            first = value;
-            continue;
-        }
-        if (space->size == 0) {
-            buffer_append_bytes(space, first);
-        }
-        buffer_append_text(space, ", ");
-        buffer_append_bytes(space, value);
-    }
-    return space->size > 0 ? buffer_bytes(space) : first;
-}
-
-static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
-{
-    const struct http_head *h = x->head;
-    static const struct bytes none = {NULL, 0};
-    struct bytes user = x->app ? user_id_value(&x->search) : none;
-    struct buffer forwarded = {0}, uri = {0};
-    struct log_access line = {
-        .request_id = x->request_id,
-        .remote_addr = x->client->address,
-        .method = h->method_size > 0 ? http_head_method(h) : none,
-        .uri = h->target_size > 0 ? http_head_target(h) : none,
-        .protocol = !h->version_known ? none
-                    : h->minor >= 1   ? BYTES("HTTP/1.1")
-                                      : BYTES("HTTP/1.0"),
-        .status = final_status(x),
-        .bytes_in = x->client->bytes_in,
-        .bytes_out = bytes_out(x),
-        .request_time_us = now_us - x->client->began_us,
-        .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
-        .app = x->app ? x->app->name : none,
-        .user_id = user.size > 0 ? user : none,
-        .user_cut = x->app && x->search.cut,
-        .instance = x->instance ? x->instance->name : none,
-        .attempts = x->core.attempts,
-        .user_agent = http_head_get(h, HTTP_FIELD_USER_AGENT),
-        .forwarded_for = forwarded_for(h, &forwarded),
-        .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
-    };
-    bool uri_cut = h->path_size == 0; /* too long, or the rest did not come */
-    struct bytes *texts[] = {&line.uri, &line.user_id, &line.user_agent, &line.forwarded_for,
-                             &line.request_id};
-    enum { TEXT_COUNT = sizeof(texts) / sizeof(texts[0]) };
-    struct buffer spaces[TEXT_COUNT] = {{0}};
-    for (size_t i = 0; i < TEXT_COUNT; i++) {
-        bool cut = texts[i] == &line.uri && uri_cut;
-        *texts[i] = snapshot_redact(x->snapshot, *texts[i], cut, &spaces[i]);
-    }
-    line.uri = http_blacken_target(line.uri, uri_cut, &uri);
-    log_access(x->proxy->log, &line);
-    buffer_done(&uri);
-    buffer_done(&forwarded);
-    for (size_t i = 0; i < TEXT_COUNT; i++) {
-        buffer_done(&spaces[i]);
-    }
-}
-
-/* Whose answer this was: the last instance's that was tried, else the application's, else this
- * node's, as in the access log. */
-static struct answer_cell *answer_cell_of(const struct exchange *x)
-{
-    unsigned worker = x->proxy->worker;
-    if (x->instance) {
-        return &x->instance->live->answers[worker];
-    }
-    return x->app ? &x->app->live->cells[worker].answers : &x->proxy->answers;
-}
-
-void exchange_account(struct exchange *x, enum exchange_finish how)
-{
-    struct proxy_counts *all = &x->proxy->counts;
-    answer_count(answer_cell_of(x), final_status(x));
-    cell_add(&all->bytes_in, x->client->bytes_in);
-    cell_add(&all->bytes_out, bytes_out(x));
-    if (x->app && x->rules.attempts > 0) {
-        struct application_counts *counts = &x->app->live->cells[x->proxy->worker].counts;
-        cell_add(&counts->finished, 1);
-        bool broken = how == EXCHANGE_FINISH_CUT && !x->aborted;
-        if (x->status >= 500 || broken) {
-            cell_add(&counts->errors, 1);
-        }
-        if (x->head_us > 0) {
-            cell_time(&counts->first_byte, x->head_us - x->started_us);
-        }
-        if (x->core.attempts > 1) {
-            cell_add(&counts->retries, x->core.attempts - 1);
-        }
-    }
-    if (x->aborted) {
-        cell_add(&all->aborts, 1);
-    }
-    if (log_wants_access(x->proxy->log)) {
-        write_access_line(x, net_now_us(x->proxy->net), how);
-    }
 }

@@ -39,6 +39,7 @@ struct exchange {
     uint64_t bytes_queued_before;
     uint64_t mark; /* proxy.mark when it began */
     void *job;
+    struct tunnel *tunnel;                      /* NULL: HTTP */
     const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
 
     /* the choice */
@@ -68,13 +69,12 @@ void exchange_do_release(struct exchange *x, bool keep);
 void exchange_do_send_up(struct exchange *x);
 void exchange_do_send_up_body(struct exchange *x);
 void exchange_do_send_up_end(struct exchange *x);
+/* How the response whose head has come will go down. */
+enum http_framing exchange_response_framing(const struct exchange *x);
 void exchange_do_head(struct exchange *x);
 void exchange_do_interim(struct exchange *x);
 void exchange_do_body(struct exchange *x);
 void exchange_do_end(struct exchange *x);
 void exchange_do_reply(struct exchange *x, enum exchange_reply reply);
-
-/* One line of the access log and the counters; at the end. */
-void exchange_account(struct exchange *x, enum exchange_finish how);
 
 #endif

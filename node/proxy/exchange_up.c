@@ -1,11 +1,16 @@
 /* exchange_up: the instance's side of an exchange: picking, connecting, sending the request up, and
- * turning what comes back into inputs of the core. */
+ * turning what comes back into inputs of the core.
+ *
+ * Happy path: exchange_do_pick() -> exchange_do_connect(), which an idle connection answers at once
+ * and a new one by on_connected() -> exchange_do_send_up() -> on_bytes(), whose reader makes one
+ * input of each event -> exchange_do_release(). */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
 #include "proxy/exchange_private.h"
+#include "proxy/tunnel.h"
 
 static void wake_control(struct exchange *x)
 {
@@ -69,13 +74,6 @@ static struct exchange_input failed_input(struct exchange *x, int error)
                                    .elsewhere = error == UV_EADDRNOTAVAIL};
 }
 
-/* What the core allows it: also the addresses of a name share that. */
-static uint64_t connect_time_ms(const struct exchange *x)
-{
-    uint64_t now_ms = net_now_ms(x->proxy->net);
-    return x->core.up_deadline_ms > now_ms ? x->core.up_deadline_ms - now_ms : 1;
-}
-
 static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
 {
     int error = 0;
@@ -83,7 +81,9 @@ static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
                           &error);
     x->up_reused = x->up && upstream_reused(x->up);
     if (x->up && !x->up_reused) {
-        upstream_set_connect_time(x->up, connect_time_ms(x));
+        /* what the core allows: also the addresses of a name share that */
+        uint64_t now_ms = net_now_ms(x->proxy->net);
+        upstream_set_connect_time(x->up, exchange_core_connect_ms(&x->core, now_ms));
         return false; /* on_connected tells */
     }
     *ret_next =
@@ -162,9 +162,8 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
 
 void exchange_do_release(struct exchange *x, bool keep)
 {
-    bool tunnel = x->core.upgrade && x->status == 101;
     atomic_fetch_sub_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
-    let_go(x, keep, tunnel);
+    let_go(x, keep, x->tunnel != NULL);
 }
 
 enum { DEBUG_FIELD_COUNT = 4, DEBUG_KEY_SIZE = 17 };
@@ -203,7 +202,7 @@ static void write_head(struct exchange *x, const struct http_request_rewrite *rw
 static void write_held(struct exchange *x)
 {
     struct stream *s = upstream_stream(x->up);
-    bool chunked = x->head->body == HTTP_BODY_CHUNKED && x->core.phase != EXCHANGE_TUNNEL;
+    bool chunked = x->head->body == HTTP_BODY_CHUNKED;
     if (x->hold.size == 0) {
         return;
     }
@@ -211,7 +210,7 @@ static void write_held(struct exchange *x)
         char line[24];
         stream_write(s, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", x->hold.size));
     }
-    if (x->core.held > 0) {
+    if (exchange_core_keeps_body(&x->core)) {
         for (const struct block *b = x->hold.first; b; b = b->next) {
             stream_write(s, b->data + b->start, b->end - b->start);
         }
@@ -259,7 +258,7 @@ void exchange_do_send_up(struct exchange *x)
     }
     write_head(x, &rw);
     write_held(x);
-    if (x->core.down_ended) {
+    if (exchange_core_request_ended(&x->core)) {
         exchange_do_send_up_end(x);
     }
     buffer_done(&user);
@@ -290,6 +289,8 @@ static struct exchange_input head_input(struct exchange *x)
     }
     cell_add(&x->instance->live->cells[x->proxy->worker].counts.answers, 1);
     x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
+    x->framing = exchange_response_framing(x);
+    in.until_close = x->framing == HTTP_FRAME_CLOSE;
     return in;
 }
 
@@ -336,19 +337,11 @@ static void begin_response(struct exchange *x)
     http_reader_begin(&x->up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
 }
 
-static void pass_tunnel(struct exchange *x, struct bytes bytes)
-{
-    x->piece = bytes;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
-                                             .size = bytes.size,
-                                             .pending = stream_pending(x->client->stream)});
-}
-
 /* A kept-alive connection that was closed before it was used: since what is sent waits for the end
  * of the loop's turn, all news of this turn come first, and this is seen in time nearly always. */
 static bool is_stale(const struct exchange *x)
 {
-    return x->up_reused && x->core.phase == EXCHANGE_SEND && upstream_unsent(x->up);
+    return x->up_reused && exchange_core_phase(&x->core) == EXCHANGE_SEND && upstream_unsent(x->up);
 }
 
 static void on_bytes(void *borrower, struct bytes bytes)
@@ -366,10 +359,8 @@ static void on_bytes(void *borrower, struct bytes bytes)
     }
     /* The exchange may end, or move to another instance, inside any of these steps. */
     while (more && client->exchange == x && x->up == up) {
-        if (x->core.phase == EXCHANGE_TUNNEL) {
-            if (bytes.size > 0) {
-                pass_tunnel(x, bytes);
-            }
+        if (x->tunnel) {
+            tunnel_pass_down(x->tunnel, bytes);
             return;
         }
         x->piece = (struct bytes){NULL, 0};
@@ -387,7 +378,7 @@ static void on_end(void *borrower, int error)
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_STALE});
         return;
     }
-    if (error == 0 && x->core.phase == EXCHANGE_RESPOND) {
+    if (error == 0 && exchange_core_phase(&x->core) == EXCHANGE_RESPOND) {
         event = http_reader_eof(&x->up->reader);
     }
     struct exchange_input in = {.kind = EXCHANGE_UP_GONE, .unsent = unsent};
@@ -408,7 +399,7 @@ static void on_send_failed(void *borrower, int error)
 static void on_sent(void *borrower)
 {
     struct exchange *x = borrower;
-    if (x->core.down_paused) { /* else nobody waits for it */
+    if (exchange_core_holds_client(&x->core)) { /* else nobody waits for it */
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
     }
 }

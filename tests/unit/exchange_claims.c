@@ -67,8 +67,14 @@ void assert_cut(const struct model *m)
 
 struct exchange_input get(void)
 {
-    return IN(.kind = EXCHANGE_BEGIN, .settled = true, .idempotent = true, .keep_alive = true,
-              .takes_interim = true, .no_body = true);
+    return IN(.kind = EXCHANGE_BEGIN, .settled = true, .method = HTTP_CLASS_SAFE,
+              .keep_alive = true, .takes_interim = true, .ended = true);
+}
+
+struct exchange_input asks_to_switch(struct exchange_input in)
+{
+    in.upgrade = true;
+    return in;
 }
 
 struct exchange_input post(void)
@@ -148,7 +154,7 @@ struct model in_phase(enum exchange_phase phase)
 {
     struct model m = phase == EXCHANGE_HOLD || phase == EXCHANGE_LOCAL ? fresh() : get_sent();
     if (phase == EXCHANGE_LOCAL) {
-        give(&m, IN(.kind = EXCHANGE_ASK_LOCAL, .no_body = true, .keep_alive = true));
+        give(&m, IN(.kind = EXCHANGE_ASK_LOCAL, .ended = true, .keep_alive = true));
     } else if (phase == EXCHANGE_HOLD) {
         give(&m, post());
     } else if (phase == EXCHANGE_CONNECT) {
@@ -157,7 +163,8 @@ struct model in_phase(enum exchange_phase phase)
     } else if (phase == EXCHANGE_RESPOND) {
         head(&m, 200);
     } else if (phase == EXCHANGE_TUNNEL) {
-        m.request.upgrade = m.core.upgrade = true;
+        m = fresh();
+        give(&m, asks_to_switch(get()));
         tell(&m, EXCHANGE_UP_SWITCH);
     }
     assert_int_equal(m.core.phase, phase);

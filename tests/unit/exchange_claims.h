@@ -21,6 +21,7 @@ bool did(const struct model *m, uint32_t what);
 void assert_reply(const struct model *m, enum exchange_reply reply, enum exchange_finish finish);
 void assert_cut(const struct model *m);
 struct exchange_input get(void);
+struct exchange_input asks_to_switch(struct exchange_input in);
 struct exchange_input post(void);
 void body(struct model *m, uint64_t size, bool settled);
 struct model get_sent(void);

@@ -63,6 +63,7 @@ static bool is_failure(const struct model *m)
     case EXCHANGE_UP_DEAF:
     case EXCHANGE_SENT_UP:
     case EXCHANGE_SENT_DOWN:
+    case EXCHANGE_TUNNEL_END:
         break;
     }
     return false;
@@ -127,8 +128,8 @@ static void do_send_up(struct model *m)
 {
     demand(m, m->open && m->connected && !m->sent_head, "SEND_UP once a connection");
     demand(m, m->hold_from == 0, "SEND_UP has the whole body");
-    demand(m, m->request.idempotent || m->may_repeat,
-           "what is not idempotent is not sent again once a byte of it may have arrived");
+    demand(m, m->request.method == HTTP_CLASS_SAFE || m->may_repeat,
+           "what is not safe is not sent again once a byte of it may have arrived");
     demand(m, m->core.down_ended == m->ended, "the core knows whether the request has ended");
     m->sent_head = true;
     m->sent_to = m->body_in;
@@ -145,8 +146,7 @@ static void do_send_up(struct model *m)
 
 static void do_send_up_body(struct model *m)
 {
-    demand(m, m->open && m->sent_head && !m->deaf && (m->tunnel || !m->sent_end),
-           "body follows an open request");
+    demand(m, m->open && m->sent_head && !m->deaf && !m->sent_end, "body follows an open request");
     demand(m, m->hold_from == m->sent_to, "each byte of the body goes up once, in order");
     m->up_waiting += m->body_in - m->hold_from;
     m->sent_to = m->hold_from = m->body_in;
@@ -167,6 +167,12 @@ static void wait_down(struct model *m, uint64_t size)
     m->down_waiting += size;
 }
 
+/* What the client wants and this node allows. */
+static bool may_go_on(const struct model *m)
+{
+    return m->request.keep_alive && !m->half_gone && !m->in.draining;
+}
+
 static void do_head(struct model *m)
 {
     m->heads++;
@@ -174,10 +180,10 @@ static void do_head(struct model *m)
     demand(m, m->open && m->reported, "a head comes from a reported attempt");
     demand(m, given(m, EXCHANGE_UP_HEAD) || (given(m, EXCHANGE_NONE_LEFT) && m->late_pick),
            "HEAD passes a head on");
+    m->promised = exchange_core_keep_alive(&m->core);
+    demand(m, !m->promised || (m->ended && may_go_on(m) && !m->until_close),
+           "keep-alive is promised only where the next request can be told apart");
     wait_down(m, MODEL_HEAD_SIZE);
-    if (!m->by_hand && prng_below(&m->prng, 8) == 0) {
-        m->core.keep_alive = false; /* as exchange_do_head() may: framing by close, draining */
-    }
 }
 
 static void do_reply(struct model *m)
@@ -187,7 +193,8 @@ static void do_reply(struct model *m)
     demand(m, m->heads == 1, "at most one response head goes down");
     demand(m, !m->open, "an own answer only after the attempt is over");
     demand(m, m->out.reply != EXCHANGE_REPLY_NONE, "REPLY says which");
-    demand(m, !m->core.keep_alive || (m->ended && m->request.keep_alive && !m->half_gone),
+    m->promised = exchange_core_keep_alive(&m->core);
+    demand(m, !m->promised || (m->ended && may_go_on(m)),
            "keep-alive is promised only behind a whole request");
     m->seen_reply[m->out.reply]++;
 }
@@ -220,11 +227,12 @@ static void do_finish(struct model *m)
     demand(m, !m->paused_down, "FINISH leaves the client's stream running");
     switch (m->out.finish) {
     case EXCHANGE_FINISH_KEEP:
-        demand(m, whole && m->ended && m->request.keep_alive && !m->half_gone && !m->left,
-               "KEEP only when request and response are complete");
+        demand(m, whole && m->ended && m->promised && !m->half_gone && !m->left,
+               "KEEP only when request and response are complete, and as promised");
         break;
     case EXCHANGE_FINISH_CLOSE:
-        demand(m, (whole && m->ended) || m->tunnel, "CLOSE only behind a whole response");
+        demand(m, (whole && m->ended && !m->promised) || m->tunnel,
+               "CLOSE only behind a whole response that promised it");
         break;
     case EXCHANGE_FINISH_LINGER:
         demand(m, whole && !m->ended, "LINGER while the request is still coming");
@@ -234,9 +242,9 @@ static void do_finish(struct model *m)
         demand(m, m->heads == 1 || m->left, "before a head the client gets an answer");
         break;
     case EXCHANGE_FINISH_RESET:
-        demand(m, given(m, EXCHANGE_DEADLINE) && m->heads == 1 && !whole,
+        demand(m, m->tunnel || (given(m, EXCHANGE_DEADLINE) && m->heads == 1 && !whole),
                "RESET while a response is on its way");
-        demand(m, m->down_waiting > 0 && m->now_ms >= m->taken_ms + m->rules.idle_ms,
+        demand(m, m->tunnel || (m->down_waiting > 0 && m->now_ms >= m->taken_ms + m->rules.idle_ms),
                "only who takes nothing for `idle` is reset");
         break;
     }
@@ -255,7 +263,7 @@ static void carry_up(struct model *m, uint32_t what)
         m->continues++;
         demand(m,
                m->continues == 1 && given(m, EXCHANGE_BEGIN) && m->request.expects &&
-                   !m->request.no_body,
+                   !m->request.ended,
                "100 Continue once, to who asked");
     }
     if (what & EXCHANGE_DO_PICK) {
@@ -339,12 +347,12 @@ static void judge_deadlines(struct model *m)
     uint64_t longest_ms =
         EXCHANGE_DEAF_MS + r->request_body_ms + r->connect_ms + r->first_byte_ms + r->idle_ms;
     uint64_t deadline_ms = exchange_core_deadline_ms(c);
-    if (c->phase == EXCHANGE_LOCAL) {
-        demand(m, deadline_ms == 0, "an own endpoint answers without a deadline");
+    if (c->phase == EXCHANGE_LOCAL || c->phase == EXCHANGE_TUNNEL) {
+        demand(m, deadline_ms == 0, "an own endpoint, or a tunnel, looks after its time itself");
         return;
     }
     demand(m, deadline_ms > 0 && deadline_ms <= m->now_ms + longest_ms, "a deadline in reach");
-    if (!m->ended && !m->paused_down && !m->tunnel) {
+    if (!m->ended && !m->paused_down) {
         demand(m, c->down_deadline_ms > 0, "a client that owes its body has a deadline");
     } else if (m->open && !m->paused_up) {
         demand(m, c->up_deadline_ms > 0, "an instance that owes an answer has a deadline");
@@ -396,12 +404,13 @@ static void take_in(struct model *m)
 {
     m->before = m->core.phase;
     m->client_owed_before =
-        !m->ended && !m->paused_down && !m->deaf && !m->tunnel && m->core.phase == EXCHANGE_SEND;
-    if (given(m, EXCHANGE_BEGIN) || given(m, EXCHANGE_ASK_LOCAL)) {
+        !m->ended && !m->paused_down && !m->deaf && m->core.phase == EXCHANGE_SEND;
+    if (m->before == EXCHANGE_START) {
         m->request = m->in;
-        m->ended = m->in.no_body;
         m->settled = m->in.settled;
     }
+    m->ended = m->ended || m->in.ended;
+    m->until_close = given(m, EXCHANGE_UP_HEAD) ? m->in.until_close : m->until_close;
     m->body_in += given(m, EXCHANGE_DOWN_BODY) ? m->in.size : 0;
     m->settled = m->settled || (given(m, EXCHANGE_DOWN_BODY) && m->in.settled);
     m->ended = m->ended || given(m, EXCHANGE_DOWN_END);
@@ -426,6 +435,7 @@ static void one_step(struct model *m, struct exchange_input in)
     }
     m->in = in;
     m->in.taken_ms = m->down_waiting > 0 ? m->taken_ms : m->now_ms;
+    m->in.draining = m->in.draining || m->draining;
     take_in(m);
     exchange_core_step(&m->core, &m->in, m->now_ms, &m->out);
     carry_up(m, m->out.what);

@@ -40,6 +40,7 @@ struct model {
     uint64_t body_left, settle_at, body_in, hold_from, hold_at_pick, down_waiting, down_first;
     uint64_t taken_ms; /* when the client last took bytes, while some wait */
     bool ended, settled, half_gone, left, paused_down, endless;
+    bool draining; /* the node, from now on */
 
     /* the attempt */
     uint32_t attempts;
@@ -53,7 +54,8 @@ struct model {
 
     /* the response */
     unsigned heads, continues, finishes;
-    bool answered, up_ended, down_ended, tunnel;
+    bool answered, up_ended, down_ended, tunnel, until_close;
+    bool promised; /* that the connection takes another request */
 
     /* what a walk has seen: a promise that is never put to the test is not tested */
     uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[MODEL_FINISHES], seen_reply[16],

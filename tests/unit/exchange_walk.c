@@ -57,6 +57,13 @@ static void begin(struct model *m)
 {
     bool local = one_in(m, 16);
     bool no_body = one_in(m, 3);
+    if (one_in(m, 30)) { /* nobody may ask for that, or a malformed head */
+        model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
+                                              .reply = EXCHANGE_REPLY_UNAUTHORIZED,
+                                              .keep_alive = one_in(m, 2),
+                                              .ended = no_body});
+        return;
+    }
     m->body_left = no_body ? 0 : one_in(m, 3) ? 1 + below(m, 900) : 1 + below(m, 600 * 1000);
     m->settle_at = one_in(m, 2) || no_body ? 0 : 1 + below(m, m->body_left + 100);
     m->endless = one_in(m, 8); /* chunked: more may always come */
@@ -64,18 +71,18 @@ static void begin(struct model *m)
                       .kind = local ? EXCHANGE_ASK_LOCAL : EXCHANGE_BEGIN,
                       .size = one_in(m, 2) ? m->body_left : 0,
                       .settled = m->settle_at == 0,
-                      .idempotent = one_in(m, 2),
+                      .method = (enum http_method_class)below(m, HTTP_CLASS_SAFE + 1),
                       .expects = one_in(m, 4),
                       .keep_alive = !one_in(m, 4),
                       .upgrade = one_in(m, 4),
                       .takes_interim = !one_in(m, 4),
-                      .no_body = no_body,
+                      .ended = no_body,
                   });
 }
 
 static void body_piece(struct model *m, uint64_t size)
 {
-    m->body_left -= m->tunnel ? 0 : size;
+    m->body_left -= size;
     model_step(m, (struct exchange_input){
                       .kind = EXCHANGE_DOWN_BODY,
                       .size = size,
@@ -88,10 +95,6 @@ static void body_piece(struct model *m, uint64_t size)
 static void client_sends(struct model *m)
 {
     uint64_t room = one_in(m, 2) ? MODEL_READ_MAX : 1 + below(m, 3000);
-    if (m->tunnel) {
-        body_piece(m, room);
-        return;
-    }
     while (!over(m) && room > 0 && m->body_left > 0) {
         uint64_t most = room < m->body_left ? room : m->body_left;
         uint64_t size = one_in(m, 2) ? most : 1 + below(m, most);
@@ -111,7 +114,7 @@ static void client_sends(struct model *m)
 
 static bool client_can_send(const struct model *m)
 {
-    return !m->paused_down && !m->half_gone && (m->tunnel || !m->ended);
+    return !m->paused_down && !m->half_gone && !m->ended;
 }
 
 static void client_leaves(struct model *m)
@@ -196,10 +199,20 @@ static void instance_answers(struct model *m)
         }
         break;
     default:
-        model_step(m, (struct exchange_input){.kind = EXCHANGE_UP_HEAD, .status = some_status(m)});
+        model_step(m, (struct exchange_input){.kind = EXCHANGE_UP_HEAD,
+                                              .status = some_status(m),
+                                              .until_close = one_in(m, 8)});
         rest_of_read(m);
         break;
     }
+}
+
+static void tunnel_ends(struct model *m)
+{
+    static const enum exchange_finish ways[] = {EXCHANGE_FINISH_CLOSE, EXCHANGE_FINISH_CUT,
+                                                EXCHANGE_FINISH_RESET};
+    model_step(m,
+               (struct exchange_input){.kind = EXCHANGE_TUNNEL_END, .finish = ways[below(m, 3)]});
 }
 
 static void instance_acts(struct model *m)
@@ -221,13 +234,15 @@ static void instance_acts(struct model *m)
         }
         break;
     case EXCHANGE_RESPOND:
-    case EXCHANGE_TUNNEL:
         if (one_in(m, 16)) {
             instance_breaks(m);
-        } else if (!m->paused_up && m->tunnel) {
-            response_piece(m);
         } else if (!m->paused_up) {
             rest_of_read(m);
+        }
+        break;
+    case EXCHANGE_TUNNEL:
+        if (one_in(m, 6)) {
+            tunnel_ends(m);
         }
         break;
     case EXCHANGE_LOCAL:
@@ -253,7 +268,7 @@ static uint64_t taken(struct model *m, uint64_t waiting)
 
 static void socket_up(struct model *m)
 {
-    if (!m->sent_head || m->deaf || m->up_waiting == 0) {
+    if (!m->sent_head || m->deaf || m->up_waiting == 0 || m->tunnel) {
         return;
     }
     uint64_t size = taken(m, m->up_waiting);
@@ -268,7 +283,7 @@ static void socket_up(struct model *m)
 
 static void socket_down(struct model *m)
 {
-    if (m->down_waiting > 0) {
+    if (m->down_waiting > 0 && !m->tunnel) {
         uint64_t size = taken(m, m->down_waiting);
         m->down_waiting -= size;
         m->taken_ms = size > 0 ? m->now_ms : m->taken_ms;
@@ -303,6 +318,7 @@ bool model_act(struct model *m)
         return !over(m);
     }
     uint64_t what = below(m, 100);
+    m->draining = m->draining != one_in(m, 50); /* and back */
     if (what < 30) {
         if (client_can_send(m)) {
             client_sends(m);
@@ -319,7 +335,8 @@ bool model_act(struct model *m)
         client_leaves(m);
     } else if (one_in(m, 3)) {
         model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
-                                              .reply = EXCHANGE_REPLY_USER_REQUIRED});
+                                              .reply = EXCHANGE_REPLY_USER_REQUIRED,
+                                              .ended = one_in(m, 2)});
     }
     return !over(m);
 }
@@ -332,6 +349,10 @@ void model_run_out(struct model *m)
     for (uint64_t i = 0; i < 3 * m->rules.attempts + 2 + 2 * looks && !over(m); i++) {
         if (m->core.phase == EXCHANGE_LOCAL) {
             tell(m, EXCHANGE_ANSWERED);
+            continue;
+        }
+        if (m->core.phase == EXCHANGE_TUNNEL) {
+            tunnel_ends(m);
             continue;
         }
         uint64_t deadline_ms = exchange_core_deadline_ms(&m->core);

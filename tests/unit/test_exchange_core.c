@@ -75,42 +75,144 @@ static void switching_happens_only_when_asked_for(void **state)
     assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_KEEP);
     assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_FAILURE);
     m = fresh();
-    struct exchange_input in = get();
-    in.upgrade = true;
-    give(&m, in);
+    give(&m, asks_to_switch(get()));
     tell(&m, EXCHANGE_UP_SWITCH);
     assert_true(did(&m, EXCHANGE_DO_TUNNEL));
-    body(&m, 5000, true);
-    assert_true(did(&m, EXCHANGE_DO_SEND_UP_BODY));
-    piece(&m);
-    assert_true(did(&m, EXCHANGE_DO_BODY));
-    tell(&m, EXCHANGE_UP_GONE);
-    assert_true(did(&m, EXCHANGE_DO_DROP_UP | EXCHANGE_DO_FINISH));
-    assert_int_equal(m.out.finish, EXCHANGE_FINISH_CLOSE);
+    assert_int_equal(exchange_core_deadline_ms(&m.core), 0); /* the tunnel has its own */
+}
+
+static void a_tunnel_ends_as_it_says_and_its_instance_is_let_go_once(void **state)
+{
+    (void)state;
+    static const enum exchange_finish ways[] = {EXCHANGE_FINISH_CLOSE, EXCHANGE_FINISH_CUT,
+                                                EXCHANGE_FINISH_RESET};
+    for (int i = 0; i < 3; i++) {
+        struct model m = in_phase(EXCHANGE_TUNNEL);
+        give(&m, IN(.kind = EXCHANGE_TUNNEL_END, .finish = ways[i]));
+        assert_true(did(&m, EXCHANGE_DO_DROP_UP | EXCHANGE_DO_FINISH));
+        assert_int_equal(m.out.what & (EXCHANGE_DO_REPORT | EXCHANGE_DO_END), 0);
+        assert_int_equal(m.out.finish, ways[i]);
+    }
 }
 
 static void a_kept_request_body_does_not_go_into_the_tunnel(void **state)
 {
     (void)state;
-    struct model m = post_sent(10);
-    m.request.upgrade = m.core.upgrade = true;
-    assert_int_equal(m.core.held, 10);
+    struct model m = fresh();
+    give(&m, asks_to_switch(post()));
+    body(&m, 10, false);
+    tell(&m, EXCHANGE_DOWN_END);
+    assert_true(exchange_core_keeps_body(&m.core));
     tell(&m, EXCHANGE_UP_SWITCH);
     assert_true(did(&m, EXCHANGE_DO_DISCARD | EXCHANGE_DO_TUNNEL));
-    body(&m, 20, true); /* the model sees whether it is these 20 bytes */
+    assert_false(exchange_core_keeps_body(&m.core));
 }
 
 static void a_deaf_instance_gets_no_tunnel(void **state)
 {
     (void)state;
-    struct model m = get_sent();
-    m.request.upgrade = m.core.upgrade = true;
+    struct model m = fresh();
+    give(&m, asks_to_switch(get()));
     tell(&m, EXCHANGE_UP_DEAF);
     tell(&m, EXCHANGE_UP_SWITCH);
     assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_KEEP);
 }
 
+/* ---- what is promised ---- */
+
+static void refused_before_it_has_begun_a_whole_request_keeps_its_connection(void **state)
+{
+    (void)state;
+    static const enum exchange_finish finishes[2][2] = {
+        {EXCHANGE_FINISH_LINGER, EXCHANGE_FINISH_CLOSE},
+        {EXCHANGE_FINISH_LINGER, EXCHANGE_FINISH_KEEP}};
+    for (int keep_alive = 0; keep_alive < 2; keep_alive++) {
+        for (int ended = 0; ended < 2; ended++) {
+            struct model m = fresh();
+            give(&m, IN(.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_UNAUTHORIZED,
+                        .keep_alive = keep_alive == 1, .ended = ended == 1));
+            assert_reply(&m, EXCHANGE_REPLY_UNAUTHORIZED, finishes[keep_alive][ended]);
+        }
+    }
+    struct model m = in_phase(EXCHANGE_HOLD); /* the body's end told that the user is missing */
+    give(&m, IN(.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_USER_REQUIRED, .ended = true));
+    assert_reply(&m, EXCHANGE_REPLY_USER_REQUIRED, EXCHANGE_FINISH_KEEP);
+}
+
+static void a_draining_node_promises_nothing_with_any_answer(void **state)
+{
+    (void)state;
+    struct model m = get_sent();
+    m.draining = true;
+    head(&m, 200);
+    assert_false(exchange_core_keep_alive(&m.core));
+    m.draining = false;
+    end(&m);
+    assert_int_equal(m.out.finish, EXCHANGE_FINISH_CLOSE);
+    m = get_sent();
+    m.draining = true;
+    tell(&m, EXCHANGE_UP_GARBAGE);
+    assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_CLOSE);
+    m = get_sent(); /* what was promised before is kept */
+    head(&m, 200);
+    m.draining = true;
+    end(&m);
+    assert_int_equal(m.out.finish, EXCHANGE_FINISH_KEEP);
+}
+
+static void a_response_that_ends_with_the_connection_promises_none(void **state)
+{
+    (void)state;
+    struct model m = get_sent();
+    give(&m, IN(.kind = EXCHANGE_UP_HEAD, .status = 200, .until_close = true));
+    assert_false(exchange_core_keep_alive(&m.core));
+    end(&m);
+    assert_int_equal(m.out.finish, EXCHANGE_FINISH_CLOSE);
+}
+
 /* ---- retries ---- */
+
+static struct model request_of(enum http_method_class method, int connect)
+{
+    struct model m = fresh();
+    struct exchange_input in = get();
+    in.method = method;
+    feed(&m, in, 1, connect);
+    return m;
+}
+
+/* The whole table of exchange_core_retry.c. */
+static void each_class_of_methods_is_repeated_after_these_mishaps_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        enum http_method_class method;
+        bool no_connection, unsent, broken, status;
+    } rows[] = {
+        {HTTP_CLASS_UNSAFE, true, true, false, false},
+        {HTTP_CLASS_IDEMPOTENT, true, true, false, false},
+        {HTTP_CLASS_SAFE, true, true, true, true},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct model m = request_of(rows[i].method, LATER);
+        feed(&m, IN(.kind = EXCHANGE_UP_FAILED), 1, LATER);
+        assert_int_equal(m.attempts == 2, rows[i].no_connection);
+        m = request_of(rows[i].method, POOLED);
+        give(&m, IN(.kind = EXCHANGE_UP_GONE, .unsent = true));
+        assert_int_equal(m.attempts == 2, rows[i].unsent);
+        m = request_of(rows[i].method, POOLED);
+        feed(&m, IN(.kind = EXCHANGE_UP_STALE), 1, LATER);
+        assert_int_equal(m.core.phase == EXCHANGE_CONNECT, rows[i].unsent);
+        m = request_of(rows[i].method, POOLED);
+        all_is_up(&m);
+        give(&m, IN(.kind = EXCHANGE_UP_GONE));
+        assert_int_equal(m.attempts == 2, rows[i].broken);
+        m = request_of(rows[i].method, POOLED);
+        all_is_up(&m);
+        head(&m, 502);
+        assert_int_equal(m.attempts == 2, rows[i].status);
+    }
+}
 
 static void post_is_never_sent_twice(void **state)
 {
@@ -458,6 +560,11 @@ int main(void)
         cmocka_unit_test(expect_continue_is_answered_once_and_never_without_a_body),
         cmocka_unit_test(interim_responses_pass_to_a_client_that_knows_them_only),
         cmocka_unit_test(switching_happens_only_when_asked_for),
+        cmocka_unit_test(a_tunnel_ends_as_it_says_and_its_instance_is_let_go_once),
+        cmocka_unit_test(refused_before_it_has_begun_a_whole_request_keeps_its_connection),
+        cmocka_unit_test(a_draining_node_promises_nothing_with_any_answer),
+        cmocka_unit_test(a_response_that_ends_with_the_connection_promises_none),
+        cmocka_unit_test(each_class_of_methods_is_repeated_after_these_mishaps_alone),
         cmocka_unit_test(a_kept_request_body_does_not_go_into_the_tunnel),
         cmocka_unit_test(a_deaf_instance_gets_no_tunnel),
         cmocka_unit_test(post_is_never_sent_twice),

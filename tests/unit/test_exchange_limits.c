@@ -33,7 +33,7 @@ static void body_over_limit_is_413_before_the_head_and_a_cut_after_it(void **sta
     assert_cut(&answered);
 }
 
-static void a_body_of_exactly_the_limit_passes_and_a_tunnel_has_none(void **state)
+static void a_body_of_exactly_the_limit_passes(void **state)
 {
     (void)state;
     struct model m = fresh();
@@ -41,12 +41,6 @@ static void a_body_of_exactly_the_limit_passes_and_a_tunnel_has_none(void **stat
     in.size = m.rules.body_size_max;
     give(&m, in);
     assert_int_equal(m.core.phase, EXCHANGE_HOLD);
-    m = in_phase(EXCHANGE_TUNNEL);
-    for (int i = 0; i < 30; i++) { /* 1.8 MB, over a limit of 1 MB */
-        body(&m, PIECE, true);
-        all_is_up(&m);
-    }
-    assert_int_equal(m.core.phase, EXCHANGE_TUNNEL);
 }
 
 /* ---- deadlines ---- */
@@ -118,22 +112,19 @@ static void a_body_that_keeps_coming_moves_the_deadline(void **state)
     assert_int_equal(m.core.phase, EXCHANGE_SEND);
 }
 
-static void an_idle_response_or_tunnel_is_cut(void **state)
+static void an_idle_response_is_cut(void **state)
 {
     (void)state;
-    static const enum exchange_phase phases[] = {EXCHANGE_RESPOND, EXCHANGE_TUNNEL};
-    for (int i = 0; i < 2; i++) {
-        struct model m = in_phase(phases[i]);
-        m.now_ms += m.rules.idle_ms - 1;
-        m.down_waiting = 0;
-        tell(&m, EXCHANGE_DEADLINE);
-        piece(&m);
-        m.down_waiting = 0; /* the client takes what comes */
-        assert_int_equal(m.core.up_deadline_ms, m.now_ms + m.rules.idle_ms);
-        deadline(&m);
-        assert_cut(&m);
-        assert_false(did(&m, EXCHANGE_DO_REPORT));
-    }
+    struct model m = in_phase(EXCHANGE_RESPOND);
+    m.now_ms += m.rules.idle_ms - 1;
+    m.down_waiting = 0;
+    tell(&m, EXCHANGE_DEADLINE);
+    piece(&m);
+    m.down_waiting = 0; /* the client takes what comes */
+    assert_int_equal(m.core.up_deadline_ms, m.now_ms + m.rules.idle_ms);
+    deadline(&m);
+    assert_cut(&m);
+    assert_false(did(&m, EXCHANGE_DO_REPORT));
 }
 
 static void an_upload_behind_an_early_head_is_not_idle(void **state)
@@ -257,13 +248,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(body_over_limit_is_413_before_the_head_and_a_cut_after_it),
-        cmocka_unit_test(a_body_of_exactly_the_limit_passes_and_a_tunnel_has_none),
+        cmocka_unit_test(a_body_of_exactly_the_limit_passes),
         cmocka_unit_test(a_connection_that_does_not_come_is_tried_elsewhere_then_503),
         cmocka_unit_test(no_head_within_first_byte_is_504_and_a_failure_without_a_retry),
         cmocka_unit_test(a_client_that_stops_sending_is_408_and_nobody_elses_failure),
         cmocka_unit_test(an_instance_that_stops_reading_has_first_byte),
         cmocka_unit_test(a_body_that_keeps_coming_moves_the_deadline),
-        cmocka_unit_test(an_idle_response_or_tunnel_is_cut),
+        cmocka_unit_test(an_idle_response_is_cut),
         cmocka_unit_test(an_upload_behind_an_early_head_is_not_idle),
         cmocka_unit_test(a_deaf_instance_has_two_seconds_whatever_it_mumbles),
         cmocka_unit_test(a_deadline_that_has_moved_does_nothing),

@@ -1,0 +1,131 @@
+/* account: the counters of an exchange and its line of the access log.
+ *
+ * account_exchange() is called once, when FINISH has come out and all that the exchange was lent is
+ * still there: head, snapshot, user. */
+#include "proxy/account.h"
+
+#include "base/memory.h"
+#include "proxy/exchange_private.h"
+
+/* The status that stands for a client which left before any answer, as nginx has it. */
+enum { STATUS_CLIENT_GONE = 499 };
+
+static unsigned final_status(const struct exchange *x)
+{
+    return x->status > 0 ? x->status : STATUS_CLIENT_GONE;
+}
+
+/* A connection that broke has lost what waited, perhaps of an earlier answer, too. */
+static uint64_t bytes_out(const struct exchange *x)
+{
+    uint64_t queued = stream_queued(x->client->stream);
+    return queued > x->bytes_queued_before ? queued - x->bytes_queued_before : 0;
+}
+
+/* All the way that the fields tell, in one line; `space` is lent where there are several. */
+static struct bytes forwarded_for(const struct http_head *h, struct buffer *space)
+{
+    struct bytes first = {0};
+    for (size_t i = 0; i < h->field_count; i++) {
+        if (h->fields[i].id != HTTP_FIELD_X_FORWARDED_FOR) {
+            continue;
+        }
+        struct bytes value = http_field_value(h, &h->fields[i]);
+        if (!first.at) {
+            first = value;
+            continue;
+        }
+        if (space->size == 0) {
+            buffer_append_bytes(space, first);
+        }
+        buffer_append_text(space, ", ");
+        buffer_append_bytes(space, value);
+    }
+    return space->size > 0 ? buffer_bytes(space) : first;
+}
+
+static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
+{
+    const struct http_head *h = x->head;
+    static const struct bytes none = {NULL, 0};
+    struct bytes user = x->app ? user_id_value(&x->search) : none;
+    struct buffer forwarded = {0}, uri = {0};
+    struct log_access line = {
+        .request_id = x->request_id,
+        .remote_addr = x->client->address,
+        .method = h->method_size > 0 ? http_head_method(h) : none,
+        .uri = h->target_size > 0 ? http_head_target(h) : none,
+        .protocol = !h->version_known ? none
+                    : h->minor >= 1   ? BYTES("HTTP/1.1")
+                                      : BYTES("HTTP/1.0"),
+        .status = final_status(x),
+        .bytes_in = x->client->bytes_in,
+        .bytes_out = bytes_out(x),
+        .request_time_us = now_us - x->client->began_us,
+        .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
+        .app = x->app ? x->app->name : none,
+        .user_id = user.size > 0 ? user : none,
+        .user_cut = x->app && x->search.cut,
+        .instance = x->instance ? x->instance->name : none,
+        .attempts = exchange_core_attempts(&x->core),
+        .user_agent = http_head_get(h, HTTP_FIELD_USER_AGENT),
+        .forwarded_for = forwarded_for(h, &forwarded),
+        .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
+    };
+    bool uri_cut = h->path_size == 0; /* too long, or the rest did not come */
+    struct bytes *texts[] = {&line.uri, &line.user_id, &line.user_agent, &line.forwarded_for,
+                             &line.request_id};
+    enum { TEXT_COUNT = sizeof(texts) / sizeof(texts[0]) };
+    struct buffer spaces[TEXT_COUNT] = {{0}};
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        bool cut = texts[i] == &line.uri && uri_cut;
+        *texts[i] = snapshot_redact(x->snapshot, *texts[i], cut, &spaces[i]);
+    }
+    line.uri = http_blacken_target(line.uri, uri_cut, &uri);
+    log_access(x->proxy->log, &line);
+    buffer_done(&uri);
+    buffer_done(&forwarded);
+    for (size_t i = 0; i < TEXT_COUNT; i++) {
+        buffer_done(&spaces[i]);
+    }
+}
+
+/* Whose answer this was: the last instance's that was tried, else the application's, else this
+ * node's, as in the access log. */
+static struct answer_cell *answer_cell_of(const struct exchange *x)
+{
+    unsigned worker = x->proxy->worker;
+    if (x->instance) {
+        return &x->instance->live->answers[worker];
+    }
+    return x->app ? &x->app->live->cells[worker].answers : &x->proxy->answers;
+}
+
+void account_exchange(struct exchange *x, enum exchange_finish how)
+{
+    struct proxy_counts *all = &x->proxy->counts;
+    uint32_t attempts = exchange_core_attempts(&x->core);
+    answer_count(answer_cell_of(x), final_status(x));
+    cell_add(&all->bytes_in, x->client->bytes_in);
+    cell_add(&all->bytes_out, bytes_out(x));
+    if (x->app && x->rules.attempts > 0) {
+        struct application_counts *counts = &x->app->live->cells[x->proxy->worker].counts;
+        cell_add(&counts->finished, 1);
+        bool broken = how == EXCHANGE_FINISH_CUT && !x->aborted;
+        if (x->status >= 500 || broken) {
+            cell_add(&counts->errors, 1);
+        }
+        if (x->head_us > 0) {
+            cell_time(&counts->first_byte, x->head_us - x->started_us);
+        }
+        if (attempts > 1) {
+            cell_add(&counts->retries, attempts - 1);
+        }
+    }
+    if (x->aborted) {
+        cell_add(&all->aborts, 1);
+    }
+    if (log_wants_access(x->proxy->log)) {
+        write_access_line(x, net_now_us(x->proxy->net), how);
+    }
+}
