@@ -166,7 +166,24 @@ void exchange_do_release(struct exchange *x, bool keep)
     let_go(x, keep, x->tunnel != NULL);
 }
 
-enum { DEBUG_FIELD_COUNT = 4, DEBUG_KEY_SIZE = 17 };
+enum { DEBUG_FIELD_COUNT = 4, DEBUG_KEY_SIZE = 17, DEBUG_USER_MAX = 1024 };
+
+/* The user id as a field's value. One that a stock Dify would refuse the request for (gunicorn
+ * takes 8190 bytes a field) is known by its digest. */
+static void put_user(const struct exchange *x, struct buffer *value)
+{
+    struct bytes user = user_id_value(&x->search);
+    if (user.size <= DEBUG_USER_MAX) {
+        http_clean_value(value, user);
+        return;
+    }
+    uint8_t digest[SHA256_SIZE];
+    char hex[2 * SHA256_SIZE + 1];
+    sha256_digest(x->proxy->sha, &user, 1, digest);
+    sha256_hex(digest, hex);
+    buffer_append_text(value, "sha256:");
+    buffer_append_text(value, hex);
+}
 
 /* X-App-Type and so on (SPEC §3, debug_headers). `user` lends space for the cleaned user id. */
 static size_t debug_fields(const struct exchange *x, struct buffer *user, char key_text[],
@@ -175,7 +192,7 @@ static size_t debug_fields(const struct exchange *x, struct buffer *user, char k
     uint64_t key = 0;
     bool hashed = ring_key_of(x, &key);
     snprintf(key_text, DEBUG_KEY_SIZE, "%016llx", (unsigned long long)key);
-    http_clean_value(user, user_id_value(&x->search));
+    put_user(x, user);
     fields[0] = (struct http_extra_field){BYTES("X-App-Type"), x->app->name};
     fields[1] = (struct http_extra_field){BYTES("X-Dify-Instance"), x->instance->name};
     fields[2] = (struct http_extra_field){BYTES("X-User-ID-Used"), buffer_bytes(user)};

@@ -115,6 +115,16 @@ def test_debug_headers_both_ways_and_not_forgeable(stubs):
             assert seen["head"].headers["x-served-by"] == "node-a"
 
 
+@pytest.mark.parametrize("size", [1024, 1025, 9000])
+def test_a_long_user_id_is_told_by_its_digest(stubs, size):
+    """gunicorn refuses a field above 8190 bytes, so that the request would fail for a debug header."""
+    user = "u" * size
+    with Node(settings(stubs[:1], debug_headers=True)) as node:
+        seen = node.echo("/v1/_echo", headers=[("X-User-ID-Used", "lie")], json_body={"user": user})
+        digest = "sha256:" + hashlib.sha256(user.encode()).hexdigest()
+        assert seen["fields"]["x-user-id-used"] == [user if size <= 1024 else digest]
+
+
 @pytest.mark.parametrize("debug", [True, False])
 def test_no_spelling_of_a_field_that_the_node_sets_passes(stubs, debug):
     """A WSGI server makes one variable of X-User-ID-Used and X_User_ID_Used."""
