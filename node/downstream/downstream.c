@@ -1,17 +1,18 @@
 /* downstream: reading requests off a connection and feeding them to exchanges.
  *
- * parse() is the only place that takes bytes: it runs while there are bytes and the connection is
- * not busy with a complete request, and is entered again when an exchange has finished. */
+ * Happy path: accept -> IDLE; on_bytes() -> parse(): the first byte makes it HEAD, a complete head
+ * BUSY with an exchange, which gets the body; on_finish(KEEP) -> IDLE.
+ *
+ * Callbacks record (finished, due, left) and call downstream_advance(), which alone decides;
+ * parse() is the only place that takes bytes, and looks itself at what an exchange has recorded
+ * meanwhile. Neither is entered twice: what happens inside is seen when the call returns. */
 #include "downstream/downstream.h"
 
 #include <assert.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
 #include "downstream/private.h"
-
-static void advance(struct downstream *d);
 
 static struct downstream *of_stream(struct stream *s)
 {
@@ -49,11 +50,30 @@ static uint64_t head_ms_of(const struct downstream *d)
     return d->too_many && head_ms > DOWNSTREAM_REFUSED_MS ? DOWNSTREAM_REFUSED_MS : head_ms;
 }
 
+/* Where a state may lead, as bits. */
+#define TO(state) (1u << STATE_##state)
+static const uint8_t MOVES[] = {
+    [STATE_NEW] = TO(IDLE) | TO(CLOSED),  [STATE_IDLE] = TO(HEAD) | TO(LINGER) | TO(CLOSED),
+    [STATE_HEAD] = TO(BUSY) | TO(CLOSED), [STATE_BUSY] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
+    [STATE_LINGER] = TO(CLOSED),          [STATE_CLOSED] = 0,
+};
+
+void downstream_enter(struct downstream *d, enum downstream_state state)
+{
+    assert(MOVES[d->state] >> state & 1);
+    downstream_leave_idle(d);
+    d->state = state;
+    d->since_ms = net_now_ms(downstream_loop(d));
+    bool lingers = state == STATE_LINGER && d->place == DOWNSTREAM_ADMITTED;
+    if ((state == STATE_IDLE && d->served) || lingers) {
+        downstream_join_idle(d);
+    }
+}
+
 static void become_closed(struct downstream *d)
 {
-    downstream_leave_idle(d);
     if (d->state != STATE_CLOSED) {
-        d->state = STATE_CLOSED;
+        downstream_enter(d, STATE_CLOSED);
         wheel_pause(&d->timer);
         chain_clear(&d->held, &downstream_loop(d)->pool);
         release_head(d);
@@ -83,17 +103,14 @@ void downstream_close(struct downstream *d, bool when_sent)
 
 static void await_request(struct downstream *d, uint64_t timeout_ms)
 {
-    d->state = STATE_IDLE;
-    d->since_ms = net_now_ms(downstream_loop(d));
+    downstream_enter(d, STATE_IDLE);
     d->complete = false;
     set_timer(d, timeout_ms);
 }
 
 static void begin_head(struct downstream *d)
 {
-    downstream_leave_idle(d);
-    d->state = STATE_HEAD;
-    d->since_ms = net_now_ms(downstream_loop(d));
+    downstream_enter(d, STATE_HEAD);
     d->head = proxy_head_take(d->owner->proxy);
     d->snapshot = snapshot_ref(d->owner->proxy->snapshot);
     d->reader.limits = &d->snapshot->limits;
@@ -105,44 +122,35 @@ static void begin_head(struct downstream *d)
 
 static void linger_on(struct downstream *d)
 {
-    uint64_t left_ms = d->linger_end_ms - net_now_ms(downstream_loop(d));
+    uint64_t now_ms = net_now_ms(downstream_loop(d));
+    if (now_ms >= d->linger_end_ms) {
+        downstream_close(d, false);
+        return;
+    }
+    uint64_t left_ms = d->linger_end_ms - now_ms;
     set_timer(d, left_ms < DOWNSTREAM_LINGER_MS ? left_ms : DOWNSTREAM_LINGER_MS);
 }
 
 void downstream_linger(struct downstream *d, uint64_t all_ms)
 {
-    downstream_leave_idle(d);
-    d->state = STATE_LINGER;
-    d->since_ms = net_now_ms(downstream_loop(d));
+    downstream_enter(d, STATE_LINGER);
     d->linger_end_ms = d->since_ms + all_ms;
-    if (d->place == DOWNSTREAM_ADMITTED) {
-        downstream_join_idle(d);
-    }
     linger_on(d);
 }
 
-static void on_finish(void *owner, enum exchange_finish how)
+/* The exchange is over: what becomes of the connection. */
+static void after_exchange(struct downstream *d)
 {
-    struct downstream *d = owner;
-    struct proxy_context *p = d->owner->proxy;
-    if (d->state == STATE_CLOSED) {
-        return;
-    }
-    switch (how) {
+    assert(d->state == STATE_BUSY && !d->client.exchange);
+    d->finished = false;
+    switch (d->finish) {
     case EXCHANGE_FINISH_KEEP:
         if (d->head->upgrade) {
             http_reader_resume(&d->reader);
         }
         release_head(d);
         d->served = true;
-        await_request(d, p->snapshot->timeouts.keepalive_ms);
-        downstream_join_idle(d);
-        if (!d->parsing) {
-            advance(d);
-        }
-        break;
-    case EXCHANGE_FINISH_CLOSE:
-        downstream_close(d, true);
+        await_request(d, d->owner->proxy->snapshot->timeouts.keepalive_ms);
         break;
     case EXCHANGE_FINISH_LINGER:
         release_head(d);
@@ -154,6 +162,7 @@ static void on_finish(void *owner, enum exchange_finish how)
             downstream_close(d, true);
         }
         break;
+    case EXCHANGE_FINISH_CLOSE:
     case EXCHANGE_FINISH_CUT:
         downstream_close(d, true);
         break;
@@ -163,12 +172,20 @@ static void on_finish(void *owner, enum exchange_finish how)
     }
 }
 
+static void on_finish(void *owner, enum exchange_finish how)
+{
+    struct downstream *d = owner;
+    d->finished = true;
+    d->finish = how;
+    downstream_advance(d);
+}
+
 /* What came behind the request is the first to go up. */
 static size_t on_tunnel(void *owner, struct stream *instance)
 {
     struct downstream *d = owner;
     size_t size = d->held.size;
-    assert(d->state == STATE_BUSY && d->complete && !d->parsing);
+    assert(d->state == STATE_BUSY && d->complete && !d->advancing);
     wheel_pause(&d->timer);
     d->full = false;
     stream_write_chain(instance, &d->held);
@@ -194,6 +211,14 @@ static enum exchange_reply reply_to_error(const struct downstream *d)
     return EXCHANGE_REPLY_BAD_REQUEST;
 }
 
+/* What there is of a head is all that there will be. */
+static void refuse(struct downstream *d, enum exchange_reply reply)
+{
+    wheel_pause(&d->timer);
+    downstream_enter(d, STATE_BUSY);
+    exchange_refuse(d->owner->proxy, &d->client, d->head, reply);
+}
+
 /* A complete head. What has no body ends here, so that the exchange knows from the start. */
 static void take_head(struct downstream *d, struct bytes *rest)
 {
@@ -205,25 +230,23 @@ static void take_head(struct downstream *d, struct bytes *rest)
         assert(event == HTTP_EVENT_END);
         d->complete = true;
     }
-    wheel_pause(&d->timer);
-    d->state = STATE_BUSY;
     d->head->keep_alive = d->head->keep_alive && d->place != DOWNSTREAM_RESERVED;
     if (d->too_many) {
-        exchange_refuse(d->owner->proxy, &d->client, d->head, EXCHANGE_REPLY_TOO_MANY_CONNECTIONS);
-    } else {
-        exchange_open(d->owner->proxy, &d->client, d->head, no_body);
+        refuse(d, EXCHANGE_REPLY_TOO_MANY_CONNECTIONS);
+        return;
     }
+    wheel_pause(&d->timer);
+    downstream_enter(d, STATE_BUSY);
+    exchange_open(d->owner->proxy, &d->client, d->head, no_body);
 }
 
 static void take_error(struct downstream *d)
 {
     if (d->client.exchange) {
         exchange_down_bad(d->client.exchange);
-        return;
+    } else {
+        refuse(d, reply_to_error(d));
     }
-    wheel_pause(&d->timer);
-    d->state = STATE_BUSY;
-    exchange_refuse(d->owner->proxy, &d->client, d->head, reply_to_error(d));
 }
 
 /* One event. False: the rest of the bytes waits. */
@@ -250,22 +273,29 @@ static bool take_event(struct downstream *d, enum http_event event, struct bytes
     return true;
 }
 
+/* Would parse() get any further with so many bytes? */
+static bool takes_bytes(const struct downstream *d, size_t size)
+{
+    switch (d->state) {
+    case STATE_IDLE: /* a client that does not read its answers gets no more of them: on_sent() */
+        return size > 0 && stream_pending(&d->stream) <= EXCHANGE_HIGH_WATER;
+    case STATE_HEAD:
+        return size > 0;
+    case STATE_BUSY: /* also without bytes: the end of a message needs none */
+        return !d->complete;
+    case STATE_NEW:
+    case STATE_LINGER:
+    case STATE_CLOSED:
+        break;
+    }
+    return false;
+}
+
 /* Takes what can be taken off `bytes` and returns the rest. */
 static struct bytes parse(struct downstream *d, struct bytes bytes)
 {
-    d->parsing = true;
-    /* Also without bytes: the end of a message needs none. */
-    while (d->state != STATE_CLOSED && (bytes.size > 0 || d->state == STATE_BUSY)) {
-        if (d->state == STATE_LINGER) {
-            bytes.size = 0;
-            break;
-        }
-        if (d->state == STATE_BUSY && d->complete) {
-            break;
-        }
-        if (d->state == STATE_IDLE && stream_pending(&d->stream) > EXCHANGE_HIGH_WATER) {
-            break; /* a client that does not read its answers gets no more of them: on_sent() */
-        }
+    bool more = true;
+    while (more && takes_bytes(d, bytes.size)) {
         if (d->state == STATE_IDLE) {
             begin_head(d);
         }
@@ -273,143 +303,56 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
         size_t size = bytes.size;
         enum http_event event = http_reader_next(&d->reader, &bytes, &piece);
         d->client.bytes_in += event == HTTP_EVENT_ERROR ? size : size - bytes.size;
-        if (!take_event(d, event, piece, &bytes)) {
-            break;
+        more = take_event(d, event, piece, &bytes);
+        if (d->finished) {
+            after_exchange(d);
         }
     }
-    d->parsing = false;
-    return bytes;
+    bool wanted = d->state != STATE_LINGER && d->state != STATE_CLOSED;
+    return wanted ? bytes : (struct bytes){bytes.at, 0};
 }
 
-/* While its socket is not read nothing else tells that the client has left: see watch(). */
-static void watch_if_paused(struct downstream *d)
-{
-    if (d->state == STATE_BUSY && !d->stream.reading) {
-        set_timer(d, DOWNSTREAM_WATCH_MS);
-    }
-}
-
-/* The held bytes' turn has come, block by block. */
-static void advance(struct downstream *d)
+/* The first block of the held bytes; what is left of it goes back to its place. */
+static void take_held(struct downstream *d)
 {
     struct pool *pool = &downstream_loop(d)->pool;
-    while (d->held.size > 0 && d->state != STATE_CLOSED) {
-        struct block *b = d->held.first;
-        struct chain first = {.first = b, .last = b, .size = b->end - b->start};
-        d->held.first = b->next;
-        d->held.last = b->next ? d->held.last : NULL;
-        d->held.size -= first.size;
-        b->next = NULL;
-        struct bytes rest = parse(d, (struct bytes){b->data + b->start, b->end - b->start});
-        chain_consume(&first, pool, first.size - (d->state == STATE_CLOSED ? 0 : rest.size));
-        if (d->state == STATE_CLOSED) {
-            chain_clear(&first, pool);
-            return;
-        }
-        if (first.size > 0) {
-            chain_move(&first, &d->held);
-            d->held = first;
-            watch_if_paused(d);
-            return;
-        }
+    struct block *b = d->held.first;
+    struct chain first = {.first = b, .last = b, .size = b->end - b->start};
+    d->held.first = b->next;
+    d->held.last = b->next ? d->held.last : NULL;
+    d->held.size -= first.size;
+    b->next = NULL;
+    struct bytes rest = parse(d, (struct bytes){b->data + b->start, b->end - b->start});
+    chain_consume(&first, pool, first.size - rest.size);
+    if (first.size > 0) {
+        chain_move(&first, &d->held);
+        d->held = first;
     }
-    if (d->full && d->state != STATE_CLOSED) {
-        d->full = false;
-        if (!d->client.exchange || !exchange_holds_client(d->client.exchange)) {
-            stream_resume(&d->stream);
-        }
-    }
-}
-
-static void on_bytes(struct stream *s, struct bytes bytes)
-{
-    struct downstream *d = of_stream(s);
-    if (d->state == STATE_LINGER) {
-        uint64_t now_ms = net_now_ms(downstream_loop(d));
-        if (now_ms >= d->linger_end_ms) {
-            downstream_close(d, false);
-        } else {
-            linger_on(d);
-        }
-        return;
-    }
-    struct bytes rest = d->held.size > 0 ? bytes : parse(d, bytes);
-    if (rest.size > 0 && d->state != STATE_CLOSED && d->state != STATE_LINGER) {
-        chain_append(&d->held, &downstream_loop(d)->pool, rest.at, rest.size);
-        if (d->held.size > DOWNSTREAM_HELD_MAX) {
-            d->full = true;
-            stream_pause(s);
-        }
-    }
-    watch_if_paused(d);
 }
 
 /* The client has closed its side or is gone. */
-static void on_end(struct stream *s, int error)
+static void take_leave(struct downstream *d)
 {
-    struct downstream *d = of_stream(s);
+    bool half = d->left_half && !d->left;
+    d->left = d->left_half = false;
     if (d->client.exchange) {
-        exchange_down_gone(d->client.exchange, error == 0);
+        exchange_down_gone(d->client.exchange, half);
     }
-    if (!d->client.exchange) {
-        downstream_close(d, error == 0);
-    }
-}
-
-static void on_send_failed(struct stream *s, int error)
-{
-    struct downstream *d = of_stream(s);
-    (void)error;
-    if (d->client.exchange) {
-        exchange_down_gone(d->client.exchange, false);
-    }
-    downstream_close(d, false);
-}
-
-static void on_sent(struct stream *s)
-{
-    struct downstream *d = of_stream(s);
-    if (d->client.exchange) {
-        exchange_down_sent(d->client.exchange);
-    } else if (d->state == STATE_IDLE && d->held.size > 0) {
-        advance(d);
+    if (!d->client.exchange) { /* else it waits for an answer of this node */
+        d->finished = false;
+        downstream_close(d, half);
     }
 }
 
-static void on_closed(struct stream *s)
-{
-    struct downstream *d = of_stream(s);
-    struct downstream_owner *owner = d->owner;
-    d->state = STATE_CLOSED;
-    net_timer_clear(downstream_loop(d), &d->timer);
-    assert(!d->client.exchange && !d->head && d->held.size == 0);
-    list_remove(&d->link);
-    owner->count--;
-    enum downstream_place place = d->place;
-    downstream_leave_idle(d);
-    free(d);
-    owner->on_gone(owner, place);
-}
-
-static const struct stream_events stream_events = {
-    .on_bytes = on_bytes,
-    .on_end = on_end,
-    .on_send_failed = on_send_failed,
-    .on_sent = on_sent,
-    .on_closed = on_closed,
-};
-
+/* While its socket is not read nothing else tells that the client has left. */
 static void watch(struct downstream *d)
 {
     if (d->stream.reading) {
         return;
     }
     int left = stream_peer_left(&d->stream);
-    if (left != 0) {
-        on_end(&d->stream, left == UV_EOF ? 0 : left);
-    } else {
-        set_timer(d, DOWNSTREAM_WATCH_MS);
-    }
+    d->left_half = left == UV_EOF;
+    d->left = left != 0 && left != UV_EOF;
 }
 
 /* An answer may be on its way long after its exchange has ended. While the client takes of it,
@@ -433,9 +376,10 @@ static bool keeps_waiting(struct downstream *d)
     return next_ms > now_ms;
 }
 
-static void on_timer(struct wheel_timer *timer)
+/* The timer: the state has lasted long enough, or the client is to be looked at. */
+static void take_due(struct downstream *d)
 {
-    struct downstream *d = LIST_ENTRY(timer, struct downstream, timer);
+    d->due = false;
     if (d->state == STATE_BUSY) {
         watch(d);
         return;
@@ -447,48 +391,132 @@ static void on_timer(struct wheel_timer *timer)
         begin_head(d); /* an answer needs one, if only an empty one */
     }
     if (d->state == STATE_HEAD && (d->head->size > 0 || d->too_many)) {
-        d->state = STATE_BUSY;
-        exchange_refuse(d->owner->proxy, &d->client, d->head,
-                        d->too_many ? EXCHANGE_REPLY_TOO_MANY_CONNECTIONS
-                                    : EXCHANGE_REPLY_REQUEST_TIMEOUT);
-        return;
-    }
-    if (d->state == STATE_IDLE && d->served && stream_pending(&d->stream) == 0) {
+        refuse(d,
+               d->too_many ? EXCHANGE_REPLY_TOO_MANY_CONNECTIONS : EXCHANGE_REPLY_REQUEST_TIMEOUT);
+    } else if (d->state == STATE_IDLE && d->served && stream_pending(&d->stream) == 0) {
         if (!downstream_part_one(d)) {
             set_timer(d, DOWNSTREAM_PARTING_MS); /* it comes with the next poll */
         }
+    } else {
+        downstream_close(d, false);
+    }
+}
+
+/* One thing that was recorded, or the turn of held bytes. False: there is nothing left to decide.
+ */
+static bool advance_once(struct downstream *d)
+{
+    if (d->due) {
+        take_due(d);
+    } else if (d->left || d->left_half) {
+        take_leave(d);
+    } else if (d->state == STATE_CLOSED) {
+        return false;
+    } else if (d->finished) {
+        after_exchange(d);
+    } else if (d->held.size > 0 && takes_bytes(d, d->held.size)) {
+        take_held(d);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void downstream_advance(struct downstream *d)
+{
+    if (d->advancing) {
         return;
     }
-    downstream_close(d, false);
-}
-
-void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_raw[16])
-{
-    if (address->ss_family == AF_INET6) {
-        memcpy(ret_raw, &((const struct sockaddr_in6 *)address)->sin6_addr, 16);
-    } else if (address->ss_family == AF_INET) {
-        memset(ret_raw + 10, 0xFF, 2);
-        memcpy(ret_raw + 12, &((const struct sockaddr_in *)address)->sin_addr, 4);
+    d->advancing = true;
+    while (advance_once(d)) {
     }
-}
-
-/* The peer's address, as text and as 16 bytes; IPv4 without the ::ffff: of a dual-stack socket. */
-static void learn_address(struct downstream *d)
-{
-    struct sockaddr_storage peer = {0};
-    int size = sizeof(peer);
-    uv_tcp_getpeername(&d->stream.tcp, (struct sockaddr *)&peer, &size);
-    downstream_raw_address(&peer, d->client.address_raw);
-    if (peer.ss_family == AF_INET6) {
-        uv_ip6_name((const struct sockaddr_in6 *)&peer, d->address, sizeof(d->address));
-        if (strncmp(d->address, "::ffff:", 7) == 0 && strchr(d->address, '.')) {
-            memmove(d->address, d->address + 7, strlen(d->address + 7) + 1);
+    d->advancing = false;
+    if (d->full && d->held.size == 0 && d->state != STATE_CLOSED) {
+        d->full = false;
+        if (!d->client.exchange || !exchange_holds_client(d->client.exchange)) {
+            stream_resume(&d->stream);
         }
-    } else if (peer.ss_family == AF_INET) {
-        uv_ip4_name((const struct sockaddr_in *)&peer, d->address, sizeof(d->address));
     }
-    d->client.address = bytes_of(d->address);
+    if (d->state == STATE_BUSY && !d->stream.reading && !d->stream.ended) {
+        set_timer(d, DOWNSTREAM_WATCH_MS); /* see watch() */
+    }
 }
+
+static void on_bytes(struct stream *s, struct bytes bytes)
+{
+    struct downstream *d = of_stream(s);
+    if (d->state == STATE_LINGER) {
+        linger_on(d);
+        return;
+    }
+    d->advancing = true;
+    struct bytes rest = d->held.size > 0 ? bytes : parse(d, bytes);
+    d->advancing = false;
+    if (rest.size > 0 && d->state != STATE_CLOSED) {
+        chain_append(&d->held, &downstream_loop(d)->pool, rest.at, rest.size);
+        if (d->held.size > DOWNSTREAM_HELD_MAX) {
+            d->full = true;
+            stream_pause(s);
+        }
+    }
+    if (!s->reading) { /* else parse() has seen to everything */
+        downstream_advance(d);
+    }
+}
+
+static void on_end(struct stream *s, int error)
+{
+    struct downstream *d = of_stream(s);
+    d->left_half = error == 0;
+    d->left = error != 0;
+    downstream_advance(d);
+}
+
+static void on_send_failed(struct stream *s, int error)
+{
+    struct downstream *d = of_stream(s);
+    (void)error;
+    d->left = true;
+    downstream_advance(d);
+}
+
+static void on_sent(struct stream *s)
+{
+    struct downstream *d = of_stream(s);
+    if (d->client.exchange) {
+        exchange_down_sent(d->client.exchange);
+    }
+    downstream_advance(d);
+}
+
+static void on_timer(struct wheel_timer *timer)
+{
+    struct downstream *d = LIST_ENTRY(timer, struct downstream, timer);
+    d->due = true;
+    downstream_advance(d);
+}
+
+static void on_closed(struct stream *s)
+{
+    struct downstream *d = of_stream(s);
+    struct downstream_owner *owner = d->owner;
+    become_closed(d);
+    net_timer_clear(downstream_loop(d), &d->timer);
+    assert(!d->client.exchange && !d->head && d->held.size == 0 && !d->advancing);
+    list_remove(&d->link);
+    owner->count--;
+    enum downstream_place place = d->place;
+    free(d);
+    owner->on_gone(owner, place);
+}
+
+static const struct stream_events stream_events = {
+    .on_bytes = on_bytes,
+    .on_end = on_end,
+    .on_send_failed = on_send_failed,
+    .on_sent = on_sent,
+    .on_closed = on_closed,
+};
 
 void downstream_init(struct downstream_owner *owner, struct proxy_context *proxy)
 {
@@ -518,7 +546,7 @@ int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener)
         downstream_close(d, false);
         return error;
     }
-    learn_address(d);
+    downstream_learn_address(d);
     d->place = owner->find_place(owner, d->client.address_raw);
     d->too_many = d->place == DOWNSTREAM_REFUSED;
     if (d->place == DOWNSTREAM_NOWHERE) {

@@ -36,6 +36,7 @@ static uint64_t patience_end_ms(const struct downstream *d)
     case STATE_HEAD:
     case STATE_LINGER:
         return d->since_ms + DOWNSTREAM_FRESH_MS;
+    case STATE_NEW:
     case STATE_BUSY: /* its exchange is waited for */
     case STATE_CLOSED:
         break;

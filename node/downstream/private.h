@@ -5,6 +5,7 @@
 #include "downstream/downstream.h"
 
 enum downstream_state {
+    STATE_NEW,    /* not accepted yet */
     STATE_IDLE,   /* waits for a request's first byte */
     STATE_HEAD,   /* a head is coming */
     STATE_BUSY,   /* an exchange is at work */
@@ -23,10 +24,15 @@ struct downstream {
     struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
     struct chain held;
     uint64_t linger_end_ms;
-    uint64_t since_ms; /* in IDLE, HEAD or LINGER */
+    uint64_t since_ms; /* in this state */
     uint64_t until_ms; /* the end of the state, unless the client still takes its answer */
-    enum downstream_state state;
-    bool parsing;  /* parse() is on the stack */
+    enum downstream_state state; /* moved by downstream_enter() alone */
+    bool advancing;              /* downstream_advance() or parse() is on the stack */
+    /* What the callbacks have recorded for downstream_advance(). */
+    bool finished;        /* the exchange is over: `finish` */
+    bool due;             /* the timer */
+    bool left, left_half; /* the client; or it has closed its sending side */
+    enum exchange_finish finish;
     bool complete; /* the request at work has been read to its end */
     bool served;   /* it has had an answer */
     bool full;     /* `held` is: the socket is not read */
@@ -40,11 +46,20 @@ static inline struct net_loop *downstream_loop(const struct downstream *d)
     return d->stream.loop;
 }
 
+/* The one door of `state`. In IDLE, one that has been served is in the owner's list of the idle. */
+void downstream_enter(struct downstream *d, enum downstream_state state);
+
+/* Decides what comes next, from the state and from what was recorded. As often as you like. */
+void downstream_advance(struct downstream *d);
+
 /* Its FIN has been sent, or is about to be: what still comes is read away for at most `all_ms`. */
 void downstream_linger(struct downstream *d, uint64_t all_ms);
 
 /* An idle connection ends. False: not yet, for a request has come in this moment. */
 bool downstream_part_one(struct downstream *d);
+
+/* Of the client: as text and as 16 bytes; IPv4 without the ::ffff: of a dual-stack socket. */
+void downstream_learn_address(struct downstream *d);
 
 /* As 16 bytes; IPv4 as ::ffff:0:0/96. The rest of `ret_raw` is zero before. */
 void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_raw[16]);
@@ -53,8 +68,7 @@ void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_
  * kernel has then may take as long. */
 void downstream_close(struct downstream *d, bool when_sent);
 
-/* It has been served, and would be served again, or is only read away: as long as no other needs
- * its place. */
+/* In the order in which they became idle, or began to linger. */
 void downstream_join_idle(struct downstream *d);
 void downstream_leave_idle(struct downstream *d); /* safe at any time */
 
