@@ -311,6 +311,7 @@ def test_who_has_had_its_408_and_goes_on_sending_gives_way(stub):
         slow = [stack.enter_context(node.client()) for _ in range(FEW)]
         for client in slow:
             client.send(b"GET /v1/_echo HTTP/1.1\r\nX: ")
+        wait_for(lambda: active(node) == FEW, TIMEOUT)   # or one that is not accepted yet leaves its place
 
         def served():
             for client in slow:
