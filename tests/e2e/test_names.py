@@ -83,13 +83,14 @@ def test_a_name_that_moves_takes_the_requests_with_it(hosts):
 @pytest.fixture
 def silent(tmp_path, monkeypatch):
     """Nodes that are started next ask a name server that says nothing: a look-up takes 10 s."""
+    own = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"   # tests run beside each other
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         try:
-            server.bind(("127.0.0.77", 53))
+            server.bind((own, 53))
         except OSError as error:
             pytest.skip(f"port 53 cannot be had: {error}")
         path = tmp_path / "resolv.conf"
-        path.write_text("nameserver 127.0.0.77\noptions timeout:5 attempts:2\n")
+        path.write_text(f"nameserver {own}\noptions timeout:5 attempts:2\n")
         enter = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(path)]
         monkeypatch.setenv("DIFYRING_WRAP", f"{' '.join(map(shlex.quote, enter))} {os.environ.get('DIFYRING_WRAP', '')}")
         yield server
