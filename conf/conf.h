@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/cidr.h"
 #include "gossip/gossip.h"
@@ -77,8 +78,10 @@ struct conf_timeouts { /* milliseconds */
 };
 
 struct conf_log {
-    enum log_target access, error;
-    const char *access_path, *error_path; /* with LOG_FILE */
+    enum log_target access;
+    const char *access_path; /* with LOG_FILE */
+    enum log_target error;
+    const char *error_path; /* the same */
     enum log_level level;
 };
 
@@ -88,10 +91,9 @@ struct conf_admin {
     const char *token; /* "" = none */
 };
 
-struct conf_cors {        /* origins `[]`: none and not any */
-    const char **origins; /* scheme://host[:port] or null, without the `*` */
+struct conf_cors {
+    const char **origins; /* scheme://host[:port], null or * */
     size_t count;
-    bool any; /* `*` is among them */
 };
 
 struct conf_cluster {
@@ -172,6 +174,12 @@ struct conf_instance {
     unsigned line, column;
 };
 
+struct conf_queue {
+    uint32_t size;
+    uint64_t timeout_ms;
+    unsigned line, column;
+};
+
 struct conf_application {
     const char *name;
     const char **user_tokens;
@@ -179,9 +187,7 @@ struct conf_application {
     enum algorithm algorithm;
     bool fail_when_all_down; /* all_down: fail */
     bool queue_set;          /* the file has a queue section */
-    uint32_t queue_size;
-    uint64_t queue_timeout_ms;
-    unsigned queue_line, queue_column; /* with queue_set */
+    struct conf_queue queue;
     struct conf_instance *instances;
     size_t instance_count;
     /* the shared sections with this application's overrides applied key by key */
@@ -189,6 +195,14 @@ struct conf_application {
     struct conf_retries retries;
     struct conf_user_id user_id;
     unsigned line, column;
+};
+
+/* What a change of a key takes. */
+enum conf_effect {
+    CONF_LIVE = 1, /* a reload */
+    CONF_RESTART,  /* a restart */
+    CONF_SHARED,   /* a reload, of any node of the cluster: all of them take it */
+    CONF_TOOL,     /* the next `difyring vrrp` */
 };
 
 struct conf {
@@ -252,6 +266,22 @@ bool conf_check_is_bare(const struct conf_health_check *check, const char *token
 /* The statuses of a passed check, with or without a token. */
 const struct conf_status_range *conf_check_expect(const struct conf_health_check *check, bool bare,
                                                   size_t *ret_count);
+
+/* What differs between two configurations. */
+struct conf_change {
+    enum { CONF_CHANGED, CONF_ADDED, CONF_REMOVED } kind;
+    enum conf_effect effect;
+    const char *section; /* the first word of `path`; a literal */
+    const char *path;    /* `applications.a.instances.i.weight`; for the call only */
+};
+
+/* Calls `visit` for every key with another value; of an application or an instance that the other
+ * has not, once for all of it. */
+void conf_changes(const struct conf *before, const struct conf *after,
+                  void (*visit)(void *arg, const struct conf_change *change), void *arg);
+
+/* The JSON Schema of a configuration file (draft 2020-12), for editors. */
+void conf_print_schema(FILE *out);
 
 /* The canonical form of the shared part (health_check, retries, consistent_hash, user_id,
  * debug_headers, applications): equal content gives equal bytes whatever the file's layout.

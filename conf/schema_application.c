@@ -13,18 +13,24 @@ enum {
 
 /* ---- instance ---- */
 
+static const struct conf_field instance_tls_fields[] = {
+    {"ca", &conf_type_path, AT(conf_instance_tls, ca),
+     .help = "PEM file; without it, the system's"},
+    {"server_name", &conf_type_host, AT(conf_instance_tls, server_name),
+     .help = "without it, host"},
+    {"verify", &conf_type_boolean, AT(conf_instance_tls, verify), .standard = "true",
+     .help = "refuse a certificate of somebody else"},
+    {0},
+};
+
+static const struct conf_section instance_tls = {
+    .what = "`tls`", .fields = instance_tls_fields, .size = sizeof(struct conf_instance_tls)};
+
 static CONF_READER(read_instance_tls)
 {
-    static const struct conf_field fields[] = {
-        {"verify", conf_read_boolean, .offset = offsetof(struct conf_instance_tls, verify)},
-        {"ca", conf_read_path, .offset = offsetof(struct conf_instance_tls, ca)},
-        {"server_name", conf_read_host, .offset = offsetof(struct conf_instance_tls, server_name)},
-        {0},
-    };
     struct conf_instance_tls *tls = place;
     if (value->kind == YAML_MAPPING) {
-        tls->enabled = true;
-        conf_read_section(r, fields, "`tls`", value, tls);
+        conf_type_section.read(r, field, value, place);
     } else if (value->kind == YAML_SCALAR && value->plain && !yaml_is_null(value)) {
         conf_read_boolean(r, field, value, &tls->enabled);
     } else if (!value->broken) {
@@ -32,6 +38,9 @@ static CONF_READER(read_instance_tls)
                      "expected false, or a mapping with `verify`, `ca` and `server_name`");
     }
 }
+
+static const struct conf_type type_instance_tls = {
+    .name = "boolean or section", .read = read_instance_tls, .bare = BARE_BOOLEAN};
 
 static CONF_READER(read_instance_host)
 {
@@ -46,67 +55,61 @@ static CONF_READER(read_instance_host)
     }
 }
 
+static const struct conf_type type_instance_host = {
+    "host", read_instance_host, conf_write_text, CONF_TEXT, BARE_NOTHING, CONF_PATTERN_HOST};
+
 static const struct conf_field instance_fields[] = {
-    {"name", conf_read_name, .offset = offsetof(struct conf_instance, name), .required = true},
-    {"host", read_instance_host, .offset = offsetof(struct conf_instance, host), .required = true},
-    {"port", conf_read_port, .offset = offsetof(struct conf_instance, port), .required = true},
-    {"tls", read_instance_tls, .offset = offsetof(struct conf_instance, tls)},
-    {"token", conf_read_bearer, .offset = offsetof(struct conf_instance, token), .required = true},
-    {"weight", conf_read_number, .offset = offsetof(struct conf_instance, weight), .min = 1,
-     .max = CONF_WEIGHT_MAX},
-    {"max_fails", conf_read_number, .offset = offsetof(struct conf_instance, max_fails), .min = 0,
-     .max = COUNT_MAX},
-    {"fail_timeout", conf_read_duration, .offset = offsetof(struct conf_instance, fail_timeout_ms),
-     .min = 1, .max = 24 * HOUR},
-    {"max_in_flight", conf_read_number, .offset = offsetof(struct conf_instance, max_in_flight),
-     .min = 0, .max = COUNT_MAX},
+    {"name", &conf_type_name, AT(conf_instance, name), .required = true,
+     .help = "unique in the application"},
+    {"host", &type_instance_host, AT(conf_instance, host), .required = true,
+     .help = "an address or a name"},
+    {"port", &conf_type_port, AT(conf_instance, port), .min = 1, .max = 65535, .required = true},
+    {"tls", &type_instance_tls, AT(conf_instance, tls),
+     .present = offsetof(struct conf_instance, tls.enabled), .section = &instance_tls,
+     .help = "false, or true for its defaults; refused for now"},
+    {"token", &conf_type_bearer, AT(conf_instance, token), .required = true,
+     .help = "the instance's own"},
+    {"weight", &conf_type_number, AT(conf_instance, weight), .min = 1, .max = CONF_WEIGHT_MAX,
+     .standard = "1", .help = "its share of the users"},
+    {"max_fails", &conf_type_number, AT(conf_instance, max_fails), .min = 0, .max = COUNT_MAX,
+     .standard = "3", .help = "failures within fail_timeout that eject it; 0 = none do"},
+    {"fail_timeout", &conf_type_duration, AT(conf_instance, fail_timeout_ms), .min = 1,
+     .max = 24 * HOUR, .standard = "30s", .help = "and how long it stays ejected"},
+    {"max_in_flight", &conf_type_number, AT(conf_instance, max_in_flight), .min = 0,
+     .max = COUNT_MAX, .standard = "0", .help = "0 = no limit; others are refused for now"},
     {0},
 };
 
-static void refuse_same_name(struct conf_reader *r, const struct yaml_node *node,
-                             const struct conf_instance *instances, size_t index)
+static const struct conf_section instance = {.what = "an instance",
+                                             .fields = instance_fields,
+                                             .size = sizeof(struct conf_instance),
+                                             .line = offsetof(struct conf_instance, line),
+                                             .named = true};
+
+static CONF_EACH(refuse_same_name)
 {
+    const struct conf_application *application = section;
+    const struct conf_instance *instances = application->instances;
     for (size_t i = 0; i < index; i++) {
         if (instances[i].name && instances[index].name &&
             strcmp(instances[i].name, instances[index].name) == 0) {
-            conf_problem(r, node, "duplicate instance name `%s`; the first is at line %u",
-                         instances[i].name, instances[i].line);
+            conf_problem(r, yaml_tree_get(item, "name"),
+                         "duplicate instance name `%s`; the first is at line %u", instances[i].name,
+                         instances[i].line);
             return;
-        }
-    }
-}
-
-static CONF_READER(read_instances)
-{
-    struct conf_application *application = place;
-    size_t count;
-    if (!conf_is_list(r, field, value, "instances", &count)) {
-        return;
-    }
-    struct conf_instance *instances = arena_array(r->arena, count, sizeof *instances);
-    application->instances = instances;
-    application->instance_count = count;
-    for (size_t i = 0; i < count; i++) {
-        const struct yaml_node *item = value->items[i];
-        instances[i] = (struct conf_instance){.weight = 1,
-                                              .max_fails = 3,
-                                              .fail_timeout_ms = 30000,
-                                              .tls.verify = true,
-                                              .line = item->line,
-                                              .column = item->column};
-        if (conf_read_section(r, instance_fields, "an instance", item, &instances[i]) &&
-            instances[i].name) {
-            const struct yaml_node *name = yaml_tree_get(item, "name");
-            refuse_same_name(r, name, instances, i);
         }
     }
 }
 
 /* ---- application ---- */
 
-static void remember_token(struct conf_reader *r, const struct conf_application *application,
-                           const struct yaml_node *node, const char *token)
+static CONF_EACH(remember_token)
 {
+    const struct conf_application *application = section;
+    const char *token = application->user_tokens[index];
+    if (!token) {
+        return;
+    }
     if (r->token_count == r->token_capacity) {
         struct conf_token_place *old = r->tokens;
         r->token_capacity = r->token_capacity ? 2 * r->token_capacity : 64;
@@ -116,63 +119,52 @@ static void remember_token(struct conf_reader *r, const struct conf_application 
         }
     }
     r->tokens[r->token_count++] =
-        (struct conf_token_place){token, application, node->line, node->column};
+        (struct conf_token_place){token, application, item->line, item->column};
 }
 
-static CONF_READER(read_user_tokens)
-{
-    struct conf_application *application = place;
-    size_t count;
-    if (!conf_is_list(r, field, value, "tokens", &count)) {
-        return;
-    }
-    application->user_tokens = arena_array(r->arena, count, sizeof(char *));
-    application->user_token_count = count;
-    for (size_t i = 0; i < count; i++) {
-        const char *token = NULL;
-        conf_read_bearer(r, field, value->items[i], &token);
-        application->user_tokens[i] = token;
-        if (token) {
-            remember_token(r, application, value->items[i], token);
-        }
-    }
-}
-
-static CONF_READER(read_queue)
-{
-    static const struct conf_field fields[] = {
-        {"size", conf_read_number, .offset = offsetof(struct conf_application, queue_size),
-         .min = 1, .max = QUEUE_MAX},
-        {"timeout", conf_read_duration,
-         .offset = offsetof(struct conf_application, queue_timeout_ms), .min = 1, .max = HOUR},
-        {0},
-    };
-    struct conf_application *application = place;
-    (void)field;
-    application->queue_set = true;
-    application->queue_line = value->line;
-    application->queue_column = value->column;
-    conf_read_section(r, fields, "`queue`", value, application);
-}
-
-static const char *const all_down[] = {"try_all", "fail", NULL};
-
-static const struct conf_field application_fields[] = {
-    {"user_tokens", read_user_tokens, .offset = 0, .min = 1, .max = CONF_TOKENS_MAX,
-     .required = true},
-    {"algorithm", conf_read_choice, .offset = offsetof(struct conf_application, algorithm),
-     .choices = algorithm_words},
-    {"all_down", conf_read_choice_bool,
-     .offset = offsetof(struct conf_application, fail_when_all_down), .choices = all_down},
-    {"queue", read_queue, .offset = 0},
-    {"instances", read_instances, .offset = 0, .min = 1, .max = CONF_INSTANCES_MAX,
-     .required = true},
-    {"health_check", conf_read_health_check,
-     .offset = offsetof(struct conf_application, health_check)},
-    {"retries", conf_read_retries, .offset = offsetof(struct conf_application, retries)},
-    {"user_id", conf_read_user_id, .offset = offsetof(struct conf_application, user_id)},
+static const struct conf_field queue_fields[] = {
+    {"size", &conf_type_number, AT(conf_queue, size), .min = 1, .max = QUEUE_MAX, .standard = "100",
+     .help = "requests that may wait"},
+    {"timeout", &conf_type_duration, AT(conf_queue, timeout_ms), .min = 1, .max = HOUR,
+     .standard = "30s", .help = "until one that waits is refused"},
     {0},
 };
+
+static const struct conf_section queue = {.what = "`queue`",
+                                          .fields = queue_fields,
+                                          .size = sizeof(struct conf_queue),
+                                          .line = offsetof(struct conf_queue, line)};
+
+static const struct conf_field application_fields[] = {
+    {"user_tokens", &conf_type_list, AT(conf_application, user_tokens), .min = 1,
+     .max = CONF_TOKENS_MAX, .required = true, .unordered = true, .items = "tokens",
+     .item = &(const struct conf_field){.type = &conf_type_bearer}, .each = remember_token,
+     .help = "what clients send"},
+    {"algorithm", &conf_type_choice, AT(conf_application, algorithm), .choices = algorithm_words,
+     .standard = "consistent_hash", .help = "who gets a request"},
+    {"all_down", &conf_type_choice_bool, AT(conf_application, fail_when_all_down),
+     .choices = (const char *const[]){"try_all", "fail", NULL}, .standard = "try_all",
+     .help = "with no instance up: try them all the same, or answer 503"},
+    {"queue", CONF_SECTION(queue), AT(conf_application, queue),
+     .present = offsetof(struct conf_application, queue_set),
+     .help = "for instances at their max_in_flight; refused for now"},
+    {"health_check", CONF_SECTION(conf_health_check), AT(conf_application, health_check),
+     .from = offsetof(struct conf, health_check)},
+    {"retries", CONF_SECTION(conf_retries), AT(conf_application, retries),
+     .from = offsetof(struct conf, retries)},
+    {"user_id", CONF_SECTION(conf_user_id), AT(conf_application, user_id),
+     .from = offsetof(struct conf, user_id)},
+    {"instances", &conf_type_list, AT(conf_application, instances), .min = 1,
+     .max = CONF_INSTANCES_MAX, .required = true, .items = "instances",
+     .item = &CONF_SECTION_ITEM(instance), .each = refuse_same_name},
+    {0},
+};
+
+const struct conf_section conf_application = {.what = "an application",
+                                              .fields = application_fields,
+                                              .size = sizeof(struct conf_application),
+                                              .block = true,
+                                              .named = true};
 
 static void refuse_huge_ring(struct conf_reader *r, const struct yaml_node *node,
                              const struct conf_application *application)
@@ -192,22 +184,16 @@ static void refuse_huge_ring(struct conf_reader *r, const struct yaml_node *node
 static void read_application(struct conf_reader *r, const struct yaml_pair *pair,
                              struct conf_application *application)
 {
-    struct conf *conf = r->conf;
-    *application = (struct conf_application){.name = pair->key->text.at,
-                                             .queue_size = 100,
-                                             .queue_timeout_ms = 30000,
-                                             .health_check = conf->health_check,
-                                             .retries = conf->retries,
-                                             .user_id = conf->user_id,
-                                             .line = pair->key->line,
-                                             .column = pair->key->column};
+    application->name = pair->key->text.at;
+    application->line = pair->key->line;
+    application->column = pair->key->column;
     if (!value_is_name(pair->key->text)) {
         conf_problem(r, pair->key,
                      "the name of an application has 1 to 64 letters, digits, `.`, `_` or `-`%s",
                      pair->key->text.at[0] == '.' ? ", and is not `.` or `..`" : "");
         application->name = "?";
     }
-    conf_read_section(r, application_fields, "an application", pair->value, application);
+    conf_read_section(r, &conf_application, pair->value, application);
     refuse_huge_ring(r, pair->key, application);
 }
 
@@ -266,10 +252,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(p->name, q->name);
 }
 
-CONF_READER(conf_read_applications)
+static CONF_READER(read_applications)
 {
-    struct conf *conf = place;
-    (void)field;
     if (value->kind != YAML_MAPPING && value->broken) {
         return;
     }
@@ -277,15 +261,22 @@ CONF_READER(conf_read_applications)
         conf_problem(r, value, "`applications` must be a mapping with at least one application");
         return;
     }
-    if (value->count > CONF_APPLICATIONS_MAX) {
+    if (value->count > field->max) {
         conf_problem(r, value, "%zu applications; at most %d are possible", value->count,
                      CONF_APPLICATIONS_MAX); /* and all are read: YAML_KEYS_MAX bounds them */
     }
+    struct conf *conf = r->conf;
+    struct conf_application standard = {0};
+    conf_set_defaults(r, &conf_application, &standard);
     conf->applications = arena_array(r->arena, value->count, sizeof *conf->applications);
     conf->application_count = value->count;
+    (void)place;
     for (size_t i = 0; i < value->count; i++) {
+        conf->applications[i] = standard;
         read_application(r, &value->pairs[i], &conf->applications[i]);
     }
     refuse_shared_tokens(r);
     qsort(conf->applications, conf->application_count, sizeof *conf->applications, by_name);
 }
+
+const struct conf_type conf_type_applications = {.name = "section", .read = read_applications};

@@ -26,6 +26,14 @@ static CONF_READER(read_bind)
     conf_address(r, value, true, &cluster->bind_host, &cluster->bind_port);
 }
 
+static const struct conf_type type_bind = {
+    .name = "address:port",
+    .read = read_bind,
+    .parts = {{offsetof(struct conf_cluster, bind_host), sizeof(char *), true},
+              {offsetof(struct conf_cluster, bind_port), sizeof(uint16_t), false}},
+    .pattern = CONF_PATTERN_ADDRESS,
+};
+
 static CONF_READER(read_host_port)
 {
     const char *host;
@@ -46,62 +54,30 @@ static CONF_READER(read_host_port)
     *(const char **)place = value->text.at;
 }
 
-static CONF_READER(read_join)
-{
-    struct conf_cluster *cluster = place;
-    size_t count;
-    if (!conf_is_list(r, field, value, "HOST:PORT", &count)) {
-        return;
-    }
-    struct yaml_node **items = value->items;
-    cluster->join = arena_array(r->arena, count, sizeof *cluster->join);
-    cluster->join_count = count;
-    for (size_t i = 0; i < count; i++) {
-        read_host_port(r, field, items[i], &cluster->join[i]);
-    }
-}
+static const struct conf_type type_host_port = {"host:port", read_host_port, NULL,
+                                                CONF_TEXT,   BARE_NOTHING,   CONF_PATTERN_ADDRESS};
 
-static void allot_keys(struct conf_reader *r, struct conf_cluster *cluster, size_t count)
+static CONF_READER(read_key)
 {
-    cluster->keys = arena_array(r->arena, count, sizeof *cluster->keys);
-}
-
-static void add_key(struct conf_cluster *cluster, const uint8_t key[32])
-{
-    memcpy(cluster->keys[cluster->key_count++], key, 32);
-}
-
-static CONF_READER(read_keys)
-{
-    struct conf_cluster *cluster = place;
     struct bytes text;
-    uint8_t key[32];
-    size_t count;
-    if (!conf_is_list(r, field, value, "keys", &count)) {
-        return;
-    }
-    struct yaml_node **items = value->items;
-    allot_keys(r, cluster, count);
-    for (size_t i = 0; i < count; i++) {
-        if (!conf_text(r, items[i], "a key", &text)) {
-            continue;
-        }
-        if (value_key(text, key)) {
-            add_key(cluster, key);
-        } else {
-            conf_problem(r, items[i],
-                         "a key is exactly 32 bytes in base64 (44 characters); make one "
-                         "with `difyring keygen`");
-        }
+    (void)field;
+    if (conf_text(r, value, "a key", &text) && !value_key(text, place)) {
+        conf_problem(r, value,
+                     "a key is exactly 32 bytes in base64 (44 characters); make one "
+                     "with `difyring keygen`");
     }
 }
+
+static const struct conf_type type_key = {
+    "key", read_key, NULL, CONF_PLAIN(uint8_t[32]), BARE_NOTHING, "^[A-Za-z0-9+/]{43}=$"};
 
 /* One key a line; empty lines and lines that begin with # are passed over. */
 static void read_key_lines(struct conf_reader *r, const struct yaml_node *value, struct bytes rest,
                            struct conf_cluster *cluster)
 {
     uint8_t key[32];
-    allot_keys(r, cluster, KEYS_MAX);
+    cluster->keys = arena_array(r->arena, KEYS_MAX, sizeof *cluster->keys);
+    cluster->key_count = 0;
     for (unsigned line = 1; rest.size > 0; line++) {
         const char *end = memchr(rest.at, '\n', rest.size);
         size_t size = end ? (size_t)(end - rest.at) : rest.size;
@@ -121,7 +97,7 @@ static void read_key_lines(struct conf_reader *r, const struct yaml_node *value,
             conf_problem(r, value, "the key file has more than %d keys", KEYS_MAX);
             return;
         } else {
-            add_key(cluster, key);
+            memcpy(cluster->keys[cluster->key_count++], key, sizeof key);
         }
     }
     if (cluster->key_count == 0) {
@@ -147,29 +123,14 @@ static CONF_READER(read_key_file)
     free(text);
 }
 
-CONF_READER(conf_read_cluster)
+static const struct conf_type type_key_file = {
+    .name = "path", .read = read_key_file, .bare = BARE_TEXT, .pattern = CONF_PATTERN_PATH};
+
+/* key_file is read after keys and would hide them */
+static void check_keys(struct conf_reader *r, const struct yaml_node *value, void *section)
 {
-    static const struct conf_field fields[] = {
-        {"name", conf_read_name, .offset = offsetof(struct conf_cluster, name)},
-        {"bind", read_bind, .offset = 0},
-        {"advertise", read_host_port, .offset = offsetof(struct conf_cluster, advertise)},
-        {"join", read_join, .offset = 0, .min = 0, .max = JOIN_MAX},
-        {"keys", read_keys, .offset = 0, .min = 1, .max = KEYS_MAX},
-        {"key_file", read_key_file, .offset = 0},
-        {"profile", conf_read_choice, .offset = offsetof(struct conf_cluster, profile),
-         .choices = gossip_profile_words},
-        {0},
-    };
-    struct conf_cluster *cluster = place;
-    (void)field;
-    r->conf->has_cluster = true;
-    cluster->line = value->line;
-    cluster->column = value->column;
-    /* key_file is read after keys and would hide them */
-    if (!conf_read_section(r, fields, "`cluster`", value, cluster)) {
-        return;
-    }
     bool keys = yaml_tree_get(value, "keys"), key_file = yaml_tree_get(value, "key_file");
+    (void)section;
     if (keys == key_file) {
         conf_problem(r, value,
                      keys ? "`keys` and `key_file` exclude each other; remove one"
@@ -177,6 +138,33 @@ CONF_READER(conf_read_cluster)
                             "`difyring keygen`");
     }
 }
+
+static const struct conf_field cluster_fields[] = {
+    {"name", &conf_type_name, AT(conf_cluster, name), .standard = "dify",
+     .help = "other clusters' packets are ignored"},
+    {"bind", &type_bind, .standard = "0.0.0.0:7946", .help = "UDP; a numeric address"},
+    {"advertise", &type_host_port, AT(conf_cluster, advertise),
+     .help = "without it, bind's port on the address that the other nodes see"},
+    {"join", &conf_type_list, AT(conf_cluster, join), .min = 0, .max = JOIN_MAX,
+     .items = "HOST:PORT", .item = &(const struct conf_field){.type = &type_host_port},
+     .effect = CONF_LIVE, .help = "other nodes; looked up again and again"},
+    {"keys", &conf_type_list, AT(conf_cluster, keys), .min = 1, .max = KEYS_MAX, .items = "keys",
+     .item = &(const struct conf_field){.type = &type_key}, .effect = CONF_LIVE,
+     .help = "32 bytes in base64 each (difyring keygen); the first sends. Required, or "
+             "key_file"},
+    {"key_file", &type_key_file, .effect = CONF_LIVE, .help = "instead of keys: one a line"},
+    {"profile", &conf_type_choice, AT(conf_cluster, profile), .choices = gossip_profile_words,
+     .standard = "lan", .help = "how far the nodes are from each other"},
+    {0},
+};
+
+const struct conf_section conf_cluster = {
+    .what = "`cluster`",
+    .fields = cluster_fields,
+    .size = sizeof(struct conf_cluster),
+    .line = offsetof(struct conf_cluster, line),
+    .check = check_keys,
+    .rule = "\"oneOf\": [{\"required\": [\"keys\"]}, {\"required\": [\"key_file\"]}]"};
 
 /* ---- vip ---- */
 
@@ -236,6 +224,14 @@ static CONF_READER(read_vip_address)
     }
 }
 
+static const struct conf_type type_vip_address = {
+    .name = "address/prefix",
+    .read = read_vip_address,
+    .parts = {{offsetof(struct conf_vip, address), sizeof(char *), true},
+              {offsetof(struct conf_vip, prefix), sizeof(unsigned), false}},
+    .pattern = CONF_PATTERN_CIDR,
+};
+
 static CONF_READER(read_interface)
 {
     struct bytes text;
@@ -256,6 +252,14 @@ static CONF_READER(read_interface)
     *(const char **)place = text.at;
 }
 
+static const struct conf_type type_interface = {
+    "network interface",
+    read_interface,
+    NULL,
+    CONF_TEXT,
+    BARE_TEXT,
+    "^(?!\\.)[^\\u0000- \\u007f-\\uffff\"'\\\\$#!~{}/]{1,15}$"};
+
 /* keepalived reads it, too. */
 static CONF_READER(read_track_file)
 {
@@ -271,6 +275,9 @@ static CONF_READER(read_track_file)
     }
 }
 
+static const struct conf_type type_track_file = {
+    "path", read_track_file, NULL, CONF_TEXT, BARE_TEXT, "^[^\\u0000- \\u007f\"'\\\\$#!~{}]+$"};
+
 static CONF_READER(read_advert_interval)
 {
     uint64_t ms = *(uint64_t *)place;
@@ -282,32 +289,29 @@ static CONF_READER(read_advert_interval)
     *(uint64_t *)place = ms;
 }
 
-static CONF_READER(read_peers)
+static const struct conf_type type_advert_interval = {"duration",   read_advert_interval,
+                                                      NULL,         CONF_PLAIN(uint64_t),
+                                                      BARE_SECONDS, CONF_PATTERN_DURATION};
+
+static CONF_READER(read_peer)
 {
-    struct conf_vip *vip = place;
     struct bytes text;
-    size_t count;
-    if (!conf_is_list(r, field, value, "addresses", &count)) {
-        return;
-    }
-    struct yaml_node **items = value->items;
-    vip->peers = arena_array(r->arena, count, sizeof *vip->peers);
-    vip->peer_count = count;
-    for (size_t i = 0; i < count; i++) {
-        if (!conf_text(r, items[i], "an address", &text)) {
-            continue;
-        }
-        vip->peers[i] = text.at;
+    (void)field;
+    if (conf_text(r, value, "an address", &text)) {
+        *(const char **)place = text.at;
         if (!value_is_ip(text.at)) {
-            conf_problem(r, items[i], "expected an IPv4 or IPv6 address, without a port");
+            conf_problem(r, value, "expected an IPv4 or IPv6 address, without a port");
         }
     }
 }
 
+static const struct conf_type type_peer = {"address", read_peer,    NULL,
+                                           CONF_TEXT, BARE_NOTHING, "^[0-9A-Fa-f.:]+$"};
+
 /* VRRP speaks of addresses of the family that it is spoken in (RFC 5798 §5.1). */
-static void check_peer_families(struct conf_reader *r, const struct yaml_node *value,
-                                const struct conf_vip *vip)
+static void check_peer_families(struct conf_reader *r, const struct yaml_node *value, void *section)
 {
+    const struct conf_vip *vip = section;
     const struct yaml_node *list = yaml_tree_get(value, "peers");
     for (size_t i = 0; vip->address && i < vip->peer_count; i++) {
         const char *peer = vip->peers[i];
@@ -318,29 +322,27 @@ static void check_peer_families(struct conf_reader *r, const struct yaml_node *v
     }
 }
 
-CONF_READER(conf_read_vip)
-{
-    static const struct conf_field fields[] = {
-        {"address", read_vip_address, .offset = 0, .required = true},
-        {"interface", read_interface, .offset = offsetof(struct conf_vip, interface),
-         .required = true},
-        {"router_id", conf_read_number, .offset = offsetof(struct conf_vip, router_id), .min = 1,
-         .max = 255},
-        {"priority", conf_read_number, .offset = offsetof(struct conf_vip, priority), .min = 1,
-         .max = 254},
-        {"advert_interval", read_advert_interval,
-         .offset = offsetof(struct conf_vip, advert_interval_ms), .min = 10,
-         .max = ADVERT_INTERVAL_MAX},
-        {"peers", read_peers, .offset = 0, .min = 0, .max = PEERS_MAX},
-        {"track_file", read_track_file, .offset = offsetof(struct conf_vip, track_file)},
-        {0},
-    };
-    struct conf_vip *vip = place;
-    (void)field;
-    r->conf->has_vip = true;
-    vip->line = value->line;
-    vip->column = value->column;
-    if (conf_read_section(r, fields, "`vip`", value, vip)) {
-        check_peer_families(r, value, vip);
-    }
-}
+static const struct conf_field vip_fields[] = {
+    {"address", &type_vip_address, .required = true, .help = "such as 10.0.0.100/24"},
+    {"interface", &type_interface, AT(conf_vip, interface), .required = true, .effect = CONF_TOOL,
+     .help = "that carries the address, such as eth0"},
+    {"router_id", &conf_type_number, AT(conf_vip, router_id), .min = 1, .max = 255,
+     .standard = "51", .effect = CONF_TOOL, .help = "the same on all nodes"},
+    {"priority", &conf_type_number, AT(conf_vip, priority), .min = 1, .max = 254, .standard = "120",
+     .effect = CONF_TOOL, .help = "the highest holds the address"},
+    {"advert_interval", &type_advert_interval, AT(conf_vip, advert_interval_ms), .min = 10,
+     .max = ADVERT_INTERVAL_MAX, .standard = "100ms", .effect = CONF_TOOL,
+     .help = "a multiple of 10ms"},
+    {"peers", &conf_type_list, AT(conf_vip, peers), .min = 0, .max = PEERS_MAX,
+     .items = "addresses", .item = &(const struct conf_field){.type = &type_peer},
+     .effect = CONF_TOOL, .help = "of the other nodes; without them, multicast"},
+    {"track_file", &type_track_file, AT(conf_vip, track_file), .standard = "/run/difyring/vrrp",
+     .help = "0 = ready to serve; keepalived reads it"},
+    {0},
+};
+
+const struct conf_section conf_vip = {.what = "`vip`",
+                                      .fields = vip_fields,
+                                      .size = sizeof(struct conf_vip),
+                                      .line = offsetof(struct conf_vip, line),
+                                      .check = check_peer_families};

@@ -18,26 +18,15 @@ enum {
 /* ---- listen ---- */
 
 static const struct conf_field certificate_fields[] = {
-    {"certificate", conf_read_path, .offset = offsetof(struct conf_certificate, certificate),
-     .required = true},
-    {"key", conf_read_path, .offset = offsetof(struct conf_certificate, key), .required = true},
+    {"certificate", &conf_type_path, AT(conf_certificate, certificate), .required = true,
+     .help = "PEM file with the chain"},
+    {"key", &conf_type_path, AT(conf_certificate, key), .required = true,
+     .help = "PEM file with its private key"},
     {0},
 };
 
-static CONF_READER(read_certificates)
-{
-    struct conf_listen *listen = place;
-    size_t count;
-    if (!conf_is_list(r, field, value, "certificates", &count)) {
-        return;
-    }
-    struct yaml_node **items = value->items;
-    listen->tls = arena_array(r->arena, count, sizeof *listen->tls);
-    listen->tls_count = count;
-    for (size_t i = 0; i < count; i++) {
-        conf_read_section(r, certificate_fields, "a certificate", items[i], &listen->tls[i]);
-    }
-}
+static const struct conf_section certificate = {
+    .what = "a certificate", .fields = certificate_fields, .size = sizeof(struct conf_certificate)};
 
 static CONF_READER(read_listen_address)
 {
@@ -48,138 +37,137 @@ static CONF_READER(read_listen_address)
     }
 }
 
-static const struct conf_field listen_fields[] = {
-    {"address", read_listen_address, .offset = 0, .required = true},
-    {"tls", read_certificates, .offset = 0, .min = 1, .max = CERTIFICATES_MAX},
+static const struct conf_type type_listen_address = {
+    .name = "address:port",
+    .read = read_listen_address,
+    .parts = {{offsetof(struct conf_listen, address), sizeof(char *), true},
+              {offsetof(struct conf_listen, host), sizeof(char *), true},
+              {offsetof(struct conf_listen, port), sizeof(uint16_t), false}},
+    .pattern = CONF_PATTERN_ADDRESS,
+};
+
+static const struct conf_field listen_entry_fields[] = {
+    {"address", &type_listen_address, .required = true,
+     .help = "numeric, such as 0.0.0.0:8182 or \"[::]:8182\""},
+    {"tls", &conf_type_list, AT(conf_listen, tls), .min = 1, .max = CERTIFICATES_MAX,
+     .items = "certificates", .item = &CONF_SECTION_ITEM(certificate),
+     .help = "several: chosen by SNI, the first is the default; refused for now"},
     {0},
 };
 
+static const struct conf_section listen_entry = {.what = "a listen entry",
+                                                 .fields = listen_entry_fields,
+                                                 .size = sizeof(struct conf_listen),
+                                                 .line = offsetof(struct conf_listen, line)};
+
 /* Port 0 is a new port each time. */
-static void refuse_same_address(struct conf_reader *r, const struct yaml_node *node, size_t index)
+static CONF_EACH(refuse_same_address)
 {
-    const struct conf_listen *now = &r->conf->listen[index];
+    const struct conf *conf = section;
+    const struct conf_listen *now = &conf->listen[index];
     for (size_t i = 0; i < index; i++) {
-        const struct conf_listen *other = &r->conf->listen[i];
+        const struct conf_listen *other = &conf->listen[i];
         if (now->host && other->host && now->port != 0 && now->port == other->port &&
             value_same_ip(now->host, other->host)) {
-            conf_problem(r, node, "this address is listened on already, line %u", other->line);
+            conf_problem(r, item, "this address is listened on already, line %u", other->line);
             return;
         }
     }
 }
 
-CONF_READER(conf_read_listen_list)
-{
-    struct conf *conf = r->conf;
-    (void)place;
-    struct conf_field bounds = *field;
-    bounds.min = 1;
-    bounds.max = LISTEN_MAX;
-    size_t count;
-    if (!conf_is_list(r, &bounds, value, "addresses to listen on", &count)) {
-        return;
-    }
-    struct yaml_node **items = value->items;
-    conf->listen = arena_array(r->arena, count, sizeof *conf->listen);
-    conf->listen_count = count;
-    for (size_t i = 0; i < count; i++) {
-        conf->listen[i].line = items[i]->line;
-        conf->listen[i].column = items[i]->column;
-        conf_read_section(r, listen_fields, "a listen entry", items[i], &conf->listen[i]);
-        refuse_same_address(r, items[i], i);
-    }
-}
-
 /* ---- workers, node ---- */
 
-CONF_READER(conf_read_workers)
+static CONF_READER(read_workers)
 {
     uint64_t number;
-    struct conf *conf = place;
-    (void)field;
+    uint32_t *workers = place;
     if (value->kind == YAML_SCALAR && bytes_equal(value->text, BYTES("auto"))) {
-        conf->workers = 0;
+        *workers = 0;
         return;
     }
     if (value->kind == YAML_SCALAR && !value->broken && !value_looks_numeric(value->text)) {
         conf_problem(r, value, "expected `auto` or a number from 1 to %d", CONF_WORKERS_MAX);
-    } else if (conf_number(r, value, 1, CONF_WORKERS_MAX, &number)) {
-        conf->workers = (uint32_t)number;
+    } else if (conf_number(r, value, field->min, field->max, &number)) {
+        *workers = (uint32_t)number;
     }
 }
 
-static CONF_READER(conf_read_state_dir)
+static const struct conf_type type_workers = {"number or auto",     read_workers, NULL,
+                                              CONF_PLAIN(uint32_t), BARE_WHOLE,   "^auto$"};
+
+static CONF_READER(read_state_dir)
 {
-    struct conf *conf = (struct conf *)(void *)((char *)place - offsetof(struct conf, state_dir));
+    struct conf *conf = (struct conf *)(void *)((char *)place - field->offset);
     conf->state_dir_line = value->line;
     conf->state_dir_column = value->column;
     conf_read_path(r, field, value, place);
 }
 
-CONF_READER(conf_read_node)
-{
-    static const struct conf_field fields[] = {
-        {"name", conf_read_name, .offset = offsetof(struct conf, node_name)},
-        {"state_dir", conf_read_state_dir, .offset = offsetof(struct conf, state_dir)},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`node`", value, place);
-}
+static const struct conf_type type_state_dir = {"path",    read_state_dir, NULL,
+                                                CONF_TEXT, BARE_TEXT,      CONF_PATTERN_PATH};
+
+static const struct conf_field node_fields[] = {
+    {"name", &conf_type_name, AT(conf, node_name),
+     .help = "unique in the cluster; without it, the host name"},
+    {"state_dir", &type_state_dir, AT(conf, state_dir),
+     .help = "made if it is not there; without it, nothing survives a restart"},
+    {0},
+};
+
+static const struct conf_section node = {.what = "`node`", .fields = node_fields};
 
 /* ---- limits, timeouts ---- */
 
 /* The smallest values still serve Dify's own requests (a request line of 4 KiB, a few headers); the
  * largest keep one connection from taking the machine. */
-CONF_READER(conf_read_limits)
-{
-    static const struct conf_field fields[] = {
-        {"connections", conf_read_number, .offset = offsetof(struct conf_limits, connections),
-         .min = 1, .max = 1 << 20},
-        {"header_size", conf_read_size32, .offset = offsetof(struct conf_limits, header_size),
-         .min = KIB, .max = MIB},
-        {"headers", conf_read_number, .offset = offsetof(struct conf_limits, headers), .min = 8,
-         .max = 1000},
-        {"uri_size", conf_read_size32, .offset = offsetof(struct conf_limits, uri_size), .min = 64,
-         .max = MIB},
-        {"json_inspect", conf_read_size, .offset = offsetof(struct conf_limits, json_inspect),
-         .min = 0, .max = GIB},
-        {"body_size", conf_read_size, .offset = offsetof(struct conf_limits, body_size), .min = 1,
-         .max = 1024 * GIB},
-        {"body_rate", conf_read_size32, .offset = offsetof(struct conf_limits, body_rate), .min = 0,
-         .max = GIB},
-        {"spool_memory", conf_read_size, .offset = offsetof(struct conf_limits, spool_memory),
-         .min = 0, .max = GIB},
-        {"spool_dir", conf_read_path, .offset = offsetof(struct conf_limits, spool_dir)},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`limits`", value, place);
-}
+static const struct conf_field limits_fields[] = {
+    {"connections", &conf_type_number, AT(conf_limits, connections), .min = 1, .max = 1 << 20,
+     .standard = "8192", .help = "of clients, on this node"},
+    {"header_size", &conf_type_size32, AT(conf_limits, header_size), .min = KIB, .max = MIB,
+     .standard = "32KiB", .help = "of a request's head"},
+    {"headers", &conf_type_number, AT(conf_limits, headers), .min = 8, .max = 1000,
+     .standard = "100", .help = "header fields of a request"},
+    {"uri_size", &conf_type_size32, AT(conf_limits, uri_size), .min = 64, .max = MIB,
+     .standard = "8KiB", .help = "of a request's target"},
+    {"json_inspect", &conf_type_size, AT(conf_limits, json_inspect), .min = 0, .max = GIB,
+     .standard = "1MiB", .help = "of a longer JSON body the user must stand within these"},
+    {"body_size", &conf_type_size, AT(conf_limits, body_size), .min = 1, .max = 1024 * GIB,
+     .standard = "100MiB", .help = "of a request"},
+    {"body_rate", &conf_type_size32, AT(conf_limits, body_rate), .min = 0, .max = GIB,
+     .standard = "512",
+     .help = "bytes a second that a request's body must bring, over each request_body; 0 = "
+             "any"},
+    {"spool_memory", &conf_type_size, AT(conf_limits, spool_memory), .min = 0, .max = GIB,
+     .standard = "1MiB",
+     .help = "no effect yet: all of a body that must be held back stays in memory"},
+    {"spool_dir", &conf_type_path, AT(conf_limits, spool_dir), .standard = "/tmp",
+     .help = "no effect yet"},
+    {0},
+};
+
+static const struct conf_section limits = {.what = "`limits`", .fields = limits_fields};
 
 /* A day is longer than any answer of Dify; drain: 0 = end at once. */
-CONF_READER(conf_read_timeouts)
-{
-    static const struct conf_field fields[] = {
-        {"request_head", conf_read_duration,
-         .offset = offsetof(struct conf_timeouts, request_head_ms), .min = 1, .max = 24 * HOUR},
-        {"request_body", conf_read_duration,
-         .offset = offsetof(struct conf_timeouts, request_body_ms), .min = 1, .max = 24 * HOUR},
-        {"keepalive", conf_read_duration, .offset = offsetof(struct conf_timeouts, keepalive_ms),
-         .min = 1, .max = 24 * HOUR},
-        {"connect", conf_read_duration, .offset = offsetof(struct conf_timeouts, connect_ms),
-         .min = 1, .max = 24 * HOUR},
-        {"first_byte", conf_read_duration, .offset = offsetof(struct conf_timeouts, first_byte_ms),
-         .min = 1, .max = 24 * HOUR},
-        {"idle", conf_read_duration, .offset = offsetof(struct conf_timeouts, idle_ms), .min = 1,
-         .max = 24 * HOUR},
-        {"drain", conf_read_duration, .offset = offsetof(struct conf_timeouts, drain_ms), .min = 0,
-         .max = 24 * HOUR},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`timeouts`", value, place);
-}
+static const struct conf_field timeouts_fields[] = {
+    {"request_head", &conf_type_duration, AT(conf_timeouts, request_head_ms), .min = 1,
+     .max = 24 * HOUR, .standard = "30s", .help = "until the client has sent its request's head"},
+    {"request_body", &conf_type_duration, AT(conf_timeouts, request_body_ms), .min = 1,
+     .max = 24 * HOUR, .standard = "60s", .help = "between two pieces of its body"},
+    {"keepalive", &conf_type_duration, AT(conf_timeouts, keepalive_ms), .min = 1, .max = 24 * HOUR,
+     .standard = "65s", .help = "until the client's next request"},
+    {"connect", &conf_type_duration, AT(conf_timeouts, connect_ms), .min = 1, .max = 24 * HOUR,
+     .standard = "2s", .help = "to an instance"},
+    {"first_byte", &conf_type_duration, AT(conf_timeouts, first_byte_ms), .min = 1,
+     .max = 24 * HOUR, .standard = "1200s",
+     .help = "until the response's head; Dify's blocking mode sends nothing until it is done"},
+    {"idle", &conf_type_duration, AT(conf_timeouts, idle_ms), .min = 1, .max = 24 * HOUR,
+     .standard = "300s", .help = "between two pieces of a response"},
+    {"drain", &conf_type_duration, AT(conf_timeouts, drain_ms), .min = 0, .max = 24 * HOUR,
+     .standard = "60s", .help = "that open requests get after SIGTERM; 0 = none"},
+    {0},
+};
+
+static const struct conf_section timeouts = {.what = "`timeouts`", .fields = timeouts_fields};
 
 /* ---- log ---- */
 
@@ -191,60 +179,64 @@ static bool is_log_off(const struct yaml_node *value)
            value_boolean(value->text, &boolean) && !boolean;
 }
 
+static const char *const targets[] = {
+    [LOG_OFF] = "off", [LOG_STDOUT] = "stdout", [LOG_STDERR] = "stderr"};
+
 /* A word that is nearly one of the three is a slip, not the name of a file. */
 static const char *nearly_a_target(struct bytes text)
 {
-    static const char *const targets[] = {"stdout", "stderr", "off"};
+    static const enum log_target order[] = {LOG_STDOUT, LOG_STDERR, LOG_OFF};
     for (size_t i = 0; i < 3; i++) {
-        unsigned slips = i == 2 ? 1 : 2;
-        if (value_distance(text, bytes_of(targets[i]), slips) <= slips) {
-            return targets[i];
+        unsigned slips = order[i] == LOG_OFF ? 1 : 2;
+        if (value_distance(text, bytes_of(targets[order[i]]), slips) <= slips) {
+            return targets[order[i]];
         }
     }
     return NULL;
 }
 
-static void read_log_target(struct conf_reader *r, const struct conf_field *field,
-                            const struct yaml_node *value, enum log_target *target,
-                            const char **path)
+struct log_place { /* of either log in struct conf_log */
+    enum log_target target;
+    const char *path;
+};
+
+static CONF_READER(read_log_target)
 {
+    struct log_place *log = place;
     struct bytes text;
     if (is_log_off(value)) {
-        *target = LOG_OFF;
+        log->target = LOG_OFF;
         return;
     }
     if (!conf_text(r, value, "a path, stdout, stderr or off", &text)) {
         return;
     }
+    for (enum log_target target = LOG_OFF; target < LOG_FILE; target++) {
+        if (bytes_equal(text, bytes_of(targets[target]))) {
+            log->target = target;
+            return;
+        }
+    }
     const char *nearly = nearly_a_target(text);
-    if (bytes_equal(text, BYTES("off"))) {
-        *target = LOG_OFF;
-    } else if (bytes_equal(text, BYTES("stdout"))) {
-        *target = LOG_STDOUT;
-    } else if (bytes_equal(text, BYTES("stderr"))) {
-        *target = LOG_STDERR;
-    } else if (nearly) {
+    if (nearly) {
         conf_problem(r, value,
                      "expected a path, stdout, stderr or off; did you mean `%s`? (a file of "
                      "this name is written with ./ before it)",
                      nearly);
-    } else {
-        conf_read_path(r, field, value, path);
-        *target = *path ? LOG_FILE : *target;
+        return;
     }
+    conf_read_path(r, field, value, &log->path);
+    log->target = log->path ? LOG_FILE : log->target;
 }
 
-static CONF_READER(read_access_log)
-{
-    struct conf_log *log = place;
-    read_log_target(r, field, value, &log->access, &log->access_path);
-}
-
-static CONF_READER(read_error_log)
-{
-    struct conf_log *log = place;
-    read_log_target(r, field, value, &log->error, &log->error_path);
-}
+static const struct conf_type type_log_target = {
+    .name = "path, stdout, stderr or off",
+    .read = read_log_target,
+    .parts = {{offsetof(struct log_place, target), sizeof(enum log_target), false},
+              {offsetof(struct log_place, path), sizeof(char *), true}},
+    .bare = BARE_OFF,
+    .pattern = CONF_PATTERN_PATH,
+};
 
 /* `warn` is what most programs call it. */
 static CONF_READER(read_level)
@@ -256,40 +248,35 @@ static CONF_READER(read_level)
     }
 }
 
-CONF_READER(conf_read_log)
-{
-    static const struct conf_field fields[] = {
-        {"access", read_access_log, .offset = 0},
-        {"error", read_error_log, .offset = 0},
-        {"level", read_level, .offset = offsetof(struct conf_log, level),
-         .choices = log_level_words},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`log`", value, place);
-}
+static const struct conf_type type_level = {"word",       read_level, NULL, CONF_PLAIN(unsigned),
+                                            BARE_NOTHING, "^warn$"};
+
+static const struct conf_field logs_fields[] = {
+    {"access", &type_log_target, AT(conf_log, access), .standard = "stdout",
+     .help = "a line for each request"},
+    {"error", &type_log_target, AT(conf_log, error), .standard = "stderr",
+     .help = "a line for each event"},
+    {"level", &type_level, AT(conf_log, level), .choices = log_level_words, .standard = "info",
+     .help = "the least that an event must be; warn is warning, too"},
+    {0},
+};
+
+static const struct conf_section logs = {.what = "`log`", .fields = logs_fields};
 
 /* ---- admin ---- */
 
-static CONF_READER(read_allow)
+static CONF_READER(read_cidr)
 {
-    struct conf_admin *admin = place;
     struct bytes text;
-    size_t count;
-    if (!conf_is_list(r, field, value, "addresses", &count)) {
-        return;
-    }
-    struct yaml_node **items = value->items;
-    admin->allow = arena_array(r->arena, count, sizeof *admin->allow);
-    admin->allow_count = count;
-    for (size_t i = 0; i < count; i++) {
-        if (conf_text(r, items[i], "an address or a block of addresses", &text) &&
-            !value_cidr(text, &admin->allow[i])) {
-            conf_problem(r, items[i],
-                         "expected an address or a block such as 10.0.0.0/8 or \"fd00::/8\"");
-        }
+    (void)field;
+    if (conf_text(r, value, "an address or a block of addresses", &text) &&
+        !value_cidr(text, place)) {
+        conf_problem(r, value, "expected an address or a block such as 10.0.0.0/8 or \"fd00::/8\"");
     }
 }
+
+static const struct conf_type type_cidr = {
+    "address block", read_cidr, NULL, CONF_PLAIN(struct cidr), BARE_NOTHING, CONF_PATTERN_CIDR};
 
 static CONF_READER(read_admin_token)
 {
@@ -301,51 +288,88 @@ static CONF_READER(read_admin_token)
     conf_read_bearer(r, field, value, place);
 }
 
-CONF_READER(conf_read_admin)
-{
-    static const struct conf_field fields[] = {
-        {"allow", read_allow, .offset = 0, .min = 0, .max = ALLOW_MAX},
-        {"token", read_admin_token, .offset = offsetof(struct conf_admin, token)},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`admin`", value, place);
-}
+static const struct conf_type type_admin_token = {"token",   read_admin_token, NULL,
+                                                  CONF_TEXT, BARE_TEXT,        "^[!-~]{0,512}$"};
+
+static const struct conf_field admin_fields[] = {
+    {"allow", &conf_type_list, AT(conf_admin, allow), .min = 0, .max = ALLOW_MAX,
+     .items = "addresses", .item = &(const struct conf_field){.type = &type_cidr},
+     .standard = "[127.0.0.0/8, ::1/128]", .help = "who may use all local endpoints but /health"},
+    {"token", &type_admin_token, AT(conf_admin, token), .standard = "\"\"",
+     .help = "or who sends this as a bearer token; \"\" = nobody"},
+    {0},
+};
+
+static const struct conf_section admin = {.what = "`admin`", .fields = admin_fields};
 
 /* ---- cors ---- */
 
-static CONF_READER(read_origins)
+static CONF_READER(read_origin)
 {
-    struct conf_cors *cors = place;
     struct bytes text;
-    size_t count;
-    if (!conf_is_list(r, field, value, "origins", &count)) {
+    (void)field;
+    if (!conf_text(r, value, "an origin or \"*\"", &text)) {
         return;
     }
-    *cors = (struct conf_cors){.origins = arena_array(r->arena, count, sizeof *cors->origins)};
-    for (size_t i = 0; i < count; i++) {
-        if (!conf_text(r, value->items[i], "an origin or \"*\"", &text)) {
-            continue;
-        }
-        if (bytes_equal(text, BYTES("*"))) {
-            cors->any = true;
-        } else if (value_is_origin(text)) {
-            cors->origins[cors->count++] = text.at;
-        } else {
-            conf_problem(r, value->items[i],
-                         "expected an origin such as https://chat.example.com or "
-                         "http://localhost:3000 (without a path, as browsers send it), \"null\", "
-                         "or \"*\" for all");
-        }
+    if (!bytes_equal(text, BYTES("*")) && !value_is_origin(text)) {
+        conf_problem(r, value,
+                     "expected an origin such as https://chat.example.com or "
+                     "http://localhost:3000 (without a path, as browsers send it), \"null\", "
+                     "or \"*\" for all");
+        return;
     }
+    *(const char **)place = text.at;
 }
 
-CONF_READER(conf_read_cors)
-{
-    static const struct conf_field fields[] = {
-        {"origins", read_origins, .offset = 0, .min = 0, .max = ORIGINS_MAX},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`cors`", value, place);
-}
+static const struct conf_type type_origin = {
+    "origin",  read_origin,  NULL,
+    CONF_TEXT, BARE_NOTHING, "^(\\*|null|[A-Za-z][A-Za-z0-9+.-]*://.+)$"};
+
+static const struct conf_field cors_fields[] = {
+    {"origins", &conf_type_list, AT(conf_cors, origins), .min = 0, .max = ORIGINS_MAX,
+     .items = "origins", .item = &(const struct conf_field){.type = &type_origin},
+     .standard = "[*]",
+     .help = "of pages that may call from a browser: https://chat.example.com, or \"*\"; [] = "
+             "none"},
+    {0},
+};
+
+static const struct conf_section cors = {.what = "`cors`", .fields = cors_fields};
+
+/* ---- all of it ---- */
+
+/* SPEC §2. Read in this order: an application starts from the shared sections above it. */
+static const struct conf_field root_fields[] = {
+    {"node", CONF_SECTION(node), .effect = CONF_RESTART},
+    {"listen", &conf_type_list, AT(conf, listen), .min = 1, .max = LISTEN_MAX, .required = true,
+     .items = "addresses to listen on", .item = &CONF_SECTION_ITEM(listen_entry),
+     .each = refuse_same_address, .effect = CONF_RESTART},
+    {"workers", &type_workers, AT(conf, workers), .min = 1, .max = CONF_WORKERS_MAX,
+     .standard = "auto", .effect = CONF_RESTART,
+     .help = "event loops; auto = one for each usable CPU"},
+    {"limits", CONF_SECTION(limits), AT(conf, limits), .effect = CONF_LIVE},
+    {"timeouts", CONF_SECTION(timeouts), AT(conf, timeouts), .effect = CONF_LIVE},
+    {"log", CONF_SECTION(logs), AT(conf, log), .effect = CONF_RESTART},
+    {"admin", CONF_SECTION(admin), AT(conf, admin), .effect = CONF_LIVE},
+    {"cors", CONF_SECTION(cors), AT(conf, cors), .effect = CONF_LIVE},
+    {"cluster", CONF_SECTION(conf_cluster), AT(conf, cluster),
+     .present = offsetof(struct conf, has_cluster), .effect = CONF_RESTART,
+     .help = "without it, a single node"},
+    {"vip", CONF_SECTION(conf_vip), AT(conf, vip), .present = offsetof(struct conf, has_vip),
+     .effect = CONF_RESTART, .help = "without it, no virtual IP"},
+    {"health_check", CONF_SECTION(conf_health_check), AT(conf, health_check),
+     .effect = CONF_SHARED},
+    {"retries", CONF_SECTION(conf_retries), AT(conf, retries), .effect = CONF_SHARED},
+    {"consistent_hash", CONF_SECTION(conf_consistent_hash), .effect = CONF_SHARED},
+    {"user_id", CONF_SECTION(conf_user_id), AT(conf, user_id), .effect = CONF_SHARED},
+    {"debug_headers", &conf_type_boolean, AT(conf, debug_headers), .standard = "false",
+     .effect = CONF_SHARED,
+     .help = "X-Dify-Instance and X-Served-By on responses, and more to the instance"},
+    {"applications", &conf_type_applications, AT(conf, applications), .min = 1,
+     .max = CONF_APPLICATIONS_MAX, .item = &CONF_SECTION_ITEM(conf_application),
+     .effect = CONF_SHARED, .required = true},
+    {0},
+};
+
+const struct conf_section conf_root = {
+    .what = "the configuration", .fields = root_fields, .block = true};

@@ -21,19 +21,11 @@ static bool read_status(struct conf_reader *r, const struct yaml_node *value, ui
     return true;
 }
 
-static uint16_t *read_status_list(struct conf_reader *r, const struct conf_field *field,
-                                  const struct yaml_node *value, size_t *ret_count)
+static CONF_WRITER(write_status)
 {
-    size_t count;
-    if (!conf_is_list(r, field, value, "statuses", &count)) {
-        return NULL;
-    }
-    uint16_t *statuses = arena_array(r->arena, count, sizeof *statuses);
-    for (size_t i = 0; i < count; i++) {
-        read_status(r, value->items[i], &statuses[i]);
-    }
-    *ret_count = count;
-    return statuses;
+    (void)field;
+    (void)file;
+    fprintf(out, "%u", *(const uint16_t *)place);
 }
 
 /* ---- health_check ---- */
@@ -54,14 +46,17 @@ static CONF_READER(read_health_path)
     *(const char **)place = text.at;
 }
 
+static const struct conf_type type_health_path = {"URL path", read_health_path, conf_write_text,
+                                                  CONF_TEXT,  BARE_NOTHING,     "^/[!\"$-~]*$"};
+
 /* `200-399` or a single number. */
-static bool read_range(struct conf_reader *r, const struct yaml_node *value,
-                       struct conf_status_range *ret_range)
+static CONF_READER(read_range)
 {
     struct bytes text;
     uint64_t first, last;
+    (void)field;
     if (!conf_text(r, value, "a status or a range such as 200-399", &text)) {
-        return false;
+        return;
     }
     const char *dash = memchr(text.at, '-', text.size);
     size_t first_size = dash ? (size_t)(dash - text.at) : text.size;
@@ -69,129 +64,124 @@ static bool read_range(struct conf_reader *r, const struct yaml_node *value,
     if (!value_number((struct bytes){text.at, first_size}, &first) ||
         !value_number(behind, &last) || first < 100 || last > 599 || first > last) {
         conf_problem(r, value, "expected a status from 100 to 599 or a range such as 200-399");
-        return false;
-    }
-    *ret_range = (struct conf_status_range){(uint16_t)first, (uint16_t)last};
-    return true;
-}
-
-static CONF_READER(read_expect)
-{
-    struct conf_health_check *check = place;
-    size_t count;
-    if (!conf_is_list(r, field, value, "statuses", &count)) {
         return;
     }
-    struct yaml_node **items = value->items;
-    check->expect = arena_array(r->arena, count, sizeof *check->expect);
-    check->expect_count = count;
-    for (size_t i = 0; i < count; i++) {
-        read_range(r, items[i], &check->expect[i]);
-    }
+    *(struct conf_status_range *)place =
+        (struct conf_status_range){(uint16_t)first, (uint16_t)last};
 }
+
+static CONF_WRITER(write_range)
+{
+    const struct conf_status_range *range = place;
+    (void)field;
+    (void)file;
+    fprintf(out, "%u-%u", range->first, range->last);
+}
+
+/* numbers in their other forms, hexadecimal or with `_`, are rare enough to be let through */
+#define STATUS_PATTERN "([1-5][0-9]{2}|0x[0-9A-Fa-f]+|[0-9]*_[0-9_]*)"
+
+static const struct conf_type type_range = {
+    "status or range", read_range,
+    write_range,       CONF_PLAIN(struct conf_status_range),
+    BARE_WHOLE,        "^" STATUS_PATTERN "(-" STATUS_PATTERN ")?$"};
 
 /* SPEC §4: 429 and 4xx are never failures; to list one and have it ignored would mislead. */
-static CONF_READER(read_failure_statuses)
+static CONF_READER(read_failure_status)
 {
-    struct conf_health_check *check = place;
-    size_t count;
-    uint16_t *statuses = read_status_list(r, field, value, &count);
-    if (!statuses) {
-        return;
+    uint16_t *status = place;
+    (void)field;
+    if (read_status(r, value, status) && *status < 500) {
+        conf_problem(r, value,
+                     *status >= 400
+                         ? "a 4xx status is never a failure of the instance; remove it"
+                         : "a status below 400 is no failure; expected some of 500 to 599");
     }
-    for (size_t i = 0; i < count; i++) {
-        if (statuses[i] >= 400 && statuses[i] < 500) {
-            conf_problem(r, value->items[i],
-                         "a 4xx status is never a failure of the instance; remove it");
-        } else if (statuses[i] >= 100 && statuses[i] < 400) {
-            conf_problem(r, value->items[i],
-                         "a status below 400 is no failure; expected some of 500 to 599");
-        }
-    }
-    check->failure_statuses = statuses;
-    check->failure_status_count = count;
 }
 
-CONF_READER(conf_read_health_check)
-{
-    static const struct conf_field fields[] = {
-        {"enabled", conf_read_boolean, .offset = offsetof(struct conf_health_check, enabled)},
-        {"token", conf_read_boolean, .offset = offsetof(struct conf_health_check, token)},
-        {"path", read_health_path, .offset = offsetof(struct conf_health_check, path)},
-        {"interval", conf_read_duration, .offset = offsetof(struct conf_health_check, interval_ms),
-         .min = 10, .max = 24 * HOUR},
-        {"timeout", conf_read_duration, .offset = offsetof(struct conf_health_check, timeout_ms),
-         .min = 1, .max = HOUR},
-        {"busy_timeout", conf_read_duration,
-         .offset = offsetof(struct conf_health_check, busy_timeout_ms), .min = 0, .max = 24 * HOUR},
-        {"healthy_threshold", conf_read_number,
-         .offset = offsetof(struct conf_health_check, healthy_threshold), .min = 1, .max = 1000},
-        {"unhealthy_threshold", conf_read_number,
-         .offset = offsetof(struct conf_health_check, unhealthy_threshold), .min = 1, .max = 1000},
-        {"expect", read_expect, .offset = 0, .min = 1, .max = STATUS_LIST_MAX},
-        {"failure_statuses", read_failure_statuses, .offset = 0, .min = 0, .max = STATUS_LIST_MAX},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`health_check`", value, place);
-}
+static const struct conf_type type_failure_status = {
+    "status", read_failure_status, write_status, CONF_PLAIN(uint16_t), BARE_WHOLE, NULL};
+
+static const struct conf_field health_check_fields[] = {
+    {"enabled", &conf_type_boolean, AT(conf_health_check, enabled), .standard = "true",
+     .help = "GETs path from every instance"},
+    {"token", &conf_type_boolean, AT(conf_health_check, token), .standard = "true",
+     .help = "with the instance's token; false (and dataset- and ds- tokens): without one"},
+    {"path", &type_health_path, AT(conf_health_check, path), .standard = "/v1/parameters",
+     .help = "asks the database of a Dify, too"},
+    {"interval", &conf_type_duration, AT(conf_health_check, interval_ms), .min = 10,
+     .max = 24 * HOUR, .standard = "5s",
+     .help = "between two checks of a host and port, whose instances take turns"},
+    {"timeout", &conf_type_duration, AT(conf_health_check, timeout_ms), .min = 1, .max = HOUR,
+     .standard = "3s", .help = "of one check"},
+    {"busy_timeout", &conf_type_duration, AT(conf_health_check, busy_timeout_ms), .min = 0,
+     .max = 24 * HOUR, .standard = "120s",
+     .help = "an instance at work may leave checks unanswered for so long; above the "
+             "longest blocking run"},
+    {"healthy_threshold", &conf_type_number, AT(conf_health_check, healthy_threshold), .min = 1,
+     .max = 1000, .standard = "2", .help = "good checks in a row until an instance is up"},
+    {"unhealthy_threshold", &conf_type_number, AT(conf_health_check, unhealthy_threshold), .min = 1,
+     .max = 1000, .standard = "3", .help = "bad checks in a row until it is down"},
+    {"expect", &conf_type_list, AT(conf_health_check, expect), .min = 1, .max = STATUS_LIST_MAX,
+     .items = "statuses",
+     .item = &(const struct conf_field){.type = &type_range, .min = 100, .max = 599},
+     .help = "statuses of a good check; without it 200-399, and 401 where it carries no "
+             "token"},
+    {"failure_statuses", &conf_type_list, AT(conf_health_check, failure_statuses), .min = 0,
+     .max = STATUS_LIST_MAX, .items = "statuses",
+     .item = &(const struct conf_field){.type = &type_failure_status, .min = 500, .max = 599},
+     .standard = "[502, 503, 504]", .help = "answers to requests that count as failures"},
+    {0},
+};
+
+const struct conf_section conf_health_check = {.what = "`health_check`",
+                                               .fields = health_check_fields,
+                                               .size = sizeof(struct conf_health_check)};
 
 /* ---- retries ---- */
 
-static CONF_READER(read_retry_statuses)
+static CONF_READER(read_retry_status)
 {
-    struct conf_retries *retries = place;
-    size_t count;
-    uint16_t *statuses = read_status_list(r, field, value, &count);
-    for (size_t i = 0; statuses && i < count; i++) {
-        if (statuses[i] >= 100 && statuses[i] < 400) {
-            conf_problem(r, value->items[i],
-                         "a status below 400 is an answer to keep; expected some of 400 to 599");
-        }
-    }
-    if (statuses) {
-        retries->statuses = statuses;
-        retries->status_count = count;
+    uint16_t *status = place;
+    (void)field;
+    if (read_status(r, value, status) && *status < 400) {
+        conf_problem(r, value,
+                     "a status below 400 is an answer to keep; expected some of 400 to 599");
     }
 }
 
-CONF_READER(conf_read_retries)
-{
-    static const struct conf_field fields[] = {
-        {"attempts", conf_read_number, .offset = offsetof(struct conf_retries, attempts), .min = 1,
-         .max = CONF_ATTEMPTS_MAX},
-        {"timeout", conf_read_duration, .offset = offsetof(struct conf_retries, timeout_ms),
-         .min = 1, .max = 24 * HOUR},
-        {"statuses", read_retry_statuses, .offset = 0, .min = 0, .max = STATUS_LIST_MAX},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`retries`", value, place);
-}
+static const struct conf_type type_retry_status = {
+    "status", read_retry_status, write_status, CONF_PLAIN(uint16_t), BARE_WHOLE, NULL};
+
+static const struct conf_field retries_fields[] = {
+    {"attempts", &conf_type_number, AT(conf_retries, attempts), .min = 1, .max = CONF_ATTEMPTS_MAX,
+     .standard = "3", .help = "in all"},
+    {"timeout", &conf_type_duration, AT(conf_retries, timeout_ms), .min = 1, .max = 24 * HOUR,
+     .standard = "30s", .help = "for all of them"},
+    {"statuses", &conf_type_list, AT(conf_retries, statuses), .min = 0, .max = STATUS_LIST_MAX,
+     .items = "statuses",
+     .item = &(const struct conf_field){.type = &type_retry_status, .min = 400, .max = 599},
+     .standard = "[502, 503, 504]",
+     .help = "answers to GET, HEAD and OPTIONS that are tried again"},
+    {0},
+};
+
+const struct conf_section conf_retries = {
+    .what = "`retries`", .fields = retries_fields, .size = sizeof(struct conf_retries)};
 
 /* ---- consistent_hash ---- */
 
-CONF_READER(conf_read_consistent_hash)
-{
-    static const struct conf_field fields[] = {
-        {"virtual_nodes", conf_read_number, .offset = offsetof(struct conf, virtual_nodes),
-         .min = 1, .max = CONF_VIRTUAL_NODES_MAX},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`consistent_hash`", value, place);
-}
+static const struct conf_field consistent_hash_fields[] = {
+    {"virtual_nodes", &conf_type_number, AT(conf, virtual_nodes), .min = 1,
+     .max = CONF_VIRTUAL_NODES_MAX, .standard = "160",
+     .help = "points on the ring for each unit of weight"},
+    {0},
+};
+
+const struct conf_section conf_consistent_hash = {.what = "`consistent_hash`",
+                                                  .fields = consistent_hash_fields};
 
 /* ---- user_id ---- */
-
-static const struct {
-    struct bytes prefix;
-    enum user_source_kind kind;
-} source_kinds[] = {
-    {{"header:", 7}, USER_FROM_HEADER}, {{"query:", 6}, USER_FROM_QUERY},
-    {{"cookie:", 7}, USER_FROM_COOKIE}, {{"json:", 5}, USER_FROM_JSON},
-    {{"form:", 5}, USER_FROM_FORM},
-};
 
 /* Header and cookie names are HTTP tokens; the others may be any text. */
 static bool is_source_name(enum user_source_kind kind, struct bytes name)
@@ -201,11 +191,11 @@ static bool is_source_name(enum user_source_kind kind, struct bytes name)
            (token ? value_is_http_token(name) : value_is_clean(name));
 }
 
-static void read_source(struct conf_reader *r, const struct yaml_node *value,
-                        struct conf_user_source *source)
+static CONF_READER(read_source)
 {
     static const char shape[] = "header:NAME, query:NAME, cookie:NAME, json:NAME or form:NAME";
     struct bytes text;
+    (void)field;
     if (value->kind == YAML_MAPPING) {
         conf_problem(r, value, "expected %s, without a space behind the colon", shape);
         return;
@@ -213,48 +203,59 @@ static void read_source(struct conf_reader *r, const struct yaml_node *value,
     if (!conf_text(r, value, shape, &text)) {
         return;
     }
-    for (size_t i = 0; i < sizeof source_kinds / sizeof source_kinds[0]; i++) {
-        struct bytes prefix = source_kinds[i].prefix;
-        if (text.size < prefix.size || memcmp(text.at, prefix.at, prefix.size) != 0) {
+    for (unsigned kind = 0; user_source_words[kind]; kind++) {
+        size_t size = strlen(user_source_words[kind]);
+        if (text.size <= size || memcmp(text.at, user_source_words[kind], size) != 0 ||
+            text.at[size] != ':') {
             continue;
         }
-        struct bytes name = {text.at + prefix.size, text.size - prefix.size};
-        if (!is_source_name(source_kinds[i].kind, name)) {
+        struct bytes name = {text.at + size + 1, text.size - size - 1};
+        if (!is_source_name(kind, name)) {
             conf_problem(r, value,
-                         "the name behind `%s` is empty, too long or has characters that it "
+                         "the name behind `%s:` is empty, too long or has characters that it "
                          "cannot have",
-                         prefix.at);
+                         user_source_words[kind]);
         }
-        *source = (struct conf_user_source){source_kinds[i].kind, name.at};
+        *(struct conf_user_source *)place = (struct conf_user_source){kind, name.at};
         return;
     }
     conf_problem(r, value, "expected %s", shape);
 }
 
-static CONF_READER(read_sources)
+static CONF_WRITER(write_source)
 {
-    struct conf_user_id *user_id = place;
-    size_t count;
-    if (!conf_is_list(r, field, value, "sources", &count)) {
-        return;
-    }
-    struct yaml_node **items = value->items;
-    user_id->sources = arena_array(r->arena, count, sizeof *user_id->sources);
-    user_id->source_count = count;
-    for (size_t i = 0; i < count; i++) {
-        read_source(r, items[i], &user_id->sources[i]);
-    }
+    const struct conf_user_source *source = place;
+    char before[16];
+    (void)field;
+    (void)file;
+    snprintf(before, sizeof before, "%s:", user_source_words[source->kind]);
+    conf_put_text(out, before, source->name);
 }
 
-CONF_READER(conf_read_user_id)
-{
-    static const char *const missing[] = {"balance", "reject", NULL};
-    static const struct conf_field fields[] = {
-        {"sources", read_sources, .offset = 0, .min = 1, .max = SOURCES_MAX},
-        {"missing", conf_read_choice_bool, .offset = offsetof(struct conf_user_id, reject_missing),
-         .choices = missing},
-        {0},
-    };
-    (void)field;
-    conf_read_section(r, fields, "`user_id`", value, place);
-}
+static const struct conf_type type_source = {
+    .name = "source",
+    .read = read_source,
+    .write = write_source,
+    .parts = {{offsetof(struct conf_user_source, kind), sizeof(enum user_source_kind), false},
+              {offsetof(struct conf_user_source, name), sizeof(char *), true}},
+    .size = sizeof(struct conf_user_source),
+    .pattern = "^((header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}|(query|json|form):[^\\u0000-"
+               "\\u001f\\u007f]{1,128})$",
+};
+
+static const struct conf_field user_id_fields[] = {
+    {"sources", &conf_type_list, AT(conf_user_id, sources), .min = 1, .max = SOURCES_MAX,
+     .items = "sources", .item = &(const struct conf_field){.type = &type_source},
+     .standard = "[header:X-User-ID, query:user_id, query:user, cookie:user_id, json:user, "
+                 "form:user]",
+     .help = "the first that is not empty"},
+    {"missing", &conf_type_choice_bool, AT(conf_user_id, reject_missing),
+     .choices = (const char *const[]){"balance", "reject", NULL}, .standard = "balance",
+     .help = "balance = weighted round robin; reject = 400"},
+    {0},
+};
+
+const struct conf_section conf_user_id = {.what = "`user_id`",
+                                          .fields = user_id_fields,
+                                          .size = sizeof(struct conf_user_id),
+                                          .block = true};

@@ -7,7 +7,7 @@ static void check_application(const struct conf_application *application,
                               struct problem_list *problems)
 {
     if (application->queue_set) {
-        problem_add(problems, application->queue_line, application->queue_column,
+        problem_add(problems, application->queue.line, application->queue.column,
                     "queues are not supported yet; remove `queue`");
     }
     for (size_t i = 0; i < application->instance_count; i++) {

@@ -256,6 +256,18 @@ bool value_key(struct bytes text, uint8_t ret_key[32])
     return true;
 }
 
+struct bytes value_folded(struct bytes key, bool bare, char space[VALUE_KEY_SIZE])
+{
+    size_t size = 0;
+    for (size_t i = 0; i < key.size && size < VALUE_KEY_SIZE; i++) {
+        char c = key.at[i] == '-' ? '_' : ascii_lower(key.at[i]);
+        if (!bare || c != '_') {
+            space[size++] = c;
+        }
+    }
+    return (struct bytes){space, size};
+}
+
 static unsigned smallest(unsigned a, unsigned b, unsigned c)
 {
     unsigned ab = a < b ? a : b;

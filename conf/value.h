@@ -8,6 +8,7 @@
 
 enum {
     VALUE_HOST_SIZE = 254, /* RFC 1035: a name has at most 253 characters; + NUL */
+    VALUE_KEY_SIZE = 64,   /* no key of the schema is longer than 20 */
 };
 
 /* YAML 1.1 booleans: yes no on off true false y n, in their three spellings. */
@@ -76,6 +77,9 @@ bool value_fits_keepalived(const char *text);
 
 /* Exactly 32 bytes in padded base64 (RFC 4648 §4), as `difyring keygen` prints them. */
 bool value_key(struct bytes text, uint8_t ret_key[32]);
+
+/* In small letters, `-` as `_`; without both if `bare`. Cut at VALUE_KEY_SIZE. */
+struct bytes value_folded(struct bytes key, bool bare, char space[VALUE_KEY_SIZE]);
 
 /* How many letters must be added, left out, replaced or swapped with their neighbour to get from
  * one to the other (Damerau-Levenshtein, optimal string alignment), at most `max` + 1. */

@@ -6,6 +6,7 @@
 
 static const char help[] =
     "usage: difyring check -c FILE\n"
+    "       difyring check --schema\n"
     "\n"
     "Reads a configuration and prints every problem on standard output, one a line:\n"
     "  FILE:LINE:COLUMN: message\n"
@@ -15,6 +16,7 @@ static const char help[] =
     "so.\n"
     "\n"
     "  -c, --config FILE  the configuration\n"
+    "  -s, --schema       print the JSON Schema of configuration files, for editors, and end\n"
     "  -h, --help         this text\n"
     "\n"
     "Exit codes: 0 fine (also with warnings), 1 `difyring run` refuses it, 2 bad usage.\n";
@@ -30,19 +32,15 @@ static void print_problems(const char *file, const struct conf_problems *problem
     }
 }
 
-int cli_check(int argc, char **argv)
+/* Prints every problem and warning; true for a file that `difyring run` takes. */
+static bool check(const char *file)
 {
-    const char *file = NULL;
-    int code = cli_only_config(argc, argv, help, &file);
-    if (code >= 0) {
-        return code;
-    }
     struct conf_problems problems;
     struct conf *conf = conf_load_once(file, &problems);
     print_problems(file, &problems, "");
     conf_problems_free(&problems);
     if (!conf) {
-        return CLI_FAILED;
+        return false;
     }
     conf_weak(conf, &problems);
     print_problems(file, &problems, "warning: ");
@@ -51,7 +49,37 @@ int cli_check(int argc, char **argv)
     print_problems(file, &problems, "");
     conf_problems_free(&problems);
     conf_free(conf);
-    if (unsupported_count > 0) {
+    return unsupported_count == 0;
+}
+
+int cli_check(int argc, char **argv)
+{
+    static const struct option names[] = {{"config", required_argument, NULL, 'c'},
+                                          {"schema", no_argument, NULL, 's'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    const char *file = NULL;
+    for (;;) {
+        switch (cli_option(argc, argv, names)) {
+        case 'c':
+            file = optarg;
+            continue;
+        case 's':
+            conf_print_schema(stdout);
+            return CLI_FINE;
+        case 'h':
+            return cli_help(help);
+        case CLI_OPTION_END:
+            break;
+        default:
+            return CLI_USAGE;
+        }
+        break;
+    }
+    if (!file) {
+        return cli_misused(argv[0], "-c FILE is missing");
+    }
+    if (!check(file)) {
         return CLI_FAILED;
     }
     printf("%s is valid\n", file);

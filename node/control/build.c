@@ -129,10 +129,15 @@ static struct token_table *build_tokens(const struct conf *conf, struct sha256 *
 static struct cors_policy build_cors(struct arena *arena, const struct conf_cors *conf)
 {
     struct bytes *origins = arena_array(arena, conf->count, sizeof(*origins));
+    struct cors_policy cors = {.origins = origins};
     for (size_t i = 0; i < conf->count; i++) {
-        origins[i] = copy(arena, conf->origins[i]);
+        if (strcmp(conf->origins[i], "*") == 0) {
+            cors.any = true;
+        } else {
+            origins[cors.count++] = copy(arena, conf->origins[i]);
+        }
     }
-    return (struct cors_policy){origins, conf->count, conf->any};
+    return cors;
 }
 
 static void build_limits(struct snapshot *s, const struct conf *conf)

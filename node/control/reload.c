@@ -6,7 +6,7 @@
 
 #include "admin/status.h"
 #include "base/memory.h"
-#include "control/fixed.h"
+#include "conf/fixed.h"
 
 void reload_read(struct control *c)
 {
@@ -47,8 +47,8 @@ void reload_tell_weak(struct control *c, const struct conf_problems *problems)
  */
 void reload_keep_fixed(struct control *c, struct conf *next)
 {
-    const char *names[FIXED_SECTIONS_MAX];
-    size_t count = fixed_changes(c->conf, next, names);
+    const char *names[CONF_FIXED_MAX];
+    size_t count = conf_fixed_changes(c->conf, next, names);
     for (size_t i = 0; i < count; i++) {
         struct log_field fields[] = {
             log_text("section", names[i]),
@@ -56,7 +56,7 @@ void reload_keep_fixed(struct control *c, struct conf *next)
         };
         log_event_always(c->producer, LOG_WARNING, "restart_needed", fields, 2);
     }
-    fixed_keep(c->conf, next);
+    conf_fixed_keep(c->conf, next);
 }
 
 static void log_problem(struct control *c, const struct conf_problem *p)

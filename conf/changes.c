@@ -1,0 +1,277 @@
+/* changes: what differs between two configurations, and carrying over what needs a restart. Both
+ * walk the rows; a value is compared and copied by its type's parts. */
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "conf/fixed.h"
+#include "conf/reader.h"
+
+/* ---- single values ---- */
+
+static const char *text_at(const char *place)
+{
+    return *(const char *const *)(const void *)place;
+}
+
+static size_t item_size(const struct conf_field *item)
+{
+    return item->section ? item->section->size : item->type->size;
+}
+
+static bool is_present(const struct conf_field *field, const char *section)
+{
+    return field->present == 0 || *(const bool *)(section + field->present);
+}
+
+static bool same_parts(const struct conf_part *part, const char *a, const char *b)
+{
+    for (; part->size > 0; part++) {
+        const char *p = a + part->offset, *q = b + part->offset;
+        const char *s = part->text ? text_at(p) : NULL, *t = part->text ? text_at(q) : NULL;
+        if (part->text ? s != t && (!s || !t || strcmp(s, t) != 0)
+                       : memcmp(p, q, part->size) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool same_value(const struct conf_field *field, const char *a, const char *b);
+
+static bool same_list(const struct conf_field *field, struct conf_list a, struct conf_list b)
+{
+    size_t size = item_size(field->item);
+    const char **p = NULL, **q = NULL;
+    bool same = a.count == b.count;
+    if (same && field->unordered) {
+        p = conf_sorted_texts(a);
+        q = conf_sorted_texts(b);
+    }
+    for (size_t i = 0; same && i < a.count; i++) {
+        same =
+            p ? strcmp(p[i], q[i]) == 0 : same_value(field->item, a.at + i * size, b.at + i * size);
+    }
+    free(p);
+    free(q);
+    return same;
+}
+
+/* Of one row, in the sections `a` and `b`. */
+static bool same_value(const struct conf_field *field, const char *a, const char *b)
+{
+    const char *p = a + field->offset, *q = b + field->offset;
+    if (field->item) {
+        return same_list(field, conf_list_at(p), conf_list_at(q));
+    }
+    if (!field->section) {
+        return same_parts(field->type->parts, p, q);
+    }
+    bool same = is_present(field, a) == is_present(field, b);
+    for (const struct conf_field *f = field->section->fields; same && f->key; f++) {
+        same = same_value(f, p, q);
+    }
+    return same;
+}
+
+/* ---- the walk ---- */
+
+struct walk {
+    enum conf_effect only; /* 0 = all */
+    void (*visit)(void *arg, const struct conf_change *change);
+    void *arg;
+    struct conf_change change;
+    char path[256]; /* the longest has two names of 64 and three keys of 20 */
+    size_t size;
+};
+
+static void tell(struct walk *w, int kind, enum conf_effect effect)
+{
+    w->change.kind = kind;
+    w->change.effect = effect;
+    w->change.path = w->path;
+    w->visit(w->arg, &w->change);
+}
+
+/* Returns the size to go back to with step_out(). */
+static size_t step_in(struct walk *w, const char *word)
+{
+    size_t before = w->size;
+    int more =
+        snprintf(w->path + before, sizeof w->path - before, "%s%s", before > 0 ? "." : "", word);
+    w->size = before + (size_t)more < sizeof w->path ? before + (size_t)more : before;
+    return before;
+}
+
+static void step_out(struct walk *w, size_t before)
+{
+    w->size = before;
+    w->path[before] = '\0';
+}
+
+static void walk_section(struct walk *w, const struct conf_section *section, const char *a,
+                         const char *b, enum conf_effect effect);
+
+/* The item of that name; most often it stands where it stood. */
+static const char *find_named(struct conf_list list, size_t size, const char *name, size_t hint)
+{
+    for (size_t i = 0; i < list.count; i++) {
+        const char *at = list.at + (i + hint) % list.count * size;
+        if (strcmp(text_at(at), name) == 0) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+static void walk_named(struct walk *w, const struct conf_section *section, struct conf_list a,
+                       struct conf_list b, enum conf_effect effect)
+{
+    bool moved = false;
+    for (size_t i = 0; i < a.count; i++) {
+        const char *before = a.at + i * section->size;
+        const char *after = find_named(b, section->size, text_at(before), i);
+        size_t outside = step_in(w, text_at(before));
+        moved = moved || (a.count == b.count && after && after != b.at + i * section->size);
+        if (after) {
+            walk_section(w, section, before, after, effect);
+        } else {
+            tell(w, CONF_REMOVED, effect);
+        }
+        step_out(w, outside);
+    }
+    for (size_t i = 0; i < b.count; i++) {
+        const char *after = b.at + i * section->size;
+        if (!find_named(a, section->size, text_at(after), i)) {
+            size_t outside = step_in(w, text_at(after));
+            tell(w, CONF_ADDED, effect);
+            step_out(w, outside);
+            moved = false;
+        }
+    }
+    if (moved) { /* the list itself: it is another order */
+        tell(w, CONF_CHANGED, effect);
+    }
+}
+
+static void walk_field(struct walk *w, const struct conf_field *field, const char *a, const char *b,
+                       enum conf_effect effect)
+{
+    const char *p = a + field->offset, *q = b + field->offset;
+    bool before = is_present(field, a), after = is_present(field, b);
+    if (field->item && field->item->section && field->item->section->named) {
+        walk_named(w, field->item->section, conf_list_at(p), conf_list_at(q), effect);
+    } else if (before != after) {
+        tell(w, after ? CONF_ADDED : CONF_REMOVED, effect);
+    } else if (field->section && before) {
+        walk_section(w, field->section, p, q, effect);
+    } else if (!field->section && !same_value(field, a, b)) {
+        tell(w, CONF_CHANGED, effect);
+    }
+}
+
+static void walk_section(struct walk *w, const struct conf_section *section, const char *a,
+                         const char *b, enum conf_effect effect)
+{
+    for (const struct conf_field *field = section->fields; field->key; field++) {
+        size_t outside = step_in(w, field->key);
+        if (outside == 0) {
+            w->change.section = field->key;
+        }
+        enum conf_effect own = conf_effect_of(field, effect);
+        if (!w->only || w->only == own || field->section) {
+            walk_field(w, field, a, b, own);
+        }
+        step_out(w, outside);
+    }
+}
+
+void conf_changes(const struct conf *before, const struct conf *after,
+                  void (*visit)(void *arg, const struct conf_change *change), void *arg)
+{
+    struct walk w = {.visit = visit, .arg = arg};
+    walk_section(&w, &conf_root, (const char *)before, (const char *)after, 0);
+}
+
+/* ---- what needs a restart ---- */
+
+struct fixed_names {
+    const char **names;
+    size_t count;
+};
+
+static void add_fixed(void *arg, const struct conf_change *change)
+{
+    struct fixed_names *n = arg;
+    bool known = n->count > 0 && n->names[n->count - 1] == change->section;
+    if (change->effect == CONF_RESTART && !known && n->count < CONF_FIXED_MAX) {
+        n->names[n->count++] = change->section;
+    }
+}
+
+size_t conf_fixed_changes(const struct conf *running, const struct conf *next,
+                          const char *ret_names[CONF_FIXED_MAX])
+{
+    struct fixed_names n = {ret_names, 0};
+    struct walk w = {.only = CONF_RESTART, .visit = add_fixed, .arg = &n};
+    walk_section(&w, &conf_root, (const char *)running, (const char *)next, 0);
+    return n.count;
+}
+
+static void copy_section(struct arena *arena, const struct conf_section *section, const char *from,
+                         char *to, enum conf_effect effect);
+
+static void copy_parts(struct arena *arena, const struct conf_part *part, const char *from,
+                       char *to)
+{
+    for (; part->size > 0; part++) {
+        memcpy(to + part->offset, from + part->offset, part->size);
+        const char *text = part->text ? text_at(from + part->offset) : NULL;
+        if (text) {
+            text = arena_text(arena, bytes_of(text));
+            memcpy(to + part->offset, &text, sizeof text);
+        }
+    }
+}
+
+static void copy_list(struct arena *arena, const struct conf_field *item, const char *from,
+                      char *to)
+{
+    struct conf_list list = conf_list_at(from);
+    size_t size = item_size(item);
+    char *items = arena_array(arena, list.count, size);
+    for (size_t i = 0; i < list.count; i++) {
+        const char *old = list.at + i * size;
+        memcpy(items + i * size, old, size); /* with its line */
+        if (item->section) {
+            copy_section(arena, item->section, old, items + i * size, CONF_RESTART);
+        } else {
+            copy_parts(arena, item->type->parts, old, items + i * size);
+        }
+    }
+    memcpy(to, &(struct conf_list){items, list.count}, sizeof list);
+}
+
+static void copy_section(struct arena *arena, const struct conf_section *section, const char *from,
+                         char *to, enum conf_effect effect)
+{
+    for (const struct conf_field *field = section->fields; field->key; field++) {
+        enum conf_effect own = conf_effect_of(field, effect);
+        const char *old = from + field->offset;
+        if (own == CONF_RESTART && field->present > 0) {
+            memcpy(to + field->present, from + field->present, sizeof(bool));
+        }
+        if (field->section) {
+            copy_section(arena, field->section, old, to + field->offset, own);
+        } else if (own == CONF_RESTART && field->item) {
+            copy_list(arena, field->item, old, to + field->offset);
+        } else if (own == CONF_RESTART) {
+            copy_parts(arena, field->type->parts, old, to + field->offset);
+        }
+    }
+}
+
+void conf_fixed_keep(const struct conf *running, struct conf *next)
+{
+    copy_section(next->arena, &conf_root, (const char *)running, (char *)next, 0);
+}
