@@ -216,18 +216,6 @@ static void have_snapshot(struct control *c)
 
 /* ---- into force ---- */
 
-/* Of applications that have left the configuration this node has no opinion any more. */
-static void drop_votes(struct control *c)
-{
-    const struct list *head = &c->tracker.applications;
-    for (struct list *l = head->next; l != head; l = l->next) {
-        const struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
-        if (!tracker_has(&c->tracker, a)) {
-            cluster_drop_votes(c->cluster, net_now_ms(&c->net), bytes_of(a->name));
-        }
-    }
-}
-
 static void exchange_conf(struct control *c)
 {
     struct adoption *a = &c->adoption;
@@ -254,19 +242,16 @@ static void commit(struct control *c)
     exchange_conf(c);
     a->old_snapshot = c->snapshot;
     c->snapshot = a->snapshot;
-    c->judge.digest.of = NULL; /* a new one may get the address of one before */
     a->snapshot = NULL;
     memcpy(c->config_digest, a->config_digest, sizeof(c->config_digest));
-    tracker_commit(&c->tracker, c->conf);
-    drop_votes(c);
+    instances_commit(&c->instances, c->conf, c->snapshot);
     to_slices(c, ADOPT_SETTING_UP);
 }
 
 static void begin_judging(struct control *c)
 {
     c->adoption.phase = ADOPT_JUDGING;
-    c->adoption.rounds = c->judge.rounds;
-    judge_anew(c);
+    verdicts_anew(&c->instances.verdicts);
 }
 
 static void tell_in_force(struct control *c)
@@ -303,11 +288,6 @@ static void finish(struct control *c)
     c->adoption.in_force_once = true;
     tell_in_force(c);
     to_slices(c, ADOPT_SWEEPING);
-}
-
-static bool is_judged(const struct control *c)
-{
-    return c->judge.rounds > c->adoption.rounds && c->judge.digest.of == c->snapshot;
 }
 
 /* ---- from phase to phase ---- */
@@ -347,7 +327,7 @@ static bool bind_one(struct control *c)
     if (a->at < a->view.application_count) {
         size_t at = a->at++;
         build_bind(&a->snapshot->applications[at],
-                   tracker_prepare(&c->tracker, &a->view.applications[at]));
+                   registry_prepare(&c->instances.registry, &a->view.applications[at]));
         return true;
     }
     to_pool(c, ADOPT_INDEXING);
@@ -356,11 +336,11 @@ static bool bind_one(struct control *c)
 
 static bool set_up_one(struct control *c)
 {
-    if (c->adoption.at < c->tracker.configured_count) {
-        tracker_set_up(&c->tracker, c->conf, c->adoption.at++);
+    if (c->adoption.at < c->instances.registry.configured_count) {
+        registry_set_up(&c->instances.registry, c->conf, c->adoption.at++);
         return true;
     }
-    if (tracker_set_up_end(&c->tracker)) {
+    if (registry_set_up_end(&c->instances.registry)) {
         return true;
     }
     begin_judging(c);
@@ -369,7 +349,7 @@ static bool set_up_one(struct control *c)
 
 static bool sweep_some(struct control *c)
 {
-    if (tracker_sweep(&c->tracker, &c->adoption.cursor)) {
+    if (registry_sweep(&c->instances.registry, &c->adoption.cursor)) {
         return true;
     }
     to_pool(c, ADOPT_DROPPING);
@@ -426,7 +406,7 @@ bool adopt_may_go_on(const struct control *c)
 {
     bool idle = c->adoption.phase == ADOPT_IDLE;
     return (idle && (c->adoption.wanted || c->shared_waiting)) ||
-           (c->adoption.phase == ADOPT_JUDGING && is_judged(c));
+           (c->adoption.phase == ADOPT_JUDGING && verdicts_are_in_force(&c->instances.verdicts));
 }
 
 void adopt_settle(struct control *c)

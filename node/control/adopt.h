@@ -58,7 +58,6 @@ struct adoption {
     char config_digest[2 * SHA256_SIZE + 1];
     uint64_t revision; /* in force until then */
 
-    uint64_t rounds; /* of judge, when judging began */
     struct snapshot *old_snapshot;
     struct conf *old_conf;
 
@@ -76,7 +75,7 @@ void adopt_start(struct control *c);
 void adopt_reload(struct control *c, struct local_job *job);
 
 /* Of settle.c: what is waited for has come (a reload that is wanted, a shared configuration in
- * control.shared_text, the end of a judge's round with its digest), and goes on by it. */
+ * control.shared_text, the end of a round of verdicts with its digest), and goes on by it. */
 bool adopt_may_go_on(const struct control *c);
 void adopt_settle(struct control *c);
 

@@ -15,7 +15,7 @@
 struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *before,
                                 const _Atomic bool *cancelled);
 
-/* The loop's thread: what the prepared application (tracker_prepare()) counts and is routed by. */
+/* The loop's thread: what the prepared application (registry_prepare()) counts and is routed by. */
 void build_bind(struct snapshot_application *app, const struct tracked_application *known);
 
 #endif

@@ -64,14 +64,14 @@ static struct container *take_container(struct checks *c, const struct conf_inst
     return (struct container *)found;
 }
 
-void checks_leave(struct checks *c, struct container_seat *seat)
+void checks_leave(struct checks *c, struct container_entry *place)
 {
-    struct container *container = seat->container;
+    struct container *container = place->container;
     size_t index;
     if (!container) {
         return;
     }
-    container_leave(seat);
+    container_leave(place);
     if (list_empty(&container->instances)) {
         struct named *found = names_find(&c->containers, container->named.name, &index);
         assert(found == &container->named);
@@ -194,11 +194,11 @@ static void switch_off(struct checks *c, struct check_entry *e,
         (struct check_off){e, check->healthy_threshold, check->unhealthy_threshold};
 }
 
-void checks_place(struct checks *c, struct check_entry *e, struct container_seat *seat,
+void checks_place(struct checks *c, struct check_entry *e, struct container_entry *place,
                   const struct conf_health_check *check, const struct conf_instance *instance)
 {
-    if (!seat->container) {
-        container_sit(take_container(c, instance), seat, e->live);
+    if (!place->container) {
+        container_join(take_container(c, instance), place, e->live);
     }
     if (!check->enabled) {
         switch_off(c, e, check);
@@ -209,7 +209,7 @@ void checks_place(struct checks *c, struct check_entry *e, struct container_seat
     }
     bool bare = conf_check_is_bare(check, instance->token);
     check_entry_configure(e, bare ? NULL : instance->token, &c->terms.expect[bare]);
-    struct check_group *g = take_group(c, seat->container, instance);
+    struct check_group *g = take_group(c, place->container, instance);
     g->options = (struct checker_options){
         .path = check->path,
         .interval_ms = check->interval_ms,
@@ -219,8 +219,8 @@ void checks_place(struct checks *c, struct check_entry *e, struct container_seat
         .fall = check->unhealthy_threshold,
     };
     add_entry(g, e);
-    if (seat->container->next_busy_timeout_ms < check->busy_timeout_ms) {
-        seat->container->next_busy_timeout_ms = check->busy_timeout_ms;
+    if (place->container->next_busy_timeout_ms < check->busy_timeout_ms) {
+        place->container->next_busy_timeout_ms = check->busy_timeout_ms;
     }
 }
 

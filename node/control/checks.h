@@ -45,12 +45,12 @@ void checks_done(struct checks *c); /* all instances have left */
  * placed once. After that instances that were not placed are in nobody's hands and may go, once
  * they have left. */
 void checks_begin(struct checks *c);
-void checks_place(struct checks *c, struct check_entry *e, struct container_seat *seat,
+void checks_place(struct checks *c, struct check_entry *e, struct container_entry *place,
                   const struct conf_health_check *check, const struct conf_instance *instance);
 bool checks_end_some(struct checks *c);
 
 /* The instance leaves its container, which goes with the last one. */
-void checks_leave(struct checks *c, struct container_seat *seat);
+void checks_leave(struct checks *c, struct container_entry *place);
 
 /* For cluster_set_work(): one each of the containers that have any, into `ret_work` with room for
  * c->containers.count. */

@@ -38,38 +38,38 @@ void container_free(struct container *c)
     free(c);
 }
 
-static struct container_seat *seat_at(struct list *l)
+static struct container_entry *entry_at(struct list *l)
 {
-    return LIST_ENTRY(l, struct container_seat, link);
+    return LIST_ENTRY(l, struct container_entry, link);
 }
 
-static uint64_t bytes_of_seat(const struct container_seat *seat)
+static uint64_t bytes_of_entry(const struct container_entry *entry)
 {
     struct instance_counts counts = {0};
-    instance_live_sum(seat->live, &counts);
+    instance_live_sum(entry->live, &counts);
     return counts.bytes_from;
 }
 
-void container_sit(struct container *c, struct container_seat *seat, struct instance_live *live)
+void container_join(struct container *c, struct container_entry *entry, struct instance_live *live)
 {
-    *seat = (struct container_seat){.container = c, .live = live};
-    seat->bytes_seen = bytes_of_seat(seat);
-    list_push_back(&c->instances, &seat->link);
+    *entry = (struct container_entry){.container = c, .live = live};
+    entry->bytes_seen = bytes_of_entry(entry);
+    list_push_back(&c->instances, &entry->link);
 }
 
-void container_leave(struct container_seat *seat)
+void container_leave(struct container_entry *entry)
 {
-    list_remove(&seat->link);
-    seat->container = NULL;
+    list_remove(&entry->link);
+    entry->container = NULL;
 }
 
 void container_look(struct container *c, uint64_t now_ms)
 {
     for (struct list *l = c->instances.next; l != &c->instances; l = l->next) {
-        struct container_seat *seat = seat_at(l);
-        uint64_t bytes = bytes_of_seat(seat);
-        if (bytes != seat->bytes_seen) {
-            seat->bytes_seen = bytes;
+        struct container_entry *entry = entry_at(l);
+        uint64_t bytes = bytes_of_entry(entry);
+        if (bytes != entry->bytes_seen) {
+            entry->bytes_seen = bytes;
             c->served = c->delivered = true;
             c->served_ms = c->delivered_ms = now_ms;
         }
@@ -86,7 +86,7 @@ static uint64_t in_flight(const struct container *c)
 {
     uint64_t sum = 0;
     for (struct list *l = c->instances.next; l != &c->instances; l = l->next) {
-        sum += atomic_load_explicit(&seat_at(l)->live->in_flight, memory_order_relaxed);
+        sum += atomic_load_explicit(&entry_at(l)->live->in_flight, memory_order_relaxed);
     }
     return sum;
 }

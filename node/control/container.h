@@ -12,7 +12,7 @@
 struct container {
     struct named named; /* HOST:PORT, once more */
     char *name;
-    struct list instances; /* of struct container_seat */
+    struct list instances; /* of struct container_entry */
     bool served;           /* a request's answer has brought anything: */
     uint64_t served_ms;    /* the last time */
     bool delivered;        /* a request's or a check's answer has brought anything: */
@@ -22,7 +22,7 @@ struct container {
 };
 
 /* One instance's place at its container. */
-struct container_seat {
+struct container_entry {
     struct list link;
     struct container *container;
     struct instance_live *live; /* lent */
@@ -34,10 +34,10 @@ enum { CONTAINER_NAME_SIZE = 280 };
 struct bytes container_name(const char *host, uint16_t port, char ret_name[CONTAINER_NAME_SIZE]);
 
 struct container *container_new(struct bytes name);
-void container_free(struct container *c); /* nobody sits there any more */
+void container_free(struct container *c); /* no instance is its any more */
 
-void container_sit(struct container *c, struct container_seat *seat, struct instance_live *live);
-void container_leave(struct container_seat *seat);
+void container_join(struct container *c, struct container_entry *entry, struct instance_live *live);
+void container_leave(struct container_entry *entry);
 
 /* Has anything come since the last look? Deliveries are timed by these looks. */
 void container_look(struct container *c, uint64_t now_ms);

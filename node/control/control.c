@@ -36,18 +36,12 @@ enum {
     "This node has just started and has not heard yet what the others know; ask again in 2 "       \
     "seconds."
 
-static struct busy_view others_of(void *owner, struct bytes container)
-{
-    struct control *c = owner;
-    return cluster_work_of_others(c->cluster, container);
-}
-
 /* From the workers' threads. */
 
 static void on_worker_mail(void *control)
 {
     struct control *c = control;
-    if (!atomic_exchange(&c->mail, true)) {
+    if (instances_note_mail(&c->instances)) {
         uv_async_send(&c->wake);
     }
 }
@@ -307,7 +301,6 @@ static void open_handles(struct control *c)
     standstill_open(&c->standstill, &c->net);
     slices_open(&c->slices, &c->net);
     adopt_open(c);
-    judge_open(c);
     documents_open(c);
     settle_open(c);
     c->wake.data = c;
@@ -336,12 +329,11 @@ static void stop(struct control *c)
     }
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
     adopt_close(c);
-    judge_close(c);
     documents_close(c);
     sampler_close(c);
     peers_close(c);
     log_flush(c->producer);
-    tracker_close(&c->tracker);
+    instances_close(&c->instances);
     handover_close(c);
     lookups_close(c->lookups);
     signals_close(&c->signals);
@@ -358,17 +350,6 @@ static void stop(struct control *c)
         uv_close(handles[i], NULL);
     }
     net_loop_close(&c->net);
-}
-
-static bool all_looked_up(const struct control *c)
-{
-    const struct list *head = &c->tracker.instances;
-    for (struct list *l = head->next; l != head; l = l->next) {
-        if (!LIST_ENTRY(l, struct tracked_instance, link)->resolver.answered) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* Gossip and signals go on meanwhile; nobody listens before there is something to serve by. */
@@ -388,7 +369,8 @@ static void await_configuration(struct control *c)
 static void await_names(struct control *c)
 {
     uint64_t until_ms = clock_monotonic_ms() + FIRST_LOOKUP_MS;
-    while (!all_looked_up(c) && clock_monotonic_ms() < until_ms && c->phase == CONTROL_STARTING) {
+    while (!registry_all_looked_up(&c->instances.registry) && clock_monotonic_ms() < until_ms &&
+           c->phase == CONTROL_STARTING) {
         uv_run(&c->net.uv, UV_RUN_ONCE);
     }
 }
@@ -416,6 +398,19 @@ void control_joined(struct control *c)
     notify_ready();
 }
 
+static void open_instances(struct control *c, size_t workers)
+{
+    struct instances_options options = {
+        .net = &c->net,
+        .slices = &c->slices,
+        .lookups = c->lookups,
+        .log = c->producer,
+        .prng = &c->prng,
+        .workers = workers,
+    };
+    instances_open(&c->instances, &options);
+}
+
 static int begin(struct control *c)
 {
     size_t wanted = start_worker_count(c->conf);
@@ -424,17 +419,14 @@ static int begin(struct control *c)
         return -1;
     }
     open_handles(c);
-    tracker_init(&c->tracker, &c->net, &c->prng, wanted);
-    c->tracker.log = c->producer;
-    c->tracker.others = others_of;
-    c->tracker.lookups = c->lookups;
-    c->tracker.owner = c;
+    open_instances(c, wanted);
     c->worker_count = 0;
     if (peers_open(c) != 0) {
         bool told = c->phase == CONTROL_STOPPED;
         stop(c);
         return told ? 0 : -1;
     }
+    instances_attach(&c->instances, c->cluster);
     atomic_store(&c->joining, cluster_joining(c->cluster));
     await_configuration(c);
     await_names(c);

@@ -38,7 +38,7 @@ static void publish_application(struct control *c, const struct tracked_applicat
 /* What is under way, and when it was last answered: for others' checks. */
 static void publish_work(struct control *c)
 {
-    struct checks *checks = &c->tracker.checks;
+    struct checks *checks = &c->instances.registry.checks;
     struct cluster_work *work = memory_new((checks->containers.count + 1) * sizeof(*work));
     size_t count = checks_work(checks, net_now_ms(&c->net), work);
     cluster_set_work(c->cluster, net_now_ms(&c->net), work, count);
@@ -47,7 +47,7 @@ static void publish_work(struct control *c)
 
 bool counts_publish_some(struct control *c, struct list **cursor)
 {
-    struct list *end = &c->tracker.applications; /* none of them is ever let go */
+    struct list *end = &c->instances.registry.applications; /* none of them is ever let go */
     struct list *l = *cursor ? *cursor : end->next;
     if (l != end) {
         publish_application(c, LIST_ENTRY(l, struct tracked_application, link));

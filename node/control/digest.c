@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "control/private.h"
+#include "control/tracked.h"
 
 static bool is_eligible(void *arg, size_t member)
 {
@@ -30,13 +30,15 @@ static void compute(struct digest *d)
     sha256_free(sha);
 }
 
-static void take_inputs(struct control *c)
+static void take_inputs(struct digest *d, const struct registry *registry)
 {
-    struct digest *d = &c->judge.digest;
-    d->snapshot = snapshot_ref(c->snapshot);
-    d->eligible = memory_new(c->snapshot->application_count * sizeof(*d->eligible));
-    for (size_t a = 0; a < c->snapshot->application_count; a++) {
-        const struct tracked_application *app = c->tracker.configured[a];
+    size_t count = d->current->application_count;
+    assert(registry->configured_count == count);
+    d->registry = registry;
+    d->snapshot = snapshot_ref(d->current);
+    d->eligible = memory_new(count * sizeof(*d->eligible));
+    for (size_t a = 0; a < count; a++) {
+        const struct tracked_application *app = registry->configured[a];
         for (size_t i = 0; i < app->instance_count; i++) {
             uint64_t yes = app->instances[i]->verdict.eligible;
             d->eligible[a][i / 64] |= yes << (i % 64);
@@ -52,11 +54,13 @@ static void let_go(struct digest *d)
     d->eligible = NULL;
 }
 
-static void publish(struct control *c)
+/* One of a snapshot that has gone meanwhile is not awaited any more. */
+static void end(struct digest *d)
 {
-    struct digest *d = &c->judge.digest;
-    d->of = d->snapshot;
-    sha256_hex(d->result, c->ring_digest);
+    if (d->snapshot == d->current && !atomic_load(&d->cancelled)) {
+        sha256_hex(d->result, d->text);
+        d->of_current = true;
+    }
     let_go(d);
 }
 
@@ -68,21 +72,12 @@ static void on_work(uv_work_t *work)
 static void on_done(uv_work_t *work, int status)
 {
     struct digest *d = LIST_ENTRY(work, struct digest, work);
-    struct control *c = work->data;
+    bool again = d->again && !atomic_load(&d->cancelled);
     (void)status;
-    d->busy = false;
-    if (c->phase == CONTROL_STOPPED) {
-        let_go(d);
-        return;
-    }
-    if (d->snapshot == c->snapshot) {
-        publish(c);
-    } else {
-        let_go(d); /* its end is not awaited any more */
-    }
-    if (d->again) {
-        d->again = false;
-        digest_renew(c);
+    d->busy = d->again = false;
+    end(d);
+    if (again) {
+        digest_renew(d, d->registry);
     }
 }
 
@@ -95,26 +90,30 @@ static size_t points_of(const struct snapshot *s)
     return points;
 }
 
-void digest_renew(struct control *c)
+void digest_commit(struct digest *d, struct snapshot *current)
 {
-    struct digest *d = &c->judge.digest;
+    d->current = current;
+    d->of_current = false;
+}
+
+void digest_renew(struct digest *d, const struct registry *registry)
+{
     if (d->busy) {
         d->again = true;
         return;
     }
-    take_inputs(c);
-    if (points_of(c->snapshot) <= DIGEST_POINTS_AT_ONCE) {
+    take_inputs(d, registry);
+    if (points_of(d->snapshot) <= DIGEST_POINTS_AT_ONCE) {
         compute(d);
-        publish(c);
+        end(d);
         return;
     }
     d->busy = true;
-    d->work.data = c;
-    int error = uv_queue_work(&c->net.uv, &d->work, on_work, on_done);
+    int error = uv_queue_work(&registry->net->uv, &d->work, on_work, on_done);
     assert(error == 0);
 }
 
-void digest_close(struct control *c)
+void digest_close(struct digest *d)
 {
-    atomic_store(&c->judge.digest.cancelled, true);
+    atomic_store(&d->cancelled, true);
 }

@@ -13,20 +13,26 @@
 
 enum { DIGEST_POINTS_AT_ONCE = 64 * 1024 /* some 5 ms */ };
 
+struct registry;
+
 struct digest {
+    char text[2 * SHA256_SIZE + 1]; /* "" before the first */
+    struct snapshot *current;       /* that routes now; lent */
+    bool of_current;                /* `text` was computed from it */
     uv_work_t work;
     bool busy, again;
-    struct snapshot *snapshot; /* a reference, while busy */
+    const struct registry *registry; /* while busy */
+    struct snapshot *snapshot;       /* a reference, while busy */
     uint64_t (*eligible)[RING_MEMBERS_MAX / 64];
     _Atomic bool cancelled;
     uint8_t result[SHA256_SIZE];
-    const struct snapshot *of; /* what control.ring_digest was computed from; to compare only */
 };
 
-struct control;
+/* Another snapshot routes from now on. */
+void digest_commit(struct digest *d, struct snapshot *current);
 
-/* The eligible sets or the snapshot have changed. Ends in control.ring_digest, and `of`. */
-void digest_renew(struct control *c);
-void digest_close(struct control *c);
+/* The eligible sets or the snapshot have changed. Ends in `text` and `of_current`. */
+void digest_renew(struct digest *d, const struct registry *registry);
+void digest_close(struct digest *d);
 
 #endif

@@ -73,7 +73,7 @@ static void on_worked(uv_work_t *work, int status)
 static void begin_writing(struct control *c, struct document *d)
 {
     d->phase = DOCUMENT_WRITING;
-    if (c->tracker.instance_count <= DOCUMENT_INSTANCES_AT_ONCE) {
+    if (c->instances.registry.instance_count <= DOCUMENT_INSTANCES_AT_ONCE) {
         write_it(d);
         answer(c, d);
         return;

@@ -13,7 +13,8 @@
 
 uint16_t drain_instance(struct control *c, struct local_job *job)
 {
-    struct tracked_instance *i = tracker_instance(&c->tracker, job->application, job->instance);
+    struct tracked_instance *i =
+        registry_instance(&c->instances.registry, job->application, job->instance);
     if (!i) {
         http_error_body(&job->body, 404, "not_found",
                         BYTES("There is no such application and instance; /status names them."));
@@ -22,7 +23,7 @@ uint16_t drain_instance(struct control *c, struct local_job *job)
     bool drain = job->endpoint == ENDPOINT_INSTANCE_DRAIN;
     cluster_set_drained(c->cluster, net_now_ms(&c->net), clock_wall_ms(),
                         bytes_of(job->application), bytes_of(job->instance), drain);
-    judge_now(c, i->of); /* and out to everybody */
+    verdicts_now(&c->instances.verdicts, i->of); /* and out to everybody */
     struct log_field fields[] = {
         log_text("app", job->application),
         log_text("instance", job->instance),

@@ -80,7 +80,7 @@ static void gather_instance(struct control *c, struct status_gathering *g, struc
 static void gather_application(struct control *c, struct status_gathering *g, size_t index)
 {
     const struct snapshot_application *app = &g->snapshot->applications[index];
-    const struct tracked_application *known = c->tracker.configured[index];
+    const struct tracked_application *known = c->instances.registry.configured[index];
     struct status_application *to = &g->applications[index];
     struct cluster_totals totals =
         cluster_application_totals(c->cluster, app->name, g->latency[index]);
@@ -256,8 +256,9 @@ struct status_gathering *gather_status_begin(struct control *c)
     g->nodes = arena_array(arena, g->node_count, sizeof(*g->nodes));
     g->applications = arena_array(arena, applications, sizeof(*g->applications));
     g->latency = arena_array(arena, applications, sizeof(*g->latency));
-    g->instances = arena_array(arena, c->tracker.instance_count, sizeof(*g->instances));
-    g->votes = arena_array(arena, c->tracker.instance_count * g->node_count, sizeof(*g->votes));
+    g->instances = arena_array(arena, c->instances.registry.instance_count, sizeof(*g->instances));
+    g->votes =
+        arena_array(arena, c->instances.registry.instance_count * g->node_count, sizeof(*g->votes));
     for (size_t n = 0; n < g->node_count; n++) {
         gather_node(c, g, n);
     }

@@ -155,7 +155,7 @@ struct metrics_gathering *gather_metrics_begin(struct control *c)
 {
     struct arena *arena = arena_new();
     struct metrics_gathering *g = arena_take(arena, sizeof(*g));
-    const struct list *head = &c->tracker.applications;
+    const struct list *head = &c->instances.registry.applications;
     g->arena = arena;
     for (struct list *l = head->next; l != head; l = l->next) {
         g->application_count++;

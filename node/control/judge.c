@@ -1,18 +1,28 @@
-/* judge: votes, verdicts and publication of one application after the other. */
+/* verdicts: votes, verdicts and publication of one application after the other.
+ *
+ * The happy path of a round: step_voting() collects and votes where it is due; behind the last
+ * application find_isolated(); step_deciding() decides and publishes where a verdict is due; behind
+ * the last one end_round(). A round whose members change while it goes on begins anew. */
 #include "control/judge.h"
 
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "control/private.h"
+#include "control/mailbox.h"
+#include "log/log.h"
 
 enum { ALL_MS = 1000 /* the traffic that a vote tells of changes with time, too */ };
 
+static uint64_t now_ms_of(const struct verdicts *v)
+{
+    return net_now_ms(v->registry->net);
+}
+
 /* This node's votes on one application's instances, to everybody. */
-static void cast_votes(struct control *c, struct tracked_application *a)
+static void cast_votes(struct verdicts *v, struct tracked_application *a)
 {
     struct cluster_vote votes[CONF_INSTANCES_MAX];
-    uint64_t now_ms = net_now_ms(&c->net);
+    uint64_t now_ms = now_ms_of(v);
     for (size_t i = 0; i < a->instance_count; i++) {
         struct tracked_instance *tracked = a->instances[i];
         votes[i] = (struct cluster_vote){
@@ -23,60 +33,61 @@ static void cast_votes(struct control *c, struct tracked_application *a)
         };
         tracked->told_weight = verdict_weight(votes[i].answers);
     }
-    cluster_set_votes(c->cluster, now_ms, bytes_of(a->name), votes, a->instance_count);
+    cluster_set_votes(v->cluster, now_ms, bytes_of(a->name), votes, a->instance_count);
 }
 
 /* One application as the rules see it. */
-struct bench {
+struct view {
     struct verdict_application app;
     struct verdict_instance instances[CONF_INSTANCES_MAX];
     struct verdict_result results[CONF_INSTANCES_MAX];
     struct verdict_vote *votes; /* node_count for each instance */
 };
 
-static struct bench *bench_new(struct control *c, const struct tracked_application *a)
+static struct view *view_new(struct verdicts *v, const struct tracked_application *a)
 {
-    struct bench *b = memory_new(sizeof(*b));
-    size_t nodes = c->judge.node_count;
+    struct view *view = memory_new(sizeof(*view));
+    size_t nodes = v->node_count;
     struct bytes app_name = bytes_of(a->name);
     /* the last one's place is whole: what is filled in is as long as there may be nodes */
-    b->votes = memory_new((a->instance_count * nodes + VERDICT_NODES_MAX) * sizeof(*b->votes));
+    view->votes =
+        memory_new((a->instance_count * nodes + VERDICT_NODES_MAX) * sizeof(*view->votes));
     for (size_t i = 0; i < a->instance_count; i++) {
         struct bytes name = bytes_of(a->instances[i]->live->name);
-        struct verdict_vote *votes = &b->votes[i * nodes];
-        cluster_verdict_votes(c->cluster, app_name, name, votes);
-        b->instances[i] = (struct verdict_instance){
+        struct verdict_vote *votes = &view->votes[i * nodes];
+        cluster_verdict_votes(v->cluster, app_name, name, votes);
+        view->instances[i] = (struct verdict_instance){
             .name = a->instances[i]->live->name,
-            .drained = cluster_drained(c->cluster, app_name, name),
+            .drained = cluster_drained(v->cluster, app_name, name),
             .votes = votes,
         };
     }
-    b->app = (struct verdict_application){
+    view->app = (struct verdict_application){
         .fail_when_all_down = a->fail_when_all_down,
-        .instances = b->instances,
+        .instances = view->instances,
         .instance_count = a->instance_count,
     };
-    return b;
+    return view;
 }
 
-static void bench_free(struct bench *b)
+static void view_free(struct view *view)
 {
-    free(b->votes);
-    free(b);
+    free(view->votes);
+    free(view);
 }
 
-static void tell_change(struct control *c, const struct tracked_instance *i,
-                        const struct verdict_result *now)
+static void log_change(const struct verdicts *v, const struct tracked_instance *i,
+                       const struct verdict_result *now)
 {
     struct log_field fields[] = {
-        log_text("app", i->application),
+        log_text("app", i->of->name),
         log_text("instance", i->live->name),
         log_text("status", verdict_text(now->verdict)),
         log_text("was", verdict_text(i->verdict.verdict)),
         log_text("passive", passive_state_text(i->passive.state)),
         log_bool("eligible", now->eligible),
     };
-    log_event(c->producer, now->eligible ? LOG_INFO : LOG_WARNING, "instance_status", fields, 6);
+    log_event(v->log, now->eligible ? LOG_INFO : LOG_WARNING, "instance_status", fields, 6);
 }
 
 /* SPEC §4, last: on top of the verdict, and told to nobody, a node skips what it cannot reach
@@ -100,9 +111,9 @@ static void skip_unreachable(struct tracked_application *a)
 
 /* ---- the members, whose opinions are kept ---- */
 
-static uint64_t members_of(struct control *c)
+static uint64_t members_of(struct verdicts *v)
 {
-    struct gossip *g = cluster_gossip(c->cluster);
+    struct gossip *g = cluster_gossip(v->cluster);
     uint64_t sum = 0;
     for (size_t i = 0; i < gossip_member_count(g); i++) { /* their order counts */
         sum = sum * 31 + gossip_member(g, i)->id;
@@ -111,234 +122,249 @@ static uint64_t members_of(struct control *c)
 }
 
 /* Who is alive now. With other members the kept opinions are nobody's. */
-static void look_at_nodes(struct control *c)
+static void look_at_nodes(struct verdicts *v)
 {
-    struct judge *j = &c->judge;
-    size_t before = j->node_count;
-    uint64_t members = members_of(c);
-    j->node_count = cluster_verdict_nodes(c->cluster, net_now_ms(&c->net), j->nodes);
-    if (members == j->members && j->node_count == before) {
+    size_t before = v->node_count;
+    uint64_t members = members_of(v);
+    v->node_count = cluster_verdict_nodes(v->cluster, now_ms_of(v), v->nodes);
+    if (members == v->members && v->node_count == before) {
         return;
     }
-    j->members = members;
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        struct tracked_application *a = c->tracker.configured[i];
+    v->members = members;
+    for (size_t i = 0; i < v->registry->configured_count; i++) {
+        struct tracked_application *a = v->registry->configured[i];
         free(a->opinions);
         a->opinions = NULL;
-        a->vote_due = true;
+        a->due.vote = true;
     }
 }
 
 /* ---- one application ---- */
 
-static void vote(struct control *c, struct tracked_application *a)
+static void vote(struct verdicts *v, struct tracked_application *a)
 {
-    struct judge *j = &c->judge;
-    cast_votes(c, a);
-    struct bench *b = bench_new(c, a);
+    cast_votes(v, a);
+    struct view *view = view_new(v, a);
     if (!a->opinions) {
-        a->opinions = memory_new(j->node_count * sizeof(*a->opinions));
+        a->opinions = memory_new(v->node_count * sizeof(*a->opinions));
     }
-    memset(a->opinions, 0, j->node_count * sizeof(*a->opinions));
-    verdict_add_opinions(&b->app, j->node_count, a->opinions);
-    bench_free(b);
-    a->vote_due = false;
-    a->verdict_due = true;
+    memset(a->opinions, 0, v->node_count * sizeof(*a->opinions));
+    verdict_add_opinions(&view->app, v->node_count, a->opinions);
+    view_free(view);
+    a->due.vote = false;
+    a->due.verdict = true;
 }
 
-static void find_isolated(struct control *c)
+static void find_isolated(struct verdicts *v)
 {
-    struct judge *j = &c->judge;
     bool isolated[VERDICT_NODES_MAX];
     struct verdict_opinions sums[VERDICT_NODES_MAX] = {0};
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        const struct tracked_application *a = c->tracker.configured[i];
-        for (size_t n = 0; a->opinions && n < j->node_count; n++) {
+    for (size_t i = 0; i < v->registry->configured_count; i++) {
+        const struct tracked_application *a = v->registry->configured[i];
+        for (size_t n = 0; a->opinions && n < v->node_count; n++) {
             sums[n].up += a->opinions[n].up;
             sums[n].down += a->opinions[n].down;
         }
     }
-    verdict_isolated(j->nodes, j->node_count, sums, c->tracker.instance_count, isolated);
-    bool changed = memcmp(isolated, j->isolated, j->node_count * sizeof(*isolated)) != 0;
-    memcpy(j->isolated, isolated, j->node_count * sizeof(*isolated));
-    for (size_t i = 0; changed && i < c->tracker.configured_count; i++) {
-        c->tracker.configured[i]->verdict_due = true;
+    verdict_isolated(v->nodes, v->node_count, sums, v->registry->instance_count, isolated);
+    bool changed = memcmp(isolated, v->isolated, v->node_count * sizeof(*isolated)) != 0;
+    memcpy(v->isolated, isolated, v->node_count * sizeof(*isolated));
+    for (size_t i = 0; changed && i < v->registry->configured_count; i++) {
+        v->registry->configured[i]->due.verdict = true;
     }
 }
 
-static void decide(struct control *c, struct tracked_application *a)
+static void decide(struct verdicts *v, struct tracked_application *a)
 {
-    struct judge *j = &c->judge;
-    struct bench *b = bench_new(c, a);
-    verdict_application(j->nodes, j->node_count, j->isolated, &b->app, b->results);
+    struct view *view = view_new(v, a);
+    verdict_application(v->nodes, v->node_count, v->isolated, &view->app, view->results);
     for (size_t i = 0; i < a->instance_count; i++) {
         struct tracked_instance *tracked = a->instances[i];
-        const struct verdict_result *now = &b->results[i];
-        j->moved |= tracked->verdict.eligible != now->eligible;
+        const struct verdict_result *now = &view->results[i];
+        v->moved |= tracked->verdict.eligible != now->eligible;
         if (tracked->verdict.verdict != now->verdict ||
             tracked->verdict.eligible != now->eligible) {
-            tell_change(c, tracked, now);
+            log_change(v, tracked, now);
         }
         tracked->verdict = *now;
     }
-    bench_free(b);
+    view_free(view);
     skip_unreachable(a);
-    tracker_publish(a);
-    a->verdict_due = false;
+    mailbox_publish(a);
+    a->due.verdict = false;
 }
 
 /* ---- a round ---- */
 
-static void end_round(struct control *c)
+static void end_round(struct verdicts *v)
 {
-    struct judge *j = &c->judge;
-    j->phase = JUDGE_VOTING;
-    j->at = 0;
-    j->rounds++;
-    if (j->moved || j->digest.of != c->snapshot) {
-        j->moved = false;
-        digest_renew(c);
+    v->phase = VERDICTS_VOTING;
+    v->at = 0;
+    v->all_decided = true;
+    if (v->moved || !v->digest.of_current) {
+        v->moved = false;
+        digest_renew(&v->digest, v->registry);
     }
 }
 
-static bool any_due(const struct control *c)
+static bool any_due(const struct verdicts *v)
 {
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        const struct tracked_application *a = c->tracker.configured[i];
-        if (a->collect_due || a->vote_due || a->verdict_due) {
+    for (size_t i = 0; i < v->registry->configured_count; i++) {
+        const struct tracked_application *a = v->registry->configured[i];
+        if (a->due.collect || a->due.vote || a->due.verdict) {
             return true;
         }
     }
     return false;
 }
 
-static bool step_voting(struct control *c)
+static bool step_voting(struct verdicts *v)
 {
-    struct judge *j = &c->judge;
-    if (j->at == 0) {
-        look_at_nodes(c);
+    if (v->at == 0) {
+        look_at_nodes(v);
     }
-    while (j->at < c->tracker.configured_count) {
-        struct tracked_application *a = c->tracker.configured[j->at++];
-        bool worked = a->collect_due || a->vote_due;
-        if (a->collect_due) {
-            tracker_collect(&c->tracker, a);
+    while (v->at < v->registry->configured_count) {
+        struct tracked_application *a = v->registry->configured[v->at++];
+        bool worked = a->due.collect || a->due.vote;
+        if (a->due.collect) {
+            mailbox_collect(a, now_ms_of(v));
         }
-        if (a->vote_due) {
-            vote(c, a);
+        if (a->due.vote) {
+            vote(v, a);
         }
         if (worked) {
             return true;
         }
     }
-    find_isolated(c);
-    j->phase = JUDGE_DECIDING;
-    j->at = 0;
+    find_isolated(v);
+    v->phase = VERDICTS_DECIDING;
+    v->at = 0;
     return true;
 }
 
-static bool step_deciding(struct control *c)
+static bool step_deciding(struct verdicts *v)
 {
-    struct judge *j = &c->judge;
-    while (j->at < c->tracker.configured_count) {
-        struct tracked_application *a = c->tracker.configured[j->at++];
-        if (a->verdict_due) {
-            decide(c, a);
+    while (v->at < v->registry->configured_count) {
+        struct tracked_application *a = v->registry->configured[v->at++];
+        if (a->due.verdict) {
+            decide(v, a);
             return true;
         }
     }
-    end_round(c);
-    return any_due(c);
+    end_round(v);
+    return any_due(v);
 }
 
 static bool on_step(struct slice *slice)
 {
-    struct control *c = LIST_ENTRY(slice, struct control, judge.slice);
-    bool begun = c->judge.at > 0 || c->judge.phase == JUDGE_DECIDING;
-    if (begun && members_of(c) != c->judge.members) { /* the rows are others' by now */
-        c->judge.phase = JUDGE_VOTING;
-        c->judge.at = 0;
+    struct verdicts *v = LIST_ENTRY(slice, struct verdicts, slice);
+    bool begun = v->at > 0 || v->phase == VERDICTS_DECIDING;
+    if (begun && members_of(v) != v->members) { /* the rows are others' by now */
+        v->phase = VERDICTS_VOTING;
+        v->at = 0;
     }
-    return c->judge.phase == JUDGE_VOTING ? step_voting(c) : step_deciding(c);
+    return v->phase == VERDICTS_VOTING ? step_voting(v) : step_deciding(v);
 }
 
 /* ---- from outside ---- */
 
-void judge_open(struct control *c)
+void verdicts_open(struct verdicts *v, struct registry *registry, struct slices *slices,
+                   struct log_producer *log)
 {
-    c->judge.slice.step = on_step;
+    v->registry = registry;
+    v->slices = slices;
+    v->log = log;
+    v->slice.step = on_step;
 }
 
-void judge_close(struct control *c)
+void verdicts_close(struct verdicts *v)
 {
-    slices_stop(&c->judge.slice);
-    digest_close(c);
+    slices_stop(&v->slice);
+    digest_close(&v->digest);
 }
 
-/* Whose votes, or circumstances, have changed. */
-static void take_news(struct control *c)
+void verdicts_take_news(struct verdicts *v)
 {
-    struct cluster_news news = cluster_verdict_news(c->cluster);
-    c->verdict_input = false;
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        struct tracked_application *a = c->tracker.configured[i];
-        a->id = a->id ? a->id : cluster_application_id(c->cluster, bytes_of(a->name));
+    struct cluster_news news = cluster_verdict_news(v->cluster);
+    for (size_t i = 0; i < v->registry->configured_count; i++) {
+        struct tracked_application *a = v->registry->configured[i];
+        a->id = a->id ? a->id : cluster_application_id(v->cluster, bytes_of(a->name));
         bool is_news = news.all;
         for (size_t n = 0; n < news.count && !is_news; n++) {
             is_news = news.applications[n] == a->id;
         }
         if (is_news) { /* others' trips are weighed against the traffic of now */
-            a->collect_due = a->vote_due = true;
+            a->due.collect = a->due.vote = true;
         }
     }
 }
 
-/* Mailboxes that were filled, and what time has made due. */
-static void look_at_boxes(struct control *c)
+static void mark_what_time_has_made_due(struct verdicts *v)
 {
-    uint64_t now_ms = net_now_ms(&c->net);
-    bool mail = atomic_exchange(&c->mail, false), all = now_ms >= c->judge.all_ms + ALL_MS;
-    c->judge.all_ms = all ? now_ms : c->judge.all_ms;
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        struct tracked_application *a = c->tracker.configured[i];
-        bool late = a->deadline_ms != 0 && now_ms >= a->deadline_ms;
-        bool filled = mail && atomic_load(&a->live->mail);
-        a->collect_due = a->collect_due || all || late || filled;
+    uint64_t now_ms = now_ms_of(v);
+    bool all = now_ms >= v->all_ms + ALL_MS;
+    v->all_ms = all ? now_ms : v->all_ms;
+    for (size_t i = 0; i < v->registry->configured_count; i++) {
+        struct tracked_due *due = &v->registry->configured[i]->due;
+        bool late = due->deadline_ms != 0 && now_ms >= due->deadline_ms;
+        due->collect = due->collect || all || late;
     }
 }
 
-void judge_settle(struct control *c)
+void verdicts_settle(struct verdicts *v)
 {
-    if (c->verdict_input) {
-        take_news(c);
-    }
-    look_at_boxes(c);
-    if (any_due(c)) {
-        slices_start(&c->slices, &c->judge.slice);
+    mark_what_time_has_made_due(v);
+    if (any_due(v)) {
+        slices_start(v->slices, &v->slice);
     }
 }
 
-uint64_t judge_deadline_ms(const struct control *c)
+uint64_t verdicts_deadline_ms(const struct verdicts *v)
 {
-    uint64_t all_ms = c->judge.all_ms + ALL_MS, first_ms = tracker_deadline_ms(&c->tracker);
-    return first_ms != 0 && first_ms < all_ms ? first_ms : all_ms;
+    uint64_t first_ms = v->all_ms + ALL_MS;
+    for (size_t i = 0; i < v->registry->configured_count; i++) {
+        uint64_t deadline_ms = v->registry->configured[i]->due.deadline_ms;
+        if (deadline_ms != 0 && deadline_ms < first_ms) {
+            first_ms = deadline_ms;
+        }
+    }
+    return first_ms;
 }
 
-void judge_now(struct control *c, struct tracked_application *a)
+void verdicts_now(struct verdicts *v, struct tracked_application *a)
 {
-    look_at_nodes(c);
-    vote(c, a);
-    find_isolated(c);
-    decide(c, a);
-    a->collect_due = true; /* for a round, whose end does the rest */
+    look_at_nodes(v);
+    vote(v, a);
+    find_isolated(v);
+    decide(v, a);
+    a->due.collect = true; /* for a round, whose end does the rest */
 }
 
-void judge_anew(struct control *c)
+/* Of applications that have left the configuration this node has no opinion any more. */
+static void drop_votes(struct verdicts *v)
 {
-    c->judge.phase = JUDGE_VOTING;
-    c->judge.at = 0;
-    for (size_t i = 0; i < c->tracker.configured_count; i++) {
-        struct tracked_application *a = c->tracker.configured[i];
-        a->collect_due = a->vote_due = true;
+    const struct list *head = &v->registry->applications;
+    for (struct list *l = head->next; l != head; l = l->next) {
+        const struct tracked_application *a = LIST_ENTRY(l, struct tracked_application, link);
+        if (!registry_has(v->registry, a)) {
+            cluster_drop_votes(v->cluster, now_ms_of(v), bytes_of(a->name));
+        }
+    }
+}
+
+void verdicts_commit(struct verdicts *v, struct snapshot *snapshot)
+{
+    digest_commit(&v->digest, snapshot);
+    drop_votes(v);
+}
+
+void verdicts_anew(struct verdicts *v)
+{
+    v->phase = VERDICTS_VOTING;
+    v->at = 0;
+    v->all_decided = false;
+    for (size_t i = 0; i < v->registry->configured_count; i++) {
+        struct tracked_due *due = &v->registry->configured[i]->due;
+        due->collect = due->vote = true;
     }
 }

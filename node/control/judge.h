@@ -1,50 +1,63 @@
-/* judge: from everybody's votes to what workers may use (SPEC §4), and the digest of the result.
+/* verdicts: from everybody's votes to what workers may use (SPEC §4), and the digest of the result.
  *
- * Marks say what is to be done, and one place does it, an application a piece (slices.h):
+ * Marks (struct tracked_due) say what is to be done, and one place does it, an application a piece
+ * (net/slices.h):
  *
- *   collect_due -> vote_due -> verdict_due -> published
+ *   collect -> vote -> verdict -> published
  *
  * A round looks for marks in that order: it empties mailboxes and casts this node's votes, then
  * finds the isolated nodes (rule 1, the only one that needs all applications: each keeps its part
- * of the sum), then judges each application with a mark, and in the end has the ring's digest
+ * of the sum), then decides for each application with a mark, and in the end has the ring's digest
  * computed if an eligible set has changed. */
-#ifndef CONTROL_JUDGE_H
-#define CONTROL_JUDGE_H
+#ifndef CONTROL_VERDICTS_H
+#define CONTROL_VERDICTS_H
 
+#include "cluster/cluster.h"
 #include "control/digest.h"
-#include "net/slices.h"
 #include "control/tracked.h"
+#include "net/slices.h"
 
-struct judge {
+struct verdicts {
+    struct registry *registry;
+    struct cluster *cluster;
+    struct slices *slices;
+    struct log_producer *log;
     struct slice slice;
-    enum { JUDGE_VOTING, JUDGE_DECIDING } phase;
+    enum { VERDICTS_VOTING, VERDICTS_DECIDING } phase;
     size_t at;        /* of the applications */
     bool moved;       /* an eligible set has changed: the digest is to be computed */
+    bool all_decided; /* a round has ended since verdicts_anew() */
     uint64_t members; /* whom the opinions are of */
     struct verdict_node nodes[VERDICT_NODES_MAX];
     size_t node_count;
     bool isolated[VERDICT_NODES_MAX];
-    uint64_t rounds; /* that have ended */
     uint64_t all_ms; /* when every application was collected last */
     struct digest digest;
 };
 
-struct control;
+void verdicts_open(struct verdicts *v, struct registry *registry, struct slices *slices,
+                   struct log_producer *log);
+void verdicts_close(struct verdicts *v);
 
-void judge_open(struct control *c);
-void judge_close(struct control *c);
+/* The cluster has news: marks the applications that they are about. */
+void verdicts_take_news(struct verdicts *v);
 
-/* Of settle.c: marks applications by the cluster's news, by mail and by time, and begins a round if
- * one has a mark. */
-void judge_settle(struct control *c);
-
-/* When time alone makes a mark next. */
-uint64_t judge_deadline_ms(const struct control *c);
+/* Marks by time, and begins a round if any application has a mark. */
+void verdicts_settle(struct verdicts *v);
+uint64_t verdicts_deadline_ms(const struct verdicts *v); /* when time marks something next */
 
 /* Votes of one application, and what follows, at once: somebody waits for its result. */
-void judge_now(struct control *c, struct tracked_application *a);
+void verdicts_now(struct verdicts *v, struct tracked_application *a);
 
-/* A new configuration: everything, from the first application on. */
-void judge_anew(struct control *c);
+/* Another configuration is in force, with this snapshot, lent until the next call. Then, once its
+ * applications are set up: everything, from the first application on. */
+void verdicts_commit(struct verdicts *v, struct snapshot *snapshot);
+void verdicts_anew(struct verdicts *v);
+
+/* Everything of it has its verdict, and the digest says so. */
+static inline bool verdicts_are_in_force(const struct verdicts *v)
+{
+    return v->all_decided && v->digest.of_current;
+}
 
 #endif

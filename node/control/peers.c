@@ -90,7 +90,7 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
 static void on_verdict_input(void *owner)
 {
     struct control *c = owner;
-    c->verdict_input = true;
+    instances_note_news(&c->instances);
 }
 
 static void on_member(void *owner, const struct gossip_member *member, enum wire_state before)
@@ -369,7 +369,7 @@ static struct cluster_node row_of(const struct control *c)
         .config_revision = adopt_revision(c),
     };
     memcpy(node.config_digest, c->config_digest, sizeof(node.config_digest));
-    memcpy(node.ring_digest, c->ring_digest, sizeof(node.ring_digest));
+    memcpy(node.ring_digest, c->instances.verdicts.digest.text, sizeof(node.ring_digest));
     return node;
 }
 

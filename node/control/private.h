@@ -8,14 +8,13 @@
 #include "control/adopt.h"
 #include "control/control.h"
 #include "control/documents.h"
-#include "control/judge.h"
+#include "control/instances.h"
 #include "control/link.h"
 #include "control/settle.h"
 #include "control/signals.h"
+#include "control/store.h"
 #include "net/slices.h"
 #include "net/standstill.h"
-#include "control/store.h"
-#include "control/tracked.h"
 #include "worker/worker.h"
 
 enum control_phase {
@@ -48,7 +47,7 @@ struct control {
     struct conf *conf;
     struct snapshot *snapshot;
     struct lookups *lookups;
-    struct tracker tracker;
+    struct instances instances;
     struct sha256 *sha;
     struct prng prng;
     struct log *log;
@@ -76,11 +75,10 @@ struct control {
     struct standstill standstill;
     struct slices slices;
     struct adoption adoption;
-    struct judge judge;
     struct documents documents;
 
     /* from the workers' threads */
-    _Atomic bool mail, asked; /* `asked`: workers are to look at their desks (worker/places.h) */
+    _Atomic bool asked; /* workers are to look at their desks (worker/places.h) */
     pthread_mutex_t lock;
     struct list jobs; /* of struct local_job */
     /* Of the drain that goes on: workers where what was at work has ended. One that was quick to
@@ -100,17 +98,16 @@ struct control {
     struct slice count_slice;
     struct list *count_cursor;
     uint64_t count_cost_us;
-    bool verdict_input, shared_waiting, vip_holder;
+    bool shared_waiting, vip_holder;
     struct buffer shared_text;
-    uint64_t vip_since_ms; /* with vip_holder */
+    uint64_t vip_since_ms;                   /* with vip_holder */
     uint64_t shared_revision, kept_revision; /* waiting; written to state_dir */
     uint64_t told_ms, saved_revision, saved_ms;
     struct cluster_node told; /* this node's row */
-    bool save_again; /* a file could not be written */
+    bool save_again;          /* a file could not be written */
     struct control_problem problems[CONTROL_PROBLEMS_MAX];
 
     char config_digest[2 * SHA256_SIZE + 1];
-    char ring_digest[2 * SHA256_SIZE + 1];
 };
 
 /* A drain, or the end of one, begins; returns its epoch. all_quiet() follows once all workers have

@@ -63,7 +63,7 @@ static bool look_for_company(struct control *c)
 static void take_sample(struct control *c)
 {
     struct sampler *s = c->sampler;
-    const struct list *head = &c->tracker.applications;
+    const struct list *head = &c->instances.registry.applications;
     size_t count = 0, capacity = 0;
     for (struct list *l = head->next; l != head; l = l->next) {
         capacity++;

@@ -1,16 +1,17 @@
-/* settle: once a turn, just before the loop polls, in nested turns of the start, too. The order, and
- * what each step goes by (its marks; time is one, too):
+/* settle: once a turn, just before the loop polls, in nested turns of the start, too. The order,
+ * and what each step goes by (its marks; time is one, too):
  *
  *   adopt     a reload is wanted, a shared configuration waits, or the adoption's round has ended
  *   collect   an application has mail, or its deadline, or a second, is over
- *   judge     an application is due: collect, vote, verdict; others' votes, members, drains (news)
- *   publish   a verdict was computed: a part of judging, an application at a time
+ *   decide    an application is due: collect, vote, verdict; others' votes, members, drains (news)
+ *   publish   a verdict was computed: a part of deciding, an application at a time
  *   tell      this node's row differs from what was told; votes and drains wait to leave
  *   save      the shared revision or the state differs from what was written
  *   arm       the timers, to the deadlines that are left
  *
  * What a step does may be a mark for one before it: the steps are gone through until none is left.
- * This ends: adopt and judge stop where a slice of the turn's time, or the pool, goes on later. */
+ * This ends: adopt and the verdicts stop where a slice of the turn's time, or the pool, goes on
+ * later. */
 #include "control/settle.h"
 
 #include "control/adopt.h"
@@ -24,7 +25,7 @@ static void on_tick(uv_timer_t *timer)
 
 static void arm_tick(struct control *c)
 {
-    uint64_t now_ms = net_now_ms(&c->net), due_ms = judge_deadline_ms(c);
+    uint64_t now_ms = net_now_ms(&c->net), due_ms = instances_deadline_ms(&c->instances);
     uv_timer_start(&c->settle.tick, on_tick, due_ms > now_ms ? due_ms - now_ms : 1, 0);
 }
 
@@ -32,9 +33,9 @@ static void settle(struct control *c)
 {
     do {
         adopt_settle(c);
-        judge_settle(c);
+        instances_settle(&c->instances);
         peers_tell(c);
-    } while (adopt_may_go_on(c) || c->verdict_input);
+    } while (adopt_may_go_on(c) || c->instances.news);
     peers_save(c);
     if (c->joining && c->phase > CONTROL_STARTING && !cluster_joining(c->cluster)) {
         control_joined(c);

@@ -1,0 +1,143 @@
+/* mailbox: the words between workers and control, and above all the trial of an ejected instance.
+ *
+ * Three parties take part, each on its own thread, none waits for another:
+ *
+ *   control    owns `passive` (the state of an ejection), collects and publishes. The only one that
+ *              writes the route word, but for one step.
+ *   a worker   picks instances by the route word (snapshot_pick()), and takes a trial by it: that
+ *              step.
+ *   its        worker reports how the trial ended (exchange_do_report()): another one, maybe, for
+ *   request's  the request may end long after the pick, when neither route word nor `passive` are
+ *              what they were.
+ *
+ * The route word, and who may change it:
+ *
+ *   CLOSED <------- control -------> OPEN         by the verdict, at any time, from any state
+ *      |                              ^
+ *      | control: fail_timeout over   | control: the trial was good, by everybody's votes
+ *      v                              |
+ *    TRIAL --- one worker, by compare-and-swap ---> TRIAL_TAKEN
+ *      ^                                                |
+ *      +---- control: no outcome (void, or late) -------+---- control: it failed ---> CLOSED
+ *
+ * The rules:
+ *
+ * 1. A trial is given to exactly one request. Many workers may see TRIAL; who swaps it has it, the
+ *    others pick on as if the instance were closed. No lock, no message: the word is the token.
+ * 2. The request that has it carries that with it (exchange.trial). Its end goes into a box of the
+ *    instance: trial_good, trial_void (the client left, nothing is known), or like anybody's
+ * failure into failures_new or statuses. So every trial ends in some box, or is late (rule 6).
+ * 3. A worker adds to a box first, then marks the application (application_live.mail), then wakes
+ *    control. Control clears the mark first, then empties the boxes. What comes in between is found
+ *    at once, or marked anew: nothing is lost, at worst control looks once for nothing.
+ * 4. Taking is not reported: control sees TRIAL_TAKEN when it collects, and tells `passive`
+ *    (taken_known). Until it has, it must not publish TRIAL over TRIAL_TAKEN: `passive` still says
+ *    "offered" only because it does not know better, and a second request would be tried. After
+ *    it has, an offer by `passive` is a new one, and is published.
+ * 5. All that control publishes is a compare-and-swap, too. If a worker takes the trial in that
+ *    moment the swap fails, and what is wanted is looked at once more against TRIAL_TAKEN: OPEN and
+ *    CLOSED are written over it (the request goes on, its outcome is counted as any other's), TRIAL
+ *    waits by rule 4.
+ * 6. A trial without an end after fail_timeout is offered once more, beside the one in flight: one
+ *    slow answer must not keep an instance out. So two outcomes may come; in TRIAL any decides, in
+ *    the other states health/passive knows what an outcome is worth.
+ * 7. The order of collecting is the order of rules 2 and 4: taken, before its end is; answers, for
+ *    the weight of this node's vote; failures before successes, so that who fails and succeeds in
+ *    the same turn is judged by the failure first and comes back by the next trial, not the other
+ *    way round; time last.
+ *
+ * Counters and boxes are atomics; nothing that is decided here depends on how two of them are
+ * ordered among each other, but for rule 3. */
+#include "control/mailbox.h"
+
+#include "control/tracked.h"
+
+static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
+{
+    struct instance_live *s = i->live;
+    struct passive *p = &i->passive;
+    bool changed = false;
+    struct instance_counts counts = {0};
+    if (atomic_load(&s->route) == INSTANCE_TRIAL_TAKEN && passive_trial_offered(p)) {
+        passive_trial_taken(p, now_ms);
+        i->seen.taken_known = true;
+    }
+    instance_live_sum(s, &counts);
+    if (counts.answers != i->seen.answers) {
+        passive_answered(p, now_ms, (uint32_t)(counts.answers - i->seen.answers));
+        i->seen.answers = counts.answers;
+    }
+    bool ended;
+    uint32_t failures = instance_live_take_statuses(s, &ended);
+    if (ended) {
+        passive_proper_answer(p);
+    }
+    if (failures > 0) {
+        changed |= passive_failure(p, now_ms, failures, true);
+    }
+    failures = atomic_exchange(&s->failures_new, 0);
+    if (failures > 0) {
+        changed |= passive_failure(p, now_ms, failures, false);
+    }
+    if (i->check.checker && atomic_load_explicit(&s->check_wanted, memory_order_relaxed)) {
+        checker_want(i->check.checker, &i->check);
+    }
+    if (atomic_exchange(&s->trial_good, 0) > 0) {
+        changed |= passive_success(p, now_ms);
+    }
+    if (atomic_exchange(&s->trial_void, 0) > 0) {
+        passive_trial_void(p, now_ms);
+        changed = true;
+    }
+    return passive_tick(p, now_ms) || changed;
+}
+
+void mailbox_collect(struct tracked_application *a, uint64_t now_ms)
+{
+    atomic_store(&a->live->mail, false); /* before the boxes: what comes now sets it again */
+    a->due.collect = false;
+    a->due.deadline_ms = 0;
+    for (size_t i = 0; i < a->instance_count; i++) {
+        struct tracked_instance *instance = a->instances[i];
+        bool changed = collect_instance(instance, now_ms);
+        uint64_t weight = verdict_weight(passive_answers(&instance->passive, now_ms));
+        uint64_t deadline_ms = passive_next_deadline_ms(&instance->passive);
+        a->due.vote = a->due.vote || changed || weight != instance->told_weight;
+        if (deadline_ms != 0 && (a->due.deadline_ms == 0 || deadline_ms < a->due.deadline_ms)) {
+            a->due.deadline_ms = deadline_ms;
+        }
+    }
+}
+
+static enum instance_route wanted_route(const struct tracked_instance *i)
+{
+    const struct verdict_result *v = &i->verdict;
+    bool open = v->routable && !i->unreachable;
+    bool ejected = !open && (v->verdict == VERDICT_EJECTED || i->unreachable);
+    if (ejected && i->passive.state == PASSIVE_TRIAL) {
+        return passive_trial_offered(&i->passive) ? INSTANCE_TRIAL : INSTANCE_TRIAL_TAKEN;
+    }
+    return open ? INSTANCE_OPEN : INSTANCE_CLOSED;
+}
+
+static void publish_instance(struct tracked_instance *i)
+{
+    _Atomic uint32_t *route = &i->live->route;
+    uint32_t wanted = wanted_route(i), now = atomic_load(route);
+    while (wanted != now) {
+        if (wanted == INSTANCE_TRIAL && now == INSTANCE_TRIAL_TAKEN && !i->seen.taken_known) {
+            return; /* rule 4 */
+        }
+        if (atomic_compare_exchange_strong(route, &now, wanted)) {
+            i->seen.taken_known = false;
+            return;
+        }
+    }
+}
+
+void mailbox_publish(struct tracked_application *a)
+{
+    for (size_t i = 0; i < a->instance_count; i++) {
+        publish_instance(a->instances[i]);
+    }
+}

@@ -1,0 +1,25 @@
+/* mailbox: what workers and control tell each other of an instance, through the words of struct
+ * instance_live: failures and the ends of trials one way, the route word the other. mailbox.c has
+ * the rules. */
+#ifndef CONTROL_MAILBOX_H
+#define CONTROL_MAILBOX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tracked_application;
+
+/* Of an instance: what of its words has been taken into account. */
+struct mailbox_seen {
+    uint64_t answers; /* `passive` knows of so many */
+    bool taken_known; /* `passive` has been told that the trial on offer was taken */
+};
+
+/* Empties the mailboxes of the application's instances, and lets time pass. Sets due.vote if a vote
+ * changed, and due.deadline_ms. */
+void mailbox_collect(struct tracked_application *a, uint64_t now_ms);
+
+/* Writes what follows from the verdicts to where workers read it. */
+void mailbox_publish(struct tracked_application *a);
+
+#endif
