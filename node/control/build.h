@@ -6,7 +6,7 @@
 #define CONTROL_BUILD_H
 
 #include "conf/conf.h"
-#include "control/tracked.h"
+#include "instances/registry.h"
 #include "snapshot/snapshot.h"
 
 /* Any thread. A snapshot with one reference, in which every application is still to be bound; then

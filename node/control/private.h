@@ -8,7 +8,7 @@
 #include "control/adopt.h"
 #include "control/control.h"
 #include "control/documents.h"
-#include "control/instances.h"
+#include "instances/instances.h"
 #include "control/link.h"
 #include "control/settle.h"
 #include "control/signals.h"

@@ -1,4 +1,4 @@
-/* control: the addresses of an instance's name, and the checks that try them. getaddrinfo() is this
+/* instances: the addresses of an instance's name, and the checks that try them. getaddrinfo() is this
  * file's: it stands in for the C library's. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "control/checker.h"
-#include "control/resolver.h"
+#include "instances/checker.h"
+#include "instances/resolver.h"
 
 enum { PATIENCE_MS = 5000, PORT = 80, ANSWERS_MAX = 12 };
 

@@ -1,8 +1,8 @@
 /* mailbox: what workers and control tell each other of an instance, through the words of struct
  * instance_live: failures and the ends of trials one way, the route word the other. mailbox.c has
  * the rules. */
-#ifndef CONTROL_MAILBOX_H
-#define CONTROL_MAILBOX_H
+#ifndef INSTANCES_MAILBOX_H
+#define INSTANCES_MAILBOX_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
  *
  * It has what it serves at once in common: a check that is not answered may wait behind another
  * application's requests. So work and deliveries are looked at here, over all its instances. */
-#ifndef CONTROL_CONTAINER_H
-#define CONTROL_CONTAINER_H
+#ifndef INSTANCES_CONTAINER_H
+#define INSTANCES_CONTAINER_H
 
 #include "base/names.h"
 #include "cluster/cluster.h"

@@ -1,5 +1,5 @@
 /* resolver: a look-up on a timer. */
-#include "control/resolver.h"
+#include "instances/resolver.h"
 
 #include <stdio.h>
 #include <string.h>

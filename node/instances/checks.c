@@ -1,5 +1,5 @@
 /* checks: two registries, by what makes containers and checkers the same. */
-#include "control/checks.h"
+#include "instances/checks.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -48,9 +48,9 @@
  *
  * Counters and boxes are atomics; nothing that is decided here depends on how two of them are
  * ordered among each other, but for rule 3. */
-#include "control/mailbox.h"
+#include "instances/mailbox.h"
 
-#include "control/tracked.h"
+#include "instances/registry.h"
 
 static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
 {

@@ -8,11 +8,11 @@
  * ASKING is one check after the other, of the entry that the rota names: connecting (upstream's
  * connection.h), then waiting for the head of the answer. Whom to ask and what an answer means
  * for whom is health/rota's; whether silence means busy is health/busy's. */
-#ifndef CONTROL_CHECKER_H
-#define CONTROL_CHECKER_H
+#ifndef INSTANCES_CHECKER_H
+#define INSTANCES_CHECKER_H
 
 #include "base/status_set.h"
-#include "control/container.h"
+#include "instances/container.h"
 #include "health/busy.h"
 #include "health/rota.h"
 #include "http/reader.h"

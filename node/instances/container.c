@@ -1,5 +1,5 @@
 /* container: sums over its instances. */
-#include "control/container.h"
+#include "instances/container.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  * Up to DIGEST_POINTS_AT_ONCE ring points it is computed on the spot; above, on a thread of the
  * pool, from a reference to the snapshot and a copy of the eligible sets, and what changes
  * meanwhile makes it begin again. */
-#ifndef CONTROL_DIGEST_H
-#define CONTROL_DIGEST_H
+#ifndef INSTANCES_DIGEST_H
+#define INSTANCES_DIGEST_H
 
 #include <uv.h>
 

@@ -1,6 +1,6 @@
 /* registry: tables by name, and the steps from one configuration to the next. An application, once
  * named, is never let go, nor is a record: totals outlive their leaving the file. */
-#include "control/tracked.h"
+#include "instances/registry.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  *
  * A check's connection is an object of its own, because it outlives a checker that is let go while
  * its handle closes. */
-#include "control/checker.h"
+#include "instances/checker.h"
 
 #include <assert.h>
 #include <stdlib.h>

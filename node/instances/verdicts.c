@@ -3,12 +3,12 @@
  * The happy path of a round: step_voting() collects and votes where it is due; behind the last
  * application find_isolated(); step_deciding() decides and publishes where a verdict is due; behind
  * the last one end_round(). A round whose members change while it goes on begins anew. */
-#include "control/judge.h"
+#include "instances/verdicts.h"
 
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "control/mailbox.h"
+#include "instances/mailbox.h"
 #include "log/log.h"
 
 enum { ALL_MS = 1000 /* the traffic that a vote tells of changes with time, too */ };

@@ -18,11 +18,11 @@
  *
  * Each step only marks what it leaves to the next (struct tracked_due); instances_settle(), at the
  * end of a turn of the loop, begins what is marked. registry.c keeps it all over reloads. */
-#ifndef CONTROL_INSTANCES_H
-#define CONTROL_INSTANCES_H
+#ifndef INSTANCES_INSTANCES_H
+#define INSTANCES_INSTANCES_H
 
-#include "control/judge.h"
-#include "control/tracked.h"
+#include "instances/verdicts.h"
+#include "instances/registry.h"
 
 struct instances {
     struct net_loop *net;

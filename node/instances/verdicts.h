@@ -9,12 +9,12 @@
  * finds the isolated nodes (rule 1, the only one that needs all applications: each keeps its part
  * of the sum), then decides for each application with a mark, and in the end has the ring's digest
  * computed if an eligible set has changed. */
-#ifndef CONTROL_VERDICTS_H
-#define CONTROL_VERDICTS_H
+#ifndef INSTANCES_VERDICTS_H
+#define INSTANCES_VERDICTS_H
 
 #include "cluster/cluster.h"
-#include "control/digest.h"
-#include "control/tracked.h"
+#include "instances/digest.h"
+#include "instances/registry.h"
 #include "net/slices.h"
 
 struct verdicts {

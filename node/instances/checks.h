@@ -3,12 +3,12 @@
  * Entries with the same host, port, tls and health_check share a checker, across applications; all
  * at one host and port share a container. Both live on over a reload as long as anybody wants them.
  * `failure_statuses` is about requests, so it may differ among those that share checks. */
-#ifndef CONTROL_CHECKS_H
-#define CONTROL_CHECKS_H
+#ifndef INSTANCES_CHECKS_H
+#define INSTANCES_CHECKS_H
 
 #include "base/buffer.h"
 #include "conf/conf.h"
-#include "control/checker.h"
+#include "instances/checker.h"
 
 /* What a health_check asks for, prepared once for all instances of an application. */
 struct check_terms {

@@ -1,11 +1,11 @@
 /* digest: a copy of what it needs, the digest of it, and back to the loop. */
-#include "control/digest.h"
+#include "instances/digest.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "control/tracked.h"
+#include "instances/registry.h"
 
 static bool is_eligible(void *arg, size_t member)
 {

@@ -1,8 +1,8 @@
 /* instances: wiring. What rounds of checks bring becomes part of this node's opinion here, and the
  * end of a turn begins a round of verdicts. */
-#include "control/instances.h"
+#include "instances/instances.h"
 
-#include "control/mailbox.h"
+#include "instances/mailbox.h"
 #include "log/log.h"
 
 /* ---- what rounds of checks bring ---- */

@@ -8,14 +8,14 @@
  *
  *   registry_prepare() for each application -> instances_commit() -> registry_set_up() for each one
  *   -> registry_set_up_end() -> registry_sweep() until nothing is left of what went */
-#ifndef CONTROL_TRACKED_H
-#define CONTROL_TRACKED_H
+#ifndef INSTANCES_REGISTRY_H
+#define INSTANCES_REGISTRY_H
 
 #include "base/names.h"
 #include "conf/conf.h"
-#include "control/checks.h"
-#include "control/mailbox.h"
-#include "control/resolver.h"
+#include "instances/checks.h"
+#include "instances/mailbox.h"
+#include "instances/resolver.h"
 #include "health/passive.h"
 #include "health/verdict.h"
 #include "snapshot/snapshot.h"
