@@ -94,9 +94,10 @@ void connection_on_closed(struct stream *s)
         dial_on(c);
         return;
     }
+    struct instance_live *live = c->live;
     net_timer_clear(s->loop, &c->share_timer);
-    instance_live_unref(c->live);
-    events_of(c)->on_closed(c);
+    events_of(c)->on_closed(c); /* may still use the instance, and frees c */
+    instance_live_unref(live);
 }
 
 int connection_open(struct connection *c, struct net_loop *loop, struct instance_live *live,

@@ -221,6 +221,27 @@ static void a_connection_to_an_address_that_is_gone_is_not_lent_again(void **sta
     assert_int_equal(idle_count(s), 0);
 }
 
+/* As a worker that ends does it: nobody else has the instance any more, nor the host. */
+static void one_that_is_closed_with_its_loop_still_has_its_instance(void **state)
+{
+    struct scene *s = *state;
+    struct host_shared *host = host_table_take(&s->hosts, "dify2.test", s->port);
+    struct instance_live *live = instance_live_new("dify2", "dify2.test", s->port, WORKERS);
+    instance_live_join(live, host);
+    KNOW(live, "127.0.0.1");
+    struct upstream *u = take(s, live, 0);
+    upstream_give(u);
+    uint64_t until_ms = net_now_ms(&s->loop) + PATIENCE_MS;
+    while (host->kept == 0 && net_now_ms(&s->loop) < until_ms) {
+        uv_run(&s->loop.uv, UV_RUN_ONCE);
+    }
+    assert_int_equal(host->kept, 1);
+    instance_live_unref(live);
+    host_table_drop(host);
+    stream_close(upstream_stream(u),
+                 false); /* the host asserts that its place is free at its end */
+}
+
 static void entries_of_other_hosts_or_ports_share_nothing(void **state)
 {
     struct scene *s = *state;
@@ -249,6 +270,7 @@ int main(void)
         CLAIM(of_the_idle_ones_two_a_host_and_port_stay_and_the_others_100_ms),
         CLAIM(one_that_was_lent_or_closed_frees_its_place),
         CLAIM(a_connection_to_an_address_that_is_gone_is_not_lent_again),
+        CLAIM(one_that_is_closed_with_its_loop_still_has_its_instance),
         CLAIM(entries_of_other_hosts_or_ports_share_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
