@@ -12,10 +12,10 @@
 #define INSTANCES_CHECKER_H
 
 #include "base/status_set.h"
-#include "instances/container.h"
 #include "health/busy.h"
 #include "health/rota.h"
 #include "http/reader.h"
+#include "instances/container.h"
 #include "upstream/connection.h"
 
 enum {

@@ -21,8 +21,8 @@
 #ifndef INSTANCES_INSTANCES_H
 #define INSTANCES_INSTANCES_H
 
-#include "instances/verdicts.h"
 #include "instances/registry.h"
+#include "instances/verdicts.h"
 
 struct instances {
     struct net_loop *net;

@@ -13,12 +13,12 @@
 
 #include "base/names.h"
 #include "conf/conf.h"
-#include "instances/checks.h"
-#include "instances/mailbox.h"
-#include "instances/resolver.h"
 #include "health/passive.h"
 #include "health/verdict.h"
+#include "instances/checks.h"
+#include "instances/mailbox.h"
 #include "snapshot/snapshot.h"
+#include "upstream/resolver.h"
 
 struct tracked_instance;
 

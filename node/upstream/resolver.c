@@ -1,5 +1,5 @@
 /* resolver: a look-up on a timer. */
-#include "instances/resolver.h"
+#include "upstream/resolver.h"
 
 #include <stdio.h>
 #include <string.h>

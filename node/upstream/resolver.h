@@ -4,8 +4,8 @@
  *
  * An address literal is set once and never looked up. A name that fails keeps its last addresses:
  * an instance does not go down with a name server. */
-#ifndef INSTANCES_RESOLVER_H
-#define INSTANCES_RESOLVER_H
+#ifndef UPSTREAM_RESOLVER_H
+#define UPSTREAM_RESOLVER_H
 
 #include "net/lookup.h"
 #include "net/loop.h"

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "instances/checker.h"
-#include "instances/resolver.h"
+#include "upstream/resolver.h"
 
 enum { PATIENCE_MS = 5000, PORT = 80, ANSWERS_MAX = 12 };
 
