@@ -352,7 +352,7 @@ static void on_timer(struct wheel_timer *timer)
 
 /* ---- life ---- */
 
-/* A round under way is as if it had not begun. */
+/* A round that has begun is as if it had not. */
 static void drop_round(struct checker *c)
 {
     end_connection(c);

@@ -81,8 +81,8 @@ struct checker {
     uint64_t due_ms;                       /* the next round of the interval */
     uint64_t ahead_from_ms;                /* no check ahead of its time before that */
     bool ahead;                            /* one is wanted */
-    bool due;                              /* the round under way is the interval's */
-    struct check_entry *asked;             /* whose check is under way */
+    bool due;                              /* the present round is the interval's */
+    struct check_entry *asked;             /* whose check is in flight */
     struct checker_connection *connection; /* its connection, */
     bool connected;
     struct busy_view view; /* and what was known of the container when it began */
@@ -96,14 +96,14 @@ void checker_init(struct checker *c, struct net_loop *net, struct prng *prng,
 /* Starts or changes the checks. The events are the owner's, set by then. */
 void checker_configure(struct checker *c, const struct checker_options *options);
 
-/* The entries, at least one, lent until the next call or checker_done(). A round under way is
+/* The entries, at least one, lent until the next call or checker_done(). A round that has begun is
  * dropped if they are other ones than before. */
 void checker_set_entries(struct checker *c, struct check_entry *const *entries, size_t count);
 
 /* A check of this entry as soon as may be: an answer calls for it. */
 void checker_want(struct checker *c, struct check_entry *e);
 
-/* Ends the checks; one under way is dropped. The struct may go at once. */
+/* Ends the checks; one in flight is dropped. The struct may go at once. */
 void checker_done(struct checker *c);
 
 #endif

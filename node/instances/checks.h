@@ -42,7 +42,7 @@ void checks_done(struct checks *c); /* all instances have left */
 
 /* From _begin to the end (when _end_some says false) other turns of the loop may come between: what
  * is checked goes on as before until then. In between each instance of the new configuration is
- * placed once. After that instances that were not placed are in nobody's hands and may go, once
+ * placed once. After that instances that were not placed are nobody's and may go, once
  * they have left. */
 void checks_begin(struct checks *c);
 void checks_place(struct checks *c, struct check_entry *e, struct container_entry *place,

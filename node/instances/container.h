@@ -48,7 +48,7 @@ void container_answered(struct container *c, uint64_t now_ms);
 /* This node's part of what is known of it. */
 struct busy_view container_view(struct container *c, uint64_t now_ms);
 
-/* What the other nodes are to know; false: nothing, for nothing is under way, nor was lately. */
+/* What the other nodes are to know; false: nothing, for nothing is in flight, nor was lately. */
 bool container_work(struct container *c, uint64_t now_ms, struct cluster_work *ret_work);
 
 #endif

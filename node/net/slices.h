@@ -34,7 +34,7 @@ struct slices {
 void slices_open(struct slices *s, struct net_loop *net);
 void slices_close(struct slices *s); /* what is left is not done */
 
-/* Starts a work, or does nothing if it is under way. */
+/* Starts a work, or does nothing if it has begun. */
 void slices_start(struct slices *s, struct slice *work);
 void slices_stop(struct slice *work);
 

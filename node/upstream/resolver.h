@@ -21,7 +21,7 @@ struct resolver {
     struct instance_live *live;
     struct wheel_timer timer;
     struct lookups *lookups;
-    struct lookup *lookup; /* under way */
+    struct lookup *lookup; /* in flight */
     bool answered;         /* the first look-up has ended, or there is none */
     int error;             /* of the last look-up; 0 = fine */
 };
@@ -29,7 +29,7 @@ struct resolver {
 void resolver_init(struct resolver *r, struct net_loop *net, struct lookups *lookups,
                    struct instance_live *live);
 
-/* The struct may go at once; a look-up under way is left behind. */
+/* The struct may go at once; a look-up in flight is left behind. */
 void resolver_done(struct resolver *r);
 
 #endif
