@@ -5,12 +5,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "admin/status.h"
 #include "base/memory.h"
 #include "control/build.h"
 #include "control/notify.h"
 #include "control/peers.h"
 #include "control/reload.h"
+#include "report/status.h"
 
 static void wipe(struct buffer *b)
 {

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "admin/dashboard.h"
+#include "report/dashboard.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/drain.h"

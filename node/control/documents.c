@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "admin/metrics.h"
 #include "control/counts.h"
+#include "report/metrics.h"
 
 static void begin(struct control *c, struct document *d);
 

@@ -4,11 +4,11 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#include "admin/status.h"
 #include "base/clock.h"
 #include "control/handover.h"
 #include "control/private.h"
 #include "http/reply.h"
+#include "report/status.h"
 #include "worker/last_call.h"
 
 uint16_t drain_instance(struct control *c, struct local_job *job)

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <sys/utsname.h>
 
-#include "admin/status.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/handover.h"
 #include "control/private.h"
+#include "report/status.h"
 
 enum {
     VIP_SETTLED_MS = 500, /* by then every gossip packet of before the handover has come */

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "admin/metrics.h"
 #include "control/handover.h"
 #include "control/private.h"
 #include "control/sampler.h"
+#include "report/metrics.h"
 
 struct metrics_gathering {
     struct arena *arena;

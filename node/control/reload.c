@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "admin/status.h"
 #include "base/memory.h"
 #include "conf/fixed.h"
+#include "report/status.h"
 
 void reload_read(struct control *c)
 {

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "admin/history.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/peers.h"
+#include "report/history.h"
 
 enum {
     LOOK_MS = 1000,

@@ -1,4 +1,4 @@
-/* admin/history: rates and percentiles of intervals, from counters that only grow. */
+/* report/history: rates and percentiles of intervals, from counters that only grow. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "admin/history.h"
+#include "report/history.h"
 
 /* A node's counters of two applications, sampled every interval. */
 struct scene {

@@ -2,8 +2,8 @@
  *
  * Pure: counters that only grow come in every HISTORY_INTERVAL_MS, rates and percentiles of each
  * interval come out as JSON. */
-#ifndef ADMIN_HISTORY_H
-#define ADMIN_HISTORY_H
+#ifndef REPORT_HISTORY_H
+#define REPORT_HISTORY_H
 
 #include "base/buffer.h"
 #include "base/histogram.h"

@@ -1,6 +1,6 @@
 /* status: facts -> one Jansson tree -> text. Keys are set in SPEC §5's order and Jansson keeps it,
  * so that a diff of two answers shows what changed and nothing else. */
-#include "admin/status.h"
+#include "report/status.h"
 
 #include <assert.h>
 #include <jansson.h>

@@ -3,8 +3,8 @@
  *
  * Pure, as status.h. Counters are this node's since its start but for those named
  * difyring_cluster_...: these are the cluster's, the same on every node, and outlive restarts. */
-#ifndef ADMIN_METRICS_H
-#define ADMIN_METRICS_H
+#ifndef REPORT_METRICS_H
+#define REPORT_METRICS_H
 
 #include "base/buffer.h"
 #include "base/histogram.h"

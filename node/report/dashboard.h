@@ -1,8 +1,8 @@
 /* dashboard: the page of GET /dashboard, built in from dashboard.html (cmake/DifyringEmbed.cmake).
  *
  * One page without outside assets. It asks /status and /dashboard/data, and nothing else. */
-#ifndef ADMIN_DASHBOARD_H
-#define ADMIN_DASHBOARD_H
+#ifndef REPORT_DASHBOARD_H
+#define REPORT_DASHBOARD_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* metrics: family by family, each with HELP and TYPE before its samples. */
-#include "admin/metrics.h"
+#include "report/metrics.h"
 
 #include <assert.h>
 #include <inttypes.h>

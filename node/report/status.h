@@ -1,8 +1,8 @@
 /* status: the JSON of GET /status (SPEC §5), from plain facts that control has gathered.
  *
  * Pure: it reads no clock and no shared state, so that its shape is tested without a node. */
-#ifndef ADMIN_STATUS_H
-#define ADMIN_STATUS_H
+#ifndef REPORT_STATUS_H
+#define REPORT_STATUS_H
 
 #include "base/buffer.h"
 #include "base/histogram.h"

@@ -1,6 +1,6 @@
 /* history: one ring of points for each application and one for all of them together; the rings turn
  * together. */
-#include "admin/history.h"
+#include "report/history.h"
 
 #include <assert.h>
 #include <stdlib.h>
