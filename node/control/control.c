@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "report/dashboard.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "control/drain.h"
@@ -23,18 +22,12 @@
 #include "control/notify.h"
 #include "control/peers.h"
 #include "control/private.h"
-#include "control/sampler.h"
+#include "control/reported.h"
 #include "control/start.h"
-#include "http/reply.h"
 
 enum {
     FIRST_LOOKUP_MS = 3000, /* names without an address by then get one later */
 };
-
-/* Totals would be lower than they were. */
-#define JOINING_MESSAGE                                                                            \
-    "This node has just started and has not heard yet what the others know; ask again in 2 "       \
-    "seconds."
 
 /* From the workers' threads. */
 
@@ -125,27 +118,14 @@ static void do_job(struct control *c, struct local_job *job)
     job->status = 200;
     switch (job->endpoint) {
     case ENDPOINT_STATUS:
-        if (c->joining) {
-            job->status = 503;
-            http_error_body(&job->body, 503, "joining", BYTES(JOINING_MESSAGE));
-            break;
-        }
-        documents_ask(c, job);
-        return;
     case ENDPOINT_METRICS:
-        documents_ask(c, job);
+    case ENDPOINT_DASHBOARD:
+    case ENDPOINT_DASHBOARD_DATA:
+        report_ask(&c->report, job);
         return;
     case ENDPOINT_RELOAD:
         adopt_reload(c, job);
         return;
-    case ENDPOINT_DASHBOARD:
-        job->content_type = DASHBOARD_CONTENT_TYPE;
-        job->fields = DASHBOARD_FIELDS;
-        buffer_append(&job->body, dashboard_page, dashboard_page_size);
-        break;
-    case ENDPOINT_DASHBOARD_DATA:
-        sampler_json(c, &job->body);
-        break;
     case ENDPOINT_NODE_DRAIN:
     case ENDPOINT_NODE_ENABLE:
         drain_node(c, job->endpoint == ENDPOINT_NODE_DRAIN, &job->body);
@@ -301,7 +281,6 @@ static void open_handles(struct control *c)
     standstill_open(&c->standstill, &c->net);
     slices_open(&c->slices, &c->net);
     adopt_open(c);
-    documents_open(c);
     settle_open(c);
     c->wake.data = c;
     c->drain_deadline.data = c;
@@ -329,8 +308,7 @@ static void stop(struct control *c)
     }
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
     adopt_close(c);
-    documents_close(c);
-    sampler_close(c);
+    report_close(&c->report);
     peers_close(c);
     log_flush(c->producer);
     instances_close(&c->instances);
@@ -360,7 +338,7 @@ static void await_configuration(struct control *c)
         uv_run(&c->net.uv, UV_RUN_ONCE);
     }
     if (c->phase == CONTROL_STARTING) {
-        sampler_open(c);
+        reported_open(c);
     }
 }
 

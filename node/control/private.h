@@ -7,7 +7,6 @@
 #include "cluster/cluster.h"
 #include "control/adopt.h"
 #include "control/control.h"
-#include "control/documents.h"
 #include "control/link.h"
 #include "control/settle.h"
 #include "control/signals.h"
@@ -15,6 +14,7 @@
 #include "instances/instances.h"
 #include "net/slices.h"
 #include "net/standstill.h"
+#include "report/report.h"
 #include "worker/worker.h"
 
 enum control_phase {
@@ -75,7 +75,7 @@ struct control {
     struct standstill standstill;
     struct slices slices;
     struct adoption adoption;
-    struct documents documents;
+    struct report report;
 
     /* from the workers' threads */
     _Atomic bool asked; /* workers are to look at their desks (worker/places.h) */
@@ -93,7 +93,6 @@ struct control {
     struct cluster *cluster;
     struct link *link; /* NULL: alone */
     struct store *store;
-    struct sampler *sampler;
     uv_timer_t count_timer;
     struct slice count_slice;
     struct list *count_cursor;
@@ -126,9 +125,5 @@ static inline bool control_is_draining(const struct control *c)
 {
     return c->out_of_service || c->phase > CONTROL_RUNNING;
 }
-
-/* Members that say that they have the virtual IP, as far as they are to be believed: how many, and
- * the names of the first two, "" where there is none (valid until the cluster changes). */
-size_t control_vip_claims(struct control *c, struct bytes ret_first[2]);
 
 #endif

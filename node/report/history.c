@@ -8,12 +8,12 @@
 #include "base/list.h"
 #include "base/memory.h"
 
-enum { P50, P95, P99, PERCENTILES };
+/* What a point has; milliseconds from P50 on. */
+enum field { RATE, ERRORS, P50, P95, P99, FIELDS };
 
 struct point {
     bool known, timed; /* rates; percentiles */
-    float rate, errors;
-    float ms[PERCENTILES];
+    float values[FIELDS];
 };
 
 /* What has been counted until the last sample, or within one. */
@@ -102,16 +102,16 @@ static void add_sums(struct sums *to, const struct sums *more)
 
 static struct point point_of(const struct sums *sums, uint64_t elapsed_ms)
 {
-    static const unsigned permille[PERCENTILES] = {500, 950, 990};
+    static const unsigned permille[FIELDS] = {[P50] = 500, [P95] = 950, [P99] = 990};
     double seconds = (double)elapsed_ms / 1000;
     struct point p = {
         .known = true,
-        .rate = (float)((double)sums->requests / seconds),
-        .errors = (float)((double)sums->errors / seconds),
+        .values = {(float)((double)sums->requests / seconds),
+                   (float)((double)sums->errors / seconds)},
     };
-    for (unsigned i = 0; i < PERCENTILES && !sums->fallen; i++) {
+    for (unsigned i = P50; i < FIELDS && !sums->fallen; i++) {
         uint64_t us = histogram_percentile_us(sums->latency, permille[i]);
-        p.ms[i] = (float)us / 1000;
+        p.values[i] = (float)us / 1000;
         p.timed = p.timed || us > 0;
     }
     return p;
@@ -161,35 +161,21 @@ static size_t place_of(const struct history *h, size_t nth)
     return (h->next + HISTORY_POINTS - h->count + nth) % HISTORY_POINTS;
 }
 
-enum field { RATE, ERRORS, FIRST_PERCENTILE };
-
-static void put_field(struct buffer *b, const struct history *h, const struct series *s,
-                      const char *name, unsigned field)
-{
-    buffer_append_format(b, "\"%s\":[", name);
-    for (size_t i = 0; i < h->count; i++) {
-        const struct point *p = &s->points[place_of(h, i)];
-        bool known = field < FIRST_PERCENTILE ? p->known : p->timed;
-        float value = field == RATE     ? p->rate
-                      : field == ERRORS ? p->errors
-                                        : p->ms[field - FIRST_PERCENTILE];
-        buffer_append_text(b, i > 0 ? "," : "");
-        if (known) {
-            buffer_append_format(b, "%.6g", (double)value);
-        } else {
-            buffer_append_text(b, "null");
-        }
-    }
-    buffer_append_text(b, "]");
-}
-
 static void put_series(struct buffer *b, const struct history *h, const struct series *s)
 {
-    static const char *const names[] = {"rate", "errors", "p50", "p95", "p99"};
-    buffer_append_text(b, "{");
-    for (unsigned field = 0; field < sizeof(names) / sizeof(names[0]); field++) {
-        buffer_append_text(b, field > 0 ? "," : "");
-        put_field(b, h, s, names[field], field);
+    static const char *const names[FIELDS] = {"rate", "errors", "p50", "p95", "p99"};
+    for (unsigned field = 0; field < FIELDS; field++) {
+        buffer_append_format(b, "%s\"%s\":[", field > 0 ? "," : "{", names[field]);
+        for (size_t i = 0; i < h->count; i++) {
+            const struct point *p = &s->points[place_of(h, i)];
+            buffer_append_text(b, i > 0 ? "," : "");
+            if (field < P50 ? p->known : p->timed) {
+                buffer_append_format(b, "%.6g", (double)p->values[field]);
+            } else {
+                buffer_append_text(b, "null");
+            }
+        }
+        buffer_append_text(b, "]");
     }
     buffer_append_text(b, "}");
 }

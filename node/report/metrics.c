@@ -1,4 +1,4 @@
-/* metrics: family by family, each with HELP and TYPE before its samples. */
+/* metrics: a metric is a row, and this file is the table of them, in the order of the document. */
 #include "report/metrics.h"
 
 #include <assert.h>
@@ -15,22 +15,38 @@ enum {
     SECONDS_TEXT_SIZE = 32,
 };
 
+/* A label that has one of so many values: its numbers lie one behind the other, from 0 on. */
+struct dimension {
+    const char *name;
+    const char *(*text)(unsigned value);
+    unsigned first, last; /* shown */
+};
+
+struct metric {
+    enum metric_type { COUNTER, GAUGE, HISTOGRAM } type;
+    const char *name, *help;
+    /* Whose it is, which gives it the labels app and instance. Gauges end with an instance's place
+     * in the configuration, counters stay. */
+    enum { OF_NODE, OF_APPLICATION, OF_INSTANCE } scope;
+    size_t offset; /* in that one's facts: of a uint64_t, or of a struct histogram */
+    enum { PLAIN, MICROSECONDS = 1, MILLISECONDS = 1000 } unit; /* times are shown in seconds */
+    const struct dimension *by[2];                              /* the first lies closer */
+    bool (*told)(const struct facts *facts);                    /* NULL: always */
+    /* Where it is no number of the facts: its samples. */
+    void (*put)(struct buffer *b, const struct metric *m, const struct facts *facts);
+};
+
+#define NODE(member) .scope = OF_NODE, .offset = offsetof(struct facts_node, member)
+#define APPLICATION(member)                                                                        \
+    .scope = OF_APPLICATION, .offset = offsetof(struct facts_application, member)
+#define INSTANCE(member) .scope = OF_INSTANCE, .offset = offsetof(struct facts_instance, member)
+
 struct label {
     const char *name;
     struct bytes value;
 };
 
-/* One family at work: what its samples have in common. */
-struct family {
-    struct buffer *b;
-    const char *name;
-};
-
-static struct family begin(struct buffer *b, const char *name, const char *type, const char *help)
-{
-    buffer_append_format(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-    return (struct family){b, name};
-}
+/* ---- a line ---- */
 
 /* The format's three escapes of a label's value. */
 static void put_value(struct buffer *b, struct bytes value)
@@ -53,40 +69,19 @@ static void put_value(struct buffer *b, struct bytes value)
 }
 
 /* Everything of a line but its number. Labels end with one without a name, or at LABELS_MAX. */
-static void put_head(const struct family *f, const char *suffix, const struct label *labels)
+static void put_head(struct buffer *b, const struct metric *m, const char *suffix,
+                     const struct label *labels)
 {
-    buffer_append_text(f->b, f->name);
-    buffer_append_text(f->b, suffix);
+    buffer_append_text(b, m->name);
+    buffer_append_text(b, suffix);
     for (size_t i = 0; i < LABELS_MAX && labels[i].name; i++) {
-        buffer_append_text(f->b, i == 0 ? "{" : ",");
-        buffer_append_text(f->b, labels[i].name);
-        buffer_append_text(f->b, "=\"");
-        put_value(f->b, labels[i].value);
-        buffer_append_text(f->b, "\"");
+        buffer_append_text(b, i == 0 ? "{" : ",");
+        buffer_append_text(b, labels[i].name);
+        buffer_append_text(b, "=\"");
+        put_value(b, labels[i].value);
+        buffer_append_text(b, "\"");
     }
-    buffer_append_text(f->b, labels[0].name ? "} " : " ");
-}
-
-static void put(const struct family *f, const struct label labels[LABELS_MAX], uint64_t number)
-{
-    put_head(f, "", labels);
-    buffer_append_format(f->b, "%" PRIu64 "\n", number);
-}
-
-static const struct label no_labels[LABELS_MAX];
-
-static void put_single(struct buffer *b, const char *name, const char *type, const char *help,
-                       uint64_t number)
-{
-    struct family f = begin(b, name, type, help);
-    put(&f, no_labels, number);
-}
-
-static void put_labelled(const struct family *f, const char *label, const char *value,
-                         uint64_t number)
-{
-    struct label labels[LABELS_MAX] = {{label, bytes_of(value)}};
-    put(f, labels, number);
+    buffer_append_text(b, labels[0].name ? "} " : " ");
 }
 
 static const char *seconds_text(uint64_t us, char text[SECONDS_TEXT_SIZE])
@@ -95,298 +90,274 @@ static const char *seconds_text(uint64_t us, char text[SECONDS_TEXT_SIZE])
     return text;
 }
 
-static void put_seconds(struct buffer *b, const char *name, const char *type, const char *help,
-                        uint64_t us)
+/* The node counts in micro- and milliseconds, Prometheus in seconds: they become such here. */
+static void put(struct buffer *b, const struct metric *m, const struct label labels[LABELS_MAX],
+                uint64_t number)
 {
     char text[SECONDS_TEXT_SIZE];
-    struct family f = begin(b, name, type, help);
-    put_head(&f, "", no_labels);
-    buffer_append_format(b, "%s\n", seconds_text(us, text));
+    put_head(b, m, "", labels);
+    if (m->unit == PLAIN) {
+        buffer_append_format(b, "%" PRIu64 "\n", number);
+    } else {
+        buffer_append_format(b, "%s\n", seconds_text(number * m->unit, text));
+    }
 }
 
-/* ---- requests ---- */
+static void put_histogram(struct buffer *b, const struct metric *m, struct bytes app,
+                          const struct histogram *h)
+{
+    char text[SECONDS_TEXT_SIZE];
+    struct label labels[LABELS_MAX] = {{"app", app}};
+    uint64_t count = 0;
+    unsigned bucket = 0;
+    for (unsigned bound = BOUND_FIRST; bound <= BOUND_LAST + 1; bound++) {
+        bool last = bound > BOUND_LAST; /* else up to the first bucket that is beyond: */
+        unsigned end = last ? HISTOGRAM_BUCKETS : histogram_bucket((uint64_t)1 << bound);
+        const char *le = last ? "+Inf" : seconds_text((uint64_t)1 << bound, text);
+        for (; bucket < end; bucket++) {
+            count += h->counts[bucket];
+        }
+        labels[1] = (struct label){"le", bytes_of(le)};
+        put_head(b, m, "_bucket", labels);
+        buffer_append_format(b, "%" PRIu64 "\n", count);
+    }
+    labels[1] = (struct label){0};
+    put_head(b, m, "_sum", labels);
+    buffer_append_format(b, "%s\n", seconds_text(h->sum_us, text));
+    put_head(b, m, "_count", labels);
+    buffer_append_format(b, "%" PRIu64 "\n", count);
+}
 
-static void put_answers(const struct family *f, struct bytes app, struct bytes instance,
-                        const struct metrics_answers *answers)
+/* ---- a family ---- */
+
+static const void *at(const struct metric *m, const void *facts)
+{
+    return (const char *)facts + m->offset;
+}
+
+static void put_of_node(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    static const struct dimension none = {.last = 0};
+    const uint64_t *numbers = at(m, &facts->node);
+    const struct dimension *x = m->by[0] ? m->by[0] : &none, *y = m->by[1] ? m->by[1] : &none;
+    for (unsigned i = x->first; i <= x->last; i++) {
+        for (unsigned j = y->first; j <= y->last; j++) {
+            struct label labels[LABELS_MAX] = {
+                {x->name, bytes_of(x->text ? x->text(i) : "")},
+                {y->name, bytes_of(y->text ? y->text(j) : "")},
+            };
+            put(b, m, labels, numbers[j * (x->last + 1) + i]);
+        }
+    }
+}
+
+static void put_of_application(struct buffer *b, const struct metric *m,
+                               const struct facts_application *app)
+{
+    struct label labels[LABELS_MAX] = {{"app", app->name}};
+    if (m->type == HISTOGRAM) {
+        put_histogram(b, m, app->name, at(m, app));
+    } else if (m->scope == OF_APPLICATION) {
+        put(b, m, labels, *(const uint64_t *)at(m, app));
+    }
+    for (size_t i = 0; m->scope == OF_INSTANCE && i < app->instance_count; i++) {
+        const struct facts_instance *instance = &app->instances[i];
+        labels[1] = (struct label){"instance", instance->name};
+        if (instance->configured || m->type == COUNTER) {
+            put(b, m, labels, *(const uint64_t *)at(m, instance));
+        }
+    }
+}
+
+static void put_family(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    static const char *const types[] = {"counter", "gauge", "histogram"};
+    if (m->told && !m->told(facts)) {
+        return;
+    }
+    buffer_append_format(b, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
+                         types[m->type]);
+    if (m->put) {
+        m->put(b, m, facts);
+    } else if (m->scope == OF_NODE) {
+        put_of_node(b, m, facts);
+    }
+    for (size_t a = 0; m->scope != OF_NODE && a < facts->application_count; a++) {
+        put_of_application(b, m, &facts->applications[a]);
+    }
+}
+
+/* ---- those that are more than a number ---- */
+
+static void put_answers(struct buffer *b, const struct metric *m, struct label *labels,
+                        const struct facts_answers *answers)
 {
     for (size_t i = 0; i < answers->count; i++) {
         char code[8];
         snprintf(code, sizeof(code), "%u", answers->at[i].status);
-        struct label labels[LABELS_MAX] = {
-            {"app", app}, {"instance", instance}, {"code", bytes_of(code)}};
-        put(f, labels, answers->at[i].count);
+        labels[2] = (struct label){"code", bytes_of(code)};
+        put(b, m, labels, answers->at[i].count);
     }
 }
 
-static void put_requests(struct buffer *b, const struct metrics_facts *facts)
+static void put_requests(struct buffer *b, const struct metric *m, const struct facts *facts)
 {
-    struct family f =
-        begin(b, "difyring_requests_total", "counter",
-              "Requests that have ended, by the last instance tried (empty: none) and the status "
-              "the client got (499: it left before). App empty: of no application.");
-    put_answers(&f, BYTES(""), BYTES(""), &facts->answers);
+    struct label labels[LABELS_MAX] = {{"app", BYTES("")}, {"instance", BYTES("")}};
+    put_answers(b, m, labels, &facts->answers);
     for (size_t a = 0; a < facts->application_count; a++) {
-        const struct metrics_application *app = &facts->applications[a];
-        put_answers(&f, app->name, BYTES(""), &app->answers);
+        const struct facts_application *app = &facts->applications[a];
+        labels[0].value = app->name;
+        labels[1].value = BYTES("");
+        put_answers(b, m, labels, &app->answers);
         for (size_t i = 0; i < app->instance_count; i++) {
-            put_answers(&f, app->name, app->instances[i].name, &app->instances[i].answers);
+            labels[1].value = app->instances[i].name;
+            put_answers(b, m, labels, &app->instances[i].answers);
         }
     }
 }
 
-static void put_histogram(const struct family *f, const struct metrics_application *app)
+static void put_version(struct buffer *b, const struct metric *m, const struct facts *facts)
 {
-    char text[SECONDS_TEXT_SIZE];
-    struct label labels[LABELS_MAX] = {{"app", app->name}};
-    uint64_t count = 0;
-    unsigned bucket = 0;
-    for (unsigned bound = BOUND_FIRST; bound <= BOUND_LAST; bound++) {
-        unsigned end = histogram_bucket((uint64_t)1 << bound); /* the first that is beyond */
-        for (; bucket < end; bucket++) {
-            count += app->latency[bucket];
-        }
-        labels[1] = (struct label){"le", bytes_of(seconds_text((uint64_t)1 << bound, text))};
-        put_head(f, "_bucket", labels);
-        buffer_append_format(f->b, "%" PRIu64 "\n", count);
+    struct label labels[LABELS_MAX] = {{"version", bytes_of(facts->version)}};
+    put(b, m, labels, 1);
+}
+
+/* ---- labels ---- */
+
+static const char *direction_text(unsigned value)
+{
+    return value == 0 ? "in" : "out";
+}
+
+static const char *stream_text(unsigned value)
+{
+    return value == LOG_STREAM_ACCESS ? "access" : "error";
+}
+
+static const char *state_text(unsigned value)
+{
+    return gossip_state_text((enum wire_state)value);
+}
+
+static const char *type_text(unsigned value)
+{
+    return gossip_type_text((enum wire_type)value);
+}
+
+static const char *reason_text(unsigned value)
+{
+    return gossip_rejection_text((enum gossip_rejection)value);
+}
+
+static const struct dimension direction = {"direction", direction_text, 0, 1};
+static const struct dimension stream = {"stream", stream_text, 0, LOG_STREAM_COUNT - 1};
+static const struct dimension state = {"state", state_text, WIRE_ALIVE, WIRE_LEFT};
+static const struct dimension packet = {"type", type_text, WIRE_HELLO, WIRE_CHUNK};
+static const struct dimension reason = {"reason", reason_text, 0, GOSSIP_REJECTIONS - 1};
+
+/* A counter that falls and comes back is counted twice. */
+static bool has_joined(const struct facts *facts)
+{
+    return !facts->node.joining;
+}
+
+static bool has_vip(const struct facts *facts)
+{
+    return facts->vip_address.at != NULL;
+}
+
+/* ---- the table ---- */
+
+static const struct metric metrics[] = {
+    {COUNTER, "difyring_requests_total",
+     "Requests that have ended, by the last instance tried (empty: none) and the status the "
+     "client got (499: it left before). App empty: of no application.",
+     .put = put_requests},
+    {HISTOGRAM, "difyring_request_head_seconds",
+     "Time to first byte: from a request's head to its response's head.",
+     APPLICATION(counts.first_byte)},
+    {COUNTER, "difyring_retries_total", "Attempts beyond the first of requests that have ended.",
+     APPLICATION(counts.retries)},
+    {GAUGE, "difyring_instance_up",
+     "1 if the cluster's verdict lets requests go to the instance, else 0.", INSTANCE(up)},
+    {GAUGE, "difyring_instance_in_flight",
+     "Attempts of this node that are in flight at the instance.", INSTANCE(in_flight)},
+    {GAUGE, "difyring_queue_length", "Requests of this node that wait for the instance.",
+     INSTANCE(queue_length)},
+    {COUNTER, "difyring_instance_failures_total",
+     "Passive failures: no connection, a lost one, garbage, no answer in time, or a status of "
+     "failure_statuses.",
+     INSTANCE(counts.failures)},
+    {GAUGE, "difyring_connections", "Open connections of clients.", NODE(connections)},
+    {COUNTER, "difyring_client_aborts_total",
+     "Requests whose client left before the answer was complete.", NODE(counts.aborts)},
+    {COUNTER, "difyring_bytes_total",
+     "Bytes of requests (in) and answers (out) that have ended, heads included.",
+     NODE(counts.bytes_in), .by = {&direction}},
+    {GAUGE, "difyring_gossip_members",
+     "Nodes of the cluster by state as this node sees it, itself included.", NODE(members),
+     .by = {&state}},
+    {COUNTER, "difyring_gossip_packets_total",
+     "Gossip packets sent, and those received that were accepted as such.", NODE(gossip.packets_in),
+     .by = {&packet, &direction}},
+    {COUNTER, "difyring_gossip_bytes_total",
+     "Bytes of gossip packets, without UDP and IP; in: also of rejected ones.",
+     NODE(gossip.bytes_in), .by = {&direction}},
+    {COUNTER, "difyring_gossip_rejected_total",
+     "Gossip packets that were dropped unheard, by reason.", NODE(gossip.rejected),
+     .by = {&reason}},
+    {COUNTER, "difyring_gossip_suspicions_total", "Times that another node was suspected here.",
+     NODE(gossip.suspicions)},
+    {COUNTER, "difyring_gossip_deaths_total", "Times that another node was held for dead here.",
+     NODE(gossip.deaths)},
+    {COUNTER, "difyring_gossip_refutations_total",
+     "Times that this node contradicted its own suspicion or death.", NODE(gossip.refutations)},
+    {GAUGE, "difyring_gossip_divergence_seconds",
+     "How long the configuration or ring digests of nodes that are up have differed; 0 = they "
+     "agree.",
+     NODE(divergence_ms), .unit = MILLISECONDS},
+    {COUNTER, "difyring_cluster_requests_total",
+     "Requests sent to the instance by all nodes, since the cluster began.",
+     INSTANCE(cluster.requests), .told = has_joined},
+    {COUNTER, "difyring_cluster_application_requests_total",
+     "Requests routed to the application by all nodes, since the cluster began.",
+     APPLICATION(cluster.requests), .told = has_joined},
+    {COUNTER, "difyring_cluster_application_errors_total",
+     "Those that ended in a status of 500 or more, or in a broken answer.",
+     APPLICATION(cluster.errors), .told = has_joined},
+    {GAUGE, "difyring_vip_holder", "1 if this host has the virtual IP.", NODE(vip_holder),
+     .told = has_vip},
+    {GAUGE, "difyring_vip_conflict", "1 if more than one node says that it has the virtual IP.",
+     NODE(vip_conflict), .told = has_vip},
+    {COUNTER, "difyring_vip_conflicts_total", "How often that has begun, as seen by this node.",
+     NODE(vip_conflicts), .told = has_vip},
+    {GAUGE, "difyring_build_info", "Always 1; the version is a label.", .put = put_version},
+    {GAUGE, "difyring_config_revision",
+     "Revision of the shared configuration that is in force here.", NODE(config_revision)},
+    {GAUGE, "difyring_draining", "1 while /health says draining.", NODE(draining)},
+    {GAUGE, "difyring_joining",
+     "1 while /health says joining; the totals of the cluster are left out then.", NODE(joining)},
+    {GAUGE, "difyring_workers", "Event loops.", NODE(workers)},
+    {GAUGE, "difyring_control_standstill_seconds",
+     "The longest turn of the control loop in the last minute, its waiting left out.",
+     NODE(standstill.wall_us), .unit = MICROSECONDS},
+    {GAUGE, "difyring_control_standstill_cpu_seconds",
+     "The most CPU time that the control loop took for a turn in the last minute.",
+     NODE(standstill.cpu_us), .unit = MICROSECONDS},
+    {COUNTER, "difyring_log_lines_dropped_total",
+     "Log lines lost because their reader was too slow, or their disk full.", NODE(log_dropped),
+     .by = {&stream}},
+    {GAUGE, "process_start_time_seconds", "When the process started, since 1970.",
+     NODE(started_wall_ms), .unit = MILLISECONDS},
+    {COUNTER, "process_cpu_seconds_total", "User and system CPU time that the process has taken.",
+     NODE(cpu_us), .unit = MICROSECONDS},
+    {GAUGE, "process_open_fds", "Open file descriptors.", NODE(open_fds)},
+    {GAUGE, "process_resident_memory_bytes", "Memory in use (RSS).", NODE(resident_size)},
+};
+
+void metrics_text(struct buffer *b, const struct facts *facts)
+{
+    for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
+        put_family(b, &metrics[i], facts);
     }
-    for (; bucket < HISTOGRAM_BUCKETS; bucket++) {
-        count += app->latency[bucket];
-    }
-    labels[1] = (struct label){"le", BYTES("+Inf")};
-    put_head(f, "_bucket", labels);
-    buffer_append_format(f->b, "%" PRIu64 "\n", count);
-    labels[1] = (struct label){0};
-    put_head(f, "_sum", labels);
-    buffer_append_format(f->b, "%s\n", seconds_text(app->head_us, text));
-    put_head(f, "_count", labels);
-    buffer_append_format(f->b, "%" PRIu64 "\n", count);
-}
-
-static void put_head_times(struct buffer *b, const struct metrics_facts *facts)
-{
-    struct family f = begin(b, "difyring_request_head_seconds", "histogram",
-                            "Time from a request's head to its response's head.");
-    for (size_t a = 0; a < facts->application_count; a++) {
-        put_histogram(&f, &facts->applications[a]);
-    }
-}
-
-enum of_application { RETRIES, CLUSTER_APPLICATION_REQUESTS, CLUSTER_APPLICATION_ERRORS };
-
-static uint64_t number_of(const struct metrics_application *app, enum of_application which)
-{
-    switch (which) {
-    case RETRIES:
-        return app->retries;
-    case CLUSTER_APPLICATION_REQUESTS:
-        return app->cluster_requests;
-    case CLUSTER_APPLICATION_ERRORS:
-        break;
-    }
-    return app->cluster_errors;
-}
-
-static void put_applications(const struct family *f, const struct metrics_facts *facts,
-                             enum of_application which)
-{
-    for (size_t a = 0; a < facts->application_count; a++) {
-        const struct metrics_application *app = &facts->applications[a];
-        struct label labels[LABELS_MAX] = {{"app", app->name}};
-        put(f, labels, number_of(app, which));
-    }
-}
-
-/* ---- instances ---- */
-
-enum of_instance { FAILURES, CLUSTER_REQUESTS, UP, IN_FLIGHT, QUEUE_LENGTH };
-
-/* Gauges end with the instance's place in the configuration, counters stay. */
-static bool has_number(const struct metrics_instance *i, enum of_instance which)
-{
-    return i->configured || which == FAILURES || which == CLUSTER_REQUESTS;
-}
-
-static uint64_t instance_number(const struct metrics_instance *i, enum of_instance which)
-{
-    switch (which) {
-    case FAILURES:
-        return i->failures;
-    case CLUSTER_REQUESTS:
-        return i->cluster_requests;
-    case UP:
-        return i->up;
-    case IN_FLIGHT:
-        return i->in_flight;
-    case QUEUE_LENGTH:
-        break;
-    }
-    return i->queue_length;
-}
-
-static void put_instances(const struct family *f, const struct metrics_facts *facts,
-                          enum of_instance which)
-{
-    for (size_t a = 0; a < facts->application_count; a++) {
-        const struct metrics_application *app = &facts->applications[a];
-        for (size_t i = 0; i < app->instance_count; i++) {
-            const struct metrics_instance *instance = &app->instances[i];
-            struct label labels[LABELS_MAX] = {{"app", app->name}, {"instance", instance->name}};
-            if (has_number(instance, which)) {
-                put(f, labels, instance_number(instance, which));
-            }
-        }
-    }
-}
-
-static void put_proxy(struct buffer *b, const struct metrics_facts *facts)
-{
-    put_requests(b, facts);
-    put_head_times(b, facts);
-    struct family f = begin(b, "difyring_retries_total", "counter",
-                            "Attempts beyond the first of requests that have ended.");
-    put_applications(&f, facts, RETRIES);
-    f = begin(b, "difyring_instance_up", "gauge",
-              "1 if the cluster's verdict lets requests go to the instance, else 0.");
-    put_instances(&f, facts, UP);
-    f = begin(b, "difyring_instance_in_flight", "gauge",
-              "Attempts of this node that are under way at the instance.");
-    put_instances(&f, facts, IN_FLIGHT);
-    f = begin(b, "difyring_queue_length", "gauge",
-              "Requests of this node that wait for the instance.");
-    put_instances(&f, facts, QUEUE_LENGTH);
-    f = begin(b, "difyring_instance_failures_total", "counter",
-              "Passive failures: no connection, a lost one, garbage, no answer in time, or a "
-              "status of failure_statuses.");
-    put_instances(&f, facts, FAILURES);
-    put_single(b, "difyring_connections", "gauge", "Open connections of clients.",
-               facts->connections);
-    put_single(b, "difyring_client_aborts_total", "counter",
-               "Requests whose client left before the answer was complete.", facts->aborts);
-    f = begin(b, "difyring_bytes_total", "counter",
-              "Bytes of requests (in) and answers (out) that have ended, heads included.");
-    put_labelled(&f, "direction", "in", facts->bytes_in);
-    put_labelled(&f, "direction", "out", facts->bytes_out);
-}
-
-/* ---- the cluster ---- */
-
-static void put_packets(struct buffer *b, const struct gossip_counters *counters)
-{
-    struct family f = begin(b, "difyring_gossip_packets_total", "counter",
-                            "Gossip packets sent, and those received that were accepted as such.");
-    for (unsigned type = WIRE_HELLO; type <= WIRE_CHUNK; type++) {
-        struct label labels[LABELS_MAX] = {
-            {"type", bytes_of(gossip_type_text((enum wire_type)type))},
-            {"direction", BYTES("in")},
-        };
-        put(&f, labels, counters->packets_in[type]);
-        labels[1].value = BYTES("out");
-        put(&f, labels, counters->packets_out[type]);
-    }
-    f = begin(b, "difyring_gossip_bytes_total", "counter",
-              "Bytes of gossip packets, without UDP and IP; in: also of rejected ones.");
-    put_labelled(&f, "direction", "in", counters->bytes_in);
-    put_labelled(&f, "direction", "out", counters->bytes_out);
-    f = begin(b, "difyring_gossip_rejected_total", "counter",
-              "Gossip packets that were dropped unheard, by reason.");
-    for (unsigned r = 0; r < GOSSIP_REJECTIONS; r++) {
-        put_labelled(&f, "reason", gossip_rejection_text((enum gossip_rejection)r),
-                     counters->rejected[r]);
-    }
-}
-
-static void put_gossip(struct buffer *b, const struct metrics_facts *facts)
-{
-    struct family f = begin(b, "difyring_gossip_members", "gauge",
-                            "Nodes of the cluster by state as this node sees it, itself included.");
-    for (unsigned s = WIRE_ALIVE; s <= WIRE_LEFT; s++) {
-        put_labelled(&f, "state", gossip_state_text((enum wire_state)s), facts->members[s]);
-    }
-    put_packets(b, facts->gossip);
-    put_single(b, "difyring_gossip_suspicions_total", "counter",
-               "Times that another node was suspected here.", facts->gossip->suspicions);
-    put_single(b, "difyring_gossip_deaths_total", "counter",
-               "Times that another node was held for dead here.", facts->gossip->deaths);
-    put_single(b, "difyring_gossip_refutations_total", "counter",
-               "Times that this node contradicted its own suspicion or death.",
-               facts->gossip->refutations);
-    put_seconds(b, "difyring_gossip_divergence_seconds", "gauge",
-                "How long the configuration or ring digests of nodes that are up have differed; "
-                "0 = they agree.",
-                facts->divergence_ms * 1000);
-}
-
-static void put_cluster_counts(struct buffer *b, const struct metrics_facts *facts)
-{
-    struct family f = begin(b, "difyring_cluster_requests_total", "counter",
-                            "Requests sent to the instance by all nodes, since the cluster began.");
-    put_instances(&f, facts, CLUSTER_REQUESTS);
-    f = begin(b, "difyring_cluster_application_requests_total", "counter",
-              "Requests routed to the application by all nodes, since the cluster began.");
-    put_applications(&f, facts, CLUSTER_APPLICATION_REQUESTS);
-    f = begin(b, "difyring_cluster_application_errors_total", "counter",
-              "Those that ended in a status of 500 or more, or in a broken answer.");
-    put_applications(&f, facts, CLUSTER_APPLICATION_ERRORS);
-}
-
-static void put_cluster(struct buffer *b, const struct metrics_facts *facts)
-{
-    if (!facts->joining) { /* a counter that falls and comes back is counted twice */
-        put_cluster_counts(b, facts);
-    }
-    if (facts->has_vip) {
-        put_single(b, "difyring_vip_holder", "gauge", "1 if this host has the virtual IP.",
-                   facts->vip_holder);
-        put_single(b, "difyring_vip_conflict", "gauge",
-                   "1 if more than one node says that it has the virtual IP.", facts->vip_conflict);
-        put_single(b, "difyring_vip_conflicts_total", "counter",
-                   "How often that has begun, as seen by this node.", facts->vip_conflicts);
-    }
-}
-
-/* ---- the process ---- */
-
-static void put_node(struct buffer *b, const struct metrics_facts *facts)
-{
-    struct family f = begin(b, "difyring_build_info", "gauge", "Always 1; the version is a label.");
-    put_labelled(&f, "version", facts->version, 1);
-    put_single(b, "difyring_config_revision", "gauge",
-               "Revision of the shared configuration that is in force here.",
-               facts->config_revision);
-    put_single(b, "difyring_draining", "gauge", "1 while /health says draining.", facts->draining);
-    put_single(b, "difyring_joining", "gauge",
-               "1 while /health says joining; the totals of the cluster are left out then.",
-               facts->joining);
-    put_single(b, "difyring_workers", "gauge", "Event loops.", facts->workers);
-    put_seconds(b, "difyring_control_standstill_seconds", "gauge",
-                "The longest turn of the control loop in the last minute, its waiting left out.",
-                facts->standstill_us);
-    put_seconds(b, "difyring_control_standstill_cpu_seconds", "gauge",
-                "The most CPU time that the control loop took for a turn in the last minute.",
-                facts->standstill_cpu_us);
-    f = begin(b, "difyring_log_lines_dropped_total", "counter",
-              "Log lines lost because their reader was too slow, or their disk full.");
-    put_labelled(&f, "stream", "access", facts->access_lines_dropped);
-    put_labelled(&f, "stream", "error", facts->error_lines_dropped);
-}
-
-static void put_process(struct buffer *b, const struct metrics_facts *facts)
-{
-    put_seconds(b, "process_start_time_seconds", "gauge", "When the process started, since 1970.",
-                facts->started_ms * 1000);
-    put_seconds(b, "process_cpu_seconds_total", "counter",
-                "User and system CPU time that the process has taken.", facts->cpu_us);
-    put_single(b, "process_open_fds", "gauge", "Open file descriptors.", facts->open_fds);
-    put_single(b, "process_resident_memory_bytes", "gauge", "Memory in use (RSS).",
-               facts->resident_size);
-}
-
-void metrics_text(struct buffer *b, const struct metrics_facts *facts)
-{
-    assert(facts->gossip);
-    put_proxy(b, facts);
-    put_gossip(b, facts);
-    put_cluster(b, facts);
-    put_node(b, facts);
-    put_process(b, facts);
 }

@@ -11,8 +11,6 @@ enum {
     STATUS_DUMP_FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(4),
 };
 
-static const char state_alive[] = "alive";
-
 static void put(json_t *object, const char *key, json_t *value)
 {
     int failed = json_object_set_new(object, key, value);
@@ -66,62 +64,57 @@ static void append_and_free(struct buffer *b, json_t *document)
     json_decref(document);
 }
 
-static bool is_alive(const struct status_node *node)
-{
-    return strcmp(node->state, state_alive) == 0;
-}
-
 /* What this node's block and its row among the nodes share, in the order of both. */
-static void put_node_tail(json_t *object, const struct status_node *node)
+static void put_node_tail(json_t *object, const struct facts_member *node)
 {
-    put_number(object, "config_revision", node->config_revision);
-    put_text(object, "config_digest", node->config_digest);
-    put_text(object, "ring_digest", node->ring_digest);
-    put_number(object, "total_requests", node->total_requests);
-    put_number(object, "active_connections", node->active_connections);
+    put_number(object, "config_revision", node->said.config_revision);
+    put_text(object, "config_digest", node->said.config_digest);
+    put_text(object, "ring_digest", node->said.ring_digest);
+    put_number(object, "total_requests", node->requests);
+    put_number(object, "active_connections", node->said.active_connections);
 }
 
-static json_t *own_node(const struct status_facts *facts)
+static json_t *own_node(const struct facts *facts)
 {
-    const struct status_node *self = &facts->nodes[facts->self];
+    const struct facts_member *self = &facts->members[0];
     json_t *object = json_object();
     put(object, "name", string_of(self->name));
     put_text(object, "version", facts->version);
     put_number(object, "uptime_seconds", facts->uptime_s);
     put_number(object, "generation", self->generation);
-    put_number(object, "workers", facts->workers);
-    put_bool(object, "draining", self->draining);
+    put_number(object, "workers", facts->node.workers);
+    put_bool(object, "draining", self->said.draining);
     put_node_tail(object, self);
     return object;
 }
 
-static json_t *cluster_node(const struct status_node *node)
+static json_t *member_row(const struct facts_member *node)
 {
     json_t *object = json_object();
     put(object, "name", string_of(node->name));
     put(object, "address", string_of(node->address));
-    put_text(object, "state", node->state);
+    put_text(object, "state", gossip_state_text(node->state));
     put_number(object, "generation", node->generation);
-    put_bool(object, "draining", node->draining);
-    put_bool(object, "vip_holder", node->vip_holder);
+    put_bool(object, "draining", node->said.draining);
+    put_bool(object, "vip_holder", node->said.vip_holder);
     put_node_tail(object, node);
     put_number(object, "heard_ms_ago", node->heard_ms_ago);
     return object;
 }
 
-static json_t *vip(const struct status_facts *facts)
+static json_t *vip(const struct facts *facts)
 {
-    if (!facts->has_vip) {
+    if (!facts->vip_address.at) {
         return json_null();
     }
     json_t *object = json_object();
     put(object, "address", string_of(facts->vip_address));
     put(object, "holder", string_of(facts->vip_holder));
-    put_bool(object, "conflict", facts->vip_conflict);
+    put_bool(object, "conflict", facts->node.vip_conflict > 0);
     return object;
 }
 
-static json_t *problems(const struct status_facts *facts)
+static json_t *problems(const struct facts *facts)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < facts->problem_count; i++) {
@@ -134,16 +127,16 @@ static json_t *problems(const struct status_facts *facts)
     return list;
 }
 
-static json_t *cluster(const struct status_facts *facts)
+static json_t *cluster(const struct facts *facts)
 {
     json_t *object = json_object(), *nodes = json_array();
     size_t alive_count = 0;
-    for (size_t i = 0; i < facts->node_count; i++) {
-        alive_count += is_alive(&facts->nodes[i]);
-        json_array_append_new(nodes, cluster_node(&facts->nodes[i]));
+    for (size_t i = 0; i < facts->member_count; i++) {
+        alive_count += facts->members[i].state == WIRE_ALIVE;
+        json_array_append_new(nodes, member_row(&facts->members[i]));
     }
     put(object, "name", string_of(facts->cluster_name));
-    put_number(object, "size", facts->node_count);
+    put_number(object, "size", facts->member_count);
     put_number(object, "alive", alive_count);
     put_bool(object, "converged", facts->converged);
     put(object, "vip", vip(facts));
@@ -169,82 +162,99 @@ static json_t *latency_ms(const uint64_t *latency)
     return object;
 }
 
-static json_t *votes(const struct status_instance *instance)
+static json_t *votes(const struct facts *facts, const struct facts_instance *instance)
 {
     json_t *object = json_object();
-    for (size_t i = 0; i < instance->vote_count; i++) {
-        const struct status_vote *vote = &instance->votes[i];
-        json_t *one = json_object();
-        put_text(one, "active", vote->active);
-        put_text(one, "passive", vote->passive);
-        put_named(object, vote->node, one);
+    for (size_t i = 0; i < facts->member_count; i++) {
+        const struct verdict_vote *vote = &instance->votes[i];
+        if (!facts->members[i].lapsed) {
+            json_t *one = json_object();
+            put_text(one, "active", active_state_text(vote->active));
+            put_text(one, "passive", vote->tripped ? "tripped" : "ok");
+            put_named(object, facts->members[i].name, one);
+        }
     }
     return object;
 }
 
-static json_t *instance(const struct status_instance *facts)
+static json_t *instance(const struct facts *facts, const struct facts_instance *i)
 {
-    assert(facts->ring_share >= 0 && facts->ring_share <= 1.0001);
+    assert(i->ring_share >= 0 && i->ring_share <= 1.0001);
     json_t *object = json_object();
-    put(object, "host", string_of(facts->host));
-    put_number(object, "port", facts->port);
-    put_number(object, "weight", facts->weight);
-    put_text(object, "status", facts->status);
-    put_bool(object, "eligible", facts->eligible);
-    put_number(object, "requests", facts->requests);
-    put_number(object, "failures", facts->failures);
-    put_number(object, "active_requests", facts->active_requests);
-    put(object, "ring_share", json_real(round(facts->ring_share * 1e4) / 1e4));
-    put(object, "votes", votes(facts));
+    put(object, "host", string_of(i->configured->host));
+    put_number(object, "port", i->configured->port);
+    put_number(object, "weight", i->configured->weight);
+    put_text(object, "status", verdict_text(i->verdict.verdict));
+    put_bool(object, "eligible", i->verdict.eligible);
+    put_number(object, "requests", i->cluster.requests);
+    put_number(object, "failures", i->cluster.failures);
+    put_number(object, "active_requests", i->cluster.active);
+    put(object, "ring_share", json_real(round(i->ring_share * 1e4) / 1e4));
+    put(object, "votes", votes(facts, i));
     return object;
 }
 
-static json_t *application(const struct status_application *facts)
+static const char *algorithm_text(enum algorithm algorithm)
+{
+    switch (algorithm) {
+    case ALGORITHM_CONSISTENT_HASH:
+        return "consistent_hash";
+    case ALGORITHM_WEIGHTED_ROUND_ROBIN:
+        return "weighted_round_robin";
+    case ALGORITHM_LEAST_CONNECTIONS:
+        return "least_connections";
+    case ALGORITHM_IP_HASH:
+        break;
+    }
+    return "ip_hash";
+}
+
+static json_t *application(const struct facts *facts, const struct facts_application *app)
 {
     json_t *object = json_object(), *instances = json_object();
-    for (size_t i = 0; i < facts->instance_count; i++) {
-        put_named(instances, facts->instances[i].name, instance(&facts->instances[i]));
+    for (size_t i = 0; i < app->configured->instance_count; i++) {
+        put_named(instances, app->instances[i].name, instance(facts, &app->instances[i]));
     }
-    put_text(object, "algorithm", facts->algorithm);
-    put_number(object, "total_requests", facts->total_requests);
-    put_number(object, "errors", facts->errors);
-    put_number(object, "active_requests", facts->active_requests);
-    put(object, "latency_ms", latency_ms(facts->latency));
+    put_text(object, "algorithm", algorithm_text(app->configured->algorithm));
+    put_number(object, "total_requests", app->cluster.requests);
+    put_number(object, "errors", app->cluster.errors);
+    put_number(object, "active_requests", app->cluster.active);
+    put(object, "latency_ms", latency_ms(app->latency));
     put(object, "instances", instances);
     return object;
 }
 
-static const char *common_algorithm(const struct status_facts *facts)
+static const char *common_algorithm(const struct facts *facts)
 {
-    const char *common = NULL;
-    for (size_t i = 0; i < facts->application_count; i++) {
-        const char *algorithm = facts->applications[i].algorithm;
-        if (common && strcmp(common, algorithm) != 0) {
+    const struct facts_application *all = facts->applications;
+    for (size_t i = 1; i < facts->configured_count; i++) {
+        if (all[i].configured->algorithm != all[0].configured->algorithm) {
             return "mixed";
         }
-        common = algorithm;
     }
-    return common ? common : "none";
+    return facts->configured_count > 0 ? algorithm_text(all[0].configured->algorithm) : "none";
 }
 
-static json_t *stats(const struct status_facts *facts)
+static json_t *stats(const struct facts *facts)
 {
     uint64_t active_connections = 0;
-    for (size_t i = 0; i < facts->node_count; i++) {
-        active_connections += is_alive(&facts->nodes[i]) ? facts->nodes[i].active_connections : 0;
+    for (size_t i = 0; i < facts->member_count; i++) {
+        const struct facts_member *m = &facts->members[i];
+        active_connections += m->state == WIRE_ALIVE ? m->said.active_connections : 0;
     }
     json_t *object = json_object();
-    put_number(object, "total_requests", facts->total_requests);
+    put_number(object, "total_requests", facts->requests);
     put_number(object, "active_connections", active_connections);
     return object;
 }
 
-void status_json(struct buffer *b, const struct status_facts *facts)
+void status_json(struct buffer *b, const struct facts *facts)
 {
-    assert(facts->self < facts->node_count);
+    assert(facts->member_count > 0);
     json_t *document = json_object(), *applications = json_object();
-    for (size_t i = 0; i < facts->application_count; i++) {
-        put_named(applications, facts->applications[i].name, application(&facts->applications[i]));
+    for (size_t i = 0; i < facts->configured_count; i++) {
+        const struct facts_application *app = &facts->applications[i];
+        put_named(applications, app->name, application(facts, app));
     }
     put_text(document, "status", "running");
     put_text(document, "architecture", facts->architecture);

@@ -12,12 +12,11 @@
 
 /* Facts in one piece, for tests to bend, and the text that came of them. */
 struct scene {
-    struct metrics_facts facts;
-    struct metrics_application application;
-    struct metrics_instance instances[2];
-    struct metrics_answer answers[2];
-    struct gossip_counters gossip;
-    uint64_t latency[HISTOGRAM_BUCKETS];
+    struct facts facts;
+    struct facts_application application;
+    struct facts_instance instances[2];
+    struct facts_answer answers[2];
+    struct snapshot_instance configured;
     struct buffer text;
 };
 
@@ -25,25 +24,22 @@ static int scene_new(void **state)
 {
     struct scene *s = calloc(1, sizeof *s);
     assert_non_null(s);
-    s->answers[0] = (struct metrics_answer){200, 7};
-    s->answers[1] = (struct metrics_answer){502, 1};
-    s->instances[0] = (struct metrics_instance){.name = BYTES("dify1"),
-                                                .answers = {s->answers, 2},
-                                                .failures = 1,
-                                                .cluster_requests = 30,
-                                                .configured = true,
-                                                .up = true,
-                                                .in_flight = 3};
-    s->instances[1] = (struct metrics_instance){.name = BYTES("gone"), .cluster_requests = 5};
-    s->application = (struct metrics_application){.name = BYTES("one"),
-                                                  .latency = s->latency,
-                                                  .retries = 2,
-                                                  .instances = s->instances,
-                                                  .instance_count = 2};
-    s->facts = (struct metrics_facts){.version = "0.1.0",
-                                      .applications = &s->application,
-                                      .application_count = 1,
-                                      .gossip = &s->gossip};
+    s->answers[0] = (struct facts_answer){200, 7};
+    s->answers[1] = (struct facts_answer){502, 1};
+    s->instances[0] = (struct facts_instance){.name = BYTES("dify1"),
+                                              .answers = {s->answers, 2},
+                                              .counts = {.failures = 1},
+                                              .cluster = {.requests = 30},
+                                              .configured = &s->configured,
+                                              .up = 1,
+                                              .in_flight = 3};
+    s->instances[1] = (struct facts_instance){.name = BYTES("gone"), .cluster = {.requests = 5}};
+    s->application = (struct facts_application){.name = BYTES("one"),
+                                                .counts = {.retries = 2},
+                                                .instances = s->instances,
+                                                .instance_count = 2};
+    s->facts =
+        (struct facts){.version = "0.1.0", .applications = &s->application, .application_count = 1};
     *state = s;
     return 0;
 }
@@ -80,8 +76,8 @@ static bool has_line(struct scene *s, const char *line)
 static void requests_are_counted_by_application_instance_and_status(void **state)
 {
     struct scene *s = *state;
-    s->facts.answers = (struct metrics_answers){s->answers, 1};
-    s->application.answers = (struct metrics_answers){s->answers + 1, 1};
+    s->facts.answers = (struct facts_answers){s->answers, 1};
+    s->application.answers = (struct facts_answers){s->answers + 1, 1};
     assert_true(has_line(s, "difyring_requests_total{app=\"\",instance=\"\",code=\"200\"} 7"));
     assert_true(has_line(s, "difyring_requests_total{app=\"one\",instance=\"\",code=\"502\"} 1"));
     assert_true(
@@ -102,8 +98,8 @@ static void label_values_are_escaped(void **state)
 static void a_bound_divides_exactly(void **state)
 {
     struct scene *s = *state;
-    s->latency[histogram_bucket(1023)] = 4;
-    s->latency[histogram_bucket(1024)] = 2;
+    s->application.counts.first_byte.counts[histogram_bucket(1023)] = 4;
+    s->application.counts.first_byte.counts[histogram_bucket(1024)] = 2;
     const char *name = "difyring_request_head_seconds_bucket{app=\"one\",le=";
     char line[128];
     static const struct {
@@ -120,8 +116,8 @@ static void a_bound_divides_exactly(void **state)
 static void what_is_beyond_the_last_bound_is_in_infinity_and_in_the_count(void **state)
 {
     struct scene *s = *state;
-    s->latency[HISTOGRAM_BUCKETS - 1] = 3;
-    s->application.head_us = 4500000007;
+    s->application.counts.first_byte.counts[HISTOGRAM_BUCKETS - 1] = 3;
+    s->application.counts.first_byte.sum_us = 4500000007;
     assert_true(
         has_line(s, "difyring_request_head_seconds_bucket{app=\"one\",le=\"1073.741824\"} 0"));
     assert_true(has_line(s, "difyring_request_head_seconds_bucket{app=\"one\",le=\"+Inf\"} 3"));
@@ -144,14 +140,14 @@ static void an_instance_out_of_the_configuration_has_counters_and_no_gauges(void
 static void gossip_is_counted_by_type_and_reason(void **state)
 {
     struct scene *s = *state;
-    s->gossip.packets_in[WIRE_PING] = 11;
-    s->gossip.packets_out[WIRE_SYN_ACK] = 12;
-    s->gossip.rejected[GOSSIP_REJECT_REPLAYED] = 13;
-    s->gossip.bytes_in = UINT64_MAX;
-    s->facts.members[WIRE_SUSPECT] = 2;
-    s->facts.divergence_ms = 1500;
-    s->facts.standstill_us = 12500;
-    s->facts.standstill_cpu_us = 7000;
+    s->facts.node.gossip.packets_in[WIRE_PING] = 11;
+    s->facts.node.gossip.packets_out[WIRE_SYN_ACK] = 12;
+    s->facts.node.gossip.rejected[GOSSIP_REJECT_REPLAYED] = 13;
+    s->facts.node.gossip.bytes_in = UINT64_MAX;
+    s->facts.node.members[WIRE_SUSPECT] = 2;
+    s->facts.node.divergence_ms = 1500;
+    s->facts.node.standstill.wall_us = 12500;
+    s->facts.node.standstill.cpu_us = 7000;
     assert_true(has_line(s, "difyring_gossip_packets_total{type=\"ping\",direction=\"in\"} 11"));
     assert_true(has_line(s, "difyring_gossip_packets_total{type=\"ping\",direction=\"out\"} 0"));
     assert_true(
@@ -168,10 +164,10 @@ static void the_virtual_ip_is_told_of_only_where_there_is_one(void **state)
 {
     struct scene *s = *state;
     assert_null(strstr(text_of(s), "vip"));
-    s->facts.has_vip = true;
-    s->facts.vip_holder = true;
-    s->facts.vip_conflict = true;
-    s->facts.vip_conflicts = 3;
+    s->facts.vip_address = BYTES("10.0.0.100");
+    s->facts.node.vip_holder = 1;
+    s->facts.node.vip_conflict = 1;
+    s->facts.node.vip_conflicts = 3;
     assert_true(has_line(s, "difyring_vip_holder 1"));
     assert_true(has_line(s, "difyring_vip_conflict 1"));
     assert_true(has_line(s, "difyring_vip_conflicts_total 3"));

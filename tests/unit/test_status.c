@@ -38,65 +38,65 @@ static const char spec_example[] =
 
 /* All facts of the example in one piece, for tests to bend. */
 struct scene {
-    struct status_facts facts;
-    struct status_node nodes[2];
-    struct status_application applications[2];
-    struct status_instance instance;
-    struct status_vote vote;
-    uint64_t latency[HISTOGRAM_BUCKETS];
+    struct facts facts;
+    struct facts_member members[2];
+    struct snapshot_application configured[2];
+    struct snapshot_instance configured_instance;
+    struct facts_application applications[2];
+    struct facts_instance instance;
+    struct verdict_vote votes[2];
 };
 
-static struct status_node node_of(const char *name, const char *address)
+static struct facts_member member_of(const char *name, const char *address)
 {
-    return (struct status_node){.name = bytes_of(name),
-                                .address = bytes_of(address),
-                                .state = "alive",
-                                .generation = 1795382687461,
-                                .config_revision = 3,
-                                .config_digest = "c0",
-                                .ring_digest = "d0"};
+    return (struct facts_member){
+        .name = bytes_of(name),
+        .address = bytes_of(address),
+        .state = WIRE_ALIVE,
+        .generation = 1795382687461,
+        .said = {.config_revision = 3, .config_digest = "c0", .ring_digest = "d0"}};
 }
 
-static void set_nodes(struct scene *s)
+static void set_members(struct scene *s)
 {
-    s->nodes[0] = node_of("node-a", "10.0.0.11:7946");
-    s->nodes[0].vip_holder = true;
-    s->nodes[0].total_requests = 600;
-    s->nodes[0].active_connections = 30;
-    s->nodes[1] = node_of("node-b", "10.0.0.12:7946");
-    s->nodes[1].generation++;
-    s->nodes[1].total_requests = 400;
-    s->nodes[1].active_connections = 20;
-    s->nodes[1].heard_ms_ago = 120;
+    s->members[0] = member_of("node-a", "10.0.0.11:7946");
+    s->members[0].said.vip_holder = true;
+    s->members[0].requests = 600;
+    s->members[0].said.active_connections = 30;
+    s->members[1] = member_of("node-b", "10.0.0.12:7946");
+    s->members[1].generation++;
+    s->members[1].requests = 400;
+    s->members[1].said.active_connections = 20;
+    s->members[1].heard_ms_ago = 120;
+    s->members[1].lapsed = true; /* no vote of it is shown */
 }
 
 static void set_applications(struct scene *s)
 {
-    s->vote = (struct status_vote){BYTES("node-a"), "up", "ok"};
-    s->instance = (struct status_instance){.name = BYTES("dify1"),
-                                           .host = BYTES("172.20.62.200"),
-                                           .port = 80,
-                                           .weight = 1,
-                                           .status = "healthy",
-                                           .eligible = true,
-                                           .requests = 334,
-                                           .active_requests = 2,
-                                           .ring_share = 0.33912,
-                                           .votes = &s->vote,
-                                           .vote_count = 1};
+    s->votes[0] = (struct verdict_vote){.active = ACTIVE_UP};
+    s->configured_instance =
+        (struct snapshot_instance){.host = BYTES("172.20.62.200"), .port = 80, .weight = 1};
+    s->instance = (struct facts_instance){
+        .name = BYTES("dify1"),
+        .configured = &s->configured_instance,
+        .verdict = {.verdict = VERDICT_HEALTHY, .eligible = true},
+        .cluster = {.requests = 334, .active = 2},
+        .ring_share = 0.33912,
+        .votes = s->votes,
+    };
+    s->configured[0] = (struct snapshot_application){.instance_count = 1};
+    s->applications[0] =
+        (struct facts_application){.name = BYTES("customer_service"),
+                                   .configured = &s->configured[0],
+                                   .cluster = {.requests = 1000, .errors = 2, .active = 7},
+                                   .instances = &s->instance};
     /* the buckets of these end at 11.263, 81.919 and 196.607 ms; told are 12, 82 and 197 */
-    s->latency[histogram_bucket(11000)] = 60;
-    s->latency[histogram_bucket(79000)] = 35;
-    s->latency[histogram_bucket(190000)] = 5;
-    s->applications[0] = (struct status_application){.name = BYTES("customer_service"),
-                                                     .algorithm = "consistent_hash",
-                                                     .total_requests = 1000,
-                                                     .errors = 2,
-                                                     .active_requests = 7,
-                                                     .latency = s->latency,
-                                                     .instances = &s->instance,
-                                                     .instance_count = 1};
+    s->applications[0].latency[histogram_bucket(11000)] = 60;
+    s->applications[0].latency[histogram_bucket(79000)] = 35;
+    s->applications[0].latency[histogram_bucket(190000)] = 5;
+    s->configured[1] = s->configured[0];
     s->applications[1] = s->applications[0];
+    s->applications[1].configured = &s->configured[1];
     s->applications[1].name = BYTES("reports");
 }
 
@@ -104,23 +104,22 @@ static int scene_new(void **state)
 {
     struct scene *s = calloc(1, sizeof *s);
     assert_non_null(s);
-    set_nodes(s);
+    set_members(s);
     set_applications(s);
-    s->facts = (struct status_facts){.architecture = "x86_64",
-                                     .version = "0.1.0",
-                                     .timestamp_s = 1640995200,
-                                     .uptime_s = 12,
-                                     .workers = 2,
-                                     .total_requests = 1000,
-                                     .nodes = s->nodes,
-                                     .node_count = 2,
-                                     .cluster_name = BYTES("dify"),
-                                     .converged = true,
-                                     .has_vip = true,
-                                     .vip_address = BYTES("10.0.0.100"),
-                                     .vip_holder = BYTES("node-a"),
-                                     .applications = s->applications,
-                                     .application_count = 1};
+    s->facts = (struct facts){.node = {.workers = 2},
+                              .architecture = "x86_64",
+                              .version = "0.1.0",
+                              .timestamp_s = 1640995200,
+                              .uptime_s = 12,
+                              .requests = 1000,
+                              .members = s->members,
+                              .member_count = 2,
+                              .cluster_name = BYTES("dify"),
+                              .converged = true,
+                              .vip_address = BYTES("10.0.0.100"),
+                              .vip_holder = BYTES("node-a"),
+                              .applications = s->applications,
+                              .configured_count = 1};
     *state = s;
     return 0;
 }
@@ -188,10 +187,10 @@ static void the_document_is_appended(void **state)
 static void a_single_node_has_a_cluster_of_one_without_a_vip(void **state)
 {
     struct scene *s = *state;
-    s->facts.node_count = 1;
+    s->facts.member_count = 1;
     s->facts.cluster_name = BYTES("");
-    s->facts.has_vip = false;
-    s->nodes[0].address = (struct bytes){NULL, 0};
+    s->facts.vip_address = (struct bytes){NULL, 0};
+    s->members[0].address = (struct bytes){NULL, 0};
     json_t *document = status_of(s);
     assert_text(document, "cluster.name", "");
     assert_number(document, "cluster.size", 1);
@@ -212,25 +211,27 @@ static void a_vip_that_nobody_holds_has_an_empty_holder(void **state)
 
 static void connections_of_alive_nodes_only_are_added_up(void **state)
 {
-    static const char *const others[] = {"suspect", "dead", "left"};
+    static const enum wire_state others[] = {WIRE_SUSPECT, WIRE_DEAD, WIRE_LEFT};
     struct scene *s = *state;
     for (size_t i = 0; i < 3; i++) {
-        s->nodes[1].state = others[i];
+        s->members[1].state = others[i];
         json_t *document = status_of(s);
         assert_number(document, "stats.active_connections", 30);
         assert_number(document, "stats.total_requests", 1000);
         assert_number(document, "cluster.alive", 1);
         assert_number(document, "cluster.size", 2);
-        assert_text(json_array_get(at(document, "cluster.nodes"), 1), "state", others[i]);
+        assert_text(json_array_get(at(document, "cluster.nodes"), 1), "state",
+                    gossip_state_text(others[i]));
         json_decref(document);
     }
 }
 
-static void the_own_block_is_that_of_self(void **state)
+static void the_own_block_is_that_of_the_first_member(void **state)
 {
     struct scene *s = *state;
-    s->facts.self = 1;
-    s->nodes[1].draining = true;
+    s->facts.members = &s->members[1];
+    s->facts.member_count = 1;
+    s->members[1].said.draining = true;
     json_t *document = status_of(s);
     assert_text(document, "node.name", "node-b");
     assert_number(document, "node.total_requests", 400);
@@ -242,9 +243,9 @@ static void the_own_block_is_that_of_self(void **state)
 static void requests_of_applications_no_longer_there_count_in_the_sum(void **state)
 {
     struct scene *s = *state;
-    s->facts.application_count = 2;
-    s->applications[1].total_requests = 11;
-    s->facts.total_requests = 1030; /* 19 of one that left the file */
+    s->facts.configured_count = 2;
+    s->applications[1].cluster.requests = 11;
+    s->facts.requests = 1030; /* 19 of one that left the file */
     json_t *document = status_of(s);
     assert_number(document, "stats.total_requests", 1030);
     assert_number(document, "applications.reports.total_requests", 11);
@@ -255,8 +256,8 @@ static void requests_of_applications_no_longer_there_count_in_the_sum(void **sta
 static void different_algorithms_are_mixed(void **state)
 {
     struct scene *s = *state;
-    s->facts.application_count = 2;
-    s->applications[1].algorithm = "ip_hash";
+    s->facts.configured_count = 2;
+    s->configured[1].algorithm = ALGORITHM_IP_HASH;
     json_t *document = status_of(s);
     assert_text(document, "algorithm", "mixed");
     assert_text(document, "applications.reports.algorithm", "ip_hash");
@@ -267,11 +268,11 @@ static void latency_is_zero_only_when_there_was_no_answer(void **state)
 {
     static const char p99[] = "applications.customer_service.latency_ms.p99";
     struct scene *s = *state;
-    memset(s->latency, 0, sizeof s->latency);
+    memset(s->applications[0].latency, 0, sizeof s->applications[0].latency);
     json_t *document = status_of(s);
     assert_number(document, p99, 0);
     json_decref(document);
-    s->latency[histogram_bucket(3)] = 1; /* microseconds */
+    s->applications[0].latency[histogram_bucket(3)] = 1; /* microseconds */
     document = status_of(s);
     assert_number(document, p99, 1);
     json_decref(document);
@@ -303,8 +304,8 @@ static void shares_have_four_decimals(void **state)
 static void names_that_are_not_utf8_do_not_break_the_document(void **state)
 {
     struct scene *s = *state;
-    s->vote.node = BYTES("no\xFF\"de");
-    s->nodes[1].name = BYTES("b\xC3");
+    s->members[0].name = BYTES("no\xFF\"de");
+    s->members[1].name = BYTES("b\xC3");
     json_t *document = status_of(s);
     assert_text(document,
                 "applications.customer_service.instances.dify1.votes.no\xEF\xBF\xBD\"de.active",
@@ -316,7 +317,7 @@ static void names_that_are_not_utf8_do_not_break_the_document(void **state)
 static void counters_beyond_json_integers_stay_positive(void **state)
 {
     struct scene *s = *state;
-    s->applications[0].errors = UINT64_MAX;
+    s->applications[0].cluster.errors = UINT64_MAX;
     json_t *document = status_of(s);
     assert_number(document, "applications.customer_service.errors", INT64_MAX);
     json_decref(document);
@@ -359,7 +360,7 @@ int main(void)
         CLAIM(a_single_node_has_a_cluster_of_one_without_a_vip),
         CLAIM(a_vip_that_nobody_holds_has_an_empty_holder),
         CLAIM(connections_of_alive_nodes_only_are_added_up),
-        CLAIM(the_own_block_is_that_of_self),
+        CLAIM(the_own_block_is_that_of_the_first_member),
         CLAIM(requests_of_applications_no_longer_there_count_in_the_sum),
         CLAIM(different_algorithms_are_mixed),
         CLAIM(latency_is_zero_only_when_there_was_no_answer),

@@ -4,12 +4,11 @@
  *
  * One of a kind at a time: who asks while one is being made gets the next one, together with all
  * others who do. So what it takes does not grow with the number of those who ask. */
-#ifndef CONTROL_DOCUMENTS_H
-#define CONTROL_DOCUMENTS_H
+#ifndef REPORT_DOCUMENTS_H
+#define REPORT_DOCUMENTS_H
 
-#include "base/buffer.h"
-#include "control/gather.h"
 #include "net/slices.h"
+#include "report/facts.h"
 #include "worker/job.h"
 
 enum {
@@ -21,26 +20,23 @@ enum {
 };
 
 struct document {
+    struct report *report;
+    void (*write)(struct buffer *b, const struct facts *facts); /* any thread */
+    bool members;                                               /* see facts_begin() */
     struct slice slice;
     uv_work_t work;
-    enum endpoint endpoint;
     enum { DOCUMENT_IDLE, DOCUMENT_COUNTING, DOCUMENT_GATHERING, DOCUMENT_WRITING } phase;
+    bool closed;
     struct list waiting, answering; /* of struct local_job */
     struct list *cursor;            /* of the counting */
     unsigned beginnings;
-    struct status_gathering *status; /* what is gathered: the one that `endpoint` says */
-    struct metrics_gathering *metrics;
+    struct facts *facts; /* what is gathered so far */
     struct buffer body;
 };
 
-struct documents {
-    struct document status, metrics;
-};
-
-struct control;
-
-void documents_open(struct control *c);
-void documents_ask(struct control *c, struct local_job *job); /* takes it over, answers it */
-void documents_close(struct control *c);                      /* nobody is answered any more */
+void document_open(struct document *d, struct report *r,
+                   void (*write)(struct buffer *b, const struct facts *facts), bool members);
+void document_ask(struct document *d, struct local_job *job); /* takes it over, answers it */
+void document_close(struct document *d);                      /* nobody is answered any more */
 
 #endif
