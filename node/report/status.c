@@ -194,28 +194,13 @@ static json_t *instance(const struct facts *facts, const struct facts_instance *
     return object;
 }
 
-static const char *algorithm_text(enum algorithm algorithm)
-{
-    switch (algorithm) {
-    case ALGORITHM_CONSISTENT_HASH:
-        return "consistent_hash";
-    case ALGORITHM_WEIGHTED_ROUND_ROBIN:
-        return "weighted_round_robin";
-    case ALGORITHM_LEAST_CONNECTIONS:
-        return "least_connections";
-    case ALGORITHM_IP_HASH:
-        break;
-    }
-    return "ip_hash";
-}
-
 static json_t *application(const struct facts *facts, const struct facts_application *app)
 {
     json_t *object = json_object(), *instances = json_object();
     for (size_t i = 0; i < app->configured->instance_count; i++) {
         put_named(instances, app->instances[i].name, instance(facts, &app->instances[i]));
     }
-    put_text(object, "algorithm", algorithm_text(app->configured->algorithm));
+    put_text(object, "algorithm", algorithm_words[app->configured->algorithm]);
     put_number(object, "total_requests", app->cluster.requests);
     put_number(object, "errors", app->cluster.errors);
     put_number(object, "active_requests", app->cluster.active);
@@ -232,7 +217,7 @@ static const char *common_algorithm(const struct facts *facts)
             return "mixed";
         }
     }
-    return facts->configured_count > 0 ? algorithm_text(all[0].configured->algorithm) : "none";
+    return facts->configured_count > 0 ? algorithm_words[all[0].configured->algorithm] : "none";
 }
 
 static json_t *stats(const struct facts *facts)

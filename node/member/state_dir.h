@@ -4,8 +4,8 @@
  * the new one. Writing happens on libuv's thread pool, since a sync may take long; what comes
  * meanwhile for the same file waits, and only the latest of it is written. A file that does not
  * read well is set aside under NAME.damaged: its owner can look at it, and the node goes on. */
-#ifndef CONTROL_STORE_H
-#define CONTROL_STORE_H
+#ifndef MEMBER_STATE_DIR_H
+#define MEMBER_STATE_DIR_H
 
 #include "base/buffer.h"
 #include "net/loop.h"

@@ -1,5 +1,5 @@
 /* store: open, write, fsync, rename, fsync the folder. */
-#include "control/store.h"
+#include "member/state_dir.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* link: uv_udp, one timer, and one look-up at a time for each join entry. */
-#include "control/link.h"
+#include "member/udp.h"
 
 #include <assert.h>
 #include <netdb.h>

@@ -2,8 +2,8 @@
  *
  * Thin: bytes go to cluster_receive() and come from its on_packet; every deadline is the cluster's.
  * Names of `cluster.join` are looked up again and again, for ever: each gives all its addresses. */
-#ifndef CONTROL_LINK_H
-#define CONTROL_LINK_H
+#ifndef MEMBER_UDP_H
+#define MEMBER_UDP_H
 
 #include "base/buffer.h"
 #include "cluster/cluster.h"
