@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "control/build.h"
 #include "control/notify.h"
-#include "control/peers.h"
+#include "control/private.h"
 #include "control/reload.h"
 #include "report/status.h"
 
@@ -169,10 +169,9 @@ static void begin_reload(struct control *c)
 static void begin_shared(struct control *c)
 {
     struct adoption *a = &c->adoption;
-    c->shared_waiting = false;
     a->kind = ADOPT_SHARED;
     a->view = *c->conf;
-    buffer_append_bytes(&a->text, buffer_bytes(&c->shared_text));
+    shared_config_take(&c->member, &a->text);
     to_pool(c, ADOPT_BUILDING);
 }
 
@@ -187,11 +186,11 @@ static void have_file(struct control *c)
     }
     reload_keep_fixed(c, a->conf);
     a->view = *a->conf;
-    a->revision = cluster_shared_revision(c->cluster);
+    a->revision = cluster_shared_revision(c->member.cluster);
     struct bytes chosen;
-    c->shared_waiting = false; /* it is overtaken */
-    a->phase = ADOPT_BUILDING; /* the revision that is in force is the old one */
-    cluster_shared_reload(c->cluster, net_now_ms(&c->net), buffer_bytes(&a->file), &chosen);
+    shared_config_forget(&c->member); /* it is overtaken */
+    a->phase = ADOPT_BUILDING;        /* the revision that is in force is the old one */
+    cluster_shared_reload(c->member.cluster, net_now_ms(&c->net), buffer_bytes(&a->file), &chosen);
     if (!bytes_equal(chosen, buffer_bytes(&a->file))) {
         buffer_append_bytes(&a->text, chosen);
     }
@@ -203,7 +202,7 @@ static void have_snapshot(struct control *c)
     struct adoption *a = &c->adoption;
     bool refused = a->text.size > 0 && !a->shared;
     if (refused) {
-        peers_refuse_shared(c, &a->problems);
+        shared_config_refuse(&c->member, &a->problems);
     }
     forget_problems(&a->problems);
     wipe(&a->text);
@@ -228,10 +227,10 @@ static void exchange_conf(struct control *c)
         if (shared) {
             conf_take_shared(c->conf, shared);
         }
-        peers_join_anew(c);
+        membership_join_anew(&c->member, c->conf);
     } else if (a->kind == ADOPT_SHARED) {
         a->old_conf = conf_take_shared(c->conf, shared);
-        cluster_shared_applied(c->cluster, net_now_ms(&c->net));
+        cluster_shared_applied(c->member.cluster, net_now_ms(&c->net));
     }
 }
 
@@ -258,7 +257,7 @@ static void tell_in_force(struct control *c)
 {
     struct adoption *a = &c->adoption;
     struct buffer body = {0};
-    uint64_t revision = cluster_shared_revision(c->cluster);
+    uint64_t revision = cluster_shared_revision(c->member.cluster);
     struct log_field fields[] = {log_unsigned("config_revision", revision)};
     reload_tell_weak(c, &a->weak);
     forget_problems(&a->weak);
@@ -272,7 +271,7 @@ static void tell_in_force(struct control *c)
         log_event(c->producer, LOG_INFO, "config_taken_over", fields, 1);
         break;
     }
-    peers_tell_if_file_differs(c);
+    shared_config_compare_file(&c->member, c->config_digest);
     if (a->kind == ADOPT_RELOAD) {
         status_reload_ok(&body, revision);
         answer(c, 200, &body);
@@ -405,7 +404,7 @@ void adopt_reload(struct control *c, struct local_job *job)
 bool adopt_may_go_on(const struct control *c)
 {
     bool idle = c->adoption.phase == ADOPT_IDLE;
-    return (idle && (c->adoption.wanted || c->shared_waiting)) ||
+    return (idle && (c->adoption.wanted || c->member.shared.waits)) ||
            (c->adoption.phase == ADOPT_JUDGING && verdicts_are_in_force(&c->instances.verdicts));
 }
 
@@ -427,7 +426,7 @@ uint64_t adopt_revision(const struct control *c)
 {
     const struct adoption *a = &c->adoption;
     bool old = a->kind == ADOPT_RELOAD && a->phase >= ADOPT_BUILDING && a->phase <= ADOPT_INDEXING;
-    return old ? a->revision : cluster_shared_revision(c->cluster);
+    return old ? a->revision : cluster_shared_revision(c->member.cluster);
 }
 
 static void drop_jobs(struct list *jobs)

@@ -74,8 +74,8 @@ void adopt_start(struct control *c);
  * in force or refused; NULL: the log tells. */
 void adopt_reload(struct control *c, struct local_job *job);
 
-/* Of settle.c: what is waited for has come (a reload that is wanted, a shared configuration in
- * control.shared_text, the end of a round of verdicts with its digest), and goes on by it. */
+/* Of settle.c: what is waited for has come (a reload that is wanted, a shared configuration of
+ * the cluster, the end of a round of verdicts with its digest), and goes on by it. */
 bool adopt_may_go_on(const struct control *c);
 void adopt_settle(struct control *c);
 

@@ -17,10 +17,10 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "control/as_member.h"
 #include "control/drain.h"
 #include "control/handover.h"
 #include "control/notify.h"
-#include "control/peers.h"
 #include "control/private.h"
 #include "control/reported.h"
 #include "control/start.h"
@@ -309,7 +309,7 @@ static void stop(struct control *c)
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
     adopt_close(c);
     report_close(&c->report);
-    peers_close(c);
+    membership_close(&c->member);
     log_flush(c->producer);
     instances_close(&c->instances);
     handover_close(c);
@@ -399,13 +399,13 @@ static int begin(struct control *c)
     open_handles(c);
     open_instances(c, wanted);
     c->worker_count = 0;
-    if (peers_open(c) != 0) {
+    if (as_member_open(c) != 0) {
         bool told = c->phase == CONTROL_STOPPED;
         stop(c);
         return told ? 0 : -1;
     }
-    instances_attach(&c->instances, c->cluster);
-    atomic_store(&c->joining, cluster_joining(c->cluster));
+    instances_attach(&c->instances, c->member.cluster);
+    atomic_store(&c->joining, cluster_joining(c->member.cluster));
     await_configuration(c);
     await_names(c);
     if (c->phase != CONTROL_STARTING) {
@@ -422,7 +422,7 @@ static int begin(struct control *c)
     c->phase = CONTROL_RUNNING;
     warn_of_state(c);
     start_warn_of_files(c);
-    if (cluster_joining(c->cluster)) {
+    if (cluster_joining(c->member.cluster)) {
         log_event(c->producer, LOG_INFO, "joining", NULL, 0);
     } else {
         control_joined(c);
@@ -440,8 +440,7 @@ static void end(struct control *c)
     places_done(&c->places);
     handover_free(c);
     net_loop_done(&c->net);
-    peers_free(c);
-    sha256_free(c->sha);
+    membership_done(&c->member);
     pthread_mutex_destroy(&c->lock);
     conf_free(c->conf);
     free(c);
@@ -461,7 +460,6 @@ int control_run(const char *config_file)
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();
     c->started_wall_ms = clock_wall_ms();
-    c->sha = sha256_new();
     prng_init(&c->prng, clock_wall_ms() ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
     pthread_mutex_init(&c->lock, NULL);
     list_init(&c->jobs);

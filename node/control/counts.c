@@ -31,7 +31,7 @@ static void publish_application(struct control *c, const struct tracked_applicat
                           : 0,
         };
     }
-    cluster_enter_counts(c->cluster, net_now_ms(&c->net), &count);
+    cluster_enter_counts(c->member.cluster, net_now_ms(&c->net), &count);
     free(instances);
 }
 
@@ -41,7 +41,7 @@ static void publish_work(struct control *c)
     struct checks *checks = &c->instances.registry.checks;
     struct cluster_work *work = memory_new((checks->containers.count + 1) * sizeof(*work));
     size_t count = checks_work(checks, net_now_ms(&c->net), work);
-    cluster_set_work(c->cluster, net_now_ms(&c->net), work, count);
+    cluster_set_work(c->member.cluster, net_now_ms(&c->net), work, count);
     free(work);
 }
 
@@ -58,13 +58,6 @@ bool counts_publish_some(struct control *c, struct list **cursor)
         return true;
     }
     publish_work(c);
-    cluster_set_counts(c->cluster, net_now_ms(&c->net), NULL, 0, places_served(&c->places));
+    cluster_set_counts(c->member.cluster, net_now_ms(&c->net), NULL, 0, places_served(&c->places));
     return false;
-}
-
-void counts_publish(struct control *c)
-{
-    struct list *cursor = NULL;
-    while (counts_publish_some(c, &cursor)) {
-    }
 }

@@ -8,7 +8,4 @@
  * more. `cursor` is NULL at first. */
 bool counts_publish_some(struct control *c, struct list **cursor);
 
-/* All of it at once: at the end. */
-void counts_publish(struct control *c);
-
 #endif

@@ -21,7 +21,7 @@ uint16_t drain_instance(struct control *c, struct local_job *job)
         return 404;
     }
     bool drain = job->endpoint == ENDPOINT_INSTANCE_DRAIN;
-    cluster_set_drained(c->cluster, net_now_ms(&c->net), clock_wall_ms(),
+    cluster_set_drained(c->member.cluster, net_now_ms(&c->net), clock_wall_ms(),
                         bytes_of(job->application), bytes_of(job->instance), drain);
     verdicts_now(&c->instances.verdicts, i->of); /* and out to everybody */
     struct log_field fields[] = {

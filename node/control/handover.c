@@ -81,10 +81,7 @@ static void on_change(void *owner)
     struct log_field fields[] = {log_text("address", h->address), log_bool("held", held),
                                  log_bool("kept", vip_kept(h->vip))};
     log_event(h->control->producer, LOG_INFO, "vip_changed", fields, 3);
-    if (held != h->control->vip_holder) {
-        h->control->vip_holder = held;
-        h->control->vip_since_ms = net_now_ms(&h->control->net);
-    }
+    row_set_vip(&h->control->member, held);
     if (!held && (h->state == HANDOVER_LEAVING || h->state == HANDOVER_STUCK)) {
         settle(h);
     }
@@ -195,16 +192,16 @@ void handover_begin(struct control *c)
 /* As far as the cluster tells; without one it is not known, and keepalived may. */
 static bool somebody_takes_over(const struct control *c)
 {
-    struct gossip *gossip = cluster_gossip(c->cluster);
+    struct gossip *gossip = cluster_gossip(c->member.cluster);
     for (size_t i = 0; i < gossip_member_count(gossip); i++) {
         const struct gossip_member *m = gossip_member(gossip, i);
         struct cluster_node node;
-        if (!m->self && m->state == WIRE_ALIVE && cluster_node(c->cluster, m, &node) &&
+        if (!m->self && m->state == WIRE_ALIVE && cluster_node(c->member.cluster, m, &node) &&
             !node.draining) {
             return true;
         }
     }
-    return !c->link;
+    return !c->member.udp;
 }
 
 void handover_drain(struct control *c)

@@ -4,14 +4,12 @@
 
 #include <pthread.h>
 
-#include "cluster/cluster.h"
 #include "control/adopt.h"
 #include "control/control.h"
 #include "control/settle.h"
 #include "control/signals.h"
 #include "instances/instances.h"
-#include "member/state_dir.h"
-#include "member/udp.h"
+#include "member/membership.h"
 #include "net/slices.h"
 #include "net/standstill.h"
 #include "report/report.h"
@@ -25,22 +23,6 @@ enum control_phase {
     CONTROL_STOPPED,
 };
 
-enum {
-    CONTROL_PROBLEMS_MAX = 32, /* told in /status */
-    /* Of one kind, for instance three damaged files; a flood from many addresses gets no more. */
-    CONTROL_PROBLEMS_OF_KIND = 4,
-    CONTROL_DETAIL_SIZE = 512,
-    /* A problem that goes on is told again and again; what is not told any more is over. Some are
-     * told once: they are shown long enough to be seen. */
-    CONTROL_PROBLEM_SHOWN_MS = 10 * 60 * 1000,
-};
-
-struct control_problem {
-    char kind[32]; /* "" = free */
-    char detail[CONTROL_DETAIL_SIZE];
-    uint64_t at_ms;
-};
-
 struct control {
     struct net_loop net;
     const char *file;
@@ -48,7 +30,6 @@ struct control {
     struct snapshot *snapshot;
     struct lookups *lookups;
     struct instances instances;
-    struct sha256 *sha;
     struct prng prng;
     struct log *log;
     struct log_producer *producer;
@@ -87,25 +68,7 @@ struct control {
 
     uint64_t started_ms; /* monotonic */
     uint64_t started_wall_ms;
-    uint64_t generation;
-
-    /* the node as one of a cluster (peers.c) */
-    struct cluster *cluster;
-    struct link *link; /* NULL: alone */
-    struct store *store;
-    uv_timer_t count_timer;
-    struct slice count_slice;
-    struct list *count_cursor;
-    uint64_t count_cost_us;
-    bool shared_waiting, vip_holder;
-    struct buffer shared_text;
-    uint64_t vip_since_ms;                   /* with vip_holder */
-    uint64_t shared_revision, kept_revision; /* waiting; written to state_dir */
-    uint64_t told_ms, saved_revision, saved_ms;
-    struct cluster_node told; /* this node's row */
-    bool save_again;          /* a file could not be written */
-    struct control_problem problems[CONTROL_PROBLEMS_MAX];
-
+    struct membership member;
     char config_digest[2 * SHA256_SIZE + 1];
 };
 

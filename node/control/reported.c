@@ -3,21 +3,21 @@
 
 #include "control/counts.h"
 #include "control/handover.h"
-#include "control/peers.h"
+#include "control/private.h"
 
 enum { CLASH_SHOWN_MS = 2000 };
 
 /* A clash of names is told every second for as long as it lasts. */
-static uint64_t shown_ms(const struct control_problem *p)
+static uint64_t shown_ms(const struct problem *p)
 {
-    return strcmp(p->kind, "name_clash") == 0 ? CLASH_SHOWN_MS : CONTROL_PROBLEM_SHOWN_MS;
+    return strcmp(p->kind, "name_clash") == 0 ? CLASH_SHOWN_MS : PROBLEM_SHOWN_MS;
 }
 
 static void look_at_problems(const struct control *c, struct report_own *to)
 {
     uint64_t now_ms = net_now_ms(&c->net);
-    for (size_t i = 0; i < CONTROL_PROBLEMS_MAX; i++) {
-        const struct control_problem *p = &c->problems[i];
+    for (size_t i = 0; i < PROBLEMS_MAX; i++) {
+        const struct problem *p = &c->member.problems.at[i];
         if (p->kind[0] && now_ms < p->at_ms + shown_ms(p)) {
             to->problems[to->problem_count++] =
                 (struct facts_problem){p->kind, p->detail, (now_ms - p->at_ms) / 1000};
@@ -28,12 +28,12 @@ static void look_at_problems(const struct control *c, struct report_own *to)
 /* What this node is bound to; for a wildcard, the address that a peer sees. */
 static struct gossip_address own_address(const struct control *c)
 {
-    struct gossip_address own = link_bound(c->link);
-    struct gossip *gossip = cluster_gossip(c->cluster);
-    for (size_t i = 0; link_is_wildcard(&own) && i < gossip_member_count(gossip); i++) {
+    struct gossip_address own = udp_bound(c->member.udp);
+    struct gossip *gossip = cluster_gossip(c->member.cluster);
+    for (size_t i = 0; udp_is_wildcard(&own) && i < gossip_member_count(gossip); i++) {
         const struct gossip_member *m = gossip_member(gossip, i);
         if (!m->self && m->state == WIRE_ALIVE && gossip_address_known(&m->address)) {
-            link_source(c->link, &m->address, &own);
+            udp_source(c->member.udp, &m->address, &own);
         }
     }
     return own;
@@ -50,10 +50,10 @@ static void look(void *owner, struct report_own *ret)
         .started_wall_ms = c->started_wall_ms,
         .cluster_name = c->conf->has_cluster ? c->conf->cluster.name : NULL,
         .vip_address = handover_address(c),
-        .vip_holder = c->vip_holder,
-        .vip_since_ms = c->vip_since_ms,
+        .vip_holder = c->member.row.vip_holder,
+        .vip_since_ms = c->member.row.vip_since_ms,
     };
-    if (c->link) {
+    if (c->member.udp) {
         ret->address = own_address(c);
     }
     look_at_problems(c, ret);
@@ -66,7 +66,8 @@ static bool count(void *owner, struct list **cursor)
 
 static void note_problem(void *owner, const char *kind, const char *detail)
 {
-    peers_note_problem(owner, kind, detail);
+    struct control *c = owner;
+    problems_note(&c->member.problems, kind, detail);
 }
 
 static const struct report_events events = {.look = look, .count = count, .problem = note_problem};
@@ -80,7 +81,7 @@ void reported_open(struct control *c)
     r->log = c->log;
     r->places = &c->places;
     r->registry = &c->instances.registry;
-    r->cluster = c->cluster;
+    r->cluster = c->member.cluster;
     r->workers = c->workers;
     r->worker_count = &c->worker_count;
     r->snapshot = &c->snapshot;

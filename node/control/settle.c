@@ -15,7 +15,6 @@
 #include "control/settle.h"
 
 #include "control/adopt.h"
-#include "control/peers.h"
 #include "control/private.h"
 
 static void on_tick(uv_timer_t *timer)
@@ -34,20 +33,20 @@ static void settle(struct control *c)
     do {
         adopt_settle(c);
         instances_settle(&c->instances);
-        peers_tell(c);
+        membership_tell(&c->member);
     } while (adopt_may_go_on(c) || c->instances.news);
-    peers_save(c);
-    if (c->joining && c->phase > CONTROL_STARTING && !cluster_joining(c->cluster)) {
+    membership_save(&c->member);
+    if (c->joining && c->phase > CONTROL_STARTING && !cluster_joining(c->member.cluster)) {
         control_joined(c);
     }
-    peers_arm(c);
+    membership_arm(&c->member);
     arm_tick(c);
 }
 
 static void on_turn(uv_prepare_t *handle)
 {
     struct control *c = handle->data;
-    if (c->cluster && c->phase != CONTROL_STOPPED) {
+    if (c->member.cluster && c->phase != CONTROL_STOPPED) {
         settle(c);
     }
 }

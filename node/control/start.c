@@ -66,18 +66,6 @@ int start_log(struct control *c)
     return c->log ? 0 : -1;
 }
 
-int start_state_dir(const struct conf *conf)
-{
-    struct buffer reason = {0};
-    int error = store_make_folder(conf->state_dir, &reason);
-    if (error) {
-        fprintf(stderr, "%s:%u:%u: node.state_dir: %.*s\n", conf->file, conf->state_dir_line,
-                conf->state_dir_column, (int)reason.size, reason.data);
-    }
-    buffer_done(&reason);
-    return error;
-}
-
 void start_raise_limits(void)
 {
     struct rlimit files;

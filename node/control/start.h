@@ -10,9 +10,6 @@ struct conf *start_read_conf(const char *file);
 /* Opens the log. Returns 0 or -1 with the reason on standard error. */
 int start_log(struct control *c);
 
-/* node.state_dir can be written. Returns 0 or -1 with the reason on standard error. */
-int start_state_dir(const struct conf *conf);
-
 /* As many open files as the system allows this process: each client may need two. */
 void start_raise_limits(void);
 

@@ -1,4 +1,4 @@
-/* store: open, write, fsync, rename, fsync the folder. */
+/* state_dir: open, write, fsync, rename, fsync the folder. */
 #include "member/state_dir.h"
 
 #include <assert.h>
@@ -12,51 +12,52 @@
 #include "base/memory.h"
 
 enum {
-    STORE_PATH_SIZE = 4096,
-    STORE_FILE_SIZE_MAX = 64 << 20, /* nothing of ours comes near; a wrong file might */
-    STORE_REASON_SIZE = 512,
+    STATE_DIR_PATH_SIZE = 4096,
+    STATE_DIR_FILE_SIZE_MAX = 64 << 20, /* nothing of ours comes near; a wrong file might */
+    STATE_DIR_REASON_SIZE = 512,
 };
 
-struct store_job {
+struct state_dir_job {
     uv_work_t work;
-    struct store *store;
-    enum store_file file;
+    struct state_dir *state_dir;
+    enum state_file file;
     struct buffer bytes;   /* being written */
     struct buffer waiting; /* the latest that came meanwhile */
     bool busy, has_waiting, failing;
-    char reason[STORE_REASON_SIZE]; /* "" = written */
+    char reason[STATE_DIR_REASON_SIZE]; /* "" = written */
 };
 
-struct store {
+struct state_dir {
     struct net_loop *net;
     char *directory;
-    const struct store_events *events;
+    const struct state_dir_events *events;
     void *owner;
-    struct store_job jobs[STORE_FILES];
+    struct state_dir_job jobs[STATE_FILES];
     unsigned busy_count;
     unsigned failing_count; /* files whose last write failed */
     bool closing;
 };
 
-const char *store_file_name(enum store_file file)
+const char *state_dir_file_name(enum state_file file)
 {
     switch (file) {
-    case STORE_OWNER:
+    case STATE_DIR_OWNER:
         return "owner";
-    case STORE_GENERATION:
+    case STATE_DIR_GENERATION:
         return "generation";
-    case STORE_SHARED:
+    case STATE_DIR_SHARED:
         return "shared";
-    case STORE_STATE:
+    case STATE_DIR_STATE:
         break;
     }
     return "state";
 }
 
-static void path_of(const struct store *s, enum store_file file, const char *ending,
-                    char ret_path[STORE_PATH_SIZE])
+static void path_of(const struct state_dir *s, enum state_file file, const char *ending,
+                    char ret_path[STATE_DIR_PATH_SIZE])
 {
-    snprintf(ret_path, STORE_PATH_SIZE, "%s/%s%s", s->directory, store_file_name(file), ending);
+    snprintf(ret_path, STATE_DIR_PATH_SIZE, "%s/%s%s", s->directory, state_dir_file_name(file),
+             ending);
 }
 
 /* Makes the folder `path` and those above it; `path` comes back as it was on success, and ends
@@ -73,14 +74,14 @@ static int make_all(char *path)
     return mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0; /* secrets are in it */
 }
 
-static void path_copy(const char *directory, char ret_path[STORE_PATH_SIZE])
+static void path_copy(const char *directory, char ret_path[STATE_DIR_PATH_SIZE])
 {
-    snprintf(ret_path, STORE_PATH_SIZE, "%s", directory);
+    snprintf(ret_path, STATE_DIR_PATH_SIZE, "%s", directory);
 }
 
-int store_make_folder(const char *directory, struct buffer *ret_error)
+int state_dir_make_folder(const char *directory, struct buffer *ret_error)
 {
-    char path[STORE_PATH_SIZE];
+    char path[STATE_DIR_PATH_SIZE];
     struct stat found;
     path_copy(directory, path);
     int error = make_all(path);
@@ -102,19 +103,19 @@ int store_make_folder(const char *directory, struct buffer *ret_error)
     return -1;
 }
 
-struct store *store_new(struct net_loop *net, const char *directory,
-                        const struct store_events *events, void *owner)
+struct state_dir *state_dir_new(struct net_loop *net, const char *directory,
+                                const struct state_dir_events *events, void *owner)
 {
-    struct store *s = memory_new(sizeof(*s));
+    struct state_dir *s = memory_new(sizeof(*s));
     s->net = net;
     s->events = events;
     s->owner = owner;
     if (directory) {
         s->directory = memory_copy_text(directory, strlen(directory));
     }
-    for (size_t i = 0; i < STORE_FILES; i++) {
-        s->jobs[i].store = s;
-        s->jobs[i].file = (enum store_file)i;
+    for (size_t i = 0; i < STATE_FILES; i++) {
+        s->jobs[i].state_dir = s;
+        s->jobs[i].file = (enum state_file)i;
     }
     return s;
 }
@@ -127,17 +128,17 @@ static int read_all(int fd, struct buffer *ret_bytes)
         if (size <= 0) {
             return size == 0 ? 0 : errno;
         }
-        if (ret_bytes->size + (size_t)size > STORE_FILE_SIZE_MAX) {
+        if (ret_bytes->size + (size_t)size > STATE_DIR_FILE_SIZE_MAX) {
             return EFBIG;
         }
         buffer_append(ret_bytes, space, (size_t)size);
     }
 }
 
-bool store_read(struct store *s, enum store_file file, struct buffer *ret_bytes,
-                const char **ret_reason)
+bool state_dir_read(struct state_dir *s, enum state_file file, struct buffer *ret_bytes,
+                    const char **ret_reason)
 {
-    char path[STORE_PATH_SIZE];
+    char path[STATE_DIR_PATH_SIZE];
     *ret_reason = NULL;
     if (!s->directory) {
         return false;
@@ -154,9 +155,9 @@ bool store_read(struct store *s, enum store_file file, struct buffer *ret_bytes,
     return error == 0;
 }
 
-void store_set_aside(struct store *s, enum store_file file)
+void state_dir_set_aside(struct state_dir *s, enum state_file file)
 {
-    char from[STORE_PATH_SIZE], to[STORE_PATH_SIZE];
+    char from[STATE_DIR_PATH_SIZE], to[STATE_DIR_PATH_SIZE];
     path_of(s, file, "", from);
     path_of(s, file, ".damaged", to);
     rename(from, to); /* if that fails, the next write replaces it */
@@ -212,14 +213,14 @@ static int put(const char *beside, const char *path, struct bytes bytes)
     return error;
 }
 
-static void carry_out(struct store_job *job)
+static void carry_out(struct state_dir_job *job)
 {
-    char beside[STORE_PATH_SIZE], path[STORE_PATH_SIZE], folder[STORE_PATH_SIZE];
-    path_of(job->store, job->file, ".new", beside);
-    path_of(job->store, job->file, "", path);
+    char beside[STATE_DIR_PATH_SIZE], path[STATE_DIR_PATH_SIZE], folder[STATE_DIR_PATH_SIZE];
+    path_of(job->state_dir, job->file, ".new", beside);
+    path_of(job->state_dir, job->file, "", path);
     int error = put(beside, path, buffer_bytes(&job->bytes));
     if (error == ENOENT) { /* somebody has removed the folder */
-        path_copy(job->store->directory, folder);
+        path_copy(job->state_dir->directory, folder);
         error = make_all(folder);
         error = error ? error : put(beside, path, buffer_bytes(&job->bytes));
     }
@@ -228,9 +229,9 @@ static void carry_out(struct store_job *job)
         unlink(beside);
         snprintf(job->reason, sizeof(job->reason),
                  "%s/%s cannot be written: %s; it would not survive a restart",
-                 job->store->directory, store_file_name(job->file), strerror(error));
+                 job->state_dir->directory, state_dir_file_name(job->file), strerror(error));
     } else {
-        sync_directory(job->store->directory);
+        sync_directory(job->state_dir->directory);
     }
 }
 
@@ -243,7 +244,7 @@ static void wipe(struct buffer *b)
     *b = (struct buffer){0};
 }
 
-static void tell(struct store *s, struct store_job *job)
+static void tell(struct state_dir *s, struct state_dir_job *job)
 {
     if (s->closing) {
         return;
@@ -258,7 +259,7 @@ static void tell(struct store *s, struct store_job *job)
     }
 }
 
-static void store_free(struct store *s)
+static void state_dir_free(struct state_dir *s)
 {
     free(s->directory);
     free(s);
@@ -268,17 +269,17 @@ static void store_free(struct store *s)
 
 static void on_work(uv_work_t *work)
 {
-    carry_out(LIST_ENTRY(work, struct store_job, work));
+    carry_out(LIST_ENTRY(work, struct state_dir_job, work));
 }
 
-static void begin(struct store_job *job);
+static void begin(struct state_dir_job *job);
 
-static void write_now(struct store_job *job);
+static void write_now(struct state_dir_job *job);
 
 static void on_done(uv_work_t *work, int status)
 {
-    struct store_job *job = LIST_ENTRY(work, struct store_job, work);
-    struct store *s = job->store;
+    struct state_dir_job *job = LIST_ENTRY(work, struct state_dir_job, work);
+    struct state_dir *s = job->state_dir;
     (void)status;
     wipe(&job->bytes);
     job->busy = false;
@@ -290,20 +291,20 @@ static void on_done(uv_work_t *work, int status)
         begin(job);
     }
     if (s->closing && s->busy_count == 0) {
-        store_free(s);
+        state_dir_free(s);
     }
 }
 
-static void take_waiting(struct store_job *job)
+static void take_waiting(struct state_dir_job *job)
 {
     job->bytes = job->waiting;
     job->waiting = (struct buffer){0};
     job->has_waiting = false;
 }
 
-static void begin(struct store_job *job)
+static void begin(struct state_dir_job *job)
 {
-    struct store *s = job->store;
+    struct state_dir *s = job->state_dir;
     take_waiting(job);
     job->busy = true;
     s->busy_count++;
@@ -311,17 +312,17 @@ static void begin(struct store_job *job)
     assert(error == 0);
 }
 
-static void write_now(struct store_job *job)
+static void write_now(struct state_dir_job *job)
 {
     take_waiting(job);
     carry_out(job);
     wipe(&job->bytes);
-    tell(job->store, job);
+    tell(job->state_dir, job);
 }
 
-void store_write(struct store *s, enum store_file file, struct buffer *bytes, bool at_once)
+void state_dir_write(struct state_dir *s, enum state_file file, struct buffer *bytes, bool at_once)
 {
-    struct store_job *job = &s->jobs[file];
+    struct state_dir_job *job = &s->jobs[file];
     if (!s->directory) {
         wipe(bytes);
         return;
@@ -337,15 +338,15 @@ void store_write(struct store *s, enum store_file file, struct buffer *bytes, bo
     }
 }
 
-void store_close(struct store *s)
+void state_dir_close(struct state_dir *s)
 {
     s->closing = true;
-    for (size_t i = 0; i < STORE_FILES; i++) {
+    for (size_t i = 0; i < STATE_FILES; i++) {
         if (s->jobs[i].has_waiting && !s->jobs[i].busy) {
             write_now(&s->jobs[i]);
         }
     }
     if (s->busy_count == 0) {
-        store_free(s);
+        state_dir_free(s);
     }
 }

@@ -1,4 +1,4 @@
-/* store: the files in node.state_dir.
+/* state_dir: the files in node.state_dir.
  *
  * Each is written beside its place, synced and renamed into it, so a crash leaves the old one or
  * the new one. Writing happens on libuv's thread pool, since a sync may take long; what comes
@@ -11,12 +11,12 @@
 #include "net/loop.h"
 
 /* Whose folder it is; this process's generation; the shared configuration; counters and drains. */
-enum store_file { STORE_OWNER, STORE_GENERATION, STORE_SHARED, STORE_STATE };
-enum { STORE_FILES = STORE_STATE + 1 };
+enum state_file { STATE_DIR_OWNER, STATE_DIR_GENERATION, STATE_DIR_SHARED, STATE_DIR_STATE };
+enum { STATE_FILES = STATE_DIR_STATE + 1 };
 
-struct store;
+struct state_dir;
 
-struct store_events {
+struct state_dir_events {
     /* A file could not be written, each time: `reason` says which, where and why. Once all that
      * could not be are written, that is told with reason NULL; writing them again is the owner's
      * business. A folder that has gone is made again. */
@@ -25,27 +25,27 @@ struct store_events {
 
 /* The folder is there and this process may write into it; else it is made, with those above it.
  * Returns 0, or -1 with the reason and what to do appended. */
-int store_make_folder(const char *directory, struct buffer *ret_error);
+int state_dir_make_folder(const char *directory, struct buffer *ret_error);
 
 /* `directory` NULL: nothing is read or written. Never NULL. */
-struct store *store_new(struct net_loop *net, const char *directory,
-                        const struct store_events *events, void *owner);
+struct state_dir *state_dir_new(struct net_loop *net, const char *directory,
+                                const struct state_dir_events *events, void *owner);
 
 /* Reads a file. False if there is none, or none that can be read (`reason`, static or from
  * strerror, is NULL in the first case). */
-bool store_read(struct store *s, enum store_file file, struct buffer *ret_bytes,
-                const char **ret_reason);
+bool state_dir_read(struct state_dir *s, enum state_file file, struct buffer *ret_bytes,
+                    const char **ret_reason);
 
 /* Sets a file aside that was read and is damaged. */
-void store_set_aside(struct store *s, enum store_file file);
+void state_dir_set_aside(struct state_dir *s, enum state_file file);
 
 /* Writes bytes (taken over; wiped and freed). At once: on this thread, before it returns. */
-void store_write(struct store *s, enum store_file file, struct buffer *bytes, bool at_once);
+void state_dir_write(struct state_dir *s, enum state_file file, struct buffer *bytes, bool at_once);
 
-/* What waits is written first, on this thread, or when the pool is done with that file. The store
+/* What waits is written first, on this thread, or when the pool is done with that file. It
  * frees itself after that: run the loop. Its owner hears no more of it. */
-void store_close(struct store *s);
+void state_dir_close(struct state_dir *s);
 
-const char *store_file_name(enum store_file file);
+const char *state_dir_file_name(enum state_file file);
 
 #endif

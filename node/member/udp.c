@@ -1,4 +1,4 @@
-/* link: uv_udp, one timer, and one look-up at a time for each join entry. */
+/* udp: uv_udp, one timer, and one look-up at a time for each join entry. */
 #include "member/udp.h"
 
 #include <assert.h>
@@ -21,7 +21,7 @@ enum {
 };
 
 struct join_entry {
-    struct link *link;
+    struct udp *udp;
     struct lookup *lookup; /* under way */
     struct wheel_timer timer;
     char host[HOST_SIZE_MAX];
@@ -31,7 +31,7 @@ struct join_entry {
     bool failed; /* the last look-up */
 };
 
-struct link {
+struct udp {
     struct net_loop *net;
     struct lookups *lookups;
     struct cluster *cluster;
@@ -111,8 +111,8 @@ static bool parse_address(const char *text, struct gossip_address *ret_address)
     return true;
 }
 
-int link_look_up(struct lookups *lookups, const char *text, bool (*goes_on)(const void *owner),
-                 const void *owner, struct gossip_address *ret_address)
+int udp_look_up(struct lookups *lookups, const char *text, bool (*goes_on)(const void *owner),
+                const void *owner, struct gossip_address *ret_address)
 {
     char host[HOST_SIZE_MAX], port[8];
     struct addrinfo *result = NULL;
@@ -132,18 +132,18 @@ int link_look_up(struct lookups *lookups, const char *text, bool (*goes_on)(cons
 
 /* ---- joins ---- */
 
-static void give_joins(struct link *l)
+static void give_joins(struct udp *u)
 {
     struct gossip_address all[GOSSIP_JOIN_MAX];
     size_t count = 0;
-    for (size_t i = 0; i < l->join_count; i++) {
-        const struct join_entry *e = l->joins[i];
+    for (size_t i = 0; i < u->join_count; i++) {
+        const struct join_entry *e = u->joins[i];
         for (size_t a = 0; a < e->count && count < GOSSIP_JOIN_MAX; a++) {
             all[count++] = e->addresses[a];
         }
     }
-    if (l->cluster) {
-        gossip_set_join(cluster_gossip(l->cluster), all, count);
+    if (u->cluster) {
+        gossip_set_join(cluster_gossip(u->cluster), all, count);
     }
 }
 
@@ -164,21 +164,21 @@ static void on_looked_up(void *owner, int error, struct addrinfo *result)
     e->failed = error != 0;
     if (!error) { /* a name that fails keeps its last addresses */
         take_addresses(e, result);
-        give_joins(e->link);
+        give_joins(e->udp);
         freeaddrinfo(result);
     }
-    uint64_t wait_ms = error ? LINK_LOOKUP_FAILED_MS : LINK_LOOKUP_MS;
-    net_timer_set(e->link->net, &e->timer, net_now_ms(e->link->net) + wait_ms);
+    uint64_t wait_ms = error ? UDP_LOOKUP_FAILED_MS : UDP_LOOKUP_MS;
+    net_timer_set(e->udp->net, &e->timer, net_now_ms(e->udp->net) + wait_ms);
 }
 
 static void look_up(struct join_entry *e)
 {
     struct lookup_question question = {.host = e->host,
                                        .service = e->port,
-                                       .family = e->link->six ? AF_UNSPEC : AF_INET,
+                                       .family = e->udp->six ? AF_UNSPEC : AF_INET,
                                        .socktype = SOCK_DGRAM,
                                        .doubtful = e->failed};
-    e->lookup = lookup_begin(e->link->lookups, &question, on_looked_up, e);
+    e->lookup = lookup_begin(e->udp->lookups, &question, on_looked_up, e);
 }
 
 static void on_lookup_due(struct wheel_timer *timer)
@@ -186,10 +186,10 @@ static void on_lookup_due(struct wheel_timer *timer)
     look_up(LIST_ENTRY(timer, struct join_entry, timer));
 }
 
-static struct join_entry *join_new(struct link *l, const char *text)
+static struct join_entry *join_new(struct udp *u, const char *text)
 {
     struct join_entry *e = memory_new(sizeof(*e));
-    e->link = l;
+    e->udp = u;
     wheel_timer_init(&e->timer, on_lookup_due);
     if (parse_address(text, &e->addresses[0])) {
         e->count = 1;
@@ -202,52 +202,52 @@ static struct join_entry *join_new(struct link *l, const char *text)
 
 static void join_free(struct join_entry *e)
 {
-    net_timer_clear(e->link->net, &e->timer);
+    net_timer_clear(e->udp->net, &e->timer);
     if (e->lookup) {
         lookup_drop(e->lookup);
     }
     free(e);
 }
 
-static void drop_joins(struct link *l)
+static void drop_joins(struct udp *u)
 {
-    for (size_t i = 0; i < l->join_count; i++) {
-        join_free(l->joins[i]);
+    for (size_t i = 0; i < u->join_count; i++) {
+        join_free(u->joins[i]);
     }
-    free(l->joins);
-    l->joins = NULL;
-    l->join_count = 0;
+    free(u->joins);
+    u->joins = NULL;
+    u->join_count = 0;
 }
 
-void link_set_join(struct link *l, struct lookups *lookups, const char *const *join, size_t count)
+void udp_set_join(struct udp *u, struct lookups *lookups, const char *const *join, size_t count)
 {
-    drop_joins(l);
-    l->lookups = lookups;
-    l->joins = memory_new((count + 1) * sizeof(struct join_entry *));
+    drop_joins(u);
+    u->lookups = lookups;
+    u->joins = memory_new((count + 1) * sizeof(struct join_entry *));
     for (size_t i = 0; i < count; i++) {
-        l->joins[l->join_count++] = join_new(l, join[i]);
+        u->joins[u->join_count++] = join_new(u, join[i]);
     }
-    give_joins(l);
+    give_joins(u);
 }
 
 /* ---- time ---- */
 
 static void on_due(uv_timer_t *timer)
 {
-    struct link *l = timer->data;
-    cluster_tick(l->cluster, net_now_ms(l->net));
+    struct udp *u = timer->data;
+    cluster_tick(u->cluster, net_now_ms(u->net));
 }
 
-void link_arm(struct link *l)
+void udp_arm(struct udp *u)
 {
-    if (l->closing) {
+    if (u->closing) {
         return;
     }
-    uint64_t now_ms = net_now_ms(l->net), due_ms = cluster_deadline_ms(l->cluster);
+    uint64_t now_ms = net_now_ms(u->net), due_ms = cluster_deadline_ms(u->cluster);
     if (due_ms == UINT64_MAX) {
-        uv_timer_stop(&l->timer);
+        uv_timer_stop(&u->timer);
     } else {
-        uv_timer_start(&l->timer, on_due, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+        uv_timer_start(&u->timer, on_due, due_ms > now_ms ? due_ms - now_ms : 0, 0);
     }
 }
 
@@ -255,104 +255,104 @@ void link_arm(struct link *l)
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
-    struct link *l = handle->data;
+    struct udp *u = handle->data;
     (void)suggested;
-    *buf = uv_buf_init(l->space, sizeof(l->space));
+    *buf = uv_buf_init(u->space, sizeof(u->space));
 }
 
 static void on_datagram(uv_udp_t *udp, ssize_t size, const uv_buf_t *buf,
                         const struct sockaddr *from, unsigned flags)
 {
-    struct link *l = udp->data;
+    struct udp *u = udp->data;
     struct gossip_address address;
     (void)flags; /* longer than the space is longer than a packet: refused by its size */
-    if (size <= 0 || !from || !l->cluster) {
+    if (size <= 0 || !from || !u->cluster) {
         return; /* nothing more to read, or an error of one packet sent earlier */
     }
     from_sockaddr(from, &address);
-    cluster_receive(l->cluster, net_now_ms(l->net), &address,
+    cluster_receive(u->cluster, net_now_ms(u->net), &address,
                     (struct bytes){buf->base, (size_t)size});
 }
 
-void link_send(struct link *l, const struct gossip_address *to, struct bytes packet)
+void udp_send(struct udp *u, const struct gossip_address *to, struct bytes packet)
 {
     struct sockaddr_storage address;
-    if (!l->closing && to_sockaddr(to, l->six, &address)) {
+    if (!u->closing && to_sockaddr(to, u->six, &address)) {
         uv_buf_t buf = uv_buf_init((char *)(uintptr_t)packet.at, (unsigned)packet.size);
-        uv_udp_try_send(&l->udp, &buf, 1, (const struct sockaddr *)&address);
+        uv_udp_try_send(&u->udp, &buf, 1, (const struct sockaddr *)&address);
     }
 }
 
-static int bind_socket(struct link *l, const struct conf_cluster *conf)
+static int bind_socket(struct udp *u, const struct conf_cluster *conf)
 {
     struct sockaddr_storage address;
     int size = RECEIVE_BUFFER_SIZE;
-    l->six = strchr(conf->bind_host, ':') != NULL;
+    u->six = strchr(conf->bind_host, ':') != NULL;
     int error =
-        l->six
+        u->six
             ? uv_ip6_addr(conf->bind_host, conf->bind_port, (struct sockaddr_in6 *)(void *)&address)
             : uv_ip4_addr(conf->bind_host, conf->bind_port, (struct sockaddr_in *)(void *)&address);
     if (!error) {
-        error = uv_udp_bind(&l->udp, (const struct sockaddr *)&address, 0);
+        error = uv_udp_bind(&u->udp, (const struct sockaddr *)&address, 0);
     }
     if (!error) {
-        uv_recv_buffer_size((uv_handle_t *)&l->udp, &size);
-        error = uv_udp_recv_start(&l->udp, on_alloc, on_datagram);
+        uv_recv_buffer_size((uv_handle_t *)&u->udp, &size);
+        error = uv_udp_recv_start(&u->udp, on_alloc, on_datagram);
     }
     return error;
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct link *l = handle->data;
-    if (--l->open_handles == 0) {
-        free(l);
+    struct udp *u = handle->data;
+    if (--u->open_handles == 0) {
+        free(u);
     }
 }
 
-struct link *link_open(struct net_loop *net, const struct conf_cluster *conf,
-                       struct buffer *ret_error)
+struct udp *udp_open(struct net_loop *net, const struct conf_cluster *conf,
+                     struct buffer *ret_error)
 {
-    struct link *l = memory_new(sizeof(*l));
-    l->net = net;
-    l->open_handles = HANDLES;
-    uv_udp_init(&net->uv, &l->udp);
-    uv_timer_init(&net->uv, &l->timer);
-    l->udp.data = l;
-    l->timer.data = l;
-    int error = bind_socket(l, conf);
+    struct udp *u = memory_new(sizeof(*u));
+    u->net = net;
+    u->open_handles = HANDLES;
+    uv_udp_init(&net->uv, &u->udp);
+    uv_timer_init(&net->uv, &u->timer);
+    u->udp.data = u;
+    u->timer.data = u;
+    int error = bind_socket(u, conf);
     if (error) {
         buffer_append_format(ret_error, "cluster.bind: cannot bind UDP %s port %u: %s",
                              conf->bind_host, conf->bind_port, uv_strerror(error));
-        link_close(l);
+        udp_close(u);
         return NULL;
     }
-    return l;
+    return u;
 }
 
-void link_attach(struct link *l, struct cluster *cluster)
+void udp_attach(struct udp *u, struct cluster *cluster)
 {
-    l->cluster = cluster;
-    give_joins(l);
+    u->cluster = cluster;
+    give_joins(u);
 }
 
-struct gossip_address link_bound(const struct link *l)
+struct gossip_address udp_bound(const struct udp *u)
 {
     struct sockaddr_storage address;
     struct gossip_address known;
     int size = sizeof(address);
-    int error = uv_udp_getsockname(&l->udp, (struct sockaddr *)&address, &size);
+    int error = uv_udp_getsockname(&u->udp, (struct sockaddr *)&address, &size);
     assert(error == 0);
     from_sockaddr((const struct sockaddr *)&address, &known);
     return known;
 }
 
-bool link_source(const struct link *l, const struct gossip_address *peer,
-                 struct gossip_address *ret_address)
+bool udp_source(const struct udp *u, const struct gossip_address *peer,
+                struct gossip_address *ret_address)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
-    bool reachable = to_sockaddr(peer, l->six, &address);
+    bool reachable = to_sockaddr(peer, u->six, &address);
     int fd = reachable ? socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
     if (fd < 0) {
         return false;
@@ -363,22 +363,22 @@ bool link_source(const struct link *l, const struct gossip_address *peer,
     close(fd);
     if (known) {
         from_sockaddr((const struct sockaddr *)&address, ret_address);
-        ret_address->port = link_bound(l).port;
+        ret_address->port = udp_bound(u).port;
     }
     return known;
 }
 
-bool link_is_wildcard(const struct gossip_address *address)
+bool udp_is_wildcard(const struct gossip_address *address)
 {
     static const struct gossip_address six = {{0}, 0}, four = {{[10] = 0xFF, [11] = 0xFF}, 0};
     return memcmp(address->ip, six.ip, sizeof(six.ip)) == 0 ||
            memcmp(address->ip, four.ip, sizeof(four.ip)) == 0;
 }
 
-void link_close(struct link *l)
+void udp_close(struct udp *u)
 {
-    l->closing = true;
-    drop_joins(l);
-    uv_close((uv_handle_t *)&l->udp, on_closed);
-    uv_close((uv_handle_t *)&l->timer, on_closed);
+    u->closing = true;
+    drop_joins(u);
+    uv_close((uv_handle_t *)&u->udp, on_closed);
+    uv_close((uv_handle_t *)&u->timer, on_closed);
 }

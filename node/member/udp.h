@@ -1,4 +1,4 @@
-/* link: the UDP socket of the gossip, its timer, and the addresses to join by.
+/* udp: the UDP socket of the gossip, its timer, and the addresses to join by.
  *
  * Thin: bytes go to cluster_receive() and come from its on_packet; every deadline is the cluster's.
  * Names of `cluster.join` are looked up again and again, for ever: each gives all its addresses. */
@@ -12,44 +12,44 @@
 #include "net/loop.h"
 
 enum {
-    LINK_LOOKUP_MS = 10 * 1000, /* names move seldom; a look-up costs a thread */
-    LINK_LOOKUP_FAILED_MS = 1000,
+    UDP_LOOKUP_MS = 10 * 1000, /* names move seldom; a look-up costs a thread */
+    UDP_LOOKUP_FAILED_MS = 1000,
 };
 
-struct link;
+struct udp;
 
 /* Binds. NULL on an error, with what, where and why appended to `ret_error`. */
-struct link *link_open(struct net_loop *net, const struct conf_cluster *conf,
-                       struct buffer *ret_error);
+struct udp *udp_open(struct net_loop *net, const struct conf_cluster *conf,
+                     struct buffer *ret_error);
 
-/* From now on packets go to the cluster. Before link_open()'s caller returns to the loop. */
-void link_attach(struct link *l, struct cluster *cluster);
+/* From now on packets go to the cluster. Before udp_open()'s caller returns to the loop. */
+void udp_attach(struct udp *u, struct cluster *cluster);
 
 /* The join list of a reloaded configuration (the strings are copied). */
-void link_set_join(struct link *l, struct lookups *lookups, const char *const *join, size_t count);
+void udp_set_join(struct udp *u, struct lookups *lookups, const char *const *join, size_t count);
 
 /* The cluster's on_packet. What the socket does not take is lost, as on the way. */
-void link_send(struct link *l, const struct gossip_address *to, struct bytes packet);
+void udp_send(struct udp *u, const struct gossip_address *to, struct bytes packet);
 
 /* Sets the timer to the cluster's deadline of now. */
-void link_arm(struct link *l);
+void udp_arm(struct udp *u);
 
 /* The address that it is bound to, with its port. */
-struct gossip_address link_bound(const struct link *l);
+struct gossip_address udp_bound(const struct udp *u);
 
 /* The address by which a peer sees this host, as far as this host knows: the source that it would
  * send from. False if there is no way to the peer. */
-bool link_source(const struct link *l, const struct gossip_address *peer,
-                 struct gossip_address *ret_address);
+bool udp_source(const struct udp *u, const struct gossip_address *peer,
+                struct gossip_address *ret_address);
 
 /* A wildcard is bound: 0.0.0.0 or [::]. */
-bool link_is_wildcard(const struct gossip_address *address);
+bool udp_is_wildcard(const struct gossip_address *address);
 
 /* Frees itself when its handles are closed: run the loop. */
-void link_close(struct link *l);
+void udp_close(struct udp *u);
 
 /* HOST:PORT as an address: at once for a literal, else by lookup_wait(), whose result it gives. */
-int link_look_up(struct lookups *lookups, const char *text, bool (*goes_on)(const void *owner),
-                 const void *owner, struct gossip_address *ret_address);
+int udp_look_up(struct lookups *lookups, const char *text, bool (*goes_on)(const void *owner),
+                const void *owner, struct gossip_address *ret_address);
 
 #endif

@@ -1,0 +1,41 @@
+/* kept: what a node finds again after a restart: whose folder node.state_dir is, its generation,
+ * the shared configuration, counters and drains. Without a folder nothing is kept. */
+#ifndef MEMBER_KEPT_H
+#define MEMBER_KEPT_H
+
+#include "conf/conf.h"
+#include "member/state_dir.h"
+
+struct membership;
+
+struct kept {
+    struct state_dir *files;
+    char *directory, *node; /* NULL: no directory */
+    uint64_t generation;
+    uint64_t shared_revision, state_revision; /* as written */
+    uint64_t saved_ms;
+    bool again; /* a file could not be written */
+};
+
+/* Makes the folder, looks whose it is, and chooses this process's generation. 0, or -1 with the
+ * reason on standard error. */
+int kept_open(struct membership *m, const struct conf *conf);
+
+/* The cluster is there: the generation is written, counters and drains are read. */
+void kept_load(struct membership *m);
+
+/* True if the file is there and was read; a file that cannot be read is a problem, one that is
+ * damaged is set aside by its reader. */
+bool kept_read(struct membership *m, enum state_file file, struct buffer *ret_bytes);
+void kept_set_aside(struct membership *m, enum state_file file);
+
+/* Writes what differs from the files. `shared_revision`: the one in force, 0 = none is yet. */
+void kept_settle(struct membership *m, uint64_t shared_revision);
+void kept_shared(struct membership *m);
+void kept_generation(struct membership *m, uint64_t generation);
+
+/* The last state, at once; the files close. */
+void kept_close(struct membership *m);
+void kept_done(struct membership *m);
+
+#endif

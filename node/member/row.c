@@ -1,0 +1,30 @@
+/* row: compared with what was told last, so that nobody has to say that something has changed. */
+#include "member/row.h"
+
+#include "base/clock.h"
+#include "member/membership.h"
+
+enum { CLOCK_MS = 1000 };
+
+void row_set_vip(struct membership *m, bool held)
+{
+    if (held != m->row.vip_holder) {
+        m->row.vip_holder = held;
+        m->row.vip_since_ms = net_now_ms(m->net);
+    }
+}
+
+void row_settle(struct membership *m, const struct cluster_node *node)
+{
+    uint64_t now_ms = net_now_ms(m->net);
+    struct cluster_node now = *node;
+    now.version = DIFYRING_VERSION;
+    now.vip_holder = m->row.vip_holder;
+    if (cluster_node_says_the_same(&now, &m->row.told) && now_ms < m->row.told_ms + CLOCK_MS) {
+        return;
+    }
+    m->row.told = now;
+    m->row.told_ms = now_ms;
+    now.wall_ms = clock_wall_ms();
+    cluster_set_node(m->cluster, now_ms, &now);
+}
