@@ -241,7 +241,6 @@ void registry_set_up(struct registry *r, const struct conf *conf, size_t index)
         passive_configure(&to->passive, from->max_fails, from->fail_timeout_ms);
         checks_place(&r->checks, &to->check, &to->in_container, &app->health_check, from);
     }
-    a->due.vote = a->due.collect = true;
 }
 
 bool registry_set_up_end(struct registry *r)

@@ -314,7 +314,7 @@ static void mark_what_time_has_made_due(struct verdicts *v)
 void verdicts_settle(struct verdicts *v)
 {
     mark_what_time_has_made_due(v);
-    if (any_due(v)) {
+    if (v->moved || any_due(v)) { /* moved alone: by verdicts_now(), and the digest is to follow */
         slices_start(v->slices, &v->slice);
     }
 }
@@ -337,7 +337,6 @@ void verdicts_now(struct verdicts *v, struct tracked_application *a)
     vote(v, a);
     find_isolated(v);
     decide(v, a);
-    a->due.collect = true; /* for a round, whose end does the rest */
 }
 
 /* Of applications that have left the configuration this node has no opinion any more. */
