@@ -244,6 +244,20 @@ static void a_response_that_ends_sets_a_paused_client_free(void **state)
     assert_int_equal(m.out.finish, EXCHANGE_FINISH_LINGER);
 }
 
+static void a_tunnel_begins_with_a_client_that_is_read(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    give(&m, asks_to_switch(post()));
+    body(&m, 10, true);
+    while (!m.paused_down) {
+        body(&m, PIECE, true);
+    }
+    tell(&m, EXCHANGE_DOWN_END); /* of the same read */
+    tell(&m, EXCHANGE_UP_SWITCH);
+    assert_true(did(&m, EXCHANGE_DO_TUNNEL | EXCHANGE_DO_RESUME_DOWN));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +277,7 @@ int main(void)
         cmocka_unit_test(a_slow_client_pauses_the_instance_until_all_is_sent),
         cmocka_unit_test(a_deaf_instance_sets_a_paused_client_free),
         cmocka_unit_test(a_response_that_ends_sets_a_paused_client_free),
+        cmocka_unit_test(a_tunnel_begins_with_a_client_that_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
