@@ -46,7 +46,8 @@ static inline struct net_loop *downstream_loop(const struct downstream *d)
     return d->stream.loop;
 }
 
-/* The one door of `state`. In IDLE, one that has been served is in the owner's list of the idle. */
+/* The one door of `state`. One that has been served and would be served again, or that is only read
+ * away, is in the owner's list `idle`: as long as no other needs its place. */
 void downstream_enter(struct downstream *d, enum downstream_state state);
 
 /* Decides what comes next, from the state and from what was recorded. As often as you like. */
