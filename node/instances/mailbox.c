@@ -1,53 +1,48 @@
 /* mailbox: the words between workers and control, and above all the trial of an ejected instance.
  *
- * Three parties take part, each on its own thread, none waits for another:
+ * Three kinds of threads take part, and none waits for another:
  *
- *   control    owns `passive` (the state of an ejection), collects and publishes. The only one that
- *              writes the route word, but for one step.
- *   a worker   picks instances by the route word (snapshot_pick()), and takes a trial by it: that
- *              step.
- *   its        worker reports how the trial ended (exchange_do_report()): another one, maybe, for
- *   request's  the request may end long after the pick, when neither route word nor `passive` are
- *              what they were.
+ *   control      owns `passive`, the state of an ejection. It collects what workers have told, and
+ *                publishes the route word; nobody else writes that, but for one step.
+ *   one worker   takes a trial by that step, when it picks an instance (snapshot_pick()), and tells
+ *                how it ended (exchange_do_report()). That may be long after: route word and
+ *                `passive` need not be what they were.
+ *   all workers  pick by the route word, and tell failures.
  *
- * The route word, and who may change it:
+ * The route word, and who changes it:
  *
- *   CLOSED <------- control -------> OPEN         by the verdict, at any time, from any state
- *      |                              ^
- *      | control: fail_timeout over   | control: the trial was good, by everybody's votes
- *      v                              |
- *    TRIAL --- one worker, by compare-and-swap ---> TRIAL_TAKEN
- *      ^                                                |
- *      +---- control: no outcome (void, or late) -------+---- control: it failed ---> CLOSED
+ *   CLOSED <-- control, by the verdict, from any state --> OPEN
+ *     |                                                     ^
+ *     | control: fail_timeout is over                       | control: the trial was good, and by
+ *     v                                                     | everybody's votes it may be used
+ *   TRIAL -- one worker, by compare-and-swap --> TRIAL_TAKEN
+ *     ^                                             |  |
+ *     +------ control: no outcome (void, late) -----+  +-- control: it failed --> CLOSED
  *
  * The rules:
  *
  * 1. A trial is given to exactly one request. Many workers may see TRIAL; who swaps it has it, the
  *    others pick on as if the instance were closed. No lock, no message: the word is the token.
- * 2. The request that has it carries that with it (exchange.trial). Its end goes into a box of the
- *    instance: trial_good, trial_void (the client left, nothing is known), or like anybody's
- * failure into failures_new or statuses. So every trial ends in some box, or is late (rule 6).
- * 3. A worker adds to a box first, then marks the application (application_live.mail), then wakes
- *    control. Control clears the mark first, then empties the boxes. What comes in between is found
+ * 2. The request that has the trial carries it (exchange.trial). Its end goes into a box of the
+ *    instance: trial_good; trial_void, if the client left and nothing is known; or, like anybody's
+ *    failure, failures_new or statuses. So a trial ends in some box, or is late (rule 6).
+ * 3. A worker adds to a box, then marks the application (application_live.mail), then wakes
+ *    control. Control takes the mark away, then empties the boxes. What comes in between is found
  *    at once, or marked anew: nothing is lost, at worst control looks once for nothing.
- * 4. Taking is not reported: control sees TRIAL_TAKEN when it collects, and tells `passive`
- *    (taken_known). Until it has, it must not publish TRIAL over TRIAL_TAKEN: `passive` still says
- *    "offered" only because it does not know better, and a second request would be tried. After
- *    it has, an offer by `passive` is a new one, and is published.
- * 5. All that control publishes is a compare-and-swap, too. If a worker takes the trial in that
- *    moment the swap fails, and what is wanted is looked at once more against TRIAL_TAKEN: OPEN and
- *    CLOSED are written over it (the request goes on, its outcome is counted as any other's), TRIAL
- *    waits by rule 4.
+ * 4. That a trial was taken is not told: control sees TRIAL_TAKEN when it collects, and tells
+ *    `passive` (taken_known). Before, it must not publish TRIAL over TRIAL_TAKEN: `passive` offers
+ *    the trial only because it does not know, and a second request would be tried. After, an offer
+ *    by `passive` is a new one.
+ * 5. Control publishes by compare-and-swap, too. If a worker takes the trial in the same moment,
+ *    the swap fails, and what is wanted is compared with TRIAL_TAKEN: OPEN and CLOSED are written
+ *    over it. The request goes on, and its end is told as any other's.
  * 6. A trial without an end after fail_timeout is offered once more, beside the one in flight: one
- *    slow answer must not keep an instance out. So two outcomes may come; in TRIAL any decides, in
- *    the other states health/passive knows what an outcome is worth.
- * 7. The order of collecting is the order of rules 2 and 4: taken, before its end is; answers, for
- *    the weight of this node's vote; failures before successes, so that who fails and succeeds in
- *    the same turn is judged by the failure first and comes back by the next trial, not the other
- *    way round; time last.
+ *    slow answer must not keep an instance out. So two ends may come; while `passive` is in TRIAL
+ *    any decides, and health/passive says what one is worth in the other states.
+ * 7. The order of collecting: that a trial was taken, before its end; failures before a success, so
+ *    that both in one turn leave the instance ejected until the next trial; time last.
  *
- * Counters and boxes are atomics; nothing that is decided here depends on how two of them are
- * ordered among each other, but for rule 3. */
+ * But for rules 3 and 5 nothing here depends on how two of these atomics are ordered. */
 #include "instances/mailbox.h"
 
 #include "instances/registry.h"
