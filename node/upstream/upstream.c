@@ -153,7 +153,7 @@ static const struct connection_events connection_events = {
 
 static void spare_time_is_over(struct upstream *u)
 {
-    u->kept = host_keep(u->connection.live->host_shared);
+    u->kept = u->kept || host_keep(u->connection.live->host_shared); /* the limit may have grown */
     if (u->kept) {
         net_timer_set(u->connection.stream.loop, &u->timer,
                       u->idle_since_ms + u->cell->idle_limit_ms);

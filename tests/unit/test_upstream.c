@@ -221,6 +221,22 @@ static void a_connection_to_an_address_that_is_gone_is_not_lent_again(void **sta
     assert_int_equal(idle_count(s), 0);
 }
 
+static void one_whose_idle_limit_grows_meanwhile_takes_one_place(void **state)
+{
+    struct scene *s = *state;
+    KNOW(s->one, "127.0.0.1");
+    struct upstream *u = take(s, s->one, 0);
+    uint64_t until_ms = net_now_ms(&s->loop) + PATIENCE_MS;
+    s->one->cells[0].idle_limit_ms = 300; /* as learnt from an instance that closes early */
+    upstream_give(u);
+    while (s->host->kept == 0 && net_now_ms(&s->loop) < until_ms) {
+        uv_run(&s->loop.uv, UV_RUN_ONCE);
+    }
+    s->one->cells[0].idle_limit_ms = 600; /* another one was not closed so early */
+    wait_idle(s, 0);
+    assert_int_equal(s->host->kept, 0);
+}
+
 /* As a worker that ends does it: nobody else has the instance any more, nor the host. */
 static void one_that_is_closed_with_its_loop_still_has_its_instance(void **state)
 {
@@ -270,6 +286,7 @@ int main(void)
         CLAIM(of_the_idle_ones_two_a_host_and_port_stay_and_the_others_100_ms),
         CLAIM(one_that_was_lent_or_closed_frees_its_place),
         CLAIM(a_connection_to_an_address_that_is_gone_is_not_lent_again),
+        CLAIM(one_whose_idle_limit_grows_meanwhile_takes_one_place),
         CLAIM(one_that_is_closed_with_its_loop_still_has_its_instance),
         CLAIM(entries_of_other_hosts_or_ports_share_nothing),
     };
