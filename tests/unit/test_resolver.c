@@ -1,5 +1,5 @@
-/* instances: the addresses of an instance's name, and the checks that try them. getaddrinfo() is this
- * file's: it stands in for the C library's. */
+/* instances: the addresses of an instance's name, and the checks that try them. getaddrinfo() is
+ * this file's: it stands in for the C library's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
