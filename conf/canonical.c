@@ -51,12 +51,48 @@ static bool is_given(const struct conf_field *field, const char *section)
            *(const bool *)(section + field->present);
 }
 
+static uint64_t number_at(const char *place, size_t size)
+{
+    const void *at = place;
+    switch (size) {
+    case sizeof(bool):
+        return *(const bool *)at;
+    case sizeof(uint16_t):
+        return *(const uint16_t *)at;
+    case sizeof(uint32_t):
+        return *(const uint32_t *)at;
+    default:
+        assert(size == sizeof(uint64_t));
+        return *(const uint64_t *)at;
+    }
+}
+
+/* A value of one part: a text, a word, or a number. */
+static void put_part(FILE *out, const struct conf_field *field, const char *place)
+{
+    if (field->type->parts[0].text) {
+        conf_put_text(out, "", *(const char *const *)(const void *)place);
+        return;
+    }
+    uint64_t number = number_at(place, field->type->size);
+    if (field->choices) {
+        fputs(field->choices[number], out);
+    } else if (field->type->bare == BARE_BOOLEAN) {
+        fputs(number ? "true" : "false", out);
+    } else {
+        fprintf(out, field->type->bare == BARE_SECONDS ? "%llums" : "%llu",
+                (unsigned long long)number);
+    }
+}
+
 static void put_item(struct writer *w, const struct conf_field *item, const char *at)
 {
     if (item->section) {
         put_section(w, item->section, at);
+    } else if (item->type->write) {
+        item->type->write(w->out, w->file, at);
     } else {
-        item->type->write(w->out, item, w->file, at);
+        put_part(w->out, item, at);
     }
 }
 
@@ -109,16 +145,13 @@ static void put_value(struct writer *w, const struct conf_field *field, const ch
         w->indent += 2;
         put_section(w, field->section, place);
         w->indent -= 2;
-    } else if (field->section) {
-        fputs(" ", w->out);
-        put_section(w, field->section, place);
     } else if (field->item && field->item->section && field->item->section->block) {
         put_named(w, field->item->section, conf_list_at(place));
     } else if (field->item) {
         put_list(w, field, place, block);
     } else {
         fputs(" ", w->out);
-        field->type->write(w->out, field, w->file, place);
+        put_item(w, field, place);
     }
 }
 

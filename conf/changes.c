@@ -1,6 +1,5 @@
 /* changes: what differs between two configurations, and carrying over what needs a restart. Both
  * walk the rows; a value is compared and copied by its type's parts. */
-#include <stdarg.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
@@ -85,7 +84,7 @@ struct walk {
     size_t size;
 };
 
-static void tell(struct walk *w, int kind, enum conf_effect effect)
+static void tell(struct walk *w, enum conf_change_kind kind, enum conf_effect effect)
 {
     w->change.kind = kind;
     w->change.effect = effect;

@@ -267,9 +267,11 @@ bool conf_check_is_bare(const struct conf_health_check *check, const char *token
 const struct conf_status_range *conf_check_expect(const struct conf_health_check *check, bool bare,
                                                   size_t *ret_count);
 
+enum conf_change_kind { CONF_CHANGED, CONF_ADDED, CONF_REMOVED };
+
 /* What differs between two configurations. */
 struct conf_change {
-    enum { CONF_CHANGED, CONF_ADDED, CONF_REMOVED } kind;
+    enum conf_change_kind kind;
     enum conf_effect effect;
     const char *section; /* the first word of `path`; a literal */
     const char *path;    /* `applications.a.instances.i.weight`; for the call only */

@@ -41,8 +41,7 @@ struct conf_field;
               const struct yaml_node *value, void *place)
 #define CONF_EACH(name)                                                                            \
     void name(struct conf_reader *r, const struct yaml_node *item, void *section, size_t index)
-#define CONF_WRITER(name)                                                                          \
-    void name(FILE *out, const struct conf_field *field, const char *file, const void *place)
+#define CONF_WRITER(name) void name(FILE *out, const char *file, const void *place)
 
 /* What of a value is compared and copied: some bytes, or a text (perhaps NULL). */
 struct conf_part {
@@ -56,7 +55,7 @@ enum conf_bare { BARE_NOTHING, BARE_WHOLE, BARE_SECONDS, BARE_TEXT, BARE_BOOLEAN
 struct conf_type {
     const char *name; /* for people */
     CONF_READER((*read));
-    CONF_WRITER((*write)); /* NULL: no key of the shared part has it */
+    CONF_WRITER((*write)); /* in the canonical text; NULL: as its one part is written */
     struct conf_part parts[4];
     size_t size; /* as an item of a list */
     enum conf_bare bare;
@@ -162,8 +161,7 @@ CONF_READER(conf_read_choice);
 CONF_READER(conf_read_host);
 CONF_READER(conf_read_path);
 CONF_READER(conf_read_bearer);
-CONF_WRITER(conf_write_text);
-void conf_put_text(FILE *out, const char *before, const char *text); /* quoted, as one */
+void conf_put_text(FILE *out, const char *before, const char *text); /* quoted, in one */
 
 /* True for a list of at least field->min items; else after a problem. `ret_count` of them, at most
  * field->max, are to be read: of a longer list, which is a problem too, the first ones. `what` is

@@ -56,7 +56,7 @@ static CONF_READER(read_instance_host)
 }
 
 static const struct conf_type type_instance_host = {
-    "host", read_instance_host, conf_write_text, CONF_TEXT, BARE_NOTHING, CONF_PATTERN_HOST};
+    "host", read_instance_host, NULL, CONF_TEXT, BARE_NOTHING, CONF_PATTERN_HOST};
 
 static const struct conf_field instance_fields[] = {
     {"name", &conf_type_name, AT(conf_instance, name), .required = true,

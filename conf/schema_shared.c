@@ -21,13 +21,6 @@ static bool read_status(struct conf_reader *r, const struct yaml_node *value, ui
     return true;
 }
 
-static CONF_WRITER(write_status)
-{
-    (void)field;
-    (void)file;
-    fprintf(out, "%u", *(const uint16_t *)place);
-}
-
 /* ---- health_check ---- */
 
 static CONF_READER(read_health_path)
@@ -46,7 +39,7 @@ static CONF_READER(read_health_path)
     *(const char **)place = text.at;
 }
 
-static const struct conf_type type_health_path = {"URL path", read_health_path, conf_write_text,
+static const struct conf_type type_health_path = {"URL path", read_health_path, NULL,
                                                   CONF_TEXT,  BARE_NOTHING,     "^/[!\"$-~]*$"};
 
 /* `200-399` or a single number. */
@@ -73,7 +66,6 @@ static CONF_READER(read_range)
 static CONF_WRITER(write_range)
 {
     const struct conf_status_range *range = place;
-    (void)field;
     (void)file;
     fprintf(out, "%u-%u", range->first, range->last);
 }
@@ -100,7 +92,7 @@ static CONF_READER(read_failure_status)
 }
 
 static const struct conf_type type_failure_status = {
-    "status", read_failure_status, write_status, CONF_PLAIN(uint16_t), BARE_WHOLE, NULL};
+    "status", read_failure_status, NULL, CONF_PLAIN(uint16_t), BARE_WHOLE, NULL};
 
 static const struct conf_field health_check_fields[] = {
     {"enabled", &conf_type_boolean, AT(conf_health_check, enabled), .standard = "true",
@@ -151,7 +143,7 @@ static CONF_READER(read_retry_status)
 }
 
 static const struct conf_type type_retry_status = {
-    "status", read_retry_status, write_status, CONF_PLAIN(uint16_t), BARE_WHOLE, NULL};
+    "status", read_retry_status, NULL, CONF_PLAIN(uint16_t), BARE_WHOLE, NULL};
 
 static const struct conf_field retries_fields[] = {
     {"attempts", &conf_type_number, AT(conf_retries, attempts), .min = 1, .max = CONF_ATTEMPTS_MAX,
@@ -226,7 +218,6 @@ static CONF_WRITER(write_source)
 {
     const struct conf_user_source *source = place;
     char before[16];
-    (void)field;
     (void)file;
     snprintf(before, sizeof before, "%s:", user_source_words[source->kind]);
     conf_put_text(out, before, source->name);

@@ -27,14 +27,7 @@ CONF_READER(conf_read_boolean)
     *(bool *)place = boolean;
 }
 
-static CONF_WRITER(write_boolean)
-{
-    (void)field;
-    (void)file;
-    fputs(*(const bool *)place ? "true" : "false", out);
-}
-
-const struct conf_type conf_type_boolean = {"boolean",        conf_read_boolean, write_boolean,
+const struct conf_type conf_type_boolean = {"boolean",        conf_read_boolean, NULL,
                                             CONF_PLAIN(bool), BARE_BOOLEAN,      NULL};
 
 static CONF_READER(read_number)
@@ -46,15 +39,8 @@ static CONF_READER(read_number)
     }
 }
 
-static CONF_WRITER(write_number)
-{
-    (void)field;
-    (void)file;
-    fprintf(out, "%u", *(const uint32_t *)place);
-}
-
-const struct conf_type conf_type_number = {
-    "number", read_number, write_number, CONF_PLAIN(uint32_t), BARE_WHOLE, NULL};
+const struct conf_type conf_type_number = {"number",   read_number, NULL, CONF_PLAIN(uint32_t),
+                                           BARE_WHOLE, NULL};
 
 static CONF_READER(read_port)
 {
@@ -65,14 +51,7 @@ static CONF_READER(read_port)
     }
 }
 
-static CONF_WRITER(write_port)
-{
-    (void)field;
-    (void)file;
-    fprintf(out, "%u", *(const uint16_t *)place);
-}
-
-const struct conf_type conf_type_port = {"port",     read_port, write_port, CONF_PLAIN(uint16_t),
+const struct conf_type conf_type_port = {"port",     read_port, NULL, CONF_PLAIN(uint16_t),
                                          BARE_WHOLE, NULL};
 
 /* A duration as a person would write it: the largest unit that holds it exactly. */
@@ -108,16 +87,9 @@ CONF_READER(conf_read_duration)
     }
 }
 
-static CONF_WRITER(write_duration)
-{
-    (void)field;
-    (void)file;
-    fprintf(out, "%llums", (unsigned long long)*(const uint64_t *)place);
-}
-
-const struct conf_type conf_type_duration = {"duration",     conf_read_duration,
-                                             write_duration, CONF_PLAIN(uint64_t),
-                                             BARE_SECONDS,   CONF_PATTERN_DURATION};
+const struct conf_type conf_type_duration = {"duration",   conf_read_duration,
+                                             NULL,         CONF_PLAIN(uint64_t),
+                                             BARE_SECONDS, CONF_PATTERN_DURATION};
 
 static CONF_READER(read_size)
 {
@@ -209,22 +181,10 @@ static CONF_READER(read_choice_bool)
     *(bool *)place = chosen == 1;
 }
 
-static CONF_WRITER(write_choice)
-{
-    (void)file;
-    fputs(field->choices[*(const unsigned *)place], out);
-}
-
-static CONF_WRITER(write_choice_bool)
-{
-    (void)file;
-    fputs(field->choices[*(const bool *)place], out);
-}
-
 const struct conf_type conf_type_choice = {
-    "word", conf_read_choice, write_choice, CONF_PLAIN(unsigned), BARE_NOTHING, NULL};
-const struct conf_type conf_type_choice_bool = {
-    "word", read_choice_bool, write_choice_bool, CONF_PLAIN(bool), BARE_NOTHING, NULL};
+    "word", conf_read_choice, NULL, CONF_PLAIN(unsigned), BARE_NOTHING, NULL};
+const struct conf_type conf_type_choice_bool = {"word",           read_choice_bool, NULL,
+                                                CONF_PLAIN(bool), BARE_NOTHING,     NULL};
 
 /* ---- texts ---- */
 
@@ -250,13 +210,6 @@ void conf_put_text(FILE *out, const char *before, const char *text)
     fputc('"', out);
 }
 
-CONF_WRITER(conf_write_text)
-{
-    (void)field;
-    (void)file;
-    conf_put_text(out, "", *(const char *const *)place);
-}
-
 static CONF_READER(read_name)
 {
     struct bytes text;
@@ -272,7 +225,7 @@ static CONF_READER(read_name)
     *(const char **)place = text.at;
 }
 
-const struct conf_type conf_type_name = {"name",    read_name, conf_write_text,
+const struct conf_type conf_type_name = {"name",    read_name, NULL,
                                          CONF_TEXT, BARE_TEXT, CONF_PATTERN_NAME};
 
 CONF_READER(conf_read_host)
@@ -294,7 +247,7 @@ CONF_READER(conf_read_host)
     *(const char **)place = arena_text(r->arena, bytes_of(host));
 }
 
-const struct conf_type conf_type_host = {"host",    conf_read_host, conf_write_text,
+const struct conf_type conf_type_host = {"host",    conf_read_host, NULL,
                                          CONF_TEXT, BARE_NOTHING,   CONF_PATTERN_HOST};
 
 CONF_READER(conf_read_path)
@@ -323,7 +276,6 @@ static CONF_WRITER(write_path)
 {
     const char *path = *(const char *const *)place, *slash = strrchr(file, '/');
     size_t size = slash ? (size_t)(slash - file) + 1 : 0;
-    (void)field;
     conf_put_text(out, "", strncmp(path, file, size) == 0 ? path + size : path);
 }
 
@@ -345,5 +297,5 @@ CONF_READER(conf_read_bearer)
     *(const char **)place = text.at;
 }
 
-const struct conf_type conf_type_bearer = {"token",   conf_read_bearer, conf_write_text,
+const struct conf_type conf_type_bearer = {"token",   conf_read_bearer, NULL,
                                            CONF_TEXT, BARE_TEXT,        "^[!-~]{1,512}$"};
