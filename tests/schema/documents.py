@@ -148,7 +148,7 @@ def document(r):
             "consistent_hash": lambda r: keys_of(r, 70, {"virtual_nodes": numbers(1, 1000)})})}
 
 
-WRONG = [None, True, False, -1, 0, 1, 1.5, 70000, 10**9, "", "abc", "yes", "12", "0x10", "010", "5 minutes",
+WRONG = [None, True, False, -1, 0, 1, 1.5, 70000, 100000, 10**9, "", "abc", "yes", "12", "0x10", "010", "5 minutes",
          "10m", "64KB", "2GiB", "a b", "..", "${DIFYRING_NOT_SET}", [], {}, [1], ["abc"], [None], {"a": 1},
          [[]], "x" * 600, "1.2.3.4:5", "stdot", "with\ttab", 400, 99, "300-200", "header:", "/"]
 
