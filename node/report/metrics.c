@@ -28,7 +28,8 @@ struct metric {
     /* Whose it is, which gives it the labels app and instance. Gauges end with an instance's place
      * in the configuration, counters stay. */
     enum { OF_NODE, OF_APPLICATION, OF_INSTANCE } scope;
-    size_t offset; /* in that one's facts: of a uint64_t, or of a struct histogram */
+    /* In that one's facts: of a uint64_t, or of an application's struct histogram. */
+    size_t offset;
     enum { PLAIN, MICROSECONDS = 1, MILLISECONDS = 1000 } unit; /* times are shown in seconds */
     const struct dimension *by[2];                              /* the first lies closer */
     bool (*told)(const struct facts *facts);                    /* NULL: always */
@@ -36,10 +37,14 @@ struct metric {
     void (*put)(struct buffer *b, const struct metric *m, const struct facts *facts);
 };
 
-#define NODE(member) .scope = OF_NODE, .offset = offsetof(struct facts_node, member)
+/* Does not compile for a member of any other type. */
+#define OFFSET(type, member)                                                                       \
+    (offsetof(type, member) +                                                                      \
+     _Generic(((type *)0)->member, uint64_t : 0U, uint64_t * : 0U, struct histogram : 0U))
+#define NODE(member) .scope = OF_NODE, .offset = OFFSET(struct facts_node, member)
 #define APPLICATION(member)                                                                        \
-    .scope = OF_APPLICATION, .offset = offsetof(struct facts_application, member)
-#define INSTANCE(member) .scope = OF_INSTANCE, .offset = offsetof(struct facts_instance, member)
+    .scope = OF_APPLICATION, .offset = OFFSET(struct facts_application, member)
+#define INSTANCE(member) .scope = OF_INSTANCE, .offset = OFFSET(struct facts_instance, member)
 
 struct label {
     const char *name;
@@ -172,6 +177,7 @@ static void put_of_application(struct buffer *b, const struct metric *m,
 static void put_family(struct buffer *b, const struct metric *m, const struct facts *facts)
 {
     static const char *const types[] = {"counter", "gauge", "histogram"};
+    assert(m->type != HISTOGRAM || m->scope == OF_APPLICATION);
     if (m->told && !m->told(facts)) {
         return;
     }
