@@ -127,7 +127,7 @@ static void answer(struct control *c, uint16_t status, const struct buffer *body
         buffer_append_bytes(&job->body, buffer_bytes(body));
         worker_answer(job->worker, job);
     }
-    if (c->phase == CONTROL_RUNNING && !c->joining) {
+    if (life_is_ready(&c->life)) {
         /* not behind STOPPING, nor before the first READY */
         notify_ready();
     }
@@ -160,7 +160,7 @@ static void begin_reload(struct control *c)
         list_remove(l);
         list_push_back(&a->answering, l);
     }
-    if (c->phase == CONTROL_RUNNING && !c->joining) {
+    if (life_is_ready(&c->life)) {
         notify_reloading();
     }
     to_pool(c, ADOPT_READING);
@@ -295,7 +295,7 @@ static void on_worked(uv_work_t *work, int status)
 {
     struct control *c = work->data;
     (void)status;
-    if (c->phase == CONTROL_STOPPED) {
+    if (c->life.phase == LIFE_STOPPED) {
         return;
     }
     switch (c->adoption.phase) {

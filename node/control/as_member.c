@@ -15,7 +15,7 @@ static bool describe(const void *owner, struct cluster_node *ret_node)
     if (!c->snapshot) {
         return false;
     }
-    ret_node->draining = control_is_draining(c);
+    ret_node->draining = life_is_draining(&c->life);
     ret_node->config_revision = adopt_revision(c);
     memcpy(ret_node->config_digest, c->config_digest, sizeof(ret_node->config_digest));
     memcpy(ret_node->ring_digest, c->instances.verdicts.digest.text, sizeof(ret_node->ring_digest));

@@ -1,13 +1,9 @@
-/* control: the life of a node.
+/* control: the loop of a node, and its wiring.
  *
  * control_run(): read the configuration, open the log, build the first snapshot, look names up,
- * start the workers, say READY; then the loop: signals, mail from the workers, checks, questions to
- * the endpoints; then drain and stop.
- *
- * Stopping: DRAINING (/health says so, connections close after their answer, new ones are still
- * served) until what was at work has ended, idle connections have ended (drain.h) and the virtual
- * IP is elsewhere (handover.h); CLOSING (no new connections) until what came meanwhile has ended;
- * STOPPED. A second signal, or the end of timeouts.drain, goes to STOPPED at once. */
+ * start the workers; then the loop: signals, mail from the workers, checks, questions to the
+ * endpoints. Ready, drain and end are decided by life_core.h and carried out by life.c, which ends
+ * in control_stop(). */
 #include "control/control.h"
 
 #include <assert.h>
@@ -20,7 +16,6 @@
 #include "control/as_member.h"
 #include "control/drain.h"
 #include "control/handover.h"
-#include "control/notify.h"
 #include "control/private.h"
 #include "control/reported.h"
 #include "control/start.h"
@@ -51,9 +46,7 @@ static void on_worker_job(void *control, struct local_job *job)
 static void on_worker_quiet(void *control, uint32_t epoch)
 {
     struct control *c = control;
-    pthread_mutex_lock(&c->lock);
-    c->quiet_count += epoch == c->quiet_epoch ? 1 : 0;
-    pthread_mutex_unlock(&c->lock);
+    life_note_quiet(c, epoch);
     uv_async_send(&c->wake);
 }
 
@@ -78,27 +71,6 @@ static const struct worker_events worker_events = {
     .on_quiet = on_worker_quiet,
     .on_asked = on_worker_asked,
 };
-
-uint32_t control_new_epoch(struct control *c)
-{
-    pthread_mutex_lock(&c->lock);
-    uint32_t epoch = ++c->quiet_epoch;
-    c->quiet_count = 0;
-    pthread_mutex_unlock(&c->lock);
-    return epoch;
-}
-
-/* True once an epoch. */
-static bool all_are_quiet(struct control *c)
-{
-    pthread_mutex_lock(&c->lock);
-    bool all = c->worker_count > 0 && c->quiet_count == c->worker_count;
-    if (all) {
-        c->quiet_count = 0;
-    }
-    pthread_mutex_unlock(&c->lock);
-    return all;
-}
 
 static struct local_job *next_job(struct control *c)
 {
@@ -138,25 +110,6 @@ static void do_job(struct control *c, struct local_job *job)
     worker_answer(job->worker, job);
 }
 
-static void stop(struct control *c);
-
-static void all_quiet(struct control *c)
-{
-    c->drained = true;
-    if (c->phase == CONTROL_CLOSING) {
-        stop(c);
-    } else if (handover_is_on(c)) {
-        return; /* control_go_on() */
-    } else if (drain_part(c)) {
-        c->drained = false; /* till their clients have heard it */
-    } else if (!handover_is_over(c)) {
-        handover_begin(c);
-    } else if (c->phase == CONTROL_DRAINING) {
-        c->phase = CONTROL_CLOSING;
-        drain_close(c);
-    }
-}
-
 static void on_wake(uv_async_t *handle)
 {
     struct control *c = handle->data;
@@ -167,9 +120,7 @@ static void on_wake(uv_async_t *handle)
     while ((job = next_job(c)) != NULL) {
         do_job(c, job);
     }
-    if (all_are_quiet(c)) {
-        all_quiet(c);
-    }
+    life_take_quiet(c);
 }
 
 static void on_hup(struct control *c)
@@ -185,56 +136,6 @@ static void on_usr1(struct control *c)
     log_event(c->producer, failed ? LOG_ERROR : LOG_INFO,
               failed ? "log_reopen_failed" : "log_reopened", fields, failed ? 1 : 0);
     buffer_done(&error);
-}
-
-static void cut(struct control *c)
-{
-    uint64_t left = 0;
-    for (size_t w = 0; w < c->worker_count; w++) {
-        left += worker_exchanges(c->workers[w]);
-    }
-    struct log_field fields[] = {log_unsigned("exchanges_cut", left)};
-    log_event(c->producer, LOG_WARNING, "drain_timed_out", fields, 1);
-    stop(c);
-}
-
-static void on_drain_deadline(uv_timer_t *timer)
-{
-    struct control *c = timer->data;
-    c->late = true;
-    if (handover_is_over(c)) {
-        cut(c);
-    } else {
-        handover_begin(c);
-    }
-}
-
-void control_go_on(struct control *c)
-{
-    if (c->late) {
-        cut(c);
-    } else if (c->drained) {
-        all_quiet(c);
-    }
-}
-
-static void on_term(struct control *c)
-{
-    if (c->phase != CONTROL_RUNNING) {
-        stop(c);
-        return;
-    }
-    c->phase = CONTROL_DRAINING;
-    c->drained = false;
-    c->parted = false;
-    notify_stopping();
-    log_event(c->producer, LOG_INFO, "draining", NULL, 0);
-    uv_timer_start(&c->drain_deadline, on_drain_deadline, c->conf->timeouts.drain_ms, 0);
-    handover_drain(c);
-    uint32_t epoch = control_new_epoch(c);
-    for (size_t w = 0; w < c->worker_count; w++) {
-        worker_drain(c->workers[w], epoch);
-    }
 }
 
 static void on_log_flush(uv_prepare_t *handle)
@@ -255,7 +156,7 @@ static void on_signal(void *owner, int number)
         break;
     case SIGTERM:
     case SIGINT:
-        on_term(c);
+        life_tell(c, LIFE_TERMINATE);
         break;
     }
 }
@@ -273,28 +174,21 @@ static void open_handles(struct control *c)
         lack_of_files();
     }
     uv_async_init(&c->net.uv, &c->wake, on_wake);
-    uv_timer_init(&c->net.uv, &c->drain_deadline);
-    uv_timer_init(&c->net.uv, &c->last_call);
     uv_prepare_init(&c->net.uv, &c->log_flush);
     uv_prepare_start(&c->log_flush, on_log_flush);
     c->lookups = lookups_open(&c->net.uv);
     standstill_open(&c->standstill, &c->net);
     slices_open(&c->slices, &c->net);
+    life_open(c);
     adopt_open(c);
     settle_open(c);
     c->wake.data = c;
-    c->drain_deadline.data = c;
-    c->last_call.data = c;
     c->log_flush.data = c;
 }
 
 /* Everything of control's own closes; the workers first, so that nothing wakes it any more. */
-static void stop(struct control *c)
+void control_stop(struct control *c)
 {
-    if (c->phase == CONTROL_STOPPED) {
-        return;
-    }
-    c->phase = CONTROL_STOPPED;
     for (size_t w = 0; w < c->worker_count; w++) {
         worker_finish(c->workers[w]);
     }
@@ -318,15 +212,9 @@ static void stop(struct control *c)
     standstill_close(&c->standstill);
     slices_close(&c->slices);
     settle_close(c);
-    uv_handle_t *handles[] = {
-        (uv_handle_t *)&c->wake,
-        (uv_handle_t *)&c->drain_deadline,
-        (uv_handle_t *)&c->last_call,
-        (uv_handle_t *)&c->log_flush,
-    };
-    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
-        uv_close(handles[i], NULL);
-    }
+    life_close(c);
+    uv_close((uv_handle_t *)&c->wake, NULL);
+    uv_close((uv_handle_t *)&c->log_flush, NULL);
     net_loop_close(&c->net);
 }
 
@@ -334,10 +222,10 @@ static void stop(struct control *c)
 static void await_configuration(struct control *c)
 {
     adopt_start(c);
-    while (!c->adoption.in_force_once && c->phase == CONTROL_STARTING) {
+    while (!c->adoption.in_force_once && c->life.phase == LIFE_STARTING) {
         uv_run(&c->net.uv, UV_RUN_ONCE);
     }
-    if (c->phase == CONTROL_STARTING) {
+    if (c->life.phase == LIFE_STARTING) {
         reported_open(c);
     }
 }
@@ -348,7 +236,7 @@ static void await_names(struct control *c)
 {
     uint64_t until_ms = clock_monotonic_ms() + FIRST_LOOKUP_MS;
     while (!registry_all_looked_up(&c->instances.registry) && clock_monotonic_ms() < until_ms &&
-           c->phase == CONTROL_STARTING) {
+           c->life.phase == LIFE_STARTING) {
         uv_run(&c->net.uv, UV_RUN_ONCE);
     }
 }
@@ -360,20 +248,6 @@ static void warn_of_state(struct control *c)
             log_text("message", "node.state_dir is not set: nothing survives a restart")};
         log_event(c->producer, LOG_WARNING, "no_state_dir", fields, 1);
     }
-}
-
-void control_joined(struct control *c)
-{
-    atomic_store(&c->joining, false);
-    if (c->phase != CONTROL_RUNNING) {
-        return;
-    }
-    if (!c->out_of_service) {
-        handover_ready(c);
-    }
-    struct log_field fields[] = {log_unsigned("workers", c->worker_count)};
-    log_event(c->producer, LOG_INFO, "ready", fields, 1);
-    notify_ready();
 }
 
 static void open_instances(struct control *c, size_t workers)
@@ -400,15 +274,14 @@ static int begin(struct control *c)
     open_instances(c, wanted);
     c->worker_count = 0;
     if (as_member_open(c) != 0) {
-        bool told = c->phase == CONTROL_STOPPED;
-        stop(c);
+        bool told = c->life.phase == LIFE_STOPPED;
+        life_tell(c, LIFE_TERMINATE);
         return told ? 0 : -1;
     }
     instances_attach(&c->instances, c->member.cluster);
-    atomic_store(&c->joining, cluster_joining(c->member.cluster));
     await_configuration(c);
     await_names(c);
-    if (c->phase != CONTROL_STARTING) {
+    if (c->life.phase != LIFE_STARTING) {
         return 0; /* told to stop meanwhile */
     }
     int error = handover_open(c);
@@ -416,17 +289,15 @@ static int begin(struct control *c)
     c->worker_count = error ? 0 : wanted;
     error = error ? error : start_workers(c, &worker_events);
     if (error) {
-        stop(c);
+        life_tell(c, LIFE_TERMINATE);
         return -1;
     }
-    c->phase = CONTROL_RUNNING;
     warn_of_state(c);
     start_warn_of_files(c);
-    if (cluster_joining(c->member.cluster)) {
+    if (!c->life.joined) {
         log_event(c->producer, LOG_INFO, "joining", NULL, 0);
-    } else {
-        control_joined(c);
     }
+    life_feed(c, &(struct life_input){.kind = LIFE_STARTED, .workers = c->worker_count});
     return 0;
 }
 
@@ -460,6 +331,8 @@ int control_run(const char *config_file)
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();
     c->started_wall_ms = clock_wall_ms();
+    life_init(&c->life, conf->has_vip);
+    atomic_store(&c->joining, true);
     prng_init(&c->prng, clock_wall_ms() ^ (uint64_t)(uintptr_t)c ^ clock_monotonic_us() << 20);
     pthread_mutex_init(&c->lock, NULL);
     list_init(&c->jobs);

@@ -1,7 +1,4 @@
-/* handover: IDLE -> LEAVING (the track file says 1, the address is here) -> SETTLING (it has gone)
- * -> OVER. LEAVING -> STUCK after HANDOVER_PATIENCE_MS: the heartbeat stops, too, and the address
- * is served until it goes (-> SETTLING) or HANDOVER_STUCK_MS are over (-> OVER). The beat asks each
- * worker's loop for a turn and looks for the last one. */
+/* handover: the beat asks each worker's loop for a turn and looks for the last one. */
 #include "control/handover.h"
 
 #include <stdio.h>
@@ -12,14 +9,6 @@
 #include "vip/pulse.h"
 #include "vip/vip.h"
 
-enum handover_state {
-    HANDOVER_IDLE,
-    HANDOVER_LEAVING,
-    HANDOVER_STUCK,
-    HANDOVER_SETTLING,
-    HANDOVER_OVER,
-};
-
 struct turn {
     uint64_t count, since_ms;
 };
@@ -28,10 +17,7 @@ struct handover {
     struct control *control;
     struct vip *vip;
     char *address; /* a reload takes the configuration away */
-    enum handover_state state;
-    bool ready; /* the node may hold the address, as far as control knows */
-    bool hung;
-    uv_timer_t timer, beat;
+    uv_timer_t beat;
     struct turn turns[CONF_WORKERS_MAX];
 };
 
@@ -42,38 +28,6 @@ static void log_reason(struct handover *h, enum log_level level, const char *eve
     log_event(h->control->producer, level, event, fields, 2);
 }
 
-static void on_timer(uv_timer_t *timer);
-
-static void finish(struct handover *h)
-{
-    h->state = HANDOVER_OVER;
-    uv_timer_stop(&h->timer);
-    control_go_on(h->control);
-}
-
-/* The address has gone: neighbours may still believe that it is here. */
-static void settle(struct handover *h)
-{
-    h->state = HANDOVER_SETTLING;
-    uv_timer_start(&h->timer, on_timer, HANDOVER_SETTLE_MS, 0);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct handover *h = timer->data;
-    if (h->state == HANDOVER_LEAVING) {
-        log_reason(h, LOG_WARNING, "vip_stays",
-                   "keepalived did not take the address away; does it run, with this track_file? "
-                   "The node tells the guard, too, and serves the address for some seconds more");
-        h->state = HANDOVER_STUCK;
-        if (!h->control->late) {
-            uv_timer_start(&h->timer, on_timer, HANDOVER_STUCK_MS, 0);
-            return;
-        }
-    }
-    finish(h);
-}
-
 static void on_change(void *owner)
 {
     struct handover *h = owner;
@@ -82,9 +36,7 @@ static void on_change(void *owner)
                                  log_bool("kept", vip_kept(h->vip))};
     log_event(h->control->producer, LOG_INFO, "vip_changed", fields, 3);
     row_set_vip(&h->control->member, held);
-    if (!held && (h->state == HANDOVER_LEAVING || h->state == HANDOVER_STUCK)) {
-        settle(h);
-    }
+    life_feed(h->control, &(struct life_input){.kind = LIFE_ADDRESS_HELD, .held = held});
 }
 
 static void on_trouble(void *owner, const char *event, const char *reason)
@@ -97,11 +49,6 @@ static const struct vip_events vip_events = {
     .on_change = on_change,
     .on_trouble = on_trouble,
 };
-
-static void tell_keepalived(struct handover *h)
-{
-    vip_set_ready(h->vip, h->ready && !h->hung);
-}
 
 /* True if the loop has turned within HANDOVER_HANG_MS; asks it to turn again. */
 static bool worker_turns_still(struct handover *h, size_t index, uint64_t now_ms)
@@ -125,13 +72,12 @@ static void on_beat(uv_timer_t *timer)
     for (size_t w = 0; w < c->worker_count; w++) {
         well &= worker_turns_still(h, w, now_ms);
     }
-    vip_beat(h->vip, well && h->state != HANDOVER_STUCK);
-    if (well == h->hung) {
-        h->hung = !well;
+    if (well == c->life.hung) {
         log_reason(h, LOG_ERROR, well ? "worker_recovered" : "worker_hangs",
                    "the virtual IP stays away while a worker's loop does not turn");
-        tell_keepalived(h);
+        life_feed(c, &(struct life_input){.kind = LIFE_HANG, .hung = !well});
     }
+    vip_beat(h->vip, life_beats(&c->life));
 }
 
 int handover_open(struct control *c)
@@ -152,41 +98,25 @@ int handover_open(struct control *c)
         free(h);
         return -1;
     }
-    uv_timer_init(&c->net.uv, &h->timer);
     uv_timer_init(&c->net.uv, &h->beat);
-    h->timer.data = h;
     h->beat.data = h;
     uv_timer_start(&h->beat, on_beat, PULSE_INTERVAL_MS, PULSE_INTERVAL_MS);
     c->handover = h;
     return 0;
 }
 
-void handover_ready(struct control *c)
+void handover_tell(struct control *c)
 {
-    struct handover *h = c->handover;
-    if (h) {
-        uv_timer_stop(&h->timer);
-        h->state = HANDOVER_IDLE;
-        h->ready = true;
-        tell_keepalived(h);
+    if (c->handover) {
+        vip_set_ready(c->handover->vip, life_may_hold(&c->life));
     }
 }
 
-void handover_begin(struct control *c)
+void handover_log_stays(struct control *c)
 {
-    struct handover *h = c->handover;
-    if (h && h->state == HANDOVER_STUCK && c->late) {
-        uv_timer_start(&h->timer, on_timer, 0, 0); /* no time to wait for it any more */
-    }
-    if (!h || h->state != HANDOVER_IDLE) {
-        return;
-    }
-    h->ready = false;
-    tell_keepalived(h);
-    /* from the timer also when the address is not here: never back into the caller */
-    bool held = vip_held(h->vip);
-    h->state = held ? HANDOVER_LEAVING : HANDOVER_SETTLING;
-    uv_timer_start(&h->timer, on_timer, held ? HANDOVER_PATIENCE_MS : 0, 0);
+    log_reason(c->handover, LOG_WARNING, "vip_stays",
+               "keepalived did not take the address away; does it run, with this track_file? "
+               "The node tells the guard, too, and serves the address for some seconds more");
 }
 
 /* As far as the cluster tells; without one it is not known, and keepalived may. */
@@ -204,22 +134,9 @@ static bool somebody_takes_over(const struct control *c)
     return !c->member.udp;
 }
 
-void handover_drain(struct control *c)
+bool handover_is_possible(const struct control *c)
 {
-    struct handover *h = c->handover;
-    if (h && (!vip_held(h->vip) || (vip_kept(h->vip) && somebody_takes_over(c)))) {
-        handover_begin(c);
-    }
-}
-
-bool handover_is_on(const struct control *c)
-{
-    return c->handover && c->handover->state != HANDOVER_IDLE && !handover_is_over(c);
-}
-
-bool handover_is_over(const struct control *c)
-{
-    return !c->handover || c->handover->state == HANDOVER_OVER;
+    return c->handover && vip_kept(c->handover->vip) && somebody_takes_over(c);
 }
 
 const char *handover_address(const struct control *c)
@@ -232,7 +149,6 @@ void handover_close(struct control *c)
     struct handover *h = c->handover;
     if (h) {
         vip_close(h->vip);
-        uv_close((uv_handle_t *)&h->timer, NULL);
         uv_close((uv_handle_t *)&h->beat, NULL);
     }
 }

@@ -1,26 +1,14 @@
-/* handover: the node's part in moving the virtual IP (SPEC §7). Nothing happens without a `vip`
+/* handover: the node's hands on the virtual IP (SPEC §7): what keepalived is told, and what the
+ * host says of the address. When it is told what is life_core.h's. Nothing happens without a `vip`
  * section.
  *
- *   handover_open() -> handover_ready() -> [handover_begin() -> over] -> handover_close() ->
- *   handover_free()
- *
- * A handover: the track file says 1, keepalived gives the address up, a peer takes it; until then,
- * and for HANDOVER_SETTLE_MS after, new connections are served here. It is over when the address
- * has left this host and neighbours have heard of it. If it stays for HANDOVER_PATIENCE_MS,
- * keepalived is gone or deaf: its guard is told too, and the node serves on for HANDOVER_STUCK_MS.
- */
+ *   handover_open() -> handover_tell()... -> handover_close() -> handover_free() */
 #ifndef CONTROL_HANDOVER_H
 #define CONTROL_HANDOVER_H
 
-#include "base/buffer.h"
+#include <stdbool.h>
 
 enum {
-    /* keepalived reacts within milliseconds; generous to a busy host. */
-    HANDOVER_PATIENCE_MS = 1000,
-    /* The guard looks once a second, and keepalived moves the address then. */
-    HANDOVER_STUCK_MS = 3000,
-    /* A neighbour that missed the first gratuitous ARPs gets more a second later. */
-    HANDOVER_SETTLE_MS = 1500,
     /* So long a worker's loop may not turn before the node calls itself unable. */
     HANDOVER_HANG_MS = 1500,
 };
@@ -31,23 +19,14 @@ struct control;
  * reason on standard error. */
 int handover_open(struct control *c);
 
-/* The workers accept: 0. Also after handover_begin(), to take it back. */
-void handover_ready(struct control *c);
+/* The track file says what life_may_hold() says. */
+void handover_tell(struct control *c);
 
-/* Ends in a call of control_go_on(). Again when the drain's time is up (control.late): then it
- * waits for no address that stays. */
-void handover_begin(struct control *c);
+/* Into the log: the address has not left. */
+void handover_log_stays(struct control *c);
 
-/* A drain begins: hand over now if open connections outlive it (vip_kept()) and another node is
- * there to take over, or if there is nothing to hand over. Else control first waits for them, then
- * calls handover_begin(). */
-void handover_drain(struct control *c);
-
-/* It has begun and is not over: control_go_on() follows. */
-bool handover_is_on(const struct control *c);
-
-/* There is no need, or no more need, to accept connections to the virtual IP. */
-bool handover_is_over(const struct control *c);
+/* Connections outlive the address (vip_kept()), and another node is there to take it over. */
+bool handover_is_possible(const struct control *c);
 
 /* The virtual IP; NULL without a `vip` section at the start (a reload does not change it). */
 const char *handover_address(const struct control *c);

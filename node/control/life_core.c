@@ -117,9 +117,6 @@ static void let_address_go(struct life *l, uint64_t now_ms)
 
 static void address_changed(struct life *l, bool held, uint64_t now_ms)
 {
-    if (held && !l->held) {
-        l->held_since_ms = now_ms;
-    }
     l->held = held;
     if (!held && (l->address == LIFE_ADDRESS_LEAVING || l->address == LIFE_ADDRESS_STUCK)) {
         move_address(l, LIFE_ADDRESS_SETTLING, now_ms + LIFE_SETTLE_MS);

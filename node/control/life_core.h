@@ -118,7 +118,6 @@ struct life {
     bool late, parted, quiet;
     uint32_t epoch; /* of what the workers were told last */
     size_t workers, quiet_count;
-    uint64_t held_since_ms;                                             /* with `held` */
     uint64_t drain_deadline_ms, address_deadline_ms, doors_deadline_ms; /* 0 = none */
 };
 

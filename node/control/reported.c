@@ -43,8 +43,8 @@ static void look(void *owner, struct report_own *ret)
 {
     const struct control *c = owner;
     *ret = (struct report_own){
-        .draining = control_is_draining(c),
-        .joining = c->joining,
+        .draining = life_is_draining(&c->life),
+        .joining = !c->life.joined,
         .config_revision = adopt_revision(c),
         .started_ms = c->started_ms,
         .started_wall_ms = c->started_wall_ms,

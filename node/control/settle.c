@@ -36,8 +36,8 @@ static void settle(struct control *c)
         membership_tell(&c->member);
     } while (adopt_may_go_on(c) || c->instances.news);
     membership_save(&c->member);
-    if (c->joining && c->phase > CONTROL_STARTING && !cluster_joining(c->member.cluster)) {
-        control_joined(c);
+    if (!c->life.joined && !cluster_joining(c->member.cluster)) {
+        life_tell(c, LIFE_JOINED);
     }
     membership_arm(&c->member);
     arm_tick(c);
@@ -46,7 +46,7 @@ static void settle(struct control *c)
 static void on_turn(uv_prepare_t *handle)
 {
     struct control *c = handle->data;
-    if (c->member.cluster && c->phase != CONTROL_STOPPED) {
+    if (c->member.cluster && c->life.phase != LIFE_STOPPED) {
         settle(c);
     }
 }

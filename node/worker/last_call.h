@@ -18,8 +18,6 @@
 #include <stdbool.h>
 
 enum {
-    /* A handshake lasts one round trip, or a second when a packet of it was lost. */
-    LAST_CALL_MAX_MS = 1200,
     /* How often to ask: a question costs the kernel a walk through its table of connections. */
     LAST_CALL_MS = 10,
 };

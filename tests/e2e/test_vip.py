@@ -182,7 +182,7 @@ def test_a_node_that_keeps_the_address_tells_the_guard_and_serves_it_some_second
 def test_without_a_holder_a_drain_waits_for_no_handover(node):
     start = time.monotonic()
     node.stop()
-    assert time.monotonic() - start < 0.8 * PATIENCE   # HANDOVER_PATIENCE_MS is a second
+    assert time.monotonic() - start < 0.8 * PATIENCE   # LIFE_PATIENCE_MS is a second
 
 
 def test_status_has_the_address_and_no_holder(node):
