@@ -208,8 +208,9 @@ def wait_instances(nodes=tuple(NODES)):
     """Each node's checks find all instances healthy. Where none is, all are tried, and nobody would notice."""
     def healthy():
         documents = [status(node) for node in nodes]
-        return all(document and all(each["status"] == "healthy"
-                                    for each in document["applications"]["lab"]["instances"].values())
+        return all(document and "applications" in document   # else it is joining
+                   and all(each["status"] == "healthy"
+                           for each in document["applications"]["lab"]["instances"].values())
                    for document in documents)
     wait_for(healthy, "the checks of all nodes find the instances healthy")
 
