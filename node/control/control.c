@@ -279,6 +279,9 @@ static int begin(struct control *c)
         return told ? 0 : -1;
     }
     instances_attach(&c->instances, c->member.cluster);
+    if (cluster_joining(c->member.cluster)) {
+        log_event(c->producer, LOG_INFO, "joining", NULL, 0);
+    }
     await_configuration(c);
     await_names(c);
     if (c->life.phase != LIFE_STARTING) {
@@ -294,9 +297,6 @@ static int begin(struct control *c)
     }
     warn_of_state(c);
     start_warn_of_files(c);
-    if (!c->life.joined) {
-        log_event(c->producer, LOG_INFO, "joining", NULL, 0);
-    }
     life_feed(c, &(struct life_input){.kind = LIFE_STARTED, .workers = c->worker_count});
     return 0;
 }
