@@ -94,8 +94,9 @@ static bool gather(struct document *d)
 static bool on_step(struct slice *slice)
 {
     struct document *d = LIST_ENTRY(slice, struct document, slice);
+    const struct membership *member = d->report->member;
     if (d->phase == DOCUMENT_COUNTING) { /* the totals hold this node's counters as of now */
-        if (!d->report->events->count(d->report->owner, &d->cursor)) {
+        if (!member->events->count(member->owner, &d->cursor)) {
             d->phase = DOCUMENT_GATHERING;
         }
         return true;

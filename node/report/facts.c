@@ -13,6 +13,7 @@
 enum {
     VIP_SETTLED_MS = 500, /* by then every gossip packet of before the handover has come */
     VIP_FRESH_MS = 1000,  /* a few gossip intervals */
+    CLASH_SHOWN_MS = 2000,
 };
 
 static struct bytes copy(struct facts *f, struct bytes text)
@@ -164,27 +165,26 @@ static uint64_t members_of(const struct report *r)
 
 /* A holder that was killed has said so until then: what it says counts only if it was heard since
  * this node took over, or, for a node that is none of the two, just now. */
-static bool claims_vip(const struct report *r, const struct report_own *own,
-                       const struct gossip_member *m)
+static bool claims_vip(const struct report *r, const struct gossip_member *m)
 {
+    const struct row *row = &r->member->row;
     struct cluster_node said = {0};
     bool up = m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT;
     if (!up || !cluster_node(r->cluster, m, &said) || !said.vip_holder || m->self) {
         return up && said.vip_holder;
     }
-    return own->vip_holder ? m->heard_ms > own->vip_since_ms + VIP_SETTLED_MS
+    return row->vip_holder ? m->heard_ms > row->vip_since_ms + VIP_SETTLED_MS
                            : net_now_ms(r->net) < m->heard_ms + VIP_FRESH_MS;
 }
 
-size_t facts_vip_claims(const struct report *r, const struct report_own *own,
-                        struct bytes ret_first[2])
+size_t facts_vip_claims(const struct report *r, struct bytes ret_first[2])
 {
     struct gossip *gossip = cluster_gossip(r->cluster);
     size_t count = 0;
     ret_first[0] = ret_first[1] = BYTES("");
     for (size_t i = 0; i < gossip_member_count(gossip); i++) {
         const struct gossip_member *m = gossip_member(gossip, i);
-        if (claims_vip(r, own, m)) {
+        if (claims_vip(r, m)) {
             if (count < 2) {
                 ret_first[count] = bytes_of(m->name);
             }
@@ -242,7 +242,7 @@ static void gather_node(struct report *r, struct facts *f, const struct report_o
         .gossip = *gossip_counters(gossip),
         .standstill = standstill_longest(r->standstill),
         .divergence_ms = sampler_divergence_ms(r),
-        .vip_holder = own->vip_holder,
+        .vip_holder = r->member->row.vip_holder,
         .vip_conflicts = r->sampler.conflicts,
         .connections = places_served(r->places),
         .config_revision = own->config_revision,
@@ -262,27 +262,49 @@ static void gather_node(struct report *r, struct facts *f, const struct report_o
     gather_workers(r, f);
 }
 
-static void gather_problems(struct facts *f, const struct report_own *own)
+/* A clash of names is told every second for as long as it lasts. */
+static uint64_t shown_ms(const struct problem *p)
 {
-    struct facts_problem *to = arena_array(f->arena, own->problem_count + 1, sizeof(*to));
-    for (size_t i = 0; i < own->problem_count; i++) {
-        const struct facts_problem *from = &own->problems[i];
-        to[i] = (struct facts_problem){arena_text(f->arena, bytes_of(from->kind)),
-                                       arena_text(f->arena, bytes_of(from->message)),
-                                       from->seconds_ago};
+    return strcmp(p->kind, "name_clash") == 0 ? CLASH_SHOWN_MS : PROBLEM_SHOWN_MS;
+}
+
+static void gather_problems(const struct report *r, struct facts *f)
+{
+    uint64_t now_ms = net_now_ms(r->net);
+    f->problems = arena_array(f->arena, PROBLEMS_MAX, sizeof(*f->problems));
+    for (size_t i = 0; i < PROBLEMS_MAX; i++) {
+        const struct problem *p = &r->member->problems.at[i];
+        if (p->kind[0] && now_ms < p->at_ms + shown_ms(p)) {
+            f->problems[f->problem_count++] = (struct facts_problem){
+                arena_text(f->arena, bytes_of(p->kind)), arena_text(f->arena, bytes_of(p->detail)),
+                (now_ms - p->at_ms) / 1000};
+        }
     }
-    f->problems = to;
-    f->problem_count = own->problem_count;
+}
+
+/* What this node is bound to; for a wildcard, the address that a peer sees. */
+static struct gossip_address own_address(const struct report *r)
+{
+    struct gossip_address own = udp_bound(r->member->udp);
+    struct gossip *gossip = cluster_gossip(r->cluster);
+    for (size_t i = 0; udp_is_wildcard(&own) && i < gossip_member_count(gossip); i++) {
+        const struct gossip_member *m = gossip_member(gossip, i);
+        if (!m->self && m->state == WIRE_ALIVE && gossip_address_known(&m->address)) {
+            udp_source(r->member->udp, &m->address, &own);
+        }
+    }
+    return own;
 }
 
 /* This node's own row is as of now rather than as last told. */
-static void correct_self(const struct report *r, struct facts *f, const struct report_own *own)
+static void correct_self(const struct report *r, struct facts *f)
 {
     struct facts_member *self = &f->members[0];
     self->said.active_connections = places_served(r->places);
-    if (self->address.size == 0 && own->cluster_name) {
+    if (self->address.size == 0 && r->member->udp) {
         char address[GOSSIP_ADDRESS_TEXT_SIZE];
-        gossip_address_text(&own->address, address);
+        struct gossip_address own = own_address(r);
+        gossip_address_text(&own, address);
         self->address = copy(f, bytes_of(address));
     }
 }
@@ -292,14 +314,14 @@ static void gather_rest(struct report *r, struct facts *f)
 {
     struct report_own own = {0};
     struct bytes holders[2];
-    r->events->look(r->owner, &own);
+    r->look(r->owner, &own);
     if (f->members) {
         gather_members(r, f);
-        correct_self(r, f, &own);
+        correct_self(r, f);
     }
     gather_node(r, f, &own);
-    gather_problems(f, &own);
-    f->node.vip_conflict = facts_vip_claims(r, &own, holders) > 1;
+    gather_problems(r, f);
+    f->node.vip_conflict = facts_vip_claims(r, holders) > 1;
     if (own.vip_address) {
         f->vip_address = copy(f, bytes_of(own.vip_address));
         f->vip_holder = copy(f, holders[0]);

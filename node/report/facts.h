@@ -19,7 +19,6 @@
 #include "proxy/context.h"
 
 struct report;
-struct report_own;
 
 /* Requests that ended with a status, in order of status; 499: the client left before any. */
 struct facts_answer {
@@ -91,7 +90,7 @@ struct facts {
     bool converged;
     struct bytes cluster_name;            /* "" = a single node */
     struct bytes vip_address, vip_holder; /* address.at NULL = there is none; holder "" = nobody */
-    const struct facts_problem *problems;
+    struct facts_problem *problems;
     size_t problem_count;
     struct facts_member *members; /* this node is the first; /status only, else NULL */
     size_t member_count;
@@ -119,7 +118,6 @@ bool facts_hold(const struct report *r, const struct facts *f);
 
 /* Members that say that they have the virtual IP, as far as they are to be believed: how many, and
  * the names of the first two, "" where there is none (valid until the cluster changes). */
-size_t facts_vip_claims(const struct report *r, const struct report_own *own,
-                        struct bytes ret_first[2]);
+size_t facts_vip_claims(const struct report *r, struct bytes ret_first[2]);
 
 #endif

@@ -15,6 +15,7 @@
 
 void report_open(struct report *r)
 {
+    r->cluster = r->member->cluster;
     document_open(&r->status, r, status_json, true);
     document_open(&r->metrics, r, metrics_text, false);
     sampler_open(r);

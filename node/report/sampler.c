@@ -14,7 +14,6 @@ enum {
     /* A node that has come tells its counters over a few exchanges: the sample that it came in and
      * the one after it say nothing of the rate. */
     GAP_SAMPLES = 2,
-    DETAIL_SIZE = 512,
 };
 
 uint64_t sampler_divergence_ms(struct report *r)
@@ -78,21 +77,19 @@ static void take_sample(struct report *r)
 static void look_for_conflict(struct report *r)
 {
     struct sampler *s = &r->sampler;
-    struct report_own own = {0};
     struct bytes holders[2];
-    r->events->look(r->owner, &own);
-    bool seen = facts_vip_claims(r, &own, holders) > 1;
-    bool conflict = seen && (own.vip_holder || s->conflict_seen);
+    bool seen = facts_vip_claims(r, holders) > 1;
+    bool conflict = seen && (r->member->row.vip_holder || s->conflict_seen);
     s->conflict_seen = seen;
     s->conflicts += conflict && !s->conflict;
     s->conflict = conflict;
     if (conflict) {
-        char detail[DETAIL_SIZE];
+        char detail[PROBLEM_DETAIL_SIZE];
         snprintf(detail, sizeof(detail),
                  "%.*s and %.*s both have the virtual IP; see whether their keepalived processes "
                  "reach each other",
                  (int)holders[0].size, holders[0].at, (int)holders[1].size, holders[1].at);
-        r->events->problem(r->owner, "vip_conflict", detail);
+        problems_note(&r->member->problems, "vip_conflict", detail);
     }
 }
 
