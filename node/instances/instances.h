@@ -11,10 +11,11 @@
  *              to all nodes (cluster/votes) and hears theirs; its own counts as it was told, so
  *              that all compute from the same.
  *   verdict    health/verdict, over everybody's votes, gives the same on each node: up, down,
- *              ejected, draining, and who is eligible. The log says each change
- * ("instance_status"), /status says the votes behind it; digest.c makes ring_digest of the
- * eligible. route word On top, and told to nobody, a node skips what it cannot reach itself.
- * mailbox.c writes the word by which workers pick: closed, open, or on trial.
+ *              ejected, draining, and who is eligible. The log says each change (instance_status),
+ *              /status says the votes behind it. digest.c makes ring_digest of the eligible.
+ *
+ *   route word On top, and told to nobody, a node skips what it cannot reach itself. mailbox.c
+ *              writes the word by which workers pick: closed, open, or on trial.
  *
  * Each step only marks what it leaves to the next (struct tracked_due); instances_settle(), at the
  * end of a turn of the loop, begins what is marked. registry.c keeps it all over reloads. */

@@ -132,7 +132,7 @@ static void on_client_sent(struct stream *s)
 static void on_client_closed(struct stream *s)
 {
     (void)s;
-    assert(!"its owner closes it, who has it back by then");
+    assert(false); /* its owner closes it, who has it back by then */
 }
 
 static const struct stream_events client_events = {
@@ -148,7 +148,7 @@ static const struct stream_events client_events = {
 static void on_instance_connected(void *borrower, int error)
 {
     (void)borrower, (void)error;
-    assert(!"it was connected before");
+    assert(false); /* it was connected before */
 }
 
 static void on_instance_bytes(void *borrower, struct bytes bytes)
