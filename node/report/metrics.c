@@ -167,7 +167,7 @@ static void put_of_application(struct buffer *b, const struct metric *m,
     }
     for (size_t i = 0; m->scope == OF_INSTANCE && i < app->instance_count; i++) {
         const struct facts_instance *instance = &app->instances[i];
-        labels[1] = (struct label){"instance", instance->name};
+        labels[1] = (struct label){"dify_instance", instance->name};
         if (instance->configured || m->type == COUNTER) {
             put(b, m, labels, *(const uint64_t *)at(m, instance));
         }
@@ -208,7 +208,7 @@ static void put_answers(struct buffer *b, const struct metric *m, struct label *
 
 static void put_requests(struct buffer *b, const struct metric *m, const struct facts *facts)
 {
-    struct label labels[LABELS_MAX] = {{"app", BYTES("")}, {"instance", BYTES("")}};
+    struct label labels[LABELS_MAX] = {{"app", BYTES("")}, {"dify_instance", BYTES("")}};
     put_answers(b, m, labels, &facts->answers);
     for (size_t a = 0; a < facts->application_count; a++) {
         const struct facts_application *app = &facts->applications[a];

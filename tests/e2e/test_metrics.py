@@ -107,9 +107,9 @@ def test_requests_are_those_that_clients_sent(stubs):
         now = scrape(node)
         for stub in stubs:
             seen = len(stub.requests())
-            assert now.get("difyring_requests_total", app="one", instance=stub.name, code="200") == seen
-            assert now.get("difyring_cluster_requests_total", app="one", instance=stub.name) == seen
-            assert now.get("difyring_instance_up", app="one", instance=stub.name) == 1
+            assert now.get("difyring_requests_total", app="one", dify_instance=stub.name, code="200") == seen
+            assert now.get("difyring_cluster_requests_total", app="one", dify_instance=stub.name) == seen
+            assert now.get("difyring_instance_up", app="one", dify_instance=stub.name) == 1
         assert now.sum("difyring_requests_total", app="one") == 300
         assert now.get("difyring_request_head_seconds_count", app="one") == 300
         assert 0 < now.get("difyring_request_head_seconds_sum", app="one") < 300 * TIMEOUT
@@ -163,10 +163,10 @@ def test_retries_and_failures_are_counted(stubs):
         failed = len([r for r in stubs[0].requests() if r["fault"]])
         now = scrape(node)
         assert failed > 0 and now.get("difyring_retries_total", app="one") == failed
-        assert now.get("difyring_instance_failures_total", app="one", instance="dify1") == failed
-        assert now.get("difyring_instance_failures_total", app="one", instance="dify2") == 0
-        assert now.sum("difyring_requests_total", app="one", instance="dify1") == 0   # nobody got its answer
-        assert now.get("difyring_requests_total", app="one", instance="dify2", code="200") == len(users)
+        assert now.get("difyring_instance_failures_total", app="one", dify_instance="dify1") == failed
+        assert now.get("difyring_instance_failures_total", app="one", dify_instance="dify2") == 0
+        assert now.sum("difyring_requests_total", app="one", dify_instance="dify1") == 0   # nobody got its answer
+        assert now.get("difyring_requests_total", app="one", dify_instance="dify2", code="200") == len(users)
 
 
 def test_an_ejected_instance_is_not_up(stubs):
@@ -180,7 +180,7 @@ def test_an_ejected_instance_is_not_up(stubs):
             return node.instances()["dify2"]["status"] == "ejected"
         wait_for(eject, TIMEOUT)
         now = scrape(node)
-        assert [now.get("difyring_instance_up", app="one", instance=stub.name) for stub in stubs] == [1, 0, 1]
+        assert [now.get("difyring_instance_up", app="one", dify_instance=stub.name) for stub in stubs] == [1, 0, 1]
 
 
 def test_gauges_and_clients_that_leave(stubs):
@@ -189,19 +189,19 @@ def test_gauges_and_clients_that_leave(stubs):
             client.request("GET", "/v1/_sse?events=2&interval=60&user=u", TOKEN).head()
             now = scrape(node)
             assert now.get("difyring_connections") == 2   # this one and the scrape's
-            assert now.get("difyring_instance_in_flight", app="one", instance="dify1") == 1
-            assert now.get("difyring_queue_length", app="one", instance="dify1") == 0
+            assert now.get("difyring_instance_in_flight", app="one", dify_instance="dify1") == 1
+            assert now.get("difyring_queue_length", app="one", dify_instance="dify1") == 0
             assert now.get("difyring_client_aborts_total") == 0
         wait_for(lambda: scrape(node).get("difyring_client_aborts_total") == 1, TIMEOUT)
         with node.client() as client:   # gone before any answer: 499
             stubs[0].fault("stall_before_head", match="/_echo")
             client.request("GET", "/v1/_echo?user=u", TOKEN)
-            wait_for(lambda: scrape(node).get("difyring_instance_in_flight", app="one", instance="dify1") == 1, TIMEOUT)
+            wait_for(lambda: scrape(node).get("difyring_instance_in_flight", app="one", dify_instance="dify1") == 1, TIMEOUT)
         wait_for(lambda: scrape(node).get("difyring_client_aborts_total") == 2, TIMEOUT)
         now = scrape(node)
-        assert now.get("difyring_instance_in_flight", app="one", instance="dify1") == 0
-        assert now.get("difyring_requests_total", app="one", instance="dify1", code="499") == 1
-        assert now.get("difyring_requests_total", app="one", instance="dify1", code="200") == 1
+        assert now.get("difyring_instance_in_flight", app="one", dify_instance="dify1") == 0
+        assert now.get("difyring_requests_total", app="one", dify_instance="dify1", code="499") == 1
+        assert now.get("difyring_requests_total", app="one", dify_instance="dify1", code="200") == 1
 
 
 def test_counters_outlive_reloads(stubs):
@@ -213,7 +213,7 @@ def test_counters_outlive_reloads(stubs):
         without = scrape(node)
         without.check_growth(before)
         assert without.get("difyring_config_revision") == before.get("difyring_config_revision") + 1
-        assert ("difyring_instance_up", (("app", "one"), ("instance", "dify2"))) not in without.samples
+        assert ("difyring_instance_up", (("app", "one"), ("dify_instance", "dify2"))) not in without.samples
         moved = settings(stubs, instances=[{**instance(stubs[0]), "name": stub.name} for stub in stubs])
         assert node.reload(moved)[0] == 200   # the names are back, at another address
         for i in range(30):
@@ -221,7 +221,7 @@ def test_counters_outlive_reloads(stubs):
         after = scrape(node)
         after.check_growth(without)
         for stub in stubs:
-            labels = {"app": "one", "instance": stub.name, "code": "200"}
+            labels = {"app": "one", "dify_instance": stub.name, "code": "200"}
             assert after.get("difyring_requests_total", **labels) == 2 * before.get("difyring_requests_total", **labels)
 
 
@@ -270,7 +270,7 @@ def test_two_nodes_tell_of_each_other(stubs):
         for node in (a, b):   # each has all
             wait_for(lambda node=node: scrape(node).sum("difyring_cluster_requests_total", app="one") == 30, TIMEOUT)
             for stub in stubs:
-                assert scrape(node).get("difyring_cluster_requests_total", app="one", instance=stub.name) == \
+                assert scrape(node).get("difyring_cluster_requests_total", app="one", dify_instance=stub.name) == \
                     len(stub.requests())
         wait_for(lambda: scrape(a).get("difyring_gossip_divergence_seconds") == 0, TIMEOUT)
         before = scrape(a)
@@ -309,8 +309,8 @@ def test_divergence_lasts_as_long_as_the_nodes_differ(stubs):
         finally:
             b.signal(signal.SIGCONT)
         wait_for(lambda: scrape(a).get("difyring_gossip_divergence_seconds") == 0, TIMEOUT)
-        assert scrape(a).get("difyring_instance_up", app="one", instance="dify1") == 0
-        wait_for(lambda: scrape(b).get("difyring_instance_up", app="one", instance="dify1") == 0, TIMEOUT)
+        assert scrape(a).get("difyring_instance_up", app="one", dify_instance="dify1") == 0
+        wait_for(lambda: scrape(b).get("difyring_instance_up", app="one", dify_instance="dify1") == 0, TIMEOUT)
 
 
 def own_addresses():

@@ -78,12 +78,13 @@ static void requests_are_counted_by_application_instance_and_status(void **state
     struct scene *s = *state;
     s->facts.answers = (struct facts_answers){s->answers, 1};
     s->application.answers = (struct facts_answers){s->answers + 1, 1};
-    assert_true(has_line(s, "difyring_requests_total{app=\"\",instance=\"\",code=\"200\"} 7"));
-    assert_true(has_line(s, "difyring_requests_total{app=\"one\",instance=\"\",code=\"502\"} 1"));
+    assert_true(has_line(s, "difyring_requests_total{app=\"\",dify_instance=\"\",code=\"200\"} 7"));
     assert_true(
-        has_line(s, "difyring_requests_total{app=\"one\",instance=\"dify1\",code=\"200\"} 7"));
+        has_line(s, "difyring_requests_total{app=\"one\",dify_instance=\"\",code=\"502\"} 1"));
     assert_true(
-        has_line(s, "difyring_requests_total{app=\"one\",instance=\"dify1\",code=\"502\"} 1"));
+        has_line(s, "difyring_requests_total{app=\"one\",dify_instance=\"dify1\",code=\"200\"} 7"));
+    assert_true(
+        has_line(s, "difyring_requests_total{app=\"one\",dify_instance=\"dify1\",code=\"502\"} 1"));
 }
 
 static void label_values_are_escaped(void **state)
@@ -128,13 +129,16 @@ static void what_is_beyond_the_last_bound_is_in_infinity_and_in_the_count(void *
 static void an_instance_out_of_the_configuration_has_counters_and_no_gauges(void **state)
 {
     struct scene *s = *state;
-    assert_true(has_line(s, "difyring_instance_up{app=\"one\",instance=\"dify1\"} 1"));
-    assert_true(has_line(s, "difyring_instance_in_flight{app=\"one\",instance=\"dify1\"} 3"));
-    assert_true(has_line(s, "difyring_queue_length{app=\"one\",instance=\"dify1\"} 0"));
-    assert_true(has_line(s, "difyring_cluster_requests_total{app=\"one\",instance=\"gone\"} 5"));
-    assert_true(has_line(s, "difyring_instance_failures_total{app=\"one\",instance=\"gone\"} 0"));
-    assert_null(strstr(text_of(s), "difyring_instance_up{app=\"one\",instance=\"gone\"}"));
-    assert_null(strstr(text_of(s), "difyring_instance_in_flight{app=\"one\",instance=\"gone\"}"));
+    assert_true(has_line(s, "difyring_instance_up{app=\"one\",dify_instance=\"dify1\"} 1"));
+    assert_true(has_line(s, "difyring_instance_in_flight{app=\"one\",dify_instance=\"dify1\"} 3"));
+    assert_true(has_line(s, "difyring_queue_length{app=\"one\",dify_instance=\"dify1\"} 0"));
+    assert_true(
+        has_line(s, "difyring_cluster_requests_total{app=\"one\",dify_instance=\"gone\"} 5"));
+    assert_true(
+        has_line(s, "difyring_instance_failures_total{app=\"one\",dify_instance=\"gone\"} 0"));
+    assert_null(strstr(text_of(s), "difyring_instance_up{app=\"one\",dify_instance=\"gone\"}"));
+    assert_null(
+        strstr(text_of(s), "difyring_instance_in_flight{app=\"one\",dify_instance=\"gone\"}"));
 }
 
 static void gossip_is_counted_by_type_and_reason(void **state)
