@@ -3,8 +3,8 @@
 
 #include <assert.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdio.h>
+#include <sys/random.h>
 
 #include "base/memory.h"
 
@@ -118,8 +118,10 @@ static struct token_table *build_tokens(const struct conf *conf, struct sha256 *
         }
     }
     uint8_t key[TOKEN_TABLE_KEY];
-    int random = RAND_bytes(key, sizeof(key));
-    assert(random == 1); /* OpenSSL says so after it has begun with enough of the kernel's */
+    /* the kernel's own: OpenSSL would keep a generator for this thread of the pool, which ends
+     * without giving it back */
+    ssize_t random = getrandom(key, sizeof(key), 0);
+    assert(random == (ssize_t)sizeof(key)); /* so few bytes are never cut short (getrandom(2)) */
     struct token_table *table = token_table_new(entries, count, key, sha);
     explicit_bzero(key, sizeof(key));
     arena_free(arena);

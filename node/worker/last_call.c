@@ -24,6 +24,16 @@ enum {
     STATE_SYN_RECEIVED = 3, /* include/net/tcp_states.h */
 };
 
+/* Without what happens to lie between its members: the kernel gets all of it. */
+static struct sock_fprog program_of(struct sock_filter *code, size_t count)
+{
+    struct sock_fprog program;
+    memset(&program, 0, sizeof(program));
+    program.len = (unsigned short)count;
+    program.filter = code;
+    return program;
+}
+
 /* Accepted sockets inherit it, where it matches nothing. */
 static int drop_requests(int fd)
 {
@@ -34,7 +44,7 @@ static int drop_requests(int fd)
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, WHOLE),
     };
-    struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    struct sock_fprog program = program_of(code, sizeof(code) / sizeof(code[0]));
     int error = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
     return error ? -errno : 0;
 }
@@ -43,7 +53,7 @@ static int drop_requests(int fd)
 static void send_requests_to(int fd, unsigned place)
 {
     struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, place)};
-    struct sock_fprog program = {.len = 1, .filter = code};
+    struct sock_fprog program = program_of(code, 1);
     setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
 }
 

@@ -168,6 +168,7 @@ static void on_pause(uv_timer_t *timer)
 static void run_a_pause(struct scene *s, uint64_t pause_us, uint64_t wait_ms)
 {
     uv_timer_t timer;
+    uv_run(&s->net.uv, UV_RUN_NOWAIT); /* a turn is known by the end of the one before */
     uv_timer_init(&s->net.uv, &timer);
     timer.data = &pause_us;
     uv_timer_start(&timer, on_pause, wait_ms, 0);
