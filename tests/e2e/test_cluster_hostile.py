@@ -48,10 +48,16 @@ class Attacks:
     """Packets of four sorts against node-a, of what was seen between the nodes and of a stranger's."""
 
     def __init__(self, cluster, strange):
-        kept = [data for sender, receiver, data in cluster.relay.kept if receiver == VICTIM and sender == "node-b"]
+        for _ in range(5):   # the victim may have been the first to say hello
+            kept = [data for sender, receiver, data in cluster.relay.kept if receiver == VICTIM and sender == "node-b"]
+            hellos = [data for data in kept if data[1] == HELLO]
+            if hellos:
+                break
+            cluster.kill("node-b")
+            cluster.start("node-b")
+            cluster.settle()
         # Replay of the own ones, and of packets meant for the other, too.
         self.replayed = kept[-200:] + [data for _, receiver, data in cluster.relay.kept if receiver != VICTIM][-50:]
-        hellos = [data for data in kept if data[1] == HELLO]
         assert hellos and len(kept) > 50
         self.replayed += hellos
         generator = random.Random(1)
