@@ -24,14 +24,13 @@ enum {
     STATE_SYN_RECEIVED = 3, /* include/net/tcp_states.h */
 };
 
-/* Without what happens to lie between its members: the kernel gets all of it. */
-static struct sock_fprog program_of(struct sock_filter *code, size_t count)
+static int attach(int fd, int option, struct sock_filter *code, size_t count)
 {
     struct sock_fprog program;
-    memset(&program, 0, sizeof(program));
+    memset(&program, 0, sizeof(program)); /* the kernel gets what lies between its members, too */
     program.len = (unsigned short)count;
     program.filter = code;
-    return program;
+    return setsockopt(fd, SOL_SOCKET, option, &program, sizeof(program));
 }
 
 /* Accepted sockets inherit it, where it matches nothing. */
@@ -44,8 +43,7 @@ static int drop_requests(int fd)
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, WHOLE),
     };
-    struct sock_fprog program = program_of(code, sizeof(code) / sizeof(code[0]));
-    int error = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+    int error = attach(fd, SO_ATTACH_FILTER, code, sizeof(code) / sizeof(code[0]));
     return error ? -errno : 0;
 }
 
@@ -53,8 +51,7 @@ static int drop_requests(int fd)
 static void send_requests_to(int fd, unsigned place)
 {
     struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, place)};
-    struct sock_fprog program = program_of(code, 1);
-    setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
+    attach(fd, SO_ATTACH_REUSEPORT_CBPF, code, 1);
 }
 
 int last_call_shut(int fd, unsigned last)
