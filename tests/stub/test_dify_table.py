@@ -40,19 +40,6 @@ def stub(request):
         yield it
 
 
-@pytest.fixture(autouse=True)
-def clean(stub):
-    yield
-    stub.clear()
-    stub.forget()
-
-
-@pytest.fixture
-def raw(stub):
-    with Raw.to(stub) as it:
-        yield it
-
-
 def ask(raw, method, target, token=None, **more):
     """(Head, JSON or bytes of the body)"""
     head, body = raw.request(method, target, token, **more).response()

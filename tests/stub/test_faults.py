@@ -24,19 +24,6 @@ def stub():
         yield it
 
 
-@pytest.fixture(autouse=True)
-def clean(stub):
-    yield
-    stub.clear()
-    stub.forget()
-
-
-@pytest.fixture
-def raw(stub):
-    with Raw.to(stub) as it:
-        yield it
-
-
 def stream(raw, stub, **inputs):
     body = {"user": "a", "response_mode": "streaming", "inputs": {"stub_events": 5, **inputs}}
     return raw.request("POST", "/v1/chat-messages", stub.token, json_body=body)

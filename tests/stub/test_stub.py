@@ -20,19 +20,6 @@ def stub():
         yield it
 
 
-@pytest.fixture(autouse=True)
-def clean(stub):
-    yield
-    stub.clear()
-    stub.forget()
-
-
-@pytest.fixture
-def raw(stub):
-    with Raw.to(stub) as it:
-        yield it
-
-
 def ask(raw, stub, method, target, **more):
     """(status, JSON) of one request with the first token."""
     head, body = raw.request(method, target, stub.token, **more).response()
