@@ -8,8 +8,8 @@
  * A row says "this is what I have", whoever sends it: who has more answers with a delta, who has
  * less with its own row. A digest of a table that does not fit one packet is partial: the hot rows,
  * some others in turn, and a hash of each bucket of the table; rows of buckets that differ are
- * laid open by the receiver. At most DELTA_PACKETS answer one packet, urgent lanes first: the rest
- * comes with the next sync.
+ * laid open by the receiver. At most DELTA_PACKETS answer one packet, what is urgent first: the
+ * rest comes with the next sync.
  *
  * On top, what changed is pushed: an urgent change of ours at once, to all while they are few; with
  * more members to three, and everybody passes news on once, a moment later, so that it is
@@ -29,13 +29,13 @@ _Static_assert(1 << BUCKET_BITS == WIRE_BUCKETS_MAX, "one hash a bucket");
 
 /* ---- what somebody lacks ---- */
 
-static void want(struct gossip *g, struct member *m, enum wire_lane lane, uint64_t base)
+static void want(struct gossip *g, struct member *m, enum wire_priority priority, uint64_t base)
 {
     if (g->want_count == g->want_capacity) {
         g->want_capacity = g->want_capacity == 0 ? 16 : 2 * g->want_capacity;
         g->wants = memory_resize(g->wants, g->want_capacity * sizeof(*g->wants));
     }
-    g->wants[g->want_count++] = (struct want){m, lane, base};
+    g->wants[g->want_count++] = (struct want){m, priority, base};
 }
 
 static void want_all(struct gossip *g, struct member *m)
@@ -94,14 +94,14 @@ static bool builder_turn(struct builder *b)
 static struct wire_delta *builder_open_delta(struct builder *b, const struct want *w, uint64_t base)
 {
     const struct member *m = w->member;
-    uint64_t known = m->map.known[w->lane];
+    uint64_t known = m->map.known[w->priority];
     struct wire_delta delta = {
         .name = bytes_of(m->name),
         .generation = m->row.generation,
         .incarnation = m->row.incarnation,
         .state = m->row.state,
         .address = m->row.address,
-        .lane = w->lane,
+        .priority = w->priority,
         .base = base,
         .top = known > base ? known : base, /* the size is that of the largest that it can become */
         .first_entry = b->p->entry_count,
@@ -135,8 +135,8 @@ static bool builder_add_entry(struct builder *b, struct wire_delta *delta,
 static bool builder_add_want(struct builder *b, const struct want *w)
 {
     const struct map *map = &w->member->map;
-    uint64_t known = map->known[w->lane], base = w->base;
-    struct map_entry *e = map_after(map, w->lane, base);
+    uint64_t known = map->known[w->priority], base = w->base;
+    struct map_entry *e = map_after(map, w->priority, base);
     for (;;) {
         struct wire_delta *delta = builder_open_delta(b, w, base);
         while (delta && e && e->version <= known && builder_add_entry(b, delta, e)) {
@@ -157,9 +157,9 @@ static bool builder_add_want(struct builder *b, const struct want *w)
 
 static void builder_add_wants(struct builder *b)
 {
-    for (enum wire_lane lane = WIRE_URGENT; lane <= WIRE_BULK; lane++) {
+    for (enum wire_priority priority = WIRE_URGENT; priority <= WIRE_BULK; priority++) {
         for (size_t i = 0; i < b->g->want_count; i++) {
-            if (b->g->wants[i].lane == lane && !builder_add_want(b, &b->g->wants[i])) {
+            if (b->g->wants[i].priority == priority && !builder_add_want(b, &b->g->wants[i])) {
                 return;
             }
         }
@@ -185,7 +185,7 @@ static size_t bucket_of(uint64_t id)
     return (size_t)(id >> (64 - BUCKET_BITS));
 }
 
-/* The bulk lane is left out: it changes all the time, and its rows take turns. */
+/* What is bulk is left out: it changes all the time, and its rows take turns. */
 static void hash_buckets(const struct gossip *g, uint32_t ret_buckets[WIRE_BUCKETS_MAX])
 {
     memset(ret_buckets, 0, WIRE_BUCKETS_MAX * sizeof(*ret_buckets));
@@ -277,11 +277,11 @@ static void compare(struct gossip *g, const struct wire_row *theirs, struct buil
         return;
     }
     bool lack = false;
-    for (enum wire_lane lane = WIRE_URGENT; lane <= WIRE_BULK; lane++) {
-        if (theirs->versions[lane] < m->map.known[lane]) {
-            want(g, m, lane, theirs->versions[lane]);
+    for (enum wire_priority priority = WIRE_URGENT; priority <= WIRE_BULK; priority++) {
+        if (theirs->versions[priority] < m->map.known[priority]) {
+            want(g, m, priority, theirs->versions[priority]);
         }
-        lack |= theirs->versions[lane] > m->map.known[lane];
+        lack |= theirs->versions[priority] > m->map.known[priority];
     }
     if (lack && ask && !m->row.self) {
         struct wire_row mine = member_row(m);
@@ -331,7 +331,7 @@ static void apply_entries(struct gossip *g, struct member *m, const struct wire_
     bool changed = false;
     for (size_t i = 0; i < d->entry_count; i++) {
         const struct wire_entry *e = &p->entries[d->first_entry + i];
-        if (!map_put(&m->map, d->lane, e)) {
+        if (!map_put(&m->map, d->priority, e)) {
             continue;
         }
         changed = true;
@@ -342,10 +342,10 @@ static void apply_entries(struct gossip *g, struct member *m, const struct wire_
     if (m->map.count >= GOSSIP_KEYS_MAX) {
         gossip_tell_problem(g, GOSSIP_CROWDED, &m->row.address);
     }
-    if (d->base <= m->map.known[d->lane] && d->top > m->map.known[d->lane]) {
-        m->map.known[d->lane] = d->top;
+    if (d->base <= m->map.known[d->priority] && d->top > m->map.known[d->priority]) {
+        m->map.known[d->priority] = d->top;
     }
-    if (changed && d->lane == WIRE_URGENT) {
+    if (changed && d->priority == WIRE_URGENT) {
         antientropy_mark_dirty(g, m);
     }
 }
@@ -502,7 +502,7 @@ static void push_bulk(struct gossip *g)
     }
 }
 
-/* When something of the bulk lane is to be pushed. */
+/* When something bulk is to be pushed. */
 static uint64_t bulk_deadline_ms(const struct gossip *g)
 {
     bool any = member_self(g)->map.known[WIRE_BULK] != g->pushed_bulk;

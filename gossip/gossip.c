@@ -162,31 +162,31 @@ uint64_t gossip_interval_ms(const struct gossip *g)
 
 /* ---- the own map ---- */
 
-static void put_own(struct gossip *g, enum wire_lane lane, struct wire_entry *entry)
+static void put_own(struct gossip *g, enum wire_priority priority, struct wire_entry *entry)
 {
     struct member *self = member_self(g);
-    entry->version = self->map.known[lane] + 1;
-    if (!map_put(&self->map, lane, entry)) {
+    entry->version = self->map.known[priority] + 1;
+    if (!map_put(&self->map, priority, entry)) {
         gossip_tell_problem(g, GOSSIP_CROWDED, NULL);
         return;
     }
-    self->map.known[lane] = entry->version;
-    if (lane == WIRE_URGENT) {
+    self->map.known[priority] = entry->version;
+    if (priority == WIRE_URGENT) {
         antientropy_mark_dirty(g, self);
     }
 }
 
-void gossip_set(struct gossip *g, uint64_t now_ms, enum wire_lane lane, struct bytes key,
+void gossip_set(struct gossip *g, uint64_t now_ms, enum wire_priority priority, struct bytes key,
                 struct bytes value)
 {
     advance(g, now_ms);
     const struct map_entry *old = map_find(&member_self(g)->map, key);
-    assert(key.size > 0 && (!old || old->lane == lane));
+    assert(key.size > 0 && (!old || old->priority == priority));
     if (old && !old->tombstone && bytes_equal(map_value(old), value)) {
         return;
     }
     struct wire_entry entry = {.key = key, .value = value};
-    put_own(g, lane, &entry);
+    put_own(g, priority, &entry);
 }
 
 void gossip_remove(struct gossip *g, uint64_t now_ms, struct bytes key)
@@ -195,7 +195,7 @@ void gossip_remove(struct gossip *g, uint64_t now_ms, struct bytes key)
     const struct map_entry *old = map_find(&member_self(g)->map, key);
     if (old && !old->tombstone) {
         struct wire_entry entry = {.key = key, .tombstone = true};
-        put_own(g, old->lane, &entry);
+        put_own(g, old->priority, &entry);
     }
 }
 
@@ -226,10 +226,10 @@ struct bytes gossip_get(const struct gossip *g, const struct gossip_member *memb
 }
 
 uint64_t gossip_known(const struct gossip *g, const struct gossip_member *member,
-                      enum wire_lane lane)
+                      enum wire_priority priority)
 {
     (void)g;
-    return member_of(member)->map.known[lane];
+    return member_of(member)->map.known[priority];
 }
 
 void gossip_each(const struct gossip *g, const struct gossip_member *member,
@@ -237,8 +237,8 @@ void gossip_each(const struct gossip *g, const struct gossip_member *member,
 {
     (void)g;
     struct map *map = &member_of(member)->map;
-    for (size_t lane = 0; lane < WIRE_LANES; lane++) {
-        struct list *head = &map->lanes[lane];
+    for (size_t priority = 0; priority < WIRE_PRIORITIES; priority++) {
+        struct list *head = &map->entries[priority];
         for (struct list *l = head->next; l != head; l = l->next) {
             const struct map_entry *e = map_entry_at(l);
             if (!e->tombstone) {

@@ -116,12 +116,13 @@ void gossip_set_keys(struct gossip *g, const uint8_t (*keys)[SEAL_KEY_SIZE], siz
 
 /* This node's own map. Setting an equal value changes nothing. An urgent change is pushed at once
  * to everybody, or to three where there are many; others wait for the next sync. Key: 1 to
- * WIRE_KEY_MAX visible ASCII bytes; value at most WIRE_VALUE_MAX. `lane` of a key never changes. */
-void gossip_set(struct gossip *g, uint64_t now_ms, enum wire_lane lane, struct bytes key,
+ * WIRE_KEY_MAX visible ASCII bytes; value at most WIRE_VALUE_MAX. The priority of a key never
+ * changes. */
+void gossip_set(struct gossip *g, uint64_t now_ms, enum wire_priority priority, struct bytes key,
                 struct bytes value);
 void gossip_remove(struct gossip *g, uint64_t now_ms, struct bytes key);
 
-/* Sends what gossip_set() has collected for the urgent lane now, rather than at the next tick;
+/* Sends what gossip_set() has collected of urgent priority now, rather than at the next tick;
  * several changes then make one packet. */
 void gossip_flush(struct gossip *g, uint64_t now_ms);
 
@@ -129,9 +130,9 @@ void gossip_flush(struct gossip *g, uint64_t now_ms);
 struct bytes gossip_get(const struct gossip *g, const struct gossip_member *member,
                         struct bytes key);
 
-/* The version up to which all of a member's lane is known here. */
+/* The version up to which all of a member's map of this priority is known here. */
 uint64_t gossip_known(const struct gossip *g, const struct gossip_member *member,
-                      enum wire_lane lane);
+                      enum wire_priority priority);
 
 /* Calls `visit` for every live entry of a member, in no order that means anything. */
 void gossip_each(const struct gossip *g, const struct gossip_member *member,

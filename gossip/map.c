@@ -10,8 +10,8 @@
 void map_init(struct map *m)
 {
     *m = (struct map){.count = 0};
-    for (size_t lane = 0; lane < WIRE_LANES; lane++) {
-        list_init(&m->lanes[lane]);
+    for (size_t priority = 0; priority < WIRE_PRIORITIES; priority++) {
+        list_init(&m->entries[priority]);
     }
 }
 
@@ -24,19 +24,19 @@ static void drop(struct map *m, struct map_entry *e)
 
 void map_clear(struct map *m)
 {
-    for (size_t lane = 0; lane < WIRE_LANES; lane++) {
-        while (!list_empty(&m->lanes[lane])) {
-            drop(m, map_entry_at(m->lanes[lane].next));
+    for (size_t priority = 0; priority < WIRE_PRIORITIES; priority++) {
+        while (!list_empty(&m->entries[priority])) {
+            drop(m, map_entry_at(m->entries[priority].next));
         }
-        m->known[lane] = 0;
+        m->known[priority] = 0;
     }
     assert(m->count == 0);
 }
 
 struct map_entry *map_find(const struct map *m, struct bytes key)
 {
-    for (size_t lane = 0; lane < WIRE_LANES; lane++) {
-        const struct list *head = &m->lanes[lane];
+    for (size_t priority = 0; priority < WIRE_PRIORITIES; priority++) {
+        const struct list *head = &m->entries[priority];
         for (struct list *l = head->next; l != head; l = l->next) {
             if (bytes_equal(map_key(map_entry_at(l)), key)) {
                 return map_entry_at(l);
@@ -50,8 +50,9 @@ struct map_entry *map_find(const struct map *m, struct bytes key)
  * the entry until the owner's next start; the limit is far from what a node really has. */
 static bool make_room(struct map *m)
 {
-    for (size_t lane = 0; m->count >= GOSSIP_KEYS_MAX && lane < WIRE_LANES; lane++) {
-        struct list *head = &m->lanes[lane];
+    for (size_t priority = 0; m->count >= GOSSIP_KEYS_MAX && priority < WIRE_PRIORITIES;
+         priority++) {
+        struct list *head = &m->entries[priority];
         for (struct list *l = head->next; l != head; l = l->next) {
             if (map_entry_at(l)->tombstone) {
                 drop(m, map_entry_at(l));
@@ -63,11 +64,11 @@ static bool make_room(struct map *m)
 }
 
 /* An owner gives each version once. Two starts that took the same generation, or a member that
- * lies, may give one twice: the later one stays, since a lane with both could not be told to
+ * lies, may give one twice: the later one stays, since a list with both could not be told to
  * anybody. */
 static void insert_in_order(struct map *m, struct map_entry *e)
 {
-    struct list *head = &m->lanes[e->lane];
+    struct list *head = &m->entries[e->priority];
     struct list *behind = head->prev; /* nearly always the newest */
     while (behind != head && map_entry_at(behind)->version > e->version) {
         behind = behind->prev;
@@ -78,11 +79,11 @@ static void insert_in_order(struct map *m, struct map_entry *e)
     }
 }
 
-bool map_put(struct map *m, enum wire_lane lane, const struct wire_entry *entry)
+bool map_put(struct map *m, enum wire_priority priority, const struct wire_entry *entry)
 {
     assert(entry->key.size <= WIRE_KEY_MAX && entry->value.size <= WIRE_VALUE_MAX);
     struct map_entry *old = map_find(m, entry->key);
-    if (entry->version <= (old ? old->version : m->known[lane])) {
+    if (entry->version <= (old ? old->version : m->known[priority])) {
         return false;
     }
     if (old) {
@@ -92,7 +93,7 @@ bool map_put(struct map *m, enum wire_lane lane, const struct wire_entry *entry)
     }
     struct map_entry *e = memory_new(sizeof(*e) + entry->key.size + entry->value.size);
     e->version = entry->version;
-    e->lane = lane;
+    e->priority = priority;
     e->tombstone = entry->tombstone;
     e->key_size = (uint16_t)entry->key.size;
     e->value_size = (uint16_t)entry->value.size;
@@ -105,9 +106,9 @@ bool map_put(struct map *m, enum wire_lane lane, const struct wire_entry *entry)
     return true;
 }
 
-struct map_entry *map_after(const struct map *m, enum wire_lane lane, uint64_t version)
+struct map_entry *map_after(const struct map *m, enum wire_priority priority, uint64_t version)
 {
-    const struct list *head = &m->lanes[lane];
+    const struct list *head = &m->entries[priority];
     struct list *l = head->prev;
     struct map_entry *found = NULL;
     while (l != head && map_entry_at(l)->version > version) {
@@ -120,5 +121,5 @@ struct map_entry *map_after(const struct map *m, enum wire_lane lane, uint64_t v
 struct map_entry *map_next(const struct map *m, const struct map_entry *e)
 {
     const struct list *next = e->link.next;
-    return next == &m->lanes[e->lane] ? NULL : map_entry_at(e->link.next);
+    return next == &m->entries[e->priority] ? NULL : map_entry_at(e->link.next);
 }

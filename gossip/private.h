@@ -89,10 +89,10 @@ struct fetch {
     uint32_t tries; /* rounds of asking without any news */
 };
 
-/* A lane of a member that somebody is to get from `base` on. */
+/* What one priority of a member's map somebody is to get from `base` on. */
 struct want {
     struct member *member;
-    enum wire_lane lane;
+    enum wire_priority priority;
     uint64_t base;
 };
 
@@ -274,7 +274,7 @@ void antientropy_on_packet(struct gossip *g, struct member *from, struct wire_pa
 /* Something urgent of this member is to be passed on. */
 void antientropy_mark_dirty(struct gossip *g, struct member *m);
 void antientropy_push(struct gossip *g);
-void antientropy_push_all(struct gossip *g); /* of ours, both lanes */
+void antientropy_push_all(struct gossip *g); /* of ours, both priorities */
 
 /* ---- send.c ---- */
 

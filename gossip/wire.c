@@ -81,7 +81,7 @@ static Gossip__Delta delta_message(const struct wire_delta *d, uint8_t address[G
     m.incarnation = d->incarnation;
     m.state = (Gossip__State)d->state;
     m.address = address_data(&d->address, address);
-    m.lane = (Gossip__Lane)d->lane;
+    m.priority = (Gossip__Priority)d->priority;
     m.since = d->base;
     m.top = d->top;
     return m;
@@ -288,7 +288,7 @@ static bool read_deltas(const Gossip__Packet *m, struct wire_packet *ret_packet)
             .generation = delta->generation,
             .incarnation = delta->incarnation,
             .state = (enum wire_state)delta->state,
-            .lane = (enum wire_lane)delta->lane,
+            .priority = (enum wire_priority)delta->priority,
             .base = delta->since,
             .top = delta->top,
             .first_entry = ret_packet->entry_count,

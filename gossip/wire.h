@@ -42,17 +42,17 @@ enum wire_type {
 /* The order of precedence within one incarnation; DESIGN §4 and gossip/members.h. */
 enum wire_state { WIRE_ALIVE, WIRE_SUSPECT, WIRE_DEAD, WIRE_LEFT };
 
-/* Each owner numbers its changes in two lanes, so that votes never wait behind counters. */
-enum wire_lane { WIRE_URGENT, WIRE_BULK };
-enum { WIRE_LANES = 2 };
+/* Each owner numbers its changes by priority, so that votes never wait behind counters. */
+enum wire_priority { WIRE_URGENT, WIRE_BULK };
+enum { WIRE_PRIORITIES = 2 };
 
 struct wire_row {
     uint64_t id;         /* first 8 bytes of SHA-256 of the name */
     uint64_t generation; /* 0: nothing is known of it (SYN_ACK asks for all there is) */
     uint32_t incarnation;
     enum wire_state state;
-    uint64_t versions[WIRE_LANES]; /* everything up to these is known */
-    uint64_t raised;               /* generation less that of its start, see members.c */
+    uint64_t versions[WIRE_PRIORITIES]; /* everything up to these is known */
+    uint64_t raised;                    /* generation less that of its start, see members.c */
 };
 
 struct wire_entry {
@@ -62,16 +62,16 @@ struct wire_entry {
     struct bytes value; /* empty with tombstone */
 };
 
-/* All entries of one owner's lane with base < version <= top, in order of version. Without entries
- * it introduces the owner. The entries of a packet's deltas lie one after the other, in the order
- * of the deltas, and none is left over. */
+/* All entries of one owner and priority with base < version <= top, in order of version. Without
+ * entries it introduces the owner. The entries of a packet's deltas lie one after the other, in the
+ * order of the deltas, and none is left over. */
 struct wire_delta {
     struct bytes name;
     uint64_t generation;
     uint32_t incarnation;
     enum wire_state state;
     struct gossip_address address; /* as the teller knows it */
-    enum wire_lane lane;
+    enum wire_priority priority;
     uint64_t base, top;
     size_t first_entry, entry_count; /* within wire_packet.entries */
 };

@@ -103,8 +103,8 @@ static bool deltas_hold(const struct wire_packet *p)
     for (size_t i = 0; i < p->delta_count; i++) {
         const struct wire_delta *d = &p->deltas[i];
         if (!name_holds(d->name) || d->generation == 0 || !state_holds(d->state) ||
-            (unsigned)d->lane >= WIRE_LANES || d->base > d->top || d->first_entry != taken ||
-            d->entry_count > p->entry_count - taken ||
+            (unsigned)d->priority >= WIRE_PRIORITIES || d->base > d->top ||
+            d->first_entry != taken || d->entry_count > p->entry_count - taken ||
             !entries_hold(&p->entries[taken], d->entry_count, d->base, d->top)) {
             return false;
         }

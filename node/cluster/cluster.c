@@ -403,7 +403,7 @@ void publish_page(void *arg, size_t page, struct bytes value)
         return;
     }
     t->size += value.size;
-    gossip_set(t->c->gossip, t->c->now_ms, t->lane, page_key(key, t->prefix, page), value);
+    gossip_set(t->c->gossip, t->c->now_ms, t->priority, page_key(key, t->prefix, page), value);
 }
 
 void publish_end(struct page_target *t, size_t written, size_t *page_count)

@@ -142,7 +142,7 @@ static void write_own(void *arg, const struct ledger_record *r)
 static void tell_counts(struct cluster *c)
 {
     struct page_target target = {
-        .c = c, .prefix = "count", .lane = WIRE_BULK, .page_max = COUNT_PAGES_MAX};
+        .c = c, .prefix = "count", .priority = WIRE_BULK, .page_max = COUNT_PAGES_MAX};
     struct page_writer w;
     page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
     struct ledger_node *node = ledger_find_node(c->ledger, c->name);
@@ -158,7 +158,7 @@ static void tell_counts(struct cluster *c)
 static void tell_past(struct cluster *c)
 {
     struct page_target target = {
-        .c = c, .prefix = "past", .lane = WIRE_BULK, .page_max = PAST_PAGES_MAX};
+        .c = c, .prefix = "past", .priority = WIRE_BULK, .page_max = PAST_PAGES_MAX};
     struct page_writer w;
     page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
     struct ledger_node *node = ledger_find_node(c->ledger, c->name);

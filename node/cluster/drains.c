@@ -171,7 +171,7 @@ void drains_settle(struct cluster *c)
     }
     c->drains_changed = false;
     struct page_target target = {
-        .c = c, .prefix = "drain", .lane = WIRE_URGENT, .page_max = DRAIN_PAGES_MAX};
+        .c = c, .prefix = "drain", .priority = WIRE_URGENT, .page_max = DRAIN_PAGES_MAX};
     struct page_writer w;
     page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
     drains_write(c, &w);

@@ -161,7 +161,7 @@ static void write_hand(void *arg, const struct ledger_record *r)
 static void tell(struct cluster *c)
 {
     struct page_target target = {
-        .c = c, .prefix = "hand", .lane = WIRE_BULK, .page_max = HAND_PAGES_MAX};
+        .c = c, .prefix = "hand", .priority = WIRE_BULK, .page_max = HAND_PAGES_MAX};
     struct page_writer w;
     page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
     for (size_t n = 0; n < c->ledger->nodes.count; n++) {

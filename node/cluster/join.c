@@ -13,7 +13,7 @@
  * One answer is enough: members answer by their rank, and not when another has. Nodes that start
  * together have nobody to ask but each other: each waits a little for somebody who knows more.
  *
- * The same key says up to which version of the bulk lane a node tells all that it knows of its
+ * The same key says up to which version of its bulk changes a node tells all that it knows of its
  * past, so that others need not guess when it lacks something of it. */
 #include "cluster/private.h"
 #include "proto/cluster.pb-c.h"

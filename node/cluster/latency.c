@@ -32,7 +32,7 @@ static struct latency_sum *take_sum(struct names *in, struct bytes application)
 static void tell(struct cluster *c)
 {
     struct page_target target = {
-        .c = c, .prefix = "latency", .lane = WIRE_BULK, .page_max = LATENCY_PAGES_MAX};
+        .c = c, .prefix = "latency", .priority = WIRE_BULK, .page_max = LATENCY_PAGES_MAX};
     struct page_writer w;
     page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
     for (size_t i = 0; i < c->own_latency.count; i++) {

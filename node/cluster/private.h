@@ -195,7 +195,7 @@ void remove_pages(struct cluster *c, const char *prefix, size_t from, size_t to)
 struct page_target {
     struct cluster *c;
     const char *prefix;
-    enum wire_lane lane;
+    enum wire_priority priority;
     size_t page_max, size;
     bool crowded; /* some were left out */
 };

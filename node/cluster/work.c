@@ -148,7 +148,7 @@ static void tell_page(struct cluster *c, struct page_target *target, size_t page
 static void tell(struct cluster *c)
 {
     struct page_target target = {
-        .c = c, .prefix = "work", .lane = WIRE_BULK, .page_max = WORK_PAGES_MAX};
+        .c = c, .prefix = "work", .priority = WIRE_BULK, .page_max = WORK_PAGES_MAX};
     size_t pages = (c->work_count + ROWS_PER_PAGE - 1) / ROWS_PER_PAGE;
     c->work_telling++;
     for (size_t page = 0; page < pages; page++) {

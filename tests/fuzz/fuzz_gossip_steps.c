@@ -31,7 +31,7 @@ enum step {
     STEP_CHANGE,  /* which, where, xor: delivered with one byte changed */
     STEP_CUT,     /* which, size */
     STEP_MISLEAD, /* which, core: delivered to another one */
-    STEP_SET,     /* core, key and lane, size */
+    STEP_SET,     /* core, key and priority, size */
     STEP_REMOVE,  /* core, key */
     STEP_FLUSH,   /* core */
     STEP_LEAVE,   /* core */
@@ -289,12 +289,13 @@ static void step_set(struct net *n, struct core *c, bool set, struct input *in)
 {
     uint8_t which = next(in);
     char key[2] = {'k', (char)('!' + which % 64)};
-    enum wire_lane lane = which % 2 != 0 ? WIRE_URGENT : WIRE_BULK;
+    enum wire_priority priority = which % 2 != 0 ? WIRE_URGENT : WIRE_BULK;
     if (set) {
         static char value[WIRE_VALUE_MAX];
         memset(value, next(in), sizeof(value));
         size_t size = (size_t)next(in) * WIRE_VALUE_MAX / 255;
-        gossip_set(c->gossip, n->now_ms, lane, (struct bytes){key, 2}, (struct bytes){value, size});
+        gossip_set(c->gossip, n->now_ms, priority, (struct bytes){key, 2},
+                   (struct bytes){value, size});
     } else {
         gossip_remove(c->gossip, n->now_ms, (struct bytes){key, 2});
     }

@@ -24,7 +24,7 @@ static inline bool wire_deltas_equal(const struct wire_packet *a, const struct w
         const struct wire_delta *x = &a->deltas[i], *y = &b->deltas[i];
         equal = bytes_equal(x->name, y->name) && x->generation == y->generation &&
                 x->incarnation == y->incarnation && x->state == y->state &&
-                gossip_address_equal(&x->address, &y->address) && x->lane == y->lane &&
+                gossip_address_equal(&x->address, &y->address) && x->priority == y->priority &&
                 x->base == y->base && x->top == y->top && x->first_entry == y->first_entry &&
                 x->entry_count == y->entry_count;
     }

@@ -30,7 +30,7 @@ static void a_lane_is_in_order_however_it_came(void **state)
     map_clear(&m);
 }
 
-/* Two starts of one generation: the lane stays one that can be told to others. */
+/* Two starts of one generation: the list stays one that can be told to others. */
 static void a_version_is_in_a_lane_once(void **state)
 {
     (void)state;

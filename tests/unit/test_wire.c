@@ -97,7 +97,7 @@ static const struct wire_delta LONGEST_DELTA = {.generation = UINT64_MAX,
                                                 .incarnation = UINT32_MAX,
                                                 .state = WIRE_LEFT,
                                                 .address = {{0xFD}, 65535},
-                                                .lane = WIRE_BULK,
+                                                .priority = WIRE_BULK,
                                                 .base = UINT64_MAX - 1,
                                                 .top = UINT64_MAX};
 
@@ -277,7 +277,7 @@ static struct wire_delta draw_delta(struct prng *p)
                                .incarnation = (uint32_t)draw(p),
                                .state = (enum wire_state)prng_below(p, 4),
                                .address = draw_address(p),
-                               .lane = (enum wire_lane)prng_below(p, WIRE_LANES),
+                               .priority = (enum wire_priority)prng_below(p, WIRE_PRIORITIES),
                                .base = draw(p) / 2,
                                .top = UINT64_MAX / 2 + draw(p) / 2};
 }

@@ -202,8 +202,8 @@ static void a_bad_delta_is_refused(void **state)
     CHECK_FIELD(delta.name, data(zeros, 2), data(letters, 2));
     CHECK_FIELD(delta.generation, 0, 2);
     CHECK_FIELD(delta.state, (Gossip__State)4, GOSSIP__STATE__SUSPECT);
-    CHECK_FIELD(delta.lane, (Gossip__Lane)WIRE_LANES, GOSSIP__LANE__BULK);
-    CHECK_FIELD(delta.lane, (Gossip__Lane)-1, GOSSIP__LANE__BULK);
+    CHECK_FIELD(delta.priority, (Gossip__Priority)WIRE_PRIORITIES, GOSSIP__PRIORITY__BULK);
+    CHECK_FIELD(delta.priority, (Gossip__Priority)-1, GOSSIP__PRIORITY__BULK);
     delta.n_entries = 0; /* so that as many fit */
     delta.address.len = 0;
     CHECK_FIELD(m.n_deltas, WIRE_DELTAS_MAX + 1, WIRE_DELTAS_MAX);
