@@ -7,6 +7,7 @@
 #include "proto/cluster.pb-c.h"
 
 enum {
+    CLASHES_MAX = 4, /* of one teller: what is beyond is told when there is room */
     TELL_MS = 1000,
     DETAIL_SIZE = 512,
     ADDRESS_SIZE = 18,
@@ -15,6 +16,28 @@ enum {
     CLASH_SIZE_MAX = 112,
 };
 _Static_assert((int)CLASHES_MAX *(int)CLASH_SIZE_MAX <= (int)WIRE_VALUE_MAX, "one value");
+
+/* Two processes with one name. */
+struct clash {
+    char name[NAMES_SIZE_MAX + 1];
+    struct gossip_address holder, other;
+    uint64_t seen_ms; /* of this node's own: when it heard both last */
+};
+
+/* What a member tells, and what this node has heard itself. */
+struct clashes {
+    struct clash at[CLASHES_MAX];
+    size_t count;
+    /* of this node: */
+    bool changed;
+    bool any;        /* somebody tells one: */
+    uint64_t due_ms; /* persons are told of them next */
+};
+
+static struct clashes *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_CLASH, sizeof(struct clashes));
+}
 
 /* ---- bytes ---- */
 
@@ -49,23 +72,25 @@ static bool is_same(const struct clash *a, const struct clash *b)
 }
 
 /* The one that it is already, or a free place; NULL: there is none. */
-static struct clash *place_for(struct cluster *c, const struct clash *clash)
+static struct clash *place_for(struct clashes *mine, const struct clash *clash)
 {
-    for (size_t i = 0; i < c->clash_count; i++) {
-        if (is_same(&c->clashes[i], clash)) {
-            return &c->clashes[i];
+    for (size_t i = 0; i < mine->count; i++) {
+        if (is_same(&mine->at[i], clash)) {
+            return &mine->at[i];
         }
     }
-    if (c->clash_count == CLASHES_MAX) {
+    if (mine->count == CLASHES_MAX) {
         return NULL;
     }
-    c->clash_changed = true;
-    return &c->clashes[c->clash_count++];
+    mine->changed = true;
+    return &mine->at[mine->count++];
 }
 
 static void tell_soon(struct cluster *c)
 {
-    c->clash_ms = c->clash_ms == UINT64_MAX ? c->now_ms : c->clash_ms;
+    struct clashes *mine = own(c);
+    mine->due_ms = mine->any ? mine->due_ms : c->now_ms;
+    mine->any = true;
 }
 
 void clash_heard(struct cluster *c, const char *name, const struct gossip_address *holder,
@@ -73,36 +98,38 @@ void clash_heard(struct cluster *c, const char *name, const struct gossip_addres
 {
     struct clash clash = {.holder = *holder, .other = *other, .seen_ms = c->now_ms};
     snprintf(clash.name, sizeof(clash.name), "%s", name);
-    struct clash *place = place_for(c, &clash);
+    struct clash *place = place_for(own(c), &clash);
     if (place) {
         *place = clash;
         tell_soon(c);
     }
 }
 
-static void take_clash(struct member_info *info, const Cluster__Clash *m)
+static void take_clash(struct clashes *told, const Cluster__Clash *m)
 {
     struct bytes name = {(const char *)m->name.data, m->name.len};
-    if (info->clash_count == CLASHES_MAX || !names_valid(name)) {
+    if (told->count == CLASHES_MAX || !names_valid(name)) {
         return;
     }
-    struct clash *clash = &info->clashes[info->clash_count++];
+    struct clash *clash = &told->at[told->count++];
     *clash = (struct clash){.holder = read_address(&m->holder), .other = read_address(&m->other)};
     memcpy(clash->name, name.at, name.size);
 }
 
-void clash_note(struct cluster *c, struct member_info *info, struct bytes value)
+void clash_note(struct cluster *c, const struct topic_entry *e)
 {
-    info->clash_count = 0;
+    struct clashes *told = topic_told(e->info, TOPIC_CLASH, sizeof(*told));
+    struct bytes value = e->value;
+    told->count = 0;
     Cluster__Clashes *m =
         value.at ? cluster__clashes__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
     for (size_t i = 0; m && i < m->n_clashes; i++) {
-        take_clash(info, m->clashes[i]);
+        take_clash(told, m->clashes[i]);
     }
     if (m) {
         cluster__clashes__free_unpacked(m, NULL);
     }
-    if (info->clash_count > 0) {
+    if (told->count > 0) {
         tell_soon(c);
     }
 }
@@ -111,28 +138,28 @@ void clash_note(struct cluster *c, struct member_info *info, struct bytes value)
 
 static void tell_all(struct cluster *c)
 {
+    struct clashes *mine = own(c);
     Cluster__Clashes all = CLUSTER__CLASHES__INIT;
     Cluster__Clash list[CLASHES_MAX];
     Cluster__Clash *pointers[CLASHES_MAX];
     uint8_t addresses[2 * CLASHES_MAX][ADDRESS_SIZE], value[CLASHES_MAX * CLASH_SIZE_MAX];
-    all.n_clashes = c->clash_count;
+    all.n_clashes = mine->count;
     all.clashes = pointers;
-    for (size_t i = 0; i < c->clash_count; i++) {
-        struct clash *clash = &c->clashes[i];
+    for (size_t i = 0; i < mine->count; i++) {
+        struct clash *clash = &mine->at[i];
         cluster__clash__init(&list[i]);
         list[i].name = (ProtobufCBinaryData){strlen(clash->name), (uint8_t *)clash->name};
         list[i].holder = write_address(&clash->holder, addresses[2 * i]);
         list[i].other = write_address(&clash->other, addresses[2 * i + 1]);
         pointers[i] = &list[i];
     }
-    c->clash_changed = false;
-    if (c->clash_count == 0) {
-        gossip_remove(c->gossip, c->now_ms, BYTES("clash"));
+    mine->changed = false;
+    if (mine->count == 0) {
+        topic_remove(c, TOPIC_CLASH);
         return;
     }
     size_t size = cluster__clashes__pack(&all, value);
-    gossip_set(c->gossip, c->now_ms, WIRE_URGENT, BYTES("clash"),
-               (struct bytes){(const char *)value, size});
+    topic_set(c, TOPIC_CLASH, (struct bytes){(const char *)value, size});
 }
 
 static void tell_person(struct cluster *c, const struct clash *clash)
@@ -150,59 +177,65 @@ static void tell_person(struct cluster *c, const struct clash *clash)
 }
 
 /* Each once, whoever tells it. */
-static void collect(const struct clash *clashes, size_t count, const struct clash *found[TOLD_MAX],
+static void collect(const struct clashes *told, const struct clash *found[TOLD_MAX],
                     size_t *found_count)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; told && i < told->count; i++) {
         bool known = *found_count == TOLD_MAX;
         for (size_t k = 0; k < *found_count && !known; k++) {
-            known = is_same(found[k], &clashes[i]);
+            known = is_same(found[k], &told->at[i]);
         }
         if (!known) {
-            found[(*found_count)++] = &clashes[i];
+            found[(*found_count)++] = &told->at[i];
         }
     }
 }
 
 static void tell_persons(struct cluster *c)
 {
+    struct clashes *mine = own(c);
     const struct clash *found[TOLD_MAX];
     size_t count = 0;
-    collect(c->clashes, c->clash_count, found, &count);
+    collect(mine, found, &count);
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
         const struct member_info *info = m->self || !is_up(m) ? NULL : info_of(c, m);
-        if (info) {
-            collect(info->clashes, info->clash_count, found, &count);
-        }
+        collect(info ? info->told[TOPIC_CLASH] : NULL, found, &count);
     }
     for (size_t i = 0; i < count; i++) {
         tell_person(c, found[i]);
     }
-    c->clash_ms = count > 0 ? c->now_ms + TELL_MS : UINT64_MAX;
+    mine->any = count > 0;
+    mine->due_ms = c->now_ms + TELL_MS;
 }
 
 /* The younger one asks again every join interval; who has not been heard for longer has ended, or
  * has another name now. */
 static void forget_old(struct cluster *c)
 {
+    struct clashes *mine = own(c);
     size_t kept = 0;
-    for (size_t i = 0; i < c->clash_count; i++) {
-        if (c->now_ms < c->clashes[i].seen_ms + CLUSTER_JOIN_INTERVALS * c->interval_ms) {
-            c->clashes[kept++] = c->clashes[i];
+    for (size_t i = 0; i < mine->count; i++) {
+        if (c->now_ms < mine->at[i].seen_ms + CLUSTER_JOIN_INTERVALS * c->interval_ms) {
+            mine->at[kept++] = mine->at[i];
         }
     }
-    c->clash_changed = c->clash_changed || kept < c->clash_count;
-    c->clash_count = kept;
+    mine->changed = mine->changed || kept < mine->count;
+    mine->count = kept;
 }
 
 void clash_settle(struct cluster *c)
 {
-    if (c->now_ms >= c->clash_ms) {
+    if (c->now_ms >= clash_deadline_ms(c)) {
         forget_old(c);
         tell_persons(c);
     }
-    if (c->clash_changed) {
+    if (own(c)->changed) {
         tell_all(c);
     }
+}
+
+uint64_t clash_deadline_ms(const struct cluster *c)
+{
+    return own(c)->any ? own(c)->due_ms : UINT64_MAX;
 }

@@ -5,23 +5,48 @@
 #include "cluster/private.h"
 #include "proto/cluster.pb-c.h"
 
+/* What a member has in force. */
+struct config {
+    struct shared_version version; /* revision 0: none */
+    size_t size;
+};
+
+struct own_config {
+    struct shared_offer offers[GOSSIP_MEMBERS_MAX]; /* filled anew for each judgement */
+    bool changed;
+};
+
+static struct own_config *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_CONFIG, sizeof(struct own_config));
+}
+
 enum { DIGEST_SHOWN = 12 /* characters: enough to tell two texts apart by eye */ };
 
-void config_note(struct cluster *c, struct member_info *info, struct bytes value)
+void config_note(struct cluster *c, const struct topic_entry *e)
 {
-    info->config = (struct shared_version){0};
-    c->offers_changed = true;
+    struct config *told = topic_told(e->info, TOPIC_CONFIG, sizeof(*told));
+    struct bytes value = e->value;
+    told->version = (struct shared_version){0};
+    own(c)->changed = true;
     Cluster__Config *config =
         value.at ? cluster__config__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
     if (config && config->digest.len == SHA256_SIZE && config->size > 0 &&
         config->size <= GOSSIP_TEXT_MAX && config->revision < UINT64_MAX) {
-        info->config.revision = config->revision;
-        info->config_size = (size_t)config->size;
-        memcpy(info->config.digest, config->digest.data, SHA256_SIZE);
+        told->version.revision = config->revision;
+        told->size = (size_t)config->size;
+        memcpy(told->version.digest, config->digest.data, SHA256_SIZE);
     }
     if (config) {
         cluster__config__free_unpacked(config, NULL);
     }
+}
+
+void config_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
+{
+    (void)member;
+    (void)event;
+    own(c)->changed = true;
 }
 
 /* What is in force, for all to have. */
@@ -31,9 +56,9 @@ static void tell(struct cluster *c)
     if (c->shared.mine.revision == 0) {
         return;
     }
-    c->offers_changed = true;
+    own(c)->changed = true;
     if (text.size == 0 || text.size > GOSSIP_TEXT_MAX) {
-        gossip_remove(c->gossip, c->now_ms, BYTES("config"));
+        topic_remove(c, TOPIC_CONFIG);
         cluster_problem(c, PROBLEM_CONFIG_REFUSED,
                         "the shared sections have %zu bytes; 1 to %d can be given to other nodes, "
                         "so they do not get them; use fewer applications",
@@ -47,8 +72,7 @@ static void tell(struct cluster *c)
     config.size = text.size;
     size_t size = cluster__config__pack(&config, value);
     gossip_offer_text(c->gossip, c->shared.mine.digest, text);
-    gossip_set(c->gossip, c->now_ms, WIRE_URGENT, BYTES("config"),
-               (struct bytes){(const char *)value, size});
+    topic_set(c, TOPIC_CONFIG, (struct bytes){(const char *)value, size});
 }
 
 static size_t gather_offers(struct cluster *c)
@@ -56,9 +80,10 @@ static size_t gather_offers(struct cluster *c)
     size_t count = 0;
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
-        const struct member_info *info = info_of(c, m);
-        if (!m->self && info && info->config.revision > 0) {
-            c->offers[count++] = (struct shared_offer){m->id, is_up(m), info->config};
+        const struct member_info *info = m->self ? NULL : info_of(c, m);
+        const struct config *told = info ? info->told[TOPIC_CONFIG] : NULL;
+        if (told && told->version.revision > 0) {
+            own(c)->offers[count++] = (struct shared_offer){m->id, is_up(m), told->version};
         }
     }
     return count;
@@ -77,11 +102,11 @@ static struct gossip_member *member_by_id(struct cluster *c, uint64_t id)
 
 static void report_conflicts(struct cluster *c, size_t count)
 {
-    size_t index = shared_find_conflict(&c->shared, c->offers, count);
-    for (; index < count; index = shared_find_conflict(&c->shared, c->offers, count)) {
+    size_t index = shared_find_conflict(&c->shared, own(c)->offers, count);
+    for (; index < count; index = shared_find_conflict(&c->shared, own(c)->offers, count)) {
         char ours[2 * SHA256_SIZE + 1], theirs[2 * SHA256_SIZE + 1];
-        const struct gossip_member *m = member_by_id(c, c->offers[index].member);
-        const struct shared_version *version = &c->offers[index].version;
+        const struct gossip_member *m = member_by_id(c, own(c)->offers[index].member);
+        const struct shared_version *version = &own(c)->offers[index].version;
         bool we_win = shared_compare(&c->shared.mine, version) > 0;
         sha256_hex(c->shared.mine.digest, ours);
         sha256_hex(version->digest, theirs);
@@ -99,8 +124,9 @@ static void start_fetch(struct cluster *c)
 {
     struct gossip_member *from = member_by_id(c, c->shared.source);
     const struct member_info *info = from ? info_of(c, from) : NULL;
-    if (info) {
-        gossip_fetch_text(c->gossip, c->now_ms, from, c->shared.pulled.digest, info->config_size);
+    const struct config *told = info ? info->told[TOPIC_CONFIG] : NULL;
+    if (told) {
+        gossip_fetch_text(c->gossip, c->now_ms, from, c->shared.pulled.digest, told->size);
     }
 }
 
@@ -111,7 +137,7 @@ static void give(struct cluster *c)
 
 void config_fetched(struct cluster *c, const uint8_t digest[SHA256_SIZE], struct bytes text)
 {
-    c->offers_changed = true;
+    own(c)->changed = true;
     if (shared_fetched(&c->shared, c->now_ms, digest, text)) {
         give(c);
     }
@@ -119,13 +145,13 @@ void config_fetched(struct cluster *c, const uint8_t digest[SHA256_SIZE], struct
 
 void config_settle(struct cluster *c)
 {
-    if (!c->offers_changed && c->now_ms < shared_deadline_ms(&c->shared)) {
+    if (!own(c)->changed && c->now_ms < config_deadline_ms(c)) {
         return;
     }
-    c->offers_changed = false;
+    own(c)->changed = false;
     size_t count = gather_offers(c);
     report_conflicts(c, count);
-    switch (shared_judge(&c->shared, c->now_ms, c->offers, count)) {
+    switch (shared_judge(&c->shared, c->now_ms, own(c)->offers, count)) {
     case SHARED_NOTHING:
         break;
     case SHARED_FETCH:
@@ -138,6 +164,11 @@ void config_settle(struct cluster *c)
         tell(c);
         break;
     }
+}
+
+uint64_t config_deadline_ms(const struct cluster *c)
+{
+    return shared_deadline_ms(&c->shared);
 }
 
 /* ---- the owner's side ---- */
@@ -163,7 +194,7 @@ uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms, struct bytes 
                                struct bytes *ret_text)
 {
     c->now_ms = now_ms;
-    shared_reload(&c->shared, file, c->offers, gather_offers(c));
+    shared_reload(&c->shared, file, own(c)->offers, gather_offers(c));
     tell(c);
     cluster_settle(c);
     *ret_text = buffer_bytes(&c->shared.text);
@@ -184,7 +215,7 @@ void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reas
     c->now_ms = now_ms;
     uint64_t revision = c->shared.pulled.revision;
     if (shared_refused(&c->shared)) {
-        c->offers_changed = true;
+        own(c)->changed = true;
         cluster_problem(
             c, PROBLEM_CONFIG_REFUSED,
             "revision %llu of the shared configuration is not taken over: %s; this node "

@@ -23,6 +23,19 @@ enum {
     COUNT_INTERVAL_MAX_MS = 10 * 1000,
 };
 
+struct counts {
+    bool changed;     /* the present slot, since it was told */
+    size_t told_size; /* bytes of the pages told last */
+    /* What this process had counted when its generation was raised the last time: its present slot
+     * counts on from there. One slot, (own name, 1); NULL: never. */
+    struct ledger *base;
+};
+
+static struct counts *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_COUNTS, sizeof(struct counts));
+}
+
 static struct bytes member_name(const struct gossip_member *m)
 {
     return bytes_of(m->name);
@@ -33,23 +46,23 @@ static struct bytes member_name(const struct gossip_member *m)
 struct note {
     struct cluster *c;
     const struct gossip_member *member;
-    bool hand;   /* of others' slots; else of its own */
-    bool gauges; /* a page of the slot that is counted in now */
+    bool of_others; /* else of its own */
+    bool gauges;    /* a page of the slot that is counted in now */
 };
 
 static void note_count(void *arg, const struct ledger_record *r)
 {
     const struct note *n = arg;
     struct cluster *c = n->c;
-    bool own = bytes_equal(r->node, c->name);
-    if (!n->hand && !bytes_equal(r->node, member_name(n->member))) {
+    bool mine = bytes_equal(r->node, c->name);
+    if (!n->of_others && !bytes_equal(r->node, member_name(n->member))) {
         return; /* only hands may speak for others */
     }
-    if (own && r->generation == c->generation) {
+    if (mine && r->generation == c->generation) {
         return; /* what this process has counted it knows itself */
     }
     bool grew = ledger_merge(c->ledger, r);
-    if (own) {
+    if (mine) {
         c->past_changed = c->past_changed || grew;
         return;
     }
@@ -57,76 +70,73 @@ static void note_count(void *arg, const struct ledger_record *r)
     /* handoff.c looks at what is told by whom: for a node that is up, only of its past */
     if (node && !n->gauges) {
         node->changed = true;
-        c->handoff_changed = true;
+        handoff_mark(c);
     }
     if (n->gauges && is_up(n->member) && r->generation == n->member->generation) {
         ledger_set_active(c->ledger, r);
     }
 }
 
-static void note_page(struct cluster *c, const struct gossip_member *member, struct bytes key,
-                      struct bytes value)
+static struct page_reader reader_of(const struct note *n)
 {
-    struct note note = {
-        .c = c,
-        .member = member,
-        .hand = key.at[0] == 'h',
-        .gauges = key.at[0] == 'c' && is_up(member),
-    };
-    struct page_reader reader = {
-        .on_count = note_count, .arg = &note, .owner = member_name(member)};
-    page_read(&reader, value); /* a page that does not read is one of a later version */
+    return (struct page_reader){
+        .on_count = note_count, .arg = (void *)(uintptr_t)n, .owner = member_name(n->member)};
 }
 
-/* What a member tells, or whether it counts, is not as before: nothing falls, but somebody else may
- * have to tell it now. */
-static void note_change(struct cluster *c, const struct gossip_member *member)
+void counts_take(struct cluster *c, const struct topic_entry *e, bool current, bool of_others)
+{
+    struct note note = {
+        .c = c, .member = e->member, .of_others = of_others, .gauges = current && is_up(e->member)};
+    const struct page_reader reader = reader_of(&note);
+    page_read(&reader, e->value); /* a page that does not read is one of a later version */
+}
+
+void counts_change(struct cluster *c, const struct gossip_member *member)
 {
     const struct member_info *info = info_of(c, member);
-    struct ledger_node *own = ledger_find_node(c->ledger, member_name(member));
-    if (own) {
-        own->changed = true;
+    struct ledger_node *node = ledger_find_node(c->ledger, member_name(member));
+    if (node) {
+        node->changed = true;
     }
     for (size_t i = 0; info && info->hands && i < c->ledger->nodes.count; i++) {
         ((struct ledger_node *)c->ledger->nodes.at[i])->changed = true;
     }
-    c->handoff_changed = true;
+    handoff_mark(c);
 }
 
-void counts_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
-                 struct bytes value)
+void counts_note(struct cluster *c, const struct topic_entry *e)
 {
-    bool count = key.size > 6 && memcmp(key.at, "count/", 6) == 0;
-    bool past = key.size > 5 && memcmp(key.at, "past/", 5) == 0;
-    bool hand = key.size > 5 && memcmp(key.at, "hand/", 5) == 0;
-    if (!count && !past && !hand) {
-        return; /* of a later version */
-    }
-    if (value.at) {
-        note_page(c, member, key, value);
-    } else if (!count) {
-        note_change(c, member);
+    if (e->value.at) {
+        counts_take(c, e, true, false);
     }
 }
 
-void counts_member_up(struct cluster *c, const struct gossip_member *member)
+void past_note(struct cluster *c, const struct topic_entry *e)
 {
-    char key_text[KEY_SIZE];
-    for (size_t page = 0; page < COUNT_PAGES_MAX; page++) {
-        struct bytes key = page_key(key_text, "count", page);
-        struct bytes value = gossip_get(c->gossip, member, key);
-        if (!value.at) {
-            break;
+    if (e->value.at) {
+        counts_take(c, e, false, false);
+    } else {
+        counts_change(c, e->member);
+    }
+}
+
+/* Its gauges count, or count no more. */
+void counts_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
+{
+    struct note note = {.c = c, .member = member, .gauges = true};
+    const struct page_reader reader = reader_of(&note);
+    if (member->self) {
+        if (event == MEMBER_GONE && own(c)->base) {
+            ledger_free(own(c)->base);
         }
-        note_page(c, member, key, value);
+        return;
     }
-    note_change(c, member);
-}
-
-void counts_member_down(struct cluster *c, const struct gossip_member *member)
-{
-    ledger_clear_active(c->ledger, member_name(member), member->generation);
-    note_change(c, member);
+    if (event == MEMBER_UP) {
+        topic_read_pages(c, TOPIC_COUNTS, member, &reader);
+    } else {
+        ledger_clear_active(c->ledger, member_name(member), member->generation);
+    }
+    counts_change(c, member);
 }
 
 /* ---- what this node tells ---- */
@@ -139,38 +149,41 @@ static void write_own(void *arg, const struct ledger_record *r)
     page_add_count(arg, &own);
 }
 
-static void tell_counts(struct cluster *c)
+void counts_settle(struct cluster *c)
 {
-    struct page_target target = {
-        .c = c, .prefix = "count", .priority = WIRE_BULK, .page_max = COUNT_PAGES_MAX};
+    struct topic_pages pages = {.c = c, .topic = TOPIC_COUNTS};
     struct page_writer w;
-    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
+    if (!own(c)->changed) {
+        return;
+    }
+    page_writer_init(&w, WIRE_VALUE_MAX, topic_page, &pages);
     struct ledger_node *node = ledger_find_node(c->ledger, c->name);
     struct ledger_slot *slot = ledger_find_slot(c->ledger, c->name, c->generation);
     if (slot) {
         ledger_each(node, slot, write_own, &w);
     }
-    publish_end(&target, page_writer_done(&w), &c->count_pages);
-    c->count_size = target.size;
-    c->counts_changed = false;
+    topic_pages_end(&pages, page_writer_done(&w));
+    own(c)->told_size = pages.size;
+    own(c)->changed = false;
 }
 
-static void tell_past(struct cluster *c)
+void past_settle(struct cluster *c)
 {
-    struct page_target target = {
-        .c = c, .prefix = "past", .priority = WIRE_BULK, .page_max = PAST_PAGES_MAX};
+    struct topic_pages pages = {.c = c, .topic = TOPIC_PAST};
     struct page_writer w;
-    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
+    if (!c->past_changed) {
+        return;
+    }
+    page_writer_init(&w, WIRE_VALUE_MAX, topic_page, &pages);
     struct ledger_node *node = ledger_find_node(c->ledger, c->name);
     for (size_t i = 0; node && i < node->slot_count; i++) {
         if (node->slots[i]->generation != c->generation) {
             ledger_each(node, node->slots[i], write_own, &w);
         }
     }
-    publish_end(&target, page_writer_done(&w), &c->past_pages);
+    topic_pages_end(&pages, page_writer_done(&w));
     c->past_changed = false;
-    c->past_version = gossip_known(c->gossip, gossip_self(c->gossip), WIRE_BULK) + 1;
-    c->join_changed = true;
+    join_past_told(c, gossip_known(c->gossip, gossip_self(c->gossip), WIRE_BULK) + 1);
 }
 
 bool counts_no_past(const struct cluster *c)
@@ -182,16 +195,6 @@ bool counts_no_past(const struct cluster *c)
         }
     }
     return true;
-}
-
-void counts_settle(struct cluster *c)
-{
-    if (c->past_changed) {
-        tell_past(c);
-    }
-    if (c->counts_changed) {
-        tell_counts(c);
-    }
 }
 
 /* ---- counting ---- */
@@ -206,7 +209,8 @@ static void enter(struct cluster *c, struct ledger_record *r)
 {
     struct ledger_record key = *r;
     key.generation = 1;
-    const struct ledger_part *base = ledger_find_part(c->base, &key);
+    const struct ledger *before = own(c)->base;
+    const struct ledger_part *base = before ? ledger_find_part(before, &key) : NULL;
     if (base) {
         r->requests -= base->requests < r->requests ? base->requests : r->requests;
         r->failures -= base->failures < r->failures ? base->failures : r->failures;
@@ -253,9 +257,9 @@ void cluster_set_counts(struct cluster *c, uint64_t now_ms, const struct cluster
     for (size_t i = 0; i < count; i++) {
         cluster_enter_counts(c, now_ms, &counts[i]);
     }
-    c->counts_changed = true;
-    latency_settle(c);
-    nodes_set_load(c, active_connections);
+    own(c)->changed = true;
+    latency_tell(c);
+    nodes_tell_load(c, active_connections);
     if (c->ledger->full) {
         cluster_problem(c, PROBLEM_CROWDED,
                         "more than %d counters of nodes' starts and instances: what is beyond them "
@@ -284,16 +288,18 @@ void counts_generation(struct cluster *c, uint64_t generation)
     struct ledger_node *node = ledger_find_node(c->ledger, c->name);
     struct ledger_slot *slot = ledger_find_slot(c->ledger, c->name, c->generation);
     if (slot) {
-        ledger_each(node, slot, add_to_base, c->base);
+        struct counts *counts = own(c);
+        counts->base = counts->base ? counts->base : ledger_new();
+        ledger_each(node, slot, add_to_base, counts->base);
         ledger_clear_active(c->ledger, c->name, c->generation);
     }
     c->generation = generation;
-    c->past_changed = c->counts_changed = true;
+    c->past_changed = own(c)->changed = true;
 }
 
 uint64_t cluster_count_interval_ms(struct cluster *c)
 {
-    return counts_pace_ms(c, c->count_size, COUNT_BUDGET);
+    return counts_pace_ms(c, own(c)->told_size, COUNT_BUDGET);
 }
 
 uint64_t counts_pace_ms(const struct cluster *c, size_t size, uint64_t budget)

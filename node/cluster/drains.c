@@ -12,9 +12,9 @@
 #include "cluster/private.h"
 
 enum {
-    /* The longest records go four to a page: DRAIN_PAGES_MAX always hold them all. Those of enabled
+    /* The longest records go four to a page: its pages always hold them all. Those of enabled
      * instances go first when there are more. */
-    DRAINS_MAX = 3 * DRAIN_PAGES_MAX,
+    DRAINS_MAX = 3 * TOPIC_PAGES_DRAINS,
     DRAIN_KEY_SIZE = 2 * NAMES_SIZE_MAX + 1,
 };
 
@@ -23,6 +23,17 @@ struct drain {
     struct drain_record record; /* its texts are within the name, and `node` */
     char node[NAMES_SIZE_MAX];
 };
+
+struct drains {
+    struct names records; /* struct drain */
+    bool changed;
+    uint64_t revision;
+};
+
+static struct drains *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_DRAINS, sizeof(struct drains));
+}
 
 static struct bytes drain_key(char ret_key[DRAIN_KEY_SIZE], struct bytes application,
                               struct bytes instance)
@@ -39,13 +50,14 @@ static struct drain *find(const struct cluster *c, struct bytes application, str
 {
     char text[DRAIN_KEY_SIZE];
     size_t index;
-    return (struct drain *)names_find(&c->drains, drain_key(text, application, instance), &index);
+    struct bytes key = drain_key(text, application, instance);
+    return (struct drain *)names_find(&own(c)->records, key, &index);
 }
 
-static void drop(struct cluster *c, size_t index)
+static void drop(struct drains *drains, size_t index)
 {
-    struct drain *d = (struct drain *)c->drains.at[index];
-    names_remove(&c->drains, index);
+    struct drain *d = (struct drain *)drains->records.at[index];
+    names_remove(&drains->records, index);
     free((void *)(uintptr_t)d->named.name.at);
     free(d);
 }
@@ -53,25 +65,27 @@ static void drop(struct cluster *c, size_t index)
 /* Makes room for one more; false: all that are known are in force. */
 static bool make_room(struct cluster *c)
 {
-    size_t oldest = c->drains.count;
-    if (c->drains.count < DRAINS_MAX) {
+    struct drains *drains = own(c);
+    const struct names *records = &drains->records;
+    size_t oldest = records->count;
+    if (records->count < DRAINS_MAX) {
         return true;
     }
-    for (size_t i = 0; i < c->drains.count; i++) {
-        const struct drain *d = (const struct drain *)c->drains.at[i];
+    for (size_t i = 0; i < records->count; i++) {
+        const struct drain *d = (const struct drain *)records->at[i];
         if (!d->record.drained &&
-            (oldest == c->drains.count ||
-             d->record.time < ((const struct drain *)c->drains.at[oldest])->record.time)) {
+            (oldest == records->count ||
+             d->record.time < ((const struct drain *)records->at[oldest])->record.time)) {
             oldest = i;
         }
     }
-    if (oldest == c->drains.count) {
+    if (oldest == records->count) {
         cluster_problem(c, PROBLEM_CROWDED,
                         "more than %d instances are drained: one more is not; enable others first",
                         DRAINS_MAX);
         return false;
     }
-    drop(c, oldest);
+    drop(drains, oldest);
     return true;
 }
 
@@ -79,15 +93,16 @@ static struct drain *add(struct cluster *c, const struct drain_record *record)
 {
     char text[DRAIN_KEY_SIZE];
     size_t index;
+    struct names *records = &own(c)->records;
     struct drain *d = memory_new(sizeof(*d));
     struct bytes key = drain_key(text, record->application, record->instance);
     d->named.name = (struct bytes){memory_copy_text(key.at, key.size), key.size};
     d->record.application = (struct bytes){d->named.name.at, record->application.size};
     d->record.instance =
         (struct bytes){d->named.name.at + record->application.size + 1, record->instance.size};
-    struct named *found = names_find(&c->drains, key, &index);
+    struct named *found = names_find(records, key, &index);
     assert(!found);
-    names_insert(&c->drains, index, &d->named);
+    names_insert(records, index, &d->named);
     return d;
 }
 
@@ -115,8 +130,8 @@ void drains_merge(struct cluster *c, const struct drain_record *record)
     d->record.time = record->time;
     memcpy(d->node, record->node.at, record->node.size);
     d->record.node = (struct bytes){d->node, record->node.size};
-    c->drains_changed = true;
-    c->drains_revision++;
+    own(c)->changed = true;
+    own(c)->revision++;
 }
 
 static void note_drain(void *arg, const struct drain_record *record)
@@ -124,11 +139,11 @@ static void note_drain(void *arg, const struct drain_record *record)
     drains_merge(arg, record);
 }
 
-void drains_note(struct cluster *c, struct bytes value)
+void drains_note(struct cluster *c, const struct topic_entry *e)
 {
     const struct page_reader reader = {.on_drain = note_drain, .arg = c};
-    if (value.at) {
-        page_read(&reader, value);
+    if (e->value.at) {
+        page_read(&reader, e->value);
     }
 }
 
@@ -157,31 +172,41 @@ bool cluster_drained(const struct cluster *c, struct bytes application, struct b
     return d && d->record.drained;
 }
 
+uint64_t drains_revision(const struct cluster *c)
+{
+    return own(c)->revision;
+}
+
 void drains_write(const struct cluster *c, struct page_writer *w)
 {
-    for (size_t i = 0; i < c->drains.count; i++) {
-        page_add_drain(w, &((const struct drain *)c->drains.at[i])->record);
+    const struct names *records = &own(c)->records;
+    for (size_t i = 0; i < records->count; i++) {
+        page_add_drain(w, &((const struct drain *)records->at[i])->record);
     }
 }
 
 void drains_settle(struct cluster *c)
 {
-    if (!c->drains_changed) {
+    if (!own(c)->changed) {
         return;
     }
-    c->drains_changed = false;
-    struct page_target target = {
-        .c = c, .prefix = "drain", .priority = WIRE_URGENT, .page_max = DRAIN_PAGES_MAX};
+    own(c)->changed = false;
+    struct topic_pages pages = {.c = c, .topic = TOPIC_DRAINS};
     struct page_writer w;
-    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
+    page_writer_init(&w, WIRE_VALUE_MAX, topic_page, &pages);
     drains_write(c, &w);
-    publish_end(&target, page_writer_done(&w), &c->drain_pages);
+    topic_pages_end(&pages, page_writer_done(&w));
 }
 
-void drains_done(struct cluster *c)
+/* Records are everybody's: only with this node they end. */
+void drains_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
 {
-    while (c->drains.count > 0) {
-        drop(c, c->drains.count - 1);
+    struct drains *drains = own(c);
+    if (event != MEMBER_GONE || !member->self) {
+        return;
     }
-    names_done(&c->drains);
+    while (drains->records.count > 0) {
+        drop(drains, drains->records.count - 1);
+    }
+    names_done(&drains->records);
 }

@@ -16,6 +16,23 @@ enum {
     WAIT_INTERVALS = 5, /* an owner's own pages are everywhere in two or three syncs */
 };
 
+struct handoff {
+    bool any;         /* some member tells others' slots, or has done so */
+    uint64_t from_ms; /* not before: the others must have had time to tell what is theirs */
+    uint64_t look_ms; /* when slots are looked at next; UINT64_MAX = when something changes */
+};
+
+static struct handoff *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_HANDOFF, sizeof(struct handoff));
+}
+
+void handoff_init(struct cluster *c)
+{
+    own(c)->look_ms = UINT64_MAX;
+    own(c)->from_ms = c->now_ms + 2 * CLUSTER_JOIN_INTERVALS * c->interval_ms;
+}
+
 /* What is told of one node, by its owner and by others. */
 struct shown {
     struct cluster *c;
@@ -37,18 +54,10 @@ static void show(void *arg, const struct ledger_record *r)
     }
 }
 
-static void show_pages(struct shown *s, const struct gossip_member *member, const char *prefix,
-                       size_t page_max)
+static void show_pages(struct shown *s, const struct gossip_member *member, enum topic_id topic)
 {
     const struct page_reader reader = {.on_count = show, .arg = s, .owner = bytes_of(member->name)};
-    char key[KEY_SIZE];
-    for (size_t page = 0; page < page_max; page++) {
-        struct bytes value = gossip_get(s->c->gossip, member, page_key(key, prefix, page));
-        if (!value.at) {
-            return;
-        }
-        page_read(&reader, value);
-    }
+    topic_read_pages(s->c, topic, member, &reader);
 }
 
 /* Who tells what of a node. */
@@ -59,22 +68,35 @@ static void look(struct shown *s)
     uint64_t self = gossip_self(c->gossip)->id;
     s->is_first = true;
     if (owner) {
-        show_pages(s, owner, "past", PAST_PAGES_MAX);
-        show_pages(s, owner, "count", COUNT_PAGES_MAX);
+        show_pages(s, owner, TOPIC_PAST);
+        show_pages(s, owner, TOPIC_COUNTS);
     }
-    for (size_t i = 0; c->any_handoffs && i < gossip_member_count(c->gossip); i++) {
+    for (size_t i = 0; own(c)->any && i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
         const struct member_info *info = info_of(c, m);
         if (!m->self && is_up(m) && info && info->hands) {
             s->is_first = m->id < self;
-            show_pages(s, m, "hand", HAND_PAGES_MAX);
+            show_pages(s, m, TOPIC_HANDOFF);
         }
     }
 }
 
 static void plan(struct cluster *c, uint64_t at_ms)
 {
-    c->handoff_ms = at_ms < c->handoff_ms ? at_ms : c->handoff_ms;
+    struct handoff *h = own(c);
+    h->look_ms = at_ms < h->look_ms ? at_ms : h->look_ms;
+}
+
+void handoff_mark(struct cluster *c)
+{
+    if (!c->alone) {
+        plan(c, c->now_ms + c->interval_ms); /* pages come many at a time: look once */
+    }
+}
+
+void handoff_all_heard(struct cluster *c)
+{
+    own(c)->from_ms = c->now_ms;
 }
 
 /* Also a later generation than the present one: the owner's clock was set back. */
@@ -116,7 +138,7 @@ static bool judge_slot(struct cluster *c, struct ledger_slot *slot, const struct
     uint64_t due_ms = slot->missing_since_ms + rank_beside(c, s->owner) * c->interval_ms;
     if (!owner_lacks(c, s->owner, slot)) {
         due_ms += WAIT_INTERVALS * c->interval_ms;
-        due_ms = due_ms > c->handoff_from_ms ? due_ms : c->handoff_from_ms;
+        due_ms = due_ms > own(c)->from_ms ? due_ms : own(c)->from_ms;
     }
     if (c->now_ms < due_ms) {
         bool soon = is_past_of(s->owner, slot); /* the rest of what it tells may come any time */
@@ -160,10 +182,9 @@ static void write_hand(void *arg, const struct ledger_record *r)
 
 static void tell(struct cluster *c)
 {
-    struct page_target target = {
-        .c = c, .prefix = "hand", .priority = WIRE_BULK, .page_max = HAND_PAGES_MAX};
+    struct topic_pages pages = {.c = c, .topic = TOPIC_HANDOFF};
     struct page_writer w;
-    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
+    page_writer_init(&w, WIRE_VALUE_MAX, topic_page, &pages);
     for (size_t n = 0; n < c->ledger->nodes.count; n++) {
         const struct ledger_node *node = (const struct ledger_node *)c->ledger->nodes.at[n];
         for (size_t i = 0; i < node->slot_count; i++) {
@@ -172,30 +193,45 @@ static void tell(struct cluster *c)
             }
         }
     }
-    publish_end(&target, page_writer_done(&w), &c->hand_pages);
+    topic_pages_end(&pages, page_writer_done(&w));
 }
 
-void handoff_note(struct cluster *c, const struct gossip_member *member)
+/* ---- what others say ---- */
+
+void handoff_owner_spoke(struct cluster *c, const struct gossip_member *owner)
 {
-    const struct member_info *info = info_of(c, member);
-    struct ledger_node *node = ledger_find_node(c->ledger, bytes_of(member->name));
-    if (info && (info->no_past || info->past_version != 0) && node) {
+    const struct member_info *info = info_of(c, owner);
+    struct ledger_node *node = ledger_find_node(c->ledger, bytes_of(owner->name));
+    if (info && (info->no_past || join_past_is_said(c, owner)) && node) {
         node->changed = true;
         plan(c, c->now_ms);
     }
 }
 
+void handoff_note(struct cluster *c, const struct topic_entry *e)
+{
+    e->info->hands = own(c)->any = true;
+    if (e->value.at) {
+        counts_take(c, e, false, true);
+    } else {
+        counts_change(c, e->member);
+    }
+}
+
+void handoff_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
+{
+    (void)member;
+    (void)event;
+    handoff_mark(c);
+}
+
 void handoff_settle(struct cluster *c)
 {
-    if (c->handoff_changed && !c->alone) {
-        plan(c, c->now_ms + c->interval_ms); /* pages come many at a time: look once */
-    }
-    c->handoff_changed = false;
-    if (c->now_ms < c->handoff_ms) {
+    bool different = false;
+    if (c->now_ms < own(c)->look_ms) {
         return;
     }
-    bool different = false;
-    c->handoff_ms = UINT64_MAX;
+    own(c)->look_ms = UINT64_MAX;
     for (size_t n = 0; n < c->ledger->nodes.count; n++) {
         struct ledger_node *node = (struct ledger_node *)c->ledger->nodes.at[n];
         if (node->changed && !bytes_equal(node->named.name, c->name)) {
@@ -205,4 +241,9 @@ void handoff_settle(struct cluster *c)
     if (different) {
         tell(c);
     }
+}
+
+uint64_t handoff_deadline_ms(const struct cluster *c)
+{
+    return own(c)->look_ms;
 }

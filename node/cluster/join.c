@@ -15,63 +15,120 @@
  *
  * The same key says up to which version of its bulk changes a node tells all that it knows of its
  * past, so that others need not guess when it lacks something of it. */
+#include <assert.h>
+
 #include "cluster/private.h"
 #include "proto/cluster.pb-c.h"
 
 enum {
     /* By then a member that does not join has been met, if there is one. */
     NOVICE_INTERVALS = 2,
+    /* Members that start at the same time and are told what is known; further ones wait for their
+     * turn, or out their time. */
+    JOIN_ANSWERS_MAX = 8,
     JOIN_ANSWER_SIZE_MAX = 48, /* 9 + 3 x 11 bytes, and around them */
     JOIN_SIZE_MAX = 16 + JOIN_ANSWERS_MAX * JOIN_ANSWER_SIZE_MAX,
 };
 _Static_assert((int)JOIN_SIZE_MAX <= (int)WIRE_VALUE_MAX, "one value holds it");
 
+/* See JoinAnswer in proto/cluster.proto. */
+struct join_answer {
+    uint64_t id, generation, known, past;
+};
+
+/* What a node says about joining: a member as it came, this node as it is told. */
+struct join {
+    bool joining;
+    uint64_t joining_since_ms; /* of a member, with joining: since when this node knows */
+    uint64_t past_version;     /* 0: it has not said */
+    struct join_answer answers[JOIN_ANSWERS_MAX];
+    size_t answer_count;
+
+    /* Of this node. */
+    bool changed;
+    uint64_t until_ms; /* with joining: then it is over in any case */
+    uint64_t look_ms;  /* when join.c looks next; UINT64_MAX = when something changes */
+};
+
+static struct join *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_JOIN, sizeof(struct join));
+}
+
+/* NULL: it has said nothing, or it is this node. */
+static const struct join *told_by(struct cluster *c, const struct gossip_member *m)
+{
+    const struct member_info *info = m->self ? NULL : info_of(c, m);
+    return info ? info->told[TOPIC_JOIN] : NULL;
+}
+
 void join_init(struct cluster *c)
 {
-    c->joining = !c->alone;
-    c->join_changed = true;
-    c->join_until_ms = c->now_ms + CLUSTER_JOINING_MS;
-    c->join_ms = UINT64_MAX;
-    c->past_version = 1; /* nothing is known of it, and all of that is told */
+    struct join *j = own(c);
+    j->joining = !c->alone;
+    j->changed = true;
+    j->until_ms = c->now_ms + CLUSTER_JOINING_MS;
+    j->look_ms = UINT64_MAX;
+    j->past_version = 1; /* nothing is known of it, and all of that is told */
 }
 
 bool cluster_joining(const struct cluster *c)
 {
-    return c->joining;
+    return own(c)->joining;
 }
 
 /* ---- what others say ---- */
 
-static void take_join(struct cluster *c, struct member_info *info, const Cluster__Join *j)
+static void take_join(struct cluster *c, struct join *told, const Cluster__Join *j)
 {
-    info->joining_since_ms = info->joining ? info->joining_since_ms : c->now_ms;
-    info->joining = j->joining;
-    info->past_version = j->past;
-    info->answer_count = j->n_answers < JOIN_ANSWERS_MAX ? j->n_answers : JOIN_ANSWERS_MAX;
-    for (size_t i = 0; i < info->answer_count; i++) {
+    told->joining_since_ms = told->joining ? told->joining_since_ms : c->now_ms;
+    told->joining = j->joining;
+    told->past_version = j->past;
+    told->answer_count = j->n_answers < JOIN_ANSWERS_MAX ? j->n_answers : JOIN_ANSWERS_MAX;
+    for (size_t i = 0; i < told->answer_count; i++) {
         const Cluster__JoinAnswer *a = j->answers[i];
-        info->answers[i] = (struct join_answer){
+        told->answers[i] = (struct join_answer){
             .id = a->id, .generation = a->generation, .known = a->known, .past = a->past};
     }
 }
 
-void join_note(struct cluster *c, const struct gossip_member *member, struct bytes value)
+void join_note(struct cluster *c, const struct topic_entry *e)
 {
+    struct bytes value = e->value;
     Cluster__Join *j =
         value.at ? cluster__join__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
     if (j) {
-        take_join(c, info_of(c, member), j);
+        take_join(c, topic_told(e->info, TOPIC_JOIN, sizeof(struct join)), j);
         cluster__join__free_unpacked(j, NULL);
-        handoff_note(c, member);
-        c->join_changed = true;
+        handoff_owner_spoke(c, e->member);
+        own(c)->changed = true;
     }
+}
+
+void join_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
+{
+    (void)member;
+    (void)event;
+    own(c)->changed = true;
+}
+
+void join_past_told(struct cluster *c, uint64_t version)
+{
+    own(c)->past_version = version;
+    own(c)->changed = true;
+}
+
+bool join_past_is_said(struct cluster *c, const struct gossip_member *owner)
+{
+    const struct join *told = told_by(c, owner);
+    return told && told->past_version != 0;
 }
 
 bool join_past_is_here(struct cluster *c, const struct gossip_member *owner)
 {
-    const struct member_info *info = info_of(c, owner);
-    return info && info->past_version != 0 &&
-           gossip_known(c->gossip, owner, WIRE_BULK) + 1 >= info->past_version;
+    const struct join *told = told_by(c, owner);
+    return told && told->past_version != 0 &&
+           gossip_known(c->gossip, owner, WIRE_BULK) + 1 >= told->past_version;
 }
 
 /* ---- sums ---- */
@@ -110,8 +167,8 @@ static bool answers(const struct join_answer *a, const struct gossip_member *ask
 
 static bool asks(struct cluster *c, const struct gossip_member *m)
 {
-    const struct member_info *info = m->self ? NULL : info_of(c, m);
-    return info && info->joining && is_up(m);
+    const struct join *told = told_by(c, m);
+    return told && told->joining && is_up(m);
 }
 
 /* Somebody that is up has answered. */
@@ -119,9 +176,9 @@ static bool is_answered(struct cluster *c, const struct gossip_member *asker)
 {
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
-        const struct member_info *info = info_of(c, m);
-        for (size_t a = 0; !m->self && is_up(m) && info && a < info->answer_count; a++) {
-            if (answers(&info->answers[a], asker)) {
+        const struct join *told = told_by(c, m);
+        for (size_t a = 0; is_up(m) && told && a < told->answer_count; a++) {
+            if (answers(&told->answers[a], asker)) {
                 return true;
             }
         }
@@ -158,8 +215,10 @@ static struct company look_around(struct cluster *c)
 static uint64_t turn_ms(struct cluster *c, const struct gossip_member *asker)
 {
     struct company company = look_around(c);
-    uint64_t since_ms = info_of(c, asker)->joining_since_ms;
-    if (!c->joining) {
+    const struct join *told = told_by(c, asker);
+    assert(told); /* it asks */
+    uint64_t since_ms = told->joining_since_ms;
+    if (!own(c)->joining) {
         return since_ms + company.settled_before * c->interval_ms;
     }
     return company.settled > 0
@@ -169,8 +228,9 @@ static uint64_t turn_ms(struct cluster *c, const struct gossip_member *asker)
 
 static bool has_answered(const struct cluster *c, const struct gossip_member *asker)
 {
-    for (size_t i = 0; i < c->answer_count; i++) {
-        if (answers(&c->answers[i], asker)) {
+    const struct join *j = own(c);
+    for (size_t i = 0; i < j->answer_count; i++) {
+        if (answers(&j->answers[i], asker)) {
             return true;
         }
     }
@@ -180,34 +240,36 @@ static bool has_answered(const struct cluster *c, const struct gossip_member *as
 /* Answers whose asker has joined, has ended, or has a new generation. */
 static void forget_answers(struct cluster *c)
 {
+    struct join *j = own(c);
     size_t kept = 0;
-    for (size_t i = 0; i < c->answer_count; i++) {
+    for (size_t i = 0; i < j->answer_count; i++) {
         bool wanted = false;
         for (size_t k = 0; k < gossip_member_count(c->gossip); k++) {
             const struct gossip_member *m = gossip_member(c->gossip, k);
-            wanted = wanted || (answers(&c->answers[i], m) && asks(c, m));
+            wanted = wanted || (answers(&j->answers[i], m) && asks(c, m));
         }
         if (wanted) {
-            c->answers[kept++] = c->answers[i];
+            j->answers[kept++] = j->answers[i];
         }
     }
-    c->answer_count = kept;
+    j->answer_count = kept;
 }
 
 static void answer_all(struct cluster *c)
 {
+    struct join *j = own(c);
     forget_answers(c);
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
         if (!asks(c, m) || has_answered(c, m) || is_answered(c, m) ||
-            c->answer_count == JOIN_ANSWERS_MAX) {
+            j->answer_count == JOIN_ANSWERS_MAX) {
             continue;
         }
         uint64_t due_ms = turn_ms(c, m);
         if (c->now_ms >= due_ms) {
-            c->answers[c->answer_count++] = answer_for(c, m);
+            j->answers[j->answer_count++] = answer_for(c, m);
         } else {
-            c->join_ms = due_ms < c->join_ms ? due_ms : c->join_ms;
+            j->look_ms = due_ms < j->look_ms ? due_ms : j->look_ms;
         }
     }
 }
@@ -226,9 +288,9 @@ static bool has_heard(struct cluster *c)
     const struct gossip_member *self = gossip_self(c->gossip);
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
-        const struct member_info *info = info_of(c, m);
-        for (size_t a = 0; !m->self && is_up(m) && info && a < info->answer_count; a++) {
-            if (answers(&info->answers[a], self) && !lacks(c, &info->answers[a])) {
+        const struct join *told = told_by(c, m);
+        for (size_t a = 0; is_up(m) && told && a < told->answer_count; a++) {
+            if (answers(&told->answers[a], self) && !lacks(c, &told->answers[a])) {
                 return true;
             }
         }
@@ -239,50 +301,52 @@ static bool has_heard(struct cluster *c)
 static void try_to_end(struct cluster *c)
 {
     bool heard = has_heard(c);
-    if (!heard && c->now_ms < c->join_until_ms) {
+    if (!heard && c->now_ms < own(c)->until_ms) {
         return;
     }
-    c->joining = false;
-    c->join_changed = true;
-    if (heard) { /* what the others tell is here: what they do not tell, nobody does */
-        c->handoff_from_ms = c->now_ms;
+    own(c)->joining = false;
+    own(c)->changed = true;
+    if (heard) { /* what the others do not tell, nobody does */
+        handoff_all_heard(c);
     }
 }
 
 static void tell(struct cluster *c)
 {
+    const struct join *own_join = own(c);
     Cluster__Join j = CLUSTER__JOIN__INIT;
     Cluster__JoinAnswer list[JOIN_ANSWERS_MAX];
     Cluster__JoinAnswer *pointers[JOIN_ANSWERS_MAX];
     uint8_t value[JOIN_SIZE_MAX];
-    j.joining = c->joining;
-    j.past = c->past_version;
-    j.n_answers = c->answer_count;
+    j.joining = own_join->joining;
+    j.past = own_join->past_version;
+    j.n_answers = own_join->answer_count;
     j.answers = pointers;
-    for (size_t i = 0; i < c->answer_count; i++) {
+    for (size_t i = 0; i < j.n_answers; i++) {
+        const struct join_answer *answer = &own_join->answers[i];
         cluster__join_answer__init(&list[i]);
-        list[i].id = c->answers[i].id;
-        list[i].generation = c->answers[i].generation;
-        list[i].known = c->answers[i].known;
-        list[i].past = c->answers[i].past;
+        list[i].id = answer->id;
+        list[i].generation = answer->generation;
+        list[i].known = answer->known;
+        list[i].past = answer->past;
         pointers[i] = &list[i];
     }
     size_t size = cluster__join__pack(&j, value);
-    gossip_set(c->gossip, c->now_ms, WIRE_URGENT, BYTES("join"),
-               (struct bytes){(const char *)value, size});
+    topic_set(c, TOPIC_JOIN, (struct bytes){(const char *)value, size});
 }
 
 void join_settle(struct cluster *c)
 {
+    struct join *j = own(c);
     if (c->alone) {
         return;
     }
-    if (c->joining) {
+    if (j->joining) {
         try_to_end(c);
     }
-    if (c->join_changed || c->now_ms >= c->join_ms) {
-        c->join_changed = false;
-        c->join_ms = UINT64_MAX;
+    if (j->changed || c->now_ms >= j->look_ms) {
+        j->changed = false;
+        j->look_ms = UINT64_MAX;
         answer_all(c);
         tell(c);
     }
@@ -290,5 +354,6 @@ void join_settle(struct cluster *c)
 
 uint64_t join_deadline_ms(const struct cluster *c)
 {
-    return c->joining && c->join_until_ms < c->join_ms ? c->join_until_ms : c->join_ms;
+    const struct join *j = own(c);
+    return j->joining && j->until_ms < j->look_ms ? j->until_ms : j->look_ms;
 }

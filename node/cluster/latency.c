@@ -13,6 +13,23 @@ enum {
     LATENCY_BUDGET = 4 * 1000,  /* as COUNT_BUDGET */
 };
 
+struct latency_sum {
+    struct named named; /* an application; the name is owned */
+    uint64_t buckets[HISTOGRAM_BUCKETS];
+};
+
+struct latency {
+    struct names mine, all; /* struct latency_sum: this node's, all nodes' */
+    bool changed;           /* all is to be added up anew */
+    uint64_t due_ms;        /* from when on mine is told again */
+    size_t told_size;       /* bytes of the pages told last */
+};
+
+static struct latency *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_LATENCY, sizeof(struct latency));
+}
+
 static struct latency_sum *take_sum(struct names *in, struct bytes application)
 {
     size_t index;
@@ -29,35 +46,36 @@ static struct latency_sum *take_sum(struct names *in, struct bytes application)
 
 /* ---- this node's ---- */
 
-static void tell(struct cluster *c)
+static void tell(struct cluster *c, struct latency *l)
 {
-    struct page_target target = {
-        .c = c, .prefix = "latency", .priority = WIRE_BULK, .page_max = LATENCY_PAGES_MAX};
+    struct topic_pages pages = {.c = c, .topic = TOPIC_LATENCY};
     struct page_writer w;
-    page_writer_init(&w, WIRE_VALUE_MAX, publish_page, &target);
-    for (size_t i = 0; i < c->own_latency.count; i++) {
-        const struct latency_sum *sum = (const struct latency_sum *)c->own_latency.at[i];
+    page_writer_init(&w, WIRE_VALUE_MAX, topic_page, &pages);
+    for (size_t i = 0; i < l->mine.count; i++) {
+        const struct latency_sum *sum = (const struct latency_sum *)l->mine.at[i];
         page_add_latency(&w, sum->named.name, sum->buckets);
     }
-    publish_end(&target, page_writer_done(&w), &c->latency_pages);
-    c->latency_size = target.size;
+    topic_pages_end(&pages, page_writer_done(&w));
+    l->told_size = pages.size;
 }
 
 void latency_enter(struct cluster *c, const struct cluster_count *count)
 {
+    struct latency *l = own(c);
     if (count->latency) {
-        struct latency_sum *sum = take_sum(&c->own_latency, count->application);
+        struct latency_sum *sum = take_sum(&l->mine, count->application);
         memcpy(sum->buckets, count->latency, sizeof(sum->buckets));
-        c->latency_changed = true;
+        l->changed = true;
     }
 }
 
-void latency_settle(struct cluster *c)
+void latency_tell(struct cluster *c)
 {
-    if (c->now_ms >= c->latency_ms) {
-        tell(c);
-        uint64_t pace = counts_pace_ms(c, c->latency_size, LATENCY_BUDGET);
-        c->latency_ms = c->now_ms + (pace > LATENCY_INTERVAL_MS ? pace : LATENCY_INTERVAL_MS);
+    struct latency *l = own(c);
+    if (c->now_ms >= l->due_ms) {
+        tell(c, l);
+        uint64_t pace = counts_pace_ms(c, l->told_size, LATENCY_BUDGET);
+        l->due_ms = c->now_ms + (pace > LATENCY_INTERVAL_MS ? pace : LATENCY_INTERVAL_MS);
     }
 }
 
@@ -69,46 +87,41 @@ static void add_bucket(void *arg, struct bytes application, unsigned bucket, uin
     take_sum(sums, application)->buckets[bucket] += count;
 }
 
-static void add_member(struct cluster *c, const struct gossip_member *member)
+void latency_note(struct cluster *c, const struct topic_entry *e)
 {
-    const struct page_reader reader = {.on_latency = add_bucket, .arg = &c->latency};
-    char key[KEY_SIZE];
-    for (size_t page = 0; page < LATENCY_PAGES_MAX; page++) {
-        struct bytes value = gossip_get(c->gossip, member, page_key(key, "latency", page));
-        if (!value.at) {
-            return;
-        }
-        page_read(&reader, value);
-    }
+    (void)e;
+    own(c)->changed = true;
 }
 
-static void add_up(struct cluster *c)
+static void add_up(struct cluster *c, struct latency *l)
 {
-    for (size_t i = 0; i < c->latency.count; i++) {
-        struct latency_sum *sum = (struct latency_sum *)c->latency.at[i];
+    const struct page_reader reader = {.on_latency = add_bucket, .arg = &l->all};
+    for (size_t i = 0; i < l->all.count; i++) {
+        struct latency_sum *sum = (struct latency_sum *)l->all.at[i];
         memset(sum->buckets, 0, sizeof(sum->buckets));
     }
-    for (size_t i = 0; i < c->own_latency.count; i++) {
-        const struct latency_sum *own = (const struct latency_sum *)c->own_latency.at[i];
-        memcpy(take_sum(&c->latency, own->named.name)->buckets, own->buckets, sizeof(own->buckets));
+    for (size_t i = 0; i < l->mine.count; i++) {
+        const struct latency_sum *mine = (const struct latency_sum *)l->mine.at[i];
+        memcpy(take_sum(&l->all, mine->named.name)->buckets, mine->buckets, sizeof(mine->buckets));
     }
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
         if (!m->self && is_up(m)) {
-            add_member(c, m);
+            topic_read_pages(c, TOPIC_LATENCY, m, &reader);
         }
     }
-    c->latency_changed = false;
+    l->changed = false;
 }
 
 void latency_of(struct cluster *c, struct bytes application, uint64_t ret[HISTOGRAM_BUCKETS])
 {
-    if (c->latency_changed) {
-        add_up(c);
+    struct latency *l = own(c);
+    if (l->changed) {
+        add_up(c, l);
     }
     size_t index;
     const struct latency_sum *sum =
-        (const struct latency_sum *)names_find(&c->latency, application, &index);
+        (const struct latency_sum *)names_find(&l->all, application, &index);
     if (sum) {
         memcpy(ret, sum->buckets, sizeof(sum->buckets));
     } else {
@@ -125,8 +138,12 @@ static void free_sums(struct names *sums)
     names_done(sums);
 }
 
-void latency_done(struct cluster *c)
+void latency_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
 {
-    free_sums(&c->own_latency);
-    free_sums(&c->latency);
+    struct latency *l = own(c);
+    l->changed = true;
+    if (event == MEMBER_GONE && member->self) {
+        free_sums(&l->mine);
+        free_sums(&l->all);
+    }
 }

@@ -15,6 +15,17 @@ enum {
     CLOCK_OFF_MS = 2 * CLOCK_TOLD_MS,
 };
 
+struct nodes {
+    uint64_t wall_ms, wall_at_ms; /* the wall clock was that then; 0 = not known */
+    uint64_t told_wall_ms, told_at_ms;
+    uint64_t lapse_ms; /* when the next dead member's votes lapse; 0 = none */
+};
+
+static struct nodes *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_NODE, sizeof(struct nodes));
+}
+
 _Static_assert((int)VERDICT_NODES_MAX >= (int)GOSSIP_MEMBERS_MAX, "every member has a row");
 
 /* ---- reading ---- */
@@ -52,18 +63,19 @@ static void take_node(struct member_info *info, const Cluster__Node *n)
     info->node.vip_holder = n->vip_holder;
     info->node.config_revision = n->config_revision;
     info->no_past = n->no_past;
-    info->told = true;
+    info->said = true;
 }
 
 /* Nothing here depends on clocks that agree; people who compare logs do. What is told of a member
  * that this node has not heard lately may be old. */
 static void compare_clocks(struct cluster *c, const struct gossip_member *member, uint64_t theirs)
 {
-    if (theirs == 0 || c->wall_ms == 0 || member->state != WIRE_ALIVE ||
+    const struct nodes *n = own(c);
+    if (theirs == 0 || n->wall_ms == 0 || member->state != WIRE_ALIVE ||
         member->heard_ms + CLOCK_STEP_MS < c->now_ms) {
         return;
     }
-    uint64_t ours = c->wall_ms + (c->now_ms - c->wall_at_ms);
+    uint64_t ours = n->wall_ms + (c->now_ms - n->wall_at_ms);
     bool ahead = theirs > ours;
     uint64_t off = ahead ? theirs - ours : ours - theirs;
     if (off > CLOCK_OFF_MS) {
@@ -75,25 +87,26 @@ static void compare_clocks(struct cluster *c, const struct gossip_member *member
     }
 }
 
-void nodes_note(struct cluster *c, const struct gossip_member *member, struct bytes key,
-                struct bytes value)
+void nodes_note(struct cluster *c, const struct topic_entry *e)
 {
-    struct member_info *info = info_of(c, member);
-    if (bytes_equal(key, BYTES("node"))) {
-        Cluster__Node *n =
-            value.at ? cluster__node__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
-        if (n) { /* nobody takes it back: what was said last is the best guess */
-            take_node(info, n);
-            compare_clocks(c, member, n->wall_ms);
-            handoff_note(c, member);
-            c->members_changed = true;
-            cluster__node__free_unpacked(n, NULL);
-        }
-        return;
+    struct bytes value = e->value;
+    Cluster__Node *n =
+        value.at ? cluster__node__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
+    if (n) { /* nobody takes it back: what was said last is the best guess */
+        take_node(e->info, n);
+        compare_clocks(c, e->member, n->wall_ms);
+        handoff_owner_spoke(c, e->member);
+        c->members_changed = true;
+        cluster__node__free_unpacked(n, NULL);
     }
-    Cluster__Load *l = cluster__load__unpack(NULL, value.size, (const uint8_t *)value.at);
+}
+
+void nodes_load(struct cluster *c, const struct topic_entry *e)
+{
+    (void)c;
+    Cluster__Load *l = cluster__load__unpack(NULL, e->value.size, (const uint8_t *)e->value.at);
     if (l) { /* no bytes at all are a load of 0 */
-        info->node.active_connections = l->active_connections;
+        e->info->node.active_connections = l->active_connections;
         cluster__load__free_unpacked(l, NULL);
     }
 }
@@ -116,16 +129,17 @@ bool cluster_node_says_the_same(const struct cluster_node *a, const struct clust
 /* What to tell of the clock: what was told before, unless something is told anyway. */
 static uint64_t wall_to_tell(struct cluster *c, const struct cluster_node *node)
 {
-    c->wall_ms = node->wall_ms;
-    c->wall_at_ms = c->now_ms;
-    uint64_t due = c->told_wall_ms + (c->now_ms - c->told_at_ms);
+    struct nodes *n = own(c);
+    n->wall_ms = node->wall_ms;
+    n->wall_at_ms = c->now_ms;
+    uint64_t due = n->told_wall_ms + (c->now_ms - n->told_at_ms);
     uint64_t step = due > node->wall_ms ? due - node->wall_ms : node->wall_ms - due;
-    if (!c->self.told || !cluster_node_says_the_same(&c->self.node, node) || step > CLOCK_STEP_MS ||
-        c->now_ms >= c->told_at_ms + CLOCK_TOLD_MS) {
-        c->told_wall_ms = node->wall_ms;
-        c->told_at_ms = c->now_ms;
+    if (!c->self.said || !cluster_node_says_the_same(&c->self.node, node) || step > CLOCK_STEP_MS ||
+        c->now_ms >= n->told_at_ms + CLOCK_TOLD_MS) {
+        n->told_wall_ms = node->wall_ms;
+        n->told_at_ms = c->now_ms;
     }
-    return c->told_wall_ms;
+    return n->told_wall_ms;
 }
 
 void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_node *node)
@@ -139,8 +153,8 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     memcpy(self->version, node->version, strlen(node->version) + 1);
     self->node = *node;
     self->node.version = self->version;
-    self->node.active_connections = active_connections; /* nodes_set_load() says it */
-    self->told = true;
+    self->node.active_connections = active_connections; /* nodes_tell_load() says it */
+    self->said = true;
     Cluster__Node n = CLUSTER__NODE__INIT;
     n.version = text_of(self->version);
     n.draining = node->draining;
@@ -153,12 +167,11 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     assert(cluster__node__get_packed_size(&n) <= sizeof(value));
     size_t size = cluster__node__pack(&n, value);
     c->members_changed = true;
-    gossip_set(c->gossip, now_ms, WIRE_URGENT, BYTES("node"),
-               (struct bytes){(const char *)value, size});
+    topic_set(c, TOPIC_NODE, (struct bytes){(const char *)value, size});
     cluster_settle(c);
 }
 
-void nodes_set_load(struct cluster *c, uint64_t active_connections)
+void nodes_tell_load(struct cluster *c, uint64_t active_connections)
 {
     uint8_t value[16]; /* one number */
     Cluster__Load l = CLUSTER__LOAD__INIT;
@@ -166,14 +179,13 @@ void nodes_set_load(struct cluster *c, uint64_t active_connections)
     assert(cluster__load__get_packed_size(&l) <= sizeof(value));
     size_t size = cluster__load__pack(&l, value);
     c->self.node.active_connections = active_connections;
-    gossip_set(c->gossip, c->now_ms, WIRE_BULK, BYTES("load"),
-               (struct bytes){(const char *)value, size});
+    topic_set(c, TOPIC_LOAD, (struct bytes){(const char *)value, size});
 }
 
 bool cluster_node(struct cluster *c, const struct gossip_member *member, struct cluster_node *ret)
 {
     const struct member_info *info = info_of(c, member);
-    if (!info || !info->told) {
+    if (!info || !info->said) {
         return false;
     }
     *ret = info->node;
@@ -188,7 +200,7 @@ bool cluster_converged(struct cluster *c)
         if (!m->self && !is_up(m)) {
             continue;
         }
-        if (!c->self.told || !info || !info->told ||
+        if (!c->self.said || !info || !info->said ||
             strcmp(info->node.config_digest, c->self.node.config_digest) != 0 ||
             strcmp(info->node.ring_digest, c->self.node.ring_digest) != 0) {
             return false;
@@ -215,30 +227,56 @@ size_t cluster_verdict_nodes(struct cluster *c, uint64_t now_ms,
     return count;
 }
 
+/* Who is up, and where this node stands among them. */
+static void count_members(struct cluster *c)
+{
+    uint64_t self = gossip_self(c->gossip)->id;
+    c->alive_count = c->rank = 0;
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        const struct gossip_member *m = gossip_member(c->gossip, i);
+        c->alive_count += m->self || is_up(m);
+        c->rank += is_up(m) && m->id < self;
+    }
+    c->members_changed = false;
+}
+
 /* Whose votes lapse next. */
 static void find_lapse(struct cluster *c)
 {
-    c->lapse_ms = UINT64_MAX;
+    struct nodes *n = own(c);
+    n->lapse_ms = 0;
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
         uint64_t lapse_ms = m->state_since_ms + CLUSTER_VOTES_LAPSE_MS;
-        if (!m->self && !is_up(m) && lapse_ms > c->now_ms && lapse_ms < c->lapse_ms) {
-            c->lapse_ms = lapse_ms;
+        if (!m->self && !is_up(m) && lapse_ms > c->now_ms &&
+            (n->lapse_ms == 0 || lapse_ms < n->lapse_ms)) {
+            n->lapse_ms = lapse_ms;
         }
     }
 }
 
+void nodes_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
+{
+    (void)member;
+    (void)event;
+    verdict_news_all(c);
+}
+
 void nodes_settle(struct cluster *c)
 {
-    if (c->now_ms >= c->lapse_ms) {
+    if (c->now_ms >= nodes_deadline_ms(c)) {
         verdict_news_all(c);
     }
     if (c->verdict_changed || c->members_changed) {
         find_lapse(c);
     }
+    if (c->members_changed) {
+        count_members(c);
+    }
 }
 
 uint64_t nodes_deadline_ms(const struct cluster *c)
 {
-    return c->lapse_ms;
+    uint64_t lapse_ms = own(c)->lapse_ms;
+    return lapse_ms != 0 ? lapse_ms : UINT64_MAX;
 }

@@ -94,14 +94,15 @@ bool cluster_load_state(struct cluster *c, struct bytes bytes)
     if (!text.at || page_version(text) != FILE_VERSION || !page_read(&reader, text)) {
         return false;
     }
-    c->past_changed = c->handoff_changed = true;
+    c->past_changed = true;
+    handoff_mark(c);
     cluster_settle(c);
     return true;
 }
 
 uint64_t cluster_state_revision(const struct cluster *c)
 {
-    return c->ledger->revision + c->drains_revision;
+    return c->ledger->revision + drains_revision(c);
 }
 
 /* ---- the shared configuration ---- */

@@ -22,6 +22,7 @@ enum {
     STATE_TRIPPED = 4,
     STATE_DECIDES = STATE_ACTIVE | STATE_TRIPPED,
     STATE_BITS_SHIFT = 3,
+    NAME_SIZE = 17, /* of an application in keys: 16 hex digits */
 };
 
 _Static_assert(VERDICT_WEIGHT_MAX == 1 << 20, "21 bits at most, and five bits say how many");
@@ -46,15 +47,56 @@ static struct verdict_vote vote_of(uint8_t state)
     };
 }
 
+/* What is told of an instance. */
+struct vote_row {
+    uint64_t instance; /* first 8 bytes of SHA-256 of the name */
+    uint8_t state;     /* as above */
+};
+
+/* One value of a member's votes. */
+struct votes_page {
+    uint64_t application; /* as above */
+    size_t page;
+    size_t count;
+    struct vote_row *rows; /* by instance */
+};
+
+/* What a member has told; of this node, too. */
+struct votes {
+    struct votes_page *pages; /* by application and page */
+    size_t count, capacity;
+};
+
+/* This node's votes on one application, as they should be told. */
+struct own_votes {
+    struct named named; /* the application; the name is owned */
+    uint64_t application;
+    struct vote_row *rows;
+    size_t count;
+    uint64_t due_ms; /* when a change of traffic is told; 0 = nothing waits */
+    size_t page_count;
+};
+
+static struct votes *told_by(struct member_info *info)
+{
+    return topic_told(info, TOPIC_VOTES, sizeof(struct votes));
+}
+
+/* This node's, by application: struct own_votes. */
+static struct names *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_VOTES, sizeof(struct names));
+}
+
 /* ---- what members have told ---- */
 
 /* The first page at or behind (application, page). */
-static size_t page_index(const struct member_info *info, uint64_t application, size_t page)
+static size_t page_index(const struct votes *told, uint64_t application, size_t page)
 {
-    size_t low = 0, high = info->votes_count;
+    size_t low = 0, high = told->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        const struct votes_page *p = &info->votes[middle];
+        const struct votes_page *p = &told->pages[middle];
         if (p->application < application || (p->application == application && p->page < page)) {
             low = middle + 1;
         } else {
@@ -64,47 +106,38 @@ static size_t page_index(const struct member_info *info, uint64_t application, s
     return low;
 }
 
-static void drop_page(struct member_info *info, uint64_t application, size_t page)
+static void drop_page(struct votes *told, uint64_t application, size_t page)
 {
-    size_t index = page_index(info, application, page);
-    if (index == info->votes_count || info->votes[index].application != application ||
-        info->votes[index].page != page) {
+    size_t index = page_index(told, application, page);
+    if (index == told->count || told->pages[index].application != application ||
+        told->pages[index].page != page) {
         return;
     }
-    struct votes_page *at = &info->votes[index];
+    struct votes_page *at = &told->pages[index];
     free(at->rows);
-    info->votes_count--;
-    memmove(at, at + 1, (info->votes_count - index) * sizeof(*at));
+    told->count--;
+    memmove(at, at + 1, (told->count - index) * sizeof(*at));
 }
 
 /* An empty page in place of what was there. */
-static struct votes_page *take_page(struct member_info *info, uint64_t application, size_t page)
+static struct votes_page *take_page(struct votes *told, uint64_t application, size_t page)
 {
-    drop_page(info, application, page);
-    if (info->votes_count == info->votes_capacity) {
-        info->votes_capacity = info->votes_capacity ? 2 * info->votes_capacity : 4;
-        info->votes = memory_resize(info->votes, info->votes_capacity * sizeof(*info->votes));
+    drop_page(told, application, page);
+    if (told->count == told->capacity) {
+        told->capacity = told->capacity ? 2 * told->capacity : 4;
+        told->pages = memory_resize(told->pages, told->capacity * sizeof(*told->pages));
     }
-    size_t index = page_index(info, application, page);
-    struct votes_page *at = &info->votes[index];
-    memmove(at + 1, at, (info->votes_count - index) * sizeof(*at));
-    info->votes_count++;
+    size_t index = page_index(told, application, page);
+    struct votes_page *at = &told->pages[index];
+    memmove(at + 1, at, (told->count - index) * sizeof(*at));
+    told->count++;
     *at = (struct votes_page){.application = application, .page = page};
     return at;
 }
 
-void votes_done(struct member_info *info)
-{
-    for (size_t i = 0; i < info->votes_count; i++) {
-        free(info->votes[i].rows);
-    }
-    free(info->votes);
-    info->votes = NULL;
-    info->votes_count = info->votes_capacity = 0;
-}
-
 static bool parse_hex(struct bytes text, uint64_t *ret)
 {
+    enum { HEX = 16 };
     uint64_t value = 0;
     for (size_t i = 0; i < text.size; i++) {
         char ch = text.at[i];
@@ -115,27 +148,7 @@ static bool parse_hex(struct bytes text, uint64_t *ret)
         value = value << 4 | (uint64_t)(digit ? ch - '0' : ch - 'a' + 10);
     }
     *ret = value;
-    return true;
-}
-
-/* "votes/" 16 hex digits "/" 1 to 4 digits. */
-static bool parse_key(struct bytes key, uint64_t *ret_application, size_t *ret_page)
-{
-    enum { HEX = 16, PREFIX = 6, DIGITS_MAX = 4 };
-    if (key.size <= PREFIX + HEX + 1 || key.size > PREFIX + HEX + 1 + DIGITS_MAX ||
-        key.at[PREFIX + HEX] != '/' ||
-        !parse_hex((struct bytes){key.at + PREFIX, HEX}, ret_application)) {
-        return false;
-    }
-    size_t page = 0;
-    for (size_t i = PREFIX + HEX + 1; i < key.size; i++) {
-        if (key.at[i] < '0' || key.at[i] > '9') {
-            return false;
-        }
-        page = 10 * page + (size_t)(key.at[i] - '0');
-    }
-    *ret_page = page;
-    return true;
+    return text.size == HEX;
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -144,21 +157,14 @@ static int compare_rows(const void *a, const void *b)
     return (x->instance > y->instance) - (x->instance < y->instance);
 }
 
-bool votes_note(struct member_info *info, struct bytes key, struct bytes value,
-                uint64_t *ret_application)
+static void take(struct votes *told, uint64_t application, size_t page, struct bytes value)
 {
-    uint64_t application;
-    size_t page;
-    if (!parse_key(key, &application, &page)) {
-        return false;
-    }
-    *ret_application = application;
     Cluster__Votes *v =
         value.at ? cluster__votes__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
     if (!v || v->n_instances != v->states.len || v->n_instances == 0) {
-        drop_page(info, application, page);
+        drop_page(told, application, page);
     } else {
-        struct votes_page *p = take_page(info, application, page);
+        struct votes_page *p = take_page(told, application, page);
         p->count = v->n_instances;
         p->rows = memory_new(p->count * sizeof(*p->rows));
         for (size_t i = 0; i < p->count; i++) {
@@ -169,17 +175,25 @@ bool votes_note(struct member_info *info, struct bytes key, struct bytes value,
     if (v) {
         cluster__votes__free_unpacked(v, NULL);
     }
-    return true;
+}
+
+void votes_note(struct cluster *c, const struct topic_entry *e)
+{
+    uint64_t application;
+    if (parse_hex(e->name, &application)) {
+        take(told_by(e->info), application, e->page, e->value);
+        verdict_news_of(c, application);
+    }
 }
 
 /* What a member has told of an instance, or NULL. */
-static const struct vote_row *find_row(const struct member_info *info, uint64_t application,
+static const struct vote_row *find_row(const struct votes *told, uint64_t application,
                                        uint64_t instance)
 {
     const struct vote_row wanted = {.instance = instance};
-    size_t index = page_index(info, application, 0);
-    for (; index < info->votes_count && info->votes[index].application == application; index++) {
-        const struct votes_page *p = &info->votes[index];
+    size_t index = page_index(told, application, 0);
+    for (; index < told->count && told->pages[index].application == application; index++) {
+        const struct votes_page *p = &told->pages[index];
         const struct vote_row *row =
             bsearch(&wanted, p->rows, p->count, sizeof(*p->rows), compare_rows);
         if (row) {
@@ -194,95 +208,94 @@ void cluster_verdict_votes(struct cluster *c, struct bytes application, struct b
 {
     uint64_t app = name_id(c, application), id = name_id(c, instance);
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
-        const struct member_info *info = info_of(c, gossip_member(c->gossip, i));
-        const struct vote_row *row = info ? find_row(info, app, id) : NULL;
+        struct member_info *info = info_of(c, gossip_member(c->gossip, i));
+        const struct vote_row *row = info ? find_row(told_by(info), app, id) : NULL;
         ret_votes[i] = vote_of(row ? row->state : 0);
     }
 }
 
 /* ---- what this node tells ---- */
 
-static void prefix_of(const struct own_votes *own, char ret_prefix[KEY_SIZE])
+static void name_of(const struct own_votes *mine, char ret_name[NAME_SIZE])
 {
-    snprintf(ret_prefix, KEY_SIZE, "votes/%016" PRIx64, own->application);
+    snprintf(ret_name, NAME_SIZE, "%016" PRIx64, mine->application);
 }
 
-static void tell_page(struct cluster *c, const struct own_votes *own, size_t page)
+static void tell_page(struct cluster *c, const struct own_votes *mine, size_t page)
 {
     uint64_t instances[ROWS_PER_PAGE];
     uint8_t states[ROWS_PER_PAGE], value[WIRE_VALUE_MAX];
-    char prefix[KEY_SIZE], key_text[KEY_SIZE];
+    char name[NAME_SIZE], key[TOPIC_KEY_SIZE];
     Cluster__Votes votes = CLUSTER__VOTES__INIT;
     votes.instances = instances;
     votes.states.data = states;
-    size_t end = (page + 1) * ROWS_PER_PAGE < own->count ? (page + 1) * ROWS_PER_PAGE : own->count;
+    size_t end =
+        (page + 1) * ROWS_PER_PAGE < mine->count ? (page + 1) * ROWS_PER_PAGE : mine->count;
     for (size_t i = page * ROWS_PER_PAGE; i < end; i++) {
-        instances[votes.n_instances++] = own->rows[i].instance;
-        states[votes.states.len++] = own->rows[i].state;
+        instances[votes.n_instances++] = mine->rows[i].instance;
+        states[votes.states.len++] = mine->rows[i].state;
     }
     assert(cluster__votes__get_packed_size(&votes) <= sizeof(value));
     struct bytes text = {(const char *)value, cluster__votes__pack(&votes, value)};
-    prefix_of(own, prefix);
-    struct bytes key = page_key(key_text, prefix, page);
-    gossip_set(c->gossip, c->now_ms, WIRE_URGENT, key, text);
-    uint64_t application;
-    votes_note(&c->self, key, text, &application);
+    name_of(mine, name);
+    gossip_set(c->gossip, c->now_ms, TOPICS[TOPIC_VOTES].priority,
+               topic_key(key, TOPIC_VOTES, name, page), text);
+    take(told_by(&c->self), mine->application, page, text);
 }
 
-static void tell(struct cluster *c, struct own_votes *own)
+static void tell(struct cluster *c, struct own_votes *mine)
 {
-    char prefix[KEY_SIZE], key[KEY_SIZE];
-    size_t pages = (own->count + ROWS_PER_PAGE - 1) / ROWS_PER_PAGE;
+    char name[NAME_SIZE];
+    size_t pages = (mine->count + ROWS_PER_PAGE - 1) / ROWS_PER_PAGE;
     for (size_t page = 0; page < pages; page++) {
-        tell_page(c, own, page);
+        tell_page(c, mine, page);
     }
-    prefix_of(own, prefix);
-    remove_pages(c, prefix, pages, own->page_count);
-    for (size_t page = pages; page < own->page_count; page++) {
-        uint64_t application;
-        votes_note(&c->self, page_key(key, prefix, page), (struct bytes){0}, &application);
+    name_of(mine, name);
+    topic_remove_pages(c, TOPIC_VOTES, name, pages, mine->page_count);
+    for (size_t page = pages; page < mine->page_count; page++) {
+        drop_page(told_by(&c->self), mine->application, page);
     }
-    own->page_count = pages;
-    own->due_ms = 0;
+    mine->page_count = pages;
+    mine->due_ms = 0;
     c->verdict_changed = true;
 }
 
 enum difference { SAME, TRAFFIC, DECIDES };
 
 /* What is told against what should be. */
-static enum difference compare(const struct cluster *c, const struct own_votes *own)
+static enum difference compare(struct cluster *c, const struct own_votes *mine)
 {
+    const struct votes *told = told_by(&c->self);
     enum difference worst = SAME;
-    size_t told = 0;
-    size_t index = page_index(&c->self, own->application, 0);
-    for (; index < c->self.votes_count && c->self.votes[index].application == own->application;
-         index++) {
-        told += c->self.votes[index].count;
+    size_t count = 0;
+    size_t index = page_index(told, mine->application, 0);
+    for (; index < told->count && told->pages[index].application == mine->application; index++) {
+        count += told->pages[index].count;
     }
-    if (told != own->count) {
+    if (count != mine->count) {
         return DECIDES;
     }
-    for (size_t i = 0; i < own->count; i++) {
-        const struct vote_row *row = find_row(&c->self, own->application, own->rows[i].instance);
-        if (!row || (row->state & STATE_DECIDES) != (own->rows[i].state & STATE_DECIDES)) {
+    for (size_t i = 0; i < mine->count; i++) {
+        const struct vote_row *row = find_row(told, mine->application, mine->rows[i].instance);
+        if (!row || (row->state & STATE_DECIDES) != (mine->rows[i].state & STATE_DECIDES)) {
             return DECIDES;
         }
-        worst = row->state != own->rows[i].state ? TRAFFIC : worst;
+        worst = row->state != mine->rows[i].state ? TRAFFIC : worst;
     }
     return worst;
 }
 
 /* Has any other member told of a trip of the application? */
-static bool somebody_tripped(struct cluster *c, const struct own_votes *own)
+static bool somebody_tripped(struct cluster *c, const struct own_votes *mine)
 {
     for (size_t m = 0; m < gossip_member_count(c->gossip); m++) {
         const struct gossip_member *member = gossip_member(c->gossip, m);
         const struct member_info *info = member->self ? NULL : info_of(c, member);
-        size_t index = info ? page_index(info, own->application, 0) : 0;
-        for (; info && index < info->votes_count &&
-               info->votes[index].application == own->application;
+        const struct votes *told = info ? info->told[TOPIC_VOTES] : NULL;
+        size_t index = told ? page_index(told, mine->application, 0) : 0;
+        for (; told && index < told->count && told->pages[index].application == mine->application;
              index++) {
-            const struct votes_page *p = &info->votes[index];
+            const struct votes_page *p = &told->pages[index];
             for (size_t i = 0; i < p->count; i++) {
                 if (vote_of(p->rows[i].state).tripped) {
                     return true;
@@ -296,14 +309,14 @@ static bool somebody_tripped(struct cluster *c, const struct own_votes *own)
 static struct own_votes *take_own(struct cluster *c, struct bytes application)
 {
     size_t index;
-    struct named *found = names_find(&c->own_votes, application, &index);
+    struct named *found = names_find(own(c), application, &index);
     if (!found) {
-        struct own_votes *own = memory_new(sizeof(*own));
-        own->named.name =
+        struct own_votes *mine = memory_new(sizeof(*mine));
+        mine->named.name =
             (struct bytes){memory_copy_text(application.at, application.size), application.size};
-        own->application = name_id(c, application);
-        names_insert(&c->own_votes, index, &own->named);
-        found = &own->named;
+        mine->application = name_id(c, application);
+        names_insert(own(c), index, &mine->named);
+        found = &mine->named;
     }
     return (struct own_votes *)found;
 }
@@ -312,69 +325,83 @@ void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes applicat
                        const struct cluster_vote *votes, size_t count)
 {
     c->now_ms = now_ms;
-    struct own_votes *own = take_own(c, application);
-    own->rows = memory_resize(own->rows, count * sizeof(*own->rows));
-    own->count = count;
+    struct own_votes *mine = take_own(c, application);
+    mine->rows = memory_resize(mine->rows, count * sizeof(*mine->rows));
+    mine->count = count;
     for (size_t i = 0; i < count; i++) {
-        own->rows[i] = (struct vote_row){name_id(c, votes[i].instance), state_of(&votes[i])};
+        mine->rows[i] = (struct vote_row){name_id(c, votes[i].instance), state_of(&votes[i])};
     }
     if (count > 1) {
-        qsort(own->rows, count, sizeof(*own->rows), compare_rows);
+        qsort(mine->rows, count, sizeof(*mine->rows), compare_rows);
     }
-    switch (compare(c, own)) {
+    switch (compare(c, mine)) {
     case SAME:
-        own->due_ms = 0;
+        mine->due_ms = 0;
         break;
     case TRAFFIC:
-        if (somebody_tripped(c, own)) { /* then the weights decide */
-            tell(c, own);
+        if (somebody_tripped(c, mine)) { /* then the weights decide */
+            tell(c, mine);
             break;
         }
-        own->due_ms = own->due_ms != 0 ? own->due_ms : now_ms + TRAFFIC_DELAY_MS;
+        mine->due_ms = mine->due_ms != 0 ? mine->due_ms : now_ms + TRAFFIC_DELAY_MS;
         break;
     case DECIDES:
-        tell(c, own);
+        tell(c, mine);
         break;
     }
     cluster_settle(c);
 }
 
-static void own_free(struct own_votes *own)
+static void own_free(struct own_votes *mine)
 {
-    free((void *)(uintptr_t)own->named.name.at);
-    free(own->rows);
-    free(own);
+    free((void *)(uintptr_t)mine->named.name.at);
+    free(mine->rows);
+    free(mine);
 }
 
 void cluster_drop_votes(struct cluster *c, uint64_t now_ms, struct bytes application)
 {
     size_t index;
     c->now_ms = now_ms;
-    struct own_votes *own = (struct own_votes *)names_find(&c->own_votes, application, &index);
-    if (own) {
-        own->count = 0;
-        tell(c, own);
-        names_remove(&c->own_votes, index);
-        own_free(own);
+    struct own_votes *mine = (struct own_votes *)names_find(own(c), application, &index);
+    if (mine) {
+        mine->count = 0;
+        tell(c, mine);
+        names_remove(own(c), index);
+        own_free(mine);
     }
     cluster_settle(c);
 }
 
-void own_votes_done(struct cluster *c)
+void votes_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
 {
-    for (size_t i = 0; i < c->own_votes.count; i++) {
-        own_free((struct own_votes *)c->own_votes.at[i]);
+    struct member_info *info = info_of(c, member);
+    struct votes *told = info ? info->told[TOPIC_VOTES] : NULL;
+    if (event != MEMBER_GONE) {
+        return;
     }
-    names_done(&c->own_votes);
+    for (size_t i = 0; told && i < told->count; i++) {
+        free(told->pages[i].rows);
+    }
+    if (told) {
+        free(told->pages);
+        *told = (struct votes){0};
+    }
+    for (size_t i = 0; member->self && i < own(c)->count; i++) {
+        own_free((struct own_votes *)own(c)->at[i]);
+    }
+    if (member->self) {
+        names_done(own(c));
+    }
 }
 
 void votes_settle(struct cluster *c)
 {
-    for (size_t i = 0; i < c->own_votes.count; i++) {
-        struct own_votes *own = (struct own_votes *)c->own_votes.at[i];
-        if (own->due_ms != 0 && c->now_ms >= own->due_ms) {
-            tell(c, own);
-            verdict_news_of(c, own->application);
+    for (size_t i = 0; i < own(c)->count; i++) {
+        struct own_votes *mine = (struct own_votes *)own(c)->at[i];
+        if (mine->due_ms != 0 && c->now_ms >= mine->due_ms) {
+            tell(c, mine);
+            verdict_news_of(c, mine->application);
         }
     }
 }
@@ -382,10 +409,10 @@ void votes_settle(struct cluster *c)
 uint64_t votes_deadline_ms(const struct cluster *c)
 {
     uint64_t deadline = UINT64_MAX;
-    for (size_t i = 0; i < c->own_votes.count; i++) {
-        const struct own_votes *own = (const struct own_votes *)c->own_votes.at[i];
-        if (own->due_ms != 0 && own->due_ms < deadline) {
-            deadline = own->due_ms;
+    for (size_t i = 0; i < own(c)->count; i++) {
+        const struct own_votes *mine = (const struct own_votes *)own(c)->at[i];
+        if (mine->due_ms != 0 && mine->due_ms < deadline) {
+            deadline = mine->due_ms;
         }
     }
     return deadline;

@@ -17,46 +17,52 @@
 enum {
     /* 8 + 5 + 5 bytes each at most, the heads of three fields, and the telling. */
     ROWS_PER_PAGE = (WIRE_VALUE_MAX - 18) / 18,
-    PREFIX_SIZE = 5, /* "work/" */
-    DIGITS_MAX = 3,
 };
+
+/* What is under way at a container. */
+struct work_row {
+    uint64_t container; /* first 8 bytes of SHA-256 of its name */
+    union {
+        size_t page;       /* of a member's */
+        uint64_t slack_ms; /* of this node's */
+    };
+    uint64_t in_flight;
+    bool delivered;
+    uint64_t delivered_ms; /* on this node's clock */
+};
+
+/* By container, of this node; as it came, of a member. */
+struct work {
+    struct work_row *rows;
+    size_t count;
+    uint32_t telling; /* of this node */
+};
+
+static struct work *own(const struct cluster *c)
+{
+    return topic_own(c, TOPIC_WORK, sizeof(struct work));
+}
 
 /* ---- what members have told ---- */
 
-static bool parse_page(struct bytes key, size_t *ret_page)
-{
-    size_t page = 0;
-    if (key.size <= PREFIX_SIZE || key.size > PREFIX_SIZE + DIGITS_MAX) {
-        return false;
-    }
-    for (size_t i = PREFIX_SIZE; i < key.size; i++) {
-        if (key.at[i] < '0' || key.at[i] > '9') {
-            return false;
-        }
-        page = 10 * page + (size_t)(key.at[i] - '0');
-    }
-    *ret_page = page;
-    return page < WORK_PAGES_MAX;
-}
-
-static void drop_page(struct member_info *info, size_t page)
+static void drop_page(struct work *told, size_t page)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < info->work_count; i++) {
-        if (info->work[i].page != page) {
-            info->work[kept++] = info->work[i];
+    for (size_t i = 0; i < told->count; i++) {
+        if (told->rows[i].page != page) {
+            told->rows[kept++] = told->rows[i];
         }
     }
-    info->work_count = kept;
+    told->count = kept;
 }
 
-static void add_rows(struct member_info *info, size_t page, const Cluster__Work *w, uint64_t now_ms)
+static void add_rows(struct work *told, size_t page, const Cluster__Work *w, uint64_t now_ms)
 {
-    size_t count = info->work_count + w->n_containers;
-    info->work = memory_resize(info->work, count * sizeof(*info->work));
+    size_t count = told->count + w->n_containers;
+    told->rows = memory_resize(told->rows, count * sizeof(*told->rows));
     for (size_t i = 0; i < w->n_containers; i++) {
         uint64_t silent_ms = w->silent_ms[i]; /* and one more; 0: it has never delivered anything */
-        info->work[info->work_count++] = (struct work_row){
+        told->rows[told->count++] = (struct work_row){
             .container = w->containers[i],
             .page = page,
             .in_flight = w->in_flight[i],
@@ -66,29 +72,30 @@ static void add_rows(struct member_info *info, size_t page, const Cluster__Work 
     }
 }
 
-void work_note(struct cluster *c, struct member_info *info, struct bytes key, struct bytes value)
+void work_note(struct cluster *c, const struct topic_entry *e)
 {
-    size_t page;
-    if (!parse_page(key, &page)) {
-        return;
-    }
-    drop_page(info, page);
+    struct work *told = topic_told(e->info, TOPIC_WORK, sizeof(*told));
+    struct bytes value = e->value;
+    drop_page(told, e->page);
     Cluster__Work *w =
         value.at ? cluster__work__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
     if (w && w->n_containers > 0 && w->n_containers == w->n_in_flight &&
         w->n_containers == w->n_silent_ms) {
-        add_rows(info, page, w, c->now_ms);
+        add_rows(told, e->page, w, c->now_ms);
     }
     if (w) {
         cluster__work__free_unpacked(w, NULL);
     }
 }
 
-void work_done(struct member_info *info)
+void work_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
 {
-    free(info->work);
-    info->work = NULL;
-    info->work_count = 0;
+    const struct member_info *info = info_of(c, member);
+    struct work *work = member->self ? own(c) : info ? info->told[TOPIC_WORK] : NULL;
+    if (event == MEMBER_GONE && work) {
+        free(work->rows);
+        work->rows = NULL;
+    }
 }
 
 struct busy_view cluster_work_of_others(struct cluster *c, struct bytes container)
@@ -98,8 +105,9 @@ struct busy_view cluster_work_of_others(struct cluster *c, struct bytes containe
     for (size_t m = 0; m < gossip_member_count(c->gossip); m++) {
         const struct gossip_member *member = gossip_member(c->gossip, m);
         const struct member_info *info = member->self || !is_up(member) ? NULL : info_of(c, member);
-        for (size_t i = 0; info && i < info->work_count; i++) {
-            const struct work_row *row = &info->work[i];
+        const struct work *told = info ? info->told[TOPIC_WORK] : NULL;
+        for (size_t i = 0; told && i < told->count; i++) {
+            const struct work_row *row = &told->rows[i];
             struct busy_view one = {.awaited = row->in_flight,
                                     .delivered = row->delivered,
                                     .delivered_ms = row->delivered_ms};
@@ -124,8 +132,9 @@ static uint32_t within(uint64_t number)
     return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
 }
 
-static void tell_page(struct cluster *c, struct page_target *target, size_t page)
+static void tell_page(struct topic_pages *pages, const struct work *work, size_t page)
 {
+    uint64_t now_ms = pages->c->now_ms;
     uint64_t containers[ROWS_PER_PAGE];
     uint32_t in_flight[ROWS_PER_PAGE], silent_ms[ROWS_PER_PAGE];
     uint8_t value[WIRE_VALUE_MAX];
@@ -133,28 +142,27 @@ static void tell_page(struct cluster *c, struct page_target *target, size_t page
     w.containers = containers;
     w.in_flight = in_flight;
     w.silent_ms = silent_ms;
-    w.telling = c->work_telling;
-    for (size_t i = page * ROWS_PER_PAGE;
-         i < c->work_count && w.n_containers < (size_t)ROWS_PER_PAGE; i++) {
-        const struct work_row *row = &c->work[i];
+    w.telling = work->telling;
+    for (size_t i = page * ROWS_PER_PAGE; i < work->count && w.n_containers < (size_t)ROWS_PER_PAGE;
+         i++) {
+        const struct work_row *row = &work->rows[i];
         containers[w.n_containers++] = row->container;
         in_flight[w.n_in_flight++] = within(row->in_flight);
-        silent_ms[w.n_silent_ms++] = row->delivered ? within(c->now_ms - row->delivered_ms + 1) : 0;
+        silent_ms[w.n_silent_ms++] = row->delivered ? within(now_ms - row->delivered_ms + 1) : 0;
     }
     assert(cluster__work__get_packed_size(&w) <= sizeof(value));
-    publish_page(target, page, (struct bytes){(const char *)value, cluster__work__pack(&w, value)});
+    topic_page(pages, page, (struct bytes){(const char *)value, cluster__work__pack(&w, value)});
 }
 
-static void tell(struct cluster *c)
+static void tell(struct cluster *c, struct work *work)
 {
-    struct page_target target = {
-        .c = c, .prefix = "work", .priority = WIRE_BULK, .page_max = WORK_PAGES_MAX};
-    size_t pages = (c->work_count + ROWS_PER_PAGE - 1) / ROWS_PER_PAGE;
-    c->work_telling++;
-    for (size_t page = 0; page < pages; page++) {
-        tell_page(c, &target, page);
+    struct topic_pages pages = {.c = c, .topic = TOPIC_WORK};
+    size_t count = (work->count + ROWS_PER_PAGE - 1) / ROWS_PER_PAGE;
+    work->telling++;
+    for (size_t page = 0; page < count; page++) {
+        tell_page(&pages, work, page);
     }
-    publish_end(&target, pages, &c->work_pages);
+    topic_pages_end(&pages, count);
 }
 
 /* Others count on by themselves; what they cannot know is a delivery since. */
@@ -168,8 +176,9 @@ void cluster_set_work(struct cluster *c, uint64_t now_ms, const struct cluster_w
                       size_t count)
 {
     c->now_ms = now_ms;
+    struct work *told = own(c);
     struct work_row *rows = memory_new((count + 1) * sizeof(*rows));
-    bool news = count != c->work_count;
+    bool news = count != told->count;
     for (size_t i = 0; i < count; i++) {
         assert(!work[i].delivered || work[i].delivered_ms <= now_ms);
         rows[i] = (struct work_row){.container = name_id(c, work[i].container),
@@ -180,15 +189,15 @@ void cluster_set_work(struct cluster *c, uint64_t now_ms, const struct cluster_w
     }
     qsort(rows, count, sizeof(*rows), by_container);
     for (size_t i = 0; i < count && !news; i++) {
-        news = is_news(&rows[i], &c->work[i], rows[i].slack_ms);
+        news = is_news(&rows[i], &told->rows[i], rows[i].slack_ms);
     }
     if (!news) {
         free(rows);
         return;
     }
-    free(c->work);
-    c->work = rows;
-    c->work_count = count;
-    tell(c);
+    free(told->rows);
+    told->rows = rows;
+    told->count = count;
+    tell(c, told);
     cluster_settle(c);
 }
