@@ -55,11 +55,17 @@ def test_two_idle_connections_stay_for_who_asks_again(stock):
         def ask(index):
             return node.request("POST", "/v1/chat-messages", token=TOKEN, json_body={
                 "user": f"u{index}", "query": "q", "inputs": {"stub_delay": 0.1}})[0].status
-        parallel([lambda i=i: ask(i) for i in range(8)])
-        wait_for(lambda: stock.counts()["connections_open"] <= 2, TIMEOUT)
-        time_left = time.monotonic() + 0.5   # a third of what gunicorn and we keep them for
-        while time.monotonic() < time_left:
-            assert stock.counts()["connections_open"] == 2
+        for _ in range(10):   # a machine may be so busy that the time is over before it has looked
+            parallel([lambda i=i: ask(i) for i in range(8)])
+            until = time.monotonic() + 0.8   # about half of what gunicorn and we keep them for
+            wait_for(lambda: stock.counts()["connections_open"] <= 2, TIMEOUT)
+            looks = 0
+            while time.monotonic() < until:
+                assert stock.counts()["connections_open"] == 2
+                looks += 1
+            if looks >= 5:
+                return
+        raise AssertionError("no time to look")
 
 
 # ---- clients that take nothing
@@ -304,22 +310,36 @@ def test_what_is_at_work_or_has_not_asked_yet_does_not_give_way(stub):
         wait_for(lambda: is_closed(silent), TIMEOUT)
 
 
+def heads_on_their_way(node, head_seconds):
+    """(what holds them, FEW clients that have a place each and send a head that has no end, when the first began).
+    A machine that lets them in so slowly that the first head's time is over gets another try."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        with contextlib.ExitStack() as stack:
+            began = time.monotonic()
+            clients = [stack.enter_context(node.client()) for _ in range(FEW)]
+            for client in clients:
+                client.send(b"GET /v1/_echo HTTP/1.1\r\nX: ")
+            while time.monotonic() - began < head_seconds:
+                if active(node) == FEW:
+                    return stack.pop_all(), clients, began
+        wait_for(lambda: active(node) == 0, TIMEOUT)
+        assert time.monotonic() < deadline, "they are never let in in time"
+
+
 def test_who_has_had_its_408_and_goes_on_sending_gives_way(stub):
     """A trickle of bytes keeps a lingering close going for 30 s; its place is not kept for it that long."""
-    with Node(full(stub, timeouts={"request_head": "1s"})) as node, contextlib.ExitStack() as stack:
-        began = time.monotonic()
-        slow = [stack.enter_context(node.client()) for _ in range(FEW)]
-        for client in slow:
-            client.send(b"GET /v1/_echo HTTP/1.1\r\nX: ")
-        wait_for(lambda: active(node) == FEW, TIMEOUT)   # or one that is not accepted yet leaves its place
+    with Node(full(stub, timeouts={"request_head": "1s"})) as node:
+        held, slow, began = heads_on_their_way(node, 1)
 
         def served():
             for client in slow:
                 with contextlib.suppress(OSError):
                     client.send(b"a")
             return node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
-        wait_for(served, 4 * PATIENCE, 0.05)
-        assert time.monotonic() - began > 0.9   # the heads that are coming had their places
+        with held:
+            wait_for(served, 4 * PATIENCE, 0.05)
+            assert time.monotonic() - began > 0.9   # the heads that are coming had their places
 
 
 def test_sixteen_more_are_kept_for_the_operator(stub):

@@ -107,11 +107,13 @@ def test_a_hundred_reloads_under_load_fail_nobody(stubs):
 def test_sigterm_lets_a_stream_end_and_says_draining_meanwhile(stubs):
     with Node(settings(stubs[:1])) as node:
         stream = Stream(node)
-        node.signal(signal.SIGTERM)
-        head, body = wait_for(lambda: (lambda a: a if a[0].status == 503 else None)(node.request("GET", "/health")),
-                              TIMEOUT)
-        assert body.strip() == b"draining"
-        assert stream.whole() == 20
+        with node.client() as client:
+            client.request("GET", "/v1/_sse?events=2&interval=60&user=u", TOKEN).head()   # the node is there till we leave
+            node.signal(signal.SIGTERM)
+            _, body = wait_for(lambda: (lambda a: a if a[0].status == 503 else None)(node.request("GET", "/health")),
+                               TIMEOUT)
+            assert body.strip() == b"draining"
+            assert stream.whole() == 20
         assert node.wait() == 0
 
 

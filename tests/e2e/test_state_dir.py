@@ -82,11 +82,22 @@ def told(node):
     return [event for event in node.events("problem") if event["kind"] == "state_not_written"]
 
 
+def point(link, target):
+    """The path `link` becomes `target`'s in one step: the node may write at any moment, and makes what is missing."""
+    beside = link.with_name("beside")
+    beside.symlink_to(target)
+    beside.rename(link)
+
+
 def test_what_cannot_be_written_later_is_told_once_and_again_when_it_changes(stubs, tmp_path):
-    folder = tmp_path / "state"
+    folder, good, other, blocked = (tmp_path / name for name in ("state", "good", "file", "blocked"))
+    good.mkdir()
+    other.write_text("in its place")
+    (blocked / "state").mkdir(parents=True)
+    (blocked / "state" / "x").touch()
+    point(folder, good)
     with Node(config(stubs, folder)) as node:
-        folder.rename(tmp_path / "moved")
-        folder.write_text("in its place")
+        point(folder, other)
         node.request("GET", "/v1/_echo?user=u", token=TOKEN)   # there is something to write
         wait_for(lambda: len(told(node)) >= 4, TIMEOUT)   # each of its files, for all are written then
         before = len(told(node))
@@ -94,14 +105,15 @@ def test_what_cannot_be_written_later_is_told_once_and_again_when_it_changes(stu
         assert before <= 4 and all(event["level"] == "error" and "Not a directory" in event["message"]
                                    for event in told(node))
         assert node.status()["cluster"]["problems"]
-        folder.unlink()
-        folder.mkdir()
-        (folder / "state").mkdir()
-        (folder / "state" / "x").touch()   # now it is something else
-        wait_for(lambda: len(told(node)) == before + 1, TIMEOUT)
-        assert "/state/state cannot be written: Is a directory" in told(node)[-1]["message"]
-        shutil.rmtree(folder / "state")
+        point(folder, blocked)   # now it is something else
+
+        def is_told():
+            return [event for event in told(node)
+                    if "/state/state cannot be written: Is a directory" in event["message"]]
+        wait_for(is_told, TIMEOUT)
+        shutil.rmtree(blocked / "state")
         wait_for(lambda: node.events("state_written_again"), TIMEOUT)
+        assert len(is_told()) == 1
         assert not node.status()["cluster"].get("problems")
 
 
