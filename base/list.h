@@ -45,4 +45,14 @@ static inline void list_remove(struct list *l)
     list_init(l);
 }
 
+/* Takes the first element of a list that has one. */
+static inline struct list *list_take_first(struct list *head)
+{
+    struct list *l = head->next;
+    head->next = l->next;
+    l->next->prev = head;
+    list_init(l);
+    return l;
+}
+
 #endif

@@ -26,7 +26,8 @@ void map_clear(struct map *m)
 {
     for (size_t priority = 0; priority < WIRE_PRIORITIES; priority++) {
         while (!list_empty(&m->entries[priority])) {
-            drop(m, map_entry_at(m->entries[priority].next));
+            free(map_entry_at(list_take_first(&m->entries[priority])));
+            m->count--;
         }
         m->known[priority] = 0;
     }

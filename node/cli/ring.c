@@ -1,5 +1,6 @@
 /* cli_ring: `difyring ring`. The same ring as the node's, from the same file and the same code in
  * route/ring; only who is eligible comes from --down. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,7 @@ static int read_options(int argc, char **argv, struct place *p)
 static int find_application(const struct conf *conf, struct place *p)
 {
     struct buffer names = {0};
+    assert(p->app_name);
     for (size_t i = 0; i < conf->application_count; i++) {
         if (strcmp(conf->applications[i].name, p->app_name) == 0) {
             p->app = &conf->applications[i];

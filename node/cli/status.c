@@ -273,7 +273,7 @@ static int ask(const char *url, bool json)
                           "%s refuses this address; see admin.allow in its "
                           "configuration, or set DIFYRING_ADMIN_TOKEN",
                           url);
-    } else if (head.status == 503 && memmem(body.data, body.size, "\"joining\"", 9)) {
+    } else if (head.status == 503 && body.data && memmem(body.data, body.size, "\"joining\"", 9)) {
         code = cli_failed("status",
                           "%s is joining: it has just started and has not heard yet what the "
                           "others know; ask again in 2 s, or ask another node",

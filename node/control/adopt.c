@@ -432,8 +432,7 @@ uint64_t adopt_revision(const struct control *c)
 static void drop_jobs(struct list *jobs)
 {
     while (!list_empty(jobs)) {
-        struct local_job *job = LIST_ENTRY(jobs->next, struct local_job, link);
-        list_remove(&job->link);
+        struct local_job *job = LIST_ENTRY(list_take_first(jobs), struct local_job, link);
         buffer_done(&job->body);
         free(job);
     }

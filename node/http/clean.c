@@ -1,4 +1,6 @@
 /* clean: values and paths of others made safe to compare or to send on. See rewrite.h. */
+#include <assert.h>
+
 #include "base/buffer.h"
 #include "http/rewrite.h"
 
@@ -206,6 +208,7 @@ static bool climb(struct buffer *b)
 static bool remove_dots(struct buffer *b, struct bytes path)
 {
     bool empty_seen = false;
+    assert(path.at);
     buffer_append_text(b, "/");
     path.at++;
     path.size--;

@@ -151,6 +151,7 @@ static enum http_field_id look_up(const char *name, size_t size)
 static __attribute__((noinline)) bool is_lookalike(struct bytes name)
 {
     char dashed[NAME_MAX];
+    assert(name.size > 0 && name.size <= NAME_MAX);
     for (size_t i = 0; i < name.size; i++) {
         dashed[i] = name.at[i] == '_' ? '-' : name.at[i];
     }

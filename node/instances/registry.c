@@ -128,8 +128,8 @@ static void application_free(struct tracked_application *a)
 {
     list_remove(&a->link);
     while (!list_empty(&a->records)) {
-        struct instance_record *r = LIST_ENTRY(a->records.next, struct instance_record, link);
-        list_remove(&r->link);
+        struct instance_record *r =
+            LIST_ENTRY(list_take_first(&a->records), struct instance_record, link);
         for (size_t w = 0; w < a->live->cell_count; w++) {
             answer_cell_done(&r->answers[w]);
         }
@@ -281,7 +281,8 @@ void registry_close(struct registry *r)
         instance_free(r, instance_at(r->instances.next));
     }
     while (!list_empty(&r->applications)) {
-        application_free(LIST_ENTRY(r->applications.next, struct tracked_application, link));
+        application_free(
+            LIST_ENTRY(list_take_first(&r->applications), struct tracked_application, link));
     }
     names_done(&r->applications_by_name);
     checks_done(&r->checks);

@@ -175,6 +175,7 @@ static size_t filter_of(size_t size)
     size_t filter = 0;
     while (size < WIDTHS[filter]) {
         filter++;
+        assert(filter < FILTERS);
     }
     return filter;
 }

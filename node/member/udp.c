@@ -102,7 +102,7 @@ static bool parse_address(const char *text, struct gossip_address *ret_address)
     char host[HOST_SIZE_MAX], port[8];
     struct sockaddr_storage address = {0};
     split(text, host, port);
-    int number = atoi(port);
+    int number = (int)strtol(port, NULL, 10);
     if (uv_ip4_addr(host, number, (struct sockaddr_in *)(void *)&address) != 0 &&
         uv_ip6_addr(host, number, (struct sockaddr_in6 *)(void *)&address) != 0) {
         return false;

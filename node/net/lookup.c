@@ -270,9 +270,7 @@ void lookups_close(struct lookups *l)
     struct lookup *k;
     l->closing = true;
     while (!list_empty(&l->waiting)) {
-        k = LIST_ENTRY(l->waiting.next, struct lookup, link);
-        list_remove(&k->link);
-        lookup_free(k);
+        lookup_free(LIST_ENTRY(list_take_first(&l->waiting), struct lookup, link));
     }
     while ((k = next_found(s)) != NULL) {
         lookup_free(k);

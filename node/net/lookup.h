@@ -43,7 +43,7 @@ struct lookups *lookups_open(uv_loop_t *loop);
 struct lookup *lookup_begin(struct lookups *l, const struct lookup_question *question,
                             lookup_done done, void *owner);
 
-void lookup_drop(struct lookup *lookup);
+void lookup_drop(struct lookup *k);
 
 /* The same while a node starts: turns the loop until it is over, and returns 0 or a libuv error.
  * UV_ECANCELED if `goes_on` says no before, which means that all look-ups have been closed. */

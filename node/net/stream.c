@@ -152,6 +152,7 @@ static ssize_t send_now(struct stream *s, const uv_buf_t *bufs, unsigned count)
         return uv_try_write((uv_stream_t *)&s->tcp, bufs, count);
     }
     ssize_t sent;
+    assert(count == 1);
     do {
         sent = transmit(s->fd, bufs[0].base, bufs[0].len);
     } while (sent < 0 && errno == EINTR);
@@ -343,6 +344,7 @@ static void send_later(struct stream *s)
     s->out = (struct chain){0};
     for (unsigned i = 0; i < count; i++) {
         struct block *b = rest.first;
+        assert(b);
         struct chain one = {.first = b, .last = b, .size = b->end - b->start};
         rest.first = b->next;
         rest.last = rest.first ? rest.last : NULL;

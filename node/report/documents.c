@@ -114,9 +114,7 @@ static void begin(struct document *d)
         return;
     }
     while (!list_empty(&d->waiting)) {
-        struct list *l = d->waiting.next;
-        list_remove(l);
-        list_push_back(&d->answering, l);
+        list_push_back(&d->answering, list_take_first(&d->waiting));
     }
     d->phase = DOCUMENT_COUNTING;
     d->cursor = NULL;
@@ -144,8 +142,7 @@ void document_ask(struct document *d, struct local_job *job)
 static void drop_jobs(struct list *jobs)
 {
     while (!list_empty(jobs)) {
-        struct local_job *job = LIST_ENTRY(jobs->next, struct local_job, link);
-        list_remove(&job->link);
+        struct local_job *job = LIST_ENTRY(list_take_first(jobs), struct local_job, link);
         buffer_done(&job->body);
         free(job);
     }

@@ -502,8 +502,7 @@ static void *worker_main(void *arg)
 static void empty_inbox(struct worker *w)
 {
     while (!list_empty(&w->inbox)) {
-        struct message *m = LIST_ENTRY(w->inbox.next, struct message, link);
-        list_remove(&m->link);
+        struct message *m = LIST_ENTRY(list_take_first(&w->inbox), struct message, link);
         if (m->snapshot) {
             snapshot_unref(m->snapshot);
         }
