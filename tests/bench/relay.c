@@ -226,12 +226,16 @@ static _Noreturn void relay_run(struct relay *relay)
 
 int main(int count, char **words)
 {
-    struct relay *relay = calloc(1, sizeof(*relay));
+    struct relay *relay;
     uint16_t port;
 
-    if (relay == NULL || count < 2 || count - 1 > INSTANCES_MAX) {
+    if (count < 2 || count - 1 > INSTANCES_MAX) {
         fprintf(stderr, "usage: bench_relay PORT... (1 to %d instances)\n", INSTANCES_MAX);
         return 2;
+    }
+    relay = calloc(1, sizeof(*relay));
+    if (relay == NULL) {
+        net_fail("no memory");
     }
     for (int i = 1; i < count; i++) {
         relay->ports[relay->instance_count++] = net_port(words[i]);

@@ -69,17 +69,23 @@ static inline void oracle_decode_wide(struct oracle_reading *r, const uint8_t *d
     }
 }
 
+/* How many bytes follow this first one; 4 says that it is none. */
+static inline unsigned oracle_more(uint8_t first)
+{
+    return first < 0x80   ? 0
+           : first < 0xC0 ? 4
+           : first < 0xE0 ? 1
+           : first < 0xF0 ? 2
+           : first < 0xF8 ? 3
+                          : 4;
+}
+
 /* UTF-8 with halves of surrogate pairs. */
 static inline void oracle_decode_utf8(struct oracle_reading *r, const uint8_t *data, size_t size)
 {
     static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
     for (size_t i = 0; i < size && !r->bad; i++) {
-        unsigned more = data[i] < 0x80   ? 0
-                        : data[i] < 0xC0 ? 4
-                        : data[i] < 0xE0 ? 1
-                        : data[i] < 0xF0 ? 2
-                        : data[i] < 0xF8 ? 3
-                                         : 4;
+        unsigned more = oracle_more(data[i]);
         if (more > 3 || size - i <= more) {
             r->bad = true;
             return;

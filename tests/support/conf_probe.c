@@ -48,8 +48,9 @@ static void judge(const char *document, size_t size)
 
 int main(void)
 {
-    size_t size;
-    while (scanf("%zu", &size) == 1 && getchar() == '\n') {
+    char line[32];
+    while (fgets(line, sizeof(line), stdin)) {
+        size_t size = strtoul(line, NULL, 10);
         char *document = memory_new(size + 1);
         if (fread(document, 1, size, stdin) != size) {
             return 1;

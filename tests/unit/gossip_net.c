@@ -18,7 +18,8 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
     bool known = to->ip[15] < NET_NODES_MAX;
     network->packet_count++;
     node->sent_to_outsiders += known ? 0 : packet.size;
-    bool lost = network->loss_percent > 0 && (unsigned)(rand() % 100) < network->loss_percent;
+    bool lost =
+        network->loss_percent > 0 && prng_below(&network->losses, 100) < network->loss_percent;
     if (!known || network->cut[node->index][to->ip[15]] || lost) {
         return;
     }
@@ -104,7 +105,7 @@ struct net *net_new(void)
     network->now_ms = 1000;
     network->generation = 1;
     network->seed = 1;
-    srand(1);
+    prng_init(&network->losses, 1);
     for (unsigned i = 0; i < NET_NODES_MAX; i++) {
         network->nodes[i].index = i;
         network->nodes[i].address = (struct gossip_address){{0}, 7946};

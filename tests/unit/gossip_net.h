@@ -4,6 +4,7 @@
 #ifndef TESTS_GOSSIP_NET_H
 #define TESTS_GOSSIP_NET_H
 
+#include "base/prng.h"
 #include "gossip/gossip.h"
 
 enum { NET_NODES_MAX = 20, NET_LOG_MAX = 64, NET_PACKETS_MAX = 1024 };
@@ -39,6 +40,7 @@ struct net {
     uint64_t packet_count;
     unsigned loss_percent;
     uint64_t seed;
+    struct prng losses;
 };
 
 struct net *net_new(void);

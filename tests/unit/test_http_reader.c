@@ -50,76 +50,64 @@ static void assert_split_changes_nothing(enum transcript_kind kind, struct bytes
     transcript_done(&whole);
 }
 
-#define EACH(i, table) (size_t i = 0; i < sizeof(table) / sizeof((table)[0]); i++)
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static void good_messages_are_read_as_they_are_meant(void **state)
 {
     (void)state;
-    for
-        EACH(i, GOOD)
-        {
-            struct transcript t;
-            transcript_init(&t, GOOD[i].kind, &LIMITS);
-            t.without_fields = true;
-            read_split(&t, GOOD[i].input, GOOD[i].input.size, 1);
-            assert_transcript(&t, bytes_of(GOOD[i].expect), GOOD[i].input);
-            transcript_done(&t);
-        }
+    for (size_t i = 0; i < COUNT(GOOD); i++) {
+        struct transcript t;
+        transcript_init(&t, GOOD[i].kind, &LIMITS);
+        t.without_fields = true;
+        read_split(&t, GOOD[i].input, GOOD[i].input.size, 1);
+        assert_transcript(&t, bytes_of(GOOD[i].expect), GOOD[i].input);
+        transcript_done(&t);
+    }
 }
 
 static void bad_heads_are_refused_before_anything_of_them_is_told(void **state)
 {
     (void)state;
-    for
-        EACH(i, BAD)
-        {
-            struct transcript t;
-            transcript_init(&t, BAD[i].kind, &LIMITS);
-            read_split(&t, BAD[i].input, BAD[i].input.size, 1);
-            assert_transcript(&t, BYTES("error 1\n"), BAD[i].input);
-            assert_non_null(t.reader.error_text);
-            transcript_done(&t);
-        }
+    for (size_t i = 0; i < COUNT(BAD); i++) {
+        struct transcript t;
+        transcript_init(&t, BAD[i].kind, &LIMITS);
+        read_split(&t, BAD[i].input, BAD[i].input.size, 1);
+        assert_transcript(&t, BYTES("error 1\n"), BAD[i].input);
+        assert_non_null(t.reader.error_text);
+        transcript_done(&t);
+    }
 }
 
 static void bad_bodies_never_end_well(void **state)
 {
     (void)state;
-    for
-        EACH(i, BAD_BODY)
-        {
-            struct transcript t;
-            transcript_init(&t, BAD_BODY[i].kind, &LIMITS);
-            t.without_fields = true;
-            read_split(&t, BAD_BODY[i].input, BAD_BODY[i].input.size, 1);
-            struct bytes text = buffer_bytes(&t.text), tail = BYTES("error 1\n");
-            assert_true(text.size > tail.size);
-            text.at += text.size - tail.size;
-            text.size = tail.size;
-            assert_transcript(&t, bytes_equal(text, tail) ? buffer_bytes(&t.text) : tail,
-                              BAD_BODY[i].input);
-            transcript_done(&t);
-        }
+    for (size_t i = 0; i < COUNT(BAD_BODY); i++) {
+        struct transcript t;
+        transcript_init(&t, BAD_BODY[i].kind, &LIMITS);
+        t.without_fields = true;
+        read_split(&t, BAD_BODY[i].input, BAD_BODY[i].input.size, 1);
+        struct bytes text = buffer_bytes(&t.text), tail = BYTES("error 1\n");
+        assert_true(text.size > tail.size);
+        text.at += text.size - tail.size;
+        text.size = tail.size;
+        assert_transcript(&t, bytes_equal(text, tail) ? buffer_bytes(&t.text) : tail,
+                          BAD_BODY[i].input);
+        transcript_done(&t);
+    }
 }
 
 static void splitting_the_input_anywhere_changes_nothing(void **state)
 {
     (void)state;
-    for
-        EACH(i, GOOD)
-        {
-            assert_split_changes_nothing(GOOD[i].kind, GOOD[i].input, &LIMITS);
-        }
-    for
-        EACH(i, BAD)
-        {
-            assert_split_changes_nothing(BAD[i].kind, BAD[i].input, &LIMITS);
-        }
-    for
-        EACH(i, BAD_BODY)
-        {
-            assert_split_changes_nothing(BAD_BODY[i].kind, BAD_BODY[i].input, &LIMITS);
-        }
+    for (size_t i = 0; i < COUNT(GOOD); i++) {
+        assert_split_changes_nothing(GOOD[i].kind, GOOD[i].input, &LIMITS);
+    }
+    for (size_t i = 0; i < COUNT(BAD); i++) {
+        assert_split_changes_nothing(BAD[i].kind, BAD[i].input, &LIMITS);
+    }
+    for (size_t i = 0; i < COUNT(BAD_BODY); i++) {
+        assert_split_changes_nothing(BAD_BODY[i].kind, BAD_BODY[i].input, &LIMITS);
+    }
 }
 
 /* Messages in which every byte is framing, or data that a byte more makes too long. */
@@ -160,23 +148,21 @@ static void assert_half(const struct bad *good, size_t place, const char *half, 
 static void no_line_ends_in_half_an_end(void **state)
 {
     (void)state;
-    for
-        EACH(i, FRAMED)
-        {
-            struct bytes good = FRAMED[i].input;
-            for (size_t place = 0; place < good.size; place++) {
-                assert_half(&FRAMED[i], place, "\r", 0);
-                if (place + 1 < good.size) { /* else it stands behind the message */
-                    assert_half(&FRAMED[i], place, "\n", 0);
-                }
-                if (good.size - place >= 2 && memcmp(good.at + place, "\r\n", 2) == 0) {
-                    assert_half(&FRAMED[i], place, "\r", 2);
-                    assert_half(&FRAMED[i], place, "\n", 2);
-                    assert_half(&FRAMED[i], place, "\r\r", 2);
-                    assert_half(&FRAMED[i], place, "\n\r", 2);
-                }
+    for (size_t i = 0; i < COUNT(FRAMED); i++) {
+        struct bytes good = FRAMED[i].input;
+        for (size_t place = 0; place < good.size; place++) {
+            assert_half(&FRAMED[i], place, "\r", 0);
+            if (place + 1 < good.size) { /* else it stands behind the message */
+                assert_half(&FRAMED[i], place, "\n", 0);
+            }
+            if (good.size - place >= 2 && memcmp(good.at + place, "\r\n", 2) == 0) {
+                assert_half(&FRAMED[i], place, "\r", 2);
+                assert_half(&FRAMED[i], place, "\n", 2);
+                assert_half(&FRAMED[i], place, "\r\r", 2);
+                assert_half(&FRAMED[i], place, "\n\r", 2);
             }
         }
+    }
 }
 
 static enum http_error error_of(enum transcript_kind kind, struct bytes input,

@@ -111,17 +111,15 @@ static const struct rewriting REQUESTS[] = {
      LINE HOSTS OURS "Transfer-Encoding: chunked\r\n\r\n"},
 };
 
-#define EACH(i, table) (size_t i = 0; i < sizeof(table) / sizeof((table)[0]); i++)
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static void requests_go_on_without_what_was_meant_for_us(void **state)
 {
     (void)state;
     struct http_request_rewrite rw = request_rewrite();
-    for
-        EACH(i, REQUESTS)
-        {
-            assert_request(REQUESTS[i].in, &rw, REQUESTS[i].out);
-        }
+    for (size_t i = 0; i < COUNT(REQUESTS); i++) {
+        assert_request(REQUESTS[i].in, &rw, REQUESTS[i].out);
+    }
 }
 
 static void an_upgrade_goes_on_only_when_told_to(void **state)
@@ -240,11 +238,9 @@ static const struct response_rewriting RESPONSES[] = {
 static void responses_are_framed_for_the_client_they_go_to(void **state)
 {
     (void)state;
-    for
-        EACH(i, RESPONSES)
-        {
-            assert_response(RESPONSES[i].in, &RESPONSES[i].rw, RESPONSES[i].out);
-        }
+    for (size_t i = 0; i < COUNT(RESPONSES); i++) {
+        assert_response(RESPONSES[i].in, &RESPONSES[i].rw, RESPONSES[i].out);
+    }
 }
 
 static void an_error_has_difys_shape(void **state)
@@ -354,12 +350,10 @@ static void a_path_is_judged_as_the_instance_may_read_it(void **state)
 {
     (void)state;
     struct buffer b = {0};
-    for
-        EACH(i, PATHS)
-        {
-            http_normalize_path(&b, bytes_of(PATHS[i].in));
-            assert_text(buffer_bytes(&b), PATHS[i].out);
-        }
+    for (size_t i = 0; i < COUNT(PATHS); i++) {
+        http_normalize_path(&b, bytes_of(PATHS[i].in));
+        assert_text(buffer_bytes(&b), PATHS[i].out);
+    }
     buffer_done(&b);
 }
 
@@ -393,13 +387,11 @@ static const struct rewriting TARGETS[] = {
 static void no_credential_of_a_target_is_logged(void **state)
 {
     (void)state;
-    for
-        EACH(i, TARGETS)
-        {
-            struct buffer b = {0};
-            assert_text(http_blacken_target(bytes_of(TARGETS[i].in), false, &b), TARGETS[i].out);
-            buffer_done(&b);
-        }
+    for (size_t i = 0; i < COUNT(TARGETS); i++) {
+        struct buffer b = {0};
+        assert_text(http_blacken_target(bytes_of(TARGETS[i].in), false, &b), TARGETS[i].out);
+        buffer_done(&b);
+    }
 }
 
 static void of_a_target_that_is_cut_no_beginning_of_a_password_is_logged(void **state)
@@ -410,13 +402,11 @@ static void of_a_target_that_is_cut_no_beginning_of_a_password_is_logged(void **
         {"http://host/v1/x", "http://host/v1/x"}, {"/v1/x:y", "/v1/x:y"},
         {"/v1/x?token=a", "/v1/x?token=***"},     {"http://u:p@ho", "http://***"},
     };
-    for
-        EACH(i, CUT)
-        {
-            struct buffer b = {0};
-            assert_text(http_blacken_target(bytes_of(CUT[i].in), true, &b), CUT[i].out);
-            buffer_done(&b);
-        }
+    for (size_t i = 0; i < COUNT(CUT); i++) {
+        struct buffer b = {0};
+        assert_text(http_blacken_target(bytes_of(CUT[i].in), true, &b), CUT[i].out);
+        buffer_done(&b);
+    }
 }
 
 int main(void)

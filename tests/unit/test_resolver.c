@@ -144,7 +144,8 @@ static void assert_addresses(struct scene *s, const char *wanted)
 {
     struct address_turn turn = {0};
     struct sockaddr_storage address;
-    char text[512] = "", one[INET6_ADDRSTRLEN];
+    struct buffer text = {0};
+    char one[INET6_ADDRSTRLEN];
     while (instance_live_address(s->live, &turn, &address)) {
         if (address.ss_family == AF_INET6) {
             uv_ip6_name((struct sockaddr_in6 *)&address, one, sizeof(one));
@@ -152,9 +153,11 @@ static void assert_addresses(struct scene *s, const char *wanted)
             uv_ip4_name((struct sockaddr_in *)&address, one, sizeof(one));
         }
         assert_int_equal(((struct sockaddr_in *)&address)->sin_port, htons(s->live->port));
-        strcat(strcat(text, text[0] ? "," : ""), one);
+        buffer_append_format(&text, "%s%s", text.size > 0 ? "," : "", one);
     }
-    assert_string_equal(text, wanted);
+    assert_int_equal(text.size, strlen(wanted));
+    assert_memory_equal(text.data, wanted, text.size);
+    buffer_done(&text);
 }
 
 static void a_literal_is_never_looked_up(void **state)
