@@ -277,6 +277,10 @@ def run_format(part):
     return run_tap(part, ["tests/lint", "--format"])
 
 
+def run_tidy(part):
+    return run_tap(part, ["tests/lint", "--tidy", "--quick"])
+
+
 def run_tap(part, command, env=None):
     part.log.flush()
     start = os.path.getsize(part.path)
@@ -338,6 +342,7 @@ PARTS = [
 ]
 BACKGROUND = [
     ("asan-build", False, None, build_part("asan")),
+    ("tidy", False, "asan-build", run_tidy),
     ("asan-ctest", False, "asan-build", ctest_part("asan", "-R", r"^(unit|fuzz)\.")),
     ("tsan-build", False, None, build_part("tsan")),
     ("valgrind-build", False, None, build_part("valgrind")),
