@@ -122,6 +122,27 @@ void chain_move(struct chain *to, struct chain *from)
     *from = (struct chain){0};
 }
 
+void chain_take(struct chain *from, struct pool *p, size_t size, struct chain *to)
+{
+    assert(size <= from->size);
+    while (size > 0) {
+        struct block *b = from->first;
+        size_t held = b->end - b->start;
+        if (held > size) {
+            chain_append(to, p, b->data + b->start, size);
+            chain_consume(from, p, size);
+            return;
+        }
+        struct chain one = {.first = b, .last = b, .size = held};
+        from->first = b->next;
+        from->last = b->next ? from->last : NULL;
+        from->size -= held;
+        b->next = NULL;
+        chain_move(to, &one);
+        size -= held;
+    }
+}
+
 void chain_clear(struct chain *c, struct pool *p)
 {
     chain_consume(c, p, c->size);

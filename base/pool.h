@@ -49,6 +49,9 @@ void chain_commit(struct chain *c, size_t size);
 /* Drops `size` bytes from the start; empty blocks go back to the pool. */
 void chain_consume(struct chain *c, struct pool *p, size_t size);
 
+/* Moves the first `size` bytes of `from` to the end of `to`; at most a block of them is copied. */
+void chain_take(struct chain *from, struct pool *p, size_t size, struct chain *to);
+
 /* Moves all bytes of `from` to the end of `to` without copying. */
 void chain_move(struct chain *to, struct chain *from);
 

@@ -68,7 +68,7 @@ struct conf_limits {
     uint32_t header_size, uri_size;
     uint32_t headers;
     uint32_t body_rate; /* bytes a second; 0 = any */
-    uint64_t json_inspect, body_size, spool_memory;
+    uint64_t json_inspect, body_size, spool_memory, spool_memory_all;
     const char *spool_dir;
 };
 

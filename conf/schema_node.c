@@ -139,9 +139,12 @@ static const struct conf_field limits_fields[] = {
              "any"},
     {"spool_memory", &conf_type_size, AT(conf_limits, spool_memory), .min = 0, .max = GIB,
      .standard = "1MiB",
-     .help = "no effect yet: all of a body that must be held back stays in memory"},
+     .help = "of a body that must wait, as for a user that comes behind a file; more of it goes to "
+             "a file in spool_dir"},
+    {"spool_memory_all", &conf_type_size, AT(conf_limits, spool_memory_all), .min = 0,
+     .max = 1024 * GIB, .standard = "64MiB", .help = "of all bodies that wait on this node"},
     {"spool_dir", &conf_type_path, AT(conf_limits, spool_dir), .standard = "/tmp",
-     .help = "no effect yet"},
+     .help = "where such files are, without a name; a disk, for a tmpfs is memory"},
     {0},
 };
 

@@ -1,5 +1,4 @@
 /* weak: what is valid and works, and is told once because it is unwise, or is not what it says. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "conf/conf.h"
@@ -9,7 +8,6 @@ enum {
     /* What is shorter is in many ordinary words, and is kept out of logs only where it stands by
      * itself (node/log/redact.h). */
     TOKEN_SIZE_LEAST = 4,
-    SPOOL_MEMORY = 1 << 20, /* the defaults ask for nothing */
 };
 
 static bool is_short(const char *token)
@@ -50,13 +48,6 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
                     "`admin.token` is shorter than %d characters: it is guessed easily, and logs "
                     "cannot tell it from ordinary words; use a longer one",
                     TOKEN_SIZE_LEAST);
-    }
-    if (conf->limits.spool_memory != SPOOL_MEMORY || strcmp(conf->limits.spool_dir, "/tmp") != 0) {
-        problem_add(problems, 0, 0,
-                    "`limits.spool_memory` and `limits.spool_dir` have no effect yet: a body that "
-                    "must be held back stays in memory, up to `limits.body_size` (%" PRIu64
-                    " bytes)",
-                    conf->limits.body_size);
     }
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);

@@ -153,6 +153,8 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
     s->body_size_max = conf->limits.body_size;
     s->body_rate = conf->limits.body_rate;
     s->spool_memory = conf->limits.spool_memory;
+    s->spool_memory_all = conf->limits.spool_memory_all;
+    s->spool_dir = copy(s->arena, conf->limits.spool_dir).at;
     s->connections_max = conf->limits.connections;
     s->timeouts = (struct snapshot_timeouts){
         .request_head_ms = t->request_head_ms,

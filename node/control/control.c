@@ -327,6 +327,7 @@ int control_run(const char *config_file)
     struct control *c = memory_new(sizeof(*c));
     signal(SIGPIPE, SIG_IGN);
     start_raise_limits();
+    start_pool_size(start_worker_count(conf));
     c->file = config_file;
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();

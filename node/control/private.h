@@ -34,6 +34,7 @@ struct control {
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
     struct places places;
+    _Atomic int64_t kept_bytes; /* of bodies that wait, all workers */
 
     struct signals signals;
     uv_async_t wake;

@@ -15,6 +15,7 @@
 enum {
     FILES_A_LOOP = 8,      /* poll, wake-up, and what libuv keeps: 5 are seen */
     FILES_OF_CONTROL = 64, /* logs, state, gossip, look-ups, the virtual IP, standard streams */
+    POOL_THREADS = 4, /* libuv's own number: for state files, documents, configurations, digests */
 };
 
 static void print_problems(const struct conf_problems *problems)
@@ -74,6 +75,13 @@ void start_raise_limits(void)
         setrlimit(RLIMIT_NOFILE,
                   &files); /* or it stays as it is: accept() sheds what is too much */
     }
+}
+
+void start_pool_size(size_t workers)
+{
+    char text[16];
+    snprintf(text, sizeof(text), "%zu", POOL_THREADS + workers);
+    setenv("UV_THREADPOOL_SIZE", text, 0);
 }
 
 /* A client, and an instance's connection for it; besides, a listener for each worker and address, a
@@ -156,6 +164,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
         .log = log_producer(c->log, index),
         .seed = prng_next(&c->prng),
         .places = &c->places,
+        .kept_bytes = &c->kept_bytes,
         .joining = &c->joining,
         .events = events,
         .control = c,

@@ -13,6 +13,10 @@ int start_log(struct control *c);
 /* As many open files as the system allows this process: each client may need two. */
 void start_raise_limits(void);
 
+/* Threads for what would block a loop. Each worker has at most one file of kept bodies at work, so
+ * that a disk which hangs leaves threads to the others. Before the first loop. */
+void start_pool_size(size_t workers);
+
 /* Warns if limits.connections cannot be reached with the open files that this process may have. */
 void start_warn_of_files(const struct control *c);
 

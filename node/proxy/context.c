@@ -10,6 +10,7 @@
 void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker)
 {
     *p = (struct proxy_context){.net = net, .worker = worker, .sha = sha256_new()};
+    spool_desk_init(&p->spool, net, NULL);
 }
 
 void proxy_done(struct proxy_context *p)

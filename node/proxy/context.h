@@ -7,6 +7,7 @@
 #include "log/log.h"
 #include "net/loop.h"
 #include "snapshot/snapshot.h"
+#include "spool/spool.h"
 
 struct exchange;
 
@@ -47,6 +48,7 @@ struct proxy_context {
     uint64_t marked_count;   /* exchanges in hand that are older than the last mark */
     struct proxy_counts counts;
     struct answer_cell answers; /* of requests that belong to no application */
+    struct spool_desk spool;    /* of bodies that wait */
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
     struct exchange *spares;

@@ -304,7 +304,6 @@ void exchange_refuse(struct proxy_context *p, struct exchange_client *client,
 
 void exchange_down_body(struct exchange *x, struct bytes bytes)
 {
-    chain_append(&x->hold, &x->proxy->net->pool, bytes.at, bytes.size);
     if (x->searching) {
         search_goes_on(x, user_id_body(&x->search, bytes));
         if (user_is_missing_and_required(x)) {
@@ -312,11 +311,14 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
             return;
         }
     }
+    exchange_hold(x, bytes);
+    size_t pending = x->up ? stream_pending(upstream_stream(x->up)) + exchange_backlog(x) : 0;
     exchange_step(x, (struct exchange_input){
                          .kind = EXCHANGE_DOWN_BODY,
                          .size = bytes.size,
                          .settled = !x->searching,
-                         .pending = x->up ? stream_pending(upstream_stream(x->up)) : 0,
+                         .pending = pending,
+                         .full = x->searching && exchange_hold_is_full(x),
                      });
 }
 
@@ -391,7 +393,8 @@ static void finish(struct exchange *x, enum exchange_finish how)
     if (x->job) {
         p->events->on_forget(p->owner, x);
     }
-    chain_clear(&x->hold, &p->net->pool);
+    exchange_discard(x);
+    exchange_count_hold(x);
     if (x->search_holds_memory) {
         user_id_done(&x->search);
     }
@@ -433,7 +436,7 @@ enum {
     UPWARDS = EXCHANGE_DO_REPORT | EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP |
               EXCHANGE_DO_CONTINUE | EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT |
               EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_UP_BODY |
-              EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD,
+              EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET,
 };
 
 /* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
@@ -475,7 +478,10 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
         exchange_do_send_up_end(x);
     }
     if (what & EXCHANGE_DO_DISCARD) {
-        chain_clear(&x->hold, &x->proxy->net->pool);
+        exchange_discard(x);
+    }
+    if (what & EXCHANGE_DO_FORGET) {
+        exchange_forget(x);
     }
     return next;
 }
@@ -533,6 +539,7 @@ void exchange_step(struct exchange *x, struct exchange_input in)
             return;
         }
     } while (next);
+    exchange_count_hold(x);
     uint64_t deadline_ms = exchange_core_deadline_ms(&x->core);
     if (deadline_ms == 0) {
         wheel_pause(&x->timer);

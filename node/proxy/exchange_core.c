@@ -122,6 +122,7 @@ static void give_up(struct exchange_core *c, enum exchange_reply reply,
 
 static void pick(struct exchange_core *c)
 {
+    c->up_deadline_ms = 0;
     enter(c, EXCHANGE_PICK);
     out(c, EXCHANGE_DO_PICK);
 }
@@ -249,10 +250,7 @@ static void on_down_body(struct exchange_core *c)
     } else if (c->phase >= EXCHANGE_SEND) {
         send_held(c);
     }
-    bool waits = c->phase >= EXCHANGE_PICK && !c->deaf;
-    if (waits && !c->down_paused &&
-        (c->held > EXCHANGE_HIGH_WATER ||
-         (c->phase >= EXCHANGE_SEND && c->in->pending > EXCHANGE_HIGH_WATER))) {
+    if (!c->down_paused && must_wait(c)) {
         c->down_paused = true;
         out(c, EXCHANGE_DO_PAUSE_DOWN);
     }
@@ -325,7 +323,7 @@ static void start_response(struct exchange_core *c)
     c->keep_alive = c->keep_alive && c->down_ended && !c->until_close && !c->in->draining;
     await_more(c);
     await_taking(c);
-    out(c, EXCHANGE_DO_HEAD | (c->down_ended ? EXCHANGE_DO_DISCARD : 0));
+    out(c, EXCHANGE_DO_HEAD | EXCHANGE_DO_FORGET);
 }
 
 static void on_up_head(struct exchange_core *c)
@@ -475,6 +473,8 @@ static void instance_is_late(struct exchange_core *c)
         connect_is_late(c);
     } else if (c->phase == EXCHANGE_SEND && c->deaf) {
         attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_MISHAP_BROKEN);
+    } else if (c->phase == EXCHANGE_HOLD) { /* the file that the body is kept in */
+        give_up(c, EXCHANGE_REPLY_INSUFFICIENT_STORAGE, EXCHANGE_OUTCOME_NEUTRAL);
     } else {
         give_up(c, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_OUTCOME_FAILURE);
     }
@@ -499,7 +499,9 @@ static void on_deadline(struct exchange_core *c)
 
 static void on_sent_up(struct exchange_core *c)
 {
-    if (c->down_paused && c->phase >= EXCHANGE_SEND) {
+    if (c->in->more) {
+        await_rest(c);
+    } else if (c->down_paused && (c->phase == EXCHANGE_HOLD || c->phase >= EXCHANGE_SEND)) {
         resume_client(c);
         await_body(c);
         await_head(c);

@@ -82,7 +82,8 @@ enum exchange_input_kind {
                             attempt was sent: as if it had never been there */
     EXCHANGE_UP_GARBAGE, /* what came is not HTTP */
     EXCHANGE_UP_DEAF,    /* it takes no more of the request; an answer may still be on its way */
-    EXCHANGE_SENT_UP,    /* all that waited has gone up */
+    EXCHANGE_SENT_UP,    /* all that waited has gone up (with `more`: some of it); or in HOLD:
+                            what is kept is no longer full */
     EXCHANGE_SENT_DOWN,  /* all that waited has gone down */
     EXCHANGE_TUNNEL_END, /* the tunnel is over: finish */
     EXCHANGE_DEADLINE,   /* deadline_ms is over: taken_ms, unread */
@@ -104,6 +105,7 @@ enum exchange_reply {
     EXCHANGE_REPLY_UNAVAILABLE,
     EXCHANGE_REPLY_TOO_MANY_CONNECTIONS,
     EXCHANGE_REPLY_GATEWAY_TIMEOUT,
+    EXCHANGE_REPLY_INSUFFICIENT_STORAGE, /* a body that had to be kept could not be */
 };
 
 /* How an attempt counts for the instance's health (SPEC §4, passive). */
@@ -139,6 +141,7 @@ enum {
     EXCHANGE_DO_SEND_UP_BODY = 1 << 7, /* all that is held */
     EXCHANGE_DO_SEND_UP_END = 1 << 8,
     EXCHANGE_DO_DISCARD = 1 << 9,  /* what is held is not wanted any more */
+    EXCHANGE_DO_FORGET = 1 << 22,  /* what has gone up will not be sent again; the rest goes on */
     EXCHANGE_DO_INTERIM = 1 << 10, /* the 1xx head down */
     EXCHANGE_DO_HEAD = 1 << 11,    /* the response head down, with exchange_core_keep_alive() */
     EXCHANGE_DO_BODY = 1 << 12,    /* this piece of body down */
@@ -163,6 +166,8 @@ struct exchange_input {
     enum exchange_finish finish; /* TUNNEL_END: CLOSE, CUT or RESET */
     enum http_method_class method; /* BEGIN */
     bool draining;      /* any: the node drains, and no answer promises to take another request */
+    bool full;          /* DOWN_BODY in HOLD: no more can be kept just now */
+    bool more;          /* SENT_UP */
     bool settled;       /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
     bool expects;       /* BEGIN: Expect: 100-continue */
     bool keep_alive;    /* BEGIN, ASK_LOCAL, REFUSE before them: the client would like to go on */

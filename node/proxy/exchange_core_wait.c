@@ -28,6 +28,16 @@ static void set_down_deadline(struct exchange_core *c)
     c->down_deadline_ms = sooner(c->silent_until_ms, pace_deadline_ms(&c->pace, &rules));
 }
 
+bool must_wait(const struct exchange_core *c)
+{
+    if (c->phase == EXCHANGE_HOLD) {
+        return c->in->full;
+    }
+    bool much = c->held > EXCHANGE_HIGH_WATER ||
+                (c->phase >= EXCHANGE_SEND && c->in->pending > EXCHANGE_HIGH_WATER);
+    return much && c->phase >= EXCHANGE_PICK && !c->deaf;
+}
+
 void await_body(struct exchange_core *c)
 {
     struct pace_rules rules = pace_rules(c);
@@ -39,6 +49,9 @@ void await_body(struct exchange_core *c)
     } else {
         pace_stop(&c->pace, &rules, c->now_ms);
         c->down_deadline_ms = 0;
+    }
+    if (c->phase == EXCHANGE_HOLD) {
+        c->up_deadline_ms = c->down_paused ? c->now_ms + c->rules->request_body_ms : 0;
     }
 }
 
@@ -67,6 +80,14 @@ void await_head(struct exchange_core *c)
 void await_more(struct exchange_core *c)
 {
     c->up_deadline_ms = c->up_paused ? 0 : c->now_ms + c->rules->idle_ms;
+}
+
+void await_rest(struct exchange_core *c)
+{
+    await_head(c);
+    if (c->phase == EXCHANGE_RESPOND) {
+        await_more(c);
+    }
 }
 
 void await_taking(struct exchange_core *c)

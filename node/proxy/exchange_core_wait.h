@@ -6,7 +6,11 @@
 
 #include "proxy/exchange_core.h"
 
-/* The client's next byte of the body is due, and its rate: while it has not ended and is read. */
+/* DOWN_BODY: is the client to be held back? */
+bool must_wait(const struct exchange_core *c);
+
+/* The client's next byte of the body is due, and its rate: while it has not ended and is read. One
+ * that waits for room in a file is owed that within the same time. */
 void await_body(struct exchange_core *c);
 
 /* So much of it has come. */
@@ -23,6 +27,9 @@ void await_head(struct exchange_core *c);
 /* Behind the head, the instance's next byte. While it is not read it cannot be late: it is the
  * client's turn then. */
 void await_more(struct exchange_core *c);
+
+/* A part of the request that was kept has gone up: the instance takes it. */
+void await_rest(struct exchange_core *c);
 
 /* A response is before the client: whether it takes any of it is looked at. */
 void await_taking(struct exchange_core *c);

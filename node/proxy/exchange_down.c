@@ -146,6 +146,9 @@ static struct own_answer own_answer_of(enum exchange_reply reply)
     case EXCHANGE_REPLY_GATEWAY_TIMEOUT:
         return (struct own_answer){504, "gateway_timeout", "The instance did not answer in time.",
                                    0};
+    case EXCHANGE_REPLY_INSUFFICIENT_STORAGE:
+        return (struct own_answer){503, "insufficient_storage",
+                                   "There is no room to keep the request's body.", RETRY_AFTER_S};
     }
     return (struct own_answer){500, "internal_server_error", "", 0};
 }

@@ -5,6 +5,7 @@
 #include "http/reply.h"
 #include "http/rewrite.h"
 #include "proxy/exchange.h"
+#include "spool/spool.h"
 
 enum { EXCHANGE_REQUEST_ID_SIZE = 32 };
 
@@ -34,7 +35,10 @@ struct exchange {
     bool search_holds_memory;
     bool aborted;
     struct bytes request_id;      /* points into the head or into request_id_made */
-    struct chain hold;            /* body that no instance has got */
+    struct chain hold;            /* body that no instance has got: see exchange_body.c */
+    size_t hold_counted;          /* of it, in the node's kept memory */
+    struct spool *spool;          /* NULL: `hold` has all that is held */
+    bool end_sent;                /* with a spool: the body's end has gone up in this attempt */
     uint64_t started_us, head_us; /* head_us 0: no response head came */
     uint64_t bytes_queued_before;
     uint64_t mark; /* proxy.mark when it began */
@@ -67,8 +71,30 @@ bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next);
 void exchange_do_report(struct exchange *x, enum exchange_outcome outcome);
 void exchange_do_release(struct exchange *x, bool keep);
 void exchange_do_send_up(struct exchange *x);
+
+/* The body (exchange_body.c). More of it has come: it is held until it goes up. */
+void exchange_hold(struct exchange *x, struct bytes bytes);
+/* Is the client to wait, until the core hears SENT_UP? */
+bool exchange_hold_is_full(struct exchange *x);
+/* What is held in a spool and has not been passed on. */
+uint64_t exchange_backlog(const struct exchange *x);
+void exchange_discard(struct exchange *x);
+void exchange_forget(struct exchange *x);
+void exchange_begin_body(struct exchange *x); /* from its start, behind the head */
+void exchange_sent_up(struct exchange *x);    /* the instance has taken all that waited for it */
 void exchange_do_send_up_body(struct exchange *x);
 void exchange_do_send_up_end(struct exchange *x);
+
+/* `hold` counts among the bodies that the node keeps. */
+static inline void exchange_count_hold(struct exchange *x)
+{
+    if (x->hold.size != x->hold_counted) {
+        spool_share_change(&x->proxy->spool.share,
+                           (int64_t)x->hold.size - (int64_t)x->hold_counted);
+        x->hold_counted = x->hold.size;
+    }
+}
+
 /* How the response whose head has come will go down. */
 enum http_framing exchange_response_framing(const struct exchange *x);
 void exchange_do_head(struct exchange *x);

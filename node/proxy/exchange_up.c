@@ -215,43 +215,6 @@ static void write_head(struct exchange *x, const struct http_request_rewrite *rw
     free(at);
 }
 
-/* All that is held, in the request's framing; a copy if the core keeps it for another attempt. */
-static void write_held(struct exchange *x)
-{
-    struct stream *s = upstream_stream(x->up);
-    bool chunked = x->head->body == HTTP_BODY_CHUNKED;
-    if (x->hold.size == 0) {
-        return;
-    }
-    if (chunked) {
-        char line[24];
-        stream_write(s, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", x->hold.size));
-    }
-    if (exchange_core_keeps_body(&x->core)) {
-        for (const struct block *b = x->hold.first; b; b = b->next) {
-            stream_write(s, b->data + b->start, b->end - b->start);
-        }
-    } else if (x->hold.size <= BLOCK_CAPACITY / 2) {
-        /* small: behind the head in its block, so that one buffer goes to the kernel */
-        for (const struct block *b = x->hold.first; b; b = b->next) {
-            stream_write(s, b->data + b->start, b->end - b->start);
-        }
-        chain_clear(&x->hold, &x->proxy->net->pool);
-    } else {
-        stream_write_chain(s, &x->hold);
-    }
-    if (chunked) {
-        stream_write(s, "\r\n", 2);
-    }
-}
-
-void exchange_do_send_up_end(struct exchange *x)
-{
-    if (x->head->body == HTTP_BODY_CHUNKED) {
-        stream_write(upstream_stream(x->up), "0\r\n\r\n", 5);
-    }
-}
-
 void exchange_do_send_up(struct exchange *x)
 {
     struct buffer user = {0};
@@ -274,16 +237,8 @@ void exchange_do_send_up(struct exchange *x)
         cell_add(&x->instance->live->cells[x->proxy->worker].counts.requests, 1);
     }
     write_head(x, &rw);
-    write_held(x);
-    if (exchange_core_request_ended(&x->core)) {
-        exchange_do_send_up_end(x);
-    }
+    exchange_begin_body(x);
     buffer_done(&user);
-}
-
-void exchange_do_send_up_body(struct exchange *x)
-{
-    write_held(x);
 }
 
 static void on_connected(void *borrower, int error)
@@ -299,7 +254,7 @@ static struct exchange_input head_input(struct exchange *x)
     const struct http_head *h = x->up_head;
     struct exchange_input in = {.kind = EXCHANGE_UP_HEAD, .status = h->status};
     if (h->status == 101) {
-        in.kind = EXCHANGE_UP_SWITCH;
+        in.kind = exchange_backlog(x) > 0 ? EXCHANGE_UP_GARBAGE : EXCHANGE_UP_SWITCH;
     } else if (h->status < 200) {
         in.kind = EXCHANGE_UP_INTERIM;
         return in;
@@ -332,9 +287,10 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
             http_reader_begin(&up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
             return true;
         }
-        exchange_step(
-            x, (struct exchange_input){.kind = EXCHANGE_UP_END,
-                                       .reusable = x->up_head->keep_alive && rest.size == 0});
+        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_END,
+                                                 .reusable = x->up_head->keep_alive &&
+                                                             rest.size == 0 &&
+                                                             exchange_backlog(x) == 0});
         return false;
     case HTTP_EVENT_ERROR:
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_GARBAGE});
@@ -415,8 +371,5 @@ static void on_send_failed(void *borrower, int error)
 
 static void on_sent(void *borrower)
 {
-    struct exchange *x = borrower;
-    if (exchange_core_holds_client(&x->core)) { /* else nobody waits for it */
-        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_SENT_UP});
-    }
+    exchange_sent_up(borrower);
 }

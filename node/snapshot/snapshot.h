@@ -58,7 +58,9 @@ struct snapshot {
     struct token_table *tokens; /* user token -> index into applications */
     struct http_limits limits;
     struct cors_policy cors;
-    uint64_t body_size_max, spool_memory;
+    uint64_t body_size_max;
+    uint64_t spool_memory, spool_memory_all; /* of one kept body, and of all */
+    const char *spool_dir;
     uint32_t connections_max, body_rate;
     struct snapshot_timeouts timeouts;
     struct cidr *admin_allow;

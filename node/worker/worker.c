@@ -572,6 +572,7 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
         return error;
     }
     proxy_init(&w->proxy, &w->net, options->index);
+    w->proxy.spool.share.node = options->kept_bytes;
     w->proxy.snapshot = snapshot_ref(options->snapshot);
     w->proxy.log = options->log;
     w->proxy.events = &proxy_events;

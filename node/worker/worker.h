@@ -40,6 +40,7 @@ struct worker_options {
     struct log_producer *log;
     uint64_t seed;               /* of request ids */
     struct places *places;       /* of the whole node */
+    _Atomic int64_t *kept_bytes; /* the same: what all bodies that wait take */
     const _Atomic bool *joining; /* of the whole node: /health says so */
     const struct worker_events *events;
     void *control;

@@ -78,6 +78,7 @@ LIMITS = {
     "connections": numbers(1, 1 << 20), "header_size": sizes(1024, 1 << 20), "headers": numbers(8, 1000),
     "uri_size": sizes(64, 1 << 20), "json_inspect": sizes(0, 1 << 30), "body_size": sizes(1, 1 << 40),
     "body_rate": sizes(0, 1 << 30), "spool_memory": sizes(0, 1 << 30), "spool_dir": words(*PATHS)}
+LATER_LIMITS = {"spool_memory_all": sizes(0, 1 << 40)}   # drawn apart: all else stays as it was
 HEALTH_CHECK = {
     "enabled": boolean, "token": boolean, "path": words("/", "/v1/parameters?a=\\b\"", "/x"),
     "interval": durations(10, 24 * HOUR * 1000), "timeout": durations(1, HOUR * 1000),
@@ -136,7 +137,7 @@ def document(r):
         "applications": {f"{r.of(NAMES)[:50]}{i}": application(r, i) for i in range(1 + r.below(3))},
         **keys_of(r, 30, {
             "workers": lambda r: r.of(["auto", r.whole(1, 256)]), "debug_headers": boolean,
-            "limits": lambda r: keys_of(r, 40, LIMITS),
+            "limits": lambda r: {**keys_of(r, 40, LIMITS), **keys_of(Random(r.state), 40, LATER_LIMITS)},
             "timeouts": lambda r: keys_of(r, 40, {**TIMEOUTS, "drain": durations(0, 1000)}),
             "log": lambda r: keys_of(r, 50, {"access": LOG_TARGET, "error": LOG_TARGET,
                                              "level": words("debug", "info", "warning", "warn", "error")}),

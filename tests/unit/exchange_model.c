@@ -42,6 +42,7 @@ static bool is_failure(const struct model *m)
         return status_set_has(&m->failure_statuses, m->in.status);
     case EXCHANGE_DEADLINE: /* unless it was the client's turn, or others had taken its time */
         return m->out.reply != EXCHANGE_REPLY_REQUEST_TIMEOUT && !m->client_owed_before &&
+               m->before != EXCHANGE_HOLD &&
                !(m->before == EXCHANGE_CONNECT && m->attempts > 1 &&
                  connect_end_ms(m) < m->connect_ms + m->rules.connect_ms);
     case EXCHANGE_BEGIN:
@@ -286,7 +287,11 @@ static void carry_up(struct model *m, uint32_t what)
     if (what & EXCHANGE_DO_SEND_UP_END) {
         do_send_up_end(m);
     }
-    if (what & EXCHANGE_DO_DISCARD) {
+    if (what & EXCHANGE_DO_FORGET) {
+        demand(m, (what & EXCHANGE_DO_HEAD) && (m->sent_to == m->body_in || m->deaf),
+               "what waits for nothing but a retry is kept until the head");
+    }
+    if (what & (EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET)) {
         m->hold_from = m->body_in;
     }
 }
@@ -380,7 +385,10 @@ static void judge_rest(struct model *m)
     uint64_t most = m->hold_at_pick > EXCHANGE_HIGH_WATER ? m->hold_at_pick : EXCHANGE_HIGH_WATER;
     judge_deadlines(m);
     demand(m, m->core.held == held, "the core knows what is held");
-    if (m->core.phase > EXCHANGE_HOLD) {
+    if (m->core.phase == EXCHANGE_HOLD) {
+        demand(m, !m->full || m->paused_down, "the client waits while nothing can be kept");
+        demand(m, m->core.down_paused == (m->core.up_deadline_ms > 0), "but not for ever");
+    } else {
         demand(m, held <= most + MODEL_READ_MAX, "the hold is bounded once an instance is picked");
         demand(m, m->up_waiting <= MODEL_WAITING_MAX + m->up_first,
                "what waits upwards is bounded");
@@ -388,7 +396,7 @@ static void judge_rest(struct model *m)
     demand(m, m->down_waiting <= MODEL_WAITING_MAX + MODEL_HEAD_SIZE,
            "what waits downwards is bounded");
     if (m->paused_down) {
-        demand(m, on_the_way || (m->up_waiting > 0 && !m->deaf),
+        demand(m, on_the_way || (m->up_waiting > 0 && !m->deaf) || m->full,
                "a paused client is resumed by something");
     }
     if (m->paused_up) {
@@ -409,6 +417,9 @@ static void take_in(struct model *m)
         m->request = m->in;
         m->settled = m->in.settled;
     }
+    m->full = m->before == EXCHANGE_HOLD &&
+              (given(m, EXCHANGE_DOWN_BODY) ? m->in.full && !m->in.settled
+                                            : m->full && !given(m, EXCHANGE_SENT_UP));
     m->ended = m->ended || m->in.ended;
     m->until_close = given(m, EXCHANGE_UP_HEAD) ? m->in.until_close : m->until_close;
     m->body_in += given(m, EXCHANGE_DOWN_BODY) ? m->in.size : 0;

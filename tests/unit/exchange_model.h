@@ -16,7 +16,7 @@ enum {
     MODEL_READ_MAX = 64 * 1024, /* one read of a socket: NET_READ_SIZE */
     MODEL_LATE_MS = 16,         /* a tick of the timers' wheel */
     MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
-    MODEL_OUTPUTS = 22,         /* bits of EXCHANGE_DO_... */
+    MODEL_OUTPUTS = 23,         /* bits of EXCHANGE_DO_... */
     MODEL_FINISHES = EXCHANGE_FINISH_RESET + 1,
     /* The piece that crosses the mark, and the read that was under way when the pause came. */
     MODEL_WAITING_MAX = EXCHANGE_HIGH_WATER + 2 * MODEL_READ_MAX,
@@ -41,6 +41,7 @@ struct model {
     uint64_t taken_ms; /* when the client last took bytes, while some wait */
     bool ended, settled, half_gone, left, paused_down, endless;
     bool draining; /* the node, from now on */
+    bool full;     /* what is kept before the user is known takes no more just now */
 
     /* the attempt */
     uint32_t attempts;

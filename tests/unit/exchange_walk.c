@@ -87,6 +87,7 @@ static void body_piece(struct model *m, uint64_t size)
                       .kind = EXCHANGE_DOWN_BODY,
                       .size = size,
                       .settled = m->body_in + size >= m->settle_at,
+                      .full = m->body_in + size < m->settle_at && (m->full || one_in(m, 8)),
                       .pending = m->connected ? m->up_waiting : 0,
                   });
 }
@@ -268,6 +269,10 @@ static uint64_t taken(struct model *m, uint64_t waiting)
 
 static void socket_up(struct model *m)
 {
+    if (m->core.phase == EXCHANGE_HOLD && m->full) { /* the file has been written */
+        tell(m, EXCHANGE_SENT_UP);
+        return;
+    }
     if (!m->sent_head || m->deaf || m->up_waiting == 0 || m->tunnel) {
         return;
     }
@@ -278,6 +283,8 @@ static void socket_up(struct model *m)
     m->up_first = m->up_first > size ? m->up_first - size : 0;
     if (m->up_waiting == 0) {
         tell(m, EXCHANGE_SENT_UP);
+    } else if (one_in(m, 2)) { /* of what is kept in a file */
+        model_step(m, (struct exchange_input){.kind = EXCHANGE_SENT_UP, .more = true});
     }
 }
 

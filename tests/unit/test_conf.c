@@ -20,6 +20,7 @@ static void limits_and_timeouts_have_the_defaults_of_the_contract(void **state)
     assert_int_equal(c->limits.body_size, 104857600);
     assert_int_equal(c->limits.body_rate, 512);
     assert_int_equal(c->limits.spool_memory, 1048576);
+    assert_int_equal(c->limits.spool_memory_all, 67108864);
     assert_string_equal(c->limits.spool_dir, "/tmp");
     assert_int_equal(c->timeouts.request_head_ms, 30000);
     assert_int_equal(c->timeouts.request_body_ms, 60000);
@@ -192,7 +193,8 @@ static void durations_sizes_and_booleans_have_all_their_forms(void **state)
         "timeouts: {request_head: 30, request_body: 1.5, keepalive: 100ms, connect: \"5s\",\n"
         "  first_byte: 2m, idle: 1h, drain: 0}\n"
         "limits: {connections: 1_000, header_size: 2048, headers: 0x10, uri_size: 4KiB,\n"
-        "  json_inspect: 0, body_size: 2GiB, body_rate: 1KiB, spool_memory: 3MiB, spool_dir: "
+        "  json_inspect: 0, body_size: 2GiB, body_rate: 1KiB, spool_memory: 3MiB, "
+        "  spool_memory_all: 5MiB, spool_dir: "
         "spool}\n"
         "debug_headers: Yes\nhealth_check: {enabled: off}\nworkers: auto\n");
     assert_int_equal(c->timeouts.request_head_ms, 30000);
@@ -210,6 +212,7 @@ static void durations_sizes_and_booleans_have_all_their_forms(void **state)
     assert_true(c->limits.body_size == 2ULL << 30);
     assert_int_equal(c->limits.body_rate, 1024);
     assert_int_equal(c->limits.spool_memory, 3 << 20);
+    assert_int_equal(c->limits.spool_memory_all, 5 << 20);
     assert_string_equal(c->limits.spool_dir, "some/dir/spool");
     assert_true(c->debug_headers);
     assert_false(c->health_check.enabled);
@@ -459,21 +462,6 @@ static void tokens_of_a_few_characters_are_warned_of(void **state)
     conf_free(c);
 }
 
-static void what_has_no_effect_yet_is_warned_of(void **state)
-{
-    (void)state;
-    struct conf_problems problems;
-    struct conf *c = parse_good("listen:\n- {address: \"127.0.0.1:0\"}\n"
-                                "limits: {spool_memory: 64KiB}\n"
-                                "applications:\n  a:\n    user_tokens: [eight888]\n"
-                                "    instances:\n"
-                                "    - {name: i, host: h, port: 1, token: eight999}\n");
-    assert_int_equal(conf_weak(c, &problems), 1);
-    assert_non_null(strstr(problems.at[0].message, "spool_memory"));
-    conf_problems_free(&problems);
-    conf_free(c);
-}
-
 #define ONE_OF(instances) "applications: {a: {user_tokens: [t], instances: [" instances "]}}\n"
 
 static void a_name_may_end_in_the_roots_dot(void **state)
@@ -529,7 +517,6 @@ static void warn_is_warning(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_has_no_effect_yet_is_warned_of),
         cmocka_unit_test(limits_and_timeouts_have_the_defaults_of_the_contract),
         cmocka_unit_test(the_node_has_the_defaults_of_the_contract),
         cmocka_unit_test(the_shared_sections_have_the_defaults_of_the_contract),

@@ -29,6 +29,7 @@ static const char *const every_key[] = {
     "  body_size: 1",
     "  body_rate: 1",
     "  spool_memory: 1",
+    "  spool_memory_all: 1",
     "  spool_dir: d",
     "timeouts:",
     "  request_head: 1",

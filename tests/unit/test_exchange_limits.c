@@ -258,6 +258,55 @@ static void a_tunnel_begins_with_a_client_that_is_read(void **state)
     assert_true(did(&m, EXCHANGE_DO_TUNNEL | EXCHANGE_DO_RESUME_DOWN));
 }
 
+static void a_body_that_can_not_be_kept_just_now_pauses_the_client_without_its_time(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_HOLD);
+    m.rules.body_rate = 1000;
+    give(&m, IN(.kind = EXCHANGE_DOWN_BODY, .size = PIECE, .full = true));
+    assert_true(did(&m, EXCHANGE_DO_PAUSE_DOWN));
+    m.now_ms += m.rules.request_body_ms - 1; /* it is this node that does not read */
+    tell(&m, EXCHANGE_DEADLINE);
+    assert_int_equal(m.out.what, 0);
+    tell(&m, EXCHANGE_SENT_UP);
+    assert_true(did(&m, EXCHANGE_DO_RESUME_DOWN));
+    deadline(&m);
+    assert_reply(&m, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_FINISH_LINGER);
+}
+
+static void a_file_that_is_not_written_in_time_is_503(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_HOLD);
+    give(&m, IN(.kind = EXCHANGE_DOWN_BODY, .size = PIECE, .full = true));
+    m.now_ms += m.rules.request_body_ms;
+    tell(&m, EXCHANGE_DEADLINE);
+    assert_reply(&m, EXCHANGE_REPLY_INSUFFICIENT_STORAGE, EXCHANGE_FINISH_LINGER);
+}
+
+static void the_user_of_a_full_body_ends_the_pause_with_the_connection(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_HOLD);
+    give(&m, IN(.kind = EXCHANGE_DOWN_BODY, .size = PIECE, .full = true));
+    give(&m, IN(.kind = EXCHANGE_DOWN_BODY, .size = 10, .settled = true)); /* of the same read */
+    assert_int_equal(m.core.phase, EXCHANGE_SEND);
+    assert_false(m.core.down_paused);
+}
+
+static void an_instance_that_takes_what_is_kept_piece_by_piece_is_not_late(void **state)
+{
+    (void)state;
+    struct model m = post_sent(PIECE * 10);
+    for (int i = 0; i < 10; i++) {
+        m.now_ms += m.rules.first_byte_ms - 1;
+        give(&m, IN(.kind = EXCHANGE_SENT_UP, .more = true));
+        assert_int_equal(m.core.phase, EXCHANGE_SEND);
+    }
+    deadline(&m);
+    assert_reply(&m, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_FINISH_KEEP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +327,10 @@ int main(void)
         cmocka_unit_test(a_deaf_instance_sets_a_paused_client_free),
         cmocka_unit_test(a_response_that_ends_sets_a_paused_client_free),
         cmocka_unit_test(a_tunnel_begins_with_a_client_that_is_read),
+        cmocka_unit_test(a_body_that_can_not_be_kept_just_now_pauses_the_client_without_its_time),
+        cmocka_unit_test(a_file_that_is_not_written_in_time_is_503),
+        cmocka_unit_test(the_user_of_a_full_body_ends_the_pause_with_the_connection),
+        cmocka_unit_test(an_instance_that_takes_what_is_kept_piece_by_piece_is_not_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
