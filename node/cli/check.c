@@ -5,7 +5,7 @@
 #include "cli/cli.h"
 
 static const char help[] =
-    "usage: difyring check -c FILE\n"
+    "usage: difyring check -c FILE [--host]\n"
     "       difyring check --schema\n"
     "\n"
     "Reads a configuration and prints every problem on standard output, one a line:\n"
@@ -16,6 +16,7 @@ static const char help[] =
     "so.\n"
     "\n"
     "  -c, --config FILE  the configuration\n"
+    "  -H, --host         look at this machine, too: the folder of uploads\n"
     "  -s, --schema       print the JSON Schema of configuration files, for editors, and end\n"
     "  -h, --help         this text\n"
     "\n"
@@ -33,7 +34,7 @@ static void print_problems(const char *file, const struct conf_problems *problem
 }
 
 /* Prints every problem and warning; true for a file that `difyring run` takes. */
-static bool check(const char *file)
+static bool check(const char *file, bool host)
 {
     struct conf_problems problems;
     struct conf *conf = conf_load_once(file, &problems);
@@ -45,6 +46,11 @@ static bool check(const char *file)
     conf_weak(conf, &problems);
     print_problems(file, &problems, "warning: ");
     conf_problems_free(&problems);
+    if (host) {
+        cli_check_host(conf, &problems);
+        print_problems(file, &problems, "warning: ");
+        conf_problems_free(&problems);
+    }
     size_t unsupported_count = conf_unsupported(conf, &problems);
     print_problems(file, &problems, "");
     conf_problems_free(&problems);
@@ -55,14 +61,19 @@ static bool check(const char *file)
 int cli_check(int argc, char **argv)
 {
     static const struct option names[] = {{"config", required_argument, NULL, 'c'},
+                                          {"host", no_argument, NULL, 'H'},
                                           {"schema", no_argument, NULL, 's'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const char *file = NULL;
+    bool host = false;
     for (;;) {
         switch (cli_option(argc, argv, names)) {
         case 'c':
             file = optarg;
+            continue;
+        case 'H':
+            host = true;
             continue;
         case 's':
             conf_print_schema(stdout);
@@ -79,7 +90,7 @@ int cli_check(int argc, char **argv)
     if (!file) {
         return cli_misused(argv[0], "-c FILE is missing");
     }
-    if (!check(file)) {
+    if (!check(file, host)) {
         return CLI_FAILED;
     }
     printf("%s is valid\n", file);

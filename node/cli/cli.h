@@ -51,6 +51,9 @@ int cli_only_config(int argc, char **argv, const char *help, const char **ret_fi
 /* Prints help and returns CLI_FINE. */
 int cli_help(const char *help);
 
+/* What on this machine does not fit the configuration; their number. */
+size_t cli_check_host(const struct conf *conf, struct conf_problems *ret_problems);
+
 /* Reads a configuration. NULL after every problem has been told on standard error. */
 struct conf *cli_load(const char *file);
 

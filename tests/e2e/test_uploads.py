@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 
 import pytest
-from harness import BUILD, TIMEOUT, TOKEN, Node, check_error, parallel, ring_find, ring_points, settings
+from harness import BUILD, TIMEOUT, TOKEN, Node, check_error, parallel, ring_find, ring_points, run_command, settings
 from stub_client import Stub, wait_for
 
 KIB, MIB = 1024, 1024 * 1024
@@ -175,6 +175,21 @@ def test_beyond_the_nodes_memory_small_requests_need_no_disk(stubs):
                 upload.user_comes()
             statuses.add(upload.response()[0].status)
         assert 503 in statuses
+
+
+def test_check_host_looks_at_the_folder(disk):
+    def warnings(folder, **limits):
+        path = os.path.join(disk, "node.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            one = {"name": "i", "host": "127.0.0.1", "port": 9, "token": "app-123456"}
+            json.dump(settings([], instances=[one], limits={"spool_dir": folder, **limits}), file)
+        result = run_command("check", "--host", "-c", path)
+        return [line for line in result.stdout.splitlines() if ": warning: " in line]
+    assert any("No such file" in line for line in warnings("/nobody/has/this"))
+    assert any("not a folder" in line for line in warnings("/etc/passwd"))
+    assert any("in memory" in line for line in warnings(disk))
+    assert any("fewer than one body" in line for line in warnings(disk))
+    assert not any("fewer than one body" in line for line in warnings(disk, body_size="1MiB"))
 
 
 @pytest.mark.threads

@@ -1,0 +1,64 @@
+/* cli_check_host: what `difyring check --host` looks at on this machine, one function a question.
+ * What it finds is a warning: the node starts all the same, and the file may be for another host.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "conf/problems.h"
+
+enum { RAMFS = 0x858458F6 & 0x7FFFFFFF }; /* of RAMFS_MAGIC; an enum is an int */
+
+static bool is_memory(const struct statfs *facts)
+{
+    return facts->f_type == TMPFS_MAGIC || (facts->f_type & 0x7FFFFFFF) == RAMFS;
+}
+
+/* Bodies that wait go there (SPEC §3, uploads). */
+static void check_spool_dir(const struct conf *conf, struct problem_list *problems)
+{
+    const char *dir = conf->limits.spool_dir;
+    struct stat entry;
+    struct statfs facts;
+    if (stat(dir, &entry) != 0 || statfs(dir, &facts) != 0) {
+        problem_add(problems, 0, 0,
+                    "`limits.spool_dir` (%s): %s; uploads beyond spool_memory would get 503", dir,
+                    strerror(errno));
+        return;
+    }
+    if (!S_ISDIR(entry.st_mode)) {
+        problem_add(problems, 0, 0, "`limits.spool_dir` (%s) is not a folder", dir);
+        return;
+    }
+    if (access(dir, W_OK | X_OK) != 0) {
+        problem_add(problems, 0, 0,
+                    "`limits.spool_dir` (%s) cannot be written by this user (%s); uploads beyond "
+                    "spool_memory would get 503",
+                    dir, strerror(errno));
+    }
+    if (is_memory(&facts)) {
+        problem_add(problems, 0, 0,
+                    "`limits.spool_dir` (%s) is in memory (tmpfs): uploads there are not limited "
+                    "by spool_memory_all; use a folder on a disk",
+                    dir);
+    }
+    uint64_t room = (uint64_t)facts.f_bavail * (uint64_t)facts.f_bsize;
+    if (room < conf->limits.body_size) {
+        problem_add(problems, 0, 0,
+                    "`limits.spool_dir` (%s) has %" PRIu64
+                    " bytes free, fewer than one body of `limits.body_size` (%" PRIu64 ")",
+                    dir, room, conf->limits.body_size);
+    }
+}
+
+size_t cli_check_host(const struct conf *conf, struct conf_problems *ret_problems)
+{
+    struct problem_list *problems = problem_list_new(conf->file);
+    check_spool_dir(conf, problems);
+    return problem_list_finish(problems, ret_problems);
+}
