@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "base/address.h"
 #include "conf/value.h"
 
 /* The longest numeric address is shorter than INET6_ADDRSTRLEN. */
@@ -23,16 +24,8 @@ bool value_is_ip(const char *text)
 
 static bool ip_bytes(const char *text, uint8_t ret_address[16], unsigned *ret_bits)
 {
-    static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF};
-    uint8_t v4[4];
-    if (inet_pton(AF_INET, text, v4) == 1) {
-        memcpy(ret_address, mapped, 12);
-        memcpy(ret_address + 12, v4, 4);
-        *ret_bits = 32;
-        return true;
-    }
-    *ret_bits = 128;
-    return inet_pton(AF_INET6, text, ret_address) == 1;
+    *ret_bits = strchr(text, ':') ? 128 : 32;
+    return address_read(bytes_of(text), ret_address);
 }
 
 bool value_same_ip(const char *a, const char *b)
