@@ -60,6 +60,7 @@ struct conf_listen {
     uint16_t port;       /* 0 = the kernel picks (tests) */
     struct conf_certificate *tls;
     size_t tls_count; /* 0 = plain */
+    bool proxy_protocol;
     unsigned line, column;
 };
 
@@ -212,6 +213,8 @@ struct conf {
     unsigned state_dir_line, state_dir_column;
     struct conf_listen *listen;
     size_t listen_count;
+    struct cidr *trusted_proxies;
+    size_t trusted_proxy_count;
     uint32_t workers; /* 0 = auto */
     struct conf_limits limits;
     struct conf_timeouts timeouts;

@@ -32,7 +32,8 @@ static void put_standard(FILE *out, struct bytes text)
     bool boolean = bytes_equal(text, BYTES("true")) || bytes_equal(text, BYTES("false"));
     if (text.at[0] == '[') {
         struct bytes rest = {text.at + 1, text.size - 2}, item;
-        for (const char *between = "["; bytes_next_element(&rest, &item); between = ", ") {
+        fputc('[', out);
+        for (const char *between = ""; bytes_next_element(&rest, &item); between = ", ") {
             fputs(between, out);
             put_standard(out, item);
         }

@@ -11,9 +11,25 @@
 enum {
     LISTEN_MAX = 64,       /* addresses */
     CERTIFICATES_MAX = 64, /* per address */
-    ALLOW_MAX = 256,       /* searched one by one for each local request */
-    ORIGINS_MAX = 256,     /* the same for each own answer to a page of another site */
+    ALLOW_MAX = 256,
+    TRUSTED_MAX = 256,
+    ORIGINS_MAX = 256, /* the same for each own answer to a page of another site */
 };
+
+/* ---- blocks of addresses ---- */
+
+static CONF_READER(read_cidr)
+{
+    struct bytes text;
+    (void)field;
+    if (conf_text(r, value, "an address or a block of addresses", &text) &&
+        !value_cidr(text, place)) {
+        conf_problem(r, value, "expected an address or a block such as 10.0.0.0/8 or \"fd00::/8\"");
+    }
+}
+
+static const struct conf_type type_cidr = {
+    "address block", read_cidr, NULL, CONF_PLAIN(struct cidr), BARE_NOTHING, CONF_PATTERN_CIDR};
 
 /* ---- listen ---- */
 
@@ -49,6 +65,9 @@ static const struct conf_type type_listen_address = {
 static const struct conf_field listen_entry_fields[] = {
     {"address", &type_listen_address, .required = true,
      .help = "numeric, such as 0.0.0.0:8182 or \"[::]:8182\""},
+    {"proxy_protocol", &conf_type_boolean, AT(conf_listen, proxy_protocol), .standard = "false",
+     .help = "each connection begins with a PROXY header (version 1 or 2) and comes from "
+             "trusted_proxies; others are closed"},
     {"tls", &conf_type_list, AT(conf_listen, tls), .min = 1, .max = CERTIFICATES_MAX,
      .items = "certificates", .item = &CONF_SECTION_ITEM(certificate),
      .help = "several: chosen by SNI, the first is the default; refused for now"},
@@ -268,19 +287,6 @@ static const struct conf_section logs = {.what = "`log`", .fields = logs_fields}
 
 /* ---- admin ---- */
 
-static CONF_READER(read_cidr)
-{
-    struct bytes text;
-    (void)field;
-    if (conf_text(r, value, "an address or a block of addresses", &text) &&
-        !value_cidr(text, place)) {
-        conf_problem(r, value, "expected an address or a block such as 10.0.0.0/8 or \"fd00::/8\"");
-    }
-}
-
-static const struct conf_type type_cidr = {
-    "address block", read_cidr, NULL, CONF_PLAIN(struct cidr), BARE_NOTHING, CONF_PATTERN_CIDR};
-
 static CONF_READER(read_admin_token)
 {
     bool written = !value->plain || value->substituted;
@@ -347,6 +353,10 @@ static const struct conf_field root_fields[] = {
     {"listen", &conf_type_list, AT(conf, listen), .min = 1, .max = LISTEN_MAX, .required = true,
      .items = "addresses to listen on", .item = &CONF_SECTION_ITEM(listen_entry),
      .each = refuse_same_address, .effect = CONF_RESTART},
+    {"trusted_proxies", &conf_type_list, AT(conf, trusted_proxies), .min = 0, .max = TRUSTED_MAX,
+     .items = "address blocks", .item = &(const struct conf_field){.type = &type_cidr},
+     .standard = "[]", .effect = CONF_LIVE,
+     .help = "balancers in front, whose X-Forwarded-* and PROXY headers are believed"},
     {"workers", &type_workers, AT(conf, workers), .min = 1, .max = CONF_WORKERS_MAX,
      .standard = "auto", .effect = CONF_RESTART,
      .help = "event loops; auto = one for each usable CPU"},
@@ -374,5 +384,28 @@ static const struct conf_field root_fields[] = {
     {0},
 };
 
+/* Else anybody could say to be anybody. */
+static void refuse_untrusted_headers(struct conf_reader *r, const struct yaml_node *value,
+                                     void *section)
+{
+    const struct conf *conf = section;
+    (void)value;
+    for (size_t i = 0; i < conf->listen_count && conf->trusted_proxy_count == 0; i++) {
+        if (conf->listen[i].proxy_protocol) {
+            problem_add(r->problems, conf->listen[i].line, conf->listen[i].column,
+                        "`proxy_protocol` needs `trusted_proxies`: the addresses of the balancers "
+                        "that may say so who a client is");
+        }
+    }
+}
+
 const struct conf_section conf_root = {
-    .what = "the configuration", .fields = root_fields, .block = true};
+    .what = "the configuration",
+    .fields = root_fields,
+    .block = true,
+    .check = refuse_untrusted_headers,
+    .rule =
+        "\"if\": {\"required\": [\"listen\"], \"properties\": {\"listen\": {\"type\": \"array\", "
+        "\"contains\": {\"type\": \"object\", \"required\": [\"proxy_protocol\"], \"properties\": "
+        "{\"proxy_protocol\": {\"const\": true}}}}}}, \"then\": {\"required\": "
+        "[\"trusted_proxies\"], \"properties\": {\"trusted_proxies\": {\"minItems\": 1}}}"};

@@ -142,6 +142,18 @@ static struct cors_policy build_cors(struct arena *arena, const struct conf_cors
     return cors;
 }
 
+/* In the order in which they are looked up. */
+static struct cidr *copy_blocks(struct arena *arena, const struct cidr *blocks, size_t count,
+                                size_t *ret_count)
+{
+    struct cidr *copied = arena_array(arena, count, sizeof(*copied));
+    for (size_t i = 0; i < count; i++) {
+        copied[i] = blocks[i];
+    }
+    *ret_count = cidr_list_sort(copied, count);
+    return copied;
+}
+
 static void build_limits(struct snapshot *s, const struct conf *conf)
 {
     const struct conf_timeouts *t = &conf->timeouts;
@@ -164,11 +176,10 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
         .first_byte_ms = t->first_byte_ms,
         .idle_ms = t->idle_ms,
     };
-    s->admin_allow_count = conf->admin.allow_count;
-    s->admin_allow = arena_array(s->arena, conf->admin.allow_count, sizeof(*s->admin_allow));
-    for (size_t i = 0; i < conf->admin.allow_count; i++) {
-        s->admin_allow[i] = conf->admin.allow[i];
-    }
+    s->admin_allow =
+        copy_blocks(s->arena, conf->admin.allow, conf->admin.allow_count, &s->admin_allow_count);
+    s->trusted =
+        copy_blocks(s->arena, conf->trusted_proxies, conf->trusted_proxy_count, &s->trusted_count);
     s->admin_token = copy(s->arena, conf->admin.token);
     s->debug_headers = conf->debug_headers;
     s->cors = build_cors(s->arena, &conf->cors);

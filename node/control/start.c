@@ -152,14 +152,25 @@ static void tell_listening(struct control *c, const uint16_t *ports)
     }
 }
 
+static struct downstream_door *doors_of(const struct conf *conf, const uint16_t *ports)
+{
+    struct downstream_door *doors = memory_new(conf->listen_count * sizeof(*doors));
+    for (size_t i = 0; i < conf->listen_count; i++) {
+        doors[i].proxy_protocol = conf->listen[i].proxy_protocol;
+        snprintf(doors[i].port, sizeof(doors[i].port), "%hu", ports[i]);
+    }
+    return doors;
+}
+
 static int start_one(struct control *c, size_t index, const int *sockets,
-                     const struct worker_events *events)
+                     const struct downstream_door *doors, const struct worker_events *events)
 {
     struct worker_options options = {
         .index = (unsigned)index,
         .cpu = cpu_of(index, start_worker_count(c->conf)),
         .snapshot = c->snapshot,
         .listeners = sockets,
+        .doors = doors,
         .listener_count = c->conf->listen_count,
         .log = log_producer(c->log, index),
         .seed = prng_next(&c->prng),
@@ -184,8 +195,9 @@ int start_workers(struct control *c, const struct worker_events *events)
     if (error) {
         fprintf(stderr, "%.*s\n", (int)reason.size, reason.data);
     }
+    struct downstream_door *doors = doors_of(c->conf, ports);
     for (size_t w = 0; w < wanted && !error; w++) {
-        error = start_one(c, w, &sockets[w * listens], events);
+        error = start_one(c, w, &sockets[w * listens], doors, events);
         if (error) {
             fprintf(stderr, "difyring: worker %zu cannot start: %s\n", w, uv_strerror(error));
             for (size_t s = (w + 1) * listens; s < wanted * listens; s++) {
@@ -200,6 +212,7 @@ int start_workers(struct control *c, const struct worker_events *events)
     }
     buffer_done(&reason);
     free(sockets);
+    free(doors);
     free(ports);
     return error ? -1 : 0;
 }

@@ -1,4 +1,4 @@
-/* address: a client's address, as text and as 16 bytes. */
+/* address: whom a connection is from, as text and as 16 bytes. */
 #include <netinet/in.h>
 #include <string.h>
 
@@ -16,17 +16,13 @@ void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_
 
 void downstream_learn_address(struct downstream *d)
 {
+    struct exchange_client *c = &d->client;
     struct sockaddr_storage peer = {0};
     int size = sizeof(peer);
-    uv_tcp_getpeername(&d->stream.tcp, (struct sockaddr *)&peer, &size);
-    downstream_raw_address(&peer, d->client.address_raw);
-    if (peer.ss_family == AF_INET6) {
-        uv_ip6_name((const struct sockaddr_in6 *)&peer, d->address, sizeof(d->address));
-        if (strncmp(d->address, "::ffff:", 7) == 0 && strchr(d->address, '.')) {
-            memmove(d->address, d->address + 7, strlen(d->address + 7) + 1);
-        }
-    } else if (peer.ss_family == AF_INET) {
-        uv_ip4_name((const struct sockaddr_in *)&peer, d->address, sizeof(d->address));
+    if (uv_tcp_getpeername(&d->stream.tcp, (struct sockaddr *)&peer, &size) == 0) {
+        downstream_raw_address(&peer, c->address_raw);
+        c->address = (struct bytes){d->address, address_write(c->address_raw, d->address)};
     }
-    d->client.address = bytes_of(d->address);
+    c->peer = c->address;
+    c->peer_raw = c->address_raw;
 }

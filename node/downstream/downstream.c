@@ -35,8 +35,7 @@ static uint64_t idle_ms_of(const struct downstream *d)
     return d->owner->proxy->snapshot->timeouts.idle_ms;
 }
 
-/* How long the state may last. In between the client is looked at: see keeps_waiting(). */
-static void set_timer(struct downstream *d, uint64_t timeout_ms)
+void downstream_set_timer(struct downstream *d, uint64_t timeout_ms)
 {
     uint64_t now_ms = net_now_ms(downstream_loop(d)), look_ms = exchange_look_ms(idle_ms_of(d));
     d->until_ms = now_ms + timeout_ms;
@@ -44,18 +43,26 @@ static void set_timer(struct downstream *d, uint64_t timeout_ms)
                   now_ms + (timeout_ms < look_ms ? timeout_ms : look_ms));
 }
 
-static uint64_t head_ms_of(const struct downstream *d)
+uint64_t downstream_head_ms(const struct downstream *d)
 {
     uint64_t head_ms = d->owner->proxy->snapshot->timeouts.request_head_ms;
+    if (d->first_end_ms > 0 && !d->served) {
+        uint64_t now_ms = net_now_ms(downstream_loop(d));
+        head_ms = d->first_end_ms > now_ms ? d->first_end_ms - now_ms : 0;
+    }
     return d->too_many && head_ms > DOWNSTREAM_REFUSED_MS ? DOWNSTREAM_REFUSED_MS : head_ms;
 }
 
 /* Where a state may lead, as bits. */
 #define TO(state) (1u << STATE_##state)
 static const uint8_t MOVES[] = {
-    [STATE_NEW] = TO(IDLE) | TO(CLOSED),  [STATE_IDLE] = TO(HEAD) | TO(LINGER) | TO(CLOSED),
-    [STATE_HEAD] = TO(BUSY) | TO(CLOSED), [STATE_BUSY] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
-    [STATE_LINGER] = TO(CLOSED),          [STATE_CLOSED] = 0,
+    [STATE_NEW] = TO(PREFACE) | TO(IDLE) | TO(CLOSED),
+    [STATE_PREFACE] = TO(IDLE) | TO(CLOSED),
+    [STATE_IDLE] = TO(HEAD) | TO(LINGER) | TO(CLOSED),
+    [STATE_HEAD] = TO(BUSY) | TO(CLOSED),
+    [STATE_BUSY] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
+    [STATE_LINGER] = TO(CLOSED),
+    [STATE_CLOSED] = 0,
 };
 
 void downstream_enter(struct downstream *d, enum downstream_state state)
@@ -97,15 +104,15 @@ void downstream_close(struct downstream *d, bool when_sent)
     }
     stream_close_when_sent(&d->stream);
     if (!d->stream.closing) {
-        set_timer(d, idle_ms_of(d));
+        downstream_set_timer(d, idle_ms_of(d));
     }
 }
 
-static void await_request(struct downstream *d, uint64_t timeout_ms)
+void downstream_await_request(struct downstream *d, uint64_t timeout_ms)
 {
     downstream_enter(d, STATE_IDLE);
     d->complete = false;
-    set_timer(d, timeout_ms);
+    downstream_set_timer(d, timeout_ms);
 }
 
 static void begin_head(struct downstream *d)
@@ -117,7 +124,7 @@ static void begin_head(struct downstream *d)
     http_reader_begin(&d->reader, d->head, false);
     d->client.began_us = net_now_us(downstream_loop(d));
     d->client.bytes_in = 0;
-    set_timer(d, head_ms_of(d));
+    downstream_set_timer(d, downstream_head_ms(d));
 }
 
 static void linger_on(struct downstream *d)
@@ -128,7 +135,7 @@ static void linger_on(struct downstream *d)
         return;
     }
     uint64_t left_ms = d->linger_end_ms - now_ms;
-    set_timer(d, left_ms < DOWNSTREAM_LINGER_MS ? left_ms : DOWNSTREAM_LINGER_MS);
+    downstream_set_timer(d, left_ms < DOWNSTREAM_LINGER_MS ? left_ms : DOWNSTREAM_LINGER_MS);
 }
 
 void downstream_linger(struct downstream *d, uint64_t all_ms)
@@ -150,7 +157,7 @@ static void after_exchange(struct downstream *d)
         }
         release_head(d);
         d->served = true;
-        await_request(d, d->owner->proxy->snapshot->timeouts.keepalive_ms);
+        downstream_await_request(d, d->owner->proxy->snapshot->timeouts.keepalive_ms);
         break;
     case EXCHANGE_FINISH_LINGER:
         release_head(d);
@@ -284,6 +291,7 @@ static bool takes_bytes(const struct downstream *d, size_t size)
     case STATE_BUSY: /* also without bytes: the end of a message needs none */
         return !d->complete;
     case STATE_NEW:
+    case STATE_PREFACE:
     case STATE_LINGER:
     case STATE_CLOSED:
         break;
@@ -395,7 +403,7 @@ static void take_due(struct downstream *d)
                d->too_many ? EXCHANGE_REPLY_TOO_MANY_CONNECTIONS : EXCHANGE_REPLY_REQUEST_TIMEOUT);
     } else if (d->state == STATE_IDLE && d->served && stream_pending(&d->stream) == 0) {
         if (!downstream_part_one(d)) {
-            set_timer(d, DOWNSTREAM_PARTING_MS); /* it comes with the next poll */
+            downstream_set_timer(d, DOWNSTREAM_PARTING_MS); /* it comes with the next poll */
         }
     } else {
         downstream_close(d, false);
@@ -438,7 +446,7 @@ void downstream_advance(struct downstream *d)
         }
     }
     if (d->state == STATE_BUSY && !d->stream.reading && !d->stream.ended) {
-        set_timer(d, DOWNSTREAM_WATCH_MS); /* see watch() */
+        downstream_set_timer(d, DOWNSTREAM_WATCH_MS); /* see watch() */
     }
 }
 
@@ -447,6 +455,9 @@ static void on_bytes(struct stream *s, struct bytes bytes)
     struct downstream *d = of_stream(s);
     if (d->state == STATE_LINGER) {
         linger_on(d);
+        return;
+    }
+    if (d->state == STATE_PREFACE && !downstream_take_preface(d, &bytes)) {
         return;
     }
     d->advancing = true;
@@ -506,6 +517,7 @@ static void on_closed(struct stream *s)
     list_remove(&d->link);
     owner->count--;
     enum downstream_place place = d->place;
+    free(d->preface);
     free(d);
     owner->on_gone(owner, place);
 }
@@ -525,7 +537,8 @@ void downstream_init(struct downstream_owner *owner, struct proxy_context *proxy
     list_init(&owner->idle);
 }
 
-int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener)
+int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener,
+                      const struct downstream_door *door)
 {
     struct downstream *d = memory_new(sizeof(*d));
     struct proxy_context *p = owner->proxy;
@@ -547,13 +560,17 @@ int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener)
         return error;
     }
     downstream_learn_address(d);
+    if (door->proxy_protocol && !downstream_may_send_preface(d)) {
+        downstream_close(d, false);
+        return 0;
+    }
     d->place = owner->find_place(owner, d->client.address_raw);
     d->too_many = d->place == DOWNSTREAM_REFUSED;
     if (d->place == DOWNSTREAM_NOWHERE) {
         downstream_close(d, false);
         return 0;
     }
-    await_request(d, head_ms_of(d));
+    downstream_begin(d, door);
     return 0;
 }
 

@@ -1,5 +1,6 @@
 /* downstream: one client's connection and the requests that come over it, one after the other.
  *
+ *   PREFACE -> IDLE                        where the listener asks for it: a PROXY header is coming
  *   IDLE -> HEAD -> BUSY -> IDLE ...       a request's head is coming; an exchange is at work
  *                      `--> LINGER         answered, but the request is still coming: read it away
  *   IDLE -> LINGER                         told the end, while the client may be sending
@@ -40,7 +41,7 @@ enum {
     DOWNSTREAM_REFUSED_MS = 1000,
     /* So many that are idle longest are looked at for one whose answer has gone out. */
     DOWNSTREAM_GIVE_WAY_LOOKS = 16,
-    DOWNSTREAM_ADDRESS_SIZE = 48, /* an IPv6 address as text */
+    DOWNSTREAM_PORT_SIZE = 6, /* a port as text */
 };
 
 /* Among which connections of the node one counts. */
@@ -51,6 +52,12 @@ enum downstream_place {
     /* One too many: it gets 503 to its request, as clients expect, or after DOWNSTREAM_REFUSED_MS
      * without one. Or one that is closing, while another one has its place. */
     DOWNSTREAM_REFUSED,
+};
+
+/* What a listener asks of its connections. Stays as long as they do. */
+struct downstream_door {
+    char port[DOWNSTREAM_PORT_SIZE];
+    bool proxy_protocol; /* each begins with a PROXY header */
 };
 
 struct downstream_owner {
@@ -70,7 +77,8 @@ void downstream_init(struct downstream_owner *owner, struct proxy_context *proxy
 
 /* Takes the next waiting connection of the listener.
  * Returns 0, or a libuv error if there was nothing to take. */
-int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener);
+int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener,
+                      const struct downstream_door *door);
 
 /* Since when the one that is idle, or lingers, longest has done so; 0: there is none. */
 uint64_t downstream_idle_since_ms(const struct downstream_owner *owner);

@@ -33,6 +33,7 @@ static uint64_t patience_end_ms(const struct downstream *d)
             return (d->since_ms > drain_ms ? d->since_ms : drain_ms) + DOWNSTREAM_PATIENCE_MS;
         }
         return d->since_ms + DOWNSTREAM_FRESH_MS;
+    case STATE_PREFACE:
     case STATE_HEAD:
     case STATE_LINGER:
         return d->since_ms + DOWNSTREAM_FRESH_MS;

@@ -2,15 +2,24 @@
 #ifndef DOWNSTREAM_PRIVATE_H
 #define DOWNSTREAM_PRIVATE_H
 
+#include "client/proxy_header.h"
 #include "downstream/downstream.h"
 
 enum downstream_state {
-    STATE_NEW,    /* not accepted yet */
-    STATE_IDLE,   /* waits for a request's first byte */
-    STATE_HEAD,   /* a head is coming */
-    STATE_BUSY,   /* an exchange is at work */
-    STATE_LINGER, /* has sent its FIN; reads away what still comes */
-    STATE_CLOSED, /* the stream closes; freed when it has */
+    STATE_NEW,     /* not accepted yet */
+    STATE_PREFACE, /* a PROXY header is coming */
+    STATE_IDLE,    /* waits for a request's first byte */
+    STATE_HEAD,    /* a head is coming */
+    STATE_BUSY,    /* an exchange is at work */
+    STATE_LINGER,  /* has sent its FIN; reads away what still comes */
+    STATE_CLOSED,  /* the stream closes; freed when it has */
+};
+
+/* Of a connection that begins with a PROXY header; the peer, where that names another. */
+struct downstream_preface {
+    struct proxy_header header;
+    uint8_t peer_raw[ADDRESS_SIZE];
+    char peer[ADDRESS_TEXT_SIZE];
 };
 
 struct downstream {
@@ -24,8 +33,9 @@ struct downstream {
     struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
     struct chain held;
     uint64_t linger_end_ms;
-    uint64_t since_ms; /* in this state */
-    uint64_t until_ms; /* the end of the state, unless the client still takes its answer */
+    uint64_t since_ms;     /* in this state */
+    uint64_t first_end_ms; /* of preface and first head together; 0: each head has its own time */
+    uint64_t until_ms;     /* the end of the state, unless the client still takes its answer */
     enum downstream_state state; /* moved by downstream_enter() alone */
     bool advancing;              /* downstream_advance() or parse() is on the stack */
     /* What the callbacks have recorded for downstream_advance(). */
@@ -38,7 +48,8 @@ struct downstream {
     bool full;     /* `held` is: the socket is not read */
     bool too_many;
     enum downstream_place place;
-    char address[DOWNSTREAM_ADDRESS_SIZE];
+    struct downstream_preface *preface; /* NULL: none is asked for */
+    char address[ADDRESS_TEXT_SIZE];
 };
 
 static inline struct net_loop *downstream_loop(const struct downstream *d)
@@ -59,7 +70,7 @@ void downstream_linger(struct downstream *d, uint64_t all_ms);
 /* An idle connection ends. False: not yet, for a request has come in this moment. */
 bool downstream_part_one(struct downstream *d);
 
-/* Of the client: as text and as 16 bytes; IPv4 without the ::ffff: of a dual-stack socket. */
+/* Of the peer: as text and as 16 bytes. */
 void downstream_learn_address(struct downstream *d);
 
 /* As 16 bytes; IPv4 as ::ffff:0:0/96. The rest of `ret_raw` is zero before. */
@@ -68,6 +79,23 @@ void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_
 /* With `when_sent`, what is queued is sent first, as long as the client goes on taking it. What the
  * kernel has then may take as long. */
 void downstream_close(struct downstream *d, bool when_sent);
+
+/* How long the state may last. In between the client is looked at. */
+void downstream_set_timer(struct downstream *d, uint64_t timeout_ms);
+
+/* IDLE begins; and how long the head that is waited for, or comes, may take. */
+void downstream_await_request(struct downstream *d, uint64_t timeout_ms);
+uint64_t downstream_head_ms(const struct downstream *d);
+
+/* A connection has its place: what its listener asks of it comes first. */
+void downstream_begin(struct downstream *d, const struct downstream_door *door);
+
+/* While PREFACE: takes the PROXY header off `*bytes`. True: it has come, and what is left is the
+ * client's own. Else more must come, or the connection has been closed. */
+bool downstream_take_preface(struct downstream *d, struct bytes *bytes);
+
+/* Is the peer one that may say who a client is? If not, it is told to the log. */
+bool downstream_may_send_preface(struct downstream *d);
 
 /* In the order in which they became idle, or began to linger. */
 void downstream_join_idle(struct downstream *d);

@@ -11,6 +11,7 @@
 /* Who drops what, and the names it was told to drop beside the known ones. */
 struct filter {
     const struct http_head *head;
+    bool trusted; /* see http_request_rewrite */
     const struct http_extra_field *extra;
     size_t extra_count;
     struct bytes named[HTTP_CONNECTION_NAMES_MAX];
@@ -65,6 +66,7 @@ static void filter_init(struct filter *f, const struct http_head *h,
                         const struct http_extra_field *extra, size_t extra_count)
 {
     f->head = h;
+    f->trusted = false;
     f->extra = extra;
     f->extra_count = extra_count;
     f->named_count = 0;
@@ -137,18 +139,20 @@ static bool request_passes(const struct filter *f, const struct http_field *fiel
     case HTTP_FIELD_TRANSFER_ENCODING:
     case HTTP_FIELD_UPGRADE:
     case HTTP_FIELD_X_FORWARDED_FOR:
-    case HTTP_FIELD_X_FORWARDED_HOST:
-    case HTTP_FIELD_X_FORWARDED_PROTO:
     case HTTP_FIELD_X_REAL_IP:
     case HTTP_FIELD_X_REQUEST_ID:
     case HTTP_FIELD_DROPPED:
         return false;
+    case HTTP_FIELD_X_FORWARDED_HOST:
+    case HTTP_FIELD_X_FORWARDED_PORT:
+    case HTTP_FIELD_X_FORWARDED_PROTO:
+        return f->trusted;
     }
     return false;
 }
 
 /* The client's list, all its fields joined (RFC 9110 §5.3), and behind it whom we have it from. */
-static char *put_forwarded_for(char *at, const struct http_head *h, struct bytes client)
+static char *put_forwarded_for(char *at, const struct http_head *h, struct bytes peer)
 {
     at = put(at, BYTES("X-Forwarded-For: "));
     for (size_t i = 0; i < h->field_count; i++) {
@@ -157,7 +161,7 @@ static char *put_forwarded_for(char *at, const struct http_head *h, struct bytes
             at = put(at, BYTES(", "));
         }
     }
-    return put_field(at, BYTES(""), client);
+    return put_field(at, BYTES(""), peer);
 }
 
 static bool has_field(const struct http_head *h, enum http_field_id id)
@@ -166,12 +170,23 @@ static bool has_field(const struct http_head *h, enum http_field_id id)
 }
 
 /* Either the copied fields have it already, or it is written here. */
-static char *put_host(char *at, const struct http_head *h, struct bytes host)
+static char *put_host(char *at, const struct http_head *h, struct bytes host, bool told)
 {
     if (h->absolute_form || !has_field(h, HTTP_FIELD_HOST)) {
         at = put_field(at, BYTES("Host: "), host);
     }
-    return host.size > 0 ? put_field(at, BYTES("X-Forwarded-Host: "), host) : at;
+    return host.size > 0 && !told ? put_field(at, BYTES("X-Forwarded-Host: "), host) : at;
+}
+
+static char *put_proto_and_port(char *at, const struct http_head *h,
+                                const struct http_request_rewrite *rw)
+{
+    bool proto_told = rw->trusted && has_field(h, HTTP_FIELD_X_FORWARDED_PROTO);
+    bool port_told = rw->trusted && has_field(h, HTTP_FIELD_X_FORWARDED_PORT);
+    if (!proto_told) {
+        at = put_field(at, BYTES("X-Forwarded-Proto: "), rw->proto);
+    }
+    return proto_told || port_told ? at : put_field(at, BYTES("X-Forwarded-Port: "), rw->port);
 }
 
 /* The names and ends of all fields that are ever set here: under 300 bytes a head. */
@@ -180,9 +195,10 @@ enum { FIXED_SIZE = 512 };
 size_t http_request_size_max(const struct http_head *h, const struct http_request_rewrite *rw)
 {
     /* Addresses that are appended to X-Forwarded-For and Upgrade fields replace longer lines. */
-    return FIXED_SIZE + h->size + rw->authorization.size + 2 * rw->client_address.size +
-           rw->proto.size + rw->request_id.size + 2 * (size_t)h->host_size +
-           2 * rw->host_default.size + extra_size(rw->extra, rw->extra_count);
+    return FIXED_SIZE + h->size + rw->authorization.size + rw->client_address.size +
+           rw->peer_address.size + rw->proto.size + rw->port.size + rw->request_id.size +
+           2 * (size_t)h->host_size + 2 * rw->host_default.size +
+           extra_size(rw->extra, rw->extra_count);
 }
 
 char *http_request_write(const struct http_head *h, const struct http_request_rewrite *rw, char *at)
@@ -190,6 +206,7 @@ char *http_request_write(const struct http_head *h, const struct http_request_re
     const char *limit = at + http_request_size_max(h, rw);
     struct filter f;
     filter_init(&f, h, rw->extra, rw->extra_count);
+    f.trusted = rw->trusted;
     at = put(at, http_head_method(h));
     at = put(at, BYTES(" "));
     at = put(at, http_head_target(h));
@@ -203,11 +220,12 @@ char *http_request_write(const struct http_head *h, const struct http_request_re
         }
     }
     at = put(at, (struct bytes){h->text + run, h->size - run});
-    at = put_host(at, h, h->host_size > 0 ? http_head_host(h) : rw->host_default);
+    at = put_host(at, h, h->host_size > 0 ? http_head_host(h) : rw->host_default,
+                  rw->trusted && has_field(h, HTTP_FIELD_X_FORWARDED_HOST));
     at = put_field(at, BYTES("Authorization: "), rw->authorization);
     at = put_field(at, BYTES("X-Real-IP: "), rw->client_address);
-    at = put_forwarded_for(at, h, rw->client_address);
-    at = put_field(at, BYTES("X-Forwarded-Proto: "), rw->proto);
+    at = put_forwarded_for(at, h, rw->peer_address);
+    at = put_proto_and_port(at, h, rw);
     at = put_field(at, BYTES("X-Request-ID: "), rw->request_id);
     if (h->body == HTTP_BODY_CHUNKED) {
         at = put(at, BYTES("Transfer-Encoding: chunked\r\n"));
@@ -257,6 +275,7 @@ static bool response_passes(const struct filter *f, const struct http_response_r
     case HTTP_FIELD_X_ACCEL_BUFFERING:
     case HTTP_FIELD_X_FORWARDED_FOR:
     case HTTP_FIELD_X_FORWARDED_HOST:
+    case HTTP_FIELD_X_FORWARDED_PORT:
     case HTTP_FIELD_X_FORWARDED_PROTO:
     case HTTP_FIELD_X_REAL_IP:
         return true;

@@ -15,8 +15,12 @@ struct http_extra_field {
 
 struct http_request_rewrite {
     struct bytes authorization;  /* the whole value: `Bearer <token>` */
-    struct bytes client_address; /* X-Real-IP, appended to X-Forwarded-For */
+    struct bytes client_address; /* X-Real-IP */
+    struct bytes peer_address;   /* whom the request is from, appended to X-Forwarded-For */
     struct bytes proto;          /* http or https */
+    struct bytes port;           /* X-Forwarded-Port: what the client connected to */
+    bool trusted; /* X-Forwarded-Proto, -Host and -Port pass as they are. One that is not there is
+                     set, but for -Port beside a -Proto: it would be that of another scheme. */
     struct bytes request_id;
     struct bytes host_default; /* Host for an HTTP/1.0 request that has none: the instance's */
     bool upgrade;              /* pass Connection: upgrade and the Upgrade field on */
@@ -26,7 +30,8 @@ struct http_request_rewrite {
 };
 
 /* Body framing is kept as it came: Content-Length, or Transfer-Encoding: chunked. HTTP/1.0 requests
- * go on as HTTP/1.1. X-Forwarded-Host is what Host is, whatever the client's own said. */
+ * go on as HTTP/1.1. Unless `trusted`, X-Forwarded-Host is what Host is, whatever the client's own
+ * said. */
 size_t http_request_size_max(const struct http_head *h, const struct http_request_rewrite *rw);
 char *http_request_write(const struct http_head *h, const struct http_request_rewrite *rw,
                          char *at); /* returns the end; at has http_request_size_max() bytes */

@@ -70,6 +70,8 @@ static void put_request(struct log_line *l, const struct log_access *a)
     line_text(l, a->request_id, NAME_MAX_SIZE);
     LINE_LITERAL(l, ",\"remote_addr\":");
     line_text(l, a->remote_addr, SHORT_MAX);
+    LINE_LITERAL(l, ",\"peer_addr\":");
+    line_text(l, a->peer_addr, SHORT_MAX);
     LINE_LITERAL(l, ",\"method\":");
     line_text(l, a->method, SHORT_MAX);
     LINE_LITERAL(l, ",\"uri\":");

@@ -52,7 +52,8 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
     struct buffer forwarded = {0}, uri = {0};
     struct log_access line = {
         .request_id = x->request_id,
-        .remote_addr = x->client->address,
+        .remote_addr = x->address,
+        .peer_addr = x->client->peer,
         .method = h->method_size > 0 ? http_head_method(h) : none,
         .uri = h->target_size > 0 ? http_head_target(h) : none,
         .protocol = !h->version_known ? none

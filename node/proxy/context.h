@@ -31,6 +31,7 @@ struct proxy_events {
 struct proxy_counts {
     uint64_t aborts;              /* clients that left before their answer was complete */
     uint64_t bytes_in, bytes_out; /* of requests and answers that have ended */
+    uint64_t headers_refused;     /* connections whose PROXY header, or peer, was not taken */
 };
 
 struct proxy_context {

@@ -101,6 +101,8 @@ static struct exchange *exchange_new(struct proxy_context *p, struct exchange_cl
     x->client = client;
     x->mark = p->mark;
     x->head = head;
+    x->address = client->address;
+    x->address_raw = client->address_raw;
     x->snapshot = snapshot_ref(p->snapshot);
     x->started_us = net_now_us(p->net);
     x->bytes_queued_before = stream_queued(client->stream);
@@ -117,6 +119,20 @@ static struct exchange *exchange_new(struct proxy_context *p, struct exchange_cl
     };
     exchange_core_init(&x->core, &x->rules, net_now_ms(p->net));
     return x;
+}
+
+/* Behind a balancer: of a complete head, for in a part of one the last word may be missing. */
+static void find_client(struct exchange *x)
+{
+    const struct snapshot *s = x->snapshot;
+    if (!snapshot_trusts(s, x->address_raw)) {
+        return;
+    }
+    x->trusted = true;
+    memcpy(x->forwarded_raw, x->address_raw, sizeof(x->forwarded_raw));
+    forwarded_walk(x->head, s->trusted, s->trusted_count, x->forwarded_raw);
+    x->address_raw = x->forwarded_raw;
+    x->address = (struct bytes){x->forwarded, address_write(x->forwarded_raw, x->forwarded)};
 }
 
 /* Where the path leads. Dots and escapes are resolved first, so that nothing outside /v1/ is
@@ -264,6 +280,7 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
                    bool no_body)
 {
     struct exchange *x = exchange_new(p, client, head);
+    find_client(x);
     if (head->method == HTTP_METHOD_CONNECT) {
         refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED, no_body);
         return;
@@ -359,7 +376,7 @@ bool exchange_holds_client(const struct exchange *x)
 
 struct exchange_question exchange_question(const struct exchange *x)
 {
-    return (struct exchange_question){x->head, x->client->address_raw, x->snapshot};
+    return (struct exchange_question){x->head, x->address_raw, x->client->peer_raw, x->snapshot};
 }
 
 void exchange_set_job(struct exchange *x, void *job)

@@ -6,6 +6,7 @@
 #ifndef PROXY_EXCHANGE_H
 #define PROXY_EXCHANGE_H
 
+#include "base/address.h"
 #include "net/stream.h"
 #include "proxy/context.h"
 #include "proxy/exchange_core.h"
@@ -26,8 +27,13 @@ struct exchange_client {
     struct stream *stream;
     const struct exchange_owner_events *events;
     void *owner;
-    struct bytes address;    /* as text */
-    uint8_t address_raw[16]; /* IPv4 as ::ffff:a.b.c.d */
+    /* Whom the connection is from, as text and as 16 bytes (IPv4 as ::ffff:a.b.c.d): the peer, or
+     * the one that its PROXY header names. */
+    struct bytes address;
+    uint8_t address_raw[ADDRESS_SIZE];
+    struct bytes peer; /* the peer itself; the same two where there is no such header */
+    const uint8_t *peer_raw;
+    struct bytes port; /* of the listener, as text */
     bool tls;
     uint64_t began_us;         /* when the first byte of the request under way came */
     uint64_t bytes_in;         /* bytes of it that have been read, as they came */
@@ -61,7 +67,8 @@ bool exchange_holds_client(const struct exchange *x);
 /* For the node's own endpoints: who asks for what. */
 struct exchange_question {
     const struct http_head *head;
-    const uint8_t *address_raw;
+    const uint8_t *address_raw; /* the client's (SPEC §3) */
+    const uint8_t *peer_raw;
     const struct snapshot *snapshot;
 };
 struct exchange_question exchange_question(const struct exchange *x);

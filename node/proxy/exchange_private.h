@@ -2,6 +2,7 @@
 #ifndef PROXY_EXCHANGE_PRIVATE_H
 #define PROXY_EXCHANGE_PRIVATE_H
 
+#include "client/forwarded.h"
 #include "http/reply.h"
 #include "http/rewrite.h"
 #include "proxy/exchange.h"
@@ -41,7 +42,10 @@ struct exchange {
     bool end_sent;                /* with a spool: the body's end has gone up in this attempt */
     uint64_t started_us, head_us; /* head_us 0: no response head came */
     uint64_t bytes_queued_before;
-    uint64_t mark; /* proxy.mark when it began */
+    uint64_t mark;        /* proxy.mark when it began */
+    struct bytes address; /* the client's, as text and as 16 bytes (SPEC §3) */
+    const uint8_t *address_raw;
+    bool trusted; /* it came from one of trusted_proxies */
     void *job;
     struct tunnel *tunnel;                      /* NULL: HTTP */
     const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
@@ -57,6 +61,8 @@ struct exchange {
     struct exchange_rules rules;
     struct exchange *next_spare;
     char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
+    uint8_t forwarded_raw[ADDRESS_SIZE]; /* where a trusted proxy has named the client */
+    char forwarded[ADDRESS_TEXT_SIZE];
     struct user_id_search search;
 };
 

@@ -23,7 +23,7 @@ static bool ring_key_of(const struct exchange *x, uint64_t *ret_key)
 {
     struct bytes who = user_id_value(&x->search);
     if (x->app->algorithm == ALGORITHM_IP_HASH) {
-        who = x->client->address;
+        who = x->address;
     } else if (x->app->algorithm != ALGORITHM_CONSISTENT_HASH || who.size == 0) {
         return false;
     }
@@ -222,8 +222,11 @@ void exchange_do_send_up(struct exchange *x)
     struct http_extra_field fields[DEBUG_FIELD_COUNT];
     struct http_request_rewrite rw = {
         .authorization = x->instance->authorization,
-        .client_address = x->client->address,
+        .client_address = x->address,
+        .peer_address = x->client->address,
         .proto = x->client->tls ? BYTES("https") : BYTES("http"),
+        .port = x->client->port,
+        .trusted = x->trusted,
         .request_id = x->request_id,
         .upgrade = x->head->upgrade,
         .host_default = x->instance->host,

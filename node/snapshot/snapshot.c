@@ -62,24 +62,9 @@ bool snapshot_has(const struct snapshot *s, const struct instance_live *instance
                    compare_addresses) != NULL;
 }
 
-static bool in_block(const struct cidr *block, const uint8_t address[16])
-{
-    unsigned whole = block->prefix / 8, rest = block->prefix % 8;
-    if (memcmp(block->address, address, whole) != 0) {
-        return false;
-    }
-    unsigned mask = rest ? 0xFFu << (8 - rest) : 0;
-    return rest == 0 || ((block->address[whole] ^ address[whole]) & mask) == 0;
-}
-
 bool snapshot_admin_allows(const struct snapshot *s, const uint8_t address[16])
 {
-    for (size_t i = 0; i < s->admin_allow_count; i++) {
-        if (in_block(&s->admin_allow[i], address)) {
-            return true;
-        }
-    }
-    return false;
+    return cidr_list_has(s->admin_allow, s->admin_allow_count, address);
 }
 
 struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool cut,

@@ -63,6 +63,8 @@ struct snapshot {
     const char *spool_dir;
     uint32_t connections_max, body_rate;
     struct snapshot_timeouts timeouts;
+    struct cidr *trusted; /* trusted_proxies; sorted, as the next one */
+    size_t trusted_count;
     struct cidr *admin_allow;
     size_t admin_allow_count;
     struct bytes admin_token;          /* size 0 = none */
@@ -83,6 +85,12 @@ bool snapshot_has(const struct snapshot *s, const struct instance_live *instance
 
 /* Is this address (IPv4 as ::ffff:a.b.c.d) in admin.allow? */
 bool snapshot_admin_allows(const struct snapshot *s, const uint8_t address[16]);
+
+/* Is it one of trusted_proxies? */
+static inline bool snapshot_trusts(const struct snapshot *s, const uint8_t address[16])
+{
+    return s->trusted_count > 0 && cidr_list_has(s->trusted, s->trusted_count, address);
+}
 
 /* For the log: redactor_clean() with the secrets of this snapshot and of those before it. */
 struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool cut,

@@ -135,7 +135,8 @@ static bool may_ask(const struct exchange_question *q)
 {
     const struct snapshot *s = q->snapshot;
     struct bytes token;
-    if (snapshot_admin_allows(s, q->address_raw)) {
+    /* Whoever comes through a balancer has not its rights. */
+    if (snapshot_admin_allows(s, q->peer_raw) && snapshot_admin_allows(s, q->address_raw)) {
         return true;
     }
     return s->admin_token.size > 0 &&

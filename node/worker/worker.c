@@ -37,6 +37,7 @@ struct message {
 
 struct listener {
     uv_tcp_t tcp;
+    struct downstream_door door;
     bool open;
 };
 
@@ -283,7 +284,8 @@ static void on_connection(uv_stream_t *listener, int status)
         log_event(w->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
         return;
     }
-    downstream_accept(&w->downstream, listener);
+    const struct listener *l = LIST_ENTRY((uv_tcp_t *)listener, struct listener, tcp);
+    downstream_accept(&w->downstream, listener, &l->door);
 }
 
 static void close_listeners(struct worker *w)
@@ -530,7 +532,7 @@ void worker_join(struct worker *w)
     worker_free(w);
 }
 
-static int open_listener(struct worker *w, int fd)
+static int open_listener(struct worker *w, int fd, const struct downstream_door *door)
 {
     struct listener *l = &w->listeners[w->listener_count];
     int error = uv_tcp_init(&w->net.uv, &l->tcp);
@@ -538,6 +540,7 @@ static int open_listener(struct worker *w, int fd)
         return error;
     }
     l->open = true;
+    l->door = *door;
     l->tcp.data = w;
     w->listener_count++;
     error = uv_tcp_open(&l->tcp, fd);
@@ -553,7 +556,7 @@ static int open_handles(struct worker *w)
     uv_prepare_start(&w->log_flush, on_turn_end);
     int error = 0;
     for (size_t i = 0; i < w->options.listener_count && !error; i++) {
-        error = open_listener(w, w->options.listeners[i]);
+        error = open_listener(w, w->options.listeners[i], &w->options.doors[i]);
     }
     return error;
 }

@@ -33,9 +33,10 @@ struct worker_events {
 
 struct worker_options {
     unsigned index;
-    int cpu;                   /* to be pinned to; -1 = none */
-    struct snapshot *snapshot; /* a reference is taken */
-    const int *listeners;      /* sockets, bound; the worker's from now on */
+    int cpu;                             /* to be pinned to; -1 = none */
+    struct snapshot *snapshot;           /* a reference is taken */
+    const int *listeners;                /* sockets, bound; the worker's from now on */
+    const struct downstream_door *doors; /* what each of them asks; copied */
     size_t listener_count;
     struct log_producer *log;
     uint64_t seed;               /* of request ids */

@@ -19,7 +19,8 @@ from harness import BIN, PATIENCE, ROOT, TIMEOUT, Node, ring_points, run_command
 COMMANDS = ["run", "check", "ring", "status", "vrrp-config", "vip-guard", "vip-relay", "keygen", "version"]
 NEED_CONFIG = ["run", "check", "ring", "vrrp-config"]
 EXAMPLES = [os.path.join(ROOT, "conf", "examples", name) for name in
-            ("full.yaml", "quickstart-a.yaml", "quickstart-b.yaml", "two-applications.yaml")]
+            ("full.yaml", "quickstart-a.yaml", "quickstart-b.yaml", "two-applications.yaml",
+             "behind-a-balancer.yaml")]
 PROBLEM = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$")
 SECRETS = ["SECRET-user", "SECRET-app", "SECRET-admin"]
 

@@ -129,6 +129,16 @@ def application(r, index):
 
 def document(r):
     """A configuration that is right."""
+    later = Random(r.state + 1)   # for keys that came later: what r gives stays what it was
+    right = earlier(r)
+    for entry in right["listen"]:
+        entry.update(keys_of(later, 20, {"proxy_protocol": boolean}))
+    if later.chance(20) or any(entry.get("proxy_protocol") for entry in right["listen"]):
+        right["trusted_proxies"] = later.some(["10.0.0.0/8", "::1", "fd00::/8"], 1)
+    return right
+
+
+def earlier(r):
     certificates = lambda r: [{"certificate": "a.crt", "key": "/a.key"} for _ in range(1 + r.below(2))]
     return {
         "listen": [{"address": r.of(["127.0.0.1:0", "[::1]:0"]), **keys_of(r, 10, {"tls": certificates})}

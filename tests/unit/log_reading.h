@@ -114,6 +114,7 @@ static inline struct log_access usual(uint64_t serial)
     return (struct log_access){.timestamp_ms = 1795425650123,
                                .request_id = BYTES("r-1"),
                                .remote_addr = BYTES("10.0.0.1"),
+                               .peer_addr = BYTES("10.0.0.2"),
                                .method = BYTES("POST"),
                                .uri = BYTES("/v1/chat-messages"),
                                .protocol = BYTES("HTTP/1.1"),

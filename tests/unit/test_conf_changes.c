@@ -51,6 +51,11 @@ static const struct {
      "~user_id.sources shared, ~applications.a.user_id.sources shared"},
     {NODE PLAIN, NODE PLAIN "cors: {origins: []}\nadmin: {allow: [10.0.0.0/8], token: s}\n",
      "~admin.allow live, ~admin.token live, ~cors.origins live"},
+    {NODE PLAIN, NODE PLAIN "trusted_proxies: [\"::1\", 10.0.0.1]\n", "~trusted_proxies live"},
+    {NODE PLAIN "trusted_proxies: [\"::1\"]\n",
+     "node: {name: n}\nlisten: [{address: \"127.0.0.1:0\", proxy_protocol: true}]\n" PLAIN
+     "trusted_proxies: [\"::1\"]\n",
+     "~listen restart"},
     {NODE PLAIN, NODE PLAIN "cluster: {keys: [\"" KEY "\"]}\n", "+cluster restart"},
     {NODE PLAIN "cluster: {keys: [\"" KEY "\"]}\n",
      NODE PLAIN "cluster: {keys: [\"" ZERO "\"], join: [\"b:1\"], bind: \"127.0.0.1:7946\"}\n",

@@ -198,9 +198,9 @@ static void the_examples_are_good_and_run_today(void **state)
 {
     (void)state;
     static const char *const names[] = {"quickstart-a.yaml", "quickstart-b.yaml", "full.yaml",
-                                        "two-applications.yaml"};
+                                        "two-applications.yaml", "behind-a-balancer.yaml"};
     setenv("DIFYRING_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", 1);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[512];
         struct conf_problems problems;
         snprintf(path, sizeof path, "%s/conf/examples/%s", SOURCE_DIR, names[i]);

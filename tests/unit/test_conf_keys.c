@@ -106,6 +106,10 @@ static const struct row top_rows[] = {
      "address or a block such as 10.0.0.0/8 or \"fd00::/8\"\n3:43: expected an address or a block "
      "such as 10.0.0.0/8 or \"fd00::/8\"\n3:54: expected an address or a block such as 10.0.0.0/8 "
      "or \"fd00::/8\""},
+    {"trusted_proxies: 10.0.0.1",
+     "3:18: `trusted_proxies` must be a list of address blocks, not a single value"},
+    {"trusted_proxies: [\"[::1]\"]",
+     "3:19: expected an address or a block such as 10.0.0.0/8 or \"fd00::/8\""},
     {"admin: { token: \"a b\" }",
      "3:17: a token has 1 to 512 visible ASCII characters without spaces"},
     {"admin: { token: }", "3:17: expected a token, not nothing"},
@@ -295,6 +299,28 @@ static void wrong_values_of_an_instance_are_named_at_their_place(void **state)
                "        ", instance_rows, COUNT(instance_rows));
 }
 
+/* Else anybody could say to be anybody. */
+static void a_proxy_header_needs_somebody_to_be_believed(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"",
+         "3:5: `proxy_protocol` needs `trusted_proxies`: the addresses of the balancers that may "
+         "say so who a client is"},
+        {"trusted_proxies: []",
+         "3:5: `proxy_protocol` needs `trusted_proxies`: the addresses of the balancers that may "
+         "say so who a client is"},
+    };
+    static const char before[] = "listen:\n  - {address: \"127.0.0.1:0\", proxy_protocol: false}\n"
+                                 "  - {address: \"127.0.0.1:0\", proxy_protocol: true}\n"
+                                 "applications: {a: {user_tokens: [t], instances: "
+                                 "[{name: i, host: h, port: 1, token: x}]}}\n";
+    check_rows(before, "", rows, COUNT(rows));
+    char text[1024];
+    snprintf(text, sizeof text, "%strusted_proxies: [\"::1\"]\n", before);
+    conf_free(parse_good(text));
+}
+
 int main(void)
 {
     setenv("DIFYRING_TEST_WORD", "secret-word", 1);
@@ -303,6 +329,7 @@ int main(void)
         cmocka_unit_test(wrong_values_of_the_node_are_named_at_their_place),
         cmocka_unit_test(wrong_values_of_an_application_are_named_at_their_place),
         cmocka_unit_test(wrong_values_of_an_instance_are_named_at_their_place),
+        cmocka_unit_test(a_proxy_header_needs_somebody_to_be_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

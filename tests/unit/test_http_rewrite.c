@@ -16,14 +16,16 @@ static const struct http_limits LIMITS = {.header_size = 4096, .headers = 100, .
 #define LINE "POST /v1/x HTTP/1.1\r\n"
 #define OURS                                                                                       \
     "Authorization: Bearer app-1\r\nX-Real-IP: 9.9.9.9\r\nX-Forwarded-For: 9.9.9.9\r\n"            \
-    "X-Forwarded-Proto: https\r\nX-Request-ID: r1\r\n"
+    "X-Forwarded-Proto: https\r\nX-Forwarded-Port: 446\r\nX-Request-ID: r1\r\n"
 #define HOSTS "Host: h\r\nX-Forwarded-Host: h\r\n"
 
 static struct http_request_rewrite request_rewrite(void)
 {
     return (struct http_request_rewrite){.authorization = BYTES("Bearer app-1"),
                                          .client_address = BYTES("9.9.9.9"),
+                                         .peer_address = BYTES("9.9.9.9"),
                                          .proto = BYTES("https"),
+                                         .port = BYTES("446"),
                                          .request_id = BYTES("r1"),
                                          .host_default = BYTES("10.0.0.1:80")};
 }
@@ -89,14 +91,15 @@ static const struct rewriting REQUESTS[] = {
      LINE HOSTS OURS "Transfer-Encoding: chunked\r\n\r\n"},
     /* what we set is set once, whatever the client sent and however it spelled it */
     {LINE "Host: h\r\nAuthorization: Bearer user\r\nX-Real-IP: 6\r\n"
-          "X-Forwarded-Proto: 6\r\nX-Forwarded-Host: 6\r\nx-request-id: 6\r\nX_Real_IP: 6\r\n"
+          "X-Forwarded-Proto: 6\r\nX-Forwarded-Host: 6\r\nX-Forwarded-Port: 6\r\n"
+          "X_Forwarded_Port: 6\r\nx-request-id: 6\r\nX_Real_IP: 6\r\n"
           "Authorization_: y\r\n\r\n",
      LINE "Host: h\r\nAuthorization_: y\r\nX-Forwarded-Host: h\r\n" OURS "\r\n"},
     {LINE "X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\nHost: h\r\nX-Forwarded-For:\r\n"
           "x-forwarded-for: 3.3.3.3\r\n\r\n",
      LINE HOSTS "Authorization: Bearer app-1\r\nX-Real-IP: 9.9.9.9\r\n"
                 "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 9.9.9.9\r\n"
-                "X-Forwarded-Proto: https\r\nX-Request-ID: r1\r\n\r\n"},
+                "X-Forwarded-Proto: https\r\nX-Forwarded-Port: 446\r\nX-Request-ID: r1\r\n\r\n"},
     /* all Connection fields count, for fields nobody here knows */
     {LINE
      "Connection: close, a\r\nHost: h\r\nA: 1\r\nB: 2\r\nC: 3\r\nAb: 4\r\nConnection: ,B ,\r\n\r\n",
@@ -130,6 +133,34 @@ static void an_upgrade_goes_on_only_when_told_to(void **state)
     assert_request(in, &rw, LINE HOSTS OURS "\r\n");
     rw.upgrade = true;
     assert_request(in, &rw, LINE HOSTS OURS "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n");
+}
+
+#define TRUSTED_OURS                                                                               \
+    "Authorization: Bearer app-1\r\nX-Real-IP: 9.9.9.9\r\nX-Forwarded-For: 10.0.0.1\r\n"
+
+static void what_a_trusted_proxy_says_passes_unchanged(void **state)
+{
+    (void)state;
+    struct http_request_rewrite rw = request_rewrite();
+    rw.trusted = true;
+    rw.peer_address = BYTES("10.0.0.1");
+    assert_request(LINE
+                   "Host: h\r\nx-forwarded-proto: wss\r\nX-Forwarded-Host: site, a\r\nA: 1\r\n"
+                   "X-Forwarded-Port: 8443\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 6\r\n\r\n",
+                   &rw,
+                   LINE "Host: h\r\nx-forwarded-proto: wss\r\nX-Forwarded-Host: site, a\r\nA: 1\r\n"
+                        "X-Forwarded-Port: 8443\r\nX-Forwarded-Proto: https\r\n" TRUSTED_OURS
+                        "X-Request-ID: r1\r\n\r\n");
+    /* what it does not say is said here, but for the port of a scheme that is not ours */
+    assert_request(LINE "Host: h\r\n\r\n", &rw,
+                   LINE HOSTS TRUSTED_OURS "X-Forwarded-Proto: https\r\nX-Forwarded-Port: 446\r\n"
+                                           "X-Request-ID: r1\r\n\r\n");
+    assert_request(LINE "Host: h\r\nX-Forwarded-Proto: http\r\n\r\n", &rw,
+                   LINE "Host: h\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n" TRUSTED_OURS
+                        "X-Request-ID: r1\r\n\r\n");
+    assert_request(LINE "Host: h\r\nX-Forwarded-Port: 1\r\n\r\n", &rw,
+                   LINE "Host: h\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Host: h\r\n" TRUSTED_OURS
+                        "X-Forwarded-Proto: https\r\nX-Request-ID: r1\r\n\r\n");
 }
 
 static void debug_fields_replace_the_clients_own(void **state)
@@ -414,6 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_go_on_without_what_was_meant_for_us),
         cmocka_unit_test(an_upgrade_goes_on_only_when_told_to),
+        cmocka_unit_test(what_a_trusted_proxy_says_passes_unchanged),
         cmocka_unit_test(debug_fields_replace_the_clients_own),
         cmocka_unit_test(no_spelling_of_our_fields_passes),
         cmocka_unit_test(responses_are_framed_for_the_client_they_go_to),

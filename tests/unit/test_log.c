@@ -23,14 +23,16 @@ static void an_access_line_has_the_fields_of_the_contract_in_order(void **state)
     assert_string_equal(
         b.data,
         "{\"timestamp\":\"2026-11-23T09:20:50.123Z\",\"request_id\":\"r-1\",\"remote_addr\":"
-        "\"10.0.0.1\",\"method\":\"POST\",\"uri\":\"/v1/chat-messages\",\"protocol\":\"HTTP/1.1\","
+        "\"10.0.0.1\",\"peer_addr\":\"10.0.0.2\",\"method\":\"POST\",\"uri\":\"/v1/"
+        "chat-messages\",\"protocol\":\"HTTP/1.1\","
         "\"status\":200,\"bytes_in\":100,\"bytes_out\":2000,\"request_time\":1.234567,"
         "\"upstream_head_time\":0.000089,\"app\":\"customer_service\",\"user_id\":\"user-7\","
         "\"user_cut\":false,\"instance\":\"dify1\",\"attempts\":1,\"node\":\"node "
         "\\\"a\\\"\",\"user_agent\":"
         "\"curl/8\",\"forwarded_for\":\"\",\"aborted\":false}\n"
         "{\"timestamp\":\"1970-01-01T00:00:00.001Z\",\"request_id\":null,\"remote_addr\":null,"
-        "\"method\":null,\"uri\":null,\"protocol\":null,\"status\":null,\"bytes_in\":0,"
+        "\"peer_addr\":null,\"method\":null,\"uri\":null,\"protocol\":null,\"status\":null,\"bytes_"
+        "in\":0,"
         "\"bytes_out\":0,\"request_time\":0.000000,\"upstream_head_time\":null,\"app\":null,"
         "\"user_id\":null,\"user_cut\":true,\"instance\":null,\"attempts\":0,\"node\":\"node "
         "\\\"a\\\"\","
@@ -60,7 +62,7 @@ static struct bytes hostile(struct prng *r, char *at, size_t max)
 static void any_bytes_make_valid_json(void **state)
 {
     (void)state;
-    enum { LINES = 3000, TEXTS = 10, LARGE = 20000 };
+    enum { LINES = 3000, TEXTS = 11, LARGE = 20000 };
     struct place p = place_new();
     struct log *l = open_log(p.access, p.error, 1);
     struct prng r;
@@ -68,9 +70,9 @@ static void any_bytes_make_valid_json(void **state)
     static char data[TEXTS][LARGE];
     for (int i = 0; i < LINES; i++) {
         struct log_access a = usual(0);
-        struct bytes *texts[TEXTS] = {&a.request_id, &a.remote_addr,  &a.method,  &a.uri,
-                                      &a.protocol,   &a.app,          &a.user_id, &a.instance,
-                                      &a.user_agent, &a.forwarded_for};
+        struct bytes *texts[TEXTS] = {&a.request_id, &a.remote_addr,   &a.method,   &a.uri,
+                                      &a.protocol,   &a.app,           &a.user_id,  &a.instance,
+                                      &a.user_agent, &a.forwarded_for, &a.peer_addr};
         for (int t = 0; t < TEXTS; t++) {
             *texts[t] = hostile(&r, data[t], i % 10 ? 60 : LARGE);
         }
