@@ -60,6 +60,14 @@ void net_arrived(struct net_loop *loop, struct stream *stream, ssize_t result)
     }
 }
 
+char *net_open_place(struct net_loop *loop)
+{
+    if (!loop->open_buffer) {
+        loop->open_buffer = memory_resize(NULL, NET_READ_SIZE + TLS_RECORD_MAX);
+    }
+    return loop->open_buffer;
+}
+
 static void on_tick(uv_timer_t *handle)
 {
     struct net_loop *loop = handle->data;
@@ -111,6 +119,7 @@ void net_loop_done(struct net_loop *loop)
     assert(list_empty(&loop->flush));
     pool_done(&loop->pool);
     free(loop->read_buffer);
+    free(loop->open_buffer);
 }
 
 void net_timer_place(struct net_loop *loop, struct wheel_timer *timer, uint64_t deadline_ms)

@@ -46,6 +46,7 @@ struct net_loop {
     struct wheel wheel;
     uint64_t turn_us;    /* 0: not asked for in this turn */
     char *read_buffer;   /* what has arrived, and room for one read more */
+    char *open_buffer;   /* what TLS has opened of one read; NULL until there is any */
     size_t arrived_size; /* of it */
     size_t arrival_count;
     struct net_arrival arrivals[NET_ARRIVALS_MAX];
@@ -64,6 +65,9 @@ void net_loop_done(struct net_loop *loop);
  * may tell all streams their news, also the one that calls. */
 char *net_read_place(struct net_loop *loop);
 void net_arrived(struct net_loop *loop, struct stream *stream, ssize_t result);
+
+/* For streams with TLS: room for what one read, and a record begun before it, may hold. */
+char *net_open_place(struct net_loop *loop);
 
 /* For an error of a connection that is this node's own lack and tells nothing of the peer: what is
  * lacking, and what to do about it. NULL for all others. */

@@ -2,8 +2,11 @@
  *
  * Happy path: stream_write() appends to `out` and joins the loop's flush list; stream_flush() hands
  * `out` to uv_try_write(). What the socket does not take moves to `sending` and goes by uv_write(),
- * and until that is done further bytes wait in `out`. */
-#include "net/stream.h"
+ * and until that is done further bytes wait in `out`.
+ *
+ * With TLS there is one step more: at the flush `out` is sealed into the session's `wire`, and it
+ * is this that goes to the socket; what has come is opened before it is told (secure.c). */
+#include "net/secure.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -70,15 +73,22 @@ void stream_tell(struct stream *s, ssize_t received, const char *at)
     if (s->closing || s->ended) {
         return;
     }
-    if (received > 0) {
+    if (s->tls) {
+        secure_tell(s, received, at);
+    } else if (received > 0) {
         s->bytes_in += (uint64_t)received;
         s->events->on_bytes(s, (struct bytes){at, (size_t)received});
     } else {
-        s->ended = true;
-        uv_read_stop((uv_stream_t *)&s->tcp);
-        s->reading = false;
+        stream_end_reading(s);
         s->events->on_end(s, received == UV_EOF ? 0 : (int)received);
     }
+}
+
+void stream_end_reading(struct stream *s)
+{
+    s->ended = true;
+    uv_read_stop((uv_stream_t *)&s->tcp);
+    s->reading = false;
 }
 
 static int start_reading(struct stream *s)
@@ -130,7 +140,7 @@ int stream_connect(struct stream *s, const struct sockaddr *address)
     return uv_tcp_connect(&s->request.connect, &s->tcp, address, on_connect);
 }
 
-static void want_flush(struct stream *s)
+void stream_want_flush(struct stream *s)
 {
     s->much = s->much || stream_pending(s) > STREAM_MUCH;
     if (list_empty(&s->flush)) {
@@ -140,7 +150,19 @@ static void want_flush(struct stream *s)
 
 static bool cannot_send(const struct stream *s)
 {
-    return s->closing || s->send_failed || s->shut;
+    return s->closing || s->send_failed || s->shut ||
+           (s->tls && (s->tls->finished || s->tls->state == TLS_BROKEN));
+}
+
+/* What goes to the socket. */
+static struct chain *wire_of(struct stream *s)
+{
+    return s->tls ? &s->tls->wire : &s->out;
+}
+
+static void count_sent(struct stream *s, size_t size)
+{
+    *(s->tls ? &s->wire_out : &s->bytes_out) += size;
 }
 
 /* What the kernel takes now: bytes sent, or a negative libuv error. send() where libuv would call
@@ -162,7 +184,13 @@ static ssize_t send_now(struct stream *s, const uv_buf_t *bufs, unsigned count)
 /* A large piece with nothing before it goes to the socket as it is. Returns what was taken. */
 static size_t send_through(struct stream *s, const void *data, size_t size)
 {
-    if (size < THROUGH_SIZE || stream_pending(s) > 0) {
+    if (size < THROUGH_SIZE) {
+        return 0;
+    }
+    if (s->tls) {
+        return secure_write(s, (struct bytes){data, size}) ? size : 0;
+    }
+    if (stream_pending(s) > 0) {
         return 0;
     }
     uv_buf_t buf = {.base = (char *)(uintptr_t)data, .len = size};
@@ -182,7 +210,7 @@ void stream_write(struct stream *s, const void *data, size_t size)
     size_t taken = send_through(s, data, size);
     if (taken < size) {
         chain_append(&s->out, &s->loop->pool, (const char *)data + taken, size - taken);
-        want_flush(s);
+        stream_want_flush(s);
     }
 }
 
@@ -197,7 +225,7 @@ void stream_commit(struct stream *s, size_t size)
     if (cannot_send(s)) {
         chain_clear(&s->out, &s->loop->pool);
     } else {
-        want_flush(s);
+        stream_want_flush(s);
     }
 }
 
@@ -207,13 +235,13 @@ void stream_write_chain(struct stream *s, struct chain *chain)
         chain_clear(chain, &s->loop->pool);
     } else if (chain->size > 0) {
         chain_move(&s->out, chain);
-        want_flush(s);
+        stream_want_flush(s);
     }
 }
 
 size_t stream_pending(const struct stream *s)
 {
-    return s->out.size + s->sending.size;
+    return s->out.size + s->sending.size + (s->tls ? s->tls->wire.size : 0);
 }
 
 uint64_t stream_queued(const struct stream *s)
@@ -232,8 +260,8 @@ uint64_t stream_taken_ms(struct stream *s)
 {
     uint64_t held = uv_stream_get_write_queue_size((uv_stream_t *)&s->tcp);
     uint64_t outside = in_kernel(s);
-    uint64_t taken = s->bytes_out - held - outside;
-    bool owes = held + outside + s->out.size > 0;
+    uint64_t taken = (s->tls ? s->wire_out : s->bytes_out) - held - outside;
+    bool owes = held + outside + s->out.size + wire_of(s)->size > 0;
     if (!owes || !s->owes || taken != s->taken) {
         s->taken_ms = net_now_ms(s->loop);
     }
@@ -250,7 +278,8 @@ bool stream_untaken(const struct stream *s)
 bool stream_unread(const struct stream *s)
 {
     int bytes = 0;
-    return ioctl(s->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+    return (ioctl(s->fd, FIONREAD, &bytes) == 0 && bytes > 0) ||
+           (s->tls && tls_session_holds(s->tls));
 }
 
 void stream_pause(struct stream *s)
@@ -280,10 +309,16 @@ void stream_resume(struct stream *s)
     }
 }
 
+static void drop_unsent(struct stream *s)
+{
+    chain_clear(&s->out, &s->loop->pool);
+    chain_clear(wire_of(s), &s->loop->pool);
+}
+
 static void fail_sending(struct stream *s, int error)
 {
     s->send_failed = true;
-    chain_clear(&s->out, &s->loop->pool);
+    drop_unsent(s);
     s->events->on_send_failed(s, error);
 }
 
@@ -319,8 +354,8 @@ static void on_written(uv_write_t *request, int error)
         fail_sending(s, error);
         return;
     }
-    if (s->out.size > 0) {
-        want_flush(s);
+    if (s->out.size + wire_of(s)->size > 0) {
+        stream_want_flush(s);
     } else {
         after_sending(s);
     }
@@ -335,13 +370,13 @@ static unsigned gather(const struct chain *c, uv_buf_t bufs[IOV_MAX_COUNT])
     return count;
 }
 
-/* Hands at most IOV_MAX_COUNT blocks to uv_write; more waits in `out` until they are sent. */
-static void send_later(struct stream *s)
+/* Hands at most IOV_MAX_COUNT blocks to uv_write; more waits where it is until they are sent. */
+static void send_later(struct stream *s, struct chain *wire)
 {
     uv_buf_t bufs[IOV_MAX_COUNT];
-    unsigned count = gather(&s->out, bufs);
-    struct chain rest = s->out;
-    s->out = (struct chain){0};
+    unsigned count = gather(wire, bufs);
+    struct chain rest = *wire;
+    *wire = (struct chain){0};
     for (unsigned i = 0; i < count; i++) {
         struct block *b = rest.first;
         assert(b);
@@ -352,13 +387,28 @@ static void send_later(struct stream *s)
         b->next = NULL;
         chain_move(&s->sending, &one);
     }
-    s->out = rest;
-    s->bytes_out += s->sending.size;
+    *wire = rest;
+    count_sent(s, s->sending.size);
     int error = uv_write(&s->request.write, (uv_stream_t *)&s->tcp, bufs, count, on_written);
     if (error) {
         chain_clear(&s->sending, &s->loop->pool);
         fail_sending(s, error);
     }
+}
+
+/* What the socket takes. Returns 0 or a libuv error. */
+static int send_chain(struct stream *s, struct chain *wire)
+{
+    uv_buf_t bufs[IOV_MAX_COUNT];
+    ssize_t sent = wire->size > 0 ? send_now(s, bufs, gather(wire, bufs)) : 0;
+    if (sent < 0) {
+        return sent == UV_EAGAIN ? 0 : (int)sent;
+    }
+    if (sent > 0) {
+        count_sent(s, (size_t)sent);
+        chain_consume(wire, &s->loop->pool, (size_t)sent);
+    }
+    return 0;
 }
 
 void stream_flush(struct stream *s)
@@ -367,33 +417,47 @@ void stream_flush(struct stream *s)
     if (s->closing || s->send_failed || s->sending.size > 0) {
         return;
     }
-    if (s->out.size > 0) {
-        uv_buf_t bufs[IOV_MAX_COUNT];
-        ssize_t sent = send_now(s, bufs, gather(&s->out, bufs));
-        if (sent < 0 && sent != UV_EAGAIN) {
-            fail_sending(s, (int)sent);
-            return;
-        }
-        if (sent > 0) {
-            s->bytes_out += (uint64_t)sent;
-            chain_consume(&s->out, &s->loop->pool, (size_t)sent);
-        }
+    if (s->tls && !secure_seal(s)) {
+        fail_sending(s, STREAM_BROKEN);
+        return;
     }
-    if (s->out.size > 0) {
-        send_later(s);
-    } else {
+    struct chain *wire = wire_of(s);
+    int error = send_chain(s, wire);
+    if (error) {
+        fail_sending(s, error);
+    } else if (wire->size > 0) {
+        send_later(s, wire);
+    } else if (s->out.size == 0) { /* what waits for the end of a handshake comes later */
         after_sending(s);
     }
 }
 
+bool stream_finish(struct stream *s)
+{
+    if (cannot_send(s) || !s->tls || !secure_finish(s)) {
+        return false;
+    }
+    stream_want_flush(s);
+    return true;
+}
+
 void stream_shutdown(struct stream *s)
 {
-    if (cannot_send(s)) {
+    stream_finish(s);
+    if (s->closing || s->send_failed || s->shut) {
         return;
     }
     s->shut = true;
     if (s->sending.size == 0) {
-        want_flush(s);
+        stream_want_flush(s);
+    }
+}
+
+/* A last record that nobody waits for: as much of it as the socket takes. */
+static void send_last(struct stream *s)
+{
+    if (s->tls && s->sending.size == 0) {
+        send_chain(s, &s->tls->wire);
     }
 }
 
@@ -404,8 +468,12 @@ bool stream_part(struct stream *s)
     if (s->shut) {
         return true;
     }
-    if (recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+    if (recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
+        (s->tls && tls_session_holds(s->tls))) {
         return false; /* the next poll has it; so it has the peer's end */
+    }
+    if (stream_finish(s)) {
+        send_last(s);
     }
     /* now, and not by libuv a turn later: what comes in between would have been in time */
     s->shut = true;
@@ -426,6 +494,8 @@ static void on_close(uv_handle_t *handle)
 {
     struct stream *s = stream_of(handle);
     chain_clear(&s->sending, &s->loop->pool);
+    tls_session_free(s->tls);
+    s->tls = NULL;
     s->events->on_closed(s);
 }
 
@@ -434,10 +504,13 @@ void stream_close(struct stream *s, bool reset)
     if (s->closing) {
         return;
     }
+    if (!reset && s->tls && s->tls->finished) {
+        send_last(s);
+    }
     s->closing = true;
     s->reading = false;
     list_remove(&s->flush);
-    chain_clear(&s->out, &s->loop->pool);
+    drop_unsent(s);
     if (!reset && s->rest_ms > 0) {
         setsockopt(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &s->rest_ms, sizeof(s->rest_ms));
     }

@@ -6,25 +6,41 @@
  *
  *   opening -> open -> closing -> closed (on_closed: the owner may free)
  *
- * After stream_close() only on_closed is called. Nothing is called from inside stream_write(). */
+ * After stream_close() only on_closed is called. Nothing is called from inside stream_write().
+ *
+ * TLS (stream_secure(), once open): what the owner writes, hears and counts is plain bytes; what
+ * the socket carries is records. Written bytes are sealed at the end of the turn, so what one turn
+ * has to say is one record, as long as it is not more than 16 KiB.
+ *
+ *   open -> shaking hands -> secured (on_secured) -> as above */
 #ifndef NET_STREAM_H
 #define NET_STREAM_H
 
 #include "net/loop.h"
+#include "tls/session.h"
 
 struct stream;
 
 /* Bytes waiting to be sent from which on on_sent is of interest. */
 enum { STREAM_MUCH = 32 * 1024 };
 
+/* Of on_end, with TLS: the peer has closed its side without saying that this is the end (RFC 8446
+ * §6.1), so what came may be a part only; or what came is no TLS any more. */
+enum { STREAM_CUT = UV_ECONNABORTED, STREAM_BROKEN = UV_EPROTO };
+
 struct stream_events {
     /* What has arrived here is told before what has arrived elsewhere in the same turn. */
     bool early;
     /* The end of stream_connect(): 0 or a libuv error. */
     void (*on_connected)(struct stream *s, int error);
+    /* The end of the handshake that stream_secure() has begun; the session knows more. After a
+     * failure nothing else is told but on_closed; an alert may wait to be sent, so shut down, or
+     * close when it is sent. May be NULL where nobody calls that. */
+    void (*on_secured)(struct stream *s, enum tls_failure failure);
     /* Bytes came; they are gone when this returns. */
     void (*on_bytes)(struct stream *s, struct bytes bytes);
-    /* The peer has closed its side (error 0), or the connection broke on reading. Once. */
+    /* The peer has closed its side (error 0; with TLS: by a close_notify), or the connection broke
+     * on reading. Once. */
     void (*on_end)(struct stream *s, int error);
     /* Sending failed: nothing more can be sent; reading may still yield what was in flight. Once.*/
     void (*on_send_failed)(struct stream *s, int error);
@@ -38,10 +54,12 @@ struct stream {
     struct net_loop *loop;
     const struct stream_events *events;
     struct list flush;
-    struct chain out;     /* waits for the end of the turn */
-    struct chain sending; /* in the hands of uv_write */
-    uint64_t bytes_in;
-    uint64_t bytes_out; /* that may have left: handed to the kernel, or to libuv for it */
+    struct chain out;        /* waits for the end of the turn */
+    struct chain sending;    /* in the hands of uv_write */
+    struct tls_session *tls; /* NULL: plain */
+    uint64_t bytes_in;       /* told by on_bytes */
+    uint64_t bytes_out; /* that may have left: sealed, or handed to the kernel or libuv for it */
+    uint64_t wire_out;  /* with TLS: records that were handed on so, in bytes */
     int fd;             /* the handle's, once it is open; -1 before */
     unsigned rest_ms;   /* see stream_limit_rest(); 0 = no limit */
     ssize_t received;   /* the result of the read under way */
@@ -63,6 +81,11 @@ int stream_init(struct stream *s, struct net_loop *loop, const struct stream_eve
 
 /* Takes a waiting connection of a listener and begins to read. On an error: stream_close(). */
 int stream_accept(struct stream *s, uv_stream_t *listener);
+
+/* From now on TLS, with this session, which is the stream's. `first` are bytes of the peer that
+ * came already, behind what the owner took for itself; then a failure may be told from inside.
+ * Nothing may have been written that is not sent yet. */
+void stream_secure(struct stream *s, struct tls_session *session, struct bytes first);
 
 /* Connects; on_connected tells the end, reading begins by itself. On an error: stream_close(). */
 int stream_connect(struct stream *s, const struct sockaddr *address);
@@ -116,7 +139,13 @@ void stream_resume(struct stream *s);
  * broken the connection (UV_ECONNRESET)? Else 0. */
 int stream_peer_left(const struct stream *s);
 
-/* Sends what is queued, then FIN; reading goes on (for a lingering close). */
+/* With TLS: what is queued is the whole, and the peer is told so (close_notify) behind it. Nothing
+ * can be written any more. Whoever closes without it has cut its answer short. False: there is
+ * nothing to say so with, as on every plain stream. */
+bool stream_finish(struct stream *s);
+
+/* Sends what is queued, then FIN, with TLS behind a stream_finish(); reading goes on (for a
+ * lingering close). */
 void stream_shutdown(struct stream *s);
 
 /* Says at once that nothing more will be sent (FIN), unless bytes of the peer wait unread: false.
