@@ -124,15 +124,71 @@ static void print_vip(FILE *out, const json_t *vip)
             holder[0] ? holder : "held by no node", is_true(vip, "conflict") ? ", CONFLICT" : "");
 }
 
-static void print_problems(FILE *out, const json_t *problems)
+/* How long since then, in the one unit that tells most. */
+static const char *age_text(json_int_t now_s, json_int_t since_s, char text[24])
 {
+    static const struct {
+        json_int_t seconds;
+        char letter;
+    } units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+    json_int_t age_s = now_s > since_s ? now_s - since_s : 0;
+    size_t unit = 0;
+    while (unit < 3 && age_s < 2 * units[unit].seconds) {
+        unit++;
+    }
+    snprintf(text, 24, "%" JSON_INTEGER_FORMAT " %c", age_s / units[unit].seconds,
+             units[unit].letter);
+    return text;
+}
+
+static void print_problems(FILE *out, const json_t *status)
+{
+    struct table t;
     size_t index;
+    json_t *problem;
+    const json_t *problems = json_object_get(status, "problems");
+    char age[24];
+    table_begin(&t, "lllrl");
+    json_array_foreach(problems, index, problem)
+    {
+        table_add(&t, "%s", text_of(problem, "severity"));
+        table_add(&t, "%s", text_of(problem, "kind"));
+        table_add(&t, "%s", text_of(problem, "subject"));
+        table_add(&t, "%s",
+                  age_text(number_of(status, "timestamp"), number_of(problem, "since"), age));
+        table_add(&t, "%s", text_of(problem, "detail"));
+    }
+    if (t.count > 0) {
+        table_print(out, &t);
+        fprintf(out, "\n");
+    }
+}
+
+enum { PROBLEMS_IN_LINE = 3 };
+
+void status_line(FILE *out, const json_t *status)
+{
+    const json_t *problems = json_object_get(status, "problems");
+    const json_t *cluster = json_object_get(status, "cluster");
+    size_t index, shown = 0;
     json_t *problem;
     json_array_foreach(problems, index, problem)
     {
-        fprintf(out, "problem: %s, %" JSON_INTEGER_FORMAT " s ago: %s\n", text_of(problem, "kind"),
-                number_of(problem, "seconds_ago"), text_of(problem, "message"));
+        if (is_text(problem, "severity", "info") || shown == PROBLEMS_IN_LINE) {
+            continue;
+        }
+        if (shown == 0) {
+            fprintf(out, is_text(problem, "severity", "critical") ? "CRITICAL: " : "WARNING: ");
+        }
+        fprintf(out, "%s%s %s: %s", shown > 0 ? "; " : "", text_of(problem, "kind"),
+                text_of(problem, "subject"), text_of(problem, "detail"));
+        shown++;
     }
+    if (shown == 0) {
+        fprintf(out, "OK: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " nodes alive",
+                number_of(cluster, "alive"), number_of(cluster, "size"));
+    }
+    fprintf(out, "\n");
 }
 
 static void print_head(FILE *out, const json_t *status, const json_t *cluster)
@@ -146,7 +202,6 @@ static void print_head(FILE *out, const json_t *status, const json_t *cluster)
             number_of(cluster, "size"), yes_no(is_true(cluster, "converged")),
             text_of(self, "name"));
     print_vip(out, json_object_get(cluster, "vip"));
-    print_problems(out, json_object_get(cluster, "problems"));
 }
 
 /* ---- nodes ---- */
@@ -298,6 +353,7 @@ static void print_applications(FILE *out, json_t *applications)
 void status_tables(FILE *out, const json_t *status)
 {
     const json_t *cluster = json_object_get(status, "cluster");
+    print_problems(out, status);
     print_head(out, status, cluster);
     print_nodes(out, json_object_get(cluster, "nodes"));
     print_applications(out, json_object_get(status, "applications"));

@@ -9,4 +9,7 @@
  * they are: the caller makes the text harmless. */
 void status_tables(FILE *out, const json_t *status);
 
+/* The whole of it in one line: how bad it is, and the worst problems. */
+void status_line(FILE *out, const json_t *status);
+
 #endif

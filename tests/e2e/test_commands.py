@@ -431,6 +431,58 @@ def test_a_token_cannot_add_lines_to_the_request():
     assert all("Evil" not in request for request in seen)
 
 
+STATUS_BODY = b'{"cluster":{"name":"found","nodes":[]},"applications":{}}'
+STATUS_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(STATUS_BODY), STATUS_BODY)
+
+
+def run_found(*arguments, **variables):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DIFYRING_")}
+    result = run_command("status", *arguments, env={**env, **variables})
+    assert result.returncode == 0 and "found" in result.stdout, result
+    return result
+
+
+def test_a_node_is_found_in_its_configuration(tmp_path):
+    """Its address and its admin token; a wildcard is reached on this machine."""
+    for host in ("127.0.0.1", "0.0.0.0"):
+        seen = []
+        with server(STATUS_ANSWER, seen) as url:
+            path = write(tmp_path, GOOD.replace("127.0.0.1:0", f"{host}:{url.rpartition(':')[2]}"))
+            run_found("-c", path, DIFYRING_URL="http://127.0.0.1:1", DIFYRING_ADMIN_TOKEN="other")
+        assert "Authorization: Bearer SECRET-admin\r\n" in seen[0]
+
+
+def test_a_node_is_found_in_the_environment():
+    seen = []
+    with server(STATUS_ANSWER, seen) as url:
+        run_found(DIFYRING_URL=url, DIFYRING_ADMIN_TOKEN="SECRET-admin")
+    assert "Authorization: Bearer SECRET-admin\r\n" in seen[0]
+    with server(STATUS_ANSWER) as url:
+        run_found("-u", url, DIFYRING_URL="http://127.0.0.1:1")
+
+
+def test_a_port_that_the_kernel_chose_is_not_in_the_file(good):
+    assert "-u URL" in failed(status_command("-c", good), 1)
+
+
+def test_check_without_an_answer_says_so_in_a_line():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    result = status_command("-u", f"http://127.0.0.1:{port}", "--check")
+    assert result.returncode == 3 and re.fullmatch(r"UNKNOWN: [^\n]*\n", result.stdout)
+
+
+@pytest.mark.parametrize("severities,code", [((), 0), (("info",), 0), (("warning", "info"), 1),
+                                             (("critical", "warning"), 2), (("warning", "critical"), 2)])
+def test_check_has_the_exit_code_of_the_worst_problem(severities, code):
+    problems = [{"severity": each, "kind": "instance_down", "subject": "a/b", "since": 1, "detail": "x"}
+                for each in severities]
+    body = json.dumps({"problems": problems, "cluster": {"alive": 1, "size": 1}, "applications": {}}).encode()
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
+        result = status_command("-u", url, "--check")
+    assert result.returncode == code and result.stdout.count("\n") == 1, result
+
+
 def test_nobody_there_is_a_failure():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -509,8 +561,7 @@ def test_a_node_that_drips_is_given_up_on():
 
 
 @pytest.mark.parametrize("url,said", [
-    ("", "http://"), ("127.0.0.1:82", "begin with http://"), ("https://127.0.0.1", "begin with http://"),
-    ("ftp://x", "begin with http://"), ("http://", "host"), ("http://:82", "host"), ("http://a b", "host"),
+    ("", "http://"), ("127.0.0.1:82", "begin with http://"), ("ftp://x", "begin with http://"), ("https://", "host"), ("http://", "host"), ("http://:82", "host"), ("http://a b", "host"),
     ("http://127.0.0.1:0x50", "no number"), ("http://127.0.0.1:abc", "no number"), ("http://127.0.0.1:", "missing"),
     ("http://127.0.0.1:99999", "65535"), ("http://127.0.0.1:999999", "65535"), ("http://127.0.0.1:86536", "65535"),
     ("http://127.0.0.1:99999999999999999999", "65535"), ("http://127.0.0.1:0", "65535"), ("http://[::1:82", "`]`"),
