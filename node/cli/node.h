@@ -69,8 +69,8 @@ bool cli_node_option(struct cli_node *n, int option);
 int cli_node_find(struct cli_node *n);
 
 /* One request without a body. `target` is its path and query. True: an answer came, of whatever
- * status. False: none did, and n->error says why. `ret` is to be freed with cli_answer_done() in any
- * case. */
+ * status. False: none did, and n->error says why. `ret` is to be freed with cli_answer_done() in
+ * any case. */
 bool cli_node_request(struct cli_node *n, const char *method, const char *target,
                       struct cli_answer *ret);
 void cli_answer_done(struct cli_answer *a);

@@ -13,8 +13,7 @@ static const char help[] =
     "usage: difyring status [-u URL | -c FILE] [--json | --check]\n"
     "\n"
     "Shows what is wrong first, then the cluster as any of its nodes sees it.\n"
-    "\n" CLI_NODE_HELP
-    "      --json         the document of GET /status as it came\n"
+    "\n" CLI_NODE_HELP "      --json         the document of GET /status as it came\n"
     "      --check        one line, and an exit code for monitoring: 0 fine, 1 warning,\n"
     "                     2 critical, 3 no answer\n"
     "  -h, --help         this text\n" CLI_NODE_HELP_END;
