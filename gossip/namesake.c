@@ -14,8 +14,8 @@
  *
  * Who is refuted is not listened to: no entry of its map is taken, so its votes and counts reach
  * nobody. It hears so from whoever it asks (WELCOME and ACK with `holder`), and is CONTESTED then:
- * it goes on asking, is no member to anybody, and says WELCOME to nobody, lest somebody who knows
- * neither takes the wrong one.
+ * it goes on asking, the other one too, is no member to anybody, and says WELCOME to nobody but the
+ * other one, lest somebody who knows neither takes the wrong one.
  *
  * Rumours of a later generation are claims too while this node hears the holder itself: one node
  * that was cut off from the holder must not replace it for all.
@@ -122,6 +122,30 @@ bool namesake_is_fresh(struct member *m, const struct wire_packet *p)
     return fresh;
 }
 
+void namesake_refuse(struct member *m, const struct wire_packet *p,
+                     const struct seal_header *header)
+{
+    if (p->generation < m->row.generation) {
+        return; /* it is never let in */
+    }
+    bool same = p->generation == m->refused_generation &&
+                memcmp(&header->from, &m->refused_session, sizeof(header->from)) == 0;
+    if (!same || header->counter > m->refused_counter) {
+        m->refused_counter = header->counter;
+    }
+    m->refused_generation = p->generation;
+    m->refused_session = header->from;
+}
+
+void namesake_bar_refused(const struct member *m, struct seal_peer *peer, uint64_t generation)
+{
+    if (m->refused_generation == generation) {
+        bool same =
+            memcmp(seal_peer_session(peer), &m->refused_session, sizeof(m->refused_session)) == 0;
+        seal_peer_bar(peer, same ? m->refused_counter : 0);
+    }
+}
+
 /* A refusal's first row is what its sender knows of us; our ping's answer may hold one by chance.
  */
 bool namesake_is_asked(const struct gossip *g, const struct member *known,
@@ -195,14 +219,23 @@ static void contested(struct gossip *g, const struct gossip_address *holder,
     const struct profile *p = g->profile;
     if (!namesake_is_contested(g)) {
         g->contested_since_ms = g->now_ms;
+        g->rival = (struct gossip_address){{0}, 0};
     }
     g->contested_ms = g->now_ms;
     g->established = false;
+    g->seen = gossip_address_known(seen) ? *seen : g->seen;
     bool lasts = g->now_ms >= g->contested_since_ms + challenge_ms(g) + p->join_ms;
     if (lasts) {
-        tell_clash(g, member_self(g), holder, seen);
+        tell_clash(g, member_self(g), holder, &g->seen);
     } else if (g->join_ms > g->now_ms + p->ping_gap_ms) {
         g->join_ms = g->now_ms + p->ping_gap_ms;
+    }
+}
+
+void namesake_ask(struct gossip *g)
+{
+    if (namesake_is_contested(g) && gossip_address_known(&g->rival)) {
+        send_hello(g, &g->rival);
     }
 }
 
@@ -220,6 +253,7 @@ void namesake_rumour(struct gossip *g, const struct wire_row *row,
     } else if (up && !restart && !(g->established && junior) &&
                (later || gossip_address_known(holder))) {
         contested(g, holder, seen);
+        g->rival = gossip_address_known(holder) ? *holder : g->rival;
     }
 }
 
@@ -261,7 +295,8 @@ void namesake_warn(struct gossip *g, struct wire_packet *answer, const struct wi
 bool namesake_listens(struct gossip *g, struct member *known, const struct wire_packet *p)
 {
     bool warns = gossip_address_known(&p->holder);
-    if (p->type != WIRE_WELCOME || !namesake_is_contested(g)) {
+    if (p->type != WIRE_WELCOME || !namesake_is_contested(g) ||
+        bytes_equal(p->name, bytes_of(member_self(g)->name))) { /* the other one itself */
         return true;
     }
     if (!warns && known && known->contests) { /* it did, and does no more */

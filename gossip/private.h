@@ -54,7 +54,10 @@ struct member {
 
     /* Another process with its name, see namesake.c. */
     uint64_t claim_generation, claim_since_ms, claim_seen_ms; /* 0: none */
-    uint64_t refused_generation;  /* packets of it have been refused: they may be sent again */
+    /* Packets of it have been refused: they may be sent again. Those of one session reach up to the
+     * counter, in whatever order they came. */
+    uint64_t refused_generation, refused_counter;
+    struct seal_session refused_session;
     uint64_t riddle_ms, clash_ms; /* when it was asked for proof, and told of, last */
     uint32_t riddle;              /* 0: none */
     bool riddle_wanted, solved;   /* solved: by the packet at hand */
@@ -143,6 +146,7 @@ struct gossip {
     uint64_t claims_ms;                        /* UINT64_MAX: no name is claimed */
     bool established;                          /* somebody has taken us for its holder */
     uint64_t contested_ms, contested_since_ms; /* when we last heard of another; 0 = not */
+    struct gossip_address rival;               /* where that one is, as a member says */
     struct gossip_address seen;                /* where others see us */
     uint64_t problem_ms[GOSSIP_PROBLEMS];
     uint64_t forged_ms; /* when the present window of forgeries began */
@@ -229,8 +233,15 @@ bool namesake_is_asked(const struct gossip *g, const struct member *known,
                        const struct wire_packet *p);
 /* False: packets of that generation have been refused, and this may be one of them. */
 bool namesake_is_fresh(struct member *m, const struct wire_packet *p);
+/* This packet is not listened to, and may be sent again. */
+void namesake_refuse(struct member *m, const struct wire_packet *p,
+                     const struct seal_header *header);
+/* Of the session that is taken for the member's from now on: none that was refused. */
+void namesake_bar_refused(const struct member *m, struct seal_peer *peer, uint64_t generation);
 /* Pings holders whose name is claimed. Due at g->claims_ms. */
 void namesake_tick(struct gossip *g);
+/* A contested node asks who has its name: the others may have ended. */
+void namesake_ask(struct gossip *g);
 /* Somebody treats us as a member. */
 void namesake_accepted(struct gossip *g);
 bool namesake_is_contested(const struct gossip *g);

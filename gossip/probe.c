@@ -272,6 +272,7 @@ void probe_tick(struct gossip *g)
     if (g->now_ms >= g->join_ms) {
         g->join_ms = g->now_ms + p->join_ms - prng_below(&g->prng, p->join_ms / 4);
         try_joins(g);
+        namesake_ask(g);
         try_the_dead(g);
     }
 }

@@ -100,7 +100,9 @@ static struct member *meet_namesake(struct gossip *g, const struct arrival *a)
 {
     reject(g, GOSSIP_REJECT_STALE);
     namesake_speaks(g, a->p, a->from);
-    if (!namesake_is_contested(g)) {
+    /* To an answer that we asked for, too, so that the other one hears of us; never to an answer of
+     * that, or it would go on for ever. */
+    if (!namesake_is_contested(g) || a->p->type == WIRE_WELCOME) {
         tell_stale(g, a, member_self(g));
     }
     return NULL;
@@ -128,8 +130,7 @@ static bool admit(struct gossip *g, struct member *m, const struct arrival *a)
     bool fresh = namesake_is_fresh(m, p), known = p->generation == m->row.generation && !m->peer;
     if (!(known || namesake_replaces(g, m, p, a->from)) || !fresh) {
         reject(g, GOSSIP_REJECT_STALE);
-        m->refused_generation =
-            p->generation >= m->row.generation ? p->generation : m->refused_generation;
+        namesake_refuse(m, p, &a->header);
         tell_stale(g, a, m);
         return false;
     }
@@ -160,9 +161,7 @@ static struct member *meet(struct gossip *g, const struct arrival *a)
     }
     struct seal_peer *peer = seal_peer_new(&a->header.from);
     seal_peer_accept(peer, a->bytes);
-    if (m->refused_generation == p->generation) {
-        seal_peer_bar_earlier(peer);
-    }
+    namesake_bar_refused(m, peer, p->generation);
     member_set_session(g, m, peer);
     return m;
 }
@@ -262,7 +261,7 @@ static void on_hello(struct gossip *g, const struct arrival *a)
         reject(g, GOSSIP_REJECT_MALFORMED);
         return;
     }
-    if (namesake_is_contested(g)) {
+    if (namesake_is_contested(g) && !bytes_equal(a->p->name, bytes_of(member_self(g)->name))) {
         return;
     }
     struct wire_packet *answer = send_begin(g, WIRE_WELCOME);
@@ -303,7 +302,7 @@ static void on_bound(struct gossip *g, struct member *known, struct arrival *a)
     if (!namesake_listens(g, known, a->p)) {
         struct member *m = known ? NULL : member_by_id(g, member_id_of(g, a->p->name));
         if (m) {
-            m->refused_generation = a->p->generation; /* it may be sent again */
+            namesake_refuse(m, a->p, &a->header);
         }
         return;
     }

@@ -236,6 +236,7 @@ enum seal_result seal_read_header(const struct seal *s, struct bytes packet,
         return SEAL_UNKNOWN_KEY;
     }
     memcpy(ret_header->from.id, header + AT_SESSION, SESSION_SIZE);
+    ret_header->counter = read_counter(header);
     ret_header->hello = hello;
     return SEAL_OK;
 }
@@ -370,7 +371,8 @@ void seal_peer_accept(struct seal_peer *peer, struct bytes packet)
     }
 }
 
-void seal_peer_bar_earlier(struct seal_peer *peer)
+void seal_peer_bar(struct seal_peer *peer, uint64_t counter)
 {
+    peer->top = counter > peer->top ? counter : peer->top;
     memset(peer->seen, 0xFF, sizeof(peer->seen));
 }

@@ -67,6 +67,7 @@ size_t seal_packet(struct seal *s, const struct seal_session *to, struct bytes p
 /* What the header says; nothing of it is verified yet. */
 struct seal_header {
     struct seal_session from;
+    uint64_t counter; /* of the session's packets */
     bool hello;
 };
 
@@ -92,7 +93,8 @@ enum seal_result seal_open(struct seal *s, struct seal_peer *peer, struct bytes 
  * so that it cannot come again. */
 void seal_peer_accept(struct seal_peer *peer, struct bytes packet);
 
-/* Nor can any that was sent before it: they have been refused, and could be sent again. */
-void seal_peer_bar_earlier(struct seal_peer *peer);
+/* Nor can any that was sent before it, or up to this counter: they have been refused, and could be
+ * sent again. */
+void seal_peer_bar(struct seal_peer *peer, uint64_t counter);
 
 #endif

@@ -285,8 +285,10 @@ static struct process *meant_by(const struct world *w, const struct gossip_membe
     return NULL;
 }
 
-/* Of two with one name the younger is listened to by nobody who knows the older. */
-static void check_younger(struct process *at, const struct gossip_member *member)
+/* Of two with one name the younger is listened to by nobody who knows the older (`knew`: the
+ * generation that was up here until now). Who does not know it, because the hosts of its join names
+ * were away, takes whom it hears of first. */
+static void check_younger(struct process *at, const struct gossip_member *member, uint64_t knew)
 {
     struct world *w = at->world;
     const struct process *meant = meant_by(w, member);
@@ -294,7 +296,8 @@ static void check_younger(struct process *at, const struct gossip_member *member
     for (size_t i = 0; meant != NULL && i < w->options.host_count; i++) {
         const struct process *p = w->hosts[i].process;
         older_runs = older_runs || (process_runs(p) && is_settled(p) &&
-                                    p->identity == meant->identity && p->life < meant->life);
+                                    p->identity == meant->identity && p->life < meant->life &&
+                                    gossip_self(cluster_gossip(p->cluster))->generation == knew);
     }
     if (older_runs && meant != at && is_settled(at) && is_up(member->state)) {
         world_fail(w, "%s takes the younger of two with the name %s for its holder", at->host->name,
@@ -311,9 +314,10 @@ void claims_on_member(struct process *at, const struct gossip_member *member,
         world_fail(w, "%s: the incarnation of %s fell from %u to %u", at->host->name, member->name,
                    seen->incarnation, member->incarnation);
     }
+    uint64_t knew = is_up(before) ? seen->generation : 0;
     never_falls(at, "a generation", &seen->generation, member->generation);
     seen->incarnation = member->incarnation;
-    check_younger(at, member);
+    check_younger(at, member, knew);
     if (is_up(member->state) || !is_up(before) || at->younger) {
         return;
     }

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/memory.h"
 #include "base/sha256.h"
 #include "gossip_net.h"
 
@@ -85,7 +86,7 @@ static void a_push_that_was_lost_comes_with_the_next_exchange(void **state)
     net_free(n);
 }
 
-static void many_entries_of_both_lanes_arrive(void **state)
+static void many_entries_of_both_priorities_arrive(void **state)
 {
     (void)state;
     struct net *n = cluster_of(2);
@@ -277,6 +278,48 @@ static void of_two_with_one_name_the_first_one_keeps_it(void **state)
     net_free(n);
 }
 
+/* 2 is a copy of 1 or of 0, and who told it so ends before it can be sure. Neither has the other as
+ * a name to join by; and 0, which asked nobody, does not know where it is seen. */
+static void when_only_the_two_are_left_both_say_so(void **state)
+{
+    (void)state;
+    for (unsigned first = 0; first < 2; first++) {
+        struct net *n = cluster_of(2);
+        net_start_as(n, 2, first == 0 ? "node-0" : "node-1", 1000,
+                     "0123456789abcdef0123456789abcdef");
+        gossip_set_join(n->nodes[2].gossip, &n->nodes[1 - first].address, 1);
+        net_run(n, 50);
+        net_kill(n, 1 - first);
+        net_run(n, 10000);
+        unsigned told = n->nodes[first].clash_events;
+        assert_true(told > 0 && told <= 10);
+        assert_true(n->nodes[2].clash_events > 0);
+        assert_int_equal(n->nodes[first].clash_other.ip[15], 2);
+        assert_int_equal(n->nodes[2].clash_other.ip[15], 2);
+        assert_int_equal(n->nodes[2].clash_holder.ip[15], first);
+        net_kill(n, first);
+        net_run(n, 5000);
+        told = n->nodes[2].clash_events;
+        net_run(n, 5000);
+        assert_int_equal(n->nodes[2].clash_events, told);
+        net_free(n);
+    }
+}
+
+/* The first one asks the copy, which asks somebody who is not there. */
+static void a_copy_that_is_asked_by_the_first_one_says_so(void **state)
+{
+    (void)state;
+    struct net *n = cluster_of(2);
+    net_start_as(n, 2, "node-1", 1000, "0123456789abcdef0123456789abcdef");
+    net_kill(n, 0);
+    gossip_set_join(n->nodes[1].gossip, &n->nodes[2].address, 1);
+    net_run(n, 10000);
+    assert_true(n->nodes[1].clash_events > 0 && n->nodes[1].clash_events <= 10);
+    assert_true(n->nodes[2].clash_events > 0);
+    net_free(n);
+}
+
 static bool restart_is_known(struct net *n)
 {
     return net_view(n, 0, 1)->generation == 1000 && net_view(n, 0, 1)->state == WIRE_ALIVE;
@@ -401,6 +444,51 @@ static void replays_change_nothing_and_get_no_answer(void **state)
     net_free(n);
 }
 
+/* What node 2 sends to node 0 comes late by chance, so in any order; `taken` is what has come. */
+static size_t run_in_any_order(struct net *n, struct net_packet *taken, size_t taken_max)
+{
+    size_t count = 0;
+    for (unsigned ms = 0; ms < 3000 && !restart_is_known(n); ms++) {
+        for (struct net_packet *p = n->packets; p < n->packets + NET_PACKETS_MAX; p++) {
+            bool theirs = p->size > 0 && p->from.ip[15] == 2 && p->to.ip[15] == 0;
+            if (theirs && p->arrives_ms == n->now_ms + 1 && rand() % 2 == 0) {
+                p->arrives_ms += (uint64_t)rand() % 40;
+            }
+            if (theirs && p->arrives_ms <= n->now_ms + 1 && count < taken_max) {
+                taken[count++] = *p;
+            }
+        }
+        net_run(n, 1);
+    }
+    return count;
+}
+
+/* A restart at another address is refused until its former process is known to be dead. */
+static void what_was_refused_changes_nothing_when_it_comes_again(void **state)
+{
+    (void)state;
+    enum { TAKEN_MAX = 256 };
+    struct net_packet *taken = memory_new(TAKEN_MAX * sizeof(*taken));
+    struct gossip_address stranger = {{0}, 99};
+    stranger.ip[15] = 200;
+    for (unsigned seed = 0; seed < 60; seed++) {
+        struct net *n = cluster_of(2);
+        srand(seed);
+        net_kill(n, 1);
+        net_start_as(n, 2, "node-1", 1000, "0123456789abcdef0123456789abcdef");
+        size_t count = run_in_any_order(n, taken, TAKEN_MAX);
+        assert_true(restart_is_known(n) && count > 3);
+        struct gossip_address before = net_view(n, 0, 1)->address;
+        for (size_t i = 0; i < count; i++) {
+            gossip_receive(n->nodes[0].gossip, n->now_ms, &stranger,
+                           (struct bytes){(char *)taken[i].bytes, taken[i].size});
+            assert_true(gossip_address_equal(&net_view(n, 0, 1)->address, &before));
+        }
+        net_free(n);
+    }
+    free(taken);
+}
+
 static void another_key_is_told_and_stays_outside(void **state)
 {
     (void)state;
@@ -465,7 +553,7 @@ int main(void)
         cmocka_unit_test(an_urgent_change_is_everywhere_at_once_in_a_small_cluster),
         cmocka_unit_test(an_urgent_change_is_passed_on_in_a_large_cluster),
         cmocka_unit_test(a_push_that_was_lost_comes_with_the_next_exchange),
-        cmocka_unit_test(many_entries_of_both_lanes_arrive),
+        cmocka_unit_test(many_entries_of_both_priorities_arrive),
         cmocka_unit_test(counters_are_never_older_than_an_interval_in_a_small_cluster),
         cmocka_unit_test(a_removed_entry_is_gone_everywhere),
         cmocka_unit_test(a_crash_is_known_within_five_seconds),
@@ -475,6 +563,8 @@ int main(void)
         cmocka_unit_test(two_starts_do_not_raise_to_the_same_generation),
         cmocka_unit_test(who_comes_back_from_nowhere_kills_nobody),
         cmocka_unit_test(of_two_with_one_name_the_first_one_keeps_it),
+        cmocka_unit_test(when_only_the_two_are_left_both_say_so),
+        cmocka_unit_test(a_copy_that_is_asked_by_the_first_one_says_so),
         cmocka_unit_test(a_restart_is_no_clash_wherever_it_starts),
         cmocka_unit_test(after_a_partition_the_first_one_gets_its_name_back),
         cmocka_unit_test(a_partition_heals_by_itself),
@@ -482,6 +572,7 @@ int main(void)
         cmocka_unit_test(a_graceful_stop_is_left_not_dead),
         cmocka_unit_test(a_pause_is_survived),
         cmocka_unit_test(replays_change_nothing_and_get_no_answer),
+        cmocka_unit_test(what_was_refused_changes_nothing_when_it_comes_again),
         cmocka_unit_test(another_key_is_told_and_stays_outside),
         cmocka_unit_test(a_text_is_pulled_in_chunks),
         cmocka_unit_test(a_text_that_nobody_has_is_given_up),

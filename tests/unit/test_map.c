@@ -13,7 +13,7 @@ static bool put(struct map *m, uint64_t version, struct bytes key, struct bytes 
     return map_put(m, WIRE_URGENT, &e);
 }
 
-static void a_lane_is_in_order_however_it_came(void **state)
+static void a_priority_is_in_order_however_it_came(void **state)
 {
     (void)state;
     struct map m;
@@ -31,7 +31,7 @@ static void a_lane_is_in_order_however_it_came(void **state)
 }
 
 /* Two starts of one generation: the list stays one that can be told to others. */
-static void a_version_is_in_a_lane_once(void **state)
+static void a_version_is_in_a_priority_once(void **state)
 {
     (void)state;
     struct map m;
@@ -50,8 +50,8 @@ static void a_version_is_in_a_lane_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_lane_is_in_order_however_it_came),
-        cmocka_unit_test(a_version_is_in_a_lane_once),
+        cmocka_unit_test(a_priority_is_in_order_however_it_came),
+        cmocka_unit_test(a_version_is_in_a_priority_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
