@@ -12,7 +12,7 @@ struct config {
 };
 
 struct own_config {
-    struct shared_offer offers[GOSSIP_MEMBERS_MAX]; /* filled anew for each judgement */
+    struct shared_offer offers[GOSSIP_MEMBERS_MAX]; /* filled anew for each decision */
     bool changed;
 };
 
@@ -151,7 +151,7 @@ void config_settle(struct cluster *c)
     own(c)->changed = false;
     size_t count = gather_offers(c);
     report_conflicts(c, count);
-    switch (shared_judge(&c->shared, c->now_ms, own(c)->offers, count)) {
+    switch (shared_decide(&c->shared, c->now_ms, own(c)->offers, count)) {
     case SHARED_NOTHING:
         break;
     case SHARED_FETCH:

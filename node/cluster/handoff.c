@@ -122,7 +122,7 @@ static size_t rank_beside(struct cluster *c, const struct gossip_member *owner)
 }
 
 /* Is this slot to be told by this node? */
-static bool judge_slot(struct cluster *c, struct ledger_slot *slot, const struct shown *s)
+static bool decide_slot(struct cluster *c, struct ledger_slot *slot, const struct shown *s)
 {
     const struct ledger *by = slot->handed ? s->first : s->any;
     if (ledger_slot_covered(slot, ledger_find_slot(by, s->node, slot->generation))) {
@@ -149,7 +149,7 @@ static bool judge_slot(struct cluster *c, struct ledger_slot *slot, const struct
 }
 
 /* True if something is told that was not, or the other way round. */
-static bool judge_node(struct cluster *c, struct ledger_node *node)
+static bool decide_node(struct cluster *c, struct ledger_node *node)
 {
     bool different = false, waiting = false;
     const struct gossip_member *owner = gossip_find(c->gossip, node->named.name);
@@ -162,7 +162,7 @@ static bool judge_node(struct cluster *c, struct ledger_node *node)
     for (size_t i = 0; i < node->slot_count; i++) {
         struct ledger_slot *slot = node->slots[i];
         bool current = owner && is_up(owner) && owner->generation == slot->generation;
-        bool handed = !current && judge_slot(c, slot, &s);
+        bool handed = !current && decide_slot(c, slot, &s);
         different = different || handed != slot->handed || handed;
         waiting = waiting || (slot->missing_since_ms != 0 && !handed);
         slot->handed = handed;
@@ -235,7 +235,7 @@ void handoff_settle(struct cluster *c)
     for (size_t n = 0; n < c->ledger->nodes.count; n++) {
         struct ledger_node *node = (struct ledger_node *)c->ledger->nodes.at[n];
         if (node->changed && !bytes_equal(node->named.name, c->name)) {
-            different = judge_node(c, node) || different;
+            different = decide_node(c, node) || different;
         }
     }
     if (different) {

@@ -1,4 +1,4 @@
-/* shared: every judgement starts from all offers, so nothing is remembered of what they were. */
+/* shared: every decision starts from all offers, so nothing is remembered of what they were. */
 #include "cluster/shared.h"
 
 #include <assert.h>
@@ -101,7 +101,7 @@ void shared_reload(struct shared *s, struct bytes file, const struct shared_offe
     stop_pull(s);
 }
 
-/* ---- judging ---- */
+/* ---- deciding ---- */
 
 /* The best that can be had. */
 static const struct shared_offer *best_offer(const struct shared_offer *offers, size_t count)
@@ -202,8 +202,8 @@ static enum shared_step follow(struct shared *s, uint64_t now_ms, const struct s
     return fetch(s, now_ms, offers, count);
 }
 
-enum shared_step shared_judge(struct shared *s, uint64_t now_ms, const struct shared_offer *offers,
-                              size_t count)
+enum shared_step shared_decide(struct shared *s, uint64_t now_ms, const struct shared_offer *offers,
+                               size_t count)
 {
     if (!s->started || s->pull == SHARED_APPLYING) {
         return SHARED_NOTHING;

@@ -90,8 +90,8 @@ enum shared_step {
     SHARED_FINAL, /* provisional no more: tell it */
 };
 /* Looks at the offers and time. */
-enum shared_step shared_judge(struct shared *s, uint64_t now_ms, const struct shared_offer *offers,
-                              size_t count);
+enum shared_step shared_decide(struct shared *s, uint64_t now_ms, const struct shared_offer *offers,
+                               size_t count);
 
 /* A fetch ended; text.at NULL: the source does not give it. True: the text is to be applied. */
 bool shared_fetched(struct shared *s, uint64_t now_ms, const uint8_t digest[SHA256_SIZE],
@@ -104,7 +104,7 @@ bool shared_refused(struct shared *s);
  * reported before; `count`: there is none. */
 size_t shared_find_conflict(struct shared *s, const struct shared_offer *offers, size_t count);
 
-/* When shared_judge() is to be called at the latest, if nothing else comes. */
+/* When shared_decide() is to be called at the latest, if nothing else comes. */
 uint64_t shared_deadline_ms(const struct shared *s);
 
 /* As memcmp: the better one is larger. */

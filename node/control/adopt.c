@@ -91,7 +91,7 @@ static void on_work(uv_work_t *work)
     case ADOPT_IDLE:
     case ADOPT_BINDING:
     case ADOPT_SETTING_UP:
-    case ADOPT_JUDGING:
+    case ADOPT_DECIDING:
     case ADOPT_SWEEPING:
         break; /* the loop's */
     }
@@ -247,9 +247,9 @@ static void commit(struct control *c)
     to_slices(c, ADOPT_SETTING_UP);
 }
 
-static void begin_judging(struct control *c)
+static void begin_deciding(struct control *c)
 {
-    c->adoption.phase = ADOPT_JUDGING;
+    c->adoption.phase = ADOPT_DECIDING;
     verdicts_anew(&c->instances.verdicts);
 }
 
@@ -314,7 +314,7 @@ static void on_worked(uv_work_t *work, int status)
     case ADOPT_IDLE:
     case ADOPT_BINDING:
     case ADOPT_SETTING_UP:
-    case ADOPT_JUDGING:
+    case ADOPT_DECIDING:
     case ADOPT_SWEEPING:
         assert(false); /* the loop's */
     }
@@ -342,7 +342,7 @@ static bool set_up_one(struct control *c)
     if (registry_set_up_end(&c->instances.registry)) {
         return true;
     }
-    begin_judging(c);
+    begin_deciding(c);
     return false;
 }
 
@@ -369,7 +369,7 @@ static bool on_step(struct slice *slice)
     case ADOPT_READING:
     case ADOPT_BUILDING:
     case ADOPT_INDEXING:
-    case ADOPT_JUDGING:
+    case ADOPT_DECIDING:
     case ADOPT_DROPPING:
         break;
     }
@@ -405,7 +405,7 @@ bool adopt_may_go_on(const struct control *c)
 {
     bool idle = c->adoption.phase == ADOPT_IDLE;
     return (idle && (c->adoption.wanted || c->member.shared.waits)) ||
-           (c->adoption.phase == ADOPT_JUDGING && verdicts_are_in_force(&c->instances.verdicts));
+           (c->adoption.phase == ADOPT_DECIDING && verdicts_are_in_force(&c->instances.verdicts));
 }
 
 void adopt_settle(struct control *c)
@@ -413,7 +413,7 @@ void adopt_settle(struct control *c)
     if (!adopt_may_go_on(c)) {
         return;
     }
-    if (c->adoption.phase == ADOPT_JUDGING) {
+    if (c->adoption.phase == ADOPT_DECIDING) {
         finish(c);
     } else if (c->adoption.wanted) {
         begin_reload(c);
@@ -429,21 +429,12 @@ uint64_t adopt_revision(const struct control *c)
     return old ? a->revision : cluster_shared_revision(c->member.cluster);
 }
 
-static void drop_jobs(struct list *jobs)
-{
-    while (!list_empty(jobs)) {
-        struct local_job *job = LIST_ENTRY(list_take_first(jobs), struct local_job, link);
-        buffer_done(&job->body);
-        free(job);
-    }
-}
-
 void adopt_close(struct control *c)
 {
     atomic_store(&c->adoption.cancelled, true);
     slices_stop(&c->adoption.slice);
-    drop_jobs(&c->adoption.waiting);
-    drop_jobs(&c->adoption.answering);
+    jobs_free(&c->adoption.waiting);
+    jobs_free(&c->adoption.answering);
 }
 
 void adopt_free(struct control *c)

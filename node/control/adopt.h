@@ -6,7 +6,7 @@
  * * on a thread of the pool, which owns what it works on meanwhile; the others are pieces on the
  * loop (slices.h). One at a time: reloads that are asked for meanwhile are all answered by the next
  * one, and a shared configuration that the cluster brings waits, too. Until the commit all see the
- * old configuration; the workers get the new one when its instances have been judged.
+ * old configuration; the workers get the new one when its instances have their verdicts.
  *
  * Who ends the process ends this: the pool is told and stops early, adopt_free() clears up. */
 #ifndef CONTROL_ADOPT_H
@@ -25,7 +25,7 @@ enum adopt_phase {
     ADOPT_BINDING,
     ADOPT_INDEXING,
     ADOPT_SETTING_UP,
-    ADOPT_JUDGING,
+    ADOPT_DECIDING,
     ADOPT_SWEEPING,
     ADOPT_DROPPING,
 };

@@ -193,13 +193,9 @@ void control_stop(struct control *c)
         worker_finish(c->workers[w]);
     }
     for (size_t w = 0; w < c->worker_count; w++) {
-        struct local_job *job;
         worker_join(c->workers[w]);
-        while ((job = next_job(c)) != NULL) { /* asked by workers that have ended */
-            buffer_done(&job->body);
-            free(job);
-        }
     }
+    jobs_free(&c->jobs); /* asked by workers that have ended */
     log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
     adopt_close(c);
     report_close(&c->report);

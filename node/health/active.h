@@ -26,7 +26,7 @@ struct active {
 
 void active_init(struct active *a, uint32_t rise, uint32_t fall);
 
-/* New thresholds on reload. State and runs stay; the next result is the first to be judged by the
+/* New thresholds on reload. State and runs stay; the next result is the first to count by the
  * new ones. */
 void active_configure(struct active *a, uint32_t rise, uint32_t fall);
 

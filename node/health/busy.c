@@ -12,7 +12,7 @@ void busy_view_add(struct busy_view *v, const struct busy_view *other)
     }
 }
 
-bool busy_judge(const struct busy_view *v, uint64_t now_ms, uint64_t timeout_ms)
+bool busy_is_at_work(const struct busy_view *v, uint64_t now_ms, uint64_t timeout_ms)
 {
     if (!v->delivered || (!v->slots_taken && v->awaited == 0)) {
         return false;

@@ -23,7 +23,7 @@ void busy_view_add(struct busy_view *v, const struct busy_view *other);
 
 /* `timeout_ms`: for how long after its last delivery an instance may be silent. A delivery after
  * `now_ms` (another node's, by rounding) is one of now. */
-bool busy_judge(const struct busy_view *v, uint64_t now_ms, uint64_t timeout_ms);
+bool busy_is_at_work(const struct busy_view *v, uint64_t now_ms, uint64_t timeout_ms);
 
 /* From when on silence is excused no more, if nothing is delivered until then. */
 uint64_t busy_end_ms(const struct busy_view *v, uint64_t timeout_ms);

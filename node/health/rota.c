@@ -1,4 +1,4 @@
-/* rota: choosing whom to ask, and judging a round. */
+/* rota: choosing whom to ask, and deciding what a round means. */
 #include "health/rota.h"
 
 #include <assert.h>
@@ -188,7 +188,7 @@ void rota_answer(struct rota *r, struct rota_entry *e, enum rota_result result)
 
 /* ---- what it means ---- */
 
-static enum rota_container judge_container(struct rota *r)
+static enum rota_container decide_container(struct rota *r)
 {
     if (r->container == ROTA_BAD || r->container == ROTA_OCCUPIED || r->container == ROTA_HANGING) {
         return r->container;
@@ -216,7 +216,7 @@ static void fail(struct rota_entry *e)
 }
 
 /* By what was answered to itself. True if that says something of the entry. */
-static bool judge_by_itself(struct rota_entry *e, bool errors_are_its_own)
+static bool decide_by_itself(struct rota_entry *e, bool errors_are_its_own)
 {
     if (!e->asked) {
         return false;
@@ -236,7 +236,7 @@ static bool judge_by_itself(struct rota_entry *e, bool errors_are_its_own)
     return false;
 }
 
-static void judge_entry(struct rota_entry *e, enum rota_container container)
+static void decide_entry(struct rota_entry *e, enum rota_container container)
 {
     switch (container) {
     case ROTA_BAD:
@@ -250,28 +250,28 @@ static void judge_entry(struct rota_entry *e, enum rota_container container)
         e->changed = active_hung(&e->active);
         break;
     case ROTA_OCCUPIED:
-        if (!judge_by_itself(e, false)) {
+        if (!decide_by_itself(e, false)) {
             e->outcome = ROTA_EXCUSED;
             active_busy(&e->active);
         }
         break;
     case ROTA_FINE:
-        if (!judge_by_itself(e, true) && !e->asked && e->token == ROTA_PROVED) {
+        if (!decide_by_itself(e, true) && !e->asked && e->token == ROTA_PROVED) {
             succeed(e);
         }
         break;
     case ROTA_UNKNOWN:
-        judge_by_itself(e, false);
+        decide_by_itself(e, false);
         break;
     }
 }
 
 enum rota_container rota_end(struct rota *r)
 {
-    enum rota_container container = judge_container(r);
+    enum rota_container container = decide_container(r);
     for (size_t i = 0; i < r->count; i++) {
         struct rota_entry *e = r->entries[i];
-        judge_entry(e, container);
+        decide_entry(e, container);
         if (e->asked || container == ROTA_BAD || container == ROTA_OCCUPIED ||
             container == ROTA_HANGING) {
             e->wanted = false;

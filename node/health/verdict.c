@@ -52,8 +52,8 @@ static bool vote_counts(const struct verdict_node *node, bool isolated)
 }
 
 /* Rules 2, 3 and 5 for one instance; eject() decides about ejections afterwards. */
-static struct verdict_result judge(const struct verdict_node *nodes, size_t node_count,
-                                   const bool *isolated, const struct verdict_instance *instance)
+static struct verdict_result decide(const struct verdict_node *nodes, size_t node_count,
+                                    const bool *isolated, const struct verdict_instance *instance)
 {
     struct verdict_result r = {0};
     size_t up = 0, down = 0;
@@ -146,7 +146,7 @@ void verdict_application(const struct verdict_node *nodes, size_t node_count, co
                          const struct verdict_application *app, struct verdict_result *ret_results)
 {
     for (size_t i = 0; i < app->instance_count; i++) {
-        ret_results[i] = judge(nodes, node_count, isolated, &app->instances[i]);
+        ret_results[i] = decide(nodes, node_count, isolated, &app->instances[i]);
     }
     eject(app, ret_results);
     route(app, ret_results);

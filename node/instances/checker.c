@@ -209,7 +209,7 @@ static void conclude_silent(struct checker *c)
 {
     struct busy_view now = c->events->view(c);
     busy_view_add(&c->view, &now);
-    if (busy_judge(&c->view, net_now_ms(c->net), c->options.busy_timeout_ms)) {
+    if (busy_is_at_work(&c->view, net_now_ms(c->net), c->options.busy_timeout_ms)) {
         c->excused_until_ms = busy_end_ms(&c->view, c->options.busy_timeout_ms);
         conclude(c, ROTA_BUSY, NULL);
     } else if (c->excused_until_ms != 0 && c->view.awaited > 0) {

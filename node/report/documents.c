@@ -139,21 +139,12 @@ void document_ask(struct document *d, struct local_job *job)
     begin(d);
 }
 
-static void drop_jobs(struct list *jobs)
-{
-    while (!list_empty(jobs)) {
-        struct local_job *job = LIST_ENTRY(list_take_first(jobs), struct local_job, link);
-        buffer_done(&job->body);
-        free(job);
-    }
-}
-
 void document_close(struct document *d)
 {
     d->closed = true;
     slices_stop(&d->slice);
-    drop_jobs(&d->waiting);
-    drop_jobs(&d->answering);
+    jobs_free(&d->waiting);
+    jobs_free(&d->answering);
     if (d->phase != DOCUMENT_WRITING) { /* else the pool has it, and forgets it */
         forget(d);
     }

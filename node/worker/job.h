@@ -38,4 +38,7 @@ struct local_job {
     struct buffer body;
 };
 
+void job_free(struct local_job *job);
+void jobs_free(struct list *jobs); /* all of a list */
+
 #endif

@@ -196,8 +196,7 @@ static void take_answer(struct local_job *job)
         };
         exchange_answer(job->exchange, &answer);
     }
-    buffer_done(&job->body);
-    free(job);
+    job_free(job);
 }
 
 static struct worker *of_downstream(struct downstream_owner *owner)

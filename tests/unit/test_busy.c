@@ -18,7 +18,7 @@ static struct busy_view view(uint64_t awaited, uint64_t silent_ms)
 
 static bool busy(struct busy_view v)
 {
-    return busy_judge(&v, NOW_MS, BUSY_MS);
+    return busy_is_at_work(&v, NOW_MS, BUSY_MS);
 }
 
 static void work_and_a_sign_of_life_are_busy(void **state)
@@ -34,7 +34,7 @@ static void silence_beyond_busy_timeout_is_not(void **state)
     (void)state;
     assert_false(busy(view(10, BUSY_MS + 1)));
     struct busy_view v = view(10, 1);
-    assert_false(busy_judge(&v, NOW_MS, 0));
+    assert_false(busy_is_at_work(&v, NOW_MS, 0));
 }
 
 static void an_excuse_ends_when_it_is_said_to_end(void **state)
@@ -42,8 +42,8 @@ static void an_excuse_ends_when_it_is_said_to_end(void **state)
     (void)state;
     struct busy_view v = view(1, 40000);
     uint64_t end_ms = busy_end_ms(&v, BUSY_MS);
-    assert_true(busy_judge(&v, end_ms - 1, BUSY_MS));
-    assert_false(busy_judge(&v, end_ms, BUSY_MS));
+    assert_true(busy_is_at_work(&v, end_ms - 1, BUSY_MS));
+    assert_false(busy_is_at_work(&v, end_ms, BUSY_MS));
 }
 
 static void silence_without_work_is_not(void **state)
@@ -66,7 +66,7 @@ static void what_never_delivered_anything_is_not_busy(void **state)
 {
     (void)state;
     struct busy_view v = {.awaited = 10, .slots_taken = true};
-    assert_false(busy_judge(&v, 10, BUSY_MS)); /* nor in a process that has just begun */
+    assert_false(busy_is_at_work(&v, 10, BUSY_MS)); /* nor in a process that has just begun */
 }
 
 static void nodes_are_added_up_and_the_last_delivery_counts(void **state)
@@ -91,7 +91,7 @@ static void a_delivery_of_a_moment_later_is_one_of_now(void **state)
     (void)state;
     struct busy_view v = view(1, 0);
     v.delivered_ms = NOW_MS + 5;
-    assert_true(busy_judge(&v, NOW_MS, 1));
+    assert_true(busy_is_at_work(&v, NOW_MS, 1));
 }
 
 /* The order in which nodes are added up decides nothing, and adding work or a delivery never makes

@@ -68,9 +68,9 @@ static void offer(struct world *w, uint64_t member, uint64_t revision, const cha
     digest_of(w, text, o->version.digest);
 }
 
-static enum shared_step judge(struct world *w)
+static enum shared_step decide(struct world *w)
 {
-    return shared_judge(&w->s, w->now_ms, w->offers, w->count);
+    return shared_decide(&w->s, w->now_ms, w->offers, w->count);
 }
 
 static bool fetched(struct world *w, const char *text)
@@ -91,12 +91,12 @@ static void a_first_start_waits_for_a_cluster_and_then_is_revision_1(void **stat
     struct world *w = *state;
     assert_false(begin(w, "file", 0, NULL, NULL));
     assert_true(in_force(w, 0, "file"));
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
     w->now_ms = shared_deadline_ms(&w->s);
     assert_int_equal(w->now_ms, 1000 + WAIT_MS);
-    assert_int_equal(judge(w), SHARED_FINAL);
+    assert_int_equal(decide(w), SHARED_FINAL);
     assert_true(in_force(w, 1, "file"));
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
     assert_true(shared_deadline_ms(&w->s) == UINT64_MAX);
 }
 
@@ -105,16 +105,16 @@ static void a_joiner_takes_the_clusters(void **state)
     struct world *w = *state;
     begin(w, "file", 0, NULL, NULL);
     offer(w, 7, 4, "theirs");
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     assert_int_equal(w->s.source, 7);
     w->now_ms += 2 * WAIT_MS; /* while it is fetched time does not make the own one final */
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
     assert_true(fetched(w, "theirs"));
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
     assert_true(in_force(w, 0, "file"));
     assert_true(shared_applied(&w->s));
     assert_true(in_force(w, 4, "theirs"));
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
 }
 
 static void equal_texts_are_taken_without_a_fetch(void **state)
@@ -122,7 +122,7 @@ static void equal_texts_are_taken_without_a_fetch(void **state)
     struct world *w = *state;
     begin(w, "file", 0, NULL, NULL);
     offer(w, 7, 1, "file");
-    assert_int_equal(judge(w), SHARED_APPLY);
+    assert_int_equal(decide(w), SHARED_APPLY);
     assert_true(bytes_equal(buffer_bytes(&w->s.pulled_text), BYTES("file")));
     assert_true(shared_applied(&w->s));
     assert_true(in_force(w, 1, "file"));
@@ -133,7 +133,7 @@ static void an_unchanged_file_begins_with_what_is_stored(void **state)
     struct world *w = *state;
     assert_true(begin(w, "file", 6, "stored", "file"));
     assert_true(in_force(w, 6, "stored"));
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
 }
 
 static void a_changed_file_becomes_a_new_revision_when_alone(void **state)
@@ -142,7 +142,7 @@ static void a_changed_file_becomes_a_new_revision_when_alone(void **state)
     assert_false(begin(w, "new file", 6, "stored", "file"));
     assert_true(in_force(w, 0, "new file"));
     w->now_ms += WAIT_MS;
-    assert_int_equal(judge(w), SHARED_FINAL);
+    assert_int_equal(decide(w), SHARED_FINAL);
     assert_true(in_force(w, 7, "new file"));
 }
 
@@ -157,13 +157,13 @@ static void the_larger_digest_wins_and_the_conflict_is_told_once(void **state)
     offer(w, 7, 5, "two");
     assert_int_equal(shared_find_conflict(&w->s, w->offers, w->count), 0);
     assert_int_equal(shared_find_conflict(&w->s, w->offers, w->count), w->count);
-    assert_int_equal(judge(w), two_wins ? SHARED_FETCH : SHARED_NOTHING);
+    assert_int_equal(decide(w), two_wins ? SHARED_FETCH : SHARED_NOTHING);
     if (two_wins) {
         assert_true(fetched(w, "two"));
         assert_true(shared_applied(&w->s));
         digest_of(w, "one", w->offers[0].version.digest); /* the same pair from the other side */
         assert_int_equal(shared_find_conflict(&w->s, w->offers, w->count), w->count);
-        assert_int_equal(judge(w), SHARED_NOTHING);
+        assert_int_equal(decide(w), SHARED_NOTHING);
     }
 }
 
@@ -192,7 +192,7 @@ static void a_reload_soon_after_the_start_wins_over_those_who_have_not_heard_of_
         shared_reload(&w->s, bytes_of(files[i]), w->offers, w->count);
         offer(w, 7, 1, "before"); /* where the time was over before this was heard */
         assert_int_equal(shared_find_conflict(&w->s, w->offers, w->count), w->count);
-        assert_int_equal(judge(w), SHARED_NOTHING);
+        assert_int_equal(decide(w), SHARED_NOTHING);
         assert_true(in_force(w, 2, files[i]));
         shared_reload(&w->s, bytes_of(files[i]), w->offers, w->count); /* final: one above all */
         assert_true(in_force(w, 3, files[i]));
@@ -206,7 +206,7 @@ static void a_reload_overtakes_a_pull(void **state)
     struct world *w = *state;
     begin(w, "file", 0, NULL, NULL);
     offer(w, 7, 4, "theirs");
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     assert_true(fetched(w, "theirs"));
     shared_reload(&w->s, BYTES("file"), w->offers, w->count);
     assert_true(in_force(w, 5, "file"));
@@ -221,23 +221,23 @@ static void a_source_that_fails_is_replaced_and_asked_again_later(void **state)
     begin(w, "file", 0, NULL, NULL);
     offer(w, 7, 4, "theirs");
     offer(w, 8, 4, "theirs");
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     uint64_t first = w->s.source;
     assert_false(fetched(w, NULL));
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     assert_int_equal(w->s.source, 15 - first);
     w->offers[0].reachable = w->offers[0].member == first; /* the second one dies */
     w->offers[1].reachable = w->offers[1].member == first;
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     assert_int_equal(w->s.source, first);
     assert_false(fetched(w, NULL));
-    assert_int_equal(judge(w), SHARED_NOTHING); /* it alone is left: after a pause */
+    assert_int_equal(decide(w), SHARED_NOTHING); /* it alone is left: after a pause */
     w->now_ms = shared_deadline_ms(&w->s);
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     w->now_ms = shared_deadline_ms(&w->s); /* a fetch that hangs */
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
     w->now_ms = shared_deadline_ms(&w->s);
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
 }
 
 static void a_newer_offer_replaces_the_fetch_but_not_the_question(void **state)
@@ -245,18 +245,18 @@ static void a_newer_offer_replaces_the_fetch_but_not_the_question(void **state)
     struct world *w = *state;
     begin(w, "file", 0, NULL, NULL);
     offer(w, 7, 4, "four");
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     uint8_t four[SHA256_SIZE];
     memcpy(four, w->s.pulled.digest, SHA256_SIZE);
     offer(w, 8, 5, "five");
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     assert_int_equal(w->s.source, 8);
     assert_false(shared_fetched(&w->s, w->now_ms, four, BYTES("four"))); /* of the one given up */
     assert_true(fetched(w, "five"));
     offer(w, 9, 6, "six");
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
     assert_true(shared_applied(&w->s));
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     assert_int_equal(w->s.source, 9);
 }
 
@@ -265,17 +265,17 @@ static void what_was_refused_is_not_asked_for_again_until_another_comes(void **s
     struct world *w = *state;
     begin(w, "file", 0, NULL, NULL);
     offer(w, 7, 4, "bad");
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     assert_true(fetched(w, "bad"));
     assert_true(shared_refused(&w->s));
     w->now_ms += 10 * WAIT_MS;
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
     assert_true(in_force(w, 0, "file")); /* does not bring its own into that cluster */
     assert_true(shared_deadline_ms(&w->s) == UINT64_MAX);
     w->offers[0].version.revision = 5; /* the same text again */
-    assert_int_equal(judge(w), SHARED_NOTHING);
+    assert_int_equal(decide(w), SHARED_NOTHING);
     offer(w, 8, 6, "good");
-    assert_int_equal(judge(w), SHARED_FETCH);
+    assert_int_equal(decide(w), SHARED_FETCH);
     assert_true(fetched(w, "good"));
     assert_true(shared_applied(&w->s));
     assert_true(in_force(w, 6, "good"));
