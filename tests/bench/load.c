@@ -1,15 +1,21 @@
-/* bench_load --port P [--connections N] [--users N] [--seconds S]: the clients of the bench. Keeps
- * N connections open and, closed loop (each sends its next request when its answer is complete),
- * sends the JSON chat job with users taken in turn. Every answer is compared to the last byte.
+/* bench_load --port P [--connections N] [--users N] [--seconds S] [--once] [--tls [--resume]]: the
+ * clients of the bench. Keeps N connections open and, closed loop (each sends its next request when
+ * its answer is complete), sends the JSON chat job with users taken in turn. Every answer is
+ * compared to the last byte.
  *
  * It takes its orders from standard input, one number of requests a line, and answers each with one
  * line of JSON: the caller reads a proxy's CPU clock between orders, so a warm-up is simply an
  * order whose answer nobody uses, and connections stay open in between. Ends with its input.
  *
+ * With --once a connection serves one request, asks for its end and is reset when the answer is
+ * there (so no port is kept waiting); with --resume it offers the latest session that the proxy
+ * gave.
+ *
  * An answer that is wrong, late or missing counts as an error; its connection is opened anew. An
  * order ends when each of its requests is answered or counted, or when its seconds are over. */
 #include "answer.h"
 #include "net.h"
+#include "tls.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -49,11 +55,14 @@ static const char HEAD[] = "POST /v1/chat-messages HTTP/1.1\r\n"
                            "Content-Type: application/json\r\n"
                            "X-User-ID: " USER_BLANK "\r\n"
                            "Content-Length: %zu\r\n"
-                           "\r\n%s";
+                           "%s\r\n%s";
 
 struct client {
     int fd;
+    SSL *ssl;     /* NULL: plain */
     bool waiting; /* a request is out */
+    bool unsent;  /* it is not: the handshake comes first */
+    bool used;    /* has had a request */
     uint64_t sent_ns;
     size_t have;
     char response[RESPONSE_MAX];
@@ -66,6 +75,8 @@ struct load {
     unsigned next_user;
     size_t client_count;
     double seconds_max;
+    bool once, with_tls, resume;
+    struct tls tls;
     struct client *clients;
     size_t request_size;
     char *head_digits; /* into request: where the user's number stands */
@@ -80,6 +91,7 @@ struct order {
     long answered;
     long errors;
     long reopened; /* connections that a proxy had closed between orders */
+    long resumed;  /* answers on a connection whose TLS session was resumed */
     const char *first_error;
     uint32_t *latencies; /* [LATENCY_US_MAX + 1], answers by microsecond */
 };
@@ -94,7 +106,8 @@ static uint64_t now_ns(void)
 
 static void request_init(struct load *load)
 {
-    const int size = snprintf(load->request, sizeof(load->request), HEAD, sizeof(BODY) - 1, BODY);
+    const int size = snprintf(load->request, sizeof(load->request), HEAD, sizeof(BODY) - 1,
+                              load->once ? "Connection: close\r\n" : "", BODY);
 
     assert(size > 0 && (size_t)size < sizeof(load->request));
     load->request_size = (size_t)size;
@@ -118,14 +131,37 @@ static void client_open(struct load *load, struct client *client)
     if (client->fd < 0 || epoll_ctl(load->poll, EPOLL_CTL_ADD, client->fd, &event) != 0) {
         net_fail("cannot connect to the proxy");
     }
-    client->waiting = false;
+    client->ssl = load->with_tls ? tls_open(&load->tls, client->fd) : NULL;
+    client->waiting = client->unsent = client->used = false;
     client->have = 0;
 }
 
 static void client_reopen(struct load *load, struct client *client)
 {
+    const struct linger reset = {.l_onoff = 1};
+
+    if (client->ssl != NULL) {
+        tls_close(client->ssl);
+    }
+    if (load->once) {
+        setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    }
     close(client->fd);
     client_open(load, client);
+}
+
+/* True when the request is out, or will be when the socket has been readable. */
+static bool client_put(struct load *load, struct client *client)
+{
+    ssize_t sent;
+
+    if (client->ssl == NULL) {
+        sent = send(client->fd, load->request, load->request_size, MSG_NOSIGNAL);
+    } else {
+        sent = tls_send(client->ssl, load->request, load->request_size);
+        client->unsent = sent < 0 && errno == EAGAIN;
+    }
+    return client->unsent || sent == (ssize_t)load->request_size;
 }
 
 static void count_error(struct order *order, const char *what)
@@ -146,12 +182,15 @@ static void client_send(struct load *load, struct client *client, struct order *
     while (order_may_send(order)) {
         request_set_user(load, load->next_user);
         load->next_user = (load->next_user + 1) % load->user_count;
+        if (load->once && client->used) {
+            client_reopen(load, client);
+        }
+        client->used = true;
         client->have = 0;
         client->waiting = true;
         client->sent_ns = now_ns();
         order->sent++;
-        if (send(client->fd, load->request, load->request_size, MSG_NOSIGNAL) ==
-            (ssize_t)load->request_size) {
+        if (client_put(load, client)) {
             return;
         }
         count_error(order, "request not taken");
@@ -188,11 +227,12 @@ static const char *response_check(const char *bytes, size_t size, bool *ret_comp
     return *ret_complete && memcmp(end, BENCH_ANSWER, size) != 0 ? "body differs" : NULL;
 }
 
-static void count_answer(struct order *order, uint64_t sent_ns)
+static void count_answer(struct order *order, const struct client *client)
 {
-    const uint64_t us = (now_ns() - sent_ns) / 1000;
+    const uint64_t us = (now_ns() - client->sent_ns) / 1000;
 
     order->answered++;
+    order->resumed += client->ssl != NULL && SSL_session_reused(client->ssl);
     order->latencies[us < LATENCY_US_MAX ? us : LATENCY_US_MAX]++;
 }
 
@@ -206,13 +246,28 @@ static void client_failed(struct load *load, struct client *client, struct order
     client_send(load, client, order);
 }
 
+static ssize_t client_get(struct client *client)
+{
+    char *space = client->response + client->have;
+    const size_t size = sizeof(client->response) - client->have;
+
+    return client->ssl != NULL ? tls_recv(client->ssl, space, size)
+                               : recv(client->fd, space, size, 0);
+}
+
 static void on_readable(struct load *load, struct client *client, struct order *order)
 {
-    const ssize_t got = recv(client->fd, client->response + client->have,
-                             sizeof(client->response) - client->have, 0);
     const char *wrong;
     bool complete;
+    ssize_t got;
 
+    if (client->unsent && (!client_put(load, client) || client->unsent)) {
+        if (!client->unsent) {
+            client_failed(load, client, order, "no handshake");
+        }
+        return;
+    }
+    got = client_get(client);
     if (got <= 0 || !client->waiting) {
         if (got >= 0 || errno != EAGAIN) {
             client_failed(load, client, order, "connection lost");
@@ -224,7 +279,7 @@ static void on_readable(struct load *load, struct client *client, struct order *
     if (wrong != NULL) {
         client_failed(load, client, order, wrong);
     } else if (complete) {
-        count_answer(order, client->sent_ns);
+        count_answer(order, client);
         client->waiting = false;
         client_send(load, client, order);
     }
@@ -239,6 +294,9 @@ static void order_begin(struct load *load, struct order *order)
         struct client *client = &load->clients[i];
         const ssize_t got = recv(client->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
+        if (load->once) {
+            continue; /* what has been used is opened anew by client_send() */
+        }
         if (got >= 0 || errno != EAGAIN) {
             if (got > 0) {
                 count_error(order, "bytes nobody asked for");
@@ -307,11 +365,12 @@ static void order_run(struct load *load, long wanted)
         net_fail("no memory");
     }
     seconds = order_carry_out(load, &order);
-    printf("{\"requests\":%ld,\"wanted\":%ld,\"seconds\":%.6f,\"p50_us\":%ld,\"p99_us\":%ld,"
-           "\"max_us\":%ld,\"errors\":%ld,\"reopened\":%ld,\"first_error\":\"%s\"}\n",
-           order.answered, wanted, seconds, percentile(&order, 0.5), percentile(&order, 0.99),
-           percentile(&order, 1), order.errors, order.reopened,
-           order.first_error != NULL ? order.first_error : "");
+    printf(
+        "{\"requests\":%ld,\"wanted\":%ld,\"seconds\":%.6f,\"p50_us\":%ld,\"p99_us\":%ld,"
+        "\"max_us\":%ld,\"errors\":%ld,\"reopened\":%ld,\"resumed\":%ld,\"first_error\":\"%s\"}\n",
+        order.answered, wanted, seconds, percentile(&order, 0.5), percentile(&order, 0.99),
+        percentile(&order, 1), order.errors, order.reopened, order.resumed,
+        order.first_error != NULL ? order.first_error : "");
     fflush(stdout);
     free(order.latencies);
 }
@@ -320,18 +379,18 @@ static _Noreturn void usage(void)
 {
     fprintf(stderr,
             "usage: bench_load --port P [--connections 1..%d] [--users 1..%d] "
-            "[--seconds S]\n",
+            "[--seconds S] [--once] [--tls [--resume]]\n",
             CONNECTIONS_MAX, USERS_MAX);
     exit(2);
 }
 
 static void read_options(struct load *load, int count, char **words)
 {
-    static const struct option OPTIONS[] = {{"port", required_argument, NULL, 'p'},
-                                            {"connections", required_argument, NULL, 'c'},
-                                            {"users", required_argument, NULL, 'u'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option OPTIONS[] = {
+        {"port", required_argument, NULL, 'p'},  {"connections", required_argument, NULL, 'c'},
+        {"users", required_argument, NULL, 'u'}, {"seconds", required_argument, NULL, 's'},
+        {"once", no_argument, NULL, 'o'},        {"tls", no_argument, NULL, 't'},
+        {"resume", no_argument, NULL, 'r'},      {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(count, words, "", OPTIONS, NULL)) != -1) {
@@ -343,6 +402,12 @@ static void read_options(struct load *load, int count, char **words)
             load->user_count = (unsigned)strtoul(optarg, NULL, 10);
         } else if (option == 's') {
             load->seconds_max = strtod(optarg, NULL);
+        } else if (option == 'o') {
+            load->once = true;
+        } else if (option == 't') {
+            load->with_tls = true;
+        } else if (option == 'r') {
+            load->resume = true;
         } else {
             usage();
         }
@@ -361,6 +426,9 @@ int main(int count, char **words)
 
     read_options(&load, count, words);
     request_init(&load);
+    if (load.with_tls) {
+        tls_init(&load.tls, load.resume);
+    }
     load.poll = epoll_create1(EPOLL_CLOEXEC);
     load.clients = calloc(load.client_count, sizeof(*load.clients));
     if (load.poll < 0 || load.clients == NULL) {
@@ -376,6 +444,9 @@ int main(int count, char **words)
             usage();
         }
         order_run(&load, wanted);
+    }
+    if (load.with_tls) {
+        tls_done(&load.tls);
     }
     free(load.clients);
     return 0;

@@ -13,10 +13,13 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+
+import jobs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Release first. Never a sanitizer's build: a slow yardstick would flatter every proxy.
@@ -111,7 +114,7 @@ def rss_kib(pids):
 
 DIFYRING = """\
 node: {{ name: bench }}
-listen: [{{ address: "127.0.0.1:{port}" }}]
+listen: [{{ address: "127.0.0.1:{port}"{tls} }}]
 workers: 1
 timeouts: {{ keepalive: 600s }}
 log: {{ access: "off", error: "{folder}/difyring.error.log", level: warning }}
@@ -150,7 +153,7 @@ http {{
         keepalive_timeout 600s;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{tls};
         location /v1/ {{
             proxy_pass http://instances;
             proxy_http_version 1.1;
@@ -175,7 +178,7 @@ defaults
     timeout server 600s
     timeout http-keep-alive 600s
 frontend clients
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096{tls}
     default_backend instances
 backend instances
     option http-buffer-request
@@ -188,13 +191,19 @@ backend instances
 HAPROXY_INSTANCE = "    server dify{n} 127.0.0.1:{port}"
 
 
-def fill(text, instance_text, port, instance_ports, folder):
+# What follows the address where the job is over TLS.
+TLS = {"difyring": ", tls: [{{ certificate: {certificate}, key: {key} }}]",
+       "nginx": " ssl; ssl_certificate {certificate}; ssl_certificate_key {key}",
+       "haproxy": " ssl crt {both} ssl-min-ver TLSv1.2"}
+
+
+def fill(text, instance_text, port, instance_ports, folder, tls):
     instances = "\n".join(
         instance_text.format(n=n, port=instance_port, token=INSTANCE_TOKEN % n)
         for n, instance_port in enumerate(instance_ports, 1))
     # As root nginx would drop to a user that may not use our folder.
     user = "user root;" if os.geteuid() == 0 else ""
-    return text.format(port=port, folder=folder, instances=instances, user=user,
+    return text.format(port=port, folder=folder, instances=instances, user=user, tls=tls,
                        client_token=CLIENT_TOKEN, token=INSTANCE_TOKEN % 1)
 
 
@@ -232,8 +241,8 @@ def exit_on_signal(number, _frame):
 
 
 class Stage:
-    def __init__(self, proxy_core, load_core):
-        """None: the first usable core for the proxies, another for load and instances."""
+    def __init__(self, proxy_core, load_core, job="chat"):
+        """A job's name. Of the cores, None: the first usable core for the proxies, another for load and instances."""
         usable = sorted(os.sched_getaffinity(0))
         self.proxy_core = usable[0] if proxy_core is None else proxy_core
         others = [core for core in usable if core != self.proxy_core] or usable
@@ -243,12 +252,14 @@ class Stage:
                 raise SystemExit(f"core {core} is not usable here (usable: {usable})")
         if self.proxy_core == self.load_core:
             print("bench: proxies and load share one core: believe no figure", file=sys.stderr)
+        self.job = jobs.JOBS[job]
         self.processes = []
         self.folder = None
 
     def __enter__(self):
         signal.signal(signal.SIGTERM, exit_on_signal)
         self.folder = tempfile.mkdtemp(prefix="difyring-bench-")
+        self.certificate = jobs.make_certificate(pathlib.Path(self.folder)) if self.job.tls else None
         return self
 
     def __exit__(self, *_):
@@ -306,11 +317,13 @@ class Stage:
 
     def start_load(self, port, connections):
         return Load(self.start([find_built("bench_load", "DIFYRING_BENCH_DIR"), "--port", port,
-                                "--connections", connections], self.load_core, pipes=True))
+                                "--connections", connections, *self.job.load], self.load_core, pipes=True))
 
     def start_proxy(self, name, instance_ports):
         """Raises Missing when the machine lacks it, RuntimeError when it does not come up."""
         if name in ("relay", "control"):
+            if self.job.tls:
+                raise Missing("it has no TLS")
             process, ports = self.start_tool("bench_relay", instance_ports, self.proxy_core)
             proxy = Proxy(name, process, ports[0], process.args[0])
             self.await_answer(proxy)
@@ -325,19 +338,24 @@ class Stage:
     def start_configured(self, name, instance_ports):
         port = free_port()
         config = pathlib.Path(self.folder, f"{name}.conf")
+        tls = ""
+        if self.job.tls:
+            tls = TLS[name].format(**dict(zip(("certificate", "key", "both"), self.certificate)))
         if name == "difyring":
             program = find_built(name, "DIFYRING_BIN")
-            text, words = fill(DIFYRING, DIFYRING_INSTANCE, port, instance_ports, self.folder), \
+            text, words = fill(DIFYRING, DIFYRING_INSTANCE, port, instance_ports, self.folder, tls), \
                 [program, "run", "-c", config]
         elif name == "nginx":
             program = find_installed(name)
-            text, words = fill(NGINX, NGINX_INSTANCE, port, instance_ports, self.folder), \
+            text, words = fill(NGINX, NGINX_INSTANCE, port, instance_ports, self.folder, tls), \
                 [program, "-c", config, "-e", f"{self.folder}/nginx.error.log"]
         else:
             program = find_installed(name)
-            text, words = fill(HAPROXY, HAPROXY_INSTANCE, port, instance_ports, self.folder), \
+            text, words = fill(HAPROXY, HAPROXY_INSTANCE, port, instance_ports, self.folder, tls), \
                 [program, "-db", "-q", "-f", config]
         config.write_text(text)
+        if name == "difyring":
+            demand_accepted(program, config)
         process = self.start(words, self.proxy_core)
         proxy = Proxy(name, process, port, program)
         try:
@@ -359,10 +377,10 @@ class Stage:
             if proxy.process.poll() is not None:
                 raise RuntimeError(f"{proxy.name} ended with {proxy.process.returncode}")
             try:
-                if proxy.name == "difyring" and ask(proxy.port, "GET", "/health")[0] != 200:
+                if proxy.name == "difyring" and ask(proxy.port, "GET", "/health", self.job.tls)[0] != 200:
                     problem = "/health is not 200"
                 else:
-                    status, body = ask(proxy.port, "POST", "/v1/chat-messages")
+                    status, body = ask(proxy.port, "POST", "/v1/chat-messages", self.job.tls)
                     if status == 200:
                         return
                     problem = f"status {status}: {body[:200]!r}"
@@ -374,8 +392,19 @@ class Stage:
         raise RuntimeError(f"{proxy.name} does not come up: {problem}")
 
 
-def ask(port, method, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def demand_accepted(program, config):
+    """Raises Missing where this build cannot do the job yet."""
+    done = subprocess.run([program, "check", "-c", config], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Missing(((done.stderr + done.stdout).splitlines() or ["its check fails"])[0])
+
+
+def ask(port, method, path, tls=False):
+    if tls:
+        context = ssl._create_unverified_context()  # a certificate of this run
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     body = json.dumps({"inputs": {}, "query": "?", "response_mode": "blocking",
                        "conversation_id": "", "user": "user-000000"})
     headers = {"Authorization": f"Bearer {CLIENT_TOKEN}", "Content-Type": "application/json",

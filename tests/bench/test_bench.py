@@ -5,11 +5,13 @@ import pathlib
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 
 import pytest
 
+import jobs
 import stage
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -88,9 +90,9 @@ def test_an_interrupted_run_leaves_no_process_and_no_file(tmp_path):
 # ------------------------------------------------------------------------------------- the tools
 
 @pytest.fixture
-def scene():
+def scene(request):
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with stage.Stage(None, None) as one:
+    with stage.Stage(None, None, getattr(request, "param", "chat")) as one:
         yield one
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -185,3 +187,36 @@ def test_the_load_finds_one_changed_byte(scene, listener):
     server.join(DEADLINE)
     assert (result["requests"], result["errors"]) == (2, 1)
     assert result["first_error"] == "body differs"
+
+
+@pytest.mark.parametrize("scene", ["new", "tls-new", "tls-resumed"], indirect=True)
+def test_the_load_takes_a_connection_for_each_request(scene, listener):
+    status, body = stage.ask(scene.start_instances()[0], "POST", "/v1/chat-messages")
+    assert status == 200
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    context = None
+    if scene.job.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*scene.certificate[:2])
+    asked = []
+
+    def serve():
+        for _ in range(20):
+            client, _ = listener.accept()
+            with context.wrap_socket(client, server_side=True) if context else client as one:
+                asked.append(one.recv(4096))
+                one.sendall(answer)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    result = scene.start_load(listener.getsockname()[1], 1).order(20)
+    server.join(DEADLINE)
+    assert (result["requests"], result["errors"], len(asked)) == (20, 0, 20), result
+    assert all(b"\r\nConnection: close\r\n" in head for head in asked)
+    assert result["resumed"] == (19 if scene.job.resumed else 0)
+
+
+def test_figures_of_full_handshakes_are_not_taken_for_resumed_ones():
+    jobs.demand_resumed([{"nginx": {"requests": 100, "resumed": 95}}])
+    with pytest.raises(RuntimeError, match="resumed 3 of 100"):
+        jobs.demand_resumed([{"nginx": {"requests": 100, "resumed": 3}}])

@@ -1,0 +1,42 @@
+"""The jobs of the bench, one a row: what the load does, and whether the proxies are spoken to over TLS.
+
+A new one: a row here; what the load must do for it is a switch of load.c. What a proxy cannot do is told as
+missing: the relay speaks no TLS, and neither does a difyring whose `check` refuses the configuration.
+"""
+import subprocess
+import typing
+
+
+class Job(typing.NamedTuple):
+    what: str
+    load: tuple = ()       # switches of bench_load
+    tls: bool = False
+    resumed: bool = False  # nearly all of its connections must resume a session
+
+
+JOBS = {
+    "chat": Job("64 kept-alive connections"),
+    "new": Job("a new connection for each request", ("--once",)),
+    "tls": Job("kept-alive connections with TLS", ("--tls",), tls=True),
+    "tls-new": Job("a full TLS handshake for each request", ("--tls", "--once"), tls=True),
+    "tls-resumed": Job("a resumed TLS session for each request", ("--tls", "--once", "--resume"), tls=True,
+                       resumed=True),
+}
+
+
+def make_certificate(folder):
+    """(certificate, key, both in one file) for this run alone: P-256, as most sites have today."""
+    certificate, key, both = folder / "bench.crt", folder / "bench.key", folder / "bench.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                    "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    both.write_text(certificate.read_text() + key.read_text())
+    return certificate, key, both
+
+
+def demand_resumed(rounds):
+    """Else the figures would be of full handshakes."""
+    for one in rounds:
+        for name, figures in one.items():
+            if figures["resumed"] < 0.9 * figures["requests"]:
+                raise RuntimeError(f"{name} resumed {figures['resumed']} of {figures['requests']} sessions")
