@@ -88,6 +88,6 @@ struct ssl_session_st *tls_session_ticket(struct tls_session *t);
 void tls_ticket_free(struct ssl_session_st *ticket); /* NULL is fine */
 
 /* For tls/client: OpenSSL's callback for a new one. */
-int tls_session_on_ticket(struct ssl_st *ssl, struct ssl_session_st *ticket);
+int tls_session_on_ticket(struct ssl_st *ssl, struct ssl_session_st *session);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 
 #include "base/buffer.h"
 #include "base/prng.h"
@@ -21,7 +22,7 @@ static struct cidr block(const char *text)
     const char *slash = strchr(text, '/');
     struct cidr c = {{0}, 0};
     assert_true(address_read((struct bytes){text, (size_t)(slash - text)}, c.address));
-    c.prefix = (uint8_t)(atoi(slash + 1) + (strchr(text, ':') ? 0 : 96));
+    c.prefix = (uint8_t)(strtol(slash + 1, NULL, 10) + (strchr(text, ':') ? 0 : 96));
     return c;
 }
 

@@ -153,7 +153,7 @@ static void assert_outcome(const struct sample *s, struct bytes all, size_t cut,
     }
 }
 
-#define EACH(i) (size_t i = 0; i < sizeof(SAMPLES) / sizeof(SAMPLES[0]); i++)
+enum { SAMPLE_COUNT = sizeof(SAMPLES) / sizeof(SAMPLES[0]) };
 
 static bool ends(const struct sample *s)
 {
@@ -163,20 +163,18 @@ static bool ends(const struct sample *s)
 static void a_header_is_the_same_wherever_it_is_cut(void **state)
 {
     (void)state;
-    for
-        EACH(i)
-        {
-            const struct sample *s = &SAMPLES[i];
-            size_t size = s->size + (ends(s) ? sizeof(BEHIND) - 1 : 0);
-            char *all = malloc(size); /* exactly so large: a step too far is seen */
-            memcpy(all, s->bytes, s->size);
-            memcpy(all + s->size, BEHIND, size - s->size);
-            for (size_t cut = 1; cut <= size; cut++) {
-                assert_outcome(s, (struct bytes){all, size}, cut, size);
-            }
-            assert_outcome(s, (struct bytes){all, size}, 0, 1);
-            free(all);
+    for (size_t i = 0; i < SAMPLE_COUNT; i++) {
+        const struct sample *s = &SAMPLES[i];
+        size_t size = s->size + (ends(s) ? sizeof(BEHIND) - 1 : 0);
+        char *all = malloc(size); /* exactly so large: a step too far is seen */
+        memcpy(all, s->bytes, s->size);
+        memcpy(all + s->size, BEHIND, size - s->size);
+        for (size_t cut = 1; cut <= size; cut++) {
+            assert_outcome(s, (struct bytes){all, size}, cut, size);
         }
+        assert_outcome(s, (struct bytes){all, size}, 0, 1);
+        free(all);
+    }
 }
 
 static void the_longest_header_is_read_over(void **state)
