@@ -1,5 +1,8 @@
 """The jobs of the bench, one a row: what the load does, and whether the proxies are spoken to over TLS.
 
+Before each slice some requests are not counted: while the others had their turns, difyring closed what other
+clients of Dify may need (all but two idle connections an instance, SPEC §3), and a proxy's code left the cache.
+
 A new one: a row here; what the load must do for it is a switch of load.c. What a proxy cannot do is told as
 missing: the relay speaks no TLS, and neither does a difyring whose `check` refuses the configuration.
 """
@@ -11,12 +14,19 @@ class Job(typing.NamedTuple):
     what: str
     load: tuple = ()       # switches of bench_load
     tls: bool = False
+    nginx: str = ""        # a directive more
+    connections: int = 64
+    requests: int = 60000  # a round and proxy
+    warm_up: int = 2000    # before each slice, not counted
     resumed: bool = False  # nearly all of its connections must resume a session
 
 
 JOBS = {
     "chat": Job("64 kept-alive connections"),
     "new": Job("a new connection for each request", ("--once",)),
+    # Streams last a second, so no proxy is busy all the time: each pays for waking up.
+    "stream": Job("512 event streams at a time; a request is one, of 50 events in a second", ("--stream",),
+                  nginx="proxy_buffering off;", connections=512, requests=5120, warm_up=512),
     "tls": Job("kept-alive connections with TLS", ("--tls",), tls=True),
     "tls-new": Job("a full TLS handshake for each request", ("--tls", "--once"), tls=True),
     "tls-resumed": Job("a resumed TLS session for each request", ("--tls", "--once", "--resume"), tls=True,

@@ -1,4 +1,5 @@
-/* bench_load --port P [--connections N] [--users N] [--seconds S] [--once] [--tls [--resume]]: the
+/* bench_load --port P [--connections N] [--users N] [--seconds S] [--once] [--stream] [--tls
+ * [--resume]]: the
  * clients of the bench. Keeps N connections open and, closed loop (each sends its next request when
  * its answer is complete), sends the JSON chat job with users taken in turn. Every answer is
  * compared to the last byte.
@@ -8,12 +9,13 @@
  * order whose answer nobody uses, and connections stay open in between. Ends with its input.
  *
  * With --once a connection serves one request, asks for its end and is reset when the answer is
- * there (so no port is kept waiting); with --resume it offers the latest session that the proxy
- * gave.
+ * there (so no port is kept waiting); with --stream the answer is the event stream of events.h;
+ * with --resume it offers the latest session that the proxy gave.
  *
  * An answer that is wrong, late or missing counts as an error; its connection is opened anew. An
  * order ends when each of its requests is answered or counted, or when its seconds are over. */
 #include "answer.h"
+#include "events.h"
 #include "net.h"
 #include "tls.h"
 
@@ -46,7 +48,7 @@ static const char BODY[] =
     "{\"inputs\":{},\"query\":\"Hello! Where is the parcel with the two lamps that I ordered last "
     "Tuesday? The shop said it "
     "would be here by now, and nobody answers the phone today.\","
-    "\"response_mode\":\"blocking\",\"conversation_id\":\"\",\"user\":\"" USER_BLANK "\"}";
+    "\"response_mode\":\"%s\",\"conversation_id\":\"\",\"user\":\"" USER_BLANK "\"}";
 static const char HEAD[] = "POST /v1/chat-messages HTTP/1.1\r\n"
                            "Host: dify.example\r\n"
                            "User-Agent: bench\r\n"
@@ -63,6 +65,8 @@ struct client {
     bool waiting; /* a request is out */
     bool unsent;  /* it is not: the handshake comes first */
     bool used;    /* has had a request */
+    bool in_body; /* of an event stream */
+    struct events events;
     uint64_t sent_ns;
     size_t have;
     char response[RESPONSE_MAX];
@@ -75,7 +79,7 @@ struct load {
     unsigned next_user;
     size_t client_count;
     double seconds_max;
-    bool once, with_tls, resume;
+    bool once, stream, with_tls, resume;
     struct tls tls;
     struct client *clients;
     size_t request_size;
@@ -106,8 +110,11 @@ static uint64_t now_ns(void)
 
 static void request_init(struct load *load)
 {
-    const int size = snprintf(load->request, sizeof(load->request), HEAD, sizeof(BODY) - 1,
-                              load->once ? "Connection: close\r\n" : "", BODY);
+    char body[sizeof(BODY) + sizeof("streaming")];
+    const int body_size =
+        snprintf(body, sizeof(body), BODY, load->stream ? "streaming" : "blocking");
+    const int size = snprintf(load->request, sizeof(load->request), HEAD, (size_t)body_size,
+                              load->once ? "Connection: close\r\n" : "", body);
 
     assert(size > 0 && (size_t)size < sizeof(load->request));
     load->request_size = (size_t)size;
@@ -132,7 +139,7 @@ static void client_open(struct load *load, struct client *client)
         net_fail("cannot connect to the proxy");
     }
     client->ssl = load->with_tls ? tls_open(&load->tls, client->fd) : NULL;
-    client->waiting = client->unsent = client->used = false;
+    client->waiting = client->unsent = client->used = client->in_body = false;
     client->have = 0;
 }
 
@@ -227,6 +234,31 @@ static const char *response_check(const char *bytes, size_t size, bool *ret_comp
     return *ret_complete && memcmp(end, BENCH_ANSWER, size) != 0 ? "body differs" : NULL;
 }
 
+/* The same of an event stream, of which `size` more bytes have come. */
+static const char *stream_check(struct client *client, size_t size, bool *ret_complete)
+{
+    static const char STATUS[] = "HTTP/1.1 200";
+    const char *rest = client->response;
+
+    *ret_complete = false;
+    if (!client->in_body) {
+        const char *end = memmem(rest, client->have += size, "\r\n\r\n", 4);
+
+        if (end == NULL) {
+            return client->have < RESPONSE_MAX ? NULL : "head too large";
+        }
+        if (memcmp(rest, STATUS, sizeof(STATUS) - 1) != 0) {
+            return "status is not 200";
+        }
+        rest = end + 4;
+        size = client->have - (size_t)(rest - client->response);
+        client->in_body = true;
+        client->events = (struct events){.left = 0};
+        client->have = 0;
+    }
+    return events_take(&client->events, rest, size, ret_complete);
+}
+
 static void count_answer(struct order *order, const struct client *client)
 {
     const uint64_t us = (now_ns() - client->sent_ns) / 1000;
@@ -274,13 +306,17 @@ static void on_readable(struct load *load, struct client *client, struct order *
         }
         return;
     }
-    client->have += (size_t)got;
-    wrong = response_check(client->response, client->have, &complete);
+    if (load->stream) {
+        wrong = stream_check(client, (size_t)got, &complete);
+    } else {
+        client->have += (size_t)got;
+        wrong = response_check(client->response, client->have, &complete);
+    }
     if (wrong != NULL) {
         client_failed(load, client, order, wrong);
     } else if (complete) {
         count_answer(order, client);
-        client->waiting = false;
+        client->waiting = client->in_body = false;
         client_send(load, client, order);
     }
 }
@@ -379,18 +415,22 @@ static _Noreturn void usage(void)
 {
     fprintf(stderr,
             "usage: bench_load --port P [--connections 1..%d] [--users 1..%d] "
-            "[--seconds S] [--once] [--tls [--resume]]\n",
+            "[--seconds S] [--once] [--stream] [--tls [--resume]]\n",
             CONNECTIONS_MAX, USERS_MAX);
     exit(2);
 }
 
 static void read_options(struct load *load, int count, char **words)
 {
-    static const struct option OPTIONS[] = {
-        {"port", required_argument, NULL, 'p'},  {"connections", required_argument, NULL, 'c'},
-        {"users", required_argument, NULL, 'u'}, {"seconds", required_argument, NULL, 's'},
-        {"once", no_argument, NULL, 'o'},        {"tls", no_argument, NULL, 't'},
-        {"resume", no_argument, NULL, 'r'},      {NULL, 0, NULL, 0}};
+    static const struct option OPTIONS[] = {{"port", required_argument, NULL, 'p'},
+                                            {"connections", required_argument, NULL, 'c'},
+                                            {"users", required_argument, NULL, 'u'},
+                                            {"seconds", required_argument, NULL, 's'},
+                                            {"once", no_argument, NULL, 'o'},
+                                            {"stream", no_argument, NULL, 'e'},
+                                            {"tls", no_argument, NULL, 't'},
+                                            {"resume", no_argument, NULL, 'r'},
+                                            {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(count, words, "", OPTIONS, NULL)) != -1) {
@@ -404,6 +444,8 @@ static void read_options(struct load *load, int count, char **words)
             load->seconds_max = strtod(optarg, NULL);
         } else if (option == 'o') {
             load->once = true;
+        } else if (option == 'e') {
+            load->stream = true;
         } else if (option == 't') {
             load->with_tls = true;
         } else if (option == 'r') {

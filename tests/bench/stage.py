@@ -160,6 +160,7 @@ http {{
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
             proxy_set_header Authorization "Bearer {token}";
+            {nginx}
         }}
     }}
 }}
@@ -197,13 +198,13 @@ TLS = {"difyring": ", tls: [{{ certificate: {certificate}, key: {key} }}]",
        "haproxy": " ssl crt {both} ssl-min-ver TLSv1.2"}
 
 
-def fill(text, instance_text, port, instance_ports, folder, tls):
+def fill(text, instance_text, port, instance_ports, folder, tls, nginx=""):
     instances = "\n".join(
         instance_text.format(n=n, port=instance_port, token=INSTANCE_TOKEN % n)
         for n, instance_port in enumerate(instance_ports, 1))
     # As root nginx would drop to a user that may not use our folder.
     user = "user root;" if os.geteuid() == 0 else ""
-    return text.format(port=port, folder=folder, instances=instances, user=user, tls=tls,
+    return text.format(port=port, folder=folder, instances=instances, user=user, tls=tls, nginx=nginx,
                        client_token=CLIENT_TOKEN, token=INSTANCE_TOKEN % 1)
 
 
@@ -347,7 +348,7 @@ class Stage:
                 [program, "run", "-c", config]
         elif name == "nginx":
             program = find_installed(name)
-            text, words = fill(NGINX, NGINX_INSTANCE, port, instance_ports, self.folder, tls), \
+            text, words = fill(NGINX, NGINX_INSTANCE, port, instance_ports, self.folder, tls, self.job.nginx), \
                 [program, "-c", config, "-e", f"{self.folder}/nginx.error.log"]
         else:
             program = find_installed(name)

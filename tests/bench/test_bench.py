@@ -1,4 +1,6 @@
 """The bench itself: small runs, and that its tools tell wrong from right. No timing decides anything."""
+import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -220,3 +222,40 @@ def test_figures_of_full_handshakes_are_not_taken_for_resumed_ones():
     jobs.demand_resumed([{"nginx": {"requests": 100, "resumed": 95}}])
     with pytest.raises(RuntimeError, match="resumed 3 of 100"):
         jobs.demand_resumed([{"nginx": {"requests": 100, "resumed": 3}}])
+
+
+@pytest.mark.parametrize("scene", ["stream"], indirect=True)
+def test_the_load_reads_event_streams_however_they_are_cut_and_finds_one_changed_byte(scene, listener):
+    port = scene.start_instances()[0]
+    assert scene.start_load(port, 3).order(3)["errors"] == 0   # as the instances send them
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    connection.request("POST", "/v1/chat-messages", '{"response_mode":"streaming"}')
+    events = connection.getresponse().read()
+    connection.close()
+    assert events.count(b"data: ") == 50 and len(events) == 50 * len(events.partition(b"\n\n")[0] + b"\n\n")
+
+    def chunked(body, size):
+        return b"".join(b"%X\r\n%s\r\n" % (len(body[at:at + size]), body[at:at + size])
+                        for at in range(0, len(body), size)) + b"0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answers = {"": chunked(events, 37), "event differs": chunked(events[:3000] + b"#" + events[3001:], 1000),
+               "length differs": chunked(events[:-2], 5000), "chunk is broken": chunked(events, 900).replace(b"0\r\n\r\n", b"x")}
+
+    def serve():
+        for answer in answers.values():
+            asked = b""
+            while not asked:   # the load opens a connection anew after each error, and asks nothing on it
+                client, _ = listener.accept()
+                with client, contextlib.suppress(ConnectionError):
+                    asked = client.recv(4096)
+                    client.sendall(head + answer)
+                    client.recv(1)   # until the load has read it
+
+    server = threading.Thread(target=serve)
+    server.start()
+    for wrong in answers:
+        load = scene.start_load(listener.getsockname()[1], 1)
+        result = load.order(1)
+        assert (result["first_error"], result["requests"]) == (wrong, 0 if wrong else 1)
+        scene.stop(load.process)
+    server.join(DEADLINE)
