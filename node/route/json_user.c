@@ -12,39 +12,13 @@
 
 #include "base/memory.h"
 #include "base/scan.h"
-
-enum json_state {
-    START,
-    FIRST_KEY, /* or `}` */
-    KEY,
-    COLON,
-    FIRST_VALUE, /* or `]` */
-    VALUE,
-    NEXT, /* `,` or the end of the level */
-    END,  /* the last of the states between tokens */
-    STRING,
-    UTF8,
-    ESCAPE,
-    HEX,
-    PAIR,
-    PAIR_U,
-    MINUS,
-    ZERO,
-    INTEGER,
-    DOT,
-    FRACTION,
-    EXPONENT_START,
-    EXPONENT_SIGN,
-    EXPONENT,
-    LITERAL,
-    BROKEN,
-};
+#include "route/json_states.h"
 
 enum { DEEP_WORDS = JSON_USER_DEPTH_MAX / 64 - 1 /* the first 64 levels are in `shallow` */ };
 
-void json_user_init(struct json_user *j, struct user_values *values)
+void json_user_init(struct json_user *j, struct user_values *values, struct json_ids *ids)
 {
-    *j = (struct json_user){.values = values, .source = -1, .state = START};
+    *j = (struct json_user){.values = values, .ids = ids, .source = -1, .state = START};
     for (uint32_t i = 0; i < values->count; i++) {
         const struct user_source *s = &values->sources[i];
         if (s->kind == USER_FROM_JSON && s->name.size > j->name_max) {
@@ -58,11 +32,6 @@ void json_user_done(struct json_user *j)
 {
     free(j->deep);
     j->deep = NULL;
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
 }
 
 /* The stack of levels. */
@@ -101,6 +70,9 @@ static void close_level(struct json_user *j)
 
 static void collect(struct json_user *j, const char *from, size_t size)
 {
+    if (j->ids) {
+        json_ids_text(j->ids, from, size);
+    }
     if (!j->collecting || size == 0) {
         return;
     }
@@ -118,12 +90,18 @@ static void end_value(struct json_user *j)
         user_values_keep(j->values, j->source, j->text_at);
         j->collecting = false;
     }
+    if (j->ids) {
+        json_ids_end_value(j->ids);
+    }
     j->state = NEXT;
 }
 
 static void begin_key(struct json_user *j)
 {
     j->in_key = true;
+    if (j->ids) {
+        json_ids_begin_key(j->ids);
+    }
     if (j->depth == 1) {
         j->source = -1;
         j->collecting = j->name_max > 0;
@@ -135,6 +113,10 @@ static void begin_key(struct json_user *j)
 /* `rest`: the last of its bytes, not collected. Nearly always they are all of it. */
 static void end_key(struct json_user *j, struct bytes rest)
 {
+    if (j->ids) {
+        json_ids_text(j->ids, rest.at, rest.size);
+        json_ids_end_key(j->ids, j->depth == 1);
+    }
     if (j->collecting && j->values->size > j->text_at) {
         collect(j, rest.at, rest.size);
         rest = user_values_text(j->values, j->text_at);
@@ -167,6 +149,9 @@ static void begin_value(struct json_user *j, char c)
     if (j->collecting) {
         user_values_forget(j->values, j->source); /* the last one wins */
         j->text_at = j->values->size;
+    }
+    if (j->ids) {
+        json_ids_begin_value(j->ids, c == '"');
     }
     if (c == '"') {
         j->state = STRING;
@@ -419,36 +404,6 @@ static const char *step_pair(struct json_user *j, const char *p)
 }
 
 /* Numbers and literals. */
-
-/* Where the number cannot end: the state behind c. */
-static enum json_state number_must_go_on(enum json_state state, char c)
-{
-    if (state == EXPONENT_START && (c == '+' || c == '-')) {
-        return EXPONENT_SIGN;
-    }
-    if (!is_digit(c)) {
-        return BROKEN;
-    }
-    if (state == MINUS) {
-        return c == '0' ? ZERO : INTEGER;
-    }
-    return state == DOT ? FRACTION : EXPONENT;
-}
-
-/* The state behind c; NEXT when the number has ended before c. */
-static enum json_state number_state(enum json_state state, char c)
-{
-    if (state == MINUS || state == DOT || state == EXPONENT_START || state == EXPONENT_SIGN) {
-        return number_must_go_on(state, c);
-    }
-    if (is_digit(c)) {
-        return state == ZERO ? BROKEN : state;
-    }
-    if (c == '.' && (state == ZERO || state == INTEGER)) {
-        return DOT;
-    }
-    return (c == 'e' || c == 'E') && state != EXPONENT ? EXPONENT_START : NEXT;
-}
 
 static const char *step_number(struct json_user *j, const char *p, const char *end)
 {

@@ -15,6 +15,7 @@
 #ifndef ROUTE_JSON_USER_H
 #define ROUTE_JSON_USER_H
 
+#include "route/json_ids.h"
 #include "route/json_text.h"
 #include "route/user_values.h"
 
@@ -23,6 +24,7 @@ enum { JSON_USER_DEPTH_MAX = 16384 };
 
 struct json_user {
     struct user_values *values; /* lent: the sources looked for, and where values go */
+    struct json_ids *ids;       /* the same for ids, anywhere in the body; NULL: none */
     uint64_t shallow;           /* one bit a level, the first 64: 1 = object */
     uint64_t *deep;             /* the other levels; NULL until they are needed */
     const char *literal;        /* what must still follow of true, false, null */
@@ -41,7 +43,8 @@ struct json_user {
     struct json_text text; /* of an encoding other than UTF-8 */
 };
 
-void json_user_init(struct json_user *j, struct user_values *values);
+/* `ids`: NULL, or what else is looked for in the same pass. */
+void json_user_init(struct json_user *j, struct user_values *values, struct json_ids *ids);
 void json_user_done(struct json_user *j);
 
 /* False: the body is not a valid JSON object, whatever follows. */

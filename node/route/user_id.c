@@ -166,8 +166,8 @@ static bool begin_body(struct user_id_search *s, const struct user_request *requ
     if (!request->has_body) {
         return false;
     }
-    if (wants(s, USER_FROM_JSON) && is_json(request->content_type)) {
-        json_user_init(&s->scan.json, &s->values);
+    if ((request->ids || wants(s, USER_FROM_JSON)) && is_json(request->content_type)) {
+        json_user_init(&s->scan.json, &s->values, request->ids);
         s->body_kind = USER_FROM_JSON;
         return true;
     }

@@ -48,6 +48,9 @@ struct user_request {
     struct bytes (*cookie)(void *arg, size_t index); /* of that Cookie field; at NULL: no more */
     struct bytes content_type;                       /* the Content-Type field's value */
     bool has_body;                                   /* also when its length is not known yet */
+    /* Ids that a JSON body may name, found in the same pass; it is then read to its end, or to
+     * json_inspect, also where the head has told the user. NULL: none are wanted. */
+    struct json_ids *ids;
 };
 
 enum user_id_state { USER_ID_FOUND, USER_ID_NONE, USER_ID_NEEDS_BODY };

@@ -304,7 +304,7 @@ static inline struct buffer scan_json(const char *data, size_t size, size_t firs
     struct json_user scan;
     struct buffer found = {0};
     user_values_init(&values, &source, 1);
-    json_user_init(&scan, &values);
+    json_user_init(&scan, &values, NULL);
     for (size_t at = 0, part = first; at < size; at += part, part = step) {
         part = part > size - at ? size - at : part;
         if (part == 0) {

@@ -228,7 +228,7 @@ static void a_broken_body_is_known_at_once(void **state)
     struct user_values values;
     struct json_user scan;
     user_values_init(&values, &source, 1);
-    json_user_init(&scan, &values);
+    json_user_init(&scan, &values, NULL);
     assert_true(json_user_feed(&scan, BYTES("{\"user\"")));
     assert_false(json_user_feed(&scan, BYTES("}")));
     assert_false(json_user_feed(&scan, BYTES(":\"a\"}")));
@@ -267,7 +267,7 @@ static void several_keys_are_found_in_one_scan(void **state)
     struct user_values values;
     struct json_user scan;
     user_values_init(&values, sources, 3);
-    json_user_init(&scan, &values);
+    json_user_init(&scan, &values, NULL);
     struct bytes body =
         BYTES("{\"user\":\"u\",\"uid\":\"first\",\"user\":\"b\",\"uid\":12,\"x\":1}");
     assert_true(json_user_feed(&scan, body) && json_user_end(&scan));

@@ -47,8 +47,8 @@ static struct bytes cookie_of(void *arg, size_t index)
 static enum user_id_state begin(struct user_id_search *s, const struct user_plan *plan,
                                 struct request *r)
 {
-    struct user_request request = {r,         header_of,        text_of(r->query),
-                                   cookie_of, text_of(r->type), r->body != NULL};
+    struct user_request request = {
+        r, header_of, text_of(r->query), cookie_of, text_of(r->type), r->body != NULL, NULL};
     return user_id_begin(s, plan, &request);
 }
 
