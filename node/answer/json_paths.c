@@ -1,0 +1,387 @@
+/* json_paths: a small automaton over the levels that paths lead through; all others are counted
+ * only.
+ *
+ *   VALUE -{-> KEY -"-> STRING -> COLON -> VALUE ...     AFTER -,-> KEY or VALUE
+ *   VALUE -"-> STRING -> AFTER     VALUE -digit-> WORD -> AFTER     AFTER -}-> AFTER of the level
+ * above, END at the top. Numbers and literals are one state: WORD. */
+#include "answer/json_paths.h"
+
+#include <assert.h>
+
+#include "base/scan.h"
+
+enum state {
+    VALUE,
+    FIRST_VALUE, /* or `]` */
+    KEY,         /* or `}` */
+    COLON,
+    AFTER,
+    STRING,
+    ESCAPE,
+    HEX,
+    WORD,
+    SKIP, /* in levels where no path leads */
+    SKIP_STRING,
+    SKIP_ESCAPE,
+    END,
+    BROKEN,
+};
+
+void json_paths_begin(struct json_paths *j, const struct json_path *paths, uint32_t count,
+                      json_paths_found *on_found, void *arg)
+{
+    assert(count <= JSON_PATHS_MAX);
+    *j = (struct json_paths){
+        .paths = paths,
+        .count = count,
+        .on_found = on_found,
+        .arg = arg,
+        .next = count == 32 ? UINT32_MAX : (UINT32_C(1) << count) - 1,
+        .state = VALUE,
+    };
+}
+
+/* Of the paths in `set`, those whose step `at` is this one. */
+static uint32_t with_step(const struct json_paths *j, uint32_t set, unsigned at, struct bytes step)
+{
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < j->count; i++) {
+        bool candidate = (set >> i & 1) && at < JSON_PATHS_DEPTH && j->paths[i].steps[at];
+        if (candidate && bytes_equal(bytes_of(j->paths[i].steps[at]), step)) {
+            found |= UINT32_C(1) << i;
+        }
+    }
+    return found;
+}
+
+/* Of the paths in `set`, those that end before step `at`. */
+static uint32_t ending(const struct json_paths *j, uint32_t set, unsigned at)
+{
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < j->count; i++) {
+        bool ends = at == JSON_PATHS_DEPTH || !j->paths[i].steps[at];
+        found |= (set >> i & 1) && ends ? UINT32_C(1) << i : 0;
+    }
+    return found;
+}
+
+static bool in_object(const struct json_paths *j)
+{
+    return (j->objects >> (j->depth - 1) & 1) != 0;
+}
+
+static void collect(struct json_paths *j, const char *from, size_t size)
+{
+    if (!j->collecting || size == 0) {
+        return;
+    }
+    size_t room = (j->in_key ? JSON_PATHS_KEY : JSON_PATHS_VALUE) - (size_t)j->size;
+    if (size > room) {
+        j->too_long = true;
+        j->collecting = false;
+        return;
+    }
+    memcpy(j->text + j->size, from, size);
+    j->size = (uint8_t)(j->size + size);
+}
+
+static void start_text(struct json_paths *j, bool in_key, bool wanted)
+{
+    j->in_key = in_key;
+    j->collecting = wanted;
+    j->too_long = !wanted;
+    j->size = 0;
+    j->high = 0;
+}
+
+static void tell(struct json_paths *j)
+{
+    struct bytes value = {j->too_long ? NULL : j->text, j->too_long ? 0 : j->size};
+    uint32_t told = ending(j, j->next, j->depth);
+    for (uint32_t i = 0; i < j->count; i++) {
+        if (told >> i & 1) {
+            j->on_found(j->arg, i, value);
+        }
+    }
+}
+
+static void after_value(struct json_paths *j)
+{
+    j->state = j->depth == 0 ? END : AFTER;
+}
+
+/* An array's next element is about to come. */
+static void want_element(struct json_paths *j, enum state state)
+{
+    j->next = with_step(j, j->alive[j->depth], j->depth - 1u, BYTES("[]"));
+    j->state = (uint8_t)state;
+}
+
+static void open_level(struct json_paths *j, bool object)
+{
+    uint32_t through = j->next & ~ending(j, j->next, j->depth);
+    if (through == 0 && j->depth > 0) {
+        j->skipped = 1;
+        j->state = SKIP;
+        return;
+    }
+    assert(j->depth < JSON_PATHS_DEPTH);
+    j->depth++;
+    j->alive[j->depth] = through;
+    uint8_t bit = (uint8_t)(1u << (j->depth - 1));
+    j->objects = (uint8_t)(object ? j->objects | bit : j->objects & ~bit);
+    if (object) {
+        j->state = KEY;
+    } else {
+        want_element(j, FIRST_VALUE);
+    }
+}
+
+static void close_level(struct json_paths *j, bool object)
+{
+    if (in_object(j) != object) {
+        j->state = BROKEN;
+        return;
+    }
+    j->depth--;
+    after_value(j);
+}
+
+static void begin_value(struct json_paths *j, char c)
+{
+    bool wanted = ending(j, j->next, j->depth) != 0;
+    if (c == '"') {
+        start_text(j, false, wanted);
+        j->state = STRING;
+    } else if (c == '{' || c == '[') {
+        start_text(j, false, false);
+        tell(j);
+        open_level(j, c == '{');
+    } else if (scan_is_word(c)) {
+        start_text(j, false, wanted && (c == '-' || (c >= '0' && c <= '9')));
+        collect(j, &c, 1);
+        j->state = WORD;
+    } else {
+        j->state = BROKEN;
+    }
+}
+
+static void end_string(struct json_paths *j)
+{
+    if (!j->in_key) {
+        tell(j);
+        after_value(j);
+        return;
+    }
+    struct bytes key = {j->text, j->size};
+    j->next = j->too_long ? 0 : with_step(j, j->alive[j->depth], j->depth - 1u, key);
+    j->state = COLON;
+}
+
+static void step_token(struct json_paths *j, char c)
+{
+    if (j->state == KEY && c == '"') {
+        start_text(j, true, true);
+        j->state = STRING;
+    } else if (c == '}' && (j->state == KEY || j->state == AFTER)) {
+        close_level(j, true);
+    } else if (c == ']' && (j->state == FIRST_VALUE || j->state == AFTER)) {
+        close_level(j, false);
+    } else if (j->state == COLON && c == ':') {
+        j->state = VALUE;
+    } else if (j->state == AFTER && c == ',') {
+        if (in_object(j)) {
+            j->state = KEY;
+        } else {
+            want_element(j, VALUE);
+        }
+    } else if (j->state == VALUE || j->state == FIRST_VALUE) {
+        begin_value(j, c);
+    } else {
+        j->state = BROKEN;
+    }
+}
+
+/* Strings: all but escapes goes in as it is. */
+
+static const char *step_string(struct json_paths *j, const char *p, const char *end)
+{
+    const char *from = p;
+    while (p < end && (p = scan_printable(p, end, '"', '\\')) < end && *p != '"' && *p != '\\') {
+        p++; /* not ASCII */
+    }
+    if (p > from && j->high) {
+        j->too_long = true; /* half a pair: no id */
+    }
+    collect(j, from, (size_t)(p - from));
+    if (p == end) {
+        return p;
+    }
+    if (*p == '"') {
+        j->too_long = j->too_long || j->high != 0;
+        end_string(j);
+    } else {
+        j->state = ESCAPE;
+    }
+    return p + 1;
+}
+
+static void collect_code(struct json_paths *j, uint32_t code)
+{
+    char text[4];
+    size_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    for (size_t i = size; i-- > 1;) {
+        text[i] = (char)(0x80 | (code & 0x3F));
+        code >>= 6;
+    }
+    text[0] = (char)(lead[size] | code);
+    collect(j, text, size);
+}
+
+static void end_unit(struct json_paths *j)
+{
+    uint32_t unit = j->unit;
+    bool low = unit >= 0xDC00 && unit <= 0xDFFF;
+    j->state = STRING;
+    if (low && j->high) {
+        collect_code(j, 0x10000 + ((j->high - 0xD800u) << 10) + (unit - 0xDC00u));
+        j->high = 0;
+    } else if (low || j->high) {
+        j->too_long = true; /* half a pair */
+        j->high = 0;
+    } else if (unit >= 0xD800 && unit <= 0xDBFF) {
+        j->high = j->unit;
+    } else {
+        collect_code(j, unit);
+    }
+}
+
+static void step_hex(struct json_paths *j, char c)
+{
+    int digit = ascii_hex(c);
+    if (digit < 0) {
+        j->state = BROKEN;
+        return;
+    }
+    j->unit = (uint16_t)((unsigned)j->unit << 4 | (unsigned)digit);
+    if (--j->hex_left == 0) {
+        end_unit(j);
+    }
+}
+
+static void step_escape(struct json_paths *j, char c)
+{
+    static const char escapes[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+    if (c == 'u') {
+        j->unit = 0;
+        j->hex_left = 4;
+        j->state = HEX;
+        return;
+    }
+    const char *found = c ? strchr(escapes, c) : NULL;
+    if (!found) {
+        j->state = BROKEN;
+        return;
+    }
+    j->too_long = j->too_long || j->high != 0;
+    collect(j, &meanings[found - escapes], 1);
+    j->state = STRING;
+}
+
+/* Numbers and literals end where something else begins. */
+static const char *step_word(struct json_paths *j, const char *p, const char *end)
+{
+    const char *from = p;
+    while (p < end && (scan_is_word(*p) || *p == '+' || *p == '.')) {
+        p++;
+    }
+    collect(j, from, (size_t)(p - from));
+    if (p < end) {
+        tell(j);
+        after_value(j);
+    }
+    return p;
+}
+
+/* Levels where no path leads: only their number counts, and what stands in strings does not. */
+static const char *step_skip(struct json_paths *j, const char *p, const char *end)
+{
+    while (p < end && j->state == SKIP) {
+        char c = *p++;
+        if (c == '"') {
+            j->state = SKIP_STRING;
+        } else if (c == '{' || c == '[') {
+            j->skipped++;
+        } else if ((c == '}' || c == ']') && --j->skipped == 0) {
+            after_value(j);
+        }
+    }
+    return p;
+}
+
+static const char *step_skip_string(struct json_paths *j, const char *p, const char *end)
+{
+    while (p < end && (p = scan_printable(p, end, '"', '\\')) < end && *p != '"' && *p != '\\') {
+        p++;
+    }
+    if (p < end) {
+        j->state = *p++ == '"' ? SKIP : SKIP_ESCAPE;
+    }
+    return p;
+}
+
+static const char *step_structure(struct json_paths *j, const char *p, const char *end)
+{
+    while (p < end && j->state <= AFTER) {
+        char c = *p++;
+        if (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
+            step_token(j, c);
+        }
+    }
+    return p;
+}
+
+static const char *step(struct json_paths *j, const char *p, const char *end)
+{
+    switch ((enum state)j->state) {
+    case VALUE:
+    case FIRST_VALUE:
+    case KEY:
+    case COLON:
+    case AFTER:
+        return step_structure(j, p, end);
+    case STRING:
+        return step_string(j, p, end);
+    case ESCAPE:
+        step_escape(j, *p);
+        return p + 1;
+    case HEX:
+        step_hex(j, *p);
+        return p + 1;
+    case WORD:
+        return step_word(j, p, end);
+    case SKIP:
+        return step_skip(j, p, end);
+    case SKIP_STRING:
+        return step_skip_string(j, p, end);
+    case SKIP_ESCAPE:
+        j->state = SKIP_STRING;
+        return p + 1;
+    case END:
+    case BROKEN:
+        break;
+    }
+    return end;
+}
+
+enum json_paths_state json_paths_feed(struct json_paths *j, struct bytes piece)
+{
+    const char *p = piece.at, *end = p + piece.size;
+    while (p < end && j->state != END && j->state != BROKEN) {
+        p = step(j, p, end);
+    }
+    return j->state == END      ? JSON_PATHS_END
+           : j->state == BROKEN ? JSON_PATHS_BROKEN
+                                : JSON_PATHS_MORE;
+}

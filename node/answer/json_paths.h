@@ -1,0 +1,62 @@
+/* json_paths: the values at some paths of a JSON text that passes.
+ *
+ * It looks at the bytes in pieces split anywhere, holds none of them back, and keeps nothing but
+ * the value that it is reading, up to JSON_PATHS_VALUE bytes of it. A string is told with its
+ * escapes decoded, a number as it is written; true, false, null, containers and longer values are
+ * told as nothing: `at` is NULL. Of equal keys each is told, in their order: the last one wins.
+ *
+ * It finds in a valid text what any parser finds (fuzzed beside Jansson). It does not judge texts:
+ * of one that is not valid it may tell values up to where it notices, and then `broken` is said.
+ * What stands beside the paths is only skipped, at the pace of memory. */
+#ifndef ANSWER_JSON_PATHS_H
+#define ANSWER_JSON_PATHS_H
+
+#include "base/bytes.h"
+
+enum {
+    JSON_PATHS_MAX = 32,   /* paths of one list */
+    JSON_PATHS_DEPTH = 4,  /* steps of one path */
+    JSON_PATHS_VALUE = 64, /* bytes of a value: a UUID has 36, a form's token 43 */
+    JSON_PATHS_KEY = 32,   /* bytes of a key that a path may have */
+};
+
+/* The steps from the top: keys, or `[]` for each element of an array; NULL ends it sooner. */
+struct json_path {
+    const char *steps[JSON_PATHS_DEPTH];
+};
+
+struct json_paths;
+typedef void json_paths_found(void *arg, unsigned path, struct bytes value);
+
+enum json_paths_state {
+    JSON_PATHS_MORE,
+    JSON_PATHS_END, /* the text is complete; what follows is not looked at */
+    JSON_PATHS_BROKEN,
+};
+
+struct json_paths {
+    const struct json_path *paths;
+    uint32_t count;
+    json_paths_found *on_found;
+    void *arg;
+    uint32_t alive[JSON_PATHS_DEPTH + 1]; /* at each open level: paths that lead on through it */
+    uint32_t next;                        /* paths whose step is what comes next */
+    uint8_t depth;                        /* open levels of those */
+    uint8_t objects;                      /* one bit each: it is an object */
+    uint32_t skipped;                     /* open levels below, where no path leads */
+    uint8_t state;                        /* private */
+    uint8_t size;                         /* of `text` */
+    bool collecting, in_key, too_long;
+    uint8_t hex_left;
+    uint16_t unit, high; /* \uXXXX read so far; the high surrogate before it, or 0 */
+    char text[JSON_PATHS_VALUE];
+};
+
+/* Both arguments are lent. Zeroes the rest; again for each text. */
+void json_paths_begin(struct json_paths *j, const struct json_path *paths, uint32_t count,
+                      json_paths_found *on_found, void *arg);
+
+/* Returns how far it is. on_found is called from in here. */
+enum json_paths_state json_paths_feed(struct json_paths *j, struct bytes piece);
+
+#endif

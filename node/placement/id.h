@@ -1,0 +1,33 @@
+/* id: what an instance has made and no other knows, as a number.
+ *
+ * An id is a kind and a text. Dify's are UUIDs, which it takes in any case and with or without
+ * dashes (Python's uuid.UUID()); all spellings of one are the same id here. What is remembered is a
+ * keyed hash alone, of the application's name, the kind and the text: the ids themselves stay
+ * nowhere. */
+#ifndef PLACEMENT_ID_H
+#define PLACEMENT_ID_H
+
+#include "base/siphash.h"
+
+enum placement_kind {
+    PLACEMENT_NO_ID,
+    PLACEMENT_CONVERSATION,
+    PLACEMENT_MESSAGE,
+    PLACEMENT_TASK,
+    PLACEMENT_RUN,  /* of a workflow */
+    PLACEMENT_FORM, /* a person's input to a run */
+    PLACEMENT_FILE, /* uploaded */
+};
+enum { PLACEMENT_KINDS = PLACEMENT_FILE + 1 };
+
+enum {
+    /* A longer text is no id of Dify's: a UUID as urn:uuid:{…} has 47, a form's token 43. */
+    PLACEMENT_ID_MAX = 64,
+};
+
+/* The number of an id; 0 for an empty text and one longer than PLACEMENT_ID_MAX. `key` is drawn
+ * when the node starts. */
+uint64_t placement_id(const uint8_t key[SIPHASH_KEY_SIZE], struct bytes application,
+                      enum placement_kind kind, struct bytes text);
+
+#endif

@@ -1,0 +1,191 @@
+/* routes: the table, and a walk along a path's segments.
+ *
+ * Seen on both versions if not said otherwise. What a route does with an id of another instance is
+ * in SPEC §3 and doc/DIFY.md §0; here is only what decides between the manners:
+ *   chat, DELETE of a conversation   1.13 answers 200 and silence, or 204 without effect: ASK
+ *   GET /workflows/run/{id}          1.13 answers 500, 1.16 404
+ *   stop                             200 everywhere: EVERYWHERE
+ *   all others                       404 …not_found before anything is done: TRY */
+#include "placement/routes.h"
+
+#define CONVERSATION PLACEMENT_CONVERSATION
+#define MESSAGE      PLACEMENT_MESSAGE
+#define TASK         PLACEMENT_TASK
+#define RUN          PLACEMENT_RUN
+#define FORM         PLACEMENT_FORM
+#define FILE_ID      PLACEMENT_FILE
+
+static const struct placement_route routes[] = {
+    {.method = "POST",
+     .pattern = "chat-messages",
+     .manner = PLACEMENT_ASK,
+     .in_body = PLACEMENT_BODY_CONVERSATION | PLACEMENT_BODY_FILES},
+    {.method = "POST",
+     .pattern = "completion-messages",
+     .manner = PLACEMENT_FREE,
+     .in_body = PLACEMENT_BODY_FILES},
+    {.method = "POST",
+     .pattern = "workflows/run",
+     .manner = PLACEMENT_FREE,
+     .in_body = PLACEMENT_BODY_FILES},
+    {.method = "POST",
+     .pattern = "workflows/*/run",
+     .manner = PLACEMENT_FREE,
+     .in_body = PLACEMENT_BODY_FILES},
+
+    {.method = "POST",
+     .pattern = "chat-messages/@/stop",
+     .manner = PLACEMENT_EVERYWHERE,
+     .in_path = TASK},
+    {.method = "POST",
+     .pattern = "completion-messages/@/stop",
+     .manner = PLACEMENT_EVERYWHERE,
+     .in_path = TASK},
+    {.method = "POST",
+     .pattern = "workflows/tasks/@/stop",
+     .manner = PLACEMENT_EVERYWHERE,
+     .in_path = TASK},
+
+    {.method = "GET",
+     .pattern = "workflows/run/@",
+     .manner = PLACEMENT_TRY,
+     .in_path = RUN,
+     .id_made = RUN,
+     .run_of_500 = true},
+    {.method = "GET", .pattern = "workflow/@/events", .manner = PLACEMENT_TRY, .in_path = RUN},
+    {.pattern = "form/human_input/@", .manner = PLACEMENT_TRY, .in_path = FORM},
+
+    {.method = "GET",
+     .pattern = "messages",
+     .manner = PLACEMENT_TRY,
+     .in_query = CONVERSATION,
+     .query_name = "conversation_id",
+     .ids_listed = MESSAGE},
+    {.method = "GET",
+     .pattern = "messages/@/suggested",
+     .manner = PLACEMENT_TRY,
+     .in_path = MESSAGE},
+    {.method = "POST",
+     .pattern = "messages/@/feedbacks",
+     .manner = PLACEMENT_TRY,
+     .in_path = MESSAGE},
+    {.method = "POST",
+     .pattern = "text-to-audio",
+     .manner = PLACEMENT_TRY,
+     .in_body = PLACEMENT_BODY_MESSAGE},
+
+    {.method = "GET",
+     .pattern = "conversations",
+     .manner = PLACEMENT_FREE,
+     .ids_listed = CONVERSATION},
+    {.method = "DELETE",
+     .pattern = "conversations/@",
+     .manner = PLACEMENT_ASK,
+     .in_path = CONVERSATION,
+     .deletes = true},
+    {.method = "POST",
+     .pattern = "conversations/@/name",
+     .manner = PLACEMENT_TRY,
+     .in_path = CONVERSATION,
+     .id_made = CONVERSATION},
+    {.pattern = "conversations/@/variables/**", .manner = PLACEMENT_TRY, .in_path = CONVERSATION},
+
+    {.method = "POST", .pattern = "files/upload", .manner = PLACEMENT_FREE, .id_made = FILE_ID},
+    {.method = "GET", .pattern = "files/@/preview", .manner = PLACEMENT_TRY, .in_path = FILE_ID},
+
+    {.pattern = "datasets/**", .manner = PLACEMENT_PINNED},
+};
+
+static const struct placement_route other = {.pattern = "", .manner = PLACEMENT_FREE};
+
+/* The next segment; at NULL: there is none. */
+static struct bytes next_segment(struct bytes *rest)
+{
+    struct bytes segment = *rest;
+    if (!rest->at) {
+        return segment;
+    }
+    const char *slash = rest->size > 0 ? memchr(rest->at, '/', rest->size) : NULL;
+    if (!slash) {
+        *rest = (struct bytes){NULL, 0};
+        return segment;
+    }
+    segment.size = (size_t)(slash - segment.at);
+    *rest = (struct bytes){slash + 1, rest->size - segment.size - 1};
+    return segment;
+}
+
+static bool matches(const char *pattern, struct bytes path, struct bytes *ret_id)
+{
+    struct bytes wanted_rest = bytes_of(pattern);
+    for (;;) {
+        struct bytes wanted = next_segment(&wanted_rest);
+        if (bytes_equal(wanted, BYTES("**"))) {
+            return true;
+        }
+        struct bytes segment = next_segment(&path);
+        if (!wanted.at || !segment.at) {
+            return !wanted.at && !segment.at;
+        }
+        bool any = bytes_equal(wanted, BYTES("*")), id = bytes_equal(wanted, BYTES("@"));
+        if (id) {
+            *ret_id = segment;
+        }
+        if (any || id ? segment.size == 0 : !bytes_equal(wanted, segment)) {
+            return false;
+        }
+    }
+}
+
+/* HEAD asks for the head of what GET gives. */
+static bool method_is(const char *wanted, struct bytes method)
+{
+    bool head = bytes_equal(method, BYTES("HEAD"));
+    return !wanted || bytes_equal(head ? BYTES("GET") : method, bytes_of(wanted));
+}
+
+const struct placement_route *placement_route_of(struct bytes method, struct bytes path,
+                                                 struct bytes *ret_id)
+{
+    struct bytes prefix = BYTES("/v1/");
+    *ret_id = (struct bytes){NULL, 0};
+    if (path.size < prefix.size || memcmp(path.at, prefix.at, prefix.size) != 0) {
+        return &other;
+    }
+    path.at += prefix.size;
+    path.size -= prefix.size;
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        struct bytes id = {NULL, 0};
+        if (method_is(routes[i].method, method) && matches(routes[i].pattern, path, &id)) {
+            *ret_id = id;
+            return &routes[i];
+        }
+    }
+    return &other;
+}
+
+struct bytes placement_query_id(const struct placement_route *route, struct bytes query)
+{
+    struct bytes none = {NULL, 0};
+    if (!route->query_name) {
+        return none;
+    }
+    struct bytes name = bytes_of(route->query_name);
+    while (query.size > 0) {
+        const char *end = memchr(query.at, '&', query.size);
+        struct bytes pair = {query.at, end ? (size_t)(end - query.at) : query.size};
+        size_t taken = pair.size + (end ? 1 : 0);
+        query = (struct bytes){query.at + taken, query.size - taken};
+        if (pair.size > name.size && pair.at[name.size] == '=' &&
+            memcmp(pair.at, name.at, name.size) == 0) {
+            return (struct bytes){pair.at + name.size + 1, pair.size - name.size - 1};
+        }
+    }
+    return none;
+}
+
+bool placement_tells_ids(const struct placement_route *route)
+{
+    return route != &other && route->manner != PLACEMENT_EVERYWHERE &&
+           route->manner != PLACEMENT_PINNED;
+}

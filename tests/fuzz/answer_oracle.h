@@ -1,0 +1,177 @@
+/* answer_oracle: what json_paths finds in a text, and what Jansson does.
+ *
+ * Compared are texts that Jansson takes and in which no key of an object comes twice: found are the
+ * same values, in the same order for each path. Jansson keeps no number as it was written: of those
+ * that are not whole the value counts. */
+#ifndef TESTS_FUZZ_ANSWER_ORACLE_H
+#define TESTS_FUZZ_ANSWER_ORACLE_H
+
+#include <assert.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "answer/json_paths.h"
+#include "base/buffer.h"
+
+static const struct json_path oracle_paths[] = {
+    {{"id"}},
+    {{"data", "[]", "id"}},
+    {{"a", "b"}},
+    {{"a", "b", "c"}},
+    {{"a", "[]"}},
+    {{"a", "[]", "[]", "b"}},
+    {{"[]", "id"}},
+    {{"data"}},
+    {{"data", "reasons", "[]", "form_token"}},
+    {{"", "a"}},
+    {{"\xc3\xa9"}},
+};
+enum { ORACLE_PATHS = sizeof(oracle_paths) / sizeof(oracle_paths[0]) };
+
+/* One line a value: `path value`, or `path -` for none; all of a path together. */
+struct findings {
+    struct buffer of[ORACLE_PATHS];
+    enum json_paths_state state;
+};
+
+static inline void findings_add(struct buffer *b, struct bytes value)
+{
+    if (value.at) {
+        buffer_append_text(b, "+");
+        buffer_append_bytes(b, value);
+    } else {
+        buffer_append_text(b, "-");
+    }
+    buffer_append(b, "\n", 1);
+}
+
+static inline void on_finding(void *arg, unsigned path, struct bytes value)
+{
+    struct findings *f = arg;
+    findings_add(&f->of[path], value);
+}
+
+/* The first piece has `first` bytes, the others `step`. */
+static inline struct findings find_paths(const char *text, size_t size, size_t first, size_t step)
+{
+    struct findings f = {0};
+    struct json_paths scan;
+    size_t at = 0, part = first;
+    json_paths_begin(&scan, oracle_paths, ORACLE_PATHS, on_finding, &f);
+    f.state = JSON_PATHS_MORE;
+    while (at < size) {
+        part = part < size - at ? part : size - at;
+        char *copy = malloc(part ? part : 1); /* exactly so many: a sanitizer sees one too far */
+        memcpy(copy, text + at, part);
+        f.state = json_paths_feed(&scan, (struct bytes){copy, part});
+        free(copy);
+        at += part;
+        part = step ? step : 1;
+    }
+    return f;
+}
+
+static inline void findings_done(struct findings *f)
+{
+    for (int i = 0; i < ORACLE_PATHS; i++) {
+        buffer_done(&f->of[i]);
+    }
+}
+
+static inline bool findings_equal(const struct findings *a, const struct findings *b)
+{
+    for (int i = 0; i < ORACLE_PATHS; i++) {
+        if (!bytes_equal(buffer_bytes(&a->of[i]), buffer_bytes(&b->of[i]))) {
+            return false;
+        }
+    }
+    return a->state == b->state;
+}
+
+/* Takes the next line off *told; size_t: also of values with line feeds in them. */
+static inline bool take_told(struct bytes *told, struct bytes value)
+{
+    bool good = told->size > value.size + 1 && *told->at == '+' &&
+                (value.size == 0 || memcmp(told->at + 1, value.at, value.size) == 0) &&
+                told->at[value.size + 1] == '\n';
+    if (good) {
+        *told = (struct bytes){told->at + value.size + 2, told->size - value.size - 2};
+    }
+    return good;
+}
+
+static inline bool take_none(struct bytes *told)
+{
+    bool good = told->size >= 2 && memcmp(told->at, "-\n", 2) == 0;
+    if (good) {
+        *told = (struct bytes){told->at + 2, told->size - 2};
+    }
+    return good;
+}
+
+static inline bool take_real(struct bytes *told, double value)
+{
+    const char *end = told->size > 0 ? memchr(told->at, '\n', told->size) : NULL;
+    if (!end) {
+        return false;
+    }
+    char text[JSON_PATHS_VALUE + 1] = "";
+    size_t size = (size_t)(end - told->at);
+    bool none = *told->at == '-' && size == 1; /* more digits than are kept */
+    bool good = none || (*told->at == '+' && size - 1 <= JSON_PATHS_VALUE);
+    if (good && !none) {
+        memcpy(text, told->at + 1, size - 1);
+        double read = strtod(text, NULL);
+        good = !(read < value) && !(read > value);
+    }
+    *told = (struct bytes){end + 1, told->size - size - 1};
+    return good;
+}
+
+/* Whether what was told of a path begins with what this node has at its step. */
+static inline bool oracle_walk(const json_t *node, const char *const *steps, int at,
+                               struct bytes *told)
+{
+    if (at == JSON_PATHS_DEPTH || !steps[at]) {
+        if (json_is_string(node)) {
+            struct bytes value = {json_string_value(node), json_string_length(node)};
+            return value.size <= JSON_PATHS_VALUE ? take_told(told, value) : take_none(told);
+        }
+        return json_is_number(node) ? take_real(told, json_number_value(node)) : take_none(told);
+    }
+    if (strcmp(steps[at], "[]") == 0) {
+        for (size_t i = 0; json_is_array(node) && i < json_array_size(node); i++) {
+            if (!oracle_walk(json_array_get(node, i), steps, at + 1, told)) {
+                return false;
+            }
+        }
+        if (!json_is_object(node)) {
+            return true;
+        }
+    }
+    const json_t *child = json_is_object(node) ? json_object_get(node, steps[at]) : NULL;
+    bool array_step = strcmp(steps[at], "[]") == 0;
+    return !child || array_step || oracle_walk(child, steps, at + 1, told);
+}
+
+/* Does Jansson find the same? True also where it does not judge. *ret_judged: it does. */
+static inline bool oracle_agrees(const char *text, size_t size, const struct findings *f,
+                                 bool *ret_judged)
+{
+    json_error_t error;
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    bool good = true;
+    *ret_judged = root != NULL;
+    if (!root) {
+        return true;
+    }
+    for (int i = 0; i < ORACLE_PATHS && good; i++) {
+        struct bytes told = buffer_bytes(&f->of[i]);
+        good = oracle_walk(root, oracle_paths[i].steps, 0, &told) && told.size == 0;
+    }
+    json_decref(root);
+    return good && f->state == JSON_PATHS_END;
+}
+
+#endif
