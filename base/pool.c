@@ -127,6 +127,7 @@ void chain_take(struct chain *from, struct pool *p, size_t size, struct chain *t
     assert(size <= from->size);
     while (size > 0) {
         struct block *b = from->first;
+        assert(b);
         size_t held = b->end - b->start;
         if (held > size) {
             chain_append(to, p, b->data + b->start, size);
