@@ -451,8 +451,8 @@ static size_t run_in_any_order(struct net *n, struct net_packet *taken, size_t t
     for (unsigned ms = 0; ms < 3000 && !restart_is_known(n); ms++) {
         for (struct net_packet *p = n->packets; p < n->packets + NET_PACKETS_MAX; p++) {
             bool theirs = p->size > 0 && p->from.ip[15] == 2 && p->to.ip[15] == 0;
-            if (theirs && p->arrives_ms == n->now_ms + 1 && rand() % 2 == 0) {
-                p->arrives_ms += (uint64_t)rand() % 40;
+            if (theirs && p->arrives_ms == n->now_ms + 1 && prng_below(&n->losses, 2) == 0) {
+                p->arrives_ms += prng_below(&n->losses, 40);
             }
             if (theirs && p->arrives_ms <= n->now_ms + 1 && count < taken_max) {
                 taken[count++] = *p;
