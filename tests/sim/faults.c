@@ -159,8 +159,10 @@ static void fault_address(struct world *w, const struct faults *f)
         return;
     }
     host_change_address(w, h);
-    if (h->process != NULL) {
-        h->process->disturbed_until_us = w->now_us + aftermath_us();
+    struct process *p = h->process;
+    uint64_t until_us = w->now_us + aftermath_us();
+    if (p != NULL && p->disturbed_until_us < until_us) { /* it may be paused for longer */
+        p->disturbed_until_us = until_us;
     }
 }
 
