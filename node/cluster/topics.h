@@ -42,7 +42,8 @@ enum {
     ROW(LATENCY,  "latency", WIRE_BULK,   64,              latency_note,  latency_member,  no_settle,       no_deadline_ms) \
     ROW(JOIN,     "join",    WIRE_URGENT, TOPIC_ONE_VALUE, join_note,     join_member,     join_settle,     join_deadline_ms) \
     ROW(CLASH,    "clash",   WIRE_URGENT, TOPIC_ONE_VALUE, clash_note,    no_member,       clash_settle,    clash_deadline_ms) \
-    ROW(CONFIG,   "config",  WIRE_URGENT, TOPIC_ONE_VALUE, config_note,   config_member,   config_settle,   config_deadline_ms)
+    ROW(CONFIG,   "config",  WIRE_URGENT, TOPIC_ONE_VALUE, config_note,   config_member,   config_settle,   config_deadline_ms) \
+    /* the next row, with a backslash as the others */
 /* clang-format on */
 
 #define TOPIC_NAME_OF(topic, key, priority, pages, note, member, settle, deadline) TOPIC_##topic,
