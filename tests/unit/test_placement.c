@@ -249,6 +249,36 @@ static void *use(void *arg)
     return NULL;
 }
 
+static void *put_all(void *arg)
+{
+    struct user *u = arg;
+    for (uint64_t number = 0; number < 400000; number++) {
+        placement_memory_set(u->m, some_id(number), 1);
+    }
+    return NULL;
+}
+
+static void what_two_put_in_at_a_time_is_there_once(void **state)
+{
+    (void)state;
+    struct placement_memory *m = placement_memory_new(400000);
+    struct user users[4];
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        users[i] = (struct user){.m = m};
+        assert_int_equal(pthread_create(&threads[i], NULL, put_all, &users[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    uint64_t found = 0;
+    for (uint64_t number = 0; number < 400000; number++) {
+        found += placement_memory_find(m, some_id(number)) != PLACEMENT_NOWHERE;
+    }
+    assert_int_equal(found, placement_memory_count(m));
+    placement_memory_free(m);
+}
+
 static void many_threads_never_see_anothers_place(void **state)
 {
     (void)state;
@@ -285,6 +315,7 @@ int main(void)
         cmocka_unit_test(the_limit_holds_and_below_it_all_but_all_are_remembered),
         cmocka_unit_test(what_is_used_stays_and_the_rest_goes),
         cmocka_unit_test(many_threads_never_see_anothers_place),
+        cmocka_unit_test(what_two_put_in_at_a_time_is_there_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
