@@ -1,0 +1,436 @@
+/* slots: counts, and hand_out(), which each call ends with: it serves whom it can serve, and asks
+ * for idle connections to be closed for the rest. */
+#include "queue/slots.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+void slots_init(struct slots *s, size_t workers)
+{
+    *s = (struct slots){.worker_count = workers};
+    s->workers = memory_new(workers * sizeof(*s->workers));
+    lines_init(&s->lines);
+    list_init(&s->told);
+}
+
+void slots_done(struct slots *s)
+{
+    assert(list_empty(&s->told));
+    lines_done(&s->lines);
+    free(s->workers);
+    s->workers = NULL;
+}
+
+/* ---- counts ---- */
+
+uint32_t slots_long_max(const struct slots *s)
+{
+    uint32_t kept = s->max / 5 > 1 ? s->max / 5 : 1;
+    return s->max < 2 ? s->max : s->max - kept;
+}
+
+uint32_t slots_used_here(const struct slots *s)
+{
+    return s->taken[SLOT_SHORT] + s->taken[SLOT_LONG] + s->idle + s->asked + s->checks + s->unknown;
+}
+
+uint32_t slots_used(const struct slots *s)
+{
+    return slots_used_here(s) + s->others.taken;
+}
+
+/* What was there before the limit may be anything, and is mostly long. */
+static uint32_t long_used(const struct slots *s)
+{
+    return s->taken[SLOT_LONG] + s->unknown + s->others.taken_long;
+}
+
+static uint32_t above(uint32_t most, uint32_t used)
+{
+    return used < most ? most - used : 0;
+}
+
+/* While other nodes have waiters, too, each takes an equal part of what the class may have, so that
+ * none waits for ever behind another's luck. Who has the odd slot changes with the rank. */
+static uint32_t share_room(const struct slots *s, enum slot_class class)
+{
+    uint32_t nodes = s->others.rivals[class] + 1;
+    if (nodes == 1) {
+        return UINT32_MAX;
+    }
+    bool is_long = class == SLOT_LONG;
+    uint32_t all = is_long ? slots_long_max(s) : above(s->max, long_used(s));
+    uint32_t share = all / nodes + (s->others.rank[class] < all % nodes ? 1 : 0);
+    return above(share, is_long ? s->taken[SLOT_LONG] : s->taken[SLOT_SHORT] + s->checks);
+}
+
+/* How many more of this class may be served, whatever slots are free. */
+static uint32_t class_room(const struct slots *s, enum slot_class class)
+{
+    if (s->max == 0) {
+        return UINT32_MAX;
+    }
+    uint32_t room = class == SLOT_LONG ? above(slots_long_max(s), long_used(s)) : s->max;
+    uint32_t share = share_room(s, class);
+    return room < share ? room : share;
+}
+
+/* A slot that is free, or that an idle connection of the worker's own has. */
+static bool take(struct slots *s, enum slot_class class, unsigned worker)
+{
+    struct slots_worker *w = &s->workers[worker];
+    uint32_t used = slots_used(s);
+    if (class_room(s, class) == 0 || (s->max > 0 && used > s->max)) {
+        return false;
+    }
+    if (s->max > 0 && used == s->max) {
+        if (w->idle == 0) {
+            return false;
+        }
+        w->idle--;
+        w->owed++;
+        s->idle--;
+    }
+    s->taken[class]++;
+    return true;
+}
+
+/* ---- the pace ---- */
+
+static bool is_full(const struct slots *s)
+{
+    return s->max > 0 && slots_used(s) >= s->max;
+}
+
+/* Some have come free, and the pace is known a little better. */
+static void note_free(struct slots *s, bool was_full, uint64_t now_ms)
+{
+    if (!was_full) {
+        return;
+    }
+    uint64_t took_us = now_ms > s->full_ms ? (now_ms - s->full_ms) * 1000 : 0;
+    s->pace_us = s->pace_us == 0
+                     ? took_us + 1
+                     : (s->pace_us * (SLOTS_PACE_WEIGHT - 1) + took_us) / SLOTS_PACE_WEIGHT + 1;
+    s->full_ms = now_ms;
+}
+
+uint64_t slots_wait_ms(const struct slots *s, enum slot_class class, uint64_t now_ms)
+{
+    uint64_t ahead = s->lines.count[SLOT_SHORT];
+    uint64_t silent_us = is_full(s) && now_ms > s->full_ms ? (now_ms - s->full_ms) * 1000 : 0;
+    uint64_t pace_us = s->pace_us > silent_us ? s->pace_us : silent_us;
+    ahead += class == SLOT_LONG ? s->lines.count[SLOT_LONG] : 0;
+    return ((ahead + 1) * pace_us + 999) / 1000;
+}
+
+uint32_t slots_retry_after_s(const struct slots *s, enum slot_class class, uint64_t now_ms)
+{
+    uint64_t wait_s = (slots_wait_ms(s, class, now_ms) + 999) / 1000;
+    wait_s = wait_s > 0 ? wait_s : 1;
+    return wait_s < SLOTS_RETRY_MAX_S ? (uint32_t)wait_s : SLOTS_RETRY_MAX_S;
+}
+
+/* ---- handing out ---- */
+
+static void tell(struct slots *s, struct slot_waiter *w, enum slot_state state)
+{
+    w->state = state;
+    list_push_back(&s->told, &w->place);
+}
+
+/* Whose turn it is among those who may be served. */
+static struct slot_waiter *next(const struct slots *s)
+{
+    struct slot_waiter *short_one =
+        class_room(s, SLOT_SHORT) > 0 ? lines_first(&s->lines, SLOT_SHORT) : NULL;
+    struct slot_waiter *long_one =
+        class_room(s, SLOT_LONG) > 0 ? lines_first(&s->lines, SLOT_LONG) : NULL;
+    bool longs_turn = !short_one || (long_one && s->short_run >= SLOTS_SHORT_RUN);
+    return longs_turn ? long_one : short_one;
+}
+
+static void count_run(struct slots *s, enum slot_class class)
+{
+    bool counts = class == SLOT_SHORT && s->lines.count[SLOT_LONG] > 0;
+    s->short_run = counts ? s->short_run + 1 : 0;
+}
+
+static void serve_all(struct slots *s)
+{
+    struct slot_waiter *w;
+    while ((w = next(s)) != NULL && take(s, w->class, w->worker)) {
+        lines_serve(&s->lines, w);
+        count_run(s, w->class);
+        tell(s, w, SLOT_GRANTED);
+    }
+}
+
+/* How many of those who wait could be served if there were slots. */
+static uint32_t servable(const struct slots *s)
+{
+    uint32_t sum = 0;
+    for (enum slot_class class = 0; class < SLOT_CLASSES; class ++) {
+        uint32_t room = class_room(s, class), count = s->lines.count[class];
+        sum += room < count ? room : count;
+    }
+    return sum;
+}
+
+static struct slots_worker *most_idle(struct slots *s)
+{
+    struct slots_worker *most = &s->workers[0];
+    for (size_t i = 1; i < s->worker_count; i++) {
+        most = s->workers[i].idle > most->idle ? &s->workers[i] : most;
+    }
+    return most;
+}
+
+static void ask_to_close(struct slots *s)
+{
+    struct slots_worker *w = most_idle(s);
+    assert(w->idle > 0);
+    w->idle--;
+    w->asked++;
+    w->told = true;
+    s->idle--;
+    s->asked++;
+}
+
+/* Idle connections are in the way of those who wait here, of those who wait at other nodes, and of
+ * a limit that has fallen. */
+static void make_room(struct slots *s)
+{
+    bool rivals = s->others.rivals[SLOT_SHORT] > 0 || s->others.rivals[SLOT_LONG] > 0;
+    uint32_t wanted = servable(s);
+    while (s->max > 0 && s->idle > 0 &&
+           (slots_used(s) - s->asked + wanted > s->max || (rivals && is_full(s)))) {
+        ask_to_close(s);
+    }
+}
+
+static void hand_out(struct slots *s, bool was_full, uint64_t now_ms)
+{
+    serve_all(s);
+    make_room(s);
+    if (!was_full && is_full(s)) {
+        s->full_ms = now_ms;
+    }
+}
+
+enum slot_state slots_ask(struct slots *s, struct slot_waiter *w, uint32_t size, uint64_t now_ms)
+{
+    bool was_full = is_full(s);
+    assert(w->state == SLOT_NONE && w->worker < s->worker_count);
+    if (w->line->closed && !w->insists) {
+        return SLOT_MOVED;
+    }
+    bool alone = s->lines.count[SLOT_SHORT] + s->lines.count[SLOT_LONG] == 0;
+    if (alone && take(s, w->class, w->worker)) {
+        hand_out(s, was_full, now_ms);
+        return SLOT_GRANTED;
+    }
+    w->state = SLOT_WAITING;
+    lines_join(&s->lines, w);
+    hand_out(s, was_full, now_ms);
+    if (w->state == SLOT_GRANTED) {
+        list_remove(&w->place);
+        w->state = SLOT_NONE;
+        return SLOT_GRANTED;
+    }
+    if (w->line->count > size && w->line->count - size > s->asked) {
+        lines_leave(&s->lines, w);
+        w->state = SLOT_NONE;
+        return SLOT_FULL;
+    }
+    return SLOT_WAITING;
+}
+
+/* A slot that was given to somebody of this worker is not used: nor is the connection that was to
+ * be reused with it. */
+static void give_back(struct slots *s, const struct slot_waiter *w)
+{
+    struct slots_worker *worker = &s->workers[w->worker];
+    assert(s->taken[w->class] > 0);
+    s->taken[w->class]--;
+    if (worker->owed > 0) {
+        worker->owed--;
+        worker->idle++;
+        s->idle++;
+    }
+}
+
+void slots_leave(struct slots *s, struct slot_waiter *w, uint64_t now_ms)
+{
+    bool was_full = is_full(s);
+    assert(w->state == SLOT_WAITING || w->state == SLOT_GRANTED || w->state == SLOT_MOVED);
+    if (w->state == SLOT_WAITING) {
+        lines_leave(&s->lines, w);
+    } else if (w->state == SLOT_GRANTED) {
+        give_back(s, w);
+    }
+    list_remove(&w->place);
+    w->state = SLOT_NONE;
+    hand_out(s, was_full, now_ms);
+}
+
+void slots_release(struct slots *s, enum slot_class class, unsigned worker, bool idle,
+                   uint64_t now_ms)
+{
+    bool was_full = is_full(s);
+    assert(s->taken[class] > 0 && worker < s->worker_count);
+    s->taken[class]--;
+    if (idle) {
+        s->workers[worker].idle++;
+        s->idle++;
+    }
+    note_free(s, was_full, now_ms);
+    hand_out(s, was_full, now_ms);
+}
+
+/* One that is owed was to be reused with the slot of him who takes it now. */
+void slots_idle_taken(struct slots *s, unsigned worker, uint64_t now_ms)
+{
+    struct slots_worker *w = &s->workers[worker];
+    bool was_full = is_full(s);
+    if (w->owed > 0) {
+        w->owed--;
+        return;
+    }
+    assert(w->idle + w->asked > 0);
+    if (w->idle > 0) {
+        w->idle--;
+        s->idle--;
+    } else {
+        w->asked--;
+        s->asked--;
+    }
+    hand_out(s, was_full, now_ms);
+}
+
+void slots_idle_closed(struct slots *s, unsigned worker, uint64_t now_ms)
+{
+    struct slots_worker *w = &s->workers[worker];
+    bool was_full = is_full(s);
+    assert(w->asked + w->idle + w->owed > 0);
+    if (w->asked > 0) {
+        w->asked--;
+        s->asked--;
+    } else if (w->idle > 0) {
+        w->idle--;
+        s->idle--;
+    } else {
+        w->owed--;
+        return;
+    }
+    hand_out(s, was_full, now_ms);
+}
+
+bool slots_dialled(struct slots *s, unsigned worker)
+{
+    struct slots_worker *w = &s->workers[worker];
+    bool owes = w->owed > 0;
+    w->owed -= owes ? 1 : 0;
+    return owes;
+}
+
+bool slots_check_begin(struct slots *s, uint64_t now_ms)
+{
+    if (s->max == 0 || slots_used(s) < s->max) {
+        s->checks++;
+        hand_out(s, false, now_ms);
+        return true;
+    }
+    if (s->idle > 0 && s->asked == 0) {
+        ask_to_close(s); /* for the next one */
+    }
+    return false;
+}
+
+void slots_check_end(struct slots *s, uint64_t now_ms)
+{
+    bool was_full = is_full(s);
+    assert(s->checks > 0);
+    s->checks--;
+    hand_out(s, was_full, now_ms);
+}
+
+/* ---- what changes around it ---- */
+
+void slots_configure(struct slots *s, uint32_t max, uint64_t now_ms)
+{
+    bool was_full = is_full(s);
+    s->max = max;
+    s->unknown = max == 0 ? 0 : s->unknown;
+    hand_out(s, was_full, now_ms);
+}
+
+void slots_add_unknown(struct slots *s, uint32_t count)
+{
+    s->unknown += count;
+}
+
+void slots_unknown_gone(struct slots *s, uint64_t now_ms)
+{
+    bool was_full = is_full(s);
+    if (s->unknown > 0) {
+        s->unknown--;
+        note_free(s, was_full, now_ms);
+        hand_out(s, was_full, now_ms);
+    }
+}
+
+void slots_line_close(struct slots *s, struct slot_line *line, uint64_t now_ms)
+{
+    bool was_full = is_full(s);
+    line->closed = true;
+    while (line->count > 0) {
+        struct slot_waiter *w = LIST_ENTRY(line->waiters.next, struct slot_waiter, place);
+        lines_leave(&s->lines, w);
+        tell(s, w, SLOT_MOVED);
+    }
+    hand_out(s, was_full, now_ms);
+}
+
+void slots_line_open(struct slot_line *line)
+{
+    line->closed = false;
+}
+
+void slots_set_others(struct slots *s, const struct slots_others *others, uint64_t now_ms)
+{
+    bool was_full = is_full(s);
+    s->others = *others;
+    hand_out(s, was_full, now_ms);
+}
+
+/* ---- outputs ---- */
+
+struct slot_waiter *slots_take_told(struct slots *s)
+{
+    if (list_empty(&s->told)) {
+        return NULL;
+    }
+    struct slot_waiter *w = LIST_ENTRY(s->told.next, struct slot_waiter, place);
+    list_remove(&w->place);
+    return w;
+}
+
+bool slots_take_asked(struct slots *s, unsigned worker)
+{
+    bool told = s->workers[worker].told;
+    s->workers[worker].told = false;
+    return told;
+}
+
+uint32_t slots_asked(const struct slots *s, unsigned worker)
+{
+    return s->workers[worker].asked;
+}
+
+bool slots_has_room(const struct slots *s, enum slot_class class)
+{
+    return class_room(s, class) > 0 && (s->max == 0 || slots_used(s) < s->max + s->idle);
+}
