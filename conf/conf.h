@@ -253,8 +253,8 @@ struct conf *conf_parse(const char *file, const char *text, size_t size,
 void conf_free(struct conf *conf);
 void conf_problems_free(struct conf_problems *problems);
 
-/* What is valid but this build cannot do yet (listen.tls, instance tls, vip, queue,
- * max_in_flight): one problem for each place, so that a node refuses to start rather than
+/* What is valid but this build cannot do yet (listen.tls, instance tls):
+ * one problem for each place, so that a node refuses to start rather than
  * silently ignoring it. Returns the number of problems. */
 size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_problems);
 

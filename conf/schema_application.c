@@ -76,7 +76,9 @@ static const struct conf_field instance_fields[] = {
     {"fail_timeout", &conf_type_duration, AT(conf_instance, fail_timeout_ms), .min = 1,
      .max = 24 * HOUR, .standard = "30s", .help = "and how long it stays ejected"},
     {"max_in_flight", &conf_type_number, AT(conf_instance, max_in_flight), .min = 0,
-     .max = COUNT_MAX, .standard = "0", .help = "0 = no limit; others are refused for now"},
+     .max = COUNT_MAX, .standard = "0",
+     .help = "connections that its host and port serve at once, of all entries and nodes; 0 = no "
+             "limit. A stock Dify api container serves 10"},
     {0},
 };
 
@@ -123,10 +125,12 @@ static CONF_EACH(remember_token)
 }
 
 static const struct conf_field queue_fields[] = {
-    {"size", &conf_type_number, AT(conf_queue, size), .min = 1, .max = QUEUE_MAX, .standard = "100",
-     .help = "requests that may wait"},
+    {"size", &conf_type_number, AT(conf_queue, size), .min = 0, .max = QUEUE_MAX, .standard = "100",
+     .help = "requests that may wait for a slot, of each node and instance; 0 = 429 at once"},
     {"timeout", &conf_type_duration, AT(conf_queue, timeout_ms), .min = 1, .max = HOUR,
-     .standard = "30s", .help = "until one that waits is refused"},
+     .standard = "30s",
+     .help = "until one that waits gets 429, counted from when it first waits; less than its "
+             "client's own time"},
     {0},
 };
 
@@ -147,7 +151,7 @@ static const struct conf_field application_fields[] = {
      .help = "with no instance up: try them all the same, or answer 503"},
     {"queue", CONF_SECTION(queue), AT(conf_application, queue),
      .present = offsetof(struct conf_application, queue_set),
-     .help = "for instances at their max_in_flight; refused for now"},
+     .help = "for instances at their max_in_flight"},
     {"health_check", CONF_SECTION(conf_health_check), AT(conf_application, health_check),
      .from = offsetof(struct conf, health_check)},
     {"retries", CONF_SECTION(conf_retries), AT(conf_application, retries),

@@ -6,23 +6,12 @@
 static void check_application(const struct conf_application *application,
                               struct problem_list *problems)
 {
-    if (application->queue_set) {
-        problem_add(problems, application->queue.line, application->queue.column,
-                    "queues are not supported yet; remove `queue`");
-    }
     for (size_t i = 0; i < application->instance_count; i++) {
         const struct conf_instance *instance = &application->instances[i];
         if (instance->tls.enabled) {
             problem_add(problems, instance->line, instance->column,
                         "TLS to an instance is not supported yet; remove `tls` of `%s`",
                         instance->name);
-        }
-        if (instance->max_in_flight > 0) {
-            problem_add(
-                problems, instance->line, instance->column,
-                "a limit of requests in flight is not supported yet; remove `max_in_flight` of "
-                "`%s`",
-                instance->name);
         }
     }
 }

@@ -85,6 +85,19 @@ static void build_instances(struct arena *arena, struct snapshot_application *to
     }
 }
 
+/* A limit is one for all entries of a host and port, of any application. */
+static bool has_limits(const struct conf *conf)
+{
+    bool limited = false;
+    for (size_t a = 0; a < conf->application_count; a++) {
+        const struct conf_application *app = &conf->applications[a];
+        for (size_t i = 0; i < app->instance_count; i++) {
+            limited = limited || app->instances[i].max_in_flight > 0;
+        }
+    }
+    return limited;
+}
+
 static void build_application(struct snapshot *s, struct snapshot_application *to,
                               const struct conf_application *from, const struct conf *conf)
 {
@@ -96,6 +109,8 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
     to->user_plan = plan_of(s->arena, &from->user_id, conf->limits.json_inspect);
     to->failure_statuses = status_set_of(check->failure_statuses, check->failure_status_count);
     to->retry_statuses = status_set_of(from->retries.statuses, from->retries.status_count);
+    to->queue_size = from->queue.size;
+    to->queue_timeout_ms = from->queue.timeout_ms;
     to->attempts = from->retries.attempts;
     to->retry_timeout_ms = from->retries.timeout_ms;
     to->turn = arena_take(s->arena, sizeof(*to->turn));
@@ -233,10 +248,12 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *
     s->node_name = copy(arena, conf->node_name);
     s->applications = arena_array(arena, conf->application_count, sizeof(*s->applications));
     build_limits(s, conf);
+    bool limited = has_limits(conf);
     for (size_t a = 0; a < conf->application_count && !atomic_load(cancelled); a++) {
         build_application(s, &s->applications[a], &conf->applications[a], conf);
         s->applications[a].ring =
             build_ring(&conf->applications[a], conf->virtual_nodes, sha, before);
+        s->applications[a].limited = limited;
         s->application_count++;
     }
     s->tokens = build_tokens(conf, sha);

@@ -255,7 +255,9 @@ static void open_instances(struct control *c, size_t workers)
         .log = c->producer,
         .prng = &c->prng,
         .workers = workers,
+        .desks = &c->desks,
     };
+    slots_desks_init(&c->desks, workers);
     instances_open(&c->instances, &options);
 }
 
@@ -305,6 +307,7 @@ static void end(struct control *c)
     }
     log_close(c->log);
     places_done(&c->places);
+    slots_desks_done(&c->desks);
     handover_free(c);
     net_loop_done(&c->net);
     membership_done(&c->member);

@@ -35,6 +35,7 @@ struct control {
     size_t worker_count;
     struct places places;
     _Atomic int64_t kept_bytes; /* of bodies that wait, all workers */
+    struct slots_desks desks;
 
     struct signals signals;
     uv_async_t wake;

@@ -346,7 +346,7 @@ static void take_leave(struct downstream *d)
     if (d->client.exchange) {
         exchange_down_gone(d->client.exchange, half);
     }
-    if (!d->client.exchange) { /* else it waits for an answer of this node */
+    if (!d->client.exchange) { /* else it waits for an answer of this node, or is read on */
         d->finished = false;
         downstream_close(d, half);
     }
@@ -581,7 +581,7 @@ void downstream_close_all(struct downstream_owner *owner)
         struct downstream *d = LIST_ENTRY(l, struct downstream, link);
         l = l->next;
         if (d->client.exchange) {
-            exchange_down_gone(d->client.exchange, false);
+            exchange_down_dropped(d->client.exchange);
         }
         downstream_close(d, false);
     }

@@ -15,7 +15,8 @@ struct checker_connection {
     struct connection connection;
     struct http_reader reader;
     struct http_head head;
-    struct checker *checker; /* NULL once the check is over */
+    struct checker *checker;  /* NULL once the check is over */
+    struct host_slots *slots; /* that it has one of; NULL: none is needed */
 };
 
 /* A check's answer head is small; what follows it is not read. */
@@ -175,11 +176,15 @@ static void conclude_status(struct checker *c, uint16_t status)
     e->last_status = status;
     e->last_error = error;
     c->status = good ? c->status : status;
-    if (good) {
-        conclude(c, ROTA_PASSED, NULL);
-    } else {
-        conclude(c, status >= 500 ? ROTA_ERROR : ROTA_REFUSED, error);
+    c->result = good ? ROTA_PASSED : status >= 500 ? ROTA_ERROR : ROTA_REFUSED;
+    c->result_error = error;
+    struct checker_connection *k = c->connection;
+    if (k->slots && stream_part(&k->connection.stream)) {
+        c->heard = true;
+        net_timer_set(c->net, &c->timer, net_now_ms(c->net) + CHECKER_PART_MS);
+        return;
     }
+    conclude(c, c->result, error);
 }
 
 /* What this node lacks says nothing of the instance; nor does the want of an address while nobody
@@ -201,6 +206,27 @@ static void conclude_lost(struct checker *c, const char *error)
 {
     c->status = 0;
     conclude(c, ROTA_LOST, error);
+}
+
+/* No free slot: the check is not sent. An instance that has never delivered anything is given as
+ * long from then on. */
+static void conclude_unsent(struct checker *c)
+{
+    uint64_t now_ms = net_now_ms(c->net);
+    c->unsent_since_ms = c->unsent_since_ms == 0 ? now_ms : c->unsent_since_ms;
+    struct busy_view taken = {
+        .slots_taken = true, .delivered = true, .delivered_ms = c->unsent_since_ms};
+    if (c->view.delivered) {
+        taken.delivered_ms = c->view.delivered_ms;
+    }
+    c->view = taken;
+    c->status = 0;
+    if (busy_judge(&taken, now_ms, c->options.busy_timeout_ms)) {
+        c->excused_until_ms = busy_end_ms(&taken, c->options.busy_timeout_ms);
+        conclude(c, ROTA_BUSY, NULL);
+    } else {
+        conclude(c, ROTA_HUNG, "no free slot, and silent for busy_timeout");
+    }
 }
 
 /* Connected, and no answer in time: at work, or hanging? Work that ended meanwhile was what the
@@ -263,7 +289,7 @@ static void on_connected(struct connection *connection, int error)
 static void on_bytes(struct stream *s, struct bytes bytes)
 {
     struct checker_connection *k = of_stream(s);
-    while (k->checker) {
+    while (k->checker && !k->checker->heard) {
         struct bytes piece;
         enum http_event event = http_reader_next(&k->reader, &bytes, &piece);
         if (event == HTTP_EVENT_MORE) {
@@ -284,7 +310,9 @@ static void on_end(struct stream *s, int error)
 {
     struct checker *c = of_stream(s)->checker;
     (void)error;
-    if (c) {
+    if (c && c->heard) {
+        conclude(c, c->result, c->result_error);
+    } else if (c) {
         conclude_lost(c, "connection lost");
     }
 }
@@ -293,6 +321,10 @@ static void on_closed(struct connection *connection)
 {
     struct checker_connection *k = of_connection(connection);
     assert(!k->checker);
+    if (k->slots) {
+        host_slots_check_end(k->slots, net_now_ms(connection->stream.loop));
+        host_slots_unref(k->slots);
+    }
     http_head_done(&k->head);
     free(k);
 }
@@ -306,7 +338,15 @@ static const struct connection_events connection_events = {
 
 static void connect_to_asked(struct checker *c)
 {
+    struct host_slots *slots = atomic_load(&c->asked->live->slots);
+    c->heard = false;
+    if (slots && !host_slots_check_begin(slots, net_now_ms(c->net))) {
+        conclude_unsent(c);
+        return;
+    }
+    c->unsent_since_ms = 0;
     struct checker_connection *k = memory_new(sizeof(*k));
+    k->slots = slots ? host_slots_ref(slots) : NULL;
     http_head_init(&k->head);
     http_reader_init_response(&k->reader, &limits);
     http_reader_begin(&k->reader, &k->head, false);
@@ -343,7 +383,9 @@ static void on_timer(struct wheel_timer *timer)
         return;
     }
     assert(c->state == CHECKER_ASKING);
-    if (c->connected) {
+    if (c->heard) {
+        conclude(c, c->result, c->result_error);
+    } else if (c->connected) {
         conclude_silent(c);
     } else {
         conclude_lost(c, "connecting timed out");

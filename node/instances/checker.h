@@ -7,7 +7,11 @@
  *
  * ASKING is one check after the other, of the entry that the rota names: connecting (upstream's
  * connection.h), then waiting for the head of the answer. Whom to ask and what an answer means
- * for whom is health/rota's; whether silence means busy is health/busy's. */
+ * for whom is health/rota's; whether silence means busy is health/busy's.
+ *
+ * Where the container has slots a check takes one, till the container has closed its connection,
+ * too (for at most CHECKER_PART_MS); without a free one it is not sent, and that is as silence is.
+ */
 #ifndef INSTANCES_CHECKER_H
 #define INSTANCES_CHECKER_H
 
@@ -20,6 +24,7 @@
 
 enum {
     CHECKER_AHEAD_MS = 1000, /* SPEC §4: checks ahead of their time, at most one a second */
+    CHECKER_PART_MS = 100,
 };
 
 /* What is checked: an instance, as one of those that share a container's checks. */
@@ -85,9 +90,13 @@ struct checker {
     struct check_entry *asked;             /* whose check is in flight */
     struct checker_connection *connection; /* its connection, */
     bool connected;
-    struct busy_view view; /* and what was known of the container when it began */
-    const char *error;     /* of the check of this round that failed last; static */
-    uint16_t status;       /* of its answer; 0: none came */
+    bool heard;               /* its answer has come: */
+    enum rota_result result;  /* what it said */
+    const char *result_error; /* and what was wrong with it */
+    uint64_t unsent_since_ms; /* since when checks have found no free slot; 0 = the last one had */
+    struct busy_view view;    /* and what was known of the container when it began */
+    const char *error;        /* of the check of this round that failed last; static */
+    uint16_t status;          /* of its answer; 0: none came */
 };
 
 void checker_init(struct checker *c, struct net_loop *net, struct prng *prng,

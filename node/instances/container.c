@@ -91,11 +91,26 @@ static uint64_t in_flight(const struct container *c)
     return sum;
 }
 
+/* Its instances share them. */
+struct host_slots *container_slots(const struct container *c)
+{
+    return list_empty(&c->instances) ? NULL
+                                     : atomic_load(&entry_at(c->instances.next)->live->slots);
+}
+
+static bool slots_taken(const struct container *c)
+{
+    struct host_slots *slots = container_slots(c);
+    return slots && host_slots_view(slots).full;
+}
+
 struct busy_view container_view(struct container *c, uint64_t now_ms)
 {
     container_look(c, now_ms);
-    return (struct busy_view){
-        .awaited = in_flight(c), .delivered = c->delivered, .delivered_ms = c->delivered_ms};
+    return (struct busy_view){.slots_taken = slots_taken(c),
+                              .awaited = in_flight(c),
+                              .delivered = c->delivered,
+                              .delivered_ms = c->delivered_ms};
 }
 
 bool container_work(struct container *c, uint64_t now_ms, struct cluster_work *ret_work)

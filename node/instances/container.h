@@ -45,6 +45,9 @@ void container_look(struct container *c, uint64_t now_ms);
 /* A check was answered. */
 void container_answered(struct container *c, uint64_t now_ms);
 
+/* NULL: it has no limit. */
+struct host_slots *container_slots(const struct container *c);
+
 /* This node's part of what is known of it. */
 struct busy_view container_view(struct container *c, uint64_t now_ms);
 

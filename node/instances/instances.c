@@ -122,6 +122,7 @@ void instances_open(struct instances *i, const struct instances_options *options
     i->net = options->net;
     i->log = options->log;
     registry_open(&i->registry, options->net, options->lookups, options->prng, options->workers);
+    i->registry.hosts.desks = options->desks;
     i->registry.checks.events = &checker_events;
     i->registry.checks.owner = i;
     verdicts_open(&i->verdicts, &i->registry, options->slices, options->log);

@@ -42,6 +42,7 @@ struct instances_options {
     struct log_producer *log;
     struct prng *prng;
     size_t workers;
+    struct slots_desks *desks; /* of the workers; they outlive this */
 };
 
 /* Embedded; no instance is known before the first configuration. */

@@ -115,24 +115,47 @@ static enum instance_route wanted_route(const struct tracked_instance *i)
     return open ? INSTANCE_OPEN : INSTANCE_CLOSED;
 }
 
-static void publish_instance(struct tracked_instance *i)
+/* Who waits for a slot of it waits as long as anybody may go there; the trial has its own place. */
+static void open_line(struct tracked_instance *i)
+{
+    struct host_slots *slots = atomic_load(&i->live->slots);
+    if (slots) {
+        host_slots_line_open(slots, &i->live->line);
+    }
+}
+
+static void close_line(struct tracked_instance *i, uint64_t now_ms)
+{
+    struct host_slots *slots = atomic_load(&i->live->slots);
+    if (slots) {
+        host_slots_line_close(slots, &i->live->line, now_ms);
+    }
+}
+
+static void publish_instance(struct tracked_instance *i, uint64_t now_ms)
 {
     _Atomic uint32_t *route = &i->live->route;
     uint32_t wanted = wanted_route(i), now = atomic_load(route);
+    if (wanted == INSTANCE_OPEN && now != INSTANCE_OPEN) {
+        open_line(i); /* before anybody is sent there */
+    }
     while (wanted != now) {
         if (wanted == INSTANCE_TRIAL && now == INSTANCE_TRIAL_TAKEN && !i->seen.taken_known) {
             return; /* rule 4 */
         }
         if (atomic_compare_exchange_strong(route, &now, wanted)) {
+            if (wanted == INSTANCE_CLOSED || now == INSTANCE_OPEN) {
+                close_line(i, now_ms); /* once nobody is sent there any more */
+            }
             i->seen.taken_known = false;
             return;
         }
     }
 }
 
-void mailbox_publish(struct tracked_application *a)
+void mailbox_publish(struct tracked_application *a, uint64_t now_ms)
 {
     for (size_t i = 0; i < a->instance_count; i++) {
-        publish_instance(a->instances[i]);
+        publish_instance(a->instances[i], now_ms);
     }
 }

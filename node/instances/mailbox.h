@@ -20,6 +20,6 @@ struct mailbox_seen {
 void mailbox_collect(struct tracked_application *a, uint64_t now_ms);
 
 /* Writes what follows from the verdicts to where workers read it. */
-void mailbox_publish(struct tracked_application *a);
+void mailbox_publish(struct tracked_application *a, uint64_t now_ms);
 
 #endif

@@ -205,6 +205,7 @@ static void move_names(struct tracked_application *a)
 void registry_commit(struct registry *r, const struct conf *conf)
 {
     r->round++;
+    r->limited_at = 0;
     checks_begin(&r->checks);
     r->configured_count = r->instance_count = 0;
     r->configured = memory_resize(r->configured, conf->application_count * sizeof(*r->configured));
@@ -231,6 +232,30 @@ void registry_commit(struct registry *r, const struct conf *conf)
     }
 }
 
+/* The smallest limit that is given counts for all entries of a host and port. */
+static void gather_limit(struct registry *r, struct host_shared *host, uint32_t max)
+{
+    if (host->round != r->round) {
+        host->round = r->round;
+        host->max_new = 0;
+    }
+    bool smaller = max > 0 && (host->max_new == 0 || max < host->max_new);
+    host->max_new = smaller ? max : host->max_new;
+}
+
+/* Once all have been gathered. What is in flight at one that had no limit before holds no slots. */
+static void limit_instances(struct registry *r, const struct tracked_application *a)
+{
+    for (size_t n = 0; n < a->instance_count; n++) {
+        struct tracked_instance *i = a->instances[n];
+        host_limit(&r->hosts, i->host, i->host->max_new, net_now_ms(r->net));
+        if (i->host->slots && !atomic_load(&i->live->slots)) {
+            atomic_store(&i->live->slots, i->host->slots);
+            host_slots_add_unknown(i->host->slots, atomic_load(&i->live->in_flight));
+        }
+    }
+}
+
 void registry_set_up(struct registry *r, const struct conf *conf, size_t index)
 {
     const struct conf_application *app = &conf->applications[index];
@@ -239,12 +264,17 @@ void registry_set_up(struct registry *r, const struct conf *conf, size_t index)
         const struct conf_instance *from = &app->instances[i];
         struct tracked_instance *to = a->instances[i];
         passive_configure(&to->passive, from->max_fails, from->fail_timeout_ms);
+        gather_limit(r, to->host, from->max_in_flight);
         checks_place(&r->checks, &to->check, &to->in_container, &app->health_check, from);
     }
 }
 
 bool registry_set_up_end(struct registry *r)
 {
+    if (r->limited_at < r->configured_count) {
+        limit_instances(r, r->configured[r->limited_at++]);
+        return true;
+    }
     return checks_end_some(&r->checks);
 }
 

@@ -90,7 +90,8 @@ struct registry {
     struct names applications_by_name;
     struct tracked_application **configured; /* in the configuration's order */
     size_t configured_count, instance_count;
-    uint64_t round; /* grows with each configuration */
+    uint64_t round;    /* grows with each configuration */
+    size_t limited_at; /* the next application of the last one whose limits come into force */
     struct checks checks;
     struct lookups *lookups;
     size_t workers;

@@ -190,7 +190,7 @@ static void decide(struct verdicts *v, struct tracked_application *a)
     }
     view_free(view);
     skip_unreachable(a);
-    mailbox_publish(a);
+    mailbox_publish(a, now_ms_of(v));
     a->due.verdict = false;
 }
 

@@ -119,6 +119,12 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
         if (x->head_us > 0) {
             cell_time(&counts->first_byte, x->head_us - x->started_us);
         }
+        if (x->core.queued_ms > 0) {
+            cell_time(&counts->queued, 1000 * exchange_core_queue_time_ms(&x->core, 0));
+        }
+        if (x->own == EXCHANGE_REPLY_QUEUE_FULL || x->own == EXCHANGE_REPLY_QUEUE_TIMEOUT) {
+            cell_add(&counts->queue_rejected[x->own == EXCHANGE_REPLY_QUEUE_TIMEOUT], 1);
+        }
         if (attempts > 1) {
             cell_add(&counts->retries, attempts - 1);
         }

@@ -137,7 +137,7 @@ static void find_client(struct exchange *x)
 
 /* Where the path leads. Dots and escapes are resolved first, so that nothing outside /v1/ is
  * reached by a detour; the usual path has none and is looked at as it is. */
-static struct bytes resolved_path(const struct exchange *x, struct buffer *space)
+struct bytes exchange_resolved_path(const struct exchange *x, struct buffer *space)
 {
     struct bytes path = http_head_path(x->head);
     const char *p = path.at, *end = p + path.size;
@@ -161,7 +161,7 @@ static bool starts_with(struct bytes text, struct bytes prefix)
 static bool is_proxied(const struct exchange *x)
 {
     struct buffer space = {0};
-    bool proxied = starts_with(resolved_path(x, &space), BYTES("/v1/"));
+    bool proxied = starts_with(exchange_resolved_path(x, &space), BYTES("/v1/"));
     buffer_done(&space);
     return proxied;
 }
@@ -244,6 +244,7 @@ static void adopt_application(struct exchange *x)
     x->rules.retry_timeout_ms = x->app->retry_timeout_ms;
     x->rules.retry_statuses = &x->app->retry_statuses;
     x->rules.failure_statuses = &x->app->failure_statuses;
+    x->rules.queue_timeout_ms = x->app->queue_timeout_ms;
 }
 
 static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_body)
@@ -359,7 +360,15 @@ void exchange_down_bad(struct exchange *x)
 void exchange_down_gone(struct exchange *x, bool may_read)
 {
     x->aborted = exchange_core_phase(&x->core) != EXCHANGE_LOCAL;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE, .may_read = may_read});
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE,
+                                             .may_read = may_read,
+                                             .read_on = exchange_reads_on(x)});
+}
+
+void exchange_down_dropped(struct exchange *x)
+{
+    x->aborted = exchange_core_phase(&x->core) != EXCHANGE_LOCAL;
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE});
 }
 
 void exchange_down_sent(struct exchange *x)
@@ -401,7 +410,7 @@ static void finish(struct exchange *x, enum exchange_finish how)
 {
     struct proxy_context *p = x->proxy;
     struct exchange_client *client = x->client;
-    assert(!x->up && !x->up_head);
+    assert(!x->up && !x->up_head && !x->asked && !x->held);
     if (x->tunnel) {
         client->bytes_in += tunnel_close(x->tunnel);
     }
@@ -453,7 +462,8 @@ enum {
     UPWARDS = EXCHANGE_DO_REPORT | EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP |
               EXCHANGE_DO_CONTINUE | EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT |
               EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_UP_BODY |
-              EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET,
+              EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET |
+              EXCHANGE_DO_LEAVE_QUEUE,
 };
 
 /* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
@@ -465,6 +475,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
     bool next = false;
     if ((what & UPWARDS) == 0) {
         return false;
+    }
+    if (what & EXCHANGE_DO_LEAVE_QUEUE) {
+        exchange_do_leave_queue(x);
     }
     if (what & EXCHANGE_DO_REPORT) {
         exchange_do_report(x, o->outcome);

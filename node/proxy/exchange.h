@@ -56,10 +56,17 @@ void exchange_down_body(struct exchange *x, struct bytes bytes);
 void exchange_down_end(struct exchange *x);
 void exchange_down_bad(struct exchange *x);
 
-/* The client has left. `may_read`: it closed its sending side, which is all that is known; then an
- * own endpoint's answer is still sent, while a forwarded request is given up all the same. */
+/* The client has left; the exchange may go on without it. `may_read`: it closed its sending side,
+ * which is all that is known; then an own endpoint's answer is still sent, while a forwarded
+ * request is given up all the same. */
 void exchange_down_gone(struct exchange *x, bool may_read);
 void exchange_down_sent(struct exchange *x);
+
+/* This node gives up the client: as if it had left, and nothing goes on without it. */
+void exchange_down_dropped(struct exchange *x);
+
+/* At the end of a turn: what lies on this worker's desk is done. */
+void exchange_take_told(struct slots_desk *desk);
 
 /* Has it paused the client's stream (back-pressure)? */
 bool exchange_holds_client(const struct exchange *x);

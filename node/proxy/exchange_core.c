@@ -4,8 +4,9 @@
  * PICK; PICKED -> CONNECT; UP_CONNECTED -> SEND (head and held body go up); UP_HEAD -> RESPOND
  * (REPORT success, head down); UP_BODY ...; UP_END -> DONE (connection kept, FINISH).
  *
- * Each on_... below is one input: handler_of() has the list. It changes the state and collects
- * outputs in `ret`. `phase` moves by enter() alone, as MOVES allows. */
+ * Each on_... below is one input: HANDLERS has the list. It changes the state and collects
+ * outputs in `ret`, by the deeds of exchange_core_deeds. */
+#include "proxy/exchange_core_deeds.h"
 #include "proxy/exchange_core_retry.h"
 #include "proxy/exchange_core_wait.h"
 
@@ -16,115 +17,6 @@ void exchange_core_init(struct exchange_core *c, const struct exchange_rules *ru
 {
     *c = (struct exchange_core){
         .rules = rules, .started_ms = now_ms, .last_failure = EXCHANGE_REPLY_UNAVAILABLE};
-}
-
-/* Where a phase may lead, as bits. */
-#define TO(phase) (1u << EXCHANGE_##phase)
-static const uint16_t MOVES[] = {
-    [EXCHANGE_START] = TO(LOCAL) | TO(HOLD) | TO(DONE),
-    [EXCHANGE_LOCAL] = TO(DONE),
-    [EXCHANGE_HOLD] = TO(PICK) | TO(DONE),
-    [EXCHANGE_PICK] = TO(CONNECT) | TO(RESPOND) | TO(DONE), /* RESPOND: nobody betters a 502 */
-    [EXCHANGE_CONNECT] = TO(PICK) | TO(SEND) | TO(DONE),
-    [EXCHANGE_SEND] = TO(PICK) | TO(CONNECT) | TO(RESPOND) | TO(TUNNEL) | TO(DONE),
-    [EXCHANGE_RESPOND] = TO(DONE),
-    [EXCHANGE_TUNNEL] = TO(DONE),
-    [EXCHANGE_DONE] = 0,
-};
-
-static void enter(struct exchange_core *c, enum exchange_phase phase)
-{
-    assert(MOVES[c->phase] >> phase & 1);
-    c->phase = phase;
-}
-
-static void out(struct exchange_core *c, uint32_t what)
-{
-    c->ret->what |= what;
-}
-
-/* Once an attempt. */
-static void report(struct exchange_core *c, enum exchange_outcome outcome)
-{
-    if (c->attempt_open && !c->reported) {
-        c->reported = true;
-        c->ret->outcome = outcome;
-        out(c, EXCHANGE_DO_REPORT);
-    }
-}
-
-static void drop_attempt(struct exchange_core *c, enum exchange_outcome outcome)
-{
-    if (c->attempt_open) {
-        report(c, outcome);
-        c->attempt_open = false;
-        out(c, EXCHANGE_DO_DROP_UP);
-    }
-    c->up_deadline_ms = 0;
-    c->up_paused = false;
-    c->deaf = false;
-}
-
-static void resume_client(struct exchange_core *c)
-{
-    if (c->down_paused) {
-        c->down_paused = false;
-        out(c, EXCHANGE_DO_RESUME_DOWN);
-    }
-}
-
-static void finish(struct exchange_core *c, enum exchange_finish how)
-{
-    assert(!c->attempt_open);
-    enter(c, EXCHANGE_DONE);
-    c->up_deadline_ms = 0;
-    c->down_deadline_ms = 0;
-    c->take_deadline_ms = 0;
-    c->ret->finish = how;
-    out(c, EXCHANGE_DO_FINISH);
-    c->ret->what &= ~(uint32_t)(EXCHANGE_DO_PAUSE_DOWN | EXCHANGE_DO_PAUSE_UP);
-    resume_client(c);
-}
-
-/* The response is out in full: what becomes of the client's connection. */
-static void finish_answered(struct exchange_core *c)
-{
-    if (!c->down_ended) {
-        finish(c, EXCHANGE_FINISH_LINGER);
-    } else {
-        finish(c, c->keep_alive ? EXCHANGE_FINISH_KEEP : EXCHANGE_FINISH_CLOSE);
-    }
-}
-
-/* An own answer instead of the instance's. Only while no response head went down. */
-static void answer(struct exchange_core *c, enum exchange_reply reply)
-{
-    assert(c->phase < EXCHANGE_RESPOND);
-    c->keep_alive = c->keep_alive && c->down_ended && !c->half_gone && !c->in->draining;
-    c->held = 0;
-    c->ret->reply = reply;
-    out(c, EXCHANGE_DO_REPLY | EXCHANGE_DO_DISCARD);
-    finish_answered(c);
-}
-
-/* The exchange cannot go on: an own answer if that is still possible, else a visible break. */
-static void give_up(struct exchange_core *c, enum exchange_reply reply,
-                    enum exchange_outcome outcome)
-{
-    drop_attempt(c, outcome);
-    if (c->phase < EXCHANGE_RESPOND) {
-        answer(c, reply);
-    } else {
-        out(c, EXCHANGE_DO_DISCARD);
-        finish(c, EXCHANGE_FINISH_CUT);
-    }
-}
-
-static void pick(struct exchange_core *c)
-{
-    c->up_deadline_ms = 0;
-    enter(c, EXCHANGE_PICK);
-    out(c, EXCHANGE_DO_PICK);
 }
 
 static void move_on(struct exchange_core *c, enum exchange_reply reply, bool again)
@@ -141,7 +33,7 @@ static void move_on(struct exchange_core *c, enum exchange_reply reply, bool aga
 static void attempt_failed(struct exchange_core *c, enum exchange_reply reply,
                            enum exchange_mishap mishap)
 {
-    bool again = exchange_core_may_retry(c, mishap);
+    bool again = !c->orphaned && exchange_core_may_retry(c, mishap);
     drop_attempt(c, EXCHANGE_OUTCOME_FAILURE);
     move_on(c, reply, again);
 }
@@ -278,10 +170,25 @@ static void on_down_bad(struct exchange_core *c)
     give_up(c, EXCHANGE_REPLY_BAD_REQUEST, EXCHANGE_OUTCOME_NEUTRAL);
 }
 
+static void on_sent_down(struct exchange_core *c)
+{
+    if (c->up_paused) {
+        c->up_paused = false;
+        await_more(c);
+        out(c, EXCHANGE_DO_RESUME_UP);
+    }
+}
+
 static void on_down_gone(struct exchange_core *c)
 {
     if (c->phase == EXCHANGE_LOCAL && c->in->may_read) {
         c->half_gone = true; /* it may have closed its sending side only: it gets its answer */
+        return;
+    }
+    bool sent = c->phase == EXCHANGE_SEND || c->phase == EXCHANGE_RESPOND;
+    if (c->in->read_on && sent && c->down_ended && !c->deaf) {
+        c->orphaned = true;
+        on_sent_down(c); /* nothing waits for it any more */
         return;
     }
     drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
@@ -289,19 +196,43 @@ static void on_down_gone(struct exchange_core *c)
     finish(c, EXCHANGE_FINISH_CUT);
 }
 
-static void on_picked(struct exchange_core *c)
+static void begin_attempt(struct exchange_core *c)
 {
-    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL); /* the one whose response is bettered */
+    enter(c, EXCHANGE_CONNECT);
     if (c->attempts == 0) {
         c->started_ms = c->now_ms;
     }
-    enter(c, EXCHANGE_CONNECT);
     c->attempts++;
     c->attempt_open = true;
     c->reported = false;
     c->interim_count = 0;
     await_connection(c);
     out(c, EXCHANGE_DO_CONNECT);
+}
+
+static void on_picked(struct exchange_core *c)
+{
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL); /* the one whose response is bettered */
+    begin_attempt(c);
+}
+
+static void on_queued(struct exchange_core *c)
+{
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
+    enter(c, EXCHANGE_WAIT);
+    await_slot(c);
+}
+
+static void on_slot(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_WAIT);
+    begin_attempt(c);
+}
+
+static void on_moved(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_WAIT);
+    pick(c);
 }
 
 static void on_up_connected(struct exchange_core *c)
@@ -326,6 +257,13 @@ static void start_response(struct exchange_core *c)
     out(c, EXCHANGE_DO_HEAD | EXCHANGE_DO_FORGET);
 }
 
+/* It turns out that the instance stops when nobody reads. */
+static void end_for_nobody(struct exchange_core *c)
+{
+    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
+    finish(c, EXCHANGE_FINISH_CUT);
+}
+
 static void on_up_head(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_SEND);
@@ -335,11 +273,15 @@ static void on_up_head(struct exchange_core *c)
     } else {
         report(c, c->in->status >= 500 ? EXCHANGE_OUTCOME_ERROR : EXCHANGE_OUTCOME_SUCCESS);
     }
-    if (status_set_has(c->rules->retry_statuses, c->in->status) &&
+    if (!c->orphaned && status_set_has(c->rules->retry_statuses, c->in->status) &&
         exchange_core_may_retry(c, EXCHANGE_MISHAP_STATUS)) {
         /* The driver picks before this attempt is let go: should there be no other instance, this
          * response is the answer. */
         pick(c);
+        return;
+    }
+    if (c->orphaned && c->in->streams) {
+        end_for_nobody(c);
         return;
     }
     start_response(c);
@@ -365,6 +307,10 @@ static void on_up_switch(struct exchange_core *c)
         return;
     }
     report(c, EXCHANGE_OUTCOME_SUCCESS);
+    if (c->orphaned) {
+        end_for_nobody(c);
+        return;
+    }
     enter(c, EXCHANGE_TUNNEL);
     c->keep_alive = false;
     c->up_deadline_ms = 0;
@@ -381,21 +327,32 @@ static void on_tunnel_end(struct exchange_core *c)
     finish(c, c->in->finish);
 }
 
-static void on_none_left(struct exchange_core *c)
+/* No instance, or none that has room. */
+static void nobody_else(struct exchange_core *c, enum exchange_reply reply)
 {
     assert(c->phase == EXCHANGE_PICK);
     if (c->attempt_open) {
         start_response(c); /* a 502…504 that nobody else could better */
     } else {
-        answer(c, c->last_failure);
+        answer(c, reply);
     }
+}
+
+static void on_none_left(struct exchange_core *c)
+{
+    nobody_else(c, c->last_failure);
+}
+
+static void on_crowded(struct exchange_core *c)
+{
+    nobody_else(c, EXCHANGE_REPLY_QUEUE_FULL);
 }
 
 static void on_up_body(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_RESPOND);
     out(c, EXCHANGE_DO_BODY);
-    if (c->in->pending > EXCHANGE_HIGH_WATER && !c->up_paused) {
+    if (c->in->pending > EXCHANGE_HIGH_WATER && !c->up_paused && !c->orphaned) {
         c->up_paused = true;
         out(c, EXCHANGE_DO_PAUSE_UP);
     }
@@ -416,7 +373,7 @@ static void on_up_end(struct exchange_core *c)
 static void on_up_stale(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_SEND && !c->reported);
-    if (!exchange_core_can_repeat(c, EXCHANGE_MISHAP_UNSENT)) {
+    if (c->orphaned || !exchange_core_can_repeat(c, EXCHANGE_MISHAP_UNSENT)) {
         give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_NEUTRAL);
         return;
     }
@@ -469,7 +426,9 @@ static void reset_client(struct exchange_core *c)
 
 static void instance_is_late(struct exchange_core *c)
 {
-    if (c->phase == EXCHANGE_CONNECT) {
+    if (c->phase == EXCHANGE_WAIT) {
+        give_up(c, EXCHANGE_REPLY_QUEUE_TIMEOUT, EXCHANGE_OUTCOME_NEUTRAL);
+    } else if (c->phase == EXCHANGE_CONNECT) {
         connect_is_late(c);
     } else if (c->phase == EXCHANGE_SEND && c->deaf) {
         attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_MISHAP_BROKEN);
@@ -508,84 +467,61 @@ static void on_sent_up(struct exchange_core *c)
     }
 }
 
-static void on_sent_down(struct exchange_core *c)
-{
-    if (c->up_paused) {
-        c->up_paused = false;
-        await_more(c);
-        out(c, EXCHANGE_DO_RESUME_UP);
-    }
-}
-
 typedef void handler(struct exchange_core *c);
 
-static handler *handler_of(enum exchange_input_kind kind)
+static handler *const HANDLERS[] = {
+    [EXCHANGE_BEGIN] = on_begin,
+    [EXCHANGE_ASK_LOCAL] = on_ask_local,
+    [EXCHANGE_ANSWERED] = on_answered,
+    [EXCHANGE_REFUSE] = on_refuse,
+    [EXCHANGE_DOWN_BODY] = on_down_body,
+    [EXCHANGE_DOWN_END] = on_down_end,
+    [EXCHANGE_DOWN_BAD] = on_down_bad,
+    [EXCHANGE_DOWN_GONE] = on_down_gone,
+    [EXCHANGE_PICKED] = on_picked,
+    [EXCHANGE_QUEUED] = on_queued,
+    [EXCHANGE_SLOT] = on_slot,
+    [EXCHANGE_MOVED] = on_moved,
+    [EXCHANGE_CROWDED] = on_crowded,
+    [EXCHANGE_NONE_LEFT] = on_none_left,
+    [EXCHANGE_UP_CONNECTED] = on_up_connected,
+    [EXCHANGE_UP_FAILED] = on_up_failed,
+    [EXCHANGE_UP_LACKING] = on_up_lacking,
+    [EXCHANGE_UP_INTERIM] = on_up_interim,
+    [EXCHANGE_UP_SWITCH] = on_up_switch,
+    [EXCHANGE_UP_HEAD] = on_up_head,
+    [EXCHANGE_UP_BODY] = on_up_body,
+    [EXCHANGE_UP_END] = on_up_end,
+    [EXCHANGE_UP_GONE] = on_up_gone,
+    [EXCHANGE_UP_STALE] = on_up_stale,
+    [EXCHANGE_UP_GARBAGE] = on_up_garbage,
+    [EXCHANGE_UP_DEAF] = on_up_deaf,
+    [EXCHANGE_SENT_UP] = on_sent_up,
+    [EXCHANGE_SENT_DOWN] = on_sent_down,
+    [EXCHANGE_TUNNEL_END] = on_tunnel_end,
+    [EXCHANGE_DEADLINE] = on_deadline,
+};
+
+/* For nobody: it is read to its end, and that is all. */
+static void mute(struct exchange_core *c)
 {
-    switch (kind) {
-    case EXCHANGE_BEGIN:
-        return on_begin;
-    case EXCHANGE_ASK_LOCAL:
-        return on_ask_local;
-    case EXCHANGE_ANSWERED:
-        return on_answered;
-    case EXCHANGE_REFUSE:
-        return on_refuse;
-    case EXCHANGE_DOWN_BODY:
-        return on_down_body;
-    case EXCHANGE_DOWN_END:
-        return on_down_end;
-    case EXCHANGE_DOWN_BAD:
-        return on_down_bad;
-    case EXCHANGE_DOWN_GONE:
-        return on_down_gone;
-    case EXCHANGE_PICKED:
-        return on_picked;
-    case EXCHANGE_NONE_LEFT:
-        return on_none_left;
-    case EXCHANGE_UP_CONNECTED:
-        return on_up_connected;
-    case EXCHANGE_UP_FAILED:
-        return on_up_failed;
-    case EXCHANGE_UP_LACKING:
-        return on_up_lacking;
-    case EXCHANGE_UP_INTERIM:
-        return on_up_interim;
-    case EXCHANGE_UP_SWITCH:
-        return on_up_switch;
-    case EXCHANGE_UP_HEAD:
-        return on_up_head;
-    case EXCHANGE_UP_BODY:
-        return on_up_body;
-    case EXCHANGE_UP_END:
-        return on_up_end;
-    case EXCHANGE_UP_GONE:
-        return on_up_gone;
-    case EXCHANGE_UP_STALE:
-        return on_up_stale;
-    case EXCHANGE_UP_GARBAGE:
-        return on_up_garbage;
-    case EXCHANGE_UP_DEAF:
-        return on_up_deaf;
-    case EXCHANGE_SENT_UP:
-        return on_sent_up;
-    case EXCHANGE_SENT_DOWN:
-        return on_sent_down;
-    case EXCHANGE_TUNNEL_END:
-        return on_tunnel_end;
-    case EXCHANGE_DEADLINE:
-        return on_deadline;
-    }
-    return NULL;
+    c->take_deadline_ms = 0;
+    c->ret->finish = EXCHANGE_FINISH_CUT;
+    c->ret->what &= ~(uint32_t)(EXCHANGE_DO_INTERIM | EXCHANGE_DO_HEAD | EXCHANGE_DO_BODY |
+                                EXCHANGE_DO_END | EXCHANGE_DO_REPLY);
 }
 
 void exchange_core_step(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
                         struct exchange_outputs *ret)
 {
-    handler *on_input = handler_of(in->kind);
+    handler *on_input = HANDLERS[in->kind];
     assert(on_input && c->phase != EXCHANGE_DONE);
     *ret = (struct exchange_outputs){0};
     c->in = in;
     c->now_ms = now_ms;
     c->ret = ret;
     on_input(c);
+    if (c->orphaned) {
+        mute(c);
+    }
 }

@@ -11,12 +11,15 @@
  *   - a response that did not end properly is never ended properly towards the client;
  *   - a connect ends with the time for all attempts; a request that an instance may have does not;
  *   - a client is reset once it has taken nothing for `idle`, and not before;
+ *   - who waits for a slot waits at most queue_timeout_ms in all, and leaves the queue once;
+ *   - after the client has left nothing goes down, though a response may be read to its end;
  *   - what is held in memory is bounded: reading stops above EXCHANGE_HIGH_WATER.
  *
  * States
  *
- *   START -> HOLD -> PICK -> CONNECT -> SEND -> RESPOND -> DONE
- *     |               ^________|_________|  (retry)   `-> TUNNEL (after 101: proxy/tunnel acts)
+ *   START -> HOLD -> PICK -> [WAIT ->] CONNECT -> SEND -> RESPOND -> DONE
+ *     |               ^_________|________|_________|  (retry)  `-> TUNNEL (after 101: proxy/tunnel
+ * acts)
  *     `-> LOCAL (answered by this node)
  *   any of them -> DONE by an own reply or by the client's leaving
  */
@@ -51,6 +54,7 @@ enum exchange_phase {
     EXCHANGE_LOCAL,   /* this node's own endpoint is at work on the answer */
     EXCHANGE_HOLD,    /* gathering the body until it has told the user */
     EXCHANGE_PICK,    /* an instance was asked for */
+    EXCHANGE_WAIT,    /* for a slot of the one that was picked */
     EXCHANGE_CONNECT, /* a connection to it is being made */
     EXCHANGE_SEND,    /* the request is going up, no final response head yet */
     EXCHANGE_RESPOND, /* the response head went down */
@@ -67,7 +71,11 @@ enum exchange_input_kind {
     EXCHANGE_DOWN_END,  /* the request is complete */
     EXCHANGE_DOWN_BAD,  /* its body is malformed */
     EXCHANGE_DOWN_GONE, /* the client has left */
-    EXCHANGE_PICKED,    /* an instance was picked */
+    EXCHANGE_PICKED,    /* an instance was picked, and has a slot */
+    EXCHANGE_QUEUED,    /* it was, and has none: SLOT or MOVED will tell */
+    EXCHANGE_SLOT,      /* it has one now */
+    EXCHANGE_MOVED,     /* it takes nobody any more: another one */
+    EXCHANGE_CROWDED,   /* it has no slot, and too many wait for one */
     EXCHANGE_NONE_LEFT, /* there is none that was not tried */
     EXCHANGE_UP_CONNECTED,
     EXCHANGE_UP_FAILED,  /* no connection: refused, timed out, no address, TLS */
@@ -106,6 +114,8 @@ enum exchange_reply {
     EXCHANGE_REPLY_TOO_MANY_CONNECTIONS,
     EXCHANGE_REPLY_GATEWAY_TIMEOUT,
     EXCHANGE_REPLY_INSUFFICIENT_STORAGE, /* a body that had to be kept could not be */
+    EXCHANGE_REPLY_QUEUE_FULL,
+    EXCHANGE_REPLY_QUEUE_TIMEOUT,
 };
 
 /* How an attempt counts for the instance's health (SPEC §4, passive). */
@@ -132,7 +142,8 @@ enum {
     EXCHANGE_DO_DROP_UP = 1 << 1,      /* close the instance's connection, the attempt is over */
     EXCHANGE_DO_KEEP_UP = 1 << 2,      /* give it back to the pool, the attempt is over */
     EXCHANGE_DO_CONTINUE = 1 << 3,     /* 100 Continue to the client */
-    EXCHANGE_DO_PICK = 1 << 4,         /* answer with PICKED or NONE_LEFT */
+    EXCHANGE_DO_LEAVE_QUEUE = 1 << 23, /* it waits no more; first of all */
+    EXCHANGE_DO_PICK = 1 << 4,         /* answer with PICKED, QUEUED, CROWDED or NONE_LEFT */
     EXCHANGE_DO_CONNECT = 1 << 5,      /* to the picked one: UP_CONNECTED or UP_FAILED */
     EXCHANGE_DO_RECONNECT = 1 << 21,   /* the attempt goes on over another connection to the same
                                           instance; answered like CONNECT, and done in its place */
@@ -181,6 +192,9 @@ struct exchange_input {
     bool unread;        /* DEADLINE: bytes of the client have come, which this node is late
                            to read */
     bool may_read;      /* DOWN_GONE: it closed its sending side, no more is known */
+    bool read_on;       /* DOWN_GONE: the instance works to the end all the same, and its slot is
+                           taken until then */
+    bool streams;       /* UP_HEAD: an event stream, which ends when nobody reads it */
 };
 
 struct exchange_outputs {
@@ -194,7 +208,7 @@ struct exchange_outputs {
 struct exchange_rules {
     uint32_t attempts;
     uint64_t retry_timeout_ms, body_size_max;
-    uint64_t request_body_ms, connect_ms, first_byte_ms, idle_ms;
+    uint64_t request_body_ms, connect_ms, first_byte_ms, idle_ms, queue_timeout_ms;
     uint32_t body_rate; /* bytes a second; 0 = any */
     const struct status_set *retry_statuses, *failure_statuses;
 };
@@ -211,6 +225,9 @@ struct exchange_core {
     uint64_t up_deadline_ms;   /* the instance must have acted by then; 0 = none */
     uint64_t silent_until_ms;  /* while down_deadline_ms: a byte must have come by then */
     uint64_t take_deadline_ms; /* whether the client takes its response is asked then; 0 = never */
+    uint64_t queued_ms;        /* when it first had to wait for a slot; 0 = it has not */
+    uint64_t queued_again_ms;  /* WAIT: since when it has this time */
+    uint64_t queue_time_ms;    /* that it has waited in all before */
     uint64_t body_size;        /* bytes of the request's body that came */
     uint64_t held;             /* of them still held */
     uint32_t attempts;
@@ -226,6 +243,7 @@ struct exchange_core {
     bool replayable;   /* the whole request is held, or has no body */
     bool deaf;         /* the instance takes no more of the request */
     bool half_gone;    /* LOCAL: the client has closed its side and may still read */
+    bool orphaned;     /* the client has left; the response is read to its end for nobody */
     bool cut_short;    /* CONNECT: the time for all attempts leaves this one less than its own */
     struct pace pace;  /* of the request's body */
 };
@@ -249,6 +267,18 @@ static inline enum exchange_phase exchange_core_phase(const struct exchange_core
 static inline uint32_t exchange_core_attempts(const struct exchange_core *c)
 {
     return c->attempts;
+}
+
+/* How long it has waited for slots. */
+static inline uint64_t exchange_core_queue_time_ms(const struct exchange_core *c, uint64_t now_ms)
+{
+    return c->queue_time_ms + (c->phase == EXCHANGE_WAIT ? now_ms - c->queued_again_ms : 0);
+}
+
+/* Nothing goes to the client any more. */
+static inline bool exchange_core_orphaned(const struct exchange_core *c)
+{
+    return c->orphaned;
 }
 
 /* What HEAD and REPLY promise. */

@@ -61,6 +61,21 @@ void count_body(struct exchange_core *c, uint64_t size)
     pace_add(&c->pace, &rules, size, c->now_ms);
 }
 
+void await_slot(struct exchange_core *c)
+{
+    c->queued_again_ms = c->now_ms;
+    c->queued_ms = c->queued_ms == 0 ? c->now_ms : c->queued_ms;
+    c->up_deadline_ms = c->queued_ms + c->rules->queue_timeout_ms;
+}
+
+void slot_came(struct exchange_core *c)
+{
+    uint64_t waited_ms = c->now_ms - c->queued_again_ms;
+    c->queue_time_ms += waited_ms;
+    c->started_ms += waited_ms;
+    c->up_deadline_ms = 0;
+}
+
 void await_connection(struct exchange_core *c)
 {
     uint64_t own_ms = c->now_ms + c->rules->connect_ms;

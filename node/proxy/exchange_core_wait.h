@@ -16,6 +16,12 @@ void await_body(struct exchange_core *c);
 /* So much of it has come. */
 void count_body(struct exchange_core *c, uint64_t size);
 
+/* A slot: what is left of the time for that, which is counted from the first time on. */
+void await_slot(struct exchange_core *c);
+
+/* The waiting is over; it is no part of the time for all attempts. */
+void slot_came(struct exchange_core *c);
+
 /* A connection: its own time, or what is left of the time for all attempts. That one may be given
  * up, for the instance has got nothing. */
 void await_connection(struct exchange_core *c);

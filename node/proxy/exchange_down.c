@@ -149,6 +149,16 @@ static struct own_answer own_answer_of(enum exchange_reply reply)
     case EXCHANGE_REPLY_INSUFFICIENT_STORAGE:
         return (struct own_answer){503, "insufficient_storage",
                                    "There is no room to keep the request's body.", RETRY_AFTER_S};
+    case EXCHANGE_REPLY_QUEUE_FULL:
+        return (struct own_answer){429, "too_many_requests",
+                                   "Too many requests. Please try again later. The instance serves "
+                                   "as many as it can, and its queue is full.",
+                                   0};
+    case EXCHANGE_REPLY_QUEUE_TIMEOUT:
+        return (struct own_answer){429, "too_many_requests",
+                                   "Too many requests. Please try again later. The instance had no "
+                                   "free slot within queue.timeout.",
+                                   0};
     }
     return (struct own_answer){500, "internal_server_error", "", 0};
 }
@@ -174,6 +184,7 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
 {
     struct buffer whole = {0}, body = {0}, extra = {0};
     struct http_reply head;
+    x->own = reply;
     append_extra(&extra, x, reply);
     if (reply == EXCHANGE_REPLY_LOCAL) {
         head = (struct http_reply){
@@ -183,6 +194,8 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
         };
     } else {
         struct own_answer own = own_answer_of(reply);
+        bool queue = reply == EXCHANGE_REPLY_QUEUE_FULL || reply == EXCHANGE_REPLY_QUEUE_TIMEOUT;
+        own.retry_after_s = queue ? exchange_slot_retry_after_s(x) : own.retry_after_s;
         http_error_body(&body, own.status, own.code, bytes_of(own.message));
         head = (struct http_reply){
             .status = own.status,

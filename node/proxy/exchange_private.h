@@ -26,6 +26,8 @@ struct exchange {
     bool up_reused;            /* it was idle before */
     bool counted;              /* among the instance's requests */
     bool trial;
+    struct host_corner *held; /* where its slot counts; NULL: its instance has no limit */
+    enum slot_class held_class;
 
     /* the response */
     enum http_framing framing;
@@ -50,8 +52,13 @@ struct exchange {
     struct tunnel *tunnel;                      /* NULL: HTTP */
     const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
 
+    enum exchange_reply own; /* its own answer; NONE: there is none */
+
     /* the choice */
     bool picked_trial;
+    bool classed;                     /* `class` is known */
+    enum slot_class class;            /* of the request */
+    struct host_corner *asked;        /* of the next one: it waits there, or has a slot */
     struct snapshot_instance *picked; /* the next one */
     uint64_t tried[SNAPSHOT_TRIED_WORDS];
 
@@ -63,6 +70,7 @@ struct exchange {
     char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
     uint8_t forwarded_raw[ADDRESS_SIZE]; /* where a trusted proxy has named the client */
     char forwarded[ADDRESS_TEXT_SIZE];
+    struct host_waiter waiter; /* while `asked` */
     struct user_id_search search;
 };
 
@@ -100,6 +108,25 @@ static inline void exchange_count_hold(struct exchange *x)
         x->hold_counted = x->hold.size;
     }
 }
+/* exchange_slot.c. Of the picked one: GRANTED (also where there is no limit), WAITING, FULL, MOVED;
+ * after the last two, exchange_slot_refused() unless another is picked with it. */
+enum slot_state exchange_slot_ask(struct exchange *x);
+void exchange_slot_refused(struct exchange *x);
+void exchange_do_leave_queue(struct exchange *x);
+/* The slot is the attempt's that begins. */
+void exchange_slot_hold(struct exchange *x);
+/* The attempt is over; `idle`: its connection is idle now, and keeps the slot. */
+void exchange_slot_release(struct exchange *x, bool idle);
+enum slot_class exchange_slot_class(struct exchange *x);
+uint32_t exchange_slot_retry_after_s(struct exchange *x);
+/* The client has left: does its instance work on, so that its slot is taken? */
+bool exchange_reads_on(const struct exchange *x);
+bool exchange_is_stream(const struct http_head *head);
+
+/* Its path without detours; `space` is lent. */
+struct bytes exchange_resolved_path(const struct exchange *x, struct buffer *space);
+
+void exchange_wake_control(struct exchange *x);
 
 /* How the response whose head has come will go down. */
 enum http_framing exchange_response_framing(const struct exchange *x);

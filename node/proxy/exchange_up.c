@@ -12,7 +12,7 @@
 #include "proxy/exchange_private.h"
 #include "proxy/tunnel.h"
 
-static void wake_control(struct exchange *x)
+void exchange_wake_control(struct exchange *x)
 {
     atomic_store(&x->app->live->mail, true);
     x->proxy->events->on_mail(x->proxy->owner);
@@ -31,16 +31,43 @@ static bool ring_key_of(const struct exchange *x, uint64_t *ret_key)
     return true;
 }
 
+/* The picked one's slot. True: another one may do, and what is to be said if there is none. */
+static bool ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind)
+{
+    enum slot_state state = exchange_slot_ask(x);
+    switch (state) {
+    case SLOT_GRANTED:
+        *ret_kind = EXCHANGE_PICKED;
+        return false;
+    case SLOT_WAITING:
+        *ret_kind = EXCHANGE_QUEUED;
+        return false;
+    case SLOT_FULL: /* one that is hashed has its place there, or none */
+        *ret_kind = EXCHANGE_CROWDED;
+        exchange_slot_refused(x);
+        return !hashed;
+    case SLOT_MOVED: /* it has closed in this moment */
+    case SLOT_NONE:
+        exchange_slot_refused(x);
+        break;
+    }
+    return true;
+}
+
 bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
 {
     uint64_t key = 0;
-    bool hashed = ring_key_of(x, &key);
-    int index = snapshot_pick(x->app, x->tried, hashed, key, &x->picked_trial);
+    bool hashed = ring_key_of(x, &key), moves = true;
+    enum slot_class class = exchange_slot_class(x);
     *ret_next = (struct exchange_input){.kind = EXCHANGE_NONE_LEFT};
-    if (index >= 0) {
+    while (moves) {
+        int index = snapshot_pick(x->app, x->tried, hashed ? &key : NULL, class, &x->picked_trial);
+        if (index < 0) {
+            break;
+        }
         x->tried[index / 64] |= (uint64_t)1 << (index % 64);
         x->picked = &x->app->instances[index];
-        ret_next->kind = EXCHANGE_PICKED;
+        moves = ask_picked(x, hashed, &ret_next->kind);
     }
     return true;
 }
@@ -96,20 +123,24 @@ bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next)
     x->instance = x->picked;
     x->trial = x->picked_trial;
     x->counted = false;
+    exchange_slot_hold(x);
     atomic_fetch_add_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
     return take_connection(x, ret_next);
 }
 
-static void let_go(struct exchange *x, bool keep, bool flush)
+/* True: its connection is idle now. */
+static bool let_go(struct exchange *x, bool keep, bool flush)
 {
+    bool idle = false;
     if (x->up && keep) {
-        upstream_give(x->up);
+        idle = upstream_give(x->up, x->held);
     } else if (x->up) {
         upstream_drop(x->up, flush);
     }
     x->up = NULL;
     proxy_head_give(x->proxy, x->up_head);
     x->up_head = NULL;
+    return idle;
 }
 
 bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next)
@@ -123,7 +154,7 @@ static void want_check(struct exchange *x)
 {
     _Atomic uint32_t *wanted = &x->instance->live->check_wanted;
     if (!atomic_load_explicit(wanted, memory_order_relaxed) && !atomic_exchange(wanted, 1)) {
-        wake_control(x);
+        exchange_wake_control(x);
     }
 }
 
@@ -144,7 +175,7 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
     case EXCHANGE_OUTCOME_BAD_STATUS:
         cell_add(&cell->counts.failures, 1);
         instance_live_bad_status(live);
-        wake_control(x);
+        exchange_wake_control(x);
         break;
     case EXCHANGE_OUTCOME_FAILURE:
         cell_add(&cell->counts.failures, 1);
@@ -156,14 +187,16 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
     }
     if (box) {
         atomic_fetch_add(box, 1);
-        wake_control(x);
+        exchange_wake_control(x);
     }
 }
 
 void exchange_do_release(struct exchange *x, bool keep)
 {
     atomic_fetch_sub_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
-    let_go(x, keep, x->tunnel != NULL);
+    bool uncounted = !x->held && instance_live_corner(x->instance->live, x->proxy->worker);
+    bool idle = let_go(x, keep && !uncounted, x->tunnel != NULL);
+    exchange_slot_release(x, idle);
 }
 
 enum { DEBUG_FIELD_COUNT = 4, DEBUG_KEY_SIZE = 17, DEBUG_USER_MAX = 1024 };
@@ -266,6 +299,7 @@ static struct exchange_input head_input(struct exchange *x)
     x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
     x->framing = exchange_response_framing(x);
     in.until_close = x->framing == HTTP_FRAME_CLOSE;
+    in.streams = exchange_core_orphaned(&x->core) && exchange_is_stream(h);
     return in;
 }
 

@@ -12,6 +12,13 @@ struct slot_user {
     struct list waiters;
 };
 
+void slot_line_done(struct slot_line *line)
+{
+    assert(line->count == 0);
+    free(line->idle);
+    line->idle = NULL;
+}
+
 void lines_init(struct lines *l)
 {
     *l = (struct lines){.count = {0}};

@@ -28,12 +28,21 @@ enum slot_state {
     SLOT_FULL,    /* slots_ask() only: no place in the queue */
 };
 
-/* The waiters of one entry. Zero: nobody. */
+/* Idle connections of one entry at one worker, and how many of them were given to waiters with
+ * their slots. */
+struct slot_idle {
+    uint32_t count, owed;
+};
+
+/* One entry: its waiters, and its idle connections. Zero: none. */
 struct slot_line {
     struct list waiters; /* next NULL: not set up */
     uint32_t count;
-    bool closed; /* the entry takes nobody new */
+    bool closed;            /* the entry takes nobody new */
+    struct slot_idle *idle; /* one a worker; NULL: it never had a slot */
 };
+
+void slot_line_done(struct slot_line *line);
 
 struct slot_user;
 

@@ -77,23 +77,39 @@ static uint32_t class_room(const struct slots *s, enum slot_class class)
     return room < share ? room : share;
 }
 
-/* A slot that is free, or that an idle connection of the worker's own has. */
-static bool take(struct slots *s, enum slot_class class, unsigned worker)
+static struct slot_idle *idle_at(struct slots *s, const struct slot_place *at)
 {
-    struct slots_worker *w = &s->workers[worker];
-    uint32_t used = slots_used(s);
-    if (class_room(s, class) == 0 || (s->max > 0 && used > s->max)) {
+    assert(at->worker < s->worker_count);
+    if (!at->line->idle) {
+        at->line->idle = memory_new(s->worker_count * sizeof(*at->line->idle));
+    }
+    return &at->line->idle[at->worker];
+}
+
+/* The slot of an idle connection that the waiter can use. */
+static bool take_idle(struct slots *s, const struct slot_waiter *waiter)
+{
+    struct slots_worker *w = &s->workers[waiter->worker];
+    struct slot_idle *own = waiter->line->idle ? &waiter->line->idle[waiter->worker] : NULL;
+    if (w->idle == 0 || !own || own->count == own->owed) {
         return false;
     }
-    if (s->max > 0 && used == s->max) {
-        if (w->idle == 0) {
-            return false;
-        }
-        w->idle--;
-        w->owed++;
-        s->idle--;
+    w->idle--;
+    s->idle--;
+    w->owed++;
+    own->owed++;
+    return true;
+}
+
+/* A slot that is free, or one with its connection. */
+static bool take(struct slots *s, const struct slot_waiter *w)
+{
+    uint32_t used = slots_used(s);
+    bool free_one = s->max == 0 || used < s->max;
+    if (class_room(s, w->class) == 0 || (!free_one && (used > s->max || !take_idle(s, w)))) {
+        return false;
     }
-    s->taken[class]++;
+    s->taken[w->class]++;
     return true;
 }
 
@@ -161,7 +177,7 @@ static void count_run(struct slots *s, enum slot_class class)
 static void serve_all(struct slots *s)
 {
     struct slot_waiter *w;
-    while ((w = next(s)) != NULL && take(s, w->class, w->worker)) {
+    while ((w = next(s)) != NULL && take(s, w)) {
         lines_serve(&s->lines, w);
         count_run(s, w->class);
         tell(s, w, SLOT_GRANTED);
@@ -228,7 +244,7 @@ enum slot_state slots_ask(struct slots *s, struct slot_waiter *w, uint32_t size,
         return SLOT_MOVED;
     }
     bool alone = s->lines.count[SLOT_SHORT] + s->lines.count[SLOT_LONG] == 0;
-    if (alone && take(s, w->class, w->worker)) {
+    if (alone && take(s, w)) {
         hand_out(s, was_full, now_ms);
         return SLOT_GRANTED;
     }
@@ -248,17 +264,24 @@ enum slot_state slots_ask(struct slots *s, struct slot_waiter *w, uint32_t size,
     return SLOT_WAITING;
 }
 
-/* A slot that was given to somebody of this worker is not used: nor is the connection that was to
- * be reused with it. */
+/* The connection that was given with a slot is idle as before, or is not there any more. */
+static void forget_debt(struct slots *s, const struct slot_place *at, bool idle)
+{
+    struct slots_worker *w = &s->workers[at->worker];
+    idle_at(s, at)->owed--;
+    w->owed--;
+    w->idle += idle ? 1 : 0;
+    s->idle += idle ? 1 : 0;
+}
+
+/* A slot is not used: nor is the connection that may have come with it. */
 static void give_back(struct slots *s, const struct slot_waiter *w)
 {
-    struct slots_worker *worker = &s->workers[w->worker];
+    struct slot_place at = {w->line, w->worker};
     assert(s->taken[w->class] > 0);
     s->taken[w->class]--;
-    if (worker->owed > 0) {
-        worker->owed--;
-        worker->idle++;
-        s->idle++;
+    if (slots_owes(s, &at)) {
+        forget_debt(s, &at, true);
     }
 }
 
@@ -276,64 +299,67 @@ void slots_leave(struct slots *s, struct slot_waiter *w, uint64_t now_ms)
     hand_out(s, was_full, now_ms);
 }
 
-void slots_release(struct slots *s, enum slot_class class, unsigned worker, bool idle,
+void slots_release(struct slots *s, const struct slot_place *at, enum slot_class class, bool idle,
                    uint64_t now_ms)
 {
     bool was_full = is_full(s);
-    assert(s->taken[class] > 0 && worker < s->worker_count);
+    assert(s->taken[class] > 0);
     s->taken[class]--;
     if (idle) {
-        s->workers[worker].idle++;
+        idle_at(s, at)->count++;
+        s->workers[at->worker].idle++;
         s->idle++;
     }
     note_free(s, was_full, now_ms);
     hand_out(s, was_full, now_ms);
 }
 
-/* One that is owed was to be reused with the slot of him who takes it now. */
-void slots_idle_taken(struct slots *s, unsigned worker, uint64_t now_ms)
+/* One idle connection less that was nobody's. */
+static void drop_idle(struct slots *s, struct slots_worker *w, bool asked, uint64_t now_ms)
 {
-    struct slots_worker *w = &s->workers[worker];
     bool was_full = is_full(s);
-    if (w->owed > 0) {
-        w->owed--;
-        return;
-    }
-    assert(w->idle + w->asked > 0);
-    if (w->idle > 0) {
-        w->idle--;
-        s->idle--;
-    } else {
+    if (asked) {
         w->asked--;
         s->asked--;
+    } else {
+        w->idle--;
+        s->idle--;
     }
     hand_out(s, was_full, now_ms);
 }
 
-void slots_idle_closed(struct slots *s, unsigned worker, uint64_t now_ms)
+void slots_idle_taken(struct slots *s, const struct slot_place *at, uint64_t now_ms)
 {
-    struct slots_worker *w = &s->workers[worker];
-    bool was_full = is_full(s);
-    assert(w->asked + w->idle + w->owed > 0);
-    if (w->asked > 0) {
-        w->asked--;
-        s->asked--;
-    } else if (w->idle > 0) {
-        w->idle--;
-        s->idle--;
+    struct slots_worker *w = &s->workers[at->worker];
+    struct slot_idle *own = idle_at(s, at);
+    assert(own->count > 0);
+    own->count--;
+    if (own->owed > 0) { /* it came with the slot of him who takes it now */
+        forget_debt(s, at, false);
     } else {
-        w->owed--;
-        return;
+        assert(w->idle + w->asked > 0);
+        drop_idle(s, w, w->idle == 0, now_ms);
     }
-    hand_out(s, was_full, now_ms);
 }
 
-bool slots_dialled(struct slots *s, unsigned worker)
+void slots_idle_closed(struct slots *s, const struct slot_place *at, uint64_t now_ms)
 {
-    struct slots_worker *w = &s->workers[worker];
-    bool owes = w->owed > 0;
-    w->owed -= owes ? 1 : 0;
-    return owes;
+    struct slots_worker *w = &s->workers[at->worker];
+    struct slot_idle *own = idle_at(s, at);
+    assert(own->count > 0);
+    own->count--;
+    if (own->owed > own->count) { /* he who has its slot makes another one */
+        forget_debt(s, at, false);
+    } else {
+        assert(w->idle + w->asked > 0);
+        drop_idle(s, w, w->asked > 0, now_ms);
+    }
+}
+
+bool slots_owes(const struct slots *s, const struct slot_place *at)
+{
+    assert(at->worker < s->worker_count);
+    return at->line->idle && at->line->idle[at->worker].owed > 0;
 }
 
 bool slots_check_begin(struct slots *s, uint64_t now_ms)

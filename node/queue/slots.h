@@ -9,9 +9,9 @@
  *              |          `-> slots_leave()
  *              `-> FULL, or MOVED at once
  *
- * An idle connection is in the way of whom it cannot serve: one that waits on the same worker takes
- * its slot with it (owed: it is reused, or closed before another is made); for one that waits
- * elsewhere the worker is asked to close it, and the slot is free when it has.
+ * An idle connection is in the way of whom it cannot serve: one that waits on its worker for its
+ * entry takes its slot with it (owed: it is reused, or closed before another is made); for all
+ * others the worker is asked to close it, and the slot is free when it has.
  *
  * Promises, walked by tests/unit/test_slots.c:
  *   - this node never takes a slot beyond `max`, as far as it knows what the others have;
@@ -83,17 +83,23 @@ enum slot_state slots_ask(struct slots *s, struct slot_waiter *w, uint32_t size,
  * back. */
 void slots_leave(struct slots *s, struct slot_waiter *w, uint64_t now_ms);
 
+/* Where a connection is: its entry, and its worker. */
+struct slot_place {
+    struct slot_line *line;
+    unsigned worker;
+};
+
 /* A request gives its slot back; with `idle` its connection stays open. */
-void slots_release(struct slots *s, enum slot_class class, unsigned worker, bool idle,
+void slots_release(struct slots *s, const struct slot_place *at, enum slot_class class, bool idle,
                    uint64_t now_ms);
 
-/* An idle connection of the worker was taken by a request that has a slot; or it was closed. */
-void slots_idle_taken(struct slots *s, unsigned worker, uint64_t now_ms);
-void slots_idle_closed(struct slots *s, unsigned worker, uint64_t now_ms);
+/* An idle connection was taken by a request that has a slot; or it was closed. */
+void slots_idle_taken(struct slots *s, const struct slot_place *at, uint64_t now_ms);
+void slots_idle_closed(struct slots *s, const struct slot_place *at, uint64_t now_ms);
 
-/* A request that has a slot is about to make a connection. True: one of the worker's idle ones has
- * to be closed for it first, without another word here. */
-bool slots_dialled(struct slots *s, unsigned worker);
+/* A request that has a slot is about to make a connection. True: an idle one of that place has to
+ * be closed for it first, of which slots_idle_closed() tells. */
+bool slots_owes(const struct slots *s, const struct slot_place *at);
 
 /* A check. False: it is not to be sent now. */
 bool slots_check_begin(struct slots *s, uint64_t now_ms);

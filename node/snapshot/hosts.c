@@ -48,6 +48,9 @@ void host_shared_unref(struct host_shared *h)
         return;
     }
     assert(atomic_load(&h->kept) == 0 && list_empty(&h->link));
+    if (h->slots) {
+        host_slots_unref(h->slots);
+    }
     free(h->host);
     free(h);
 }
@@ -75,6 +78,18 @@ void host_table_drop(struct host_shared *h)
         list_remove(&h->link);
         host_shared_unref(h); /* the table's; connections may still hold theirs */
     }
+}
+
+void host_limit(struct host_table *t, struct host_shared *h, uint32_t max, uint64_t now_ms)
+{
+    if (max == h->max) {
+        return;
+    }
+    h->max = max;
+    if (!h->slots) {
+        h->slots = host_slots_new(t->desks);
+    }
+    host_slots_configure(h->slots, max, now_ms);
 }
 
 bool host_keep(struct host_shared *h)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "snapshot/host_slots.h"
 
 enum {
     /* Idle connections of a node to one host and port that may stay as long as the instance keeps
@@ -19,8 +20,12 @@ enum {
 
 struct host_shared {
     _Atomic uint32_t references;
-    _Atomic uint32_t kept; /* idle connections that stay, of all workers */
+    _Atomic uint32_t kept;    /* idle connections that stay, of all workers */
+    struct host_slots *slots; /* NULL: it never had a limit. Set once, by control */
     /* control's own */
+    uint32_t max;     /* its limit; 0 = none */
+    uint64_t round;   /* of the configuration that is being set up, */
+    uint32_t max_new; /* and the smallest max_in_flight that it gives; 0 = none */
     struct list link;
     uint32_t uses;
     uint16_t port;
@@ -30,6 +35,7 @@ struct host_shared {
 /* By host and port; control's own. */
 struct host_table {
     struct list buckets[HOST_BUCKETS];
+    struct slots_desks *desks; /* lent */
 };
 
 void host_table_init(struct host_table *t);
@@ -37,6 +43,9 @@ void host_table_init(struct host_table *t);
 /* One more entry has this host and port: what it shares with the others. host_table_drop() it. */
 struct host_shared *host_table_take(struct host_table *t, const char *host, uint16_t port);
 void host_table_drop(struct host_shared *h);
+
+/* Its limit from now on; 0 = none. Its instances get to know its slots by who calls this. */
+void host_limit(struct host_table *t, struct host_shared *h, uint32_t max, uint64_t now_ms);
 
 /* One that no table knows. */
 struct host_shared *host_shared_new(const char *host, uint16_t port);

@@ -37,6 +37,7 @@ void instance_live_join(struct instance_live *s, struct host_shared *host)
 {
     host_shared_unref(s->host_shared);
     s->host_shared = host_shared_ref(host);
+    atomic_store(&s->slots, host->slots);
 }
 
 struct instance_live *instance_live_ref(struct instance_live *s)
@@ -52,6 +53,7 @@ void instance_live_unref(struct instance_live *s)
     }
     assert(atomic_load(&s->in_flight) == 0);
     pthread_mutex_destroy(&s->address_lock);
+    slot_line_done(&s->line);
     host_shared_unref(s->host_shared);
     free((void *)(uintptr_t)s->name);
     free((void *)(uintptr_t)s->host);

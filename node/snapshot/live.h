@@ -57,6 +57,9 @@ struct instance_live {
     uint16_t port;
     alignas(CACHE_LINE) _Atomic uint32_t route; /* enum instance_route */
     _Atomic uint32_t in_flight;                 /* attempts under way, all workers */
+    /* Of its host and port, which it keeps; NULL: they have no limit, and nobody waits or counts.
+     * Written by control, once. */
+    _Atomic(struct host_slots *) slots;
     /* Grows when the addresses change: is a connection's still one of them? */
     _Atomic uint32_t address_epoch;
     /* Mailbox to control: added to by workers, taken by control after its wake-up. */
@@ -64,6 +67,7 @@ struct instance_live {
     _Atomic uint32_t statuses;       /* failures by status, see instance_live_bad_status() */
     _Atomic uint32_t check_wanted;   /* 1: an answer calls for a check; control makes it 0 again */
     struct host_shared *host_shared; /* of its host and port; a reference */
+    struct slot_line line;           /* who waits for it: of `slots`, under its lock */
     pthread_mutex_t
         address_lock; /* taken when connecting and when a name is looked up: not often */
     struct sockaddr_storage addresses[INSTANCE_ADDRESSES_MAX];
@@ -82,8 +86,10 @@ struct application_counts {
     uint64_t finished; /* summed before `requests`, which is never less */
     uint64_t requests;
     uint64_t errors;
-    uint64_t retries; /* attempts beyond a request's first */
+    uint64_t retries;           /* attempts beyond a request's first */
+    uint64_t queue_rejected[2]; /* 429 for a full queue; for queue.timeout */
     struct histogram first_byte;
+    struct histogram queued; /* how long those that had to wait for a slot have waited */
 };
 
 struct application_cell {
@@ -104,6 +110,14 @@ struct instance_live *instance_live_new(const char *name, const char *host, uint
 /* Before any worker knows it: what it shares with other entries of its host and port. Until then it
  * is alone there. */
 void instance_live_join(struct instance_live *s, struct host_shared *host);
+
+/* This worker's corner of its slots; NULL: no limit. */
+static inline struct host_corner *instance_live_corner(const struct instance_live *s,
+                                                       unsigned worker)
+{
+    struct host_slots *slots = atomic_load_explicit(&s->slots, memory_order_acquire);
+    return slots ? &slots->corners[worker] : NULL;
+}
 
 struct instance_live *instance_live_ref(struct instance_live *s);
 void instance_live_unref(struct instance_live *s); /* any thread */

@@ -77,6 +77,7 @@ struct candidates {
     const struct snapshot_application *app;
     const uint64_t *tried;
     uint64_t lost[SNAPSHOT_TRIED_WORDS]; /* trials that another worker was quicker to take */
+    enum slot_class class;
 };
 
 static bool has_bit(const uint64_t *words, size_t bit)
@@ -95,9 +96,41 @@ static bool is_candidate(void *arg, size_t member)
     return route == INSTANCE_OPEN || route == INSTANCE_TRIAL;
 }
 
+static struct host_slots *slots_of(const struct candidates *c, size_t member)
+{
+    return atomic_load_explicit(&c->app->instances[member].live->slots, memory_order_acquire);
+}
+
+static bool has_room(void *arg, size_t member)
+{
+    const struct candidates *c = arg;
+    struct host_slots *slots = slots_of(c, member);
+    return is_candidate(arg, member) && (!slots || host_slots_has_room(slots, c->class));
+}
+
+/* All are full: where the queue moves on soonest. */
+static int pick_shortest(struct snapshot_application *app, struct candidates *c)
+{
+    int best = -1;
+    uint32_t best_ms = 0;
+    for (size_t i = 0; i < app->instance_count; i++) {
+        struct host_slots *slots = slots_of(c, i);
+        if (!is_candidate(c, i) || !slots) {
+            continue;
+        }
+        uint32_t wait_ms = atomic_load_explicit(&slots->wait_ms[c->class], memory_order_relaxed);
+        if (best < 0 || wait_ms < best_ms) {
+            best = (int)i;
+            best_ms = wait_ms;
+        }
+    }
+    return best;
+}
+
 /* Round robin and least connections: all workers take turns. */
 static int pick_in_turn(struct snapshot_application *app, struct candidates *c)
 {
+    bool (*may)(void *arg, size_t member) = app->limited ? has_room : is_candidate;
     uint32_t in_flight[BALANCE_MEMBERS_MAX];
     bool least = app->algorithm == ALGORITHM_LEAST_CONNECTIONS;
     for (size_t i = 0; least && i < app->instance_count; i++) {
@@ -105,20 +138,19 @@ static int pick_in_turn(struct snapshot_application *app, struct candidates *c)
             atomic_load_explicit(&app->instances[i].live->in_flight, memory_order_relaxed);
     }
     pthread_mutex_lock(&app->turn_lock);
-    int picked =
-        least ? least_connections_pick(app->turn, app->weights, in_flight, app->instance_count,
-                                       is_candidate, c)
-              : smooth_wrr_pick(app->turn, app->weights, app->instance_count, is_candidate, c);
+    int picked = least ? least_connections_pick(app->turn, app->weights, in_flight,
+                                                app->instance_count, may, c)
+                       : smooth_wrr_pick(app->turn, app->weights, app->instance_count, may, c);
     pthread_mutex_unlock(&app->turn_lock);
-    return picked;
+    return picked < 0 && app->limited ? pick_shortest(app, c) : picked;
 }
 
-int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, bool hashed,
-                  uint64_t key, bool *ret_trial)
+int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, const uint64_t *key,
+                  enum slot_class class, bool *ret_trial)
 {
-    struct candidates c = {.app = app, .tried = tried};
+    struct candidates c = {.app = app, .tried = tried, .class = class};
     for (;;) {
-        int picked = hashed ? ring_lookup(app->ring, key, is_candidate, &c) : pick_in_turn(app, &c);
+        int picked = key ? ring_lookup(app->ring, *key, is_candidate, &c) : pick_in_turn(app, &c);
         if (picked < 0) {
             return -1;
         }

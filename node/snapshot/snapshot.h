@@ -32,6 +32,9 @@ struct snapshot_application {
     struct bytes name;
     enum algorithm algorithm;
     bool fail_when_all_down, reject_missing_user;
+    bool limited; /* an instance's host and port may have slots: max_in_flight */
+    uint32_t queue_size;
+    uint64_t queue_timeout_ms;
     struct snapshot_instance *instances;
     size_t instance_count;
     uint32_t *weights; /* of the instances, for the balancers */
@@ -98,11 +101,13 @@ struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool c
 
 enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };
 
-/* The instance for a request of this application: with `hashed` the key's on the ring, else the
- * next in turn or the least busy one, as the algorithm says. `tried` are the instances that this
- * exchange has been to, bit i of word i / 64. Returns its index, or -1 when no instance is left.
- * *ret_trial: this request is the trial of an ejected instance, and its outcome must be told. */
-int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, bool hashed,
-                  uint64_t key, bool *ret_trial);
+/* The instance for a request of this application: with a `key` the key's on the ring, else the
+ * next in turn or the least busy one, as the algorithm says, of those that have a slot for one of
+ * this class; if none has, the one where it will be served first. `tried` are the instances that
+ * this exchange has been to, bit i of word i / 64. Returns its index, or -1 when no instance is
+ * left. *ret_trial: this request is the trial of an ejected instance, and its outcome must be told.
+ */
+int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, const uint64_t *key,
+                  enum slot_class class, bool *ret_trial);
 
 #endif

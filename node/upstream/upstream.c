@@ -30,6 +30,25 @@ static void leave_idle(struct upstream *u)
     }
 }
 
+/* Its slot is somebody's who has taken it; or it has been closed, and the slot is free. */
+static void leave_corner(struct upstream *u, bool taken)
+{
+    struct host_corner *corner = u->corner;
+    if (!corner) {
+        return;
+    }
+    uint64_t now_ms = net_now_ms(u->connection.stream.loop);
+    list_remove(&u->in_corner);
+    corner->parting -= u->parting ? 1 : 0;
+    u->parting = false;
+    u->corner = NULL;
+    if (taken) {
+        host_slots_idle_taken(corner, &u->connection.live->line, now_ms);
+    } else {
+        host_slots_idle_closed(corner, &u->connection.live->line, now_ms);
+    }
+}
+
 static void close_now(struct upstream *u, bool flush)
 {
     struct stream *s = upstream_stream(u);
@@ -46,6 +65,23 @@ static void close_now(struct upstream *u, bool flush)
          * read would keep it in this kernel. */
         connection_close(&u->connection, stream_untaken(s));
     }
+    leave_corner(u, false);
+}
+
+/* Where its slot counts it says its end, and the slot is free when the instance has heard. */
+static void part(struct upstream *u)
+{
+    struct stream *s = upstream_stream(u);
+    leave_idle(u);
+    if (!u->corner || !stream_part(s)) {
+        close_now(u, false);
+        return;
+    }
+    u->parting = true;
+    u->corner->parting++;
+    list_remove(&u->in_corner);
+    list_push_back(&u->corner->idle, &u->in_corner);
+    net_timer_set(s->loop, &u->timer, net_now_ms(s->loop) + UPSTREAM_PART_MS);
 }
 
 static void on_connected(struct connection *c, int error)
@@ -135,6 +171,7 @@ static void on_closed(struct connection *c)
 {
     struct upstream *u = of_connection(c);
     leave_idle(u); /* closed with its loop, under us */
+    leave_corner(u, false);
     net_timer_clear(c->stream.loop, &u->timer);
     free(u);
 }
@@ -158,7 +195,7 @@ static void spare_time_is_over(struct upstream *u)
         net_timer_set(u->connection.stream.loop, &u->timer,
                       u->idle_since_ms + u->cell->idle_limit_ms);
     } else {
-        close_now(u, false);
+        part(u);
     }
 }
 
@@ -170,6 +207,10 @@ static void on_timer(struct wheel_timer *timer)
     struct stream *s = upstream_stream(u);
     if (s->close_when_sent) {
         connection_close(&u->connection, true);
+        return;
+    }
+    if (u->parting) {
+        close_now(u, false);
         return;
     }
     if (net_now_ms(s->loop) < u->idle_since_ms + u->cell->idle_limit_ms) {
@@ -195,12 +236,13 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
     while (!list_empty(&cell->idle)) {
         struct upstream *u = LIST_ENTRY(cell->idle.next, struct upstream, idle);
         uint64_t age_ms = net_now_ms(loop) - u->idle_since_ms;
-        leave_idle(u);
         if (age_ms >= cell->idle_limit_ms || !connection_is_listed(&u->connection)) {
             close_now(u, false); /* its timer is late: the loop stood still; or the name moved */
             continue;
         }
         if (age_ms < UPSTREAM_CHECK_MS || still_quiet(u)) {
+            leave_idle(u);
+            leave_corner(u, true);
             return u;
         }
         learn_idle_limit(u);
@@ -209,12 +251,27 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
     return NULL;
 }
 
+/* One that was given a slot with an idle connection, and cannot use that one after all. */
+static void settle_debt(struct host_corner *corner, struct instance_live *live)
+{
+    struct list *l = corner ? corner->idle.prev : NULL;
+    while (l && host_slots_owes(corner, &live->line)) {
+        assert(l != &corner->idle);
+        struct upstream *u = LIST_ENTRY(l, struct upstream, in_corner);
+        l = l->prev;
+        if (u->connection.live == live) {
+            close_now(u, false);
+        }
+    }
+}
+
 static struct upstream *connect_new(struct net_loop *loop, struct instance_live *live,
                                     struct instance_cell *cell, int *ret_error)
 {
     struct upstream *u = memory_new(sizeof(*u));
     u->cell = cell;
     list_init(&u->idle);
+    list_init(&u->in_corner);
     wheel_timer_init(&u->timer, on_timer);
     int error = connection_open(&u->connection, loop, live, &connection_events);
     if (error) {
@@ -242,6 +299,7 @@ struct upstream *upstream_take(struct net_loop *loop, struct instance_live *live
     struct upstream *u = take_idle(cell, loop);
     bool reused = u != NULL;
     if (!u) {
+        settle_debt(instance_live_corner(live, worker), live);
         u = connect_new(loop, live, cell, ret_error);
     }
     if (u) {
@@ -260,7 +318,7 @@ void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms)
     connection_set_connect_time(&u->connection, connect_ms);
 }
 
-void upstream_give(struct upstream *u)
+bool upstream_give(struct upstream *u, struct host_corner *corner)
 {
     struct net_loop *loop = u->connection.stream.loop;
     uint64_t now_ms = net_now_ms(loop);
@@ -269,7 +327,11 @@ void upstream_give(struct upstream *u)
                   stream_pending(upstream_stream(u)) == 0 && connection_is_listed(&u->connection);
     if (!wanted) {
         close_now(u, false);
-        return;
+        return false;
+    }
+    if (corner) {
+        u->corner = corner;
+        list_push_front(&corner->idle, &u->in_corner);
     }
     u->borrower = NULL;
     u->idle_since_ms = now_ms;
@@ -279,6 +341,20 @@ void upstream_give(struct upstream *u)
     uint32_t limit_ms = u->cell->idle_limit_ms;
     net_timer_set(loop, &u->timer,
                   now_ms + (limit_ms < UPSTREAM_SPARE_MS ? limit_ms : UPSTREAM_SPARE_MS));
+    return true;
+}
+
+void upstream_close_asked(struct host_corner *corner)
+{
+    uint32_t asked = host_slots_asked(corner);
+    struct list *l = corner->idle.prev;
+    while (l != &corner->idle && corner->parting < asked) {
+        struct upstream *u = LIST_ENTRY(l, struct upstream, in_corner);
+        l = l->prev;
+        if (!u->parting) {
+            part(u);
+        }
+    }
 }
 
 void upstream_drop(struct upstream *u, bool flush)

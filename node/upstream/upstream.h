@@ -31,6 +31,9 @@ enum {
      * closed when it was lent: no program reads a request and dies of it so often. */
     UPSTREAM_RACE_MS = 100,
     UPSTREAM_CHECK_MS = 500, /* idle for longer: ask the socket once more before reuse */
+    /* How long an instance with slots may take to hear that an idle connection ends, before its
+     * slot is somebody else's: it is not to see one more than it has slots. */
+    UPSTREAM_PART_MS = 100,
 };
 
 struct upstream;
@@ -51,7 +54,10 @@ struct upstream {
     struct list idle;
     struct wheel_timer timer;
     uint64_t idle_since_ms;
-    bool kept;              /* while idle: it is one of the few that may stay */
+    bool kept;                  /* while idle: it is one of the few that may stay */
+    struct host_corner *corner; /* while idle: where it counts as a slot; NULL: nowhere */
+    bool parting; /* it has said its end and waits for the instance's: nobody's any more */
+    struct list in_corner;
     uint64_t lent_at_bytes; /* stream.bytes_out when it was lent: has anything been sent since? */
     uint64_t lent_ms;       /* 0: it is new, not from the pool */
     uint64_t lent_bytes_in; /* stream.bytes_in then: has anything come since? */
@@ -78,8 +84,9 @@ static inline bool upstream_reused(const struct upstream *u)
 /* For one that is connecting: the time that the borrower waits, to be live by the addresses. */
 void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms);
 
-/* The response was read to its end and both sides would go on. */
-void upstream_give(struct upstream *u);
+/* The response was read to its end and both sides would go on. True: it is idle now, and else
+ * closed. `corner`: where the borrower's slot counts, which he gives back after this; or NULL. */
+bool upstream_give(struct upstream *u, struct host_corner *corner);
 
 /* Closes it, by a reset if the instance has not taken all of the request. With `flush`, after what
  * is queued has been sent. */
@@ -87,6 +94,9 @@ void upstream_drop(struct upstream *u, bool flush);
 
 /* No byte of this lease has been taken by the kernel. */
 bool upstream_unsent(const struct upstream *u);
+
+/* Closes as many idle ones of this host and port as are in the way of others, the oldest first. */
+void upstream_close_asked(struct host_corner *corner);
 
 /* Closes all idle connections of the instance in this worker. */
 void upstream_close_idle(struct instance_live *live, unsigned worker);

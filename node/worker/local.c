@@ -1,6 +1,9 @@
 /* local: a table of endpoints, and the check of who asks. */
 #include "worker/local.h"
 
+#include <assert.h>
+
+#include "base/memory.h"
 #include "base/secret.h"
 #include "http/reply.h"
 
@@ -89,6 +92,25 @@ static void refuse_with(struct exchange *x, uint16_t status, const char *code, c
     };
     exchange_answer(x, &answer);
     buffer_done(&body);
+}
+
+static void copy_name(char to[JOB_NAME_SIZE + 1], struct bytes name)
+{
+    assert(name.size <= JOB_NAME_SIZE);
+    if (name.size > 0) {
+        memcpy(to, name.at, name.size); /* the job is zeroed: NUL is there */
+    }
+}
+
+struct local_job *local_job_new(const struct local_question *question, struct exchange *x)
+{
+    struct local_job *job = memory_new(sizeof(*job));
+    job->exchange = x;
+    job->endpoint = question->endpoint;
+    copy_name(job->application, question->application);
+    copy_name(job->instance, question->instance);
+    exchange_set_job(x, job);
+    return job;
 }
 
 void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message)

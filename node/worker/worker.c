@@ -144,14 +144,6 @@ static void on_proxy_mail(void *owner)
     w->options.events->on_mail(w->options.control);
 }
 
-static void copy_name(char to[JOB_NAME_SIZE + 1], struct bytes name)
-{
-    assert(name.size <= JOB_NAME_SIZE);
-    if (name.size > 0) {
-        memcpy(to, name.at, name.size); /* the job is zeroed: NUL is there */
-    }
-}
-
 static void on_proxy_local(void *owner, struct exchange *x)
 {
     struct worker *w = owner;
@@ -162,13 +154,8 @@ static void on_proxy_local(void *owner, struct exchange *x)
     if (local_request(x, health, &question) == LOCAL_ANSWERED) {
         return;
     }
-    struct local_job *job = memory_new(sizeof(*job));
+    struct local_job *job = local_job_new(&question, x);
     job->worker = w;
-    job->exchange = x;
-    job->endpoint = question.endpoint;
-    copy_name(job->application, question.application);
-    copy_name(job->instance, question.instance);
-    exchange_set_job(x, job);
     w->options.events->on_job(w->options.control, job);
 }
 
@@ -399,6 +386,7 @@ static void go_on_waiting(struct worker *w)
 static void finish_all(struct worker *w)
 {
     w->finishing = true;
+    slots_desk_close(w->options.desk);
     close_listeners(w);
     downstream_close_all(&w->downstream);
     close_idle_of(w, w->proxy.snapshot, NULL);
@@ -470,6 +458,9 @@ static void on_turn_end(uv_prepare_t *handle)
     struct worker *w = handle->data;
     atomic_fetch_add_explicit(&w->turns, 1, memory_order_relaxed);
     atomic_store_explicit(&w->exchanges, w->proxy.exchange_count, memory_order_relaxed);
+    if (desk_is_pending(w->options.desk)) {
+        exchange_take_told(w->options.desk);
+    }
     give_way(w);
     tell_idle(w);
     if (w->awaiting_quiet) {
@@ -486,6 +477,11 @@ static void pin(int cpu)
         CPU_SET((size_t)cpu, &set);
         pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
     }
+}
+
+static void on_desk(void *owner)
+{
+    worker_poke(owner); /* the turn ends in on_turn_end() */
 }
 
 static void *worker_main(void *arg)
@@ -584,6 +580,7 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
     w->downstream.find_place = on_find_place;
     w->downstream.on_gone = on_connection_gone;
     error = open_handles(w);
+    slots_desk_open(options->desk, on_desk, w);
     if (!error) {
         error = uv_translate_sys_error(pthread_create(&w->thread, NULL, worker_main, w));
     }

@@ -42,6 +42,7 @@ struct worker_options {
     uint64_t seed;               /* of request ids */
     struct places *places;       /* of the whole node */
     _Atomic int64_t *kept_bytes; /* the same: what all bodies that wait take */
+    struct slots_desk *desk;     /* its own: what those who wait for slots are told */
     const _Atomic bool *joining; /* of the whole node: /health says so */
     const struct worker_events *events;
     void *control;

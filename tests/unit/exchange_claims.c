@@ -19,6 +19,7 @@ struct model fresh(void)
     m.rules.connect_ms = 2000;
     m.rules.first_byte_ms = 1200000;
     m.rules.idle_ms = 300000;
+    m.rules.queue_timeout_ms = 30000;
     m.rules.body_rate = 0;
     m.by_hand = true;
     m.core.rules = NULL; /* set by give(): the struct has moved */
@@ -157,6 +158,9 @@ struct model in_phase(enum exchange_phase phase)
         give(&m, IN(.kind = EXCHANGE_ASK_LOCAL, .ended = true, .keep_alive = true));
     } else if (phase == EXCHANGE_HOLD) {
         give(&m, post());
+    } else if (phase == EXCHANGE_WAIT) {
+        m = fresh();
+        feed(&m, get(), WITHOUT_SLOT, LATER);
     } else if (phase == EXCHANGE_CONNECT) {
         m = fresh();
         feed(&m, get(), 1, LATER);

@@ -8,6 +8,8 @@
 enum {
     POOLED = 1, /* how a connection comes: see model_step_with() */
     LATER = 2,
+    WITHOUT_SLOT = 2, /* what a pick gives */
+    CROWDED = 3,
     PIECE = 60 * 1024,
 };
 

@@ -54,6 +54,10 @@ static bool is_failure(const struct model *m)
     case EXCHANGE_DOWN_BAD:
     case EXCHANGE_DOWN_GONE:
     case EXCHANGE_PICKED:
+    case EXCHANGE_QUEUED:
+    case EXCHANGE_SLOT:
+    case EXCHANGE_MOVED:
+    case EXCHANGE_CROWDED:
     case EXCHANGE_NONE_LEFT:
     case EXCHANGE_UP_CONNECTED:
     case EXCHANGE_UP_LACKING: /* what this node lacks is no instance's fault */
@@ -105,7 +109,9 @@ static void do_release(struct model *m, bool keep)
 
 static void do_connect(struct model *m)
 {
-    demand(m, !m->open && given(m, EXCHANGE_PICKED), "CONNECT goes to the one just picked");
+    demand(m, !m->open && (given(m, EXCHANGE_PICKED) || given(m, EXCHANGE_SLOT)),
+           "CONNECT goes to the one just picked");
+    demand(m, !m->waiting && !m->orphan, "nobody connects who waits, or for nobody");
     m->open = true;
     m->reported = m->sent_end = m->any_taken = m->up_ended = m->late_pick = false;
     m->attempts++;
@@ -179,8 +185,8 @@ static void do_head(struct model *m)
     m->heads++;
     demand(m, m->heads == 1, "at most one response head goes down");
     demand(m, m->open && m->reported, "a head comes from a reported attempt");
-    demand(m, given(m, EXCHANGE_UP_HEAD) || (given(m, EXCHANGE_NONE_LEFT) && m->late_pick),
-           "HEAD passes a head on");
+    bool none_better = given(m, EXCHANGE_NONE_LEFT) || given(m, EXCHANGE_CROWDED);
+    demand(m, given(m, EXCHANGE_UP_HEAD) || (none_better && m->late_pick), "HEAD passes a head on");
     m->promised = exchange_core_keep_alive(&m->core);
     demand(m, !m->promised || (m->ended && may_go_on(m) && !m->until_close),
            "keep-alive is promised only where the next request can be told apart");
@@ -224,6 +230,7 @@ static void do_finish(struct model *m)
     m->finishes++;
     m->seen_finish[m->out.finish]++;
     demand(m, m->finishes == 1, "one FINISH");
+    demand(m, !m->waiting, "who has finished does not wait");
     demand(m, !m->open, "FINISH after the attempt is over");
     demand(m, !m->paused_down, "FINISH leaves the client's stream running");
     switch (m->out.finish) {
@@ -240,7 +247,7 @@ static void do_finish(struct model *m)
         break;
     case EXCHANGE_FINISH_CUT:
         demand(m, !whole, "CUT only what is not whole");
-        demand(m, m->heads == 1 || m->left, "before a head the client gets an answer");
+        demand(m, m->heads == 1 || m->left || m->orphan, "before a head the client gets an answer");
         break;
     case EXCHANGE_FINISH_RESET:
         demand(m, m->tunnel || (given(m, EXCHANGE_DEADLINE) && m->heads == 1 && !whole),
@@ -251,8 +258,21 @@ static void do_finish(struct model *m)
     }
 }
 
+static void do_leave_queue(struct model *m)
+{
+    demand(m, m->waiting, "who waits leaves the queue once");
+    demand(m,
+           !given(m, EXCHANGE_DEADLINE) || m->now_ms >= m->queued_ms + m->rules.queue_timeout_ms ||
+               m->out.reply == EXCHANGE_REPLY_REQUEST_TIMEOUT,
+           "not before its time");
+    m->waiting = false;
+}
+
 static void carry_up(struct model *m, uint32_t what)
 {
+    if (what & EXCHANGE_DO_LEAVE_QUEUE) {
+        do_leave_queue(m);
+    }
     if (what & EXCHANGE_DO_REPORT) {
         do_report(m);
     }
@@ -302,6 +322,9 @@ static void carry_down(struct model *m, uint32_t what)
         demand(m, m->request.takes_interim && m->heads == 0 && given(m, EXCHANGE_UP_INTERIM),
                "1xx before the head, to who knows them");
     }
+    uint32_t down = EXCHANGE_DO_HEAD | EXCHANGE_DO_BODY | EXCHANGE_DO_END | EXCHANGE_DO_REPLY |
+                    EXCHANGE_DO_INTERIM | EXCHANGE_DO_TUNNEL;
+    demand(m, !m->orphan || !(what & down), "nothing goes down to one who has left");
     if (what & EXCHANGE_DO_HEAD) {
         do_head(m);
     }
@@ -349,8 +372,8 @@ static void judge_deadlines(struct model *m)
 {
     const struct exchange_core *c = &m->core;
     const struct exchange_rules *r = &m->rules;
-    uint64_t longest_ms =
-        EXCHANGE_DEAF_MS + r->request_body_ms + r->connect_ms + r->first_byte_ms + r->idle_ms;
+    uint64_t longest_ms = EXCHANGE_DEAF_MS + r->request_body_ms + r->connect_ms + r->first_byte_ms +
+                          r->idle_ms + r->queue_timeout_ms;
     uint64_t deadline_ms = exchange_core_deadline_ms(c);
     if (c->phase == EXCHANGE_LOCAL || c->phase == EXCHANGE_TUNNEL) {
         demand(m, deadline_ms == 0, "an own endpoint, or a tunnel, looks after its time itself");
@@ -362,7 +385,7 @@ static void judge_deadlines(struct model *m)
     } else if (m->open && !m->paused_up) {
         demand(m, c->up_deadline_ms > 0, "an instance that owes an answer has a deadline");
     }
-    if (m->heads == 1) {
+    if (m->heads == 1 && !m->orphan) {
         demand(m, c->take_deadline_ms > 0 && c->take_deadline_ms <= m->now_ms + r->idle_ms + 1,
                "a client that has a response before it is looked at");
         demand(m,
@@ -370,6 +393,10 @@ static void judge_deadlines(struct model *m)
                    m->now_ms <=
                        m->taken_ms + r->idle_ms + exchange_look_ms(r->idle_ms) + MODEL_LATE_MS,
                "who takes nothing for `idle` is reset");
+    }
+    if (c->phase == EXCHANGE_WAIT) {
+        demand(m, m->waiting && c->up_deadline_ms == m->queued_ms + r->queue_timeout_ms,
+               "waiting ends with its own time, counted from its beginning");
     }
     if (c->phase == EXCHANGE_CONNECT) {
         demand(m, c->up_deadline_ms == connect_end_ms(m),
@@ -381,7 +408,7 @@ static void judge_deadlines(struct model *m)
 static void judge_rest(struct model *m)
 {
     uint64_t held = m->body_in - m->hold_from;
-    bool on_the_way = m->core.phase == EXCHANGE_PICK || m->core.phase == EXCHANGE_CONNECT;
+    bool on_the_way = m->core.phase >= EXCHANGE_PICK && m->core.phase <= EXCHANGE_CONNECT;
     uint64_t most = m->hold_at_pick > EXCHANGE_HIGH_WATER ? m->hold_at_pick : EXCHANGE_HIGH_WATER;
     judge_deadlines(m);
     demand(m, m->core.held == held, "the core knows what is held");
@@ -407,6 +434,20 @@ static void judge_rest(struct model *m)
     demand(m, !m->left, "after the client has left nothing goes on");
 }
 
+/* Time that is spent in queues is no part of that for all attempts. */
+static void take_waiting(struct model *m)
+{
+    if (given(m, EXCHANGE_QUEUED)) {
+        m->waiting = true;
+        m->queued_again_ms = m->now_ms;
+        m->queued_ms = m->queued_ms == 0 ? m->now_ms : m->queued_ms;
+    } else if (given(m, EXCHANGE_SLOT) || given(m, EXCHANGE_MOVED)) {
+        demand(m, m->waiting, "only who waits is told");
+        m->waiting = false;
+        m->first_pick_ms += m->now_ms - m->queued_again_ms;
+    }
+}
+
 /* What the input itself changes in the world, before the core hears of it. */
 static void take_in(struct model *m)
 {
@@ -429,7 +470,11 @@ static void take_in(struct model *m)
     m->up_ended = m->up_ended || given(m, EXCHANGE_UP_END);
     m->reusable = given(m, EXCHANGE_UP_END) && m->in.reusable;
     m->half_gone = m->half_gone || (given(m, EXCHANGE_DOWN_GONE) && m->in.may_read);
-    m->left = given(m, EXCHANGE_DOWN_GONE) && !(m->in.may_read && m->before == EXCHANGE_LOCAL);
+    bool works_on = m->in.read_on && m->open && m->sent_head && m->ended && !m->deaf && !m->tunnel;
+    m->orphan = m->orphan || (given(m, EXCHANGE_DOWN_GONE) && works_on);
+    m->left = given(m, EXCHANGE_DOWN_GONE) && !works_on &&
+              !(m->in.may_read && m->before == EXCHANGE_LOCAL);
+    take_waiting(m);
     if (given(m, EXCHANGE_UP_DEAF)) {
         m->deaf = true;
         m->up_waiting = 0;
@@ -466,8 +511,10 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
     one_step(m, in);
     while (!m->broken && m->finishes == 0) {
         if (m->out.what & EXCHANGE_DO_PICK) {
-            bool found = pick < 0 ? prng_below(&m->prng, 8) > 0 : pick > 0;
-            in.kind = found ? EXCHANGE_PICKED : EXCHANGE_NONE_LEFT;
+            static const enum exchange_input_kind ways[] = {
+                EXCHANGE_NONE_LEFT, EXCHANGE_PICKED, EXCHANGE_QUEUED, EXCHANGE_CROWDED,
+                EXCHANGE_PICKED,    EXCHANGE_PICKED, EXCHANGE_PICKED, EXCHANGE_QUEUED};
+            in.kind = ways[pick < 0 ? prng_below(&m->prng, 8) : (uint64_t)pick];
         } else if (m->out.what & (EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT)) {
             int way = connect < 0 ? (int)prng_below(&m->prng, 3) : connect;
             if (way == 2) {

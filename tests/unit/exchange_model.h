@@ -16,7 +16,7 @@ enum {
     MODEL_READ_MAX = 64 * 1024, /* one read of a socket: NET_READ_SIZE */
     MODEL_LATE_MS = 16,         /* a tick of the timers' wheel */
     MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
-    MODEL_OUTPUTS = 23,         /* bits of EXCHANGE_DO_... */
+    MODEL_OUTPUTS = 24,         /* bits of EXCHANGE_DO_... */
     MODEL_FINISHES = EXCHANGE_FINISH_RESET + 1,
     /* The piece that crosses the mark, and the read that was under way when the pause came. */
     MODEL_WAITING_MAX = EXCHANGE_HIGH_WATER + 2 * MODEL_READ_MAX,
@@ -48,6 +48,9 @@ struct model {
     uint64_t first_pick_ms, connect_ms; /* when the first one and the present one began */
     bool reused;                        /* its connection was an idle one */
     bool open, reported, connected, sent_head, sent_end, any_taken, deaf, paused_up;
+    bool waiting;                        /* in a queue, */
+    uint64_t queued_ms, queued_again_ms; /* since the first time, and this one */
+    bool orphan;                         /* the client has left, and the response is read on */
     bool late_pick;  /* its response head made the core ask for another instance */
     bool may_repeat; /* no byte of any attempt so far can have reached an instance */
     bool reusable;
@@ -59,7 +62,7 @@ struct model {
     bool promised; /* that the connection takes another request */
 
     /* what a walk has seen: a promise that is never put to the test is not tested */
-    uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[MODEL_FINISHES], seen_reply[16],
+    uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[MODEL_FINISHES], seen_reply[32],
         seen_phase[16];
 };
 
@@ -68,7 +71,8 @@ void model_init(struct model *m, uint64_t seed);
 /* One input into the core; its outputs are carried out, PICK included (by `pick`). */
 void model_step(struct model *m, struct exchange_input in);
 
-/* What a pick gives: 1 an instance, 0 none, -1 as the prng says. The same for a connection: 1 a
+/* What a pick gives: 1 an instance, 0 none, 2 one without a slot, 3 one whose queue is full, -1 as
+ * the prng says. The same for a connection: 1 a
  * pooled one, 0 refused at once, 2 later; -1 as the prng says. */
 void model_step_with(struct model *m, struct exchange_input in, int pick, int connect);
 

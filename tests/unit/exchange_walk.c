@@ -39,6 +39,7 @@ void model_init(struct model *m, uint64_t seed)
         .connect_ms = times_ms[below(m, 4)],
         .first_byte_ms = times_ms[below(m, 4)],
         .idle_ms = times_ms[below(m, 4)],
+        .queue_timeout_ms = times_ms[below(m, 4)],
         .body_rate = one_in(m, 2) ? 0 : 1 + (uint32_t)below(m, 5000),
         .retry_statuses = &m->retry_statuses,
         .failure_statuses = &m->failure_statuses,
@@ -124,7 +125,8 @@ static void client_leaves(struct model *m)
         return; /* nobody reads there, so nobody knows */
     }
     bool half = !m->half_gone && one_in(m, 2);
-    model_step(m, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE, .may_read = half});
+    model_step(m, (struct exchange_input){
+                      .kind = EXCHANGE_DOWN_GONE, .may_read = half, .read_on = one_in(m, 2)});
 }
 
 /* ---- an instance ---- */
@@ -202,6 +204,7 @@ static void instance_answers(struct model *m)
     default:
         model_step(m, (struct exchange_input){.kind = EXCHANGE_UP_HEAD,
                                               .status = some_status(m),
+                                              .streams = one_in(m, 4),
                                               .until_close = one_in(m, 8)});
         rest_of_read(m);
         break;
@@ -219,6 +222,11 @@ static void tunnel_ends(struct model *m)
 static void instance_acts(struct model *m)
 {
     switch (m->core.phase) {
+    case EXCHANGE_WAIT:
+        if (one_in(m, 3)) {
+            tell(m, one_in(m, 4) ? EXCHANGE_MOVED : EXCHANGE_SLOT);
+        }
+        break;
     case EXCHANGE_CONNECT:
         if (one_in(m, 6)) {
             model_step(
@@ -340,7 +348,7 @@ bool model_act(struct model *m)
         time_passes(m);
     } else if (what == 98) {
         client_leaves(m);
-    } else if (one_in(m, 3)) {
+    } else if (one_in(m, 3) && !m->orphan) {
         model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
                                               .reply = EXCHANGE_REPLY_USER_REQUIRED,
                                               .ended = one_in(m, 2)});

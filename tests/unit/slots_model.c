@@ -24,10 +24,22 @@ void slots_model_init(struct slots_model *m, uint64_t (*choose)(void *arg, uint6
 
 void slots_model_done(struct slots_model *m)
 {
+    for (size_t i = 0; i < MODEL_LINES; i++) {
+        slot_line_done(&m->lines[i]);
+    }
     slots_done(&m->slots);
 }
 
 /* ---- promises ---- */
+
+static uint32_t idle_of(const struct slots_model *m, unsigned worker)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < MODEL_LINES; i++) {
+        sum += m->idle[i][worker];
+    }
+    return sum;
+}
 
 static uint32_t connections(const struct slots_model *m)
 {
@@ -35,8 +47,8 @@ static uint32_t connections(const struct slots_model *m)
     for (size_t i = 0; i < MODEL_REQUESTS; i++) {
         sum += m->requests[i].held && m->requests[i].counted;
     }
-    for (size_t w = 0; w < MODEL_WORKERS; w++) {
-        sum += m->idle[w];
+    for (unsigned w = 0; w < MODEL_WORKERS; w++) {
+        sum += idle_of(m, w);
     }
     return sum;
 }
@@ -96,9 +108,10 @@ static void check(struct slots_model *m)
         demand(m, connections(m) + s->others.taken <= s->max, "nor more connections");
         demand(m, long_ones(m) <= slots_long_max(s), "long ones leave some for short ones");
     }
-    for (size_t w = 0; w < MODEL_WORKERS; w++) {
+    for (unsigned w = 0; w < MODEL_WORKERS; w++) {
         const struct slots_worker *at = &s->workers[w];
-        demand(m, at->idle + at->owed + at->asked == m->idle[w], "each idle one is counted once");
+        demand(m, at->idle + at->owed + at->asked == idle_of(m, w),
+               "each idle one is counted once");
     }
     check_waiters(m);
 }
@@ -134,16 +147,21 @@ static void take_told(struct slots_model *m)
 /* A request with a slot gets its connection: an idle one of its worker, or a new one. */
 static void connect(struct slots_model *m, struct model_request *r)
 {
-    unsigned w = r->waiter.worker;
+    struct slot_place at = {r->waiter.line, r->waiter.worker};
+    uint32_t *idle = &m->idle[at.line - m->lines][at.worker];
+    bool reuses = *idle > 0 && below(m, 4) > 0;
+    if (reuses) {
+        --*idle;
+        m->served_by_idle++;
+        slots_idle_taken(&m->slots, &at, m->now_ms);
+    }
+    while (!reuses && slots_owes(&m->slots, &at)) { /* none will do: they go first */
+        demand(m, *idle > 0, "a debt is a connection");
+        --*idle;
+        slots_idle_closed(&m->slots, &at, m->now_ms);
+    }
     r->waiter.state = SLOT_NONE;
     r->held = r->counted = true;
-    if (m->idle[w] > 0 && below(m, 4) > 0) {
-        m->idle[w]--;
-        m->served_by_idle++;
-        slots_idle_taken(&m->slots, w, m->now_ms);
-    } else if (slots_dialled(&m->slots, w)) {
-        m->idle[w]--; /* its pool has none that fits: one goes first */
-    }
     take_told(m);
 }
 
@@ -179,11 +197,10 @@ static void ask(struct slots_model *m, struct model_request *r)
 
 static void finish(struct slots_model *m, struct model_request *r, bool keep)
 {
+    struct slot_place at = {r->waiter.line, r->waiter.worker};
     r->held = false;
-    if (keep) {
-        m->idle[r->waiter.worker]++;
-    }
-    slots_release(&m->slots, r->waiter.class, r->waiter.worker, keep, m->now_ms);
+    m->idle[at.line - m->lines][at.worker] += keep ? 1 : 0;
+    slots_release(&m->slots, &at, r->waiter.class, keep, m->now_ms);
     take_told(m);
 }
 
@@ -205,10 +222,13 @@ static void request_acts(struct slots_model *m, struct model_request *r)
 /* The worker closes what it was asked for, or what has been idle for too long. */
 static void worker_acts(struct slots_model *m, unsigned w)
 {
-    if (m->idle[w] > 0 && (slots_asked(&m->slots, w) > 0 || below(m, 3) == 0)) {
-        m->idle[w]--;
-        slots_idle_closed(&m->slots, w, m->now_ms);
-        take_told(m);
+    for (size_t i = 0; i < MODEL_LINES; i++) {
+        struct slot_place at = {&m->lines[i], w};
+        if (m->idle[i][w] > 0 && (slots_asked(&m->slots, w) > 0 || below(m, 3) == 0)) {
+            m->idle[i][w]--;
+            slots_idle_closed(&m->slots, &at, m->now_ms);
+            take_told(m);
+        }
     }
 }
 
@@ -323,8 +343,8 @@ bool slots_model_run_out(struct slots_model *m)
     for (size_t i = 0; i < MODEL_REQUESTS; i++) {
         none = none && !m->requests[i].held && m->requests[i].waiter.state == SLOT_NONE;
     }
-    while (m->idle[0] + m->idle[1] + m->idle[2] > 0) {
-        for (unsigned w = 0; w < MODEL_WORKERS; w++) {
+    for (unsigned w = 0; w < MODEL_WORKERS; w++) {
+        while (idle_of(m, w) > 0) {
             worker_acts(m, w);
         }
     }

@@ -69,7 +69,7 @@ static void every_promise_is_kept_whatever_happens(void **state)
         add(sum.seen_outputs, m.seen_outputs, MODEL_OUTPUTS);
         add(sum.seen_finish, m.seen_finish, MODEL_FINISHES);
         add(sum.seen_phase, m.seen_phase, 16);
-        add(sum.seen_reply, m.seen_reply, 16);
+        add(sum.seen_reply, m.seen_reply, 32);
     }
     must_be_seen("output", sum.seen_outputs, 0, MODEL_OUTPUTS);
     must_be_seen("finish", sum.seen_finish, 0, MODEL_FINISHES);
@@ -77,6 +77,8 @@ static void every_promise_is_kept_whatever_happens(void **state)
     must_be_seen("reply", sum.seen_reply, EXCHANGE_REPLY_LOCAL, EXCHANGE_REPLY_BAD_REQUEST + 1);
     must_be_seen("reply", sum.seen_reply, EXCHANGE_REPLY_REQUEST_TIMEOUT,
                  EXCHANGE_REPLY_BODY_TOO_LARGE + 1);
+    must_be_seen("reply", sum.seen_reply, EXCHANGE_REPLY_QUEUE_FULL,
+                 EXCHANGE_REPLY_QUEUE_TIMEOUT + 1);
 }
 
 static void a_seed_walks_the_same_way_twice(void **state)

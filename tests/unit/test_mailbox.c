@@ -32,7 +32,7 @@ static int set_up(void **state)
     passive_init(&s->instance.passive, MAX_FAILS, FAIL_TIMEOUT_MS, s->now_ms);
     s->instance.verdict =
         (struct verdict_result){.verdict = VERDICT_HEALTHY, .eligible = true, .routable = true};
-    mailbox_publish(&s->app);
+    mailbox_publish(&s->app, 0);
     assert_int_equal(s->live->route, INSTANCE_OPEN);
     *state = s;
     return 0;
@@ -55,7 +55,7 @@ static void control_looks(struct scene *s)
     bool tripped = passive_tripped(&s->instance.passive);
     s->instance.verdict.verdict = tripped ? VERDICT_EJECTED : VERDICT_HEALTHY;
     s->instance.verdict.eligible = s->instance.verdict.routable = !tripped;
-    mailbox_publish(&s->app);
+    mailbox_publish(&s->app, 0);
 }
 
 static void worker_reports(struct scene *s, _Atomic uint32_t *box)
@@ -115,7 +115,7 @@ static void a_trial_taken_unseen_is_not_offered_again(void **state)
     offer_a_trial(s);
     mailbox_collect(&s->app, s->now_ms);
     assert_true(worker_takes_the_trial(s)); /* behind control's back */
-    mailbox_publish(&s->app);
+    mailbox_publish(&s->app, 0);
     assert_int_equal(s->live->route, INSTANCE_TRIAL_TAKEN);
 }
 
@@ -168,7 +168,7 @@ static void an_open_verdict_is_written_over_a_taken_trial(void **state)
     offer_a_trial(s);
     assert_true(worker_takes_the_trial(s));
     s->instance.verdict.routable = true; /* outvoted: the others see it up */
-    mailbox_publish(&s->app);
+    mailbox_publish(&s->app, 0);
     assert_int_equal(s->live->route, INSTANCE_OPEN);
 }
 

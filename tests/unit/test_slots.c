@@ -39,10 +39,18 @@ static void take(struct slots *s, struct slot_line *line, enum slot_class class,
     }
 }
 
+static struct slot_line any_line;
+
+/* One that has had a slot, at worker 0, ends, and so does its connection. */
+static void release_at(struct slots *s, enum slot_class class, uint64_t now_ms)
+{
+    slots_release(s, &(struct slot_place){&any_line, 0}, class, false, now_ms);
+}
+
 static void give(struct slots *s, enum slot_class class, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        slots_release(s, class, 0, false, NOW);
+        release_at(s, class, NOW);
     }
 }
 
@@ -90,16 +98,16 @@ static void short_ones_go_first_but_after_eight_a_long_one_does(void **state)
         assert_int_equal(ask(&s, &shorts[i]), SLOT_WAITING);
     }
     for (size_t i = 0; i < SLOTS_SHORT_RUN; i++) {
-        slots_release(&s, SLOT_SHORT, 0, false, NOW);
+        release_at(&s, SLOT_SHORT, NOW);
         assert_told(&s, &shorts[i], SLOT_GRANTED);
     }
-    slots_release(&s, SLOT_SHORT, 0, false, NOW);
+    release_at(&s, SLOT_SHORT, NOW);
     assert_told(&s, &longs[0], SLOT_GRANTED);
     for (size_t i = SLOTS_SHORT_RUN; i < 20; i++) { /* the other long ones have no room now */
-        slots_release(&s, SLOT_SHORT, 0, false, NOW);
+        release_at(&s, SLOT_SHORT, NOW);
         assert_told(&s, &shorts[i], SLOT_GRANTED);
     }
-    slots_release(&s, SLOT_LONG, 0, false, NOW);
+    release_at(&s, SLOT_LONG, NOW);
     assert_told(&s, &longs[1], SLOT_GRANTED);
     slots_leave(&s, &longs[2], NOW);
     give(&s, SLOT_LONG, 1);
@@ -121,7 +129,7 @@ static void users_take_turns_and_each_ones_first_comes_first(void **state)
         assert_int_equal(ask(&s, &w[i]), SLOT_WAITING);
     }
     for (size_t i = 0; i < 7; i++) {
-        slots_release(&s, SLOT_LONG, 0, false, NOW);
+        release_at(&s, SLOT_LONG, NOW);
         assert_told(&s, &w[order[i]], SLOT_GRANTED);
     }
     give(&s, SLOT_LONG, 1);
@@ -151,44 +159,55 @@ static void a_full_queue_refuses_and_one_of_size_nought_at_once(void **state)
 static void an_idle_connection_gives_way_to_whom_it_cannot_serve(void **state)
 {
     (void)state;
-    struct slot_line line = {0};
+    struct slot_line line = {0}, other = {0};
+    struct slot_place here = {&line, 0}, there = {&line, 2};
     FRESH(s, 1);
     take(&s, &line, SLOT_LONG, 1);
-    slots_release(&s, SLOT_LONG, 0, true, NOW);
+    slots_release(&s, &here, SLOT_LONG, true, NOW);
     assert_int_equal(slots_used(&s), 1);
     struct slot_waiter w = waiter(&line, SLOT_LONG, 1);
     w.worker = 2;
     list_init(&w.turn), list_init(&w.place);
-    assert_int_equal(slots_ask(&s, &w, 0, NOW),
-                     SLOT_WAITING); /* for a moment: size does not count */
+    assert_int_equal(slots_ask(&s, &w, 0, NOW), SLOT_WAITING); /* for a moment: size is not asked */
     assert_true(slots_take_asked(&s, 0));
     assert_int_equal(slots_asked(&s, 0), 1);
     assert_null(slots_take_told(&s));
-    slots_idle_closed(&s, 0, NOW);
+    slots_idle_closed(&s, &here, NOW);
     assert_told(&s, &w, SLOT_GRANTED);
-    slots_release(&s, SLOT_LONG, 2, true, NOW);
+    slots_release(&s, &there, SLOT_LONG, true, NOW);
     struct slot_waiter own = waiter(&line, SLOT_LONG, 1); /* its own worker's serves at once */
     own.worker = 2;
     assert_int_equal(ask(&s, &own), SLOT_GRANTED);
-    slots_idle_taken(&s, 2, NOW);
+    slots_idle_taken(&s, &there, NOW);
     assert_int_equal(slots_used(&s), 1);
-    slots_release(&s, SLOT_LONG, 2, false, NOW);
+    slots_release(&s, &there, SLOT_LONG, true, NOW);
+    struct slot_waiter foreign = waiter(&other, SLOT_LONG, 1); /* but not another entry's */
+    foreign.worker = 2;
+    assert_int_equal(ask(&s, &foreign), SLOT_WAITING);
+    slots_idle_closed(&s, &there, NOW);
+    assert_told(&s, &foreign, SLOT_GRANTED);
+    give(&s, SLOT_LONG, 1);
+    slot_line_done(&line), slot_line_done(&other);
     slots_done(&s);
 }
 
-static void one_that_dials_although_its_worker_has_an_idle_one_closes_that_first(void **state)
+static void one_that_dials_although_it_was_given_an_idle_one_closes_that_first(void **state)
 {
     (void)state;
     struct slot_line line = {0};
+    struct slot_place here = {&line, 0};
     FRESH(s, 1);
     take(&s, &line, SLOT_LONG, 1);
-    slots_release(&s, SLOT_LONG, 0, true, NOW);
+    slots_release(&s, &here, SLOT_LONG, true, NOW);
     struct slot_waiter w = waiter(&line, SLOT_LONG, 1);
     assert_int_equal(ask(&s, &w), SLOT_GRANTED);
-    assert_true(slots_dialled(&s, 0)); /* the idle one is another entry's */
-    assert_false(slots_dialled(&s, 0));
-    slots_release(&s, SLOT_LONG, 0, false, NOW);
+    assert_true(slots_owes(&s, &here));
+    slots_idle_closed(&s, &here, NOW);
+    assert_false(slots_owes(&s, &here));
+    assert_int_equal(slots_used(&s), 1);
+    slots_release(&s, &here, SLOT_LONG, false, NOW);
     assert_int_equal(slots_used(&s), 0);
+    slot_line_done(&line);
     slots_done(&s);
 }
 
@@ -209,14 +228,14 @@ static void an_instance_that_takes_nobody_hands_its_waiters_on(void **state)
     assert_int_equal(ask(&s, &late), SLOT_MOVED);
     trial.insists = true;
     assert_int_equal(ask(&s, &trial), SLOT_WAITING);
-    slots_release(&s, SLOT_LONG, 0, false, NOW);
+    release_at(&s, SLOT_LONG, NOW);
     assert_told(&s, &trial, SLOT_GRANTED);
-    slots_release(&s, SLOT_SHORT, 0, false, NOW);
+    release_at(&s, SLOT_SHORT, NOW);
     assert_told(&s, &b, SLOT_GRANTED);
     slots_line_open(&gone);
     assert_int_equal(ask(&s, &late), SLOT_WAITING);
     slots_leave(&s, &late, NOW);
-    slots_release(&s, SLOT_LONG, 0, false, NOW);
+    release_at(&s, SLOT_LONG, NOW);
     slots_done(&s);
 }
 
@@ -228,11 +247,11 @@ static void one_that_leaves_with_a_slot_gives_it_to_the_next(void **state)
     take(&s, &line, SLOT_LONG, 1);
     struct slot_waiter a = waiter(&line, SLOT_LONG, 1), b = waiter(&line, SLOT_LONG, 2);
     ask(&s, &a), ask(&s, &b);
-    slots_release(&s, SLOT_LONG, 0, false, NOW);
+    release_at(&s, SLOT_LONG, NOW);
     assert_ptr_equal(slots_take_told(&s), &a);
     slots_leave(&s, &a, NOW); /* its client left before it heard */
     assert_told(&s, &b, SLOT_GRANTED);
-    slots_release(&s, SLOT_LONG, 0, false, NOW);
+    release_at(&s, SLOT_LONG, NOW);
     slots_done(&s);
 }
 
@@ -334,7 +353,7 @@ static void retry_after_follows_the_pace(void **state)
     uint64_t now_ms = NOW;
     for (size_t i = 0; i < 6; i++) { /* one each two seconds */
         now_ms += 2000;
-        slots_release(&s, SLOT_LONG, 0, false, now_ms);
+        release_at(&s, SLOT_LONG, now_ms);
         assert_told(&s, &w[i], SLOT_GRANTED);
     }
     assert_int_equal(slots_retry_after_s(&s, SLOT_LONG, now_ms),
@@ -407,7 +426,7 @@ static void a_user_who_sends_half_of_all_gets_a_fifth(void **state)
             bool held = end_ms[i] > 0;
             if (held && end_ms[i] <= now_ms) {
                 end_ms[i] = 0;
-                slots_release(&s, SLOT_LONG, 0, false, now_ms);
+                release_at(&s, SLOT_LONG, now_ms);
             } else if (!held && clients[i].state == SLOT_NONE) {
                 uint64_t user = i < CLIENTS / 2 ? 0 : 1 + i % (USERS - 1);
                 clients[i] = waiter(&line, SLOT_LONG, user);
@@ -429,7 +448,7 @@ static void a_user_who_sends_half_of_all_gets_a_fifth(void **state)
             slots_leave(&s, &clients[i], now_ms);
         }
         if (end_ms[i] > 0) {
-            slots_release(&s, SLOT_LONG, 0, false, now_ms);
+            release_at(&s, SLOT_LONG, now_ms);
         }
     }
     while (slots_take_told(&s) != NULL) {
@@ -473,7 +492,8 @@ static void act(struct node *n, struct prng *prng)
     size_t i = prng_below(prng, 64);
     if (n->held[i]) {
         n->held[i] = false;
-        slots_release(&n->slots, n->w[i].class, n->w[i].worker, false, NOW);
+        slots_release(&n->slots, &(struct slot_place){&n->line, n->w[i].worker}, n->w[i].class,
+                      false, NOW);
     } else if (n->w[i].state == SLOT_NONE) {
         n->w[i] = waiter(&n->line, prng_below(prng, 4) == 0 ? SLOT_SHORT : SLOT_LONG, i % 5);
         n->w[i].worker = (unsigned)prng_below(prng, MODEL_WORKERS);
@@ -524,7 +544,8 @@ static void two_nodes_exceed_the_limit_by_what_they_begin_between_tellings_alone
                 slots_leave(&n[i].slots, &n[i].w[k], NOW);
             }
             if (n[i].held[k]) {
-                slots_release(&n[i].slots, n[i].w[k].class, n[i].w[k].worker, false, NOW);
+                slots_release(&n[i].slots, &(struct slot_place){&n[i].line, n[i].w[k].worker},
+                              n[i].w[k].class, false, NOW);
             }
             note_granted(&n[i]);
         }
@@ -539,7 +560,7 @@ int main(void)
         cmocka_unit_test(users_take_turns_and_each_ones_first_comes_first),
         cmocka_unit_test(a_full_queue_refuses_and_one_of_size_nought_at_once),
         cmocka_unit_test(an_idle_connection_gives_way_to_whom_it_cannot_serve),
-        cmocka_unit_test(one_that_dials_although_its_worker_has_an_idle_one_closes_that_first),
+        cmocka_unit_test(one_that_dials_although_it_was_given_an_idle_one_closes_that_first),
         cmocka_unit_test(an_instance_that_takes_nobody_hands_its_waiters_on),
         cmocka_unit_test(one_that_leaves_with_a_slot_gives_it_to_the_next),
         cmocka_unit_test(a_check_needs_a_free_slot_and_takes_it),

@@ -134,7 +134,7 @@ static void leave_many(struct scene *s, struct instance_live *live, unsigned wor
         taken[i] = take(s, live, worker);
     }
     for (int i = 0; i < MANY; i++) {
-        upstream_give(taken[i]);
+        upstream_give(taken[i], NULL);
     }
     assert_int_equal(live->cells[worker].idle_count, MANY);
 }
@@ -196,17 +196,17 @@ static void a_connection_to_an_address_that_is_gone_is_not_lent_again(void **sta
     struct scene *s = *state;
     KNOW(s->one, "127.0.0.2");
     struct upstream *u = take(s, s->one, 0);
-    upstream_give(u);
+    upstream_give(u, NULL);
     KNOW(s->one, "127.0.0.2", "127.0.0.1"); /* one more is no harm */
     assert_ptr_equal(take(s, s->one, 0), u);
-    upstream_give(u);
+    upstream_give(u, NULL);
     KNOW(s->one, "127.0.0.1"); /* it moves while the connection is idle */
     u = take(s, s->one, 0);
     assert_false(upstream_reused(u));
     assert_int_equal(idle_count(s), 0);
 
     KNOW(s->one, "127.0.0.3"); /* it moves while the connection is lent */
-    upstream_give(u);
+    upstream_give(u, NULL);
     assert_int_equal(idle_count(s), 0);
 
     int error = 0;
@@ -217,7 +217,7 @@ static void a_connection_to_an_address_that_is_gone_is_not_lent_again(void **sta
         assert_true(net_now_ms(&s->loop) < until_ms);
         uv_run(&s->loop.uv, UV_RUN_NOWAIT);
     }
-    upstream_give(u);
+    upstream_give(u, NULL);
     assert_int_equal(idle_count(s), 0);
 }
 
@@ -228,7 +228,7 @@ static void one_whose_idle_limit_grows_meanwhile_takes_one_place(void **state)
     struct upstream *u = take(s, s->one, 0);
     uint64_t until_ms = net_now_ms(&s->loop) + PATIENCE_MS;
     s->one->cells[0].idle_limit_ms = 300; /* as learnt from an instance that closes early */
-    upstream_give(u);
+    upstream_give(u, NULL);
     while (s->host->kept == 0 && net_now_ms(&s->loop) < until_ms) {
         uv_run(&s->loop.uv, UV_RUN_ONCE);
     }
@@ -246,7 +246,7 @@ static void one_that_is_closed_with_its_loop_still_has_its_instance(void **state
     instance_live_join(live, host);
     KNOW(live, "127.0.0.1");
     struct upstream *u = take(s, live, 0);
-    upstream_give(u);
+    upstream_give(u, NULL);
     uint64_t until_ms = net_now_ms(&s->loop) + PATIENCE_MS;
     while (host->kept == 0 && net_now_ms(&s->loop) < until_ms) {
         uv_run(&s->loop.uv, UV_RUN_ONCE);

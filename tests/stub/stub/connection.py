@@ -385,7 +385,7 @@ class Listener:
             self.next_id += 1
             self.open_count += 1
             self.connections.add(connection)
-            self.service.journal.connections_ever += 1
+            self.service.journal.count_connection(self.open_count)
             task = loop.create_task(loop.connect_accepted_socket(lambda it=connection: it, sock))
             self.pending.add(task)
             task.add_done_callback(self.pending.discard)

@@ -71,6 +71,7 @@ class ControlService:
                 "methods": journal.methods, "users": journal.users, "faults": journal.faults,
                 "aborts": journal.aborts, "idle_closes": journal.idle_closes,
                 "connections_open": listener.open_count, "connections_ever": journal.connections_ever,
+                "connections_peak": journal.connections_peak,
                 "streams_open": instance.streams_open, "tasks_running": len(instance.tasks),
                 "conversations": len(instance.conversations), "files": len(instance.files),
                 "refusing": listener.socket is None, "ending": self.api.ending,

@@ -65,6 +65,7 @@ class Journal:
         """Forgets requests and sums; connection ids go on."""
         self.records.clear()
         self.requests = self.bad_requests = self.aborts = self.connections_seen = self.idle_closes = 0
+        self.connections_peak = 0
         self.methods, self.users, self.statuses, self.faults = {}, {}, {}, {}
 
     def begin(self, connection, number, method, target):
@@ -74,6 +75,10 @@ class Journal:
         self.methods[method] = self.methods.get(method, 0) + 1
         self.records.append(record)
         return record
+
+    def count_connection(self, open_count):
+        self.connections_ever += 1
+        self.connections_peak = max(self.connections_peak, open_count)
 
     def count_user(self, user):
         if user in self.users or len(self.users) < USERS_MAX:

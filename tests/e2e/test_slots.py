@@ -1,0 +1,294 @@
+"""Slots of an instance (max_in_flight) and the queue before them: nobody is let in beyond the limit, nobody is
+refused who could wait, and users take turns."""
+
+import contextlib
+import json
+import threading
+import time
+
+import pytest
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, settings
+from stub_client import Stub, wait_for
+
+pytestmark = pytest.mark.alone
+
+SLOTS = 10
+
+
+@pytest.fixture
+def stock():
+    """An instance as Dify ships it: ten connections at a time. It would serve more, and counts them."""
+    with Stub("dify1", tokens=["app-one", "app-two"]) as stub:
+        yield stub
+
+
+def limited(stub, slots=SLOTS, *, queue=None, workers=4, **sections):
+    application = {"queue": queue} if queue else {}
+    return settings([stub], instances=[instance(stub, max_in_flight=slots)], application=application,
+                    workers=workers, **sections)
+
+
+def chat(node, user, delay=0.0, *, client=None, **more):
+    """(status, JSON or text) of a blocking run."""
+    body = {"user": user, "query": "q", "inputs": {"stub_delay": delay}, "response_mode": "blocking", **more}
+    if client:
+        head, said = client.request("POST", "/v1/chat-messages", TOKEN, json_body=body).response()
+    else:
+        head, said = node.request("POST", "/v1/chat-messages", token=TOKEN, json_body=body)
+    return head, said
+
+
+class Holder:
+    """Runs that hold slots until they are let go: event streams without an end in sight."""
+
+    def __init__(self, node, count, user="holder", seconds=30):
+        self.clients = [node.client() for _ in range(count)]
+        for index, client in enumerate(self.clients):
+            client.request("POST", "/v1/chat-messages", TOKEN, json_body={
+                "user": f"{user}{index}", "query": "q", "response_mode": "streaming",
+                "inputs": {"stub_events": int(seconds / 0.05), "stub_interval": 0.05}})
+        for client in self.clients:
+            assert client.head().status == 200
+
+    def release(self, count=None):
+        for client in self.clients[:count]:
+            client.__exit__(None, None, None)
+        self.clients = self.clients[len(self.clients) if count is None else count:]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.release()
+
+
+def queued(node, name="dify1"):
+    return node.instances()[name]["queued"]
+
+
+def jain(values):
+    return sum(values) ** 2 / (len(values) * sum(value * value for value in values))
+
+
+def test_fifty_clients_of_five_users_share_ten_slots(stock):
+    """One user sends half of all. Nobody is refused, the limit holds, users get the same."""
+    config = limited(stock, health_check={"interval": 0.2, "timeout": 0.2, "unhealthy_threshold": 1})
+    end = time.monotonic() + 3
+    served, statuses, lock = {}, [], threading.Lock()
+
+    def customer(node, index):
+        user = "greedy" if index < 25 else f"user{index % 4}"
+        with node.client() as client:
+            while time.monotonic() < end:
+                head, _ = chat(node, user, 0.1, client=client)
+                with lock:
+                    statuses.append(head.status)
+                    if time.monotonic() < end - 0.3:   # while all of them wait
+                        served[user] = served.get(user, 0) + 1
+
+    def asks_short(node):
+        slowest = []
+        with node.client() as client:
+            while time.monotonic() < end - 0.5:
+                began = time.monotonic()
+                head, _ = client.request("GET", "/v1/conversations?user=u", TOKEN).response()
+                assert head.status == 200
+                head, _ = client.request("POST", "/v1/chat-messages/none/stop", TOKEN, json_body={"user": "u"}).response()
+                assert head.status < 500
+                slowest.append(time.monotonic() - began)
+                time.sleep(0.02)
+        return sorted(slowest)
+
+    with Node(config) as node:
+        node.wait_instance("dify1", status="healthy")
+        results = parallel([lambda i=i: customer(node, i) for i in range(50)] + [lambda: asks_short(node)])
+        times = results[-1]
+        counts = stock.counts()
+        assert set(statuses) == {200}
+        assert counts["connections_peak"] <= SLOTS, counts
+        assert jain(list(served.values())) >= 0.95, served
+        assert times[len(times) // 2] < 0.05 * PATIENCE, times   # two of them, one after the other
+        assert node.instances()["dify1"]["status"] == "healthy"
+        assert [event["active"] for event in node.events("check_result")] == ["up"]
+
+
+def test_leavers_are_never_seen_by_the_instance(stock):
+    """They wait for a slot, also in the moment in which one comes free."""
+    with Node(limited(stock, 2, queue={"size": 500})) as node, Holder(node, 1) as holder:
+        for _ in range(3):
+            stock.forget()
+            leavers = [node.client() for _ in range(100)]
+            for index, client in enumerate(leavers):
+                client.request("POST", "/v1/chat-messages", TOKEN,
+                               json_body={"user": f"leaver{index}", "query": "q", "response_mode": "streaming"})
+            wait_for(lambda: queued(node) == 100, TIMEOUT)
+            for client in leavers[1:]:
+                client.__exit__(None, None, None)
+            holder.release()
+            head = leavers[0].head()
+            assert head.status == 200
+            leavers[0].__exit__(None, None, None)
+            wait_for(lambda: queued(node) == 0, TIMEOUT)
+            users = stock.counts()["users"]
+            assert set(users) <= {"leaver0"}, users
+            holder.__init__(node, 1)
+
+
+def test_a_full_queue_is_429_at_once_and_says_when_to_come_back(stock):
+    with Node(limited(stock, 2, queue={"size": 3, "timeout": 60})) as node, Holder(node, 1):
+        waiting = [node.client() for _ in range(3)]
+        for index, client in enumerate(waiting):
+            client.request("POST", "/v1/chat-messages", TOKEN, json_body={"user": f"w{index}", "query": "q"})
+        wait_for(lambda: queued(node) == 3, TIMEOUT)
+        began = time.monotonic()
+        head, said = chat(node, "late")
+        assert time.monotonic() - began < 1 * PATIENCE
+        check_error(head, said, 429, "too_many_requests")
+        assert 1 <= int(head.headers["retry-after"]) <= 60
+        assert stock.counts()["users"].keys() == {"holder0"}
+        for client in waiting:
+            client.__exit__(None, None, None)
+        wait_for(lambda: queued(node) == 0, TIMEOUT)
+
+
+def test_queue_timeout_is_429_and_counts_from_the_first_wait(stock):
+    with Node(limited(stock, 2, queue={"timeout": "400ms"})) as node, Holder(node, 1):
+        began = time.monotonic()
+        head, said = chat(node, "late")
+        waited = time.monotonic() - began
+        check_error(head, said, 429, "too_many_requests")
+        assert head.headers["retry-after"]
+        assert 0.35 < waited < 1.5 * PATIENCE
+        metrics = node.request("GET", "/metrics")[1].decode()
+        assert 'difyring_queue_rejected_total{app="one",reason="timeout"} 1' in metrics
+
+
+def test_a_size_of_nought_refuses_at_once_but_idle_connections_are_in_nobodys_way(stock):
+    with Node(limited(stock, 1, queue={"size": 0})) as node:
+        for index in range(40):   # over all workers: the idle connection is mostly another one's
+            head, _ = chat(node, f"u{index}")
+            assert head.status == 200
+        with Holder(node, 1):
+            assert chat(node, "late")[0].status == 429
+        assert stock.counts()["connections_peak"] == 1
+
+
+def test_a_blocking_run_whose_client_left_keeps_its_slot_to_its_end(stock):
+    with Node(limited(stock, 2)) as node:
+        client = node.client()
+        client.request("POST", "/v1/chat-messages", TOKEN, json_body={
+            "user": "gone", "query": "q", "inputs": {"stub_delay": 0.8}, "response_mode": "blocking"})
+        wait_for(lambda: stock.counts()["requests"] == 1, TIMEOUT)
+        client.__exit__(None, None, None)
+        began = time.monotonic()
+        head, _ = chat(node, "next")
+        assert head.status == 200 and time.monotonic() - began > 0.3
+        assert stock.counts()["aborts"] == 0
+        line = node.wait_access(user_id="gone")[0]
+        assert line["status"] == 499 and line["aborted"] and line["request_time"] > 0.5
+
+
+def test_a_stream_whose_client_left_is_closed_at_once(stock):
+    """Before its first byte, too."""
+    with Node(limited(stock, 2)) as node:
+        for inputs in ({"stub_delay": 20}, {"stub_events": 1000}):
+            stock.forget()
+            client = node.client()
+            client.request("POST", "/v1/completion-messages", TOKEN, json_body={
+                "user": "gone", "query": "q", "inputs": inputs, "response_mode": "streaming"})
+            wait_for(lambda: stock.counts()["requests"] == 1, TIMEOUT)
+            client.__exit__(None, None, None)
+            stock.wait_counts(lambda counts: counts["aborts"] == 1, TIMEOUT)
+
+
+def test_an_instance_that_goes_hands_its_waiters_on(stock):
+    """By drain, and by dying; hashed users go to the next one."""
+    with Stub("dify2", token=stock.token) as second:
+        config = settings([stock, second], instances=[instance(one, max_in_flight=2) for one in (stock, second)],
+                          health_check={"interval": 0.2, "unhealthy_threshold": 1, "healthy_threshold": 1})
+        with Node(config) as node:
+            node.wait_instance("dify1", status="healthy")
+            node.wait_instance("dify2", status="healthy")
+            users = [f"user{index}" for index in range(40)]
+            homes = {user: chat(node, user)[0] and None for user in users}
+            homes = {user: "dify1" for user in users if user in stock.counts()["users"]}
+            first, *others = list(homes)[:6]
+            assert len(others) == 5
+            for way in ("drain", "death"):
+                hold = node.client()
+                hold.request("POST", "/v1/chat-messages", TOKEN, json_body={
+                    "user": first, "query": "q", "response_mode": "streaming", "inputs": {"stub_events": 5000}})
+                assert hold.head().status == 200
+                clients = [node.client() for _ in others]
+                for user, client in zip(others, clients):
+                    client.request("POST", "/v1/chat-messages", TOKEN, json_body={"user": user, "query": "q"})
+                wait_for(lambda: queued(node) == 5, TIMEOUT)
+                second.forget()
+                if way == "drain":
+                    assert node.json("POST", "/admin/instances/one/dify1/drain")[0].status == 200
+                else:
+                    stock.kill()
+                for client in clients:
+                    assert client.response()[0].status == 200
+                assert set(others) <= set(second.counts()["users"])
+                hold.__exit__(None, None, None)
+                if way == "drain":
+                    assert node.json("POST", "/admin/instances/one/dify1/enable")[0].status == 200
+                    node.wait_instance("dify1", status="healthy", eligible=True)
+
+
+def test_reloads_change_limit_and_queue_under_load(stock):
+    end = time.monotonic() + 2.5
+    statuses = []
+
+    def customer(node, index):
+        with node.client() as client:
+            while time.monotonic() < end:
+                statuses.append(chat(node, f"u{index % 5}", 0.02, client=client)[0].status)
+
+    def operator(node):
+        for slots in (1, 10, 0, 2, 20, 3, 0, 4):
+            status, said = node.reload(limited(stock, slots, queue={"size": 50 + slots, "timeout": 30}))
+            assert status == 200, said
+            time.sleep(0.2)   # under load, that is: not waited for anything
+        stock.forget()
+        time.sleep(0.3)
+        return stock.counts()["connections_peak"]
+
+    with Node(limited(stock, 4)) as node:
+        results = parallel([lambda i=i: customer(node, i) for i in range(30)] + [lambda: operator(node)])
+        assert set(statuses) == {200}
+        assert results[-1] <= 4
+        wait_for(lambda: queued(node) == 0 and node.instances()["dify1"]["slots_used"] == 0, TIMEOUT)
+
+
+def test_entries_of_two_applications_share_one_host(stock):
+    """The smallest limit counts."""
+    config = limited(stock, 5)
+    config["applications"]["two"] = {"user_tokens": ["usertoken--two"], "instances": [
+        {**instance(stock, max_in_flight=3), "name": "other", "token": "app-two"}]}
+    config["applications"]["three"] = {"user_tokens": ["usertoken--three"], "instances": [
+        {**instance(stock), "name": "third", "token": "app-two"}]}
+    with Node(config) as node:
+        def customer(index):
+            token = (TOKEN, "usertoken--two", "usertoken--three")[index % 3]
+            for _ in range(4):
+                head, _ = node.request("POST", "/v1/chat-messages", token=token, json_body={
+                    "user": f"u{index}", "query": "q", "inputs": {"stub_delay": 0.02}})
+                assert head.status == 200
+        parallel([lambda i=i: customer(i) for i in range(15)])
+        assert stock.counts()["connections_peak"] <= 3
+        status = node.status()["applications"]
+        assert [row["max_in_flight"] for app in status.values() for row in app["instances"].values()] == [3, 3, 3]
+
+
+def test_who_may_go_anywhere_goes_where_a_slot_is_free(stock):
+    with Stub("dify2", token=stock.token) as second:
+        for algorithm in ("least_connections", "weighted_round_robin"):
+            config = settings([stock, second], application={"algorithm": algorithm, "queue": {"timeout": "2s"}},
+                              instances=[instance(one, max_in_flight=2) for one in (stock, second)])
+            with Node(config) as node, Holder(node, 1):
+                for index in range(10):   # one of the two has no slot for a long one
+                    began = time.monotonic()
+                    assert chat(node, f"u{index}")[0].status == 200
+                    assert time.monotonic() - began < 1 * PATIENCE
