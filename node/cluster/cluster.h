@@ -148,6 +148,33 @@ void cluster_set_work(struct cluster *c, uint64_t now_ms, const struct cluster_w
 /* The other alive nodes' part, on this node's clock; slots are not known here. */
 struct busy_view cluster_work_of_others(struct cluster *c, struct bytes container);
 
+/* ---- slots ---- */
+
+enum { CLUSTER_SLOT_CLASSES = 2 /* short and long requests: queue/lines.h */ };
+
+/* What this node has taken of one container's slots, and who waits there. */
+struct cluster_slots {
+    uint64_t container; /* cluster_container_id() of HOST:PORT */
+    uint32_t used, used_long, waiting[CLUSTER_SLOT_CLASSES];
+};
+uint64_t cluster_container_id(const struct cluster *c, struct bytes container);
+/* All containers where anything is taken or waits; as often as you like: only what differs from
+ * before is told, at once. */
+void cluster_set_slots(struct cluster *c, uint64_t now_ms, const struct cluster_slots *slots,
+                       size_t count);
+
+/* What the other nodes that are up have told of one container, together. Nodes that have waiters of
+ * a class are rivals; rank: so many of them come before this node. */
+struct cluster_slots_others {
+    uint64_t container;
+    uint32_t used, used_long, waiting;
+    uint32_t rivals[CLUSTER_SLOT_CLASSES], rank[CLUSTER_SLOT_CLASSES];
+};
+/* Of all containers, in order of id; the caller frees *ret_rows. */
+size_t cluster_slots_of_others(struct cluster *c, struct cluster_slots_others **ret_rows);
+/* May that be another answer than the last time? */
+bool cluster_take_slots_changed(struct cluster *c);
+
 /* ---- drained instances ---- */
 
 /* Last writer wins by (hybrid time, node); every node repeats it, so it outlives who took it. */

@@ -52,6 +52,7 @@ struct cluster {
     size_t rank;        /* how many of them have a smaller id */
     bool members_changed;
 
+    bool slots_changed; /* what the others have, until cluster_take_slots_changed() */
     bool verdict_changed;
     /* Which applications verdict_changed is of, until the owner has asked: cluster_verdict_news()
      */

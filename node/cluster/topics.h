@@ -27,7 +27,8 @@ enum {
 
 /* Pages: their sum is checked against GOSSIP_KEYS_MAX, of which a member's tombstones take some,
  * too. One page holds about 30 instances' counters, one to three earlier starts, at least 3 drains,
- * 45 containers. Past before count, and both before handoff, which looks at what they have told. */
+ * 45 containers with work, 41 with slots. Past before count, and both before handoff, which looks
+ * at what they have told. */
 /* clang-format off */
 #define CLUSTER_TOPICS(ROW) \
     /*  topic     key        priority     pages            note           member           settle           deadline */ \
@@ -35,6 +36,7 @@ enum {
     ROW(LOAD,     "load",    WIRE_BULK,   TOPIC_ONE_VALUE, nodes_load,    no_member,       no_settle,       no_deadline_ms) \
     ROW(VOTES,    "votes",   WIRE_URGENT, TOPIC_BY_NAME,   votes_note,    votes_member,    votes_settle,    votes_deadline_ms) \
     ROW(WORK,     "work",    WIRE_BULK,   64,              work_note,     work_member,     no_settle,       no_deadline_ms) \
+    ROW(SLOTS,    "slots",   WIRE_URGENT, 16,              slots_note,    slots_member,    no_settle,       no_deadline_ms) \
     ROW(DRAINS,   "drain",   WIRE_URGENT, 128,             drains_note,   drains_member,   drains_settle,   no_deadline_ms) \
     ROW(PAST,     "past",    WIRE_BULK,   192,             past_note,     no_member,       past_settle,     no_deadline_ms) \
     ROW(COUNTS,   "count",   WIRE_BULK,   192,             counts_note,   counts_member,   counts_settle,   no_deadline_ms) \

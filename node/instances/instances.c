@@ -102,6 +102,7 @@ void instances_settle(struct instances *i)
         verdicts_take_news(&i->verdicts);
     }
     look_for_mail(i);
+    sharing_settle(&i->sharing);
     verdicts_settle(&i->verdicts);
 }
 
@@ -125,6 +126,7 @@ void instances_open(struct instances *i, const struct instances_options *options
     i->registry.hosts.desks = options->desks;
     i->registry.checks.events = &checker_events;
     i->registry.checks.owner = i;
+    sharing_open(&i->sharing, options->net, &i->registry.hosts);
     verdicts_open(&i->verdicts, &i->registry, options->slices, options->log);
 }
 
@@ -132,6 +134,7 @@ void instances_attach(struct instances *i, struct cluster *cluster)
 {
     i->cluster = cluster;
     i->verdicts.cluster = cluster;
+    sharing_attach(&i->sharing, cluster);
 }
 
 void instances_commit(struct instances *i, const struct conf *conf, struct snapshot *snapshot)
@@ -142,6 +145,7 @@ void instances_commit(struct instances *i, const struct conf *conf, struct snaps
 
 void instances_close(struct instances *i)
 {
+    sharing_close(&i->sharing);
     verdicts_close(&i->verdicts);
     registry_close(&i->registry);
 }

@@ -23,6 +23,7 @@
 #define INSTANCES_INSTANCES_H
 
 #include "instances/registry.h"
+#include "instances/sharing.h"
 #include "instances/verdicts.h"
 
 struct instances {
@@ -31,6 +32,7 @@ struct instances {
     struct cluster *cluster; /* NULL before instances_attach() */
     struct registry registry;
     struct verdicts verdicts;
+    struct sharing sharing;
     _Atomic bool mail; /* a mailbox was filled; the only member that other threads touch */
     bool news;         /* votes, members or drains have changed in the cluster */
 };

@@ -120,7 +120,7 @@ static void instance_free(struct registry *r, struct tracked_instance *i)
     resolver_done(&i->resolver);
     passive_done(&i->passive);
     instance_live_unref(i->live);
-    host_table_drop(i->host);
+    host_table_drop(&r->hosts, i->host);
     free(i);
 }
 

@@ -337,7 +337,7 @@ void slots_idle_taken(struct slots *s, const struct slot_place *at, uint64_t now
     if (own->owed > 0) { /* it came with the slot of him who takes it now */
         forget_debt(s, at, false);
     } else {
-        assert(w->idle + w->asked > 0);
+        assert(w->idle > 0 || w->asked > w->parting);
         drop_idle(s, w, w->idle == 0, now_ms);
     }
 }
@@ -351,9 +351,36 @@ void slots_idle_closed(struct slots *s, const struct slot_place *at, uint64_t no
     if (own->owed > own->count) { /* he who has its slot makes another one */
         forget_debt(s, at, false);
     } else {
-        assert(w->idle + w->asked > 0);
-        drop_idle(s, w, w->asked > 0, now_ms);
+        assert(w->idle > 0 || w->asked > w->parting);
+        drop_idle(s, w, w->asked > w->parting, now_ms);
     }
+}
+
+bool slots_part(struct slots *s, const struct slot_place *at)
+{
+    struct slots_worker *w = &s->workers[at->worker];
+    struct slot_idle *own = idle_at(s, at);
+    if (own->count == own->owed) {
+        return false;
+    }
+    own->count--;
+    if (w->parting == w->asked) { /* by itself */
+        assert(w->idle > 0);
+        w->idle--;
+        s->idle--;
+        w->asked++;
+        s->asked++;
+    }
+    w->parting++;
+    return true;
+}
+
+void slots_parted(struct slots *s, const struct slot_place *at, uint64_t now_ms)
+{
+    struct slots_worker *w = &s->workers[at->worker];
+    assert(w->parting > 0 && w->asked >= w->parting);
+    w->parting--;
+    drop_idle(s, w, true, now_ms);
 }
 
 bool slots_owes(const struct slots *s, const struct slot_place *at)
@@ -453,7 +480,7 @@ bool slots_take_asked(struct slots *s, unsigned worker)
 
 uint32_t slots_asked(const struct slots *s, unsigned worker)
 {
-    return s->workers[worker].asked;
+    return s->workers[worker].asked - s->workers[worker].parting;
 }
 
 bool slots_has_room(const struct slots *s, enum slot_class class)

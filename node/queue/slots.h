@@ -34,9 +34,9 @@ enum {
 };
 
 /* Idle connections of one worker: those that nobody wants; those whose slot a waiter of this worker
- * has been given; those that it has been asked to close. */
+ * has been given; those that it has been asked to close, and of them those that are about to. */
 struct slots_worker {
-    uint32_t idle, owed, asked;
+    uint32_t idle, owed, asked, parting;
     bool told; /* that it is asked: until slots_take_asked() */
 };
 
@@ -97,6 +97,11 @@ void slots_release(struct slots *s, const struct slot_place *at, enum slot_class
 void slots_idle_taken(struct slots *s, const struct slot_place *at, uint64_t now_ms);
 void slots_idle_closed(struct slots *s, const struct slot_place *at, uint64_t now_ms);
 
+/* One is about to close, asked or not: it serves nobody any more, and slots_parted() tells when its
+ * slot is free. False: not this one, for it has been given to a waiter. */
+bool slots_part(struct slots *s, const struct slot_place *at);
+void slots_parted(struct slots *s, const struct slot_place *at, uint64_t now_ms);
+
 /* A request that has a slot is about to make a connection. True: an idle one of that place has to
  * be closed for it first, of which slots_idle_closed() tells. */
 bool slots_owes(const struct slots *s, const struct slot_place *at);
@@ -117,7 +122,7 @@ void slots_set_others(struct slots *s, const struct slots_others *others, uint64
 
 /* Outputs. The next waiter that is GRANTED or MOVED, once; NULL: no more. */
 struct slot_waiter *slots_take_told(struct slots *s);
-/* Has this worker been asked to close idle ones since the last call? And how many in all are due?
+/* Has this worker been asked to close idle ones since the last call? And how many are to part yet?
  */
 bool slots_take_asked(struct slots *s, unsigned worker);
 uint32_t slots_asked(const struct slots *s, unsigned worker);

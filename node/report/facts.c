@@ -55,13 +55,26 @@ static const struct verdict_vote *gather_votes(const struct report *r, struct fa
     return memcpy(to, votes, size);
 }
 
+/* What other nodes have waiting is known of a host and port alone. */
+static void gather_slots(const struct tracked_instance *i, struct facts_instance *to)
+{
+    struct host_shared *host = i->host;
+    if (host->slots) {
+        struct host_slots_view view = host_slots_view(host->slots);
+        to->max_in_flight = view.max;
+        to->slots_used = view.used + host->others.taken;
+        to->queue_length = host_slots_line_count(host->slots, &i->live->line);
+        to->queued = to->queue_length + host->others_waiting;
+    }
+}
+
 static void gather_configured(const struct report *r, struct facts *f, struct bytes app,
                               const struct tracked_instance *i, struct facts_instance *to)
 {
     to->verdict = i->verdict;
     to->up = i->verdict.eligible;
     to->in_flight = atomic_load_explicit(&i->live->in_flight, memory_order_relaxed);
-    to->queue_length = 0; /* nothing waits: a configuration with max_in_flight is refused */
+    gather_slots(i, to);
     to->votes = f->members ? gather_votes(r, f, app, to->name) : NULL;
 }
 

@@ -39,8 +39,9 @@ struct facts_instance {
     struct facts_answers answers;               /* to requests whose last attempt went there */
     struct verdict_result verdict;
     uint64_t up, in_flight, queue_length;
-    const struct verdict_vote *votes; /* one a member; /status only */
-    double ring_share;                /* eligible instances only; by facts_share() */
+    uint64_t max_in_flight, slots_used, queued; /* of its host and port: limit, and of all nodes */
+    const struct verdict_vote *votes;           /* one a member; /status only */
+    double ring_share;                          /* eligible instances only; by facts_share() */
 };
 
 struct facts_application {

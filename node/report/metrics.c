@@ -222,6 +222,19 @@ static void put_requests(struct buffer *b, const struct metric *m, const struct 
     }
 }
 
+static void put_queue_rejected(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    static const char *const reasons[] = {"full", "timeout"};
+    for (size_t a = 0; a < facts->application_count; a++) {
+        const struct facts_application *app = &facts->applications[a];
+        for (size_t r = 0; r < sizeof(reasons) / sizeof(reasons[0]); r++) {
+            struct label labels[LABELS_MAX] = {{"app", app->name},
+                                               {"reason", bytes_of(reasons[r])}};
+            put(b, m, labels, app->counts.queue_rejected[r]);
+        }
+    }
+}
+
 static void put_version(struct buffer *b, const struct metric *m, const struct facts *facts)
 {
     struct label labels[LABELS_MAX] = {{"version", bytes_of(facts->version)}};
@@ -290,6 +303,11 @@ static const struct metric metrics[] = {
      "Attempts of this node that are in flight at the instance.", INSTANCE(in_flight)},
     {GAUGE, "difyring_queue_length", "Requests of this node that wait for the instance.",
      INSTANCE(queue_length)},
+    {HISTOGRAM, "difyring_queue_seconds",
+     "Time that requests waited for a slot, of those that had to.", APPLICATION(counts.queued)},
+    {COUNTER, "difyring_queue_rejected_total",
+     "429 for want of a slot: the queue was full, or queue.timeout over.",
+     .put = put_queue_rejected},
     {COUNTER, "difyring_instance_failures_total",
      "Passive failures: no connection, a lost one, garbage, no answer in time, or a status of "
      "failure_statuses.",

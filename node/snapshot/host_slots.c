@@ -218,6 +218,19 @@ void host_slots_idle_closed(struct host_corner *c, struct slot_line *line, uint6
     end(c->slots, now_ms);
 }
 
+bool host_slots_part(struct host_corner *c, struct slot_line *line)
+{
+    bool parts = slots_part(begin(c->slots), &(struct slot_place){line, c->worker});
+    pthread_mutex_unlock(&c->slots->lock);
+    return parts;
+}
+
+void host_slots_parted(struct host_corner *c, struct slot_line *line, uint64_t now_ms)
+{
+    slots_parted(begin(c->slots), &(struct slot_place){line, c->worker}, now_ms);
+    end(c->slots, now_ms);
+}
+
 bool host_slots_owes(struct host_corner *c, struct slot_line *line)
 {
     bool owes = slots_owes(begin(c->slots), &(struct slot_place){line, c->worker});

@@ -42,13 +42,12 @@ void slots_desk_close(struct slots_desk *d);
 
 struct host_slots;
 
-/* What one worker has at one host and port. `idle` and `parting` are the worker's own: its idle
- * connections, the one used last first, and how many of them are about to close. */
+/* What one worker has at one host and port. `idle` is the worker's own: its idle connections, the
+ * one used last first. */
 struct host_corner {
     struct host_slots *slots;
     unsigned worker;
     struct list idle;
-    uint32_t parting;
     struct list asked; /* on the desk */
 };
 
@@ -81,6 +80,8 @@ void host_slots_release(struct host_corner *c, struct slot_line *line, enum slot
                         bool idle, uint64_t now_ms);
 void host_slots_idle_taken(struct host_corner *c, struct slot_line *line, uint64_t now_ms);
 void host_slots_idle_closed(struct host_corner *c, struct slot_line *line, uint64_t now_ms);
+bool host_slots_part(struct host_corner *c, struct slot_line *line);
+void host_slots_parted(struct host_corner *c, struct slot_line *line, uint64_t now_ms);
 bool host_slots_owes(struct host_corner *c, struct slot_line *line);
 uint32_t host_slots_asked(struct host_corner *c);
 bool host_slots_check_begin(struct host_slots *h, uint64_t now_ms);

@@ -11,6 +11,7 @@
 
 void host_table_init(struct host_table *t)
 {
+    list_init(&t->limited);
     for (size_t i = 0; i < HOST_BUCKETS; i++) {
         list_init(&t->buckets[i]);
     }
@@ -31,6 +32,7 @@ struct host_shared *host_shared_new(const char *host, uint16_t port)
     struct host_shared *h = memory_new(sizeof(*h));
     atomic_init(&h->references, 1);
     list_init(&h->link);
+    list_init(&h->limited);
     h->host = memory_copy_text(host, strlen(host));
     h->port = port;
     return h;
@@ -71,10 +73,12 @@ struct host_shared *host_table_take(struct host_table *t, const char *host, uint
     return h;
 }
 
-void host_table_drop(struct host_shared *h)
+void host_table_drop(struct host_table *t, struct host_shared *h)
 {
     assert(h->uses > 0);
     if (--h->uses == 0) {
+        t->limited_count -= h->slots ? 1 : 0;
+        list_remove(&h->limited);
         list_remove(&h->link);
         host_shared_unref(h); /* the table's; connections may still hold theirs */
     }
@@ -88,6 +92,8 @@ void host_limit(struct host_table *t, struct host_shared *h, uint32_t max, uint6
     h->max = max;
     if (!h->slots) {
         h->slots = host_slots_new(t->desks);
+        list_push_back(&t->limited, &h->limited);
+        t->limited_count++;
     }
     host_slots_configure(h->slots, max, now_ms);
 }

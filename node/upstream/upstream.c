@@ -39,10 +39,11 @@ static void leave_corner(struct upstream *u, bool taken)
     }
     uint64_t now_ms = net_now_ms(u->connection.stream.loop);
     list_remove(&u->in_corner);
-    corner->parting -= u->parting ? 1 : 0;
-    u->parting = false;
     u->corner = NULL;
-    if (taken) {
+    if (u->parting) {
+        u->parting = false;
+        host_slots_parted(corner, &u->connection.live->line, now_ms);
+    } else if (taken) {
         host_slots_idle_taken(corner, &u->connection.live->line, now_ms);
     } else {
         host_slots_idle_closed(corner, &u->connection.live->line, now_ms);
@@ -68,20 +69,27 @@ static void close_now(struct upstream *u, bool flush)
     leave_corner(u, false);
 }
 
-/* Where its slot counts it says its end, and the slot is free when the instance has heard. */
-static void part(struct upstream *u)
+/* An idle one ends. Where its slot counts it says so first, and the slot is free when the instance
+ * has heard. False: it has been given to somebody, who is about to take it. */
+static bool part(struct upstream *u)
 {
     struct stream *s = upstream_stream(u);
-    leave_idle(u);
-    if (!u->corner || !stream_part(s)) {
+    if (!u->corner) {
         close_now(u, false);
-        return;
+        return true;
+    }
+    if (!host_slots_part(u->corner, &u->connection.live->line)) {
+        return false;
     }
     u->parting = true;
-    u->corner->parting++;
+    leave_idle(u);
     list_remove(&u->in_corner);
-    list_push_back(&u->corner->idle, &u->in_corner);
-    net_timer_set(s->loop, &u->timer, net_now_ms(s->loop) + UPSTREAM_PART_MS);
+    if (stream_part(s)) {
+        net_timer_set(s->loop, &u->timer, net_now_ms(s->loop) + UPSTREAM_PART_MS);
+    } else {
+        close_now(u, false);
+    }
+    return true;
 }
 
 static void on_connected(struct connection *c, int error)
@@ -194,8 +202,9 @@ static void spare_time_is_over(struct upstream *u)
     if (u->kept) {
         net_timer_set(u->connection.stream.loop, &u->timer,
                       u->idle_since_ms + u->cell->idle_limit_ms);
-    } else {
-        part(u);
+    } else if (!part(u)) {
+        net_timer_set(u->connection.stream.loop, &u->timer,
+                      net_now_ms(u->connection.stream.loop) + UPSTREAM_SPARE_MS);
     }
 }
 
@@ -347,13 +356,10 @@ bool upstream_give(struct upstream *u, struct host_corner *corner)
 void upstream_close_asked(struct host_corner *corner)
 {
     uint32_t asked = host_slots_asked(corner);
-    struct list *l = corner->idle.prev;
-    while (l != &corner->idle && corner->parting < asked) {
+    for (struct list *l = corner->idle.prev; l != &corner->idle && asked > 0;) {
         struct upstream *u = LIST_ENTRY(l, struct upstream, in_corner);
         l = l->prev;
-        if (!u->parting) {
-            part(u);
-        }
+        asked -= part(u) ? 1 : 0;
     }
 }
 

@@ -202,7 +202,7 @@ def test_a_stream_whose_client_left_is_closed_at_once(stock):
 
 
 def test_an_instance_that_goes_hands_its_waiters_on(stock):
-    """By drain, and by dying; hashed users go to the next one."""
+    """By drain, and when its checks fail; hashed users go to the next one."""
     with Stub("dify2", token=stock.token) as second:
         config = settings([stock, second], instances=[instance(one, max_in_flight=2) for one in (stock, second)],
                           health_check={"interval": 0.2, "unhealthy_threshold": 1, "healthy_threshold": 1})
@@ -214,7 +214,7 @@ def test_an_instance_that_goes_hands_its_waiters_on(stock):
             homes = {user: "dify1" for user in users if user in stock.counts()["users"]}
             first, *others = list(homes)[:6]
             assert len(others) == 5
-            for way in ("drain", "death"):
+            for way in ("drain", "refuse"):
                 hold = node.client()
                 hold.request("POST", "/v1/chat-messages", TOKEN, json_body={
                     "user": first, "query": "q", "response_mode": "streaming", "inputs": {"stub_events": 5000}})
@@ -227,7 +227,7 @@ def test_an_instance_that_goes_hands_its_waiters_on(stock):
                 if way == "drain":
                     assert node.json("POST", "/admin/instances/one/dify1/drain")[0].status == 200
                 else:
-                    stock.kill()
+                    stock.refuse()
                 for client in clients:
                     assert client.response()[0].status == 200
                 assert set(others) <= set(second.counts()["users"])

@@ -36,7 +36,7 @@ static uint32_t idle_of(const struct slots_model *m, unsigned worker)
 {
     uint32_t sum = 0;
     for (size_t i = 0; i < MODEL_LINES; i++) {
-        sum += m->idle[i][worker];
+        sum += m->idle[i][worker] + m->parting[i][worker];
     }
     return sum;
 }
@@ -224,7 +224,16 @@ static void worker_acts(struct slots_model *m, unsigned w)
 {
     for (size_t i = 0; i < MODEL_LINES; i++) {
         struct slot_place at = {&m->lines[i], w};
-        if (m->idle[i][w] > 0 && (slots_asked(&m->slots, w) > 0 || below(m, 3) == 0)) {
+        bool due = slots_asked(&m->slots, w) > 0 || below(m, 6) == 0;
+        if (m->parting[i][w] > 0 && below(m, 2) == 0) {
+            m->parting[i][w]--;
+            slots_parted(&m->slots, &at, m->now_ms);
+            take_told(m);
+        } else if (m->idle[i][w] > 0 && due && slots_part(&m->slots, &at)) {
+            m->idle[i][w]--;
+            m->parting[i][w]++;
+            take_told(m);
+        } else if (m->idle[i][w] > 0 && below(m, 6) == 0) {
             m->idle[i][w]--;
             slots_idle_closed(&m->slots, &at, m->now_ms);
             take_told(m);

@@ -21,7 +21,8 @@ struct slots_model {
     struct slots slots;
     struct slot_line lines[MODEL_LINES];
     struct model_request requests[MODEL_REQUESTS];
-    uint32_t idle[MODEL_LINES][MODEL_WORKERS]; /* connections that are */
+    uint32_t idle[MODEL_LINES][MODEL_WORKERS];    /* connections that are */
+    uint32_t parting[MODEL_LINES][MODEL_WORKERS]; /* connections that are about to close */
     uint32_t asked_known[MODEL_WORKERS];
     uint32_t checks, unknown, size;
     uint64_t now_ms;

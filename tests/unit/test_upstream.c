@@ -64,8 +64,8 @@ static int tear_down(void **state)
     assert_int_equal(s->host->kept, 0);
     instance_live_unref(s->one);
     instance_live_unref(s->other);
-    host_table_drop(s->host);
-    host_table_drop(s->host);
+    host_table_drop(&s->hosts, s->host);
+    host_table_drop(&s->hosts, s->host);
     close(s->listener);
     free(s);
     return 0;
@@ -253,7 +253,7 @@ static void one_that_is_closed_with_its_loop_still_has_its_instance(void **state
     }
     assert_int_equal(host->kept, 1);
     instance_live_unref(live);
-    host_table_drop(host);
+    host_table_drop(&s->hosts, host);
     stream_close(upstream_stream(u),
                  false); /* the host asserts that its place is free at its end */
 }
@@ -275,8 +275,8 @@ static void entries_of_other_hosts_or_ports_share_nothing(void **state)
     for (int i = 0; i < HOST_KEPT_MAX; i++) {
         host_let_go(next);
     }
-    host_table_drop(next);
-    host_table_drop(name);
+    host_table_drop(&s->hosts, next);
+    host_table_drop(&s->hosts, name);
 }
 
 int main(void)
