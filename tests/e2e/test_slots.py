@@ -1,12 +1,12 @@
 """Slots of an instance (max_in_flight) and the queue before them: nobody is let in beyond the limit, nobody is
 refused who could wait, and users take turns."""
 
-import contextlib
-import json
+
 import threading
 import time
 
 import pytest
+from cluster import Cluster
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, settings
 from stub_client import Stub, wait_for
 
@@ -292,3 +292,46 @@ def test_who_may_go_anywhere_goes_where_a_slot_is_free(stock):
                     began = time.monotonic()
                     assert chat(node, f"u{index}")[0].status == 200
                     assert time.monotonic() - began < 1 * PATIENCE
+
+
+def test_two_nodes_share_ten_slots(stock):
+    """Beyond the limit only by what both begin before they have heard of each other; and both get their part."""
+    config = limited(stock, workers=2, queue={"timeout": 20})
+    with Cluster(config, 2) as cluster:
+        cluster.settle()
+        a, b = cluster.nodes()
+        end = time.monotonic() + 4
+        served = {"node-a": 0, "node-b": 0}
+        over = []
+
+        def customer(name, node, index):
+            with node.client() as client:
+                while time.monotonic() < end:
+                    assert chat(node, f"u{index % 5}", 0.1, client=client)[0].status == 200
+                    served[name] += 1
+
+        def watch():
+            """From when both are at work; each look is a sample."""
+            time.sleep(1)
+            while time.monotonic() < end:
+                over.append(stock.counts()["connections_open"])
+                time.sleep(0.01)
+
+        parallel([lambda i=i: customer("node-a", a, i) for i in range(20)]
+                 + [lambda i=i: customer("node-b", b, i) for i in range(20)] + [watch])
+        assert sorted(over)[int(len(over) * 0.95)] <= SLOTS + 2, sorted(over)[-20:]
+        assert jain(list(served.values())) > 0.8, served
+        wait_for(lambda: a.instances()["dify1"]["slots_used"] == 0, TIMEOUT)
+
+
+def test_what_a_dead_node_had_is_free_again(stock):
+    with Cluster(limited(stock, 2, workers=2), 2) as cluster:
+        cluster.settle()
+        a, b = cluster.nodes()
+        with Holder(a, 1):
+            wait_for(lambda: b.instances()["dify1"]["slots_used"] == 1, TIMEOUT)
+            with b.client() as waits:
+                waits.request("POST", "/v1/chat-messages", TOKEN, json_body={"user": "w", "query": "q"})
+                wait_for(lambda: queued(a) == 1, TIMEOUT)   # `queued` is the cluster's
+                cluster.kill("node-a")
+                assert waits.response()[0].status == 200
