@@ -1,5 +1,6 @@
 /* weak: what is valid and works, and is told once because it is unwise, or is not what it says. */
 #include <string.h>
+#include <strings.h>
 
 #include "conf/conf.h"
 #include "conf/problems.h"
@@ -8,6 +9,8 @@ enum {
     /* What is shorter is in many ordinary words, and is kept out of logs only where it stands by
      * itself (node/log/redact.h). */
     TOKEN_SIZE_LEAST = 4,
+    /* Dify's SDKs give up after a minute, and what is left of it is for the answer. */
+    CLIENTS_TIMEOUT_MS = 60 * 1000,
 };
 
 static bool is_short(const char *token)
@@ -40,6 +43,44 @@ static void check_application(const struct conf_application *application,
     }
 }
 
+/* Has its host and port a limit? One entry's counts for all, of whichever application. */
+static bool is_limited(const struct conf *conf, const struct conf_instance *instance)
+{
+    for (size_t a = 0; a < conf->application_count; a++) {
+        const struct conf_application *application = &conf->applications[a];
+        for (size_t i = 0; i < application->instance_count; i++) {
+            const struct conf_instance *other = &application->instances[i];
+            if (other->max_in_flight > 0 && other->port == instance->port &&
+                strcasecmp(other->host, instance->host) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void check_queue(const struct conf *conf, const struct conf_application *application,
+                        struct problem_list *problems)
+{
+    bool limited = false;
+    if (!application->queue_set) {
+        return;
+    }
+    for (size_t i = 0; i < application->instance_count && !limited; i++) {
+        limited = is_limited(conf, &application->instances[i]);
+    }
+    if (!limited) {
+        problem_add(problems, application->queue.line, application->queue.column,
+                    "`queue` of `%s` has no effect: none of its instances has a max_in_flight",
+                    application->name);
+    } else if (application->queue.timeout_ms >= CLIENTS_TIMEOUT_MS) {
+        problem_add(problems, application->queue.line, application->queue.column,
+                    "`queue.timeout` of `%s` is not below the 60 s after which Dify's clients "
+                    "usually give up: those who wait so long are gone; use less",
+                    application->name);
+    }
+}
+
 size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
@@ -51,6 +92,7 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
     }
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);
+        check_queue(conf, &conf->applications[i], problems);
     }
     return problem_list_finish(problems, ret_problems);
 }

@@ -189,10 +189,10 @@ static json_t *instance(const struct facts *facts, const struct facts_instance *
     put_number(object, "requests", i->cluster.requests);
     put_number(object, "failures", i->cluster.failures);
     put_number(object, "active_requests", i->cluster.active);
+    put(object, "ring_share", json_real(round(i->ring_share * 1e4) / 1e4));
     put_number(object, "max_in_flight", i->max_in_flight);
     put_number(object, "slots_used", i->slots_used);
     put_number(object, "queued", i->queued);
-    put(object, "ring_share", json_real(round(i->ring_share * 1e4) / 1e4));
     put(object, "votes", votes(facts, i));
     return object;
 }

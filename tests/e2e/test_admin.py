@@ -347,9 +347,9 @@ def test_every_problem_of_a_bad_reload_is_told_and_the_rest_counted(stubs, count
 def test_an_unsupported_section_is_refused_on_reload_too(stubs):
     with Node(settings(stubs)) as node:
         instances = settings(stubs)
-        next(iter(instances["applications"].values()))["queue"] = {"size": 10}
+        next(iter(instances["applications"].values()))["instances"][0]["tls"] = True
         status, value = node.reload(instances)
-        assert status == 400 and "queues" in value["errors"][0]["message"]
+        assert status == 400 and "TLS" in value["errors"][0]["message"]
 
 
 # ---- other signals

@@ -20,7 +20,7 @@ COMMANDS = ["run", "check", "ring", "status", "vrrp-config", "vip-guard", "vip-r
 NEED_CONFIG = ["run", "check", "ring", "vrrp-config"]
 EXAMPLES = [os.path.join(ROOT, "conf", "examples", name) for name in
             ("full.yaml", "quickstart-a.yaml", "quickstart-b.yaml", "two-applications.yaml",
-             "behind-a-balancer.yaml")]
+             "behind-a-balancer.yaml", "slots.yaml")]
 PROBLEM = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$")
 SECRETS = ["SECRET-user", "SECRET-app", "SECRET-admin"]
 
@@ -227,8 +227,7 @@ def test_a_short_token_is_a_warning_here_and_in_the_log(tmp_path):
 
 
 @pytest.mark.parametrize("text", [
-    GOOD.replace("weight: 2", "weight: 2, max_in_flight: 10"), GOOD.replace("weight: 2", "weight: 2, tls: true"),
-    GOOD])
+    GOOD.replace("weight: 2", "weight: 2, tls: true"), GOOD])
 def test_check_is_content_with_what_run_accepts_only(tmp_path, text):
     path = write(tmp_path, text)
     result = run_command("check", "-c", path)

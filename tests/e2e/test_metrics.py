@@ -22,7 +22,8 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 FAMILIES = {
     "difyring_requests_total": "counter", "difyring_request_head_seconds": "histogram",
     "difyring_retries_total": "counter", "difyring_instance_up": "gauge", "difyring_instance_in_flight": "gauge",
-    "difyring_queue_length": "gauge", "difyring_connections": "gauge", "difyring_client_aborts_total": "counter",
+    "difyring_queue_length": "gauge", "difyring_queue_seconds": "histogram", "difyring_queue_rejected_total": "counter",
+    "difyring_connections": "gauge", "difyring_client_aborts_total": "counter",
     "difyring_bytes_total": "counter", "difyring_gossip_members": "gauge", "difyring_gossip_packets_total": "counter",
     "difyring_gossip_bytes_total": "counter", "difyring_gossip_rejected_total": "counter",
     "difyring_gossip_divergence_seconds": "gauge", "difyring_cluster_requests_total": "counter",

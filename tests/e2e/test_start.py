@@ -47,8 +47,6 @@ def problems(tmp_path, text, command="run"):
 
 UNSUPPORTED = {
     "tls listener": ("listen:\n  - address: 127.0.0.1:0\n    tls: [{ certificate: a.crt, key: a.key }]\n" + APPS, 2, "TLS"),
-    "queue": (HEAD + APPS + "    queue: { size: 10, timeout: 1s }\n", 8, "queue"),
-    "max_in_flight": (HEAD + APPS.replace("k-secret }", "k-secret, max_in_flight: 10 }"), 7, "in flight"),
     "tls to an instance": (HEAD + APPS.replace("k-secret }", "k-secret, tls: true }"), 7, "TLS"),
 }
 

@@ -308,7 +308,7 @@ static void carry_up(struct model *m, uint32_t what)
         do_send_up_end(m);
     }
     if (what & EXCHANGE_DO_FORGET) {
-        demand(m, (what & EXCHANGE_DO_HEAD) && (m->sent_to == m->body_in || m->deaf),
+        demand(m, ((what & EXCHANGE_DO_HEAD) || m->orphan) && (m->sent_to == m->body_in || m->deaf),
                "what waits for nothing but a retry is kept until the head");
     }
     if (what & (EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET)) {

@@ -432,9 +432,9 @@ static void what_is_not_there_yet_is_refused_at_its_place(void **state)
                    "applications:\n  a:\n    queue: {}\n    user_tokens: [t]\n    instances:\n"
                    "    - {name: i, host: h, port: 1, token: x, tls: {verify: false}}\n"
                    "    - {name: j, host: h, port: 1, token: x, max_in_flight: 8}\n");
-    static const unsigned lines[] = {2, 8, 11, 12};
-    assert_int_equal(conf_unsupported(c, &problems), 4);
-    for (size_t i = 0; i < 4; i++) {
+    static const unsigned lines[] = {2, 11};
+    assert_int_equal(conf_unsupported(c, &problems), 2);
+    for (size_t i = 0; i < 2; i++) {
         assert_int_equal(problems.at[i].line, lines[i]);
     }
     conf_problems_free(&problems);
@@ -460,6 +460,35 @@ static void tokens_of_a_few_characters_are_warned_of(void **state)
     assert_non_null(strstr(problems.at[1].message, "1 of the user tokens"));
     conf_problems_free(&problems);
     conf_free(c);
+}
+
+static void a_queue_that_nobody_stands_in_is_warned_of(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *queue, *more, *warning;
+    } cases[] = {
+        {"{}", "", "has no effect"},
+        {"{timeout: 61s}", ", max_in_flight: 3", "not below the 60 s"},
+        {"{timeout: 59s}", ", max_in_flight: 3", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[512];
+        struct conf_problems problems;
+        snprintf(text, sizeof(text),
+                 "listen:\n- {address: \"127.0.0.1:0\"}\n"
+                 "applications:\n  a:\n    queue: %s\n    user_tokens: [token]\n"
+                 "    instances: [{name: i, host: H, port: 1, token: token}]\n"
+                 "  b:\n    user_tokens: [other]\n" /* a limit is one of the host and port */
+                 "    instances: [{name: i, host: h, port: 1, token: token%s}]\n",
+                 cases[i].queue, cases[i].more);
+        struct conf *c = parse_good(text);
+        assert_int_equal(conf_weak(c, &problems), cases[i].warning ? 1 : 0);
+        assert_true(!cases[i].warning ||
+                    (problems.at[0].line == 5 && strstr(problems.at[0].message, cases[i].warning)));
+        conf_problems_free(&problems);
+        conf_free(c);
+    }
 }
 
 #define ONE_OF(instances) "applications: {a: {user_tokens: [t], instances: [" instances "]}}\n"
@@ -535,6 +564,7 @@ int main(void)
         cmocka_unit_test(the_canonical_form_of_everything_gives_itself),
         cmocka_unit_test(what_is_not_there_yet_is_refused_at_its_place),
         cmocka_unit_test(tokens_of_a_few_characters_are_warned_of),
+        cmocka_unit_test(a_queue_that_nobody_stands_in_is_warned_of),
         cmocka_unit_test(a_name_may_end_in_the_roots_dot),
         cmocka_unit_test(pages_of_all_origins_of_some_or_of_none),
         cmocka_unit_test(warn_is_warning),

@@ -34,6 +34,7 @@ static const char spec_example[] =
     "\"instances\":{\"dify1\":{\"host\":\"172.20.62.200\",\"port\":80,\"weight\":1,"
     "\"status\":\"healthy\",\"eligible\":true,\"requests\":334,\"failures\":0,"
     "\"active_requests\":2,\"ring_share\":0.3391,"
+    "\"max_in_flight\":10,\"slots_used\":3,\"queued\":0,"
     "\"votes\":{\"node-a\":{\"active\":\"up\",\"passive\":\"ok\"}}}}}}}\n";
 
 /* All facts of the example in one piece, for tests to bend. */
@@ -82,6 +83,8 @@ static void set_applications(struct scene *s)
         .verdict = {.verdict = VERDICT_HEALTHY, .eligible = true},
         .cluster = {.requests = 334, .active = 2},
         .ring_share = 0.33912,
+        .max_in_flight = 10,
+        .slots_used = 3,
         .votes = s->votes,
     };
     s->configured[0] = (struct snapshot_application){.instance_count = 1};
