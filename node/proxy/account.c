@@ -119,7 +119,7 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
         if (x->head_us > 0) {
             cell_time(&counts->first_byte, x->head_us - x->started_us);
         }
-        if (x->core.queued_ms > 0) {
+        if (exchange_core_had_to_wait(&x->core)) {
             cell_time(&counts->queued, 1000 * exchange_core_queue_time_ms(&x->core, 0));
         }
         if (x->own == EXCHANGE_REPLY_QUEUE_FULL || x->own == EXCHANGE_REPLY_QUEUE_TIMEOUT) {

@@ -275,6 +275,12 @@ static inline uint64_t exchange_core_queue_time_ms(const struct exchange_core *c
     return c->queue_time_ms + (c->phase == EXCHANGE_WAIT ? now_ms - c->queued_again_ms : 0);
 }
 
+/* For a slot. */
+static inline bool exchange_core_had_to_wait(const struct exchange_core *c)
+{
+    return c->queued_ms > 0;
+}
+
 /* Nothing goes to the client any more. */
 static inline bool exchange_core_orphaned(const struct exchange_core *c)
 {
