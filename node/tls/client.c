@@ -43,7 +43,7 @@ static bool show(struct tls_client *c, const struct tls_client_options *options,
     if (!tls_pair_read(options->certificate, options->key, complaint, &pair)) {
         return false;
     }
-    bool ok = tls_context_add_pair(c->context, &pair, options->certificate, complaint);
+    bool ok = tls_context_add_pair(c->context, &pair, complaint);
     c->not_after = tls_not_after(pair.certificate);
     tls_pair_done(&pair);
     return ok;
@@ -60,7 +60,8 @@ struct tls_client *tls_client_new(const struct tls_client_options *options,
     bool made = c->context &&
                 SSL_CTX_set_alpn_protos(c->context, http, sizeof(http) - 1) == 0; /* 0 is fine */
     if (!made) {
-        complaint->tell(complaint->arg, TLS_FILE_CA, "OpenSSL has no memory or no ciphers");
+        complaint->tell(complaint->arg, TLS_FILE_CA,
+                        "cannot be used: OpenSSL lacks memory or an algorithm");
     }
     if (!made || (options->verify && !believe(c->context, options->ca, complaint)) ||
         !show(c, options, complaint)) {

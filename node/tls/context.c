@@ -33,7 +33,7 @@ SSL_CTX *tls_context_new(const SSL_METHOD *method)
     return context;
 }
 
-bool tls_context_add_pair(SSL_CTX *context, const struct tls_pair *pair, const char *path,
+bool tls_context_add_pair(SSL_CTX *context, const struct tls_pair *pair,
                           const struct tls_complaint *complaint)
 {
     ERR_clear_error();
@@ -42,7 +42,7 @@ bool tls_context_add_pair(SSL_CTX *context, const struct tls_pair *pair, const c
     }
     const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     struct buffer text = {0};
-    buffer_append_format(&text, "OpenSSL refuses the certificate in %s: %s", path,
+    buffer_append_format(&text, "is refused by OpenSSL: %s",
                          reason ? reason : "it does not say why");
     buffer_append(&text, "", 1);
     complaint->tell(complaint->arg, TLS_FILE_CERTIFICATE, text.data);

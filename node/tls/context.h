@@ -10,7 +10,7 @@
 SSL_CTX *tls_context_new(const SSL_METHOD *method);
 
 /* A pair with its chain. False, and it was told. */
-bool tls_context_add_pair(SSL_CTX *context, const struct tls_pair *pair, const char *path,
+bool tls_context_add_pair(SSL_CTX *context, const struct tls_pair *pair,
                           const struct tls_complaint *complaint);
 
 /* The end of a certificate, seconds since 1970. */

@@ -12,11 +12,11 @@
 
 #include "base/memory.h"
 
-static void complain(const struct tls_complaint *c, enum tls_file which, const char *path,
-                     const char *what, const char *more)
+static void complain(const struct tls_complaint *c, enum tls_file which, const char *what,
+                     const char *more)
 {
     struct buffer text = {0};
-    buffer_append_format(&text, "%s: %s%s", path, what, more);
+    buffer_append_format(&text, "%s%s", what, more);
     buffer_append(&text, "", 1);
     c->tell(c->arg, which, text.data);
     buffer_done(&text);
@@ -66,7 +66,7 @@ static BIO *open_text(const char *path, enum tls_file which, const struct tls_co
         close(fd);
     }
     if (error) {
-        complain(c, which, path,
+        complain(c, which,
                  "cannot be read: ", error == EINVAL ? "it is no regular file" : strerror(error));
         return NULL;
     }
@@ -103,7 +103,7 @@ static STACK_OF(X509) *
     BIO_free(bio);
     buffer_done(&text);
     if (!at_end || sk_X509_num(all) == 0) {
-        complain(c, which, path, "holds ",
+        complain(c, which, "holds ",
                  at_end ? "no certificate in PEM form (-----BEGIN CERTIFICATE-----)"
                         : "a certificate that cannot be read");
         sk_X509_pop_free(all, X509_free);
@@ -126,7 +126,7 @@ static EVP_PKEY *read_key(const char *path, const struct tls_complaint *c)
     BIO_free(bio);
     wipe(&text);
     if (!key) {
-        complain(c, TLS_FILE_KEY, path, "holds ",
+        complain(c, TLS_FILE_KEY, "holds ",
                  asked ? "a key behind a passphrase, which nobody can type here: store it without "
                          "(openssl pkey)"
                        : "no private key in PEM form (-----BEGIN PRIVATE KEY-----)");
@@ -145,8 +145,8 @@ bool tls_pair_read(const char *certificate, const char *key, const struct tls_co
     }
     bool fits = pair.chain && pair.key && X509_check_private_key(pair.certificate, pair.key) == 1;
     if (pair.chain && pair.key && !fits) {
-        complain(complaint, TLS_FILE_KEY, key, "is not the key of the first certificate in ",
-                 certificate);
+        complain(complaint, TLS_FILE_KEY, "is not the key of the first certificate in the file ",
+                 "beside it");
     }
     ERR_clear_error();
     if (!fits) {

@@ -1,6 +1,6 @@
 /* files: certificates, keys and CAs as PEM files, read whole and checked. Blocking: not on a loop.
  *
- * No text holds anything of a key. */
+ * No text holds anything of a key, nor a path: that may be a token in the wrong place. */
 #ifndef TLS_FILES_H
 #define TLS_FILES_H
 
@@ -21,7 +21,8 @@ struct tls_pair {
 /* Which file of a pair an error is about. */
 enum tls_file { TLS_FILE_CERTIFICATE, TLS_FILE_KEY, TLS_FILE_CA };
 
-/* Tells an error: what is wrong with which file and what to do. */
+/* Tells an error: what is wrong with which file and what to do, to go on behind the file's name or
+ * the key that names it: "cannot be read: No such file or directory". */
 struct tls_complaint {
     void (*tell)(void *arg, enum tls_file which, const char *text);
     void *arg;

@@ -77,7 +77,7 @@ static void tell(void *arg, enum tls_file which, const char *text)
 
 static bool lacking(struct building *b)
 {
-    tell(b, TLS_FILE_CERTIFICATE, "OpenSSL lacks memory or an algorithm");
+    tell(b, TLS_FILE_CERTIFICATE, "cannot be used: OpenSSL lacks memory or an algorithm");
     return false;
 }
 
@@ -169,8 +169,7 @@ static bool add_pairs(struct building *b, SSL_CTX *context, const struct tls_cho
     for (size_t k = 0; k < TLS_KINDS; k++) {
         if (choice->pair[k] != TLS_NO_PAIR) {
             b->pair = (size_t)choice->pair[k];
-            fine &= tls_context_add_pair(context, &b->pairs[b->pair],
-                                         b->options->pairs[b->pair].certificate, &complaint);
+            fine &= tls_context_add_pair(context, &b->pairs[b->pair], &complaint);
         }
     }
     return fine;

@@ -284,6 +284,7 @@ static void files_that_are_no_pair_are_told_with_their_place(void **state)
         assert_int_equal(told.which, cases[i].which);
         assert_int_equal(told.pair, told.which == TLS_FILE_CA ? 0 : 1);
         assert_non_null(strstr(told.text, cases[i].text));
+        assert_null(strstr(told.text, cases[i].key)); /* a token, perhaps */
     }
     struct told both = refused("missing", "missing", NULL);
     assert_int_equal(both.count, 2);
