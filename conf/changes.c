@@ -56,6 +56,15 @@ static bool same_list(const struct conf_field *field, struct conf_list a, struct
     return same;
 }
 
+bool conf_same_section(const struct conf_section *section, const char *a, const char *b)
+{
+    bool same = true;
+    for (const struct conf_field *f = section->fields; same && f->key; f++) {
+        same = same_value(f, a, b);
+    }
+    return same;
+}
+
 /* Of one row, in the sections `a` and `b`. */
 static bool same_value(const struct conf_field *field, const char *a, const char *b)
 {
@@ -66,11 +75,7 @@ static bool same_value(const struct conf_field *field, const char *a, const char
     if (!field->section) {
         return same_parts(field->type->parts, p, q);
     }
-    bool same = is_present(field, a) == is_present(field, b);
-    for (const struct conf_field *f = field->section->fields; same && f->key; f++) {
-        same = same_value(f, p, q);
-    }
-    return same;
+    return is_present(field, a) == is_present(field, b) && conf_same_section(field->section, p, q);
 }
 
 /* ---- the walk ---- */
@@ -165,7 +170,7 @@ static void walk_field(struct walk *w, const struct conf_field *field, const cha
     } else if (field->section && before) {
         walk_section(w, field->section, p, q, effect);
     } else if (!field->section && !same_value(field, a, b)) {
-        tell(w, CONF_CHANGED, effect);
+        tell(w, CONF_CHANGED, field->effect_of ? field->effect_of(p, q) : effect);
     }
 }
 
@@ -217,8 +222,10 @@ size_t conf_fixed_changes(const struct conf *running, const struct conf *next,
     return n.count;
 }
 
+/* With `all`, also the rows whose change takes no restart: of an item that is kept nothing may
+ * point into `from`. */
 static void copy_section(struct arena *arena, const struct conf_section *section, const char *from,
-                         char *to, enum conf_effect effect);
+                         char *to, enum conf_effect effect, bool all);
 
 static void copy_parts(struct arena *arena, const struct conf_part *part, const char *from,
                        char *to)
@@ -243,7 +250,7 @@ static void copy_list(struct arena *arena, const struct conf_field *item, const 
         const char *old = list.at + i * size;
         memcpy(items + i * size, old, size); /* with its line */
         if (item->section) {
-            copy_section(arena, item->section, old, items + i * size, CONF_RESTART);
+            copy_section(arena, item->section, old, items + i * size, CONF_RESTART, true);
         } else {
             copy_parts(arena, item->type->parts, old, items + i * size);
         }
@@ -252,16 +259,16 @@ static void copy_list(struct arena *arena, const struct conf_field *item, const 
 }
 
 static void copy_section(struct arena *arena, const struct conf_section *section, const char *from,
-                         char *to, enum conf_effect effect)
+                         char *to, enum conf_effect effect, bool all)
 {
     for (const struct conf_field *field = section->fields; field->key; field++) {
-        enum conf_effect own = conf_effect_of(field, effect);
+        enum conf_effect own = all ? CONF_RESTART : conf_effect_of(field, effect);
         const char *old = from + field->offset;
         if (own == CONF_RESTART && field->present > 0) {
             memcpy(to + field->present, from + field->present, sizeof(bool));
         }
         if (field->section) {
-            copy_section(arena, field->section, old, to + field->offset, own);
+            copy_section(arena, field->section, old, to + field->offset, own, all);
         } else if (own == CONF_RESTART && field->item) {
             copy_list(arena, field->item, old, to + field->offset);
         } else if (own == CONF_RESTART) {
@@ -270,7 +277,31 @@ static void copy_section(struct arena *arena, const struct conf_section *section
     }
 }
 
+static bool same_place(const struct conf_listen *a, const struct conf_listen *b)
+{
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+/* Listeners that the file still has get what it says of their TLS. Several may have port 0: most
+ * often one stands where it stood. */
+static void take_tls(struct conf *next, const struct conf_listen *asked, size_t count)
+{
+    for (size_t i = 0; i < next->listen_count; i++) {
+        struct conf_listen *kept = &next->listen[i];
+        size_t k = i < count && same_place(kept, &asked[i]) ? i : 0;
+        while (k < count && !same_place(kept, &asked[k])) {
+            k++;
+        }
+        if (k < count) {
+            conf_listen_take_tls(kept, &asked[k]);
+        }
+    }
+}
+
 void conf_fixed_keep(const struct conf *running, struct conf *next)
 {
-    copy_section(next->arena, &conf_root, (const char *)running, (char *)next, 0);
+    const struct conf_listen *asked = next->listen;
+    size_t asked_count = next->listen_count;
+    copy_section(next->arena, &conf_root, (const char *)running, (char *)next, 0, false);
+    take_tls(next, asked, asked_count);
 }

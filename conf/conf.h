@@ -52,6 +52,7 @@ struct conf_problems {
 
 struct conf_certificate {
     const char *certificate, *key; /* paths */
+    unsigned line, column;
 };
 
 struct conf_listen {
@@ -59,7 +60,10 @@ struct conf_listen {
     const char *host;    /* without brackets, numeric */
     uint16_t port;       /* 0 = the kernel picks (tests) */
     struct conf_certificate *tls;
-    size_t tls_count; /* 0 = plain */
+    size_t tls_count;      /* 0 = plain */
+    bool tls_1_3;          /* tls_min: "1.3" */
+    const char *client_ca; /* a path; NULL = clients need no certificate */
+    unsigned client_ca_line, client_ca_column;
     bool proxy_protocol;
     unsigned line, column;
 };
@@ -253,9 +257,8 @@ struct conf *conf_parse(const char *file, const char *text, size_t size,
 void conf_free(struct conf *conf);
 void conf_problems_free(struct conf_problems *problems);
 
-/* What is valid but this build cannot do yet (listen.tls, instance tls):
- * one problem for each place, so that a node refuses to start rather than
- * silently ignoring it. Returns the number of problems. */
+/* What is valid but this build cannot do yet (instance tls): one problem for each place, so that a
+ * node refuses to start rather than silently ignoring it. Returns the number of problems. */
 size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_problems);
 
 /* What works but is unwise (tokens of a few characters), or has no effect yet (spooling): for

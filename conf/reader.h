@@ -90,6 +90,8 @@ struct conf_field {
     /* after an item was read; `section` has the list. May be NULL */
     CONF_EACH((*each));
     enum conf_effect effect; /* 0 = that of the section */
+    /* of a change from one to the other, both at `offset`; NULL = `effect` */
+    enum conf_effect (*effect_of)(const char *before, const char *after);
     bool required;
     bool unordered; /* the order of the list means nothing */
     const char *help;
@@ -191,7 +193,14 @@ extern const struct conf_section conf_cluster, conf_vip, conf_health_check, conf
     conf_consistent_hash, conf_user_id, conf_application;
 extern const struct conf_type conf_type_applications;
 
-/* What canonical.c and changes.c have in common. */
+/* What canonical.c, changes.c and the tables have in common. */
+
+/* Do all rows have the same values? */
+bool conf_same_section(const struct conf_section *section, const char *a, const char *b);
+
+/* What a reload changes of a listener: with whom and how TLS is spoken. Both are of one arena, or
+ * `from` lives longer. */
+void conf_listen_take_tls(struct conf_listen *to, const struct conf_listen *from);
 
 /* The texts of an unordered list in byte order; free() it. */
 const char **conf_sorted_texts(struct conf_list list);

@@ -41,8 +41,23 @@ static const struct conf_field certificate_fields[] = {
     {0},
 };
 
-static const struct conf_section certificate = {
-    .what = "a certificate", .fields = certificate_fields, .size = sizeof(struct conf_certificate)};
+static const struct conf_section certificate = {.what = "a certificate",
+                                                .fields = certificate_fields,
+                                                .size = sizeof(struct conf_certificate),
+                                                .line = offsetof(struct conf_certificate, line)};
+
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+
+static CONF_READER(read_client_ca)
+{
+    struct conf_listen *listen = (struct conf_listen *)(void *)((char *)place - field->offset);
+    listen->client_ca_line = value->line;
+    listen->client_ca_column = value->column;
+    conf_read_path(r, field, value, place);
+}
+
+static const struct conf_type type_client_ca = {"path",    read_client_ca, NULL,
+                                                CONF_TEXT, BARE_TEXT,      CONF_PATTERN_PATH};
 
 static CONF_READER(read_listen_address)
 {
@@ -69,15 +84,60 @@ static const struct conf_field listen_entry_fields[] = {
      .help = "each connection begins with a PROXY header (version 1 or 2) and comes from "
              "trusted_proxies; others are closed"},
     {"tls", &conf_type_list, AT(conf_listen, tls), .min = 1, .max = CERTIFICATES_MAX,
-     .items = "certificates", .item = &CONF_SECTION_ITEM(certificate),
-     .help = "several: chosen by SNI, the first is the default; refused for now"},
+     .items = "certificates", .item = &CONF_SECTION_ITEM(certificate), .effect = CONF_LIVE,
+     .help = "several: chosen by SNI, the first is the default; each reload reads the files again"},
+    {"tls_min", &conf_type_choice_bool, AT(conf_listen, tls_1_3), .choices = tls_versions,
+     .standard = "1.2", .effect = CONF_LIVE, .help = "the oldest version that is spoken"},
+    {"client_ca", &type_client_ca, AT(conf_listen, client_ca), .effect = CONF_LIVE,
+     .help = "PEM file; clients must show a certificate that it signed"},
     {0},
 };
 
-static const struct conf_section listen_entry = {.what = "a listen entry",
-                                                 .fields = listen_entry_fields,
-                                                 .size = sizeof(struct conf_listen),
-                                                 .line = offsetof(struct conf_listen, line)};
+static void check_listen_entry(struct conf_reader *r, const struct yaml_node *value, void *section)
+{
+    static const char *const keys[] = {"tls_min", "client_ca"};
+    (void)section;
+    for (size_t i = 0; i < 2 && !yaml_tree_get(value, "tls"); i++) {
+        if (yaml_tree_get(value, keys[i])) {
+            conf_problem(r, value, "`%s` needs `tls` beside it", keys[i]);
+        }
+    }
+}
+
+static const struct conf_section listen_entry = {
+    .what = "a listen entry",
+    .fields = listen_entry_fields,
+    .size = sizeof(struct conf_listen),
+    .line = offsetof(struct conf_listen, line),
+    .check = check_listen_entry,
+    .rule = "\"dependentRequired\": {\"tls_min\": [\"tls\"], \"client_ca\": [\"tls\"]}",
+};
+
+/* A reload takes over how a listener speaks, not where it listens. */
+static enum conf_effect effect_of_listen(const char *before, const char *after)
+{
+    struct conf_list a = conf_list_at(before), b = conf_list_at(after);
+    bool same = a.count == b.count;
+    for (size_t i = 0; i < a.count && same; i++) {
+        struct conf_listen now = ((const struct conf_listen *)(const void *)a.at)[i];
+        const struct conf_listen *next = &((const struct conf_listen *)(const void *)b.at)[i];
+        conf_listen_take_tls(&now, next);
+        same = conf_same_section(&listen_entry, (const char *)&now, (const char *)next);
+    }
+    return same ? CONF_LIVE : CONF_RESTART;
+}
+
+void conf_listen_take_tls(struct conf_listen *to, const struct conf_listen *from)
+{
+    to->tls = from->tls;
+    to->tls_count = from->tls_count;
+    to->tls_1_3 = from->tls_1_3;
+    to->client_ca = from->client_ca;
+    to->client_ca_line = from->client_ca_line;
+    to->client_ca_column = from->client_ca_column;
+    to->line = from->line;
+    to->column = from->column;
+}
 
 /* Port 0 is a new port each time. */
 static CONF_EACH(refuse_same_address)
@@ -352,7 +412,7 @@ static const struct conf_field root_fields[] = {
     {"node", CONF_SECTION(node), .effect = CONF_RESTART},
     {"listen", &conf_type_list, AT(conf, listen), .min = 1, .max = LISTEN_MAX, .required = true,
      .items = "addresses to listen on", .item = &CONF_SECTION_ITEM(listen_entry),
-     .each = refuse_same_address, .effect = CONF_RESTART},
+     .each = refuse_same_address, .effect = CONF_RESTART, .effect_of = effect_of_listen},
     {"trusted_proxies", &conf_type_list, AT(conf, trusted_proxies), .min = 0, .max = TRUSTED_MAX,
      .items = "address blocks", .item = &(const struct conf_field){.type = &type_cidr},
      .standard = "[]", .effect = CONF_LIVE,

@@ -3,13 +3,15 @@
 
 #include "conf/fixed.h"
 
-#define NODE   "node: {name: n}\nlisten: [{address: \"127.0.0.1:0\"}]\n"
-#define KEY    "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-#define ZERO   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-#define ONE    "{name: i, host: h, port: 1, token: x"
-#define TWO    "{name: j, host: h, port: 2, token: x}"
-#define APP(x) "applications: {a: {user_tokens: [t, u], instances: [" x "]}}\n"
-#define PLAIN  APP(ONE "}, " TWO)
+#define NODE      "node: {name: n}\nlisten: [{address: \"127.0.0.1:0\"}]\n"
+#define KEY       "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+#define ZERO      "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+#define ONE       "{name: i, host: h, port: 1, token: x"
+#define TWO       "{name: j, host: h, port: 2, token: x}"
+#define APP(x)    "applications: {a: {user_tokens: [t, u], instances: [" x "]}}\n"
+#define LISTEN(x) "node: {name: n}\nlisten: [" x "]\n"
+#define PAIR(x)   ", tls: [{certificate: " x ", key: k}]"
+#define PLAIN     APP(ONE "}, " TWO)
 
 struct told {
     char text[1024];
@@ -65,6 +67,13 @@ static const struct {
      "~vip.address restart, ~vip.interface tool, ~vip.priority tool"},
     {NODE PLAIN, "node: {name: m, state_dir: s}\nlisten: [{address: \"127.0.0.1:1\"}]\n" PLAIN,
      "~node.name restart, ~node.state_dir restart, ~listen restart"},
+    {LISTEN("{address: \"127.0.0.1:1\"" PAIR("c") "}") PLAIN,
+     LISTEN("{address: \"127.0.0.1:1\"" PAIR("d") "}") PLAIN, "~listen live"},
+    {LISTEN("{address: \"127.0.0.1:1\"}") PLAIN,
+     LISTEN("{address: \"127.0.0.1:1\", tls_min: \"1.3\", client_ca: x" PAIR("c") "}") PLAIN,
+     "~listen live"},
+    {LISTEN("{address: \"127.0.0.1:1\"" PAIR("c") "}") PLAIN,
+     LISTEN("{address: \"127.0.0.1:2\"" PAIR("c") "}") PLAIN, "~listen restart"},
     {NODE PLAIN, NODE PLAIN "log: {access: /a, level: error}\nworkers: 3\n",
      "~workers restart, ~log.access restart, ~log.level restart"},
 };
@@ -120,11 +129,36 @@ static void what_needs_a_restart_is_named_and_kept(void **state)
     conf_free(next);
 }
 
+static void a_listener_keeps_its_place_and_takes_over_its_tls(void **state)
+{
+    (void)state;
+    struct conf *running = parse_good(LISTEN(
+        "{address: \"127.0.0.1:0\"" PAIR("a") "}, "
+                                              "{address: \"127.0.0.1:0\"}, "
+                                              "{address: \"127.0.0.1:3\"" PAIR("gone") "}") PLAIN);
+    struct conf *next = parse_good(LISTEN("{address: \"127.0.0.1:0\", client_ca: ca" PAIR(
+        "b") "}, "
+             "{address: \"127.0.0.1:0\", tls_min: \"1.3\"" PAIR("c") "}") PLAIN);
+    conf_fixed_keep(running, next);
+    conf_free(running);
+    assert_int_equal(next->listen_count, 3);
+    assert_string_equal(next->listen[0].tls[0].certificate, "some/dir/b");
+    assert_string_equal(next->listen[0].client_ca, "some/dir/ca");
+    assert_false(next->listen[0].tls_1_3);
+    assert_string_equal(next->listen[1].tls[0].certificate, "some/dir/c");
+    assert_null(next->listen[1].client_ca);
+    assert_true(next->listen[1].tls_1_3);
+    assert_int_equal(next->listen[2].port, 3);
+    assert_string_equal(next->listen[2].tls[0].certificate, "some/dir/gone");
+    conf_free(next);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_change_is_told_by_its_path),
         cmocka_unit_test(what_needs_a_restart_is_named_and_kept),
+        cmocka_unit_test(a_listener_keeps_its_place_and_takes_over_its_tls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
