@@ -19,12 +19,6 @@ static void check_application(const struct conf_application *application,
 size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
-    for (size_t i = 0; i < conf->listen_count; i++) {
-        if (conf->listen[i].tls_count > 0) {
-            problem_add(problems, conf->listen[i].line, conf->listen[i].column,
-                        "listening with TLS is not supported yet; remove `tls`");
-        }
-    }
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);
     }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "control/secure.h"
 
 static const char help[] =
     "usage: difyring check -c FILE [--host]\n"
@@ -16,7 +17,7 @@ static const char help[] =
     "so.\n"
     "\n"
     "  -c, --config FILE  the configuration\n"
-    "  -H, --host         look at this machine, too: the folder of uploads\n"
+    "  -H, --host         look at this machine, too: the folder of uploads, who can read keys\n"
     "  -s, --schema       print the JSON Schema of configuration files, for editors, and end\n"
     "  -h, --help         this text\n"
     "\n"
@@ -51,11 +52,14 @@ static bool check(const char *file, bool host)
         print_problems(file, &problems, "warning: ");
         conf_problems_free(&problems);
     }
+    size_t unreadable_count = secure_check(conf, &problems);
+    print_problems(file, &problems, "");
+    conf_problems_free(&problems);
     size_t unsupported_count = conf_unsupported(conf, &problems);
     print_problems(file, &problems, "");
     conf_problems_free(&problems);
     conf_free(conf);
-    return unsupported_count == 0;
+    return unsupported_count + unreadable_count == 0;
 }
 
 int cli_check(int argc, char **argv)

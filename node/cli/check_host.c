@@ -56,9 +56,24 @@ static void check_spool_dir(const struct conf *conf, struct problem_list *proble
     }
 }
 
+static void check_keys(const struct conf *conf, struct problem_list *problems)
+{
+    struct stat entry;
+    for (size_t l = 0; l < conf->listen_count; l++) {
+        for (size_t i = 0; i < conf->listen[l].tls_count; i++) {
+            const struct conf_certificate *c = &conf->listen[l].tls[i];
+            if (stat(c->key, &entry) == 0 && (entry.st_mode & S_IROTH)) {
+                problem_add(problems, c->line, c->column,
+                            "every user of this host can read `key`: chmod o-r");
+            }
+        }
+    }
+}
+
 size_t cli_check_host(const struct conf *conf, struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
     check_spool_dir(conf, problems);
+    check_keys(conf, problems);
     return problem_list_finish(problems, ret_problems);
 }

@@ -59,6 +59,8 @@ static void build(struct control *c)
     conf_weak(&a->view, &a->weak);
     digest_view(a);
     a->snapshot = build_snapshot(&a->view, c->snapshot, &a->cancelled);
+    secure_build(a->snapshot, &a->view, &a->secured, c->snapshot);
+    secure_forget(&a->secured);
 }
 
 static void drop(struct adoption *a)
@@ -228,6 +230,7 @@ static void exchange_conf(struct control *c)
             conf_take_shared(c->conf, shared);
         }
         membership_join_anew(&c->member, c->conf);
+        secure_set_keys(c->tickets, c->conf);
     } else if (a->kind == ADOPT_SHARED) {
         a->old_conf = conf_take_shared(c->conf, shared);
         cluster_shared_applied(c->member.cluster, net_now_ms(&c->net));
@@ -286,6 +289,7 @@ static void finish(struct control *c)
     }
     c->adoption.in_force_once = true;
     tell_in_force(c);
+    secure_watch(c);
     to_slices(c, ADOPT_SWEEPING);
 }
 
@@ -444,6 +448,7 @@ void adopt_free(struct control *c)
     if (a->snapshot) {
         snapshot_unref(a->snapshot);
     }
+    secure_forget(&a->secured);
     conf_free(a->shared);
     conf_free(a->conf);
     wipe(&a->text);

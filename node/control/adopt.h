@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "conf/conf.h"
+#include "control/secure.h"
 #include "net/slices.h"
 #include "snapshot/snapshot.h"
 #include "worker/job.h"
@@ -47,11 +48,12 @@ struct adoption {
     bool in_force_once; /* the start's is */
 
     /* Until the commit. */
-    struct conf *conf;   /* RELOAD: what the file gave */
-    struct conf *shared; /* the shared part that stands in the place of its own */
-    struct conf view;    /* what is built from: points into those above and control.conf */
-    struct buffer text;  /* of `shared` */
-    struct buffer file;  /* RELOAD: canonical; holds tokens, as `text` does */
+    struct conf *conf;      /* RELOAD: what the file gave */
+    struct secured secured; /* START, RELOAD: what `conf` names */
+    struct conf *shared;    /* the shared part that stands in the place of its own */
+    struct conf view;       /* what is built from: points into those above and control.conf */
+    struct buffer text;     /* of `shared` */
+    struct buffer file;     /* RELOAD: canonical; holds tokens, as `text` does */
     uint8_t file_digest[SHA256_SIZE];
     struct conf_problems problems, weak;
     struct snapshot *snapshot;

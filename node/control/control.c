@@ -176,6 +176,7 @@ static void open_handles(struct control *c)
     uv_async_init(&c->net.uv, &c->wake, on_wake);
     uv_prepare_init(&c->net.uv, &c->log_flush);
     uv_prepare_start(&c->log_flush, on_log_flush);
+    uv_timer_init(&c->net.uv, &c->certificate_timer);
     c->lookups = lookups_open(&c->net.uv);
     standstill_open(&c->standstill, &c->net);
     slices_open(&c->slices, &c->net);
@@ -184,6 +185,7 @@ static void open_handles(struct control *c)
     settle_open(c);
     c->wake.data = c;
     c->log_flush.data = c;
+    c->certificate_timer.data = c;
 }
 
 /* Everything of control's own closes; the workers first, so that nothing wakes it any more. */
@@ -211,6 +213,7 @@ void control_stop(struct control *c)
     life_close(c);
     uv_close((uv_handle_t *)&c->wake, NULL);
     uv_close((uv_handle_t *)&c->log_flush, NULL);
+    uv_close((uv_handle_t *)&c->certificate_timer, NULL);
     net_loop_close(&c->net);
 }
 
@@ -265,7 +268,7 @@ static int begin(struct control *c)
 {
     size_t wanted = start_worker_count(c->conf);
     c->worker_count = wanted;
-    if (start_log(c) != 0) {
+    if (start_secure(c) != 0 || start_log(c) != 0) {
         return -1;
     }
     open_handles(c);
@@ -305,6 +308,7 @@ static void end(struct control *c)
     if (c->snapshot) {
         snapshot_unref(c->snapshot);
     }
+    tls_tickets_free(c->tickets);
     log_close(c->log);
     places_done(&c->places);
     slots_desks_done(&c->desks);

@@ -24,6 +24,8 @@ struct control {
     struct lookups *lookups;
     struct instances instances;
     struct prng prng;
+    uv_timer_t certificate_timer;
+    struct tls_tickets *tickets; /* of all listeners, for the process's life */
     struct log *log;
     struct log_producer *producer;
     struct handover *handover; /* NULL: no virtual IP */
@@ -34,6 +36,7 @@ struct control {
     struct worker *workers[CONF_WORKERS_MAX];
     size_t worker_count;
     struct places places;
+    struct tls_pace handshake_pace;
     _Atomic int64_t kept_bytes; /* of bodies that wait, all workers */
     struct slots_desks desks;
 

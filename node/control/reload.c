@@ -16,7 +16,12 @@ void reload_read(struct control *c)
         return;
     }
     conf_problems_free(&a->problems);
-    if (conf_unsupported(a->conf, &a->problems) > 0) {
+    size_t problems = conf_unsupported(a->conf, &a->problems);
+    if (problems == 0) {
+        conf_problems_free(&a->problems);
+        problems = secure_read(a->conf, c->tickets, &a->secured, &a->problems);
+    }
+    if (problems > 0) {
         conf_free(a->conf);
         a->conf = NULL;
         return;

@@ -45,6 +45,17 @@ struct conf *start_read_conf(const char *file)
     return conf;
 }
 
+int start_secure(struct control *c)
+{
+    struct conf_problems problems;
+    c->tickets = tls_tickets_new();
+    secure_set_keys(c->tickets, c->conf);
+    size_t count = secure_read(c->conf, c->tickets, &c->adoption.secured, &problems);
+    print_problems(&problems);
+    conf_problems_free(&problems);
+    return count == 0 ? 0 : -1;
+}
+
 int start_log(struct control *c)
 {
     const struct conf_log *conf = &c->conf->log;
@@ -156,6 +167,7 @@ static struct downstream_door *doors_of(const struct conf *conf, const uint16_t 
 {
     struct downstream_door *doors = memory_new(conf->listen_count * sizeof(*doors));
     for (size_t i = 0; i < conf->listen_count; i++) {
+        doors[i].listener = (unsigned)i;
         doors[i].proxy_protocol = conf->listen[i].proxy_protocol;
         snprintf(doors[i].port, sizeof(doors[i].port), "%hu", ports[i]);
     }
@@ -175,6 +187,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
         .log = log_producer(c->log, index),
         .seed = prng_next(&c->prng),
         .places = &c->places,
+        .handshake_pace = &c->handshake_pace,
         .kept_bytes = &c->kept_bytes,
         .desk = &c->desks.at[index],
         .joining = &c->joining,

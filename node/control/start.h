@@ -7,6 +7,10 @@
 /* Reads the configuration; problems go to standard error. NULL if there are any. */
 struct conf *start_read_conf(const char *file);
 
+/* Reads the certificates that the configuration names. Returns 0 or -1 with the problems on
+ * standard error. */
+int start_secure(struct control *c);
+
 /* Opens the log. Returns 0 or -1 with the reason on standard error. */
 int start_log(struct control *c);
 

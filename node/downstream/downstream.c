@@ -14,11 +14,6 @@
 #include "base/memory.h"
 #include "downstream/private.h"
 
-static struct downstream *of_stream(struct stream *s)
-{
-    return LIST_ENTRY(s, struct downstream, stream);
-}
-
 /* The head and the limits go back to where they are live: an idle connection is small. */
 static void release_head(struct downstream *d)
 {
@@ -56,8 +51,9 @@ uint64_t downstream_head_ms(const struct downstream *d)
 /* Where a state may lead, as bits. */
 #define TO(state) (1u << STATE_##state)
 static const uint8_t MOVES[] = {
-    [STATE_NEW] = TO(PREFACE) | TO(IDLE) | TO(CLOSED),
-    [STATE_PREFACE] = TO(IDLE) | TO(CLOSED),
+    [STATE_NEW] = TO(PREFACE) | TO(HANDSHAKE) | TO(IDLE) | TO(CLOSED),
+    [STATE_PREFACE] = TO(HANDSHAKE) | TO(IDLE) | TO(CLOSED),
+    [STATE_HANDSHAKE] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
     [STATE_IDLE] = TO(HEAD) | TO(LINGER) | TO(CLOSED),
     [STATE_HEAD] = TO(BUSY) | TO(CLOSED),
     [STATE_BUSY] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
@@ -98,7 +94,8 @@ void downstream_close(struct downstream *d, bool when_sent)
 {
     become_closed(d);
     stream_limit_rest(&d->stream, idle_ms_of(d));
-    if (!when_sent) {
+    bool last_word = !d->cut && stream_finish(&d->stream);
+    if (!when_sent && !last_word) {
         stream_close(&d->stream, false);
         return;
     }
@@ -171,6 +168,7 @@ static void after_exchange(struct downstream *d)
         break;
     case EXCHANGE_FINISH_CLOSE:
     case EXCHANGE_FINISH_CUT:
+        d->cut = d->finish == EXCHANGE_FINISH_CUT;
         downstream_close(d, true);
         break;
     case EXCHANGE_FINISH_RESET:
@@ -292,6 +290,7 @@ static bool takes_bytes(const struct downstream *d, size_t size)
         return !d->complete;
     case STATE_NEW:
     case STATE_PREFACE:
+    case STATE_HANDSHAKE:
     case STATE_LINGER:
     case STATE_CLOSED:
         break;
@@ -344,6 +343,7 @@ static void take_leave(struct downstream *d)
     bool half = d->left_half && !d->left;
     d->left = d->left_half = false;
     if (d->client.exchange) {
+        d->cut = true;
         exchange_down_gone(d->client.exchange, half);
     }
     if (!d->client.exchange) { /* else it waits for an answer of this node, or is read on */
@@ -395,6 +395,10 @@ static void take_due(struct downstream *d)
     if (keeps_waiting(d)) {
         return;
     }
+    if (d->state == STATE_HANDSHAKE) {
+        downstream_handshake_late(d);
+        return;
+    }
     if (d->state == STATE_IDLE && d->too_many) {
         begin_head(d); /* an answer needs one, if only an empty one */
     }
@@ -416,6 +420,8 @@ static bool advance_once(struct downstream *d)
 {
     if (d->due) {
         take_due(d);
+    } else if (d->shaken) {
+        downstream_after_handshake(d);
     } else if (d->left || d->left_half) {
         take_leave(d);
     } else if (d->state == STATE_CLOSED) {
@@ -452,7 +458,7 @@ void downstream_advance(struct downstream *d)
 
 static void on_bytes(struct stream *s, struct bytes bytes)
 {
-    struct downstream *d = of_stream(s);
+    struct downstream *d = downstream_of(s);
     if (d->state == STATE_LINGER) {
         linger_on(d);
         return;
@@ -477,7 +483,7 @@ static void on_bytes(struct stream *s, struct bytes bytes)
 
 static void on_end(struct stream *s, int error)
 {
-    struct downstream *d = of_stream(s);
+    struct downstream *d = downstream_of(s);
     d->left_half = error == 0;
     d->left = error != 0;
     downstream_advance(d);
@@ -485,7 +491,7 @@ static void on_end(struct stream *s, int error)
 
 static void on_send_failed(struct stream *s, int error)
 {
-    struct downstream *d = of_stream(s);
+    struct downstream *d = downstream_of(s);
     (void)error;
     d->left = true;
     downstream_advance(d);
@@ -493,7 +499,7 @@ static void on_send_failed(struct stream *s, int error)
 
 static void on_sent(struct stream *s)
 {
-    struct downstream *d = of_stream(s);
+    struct downstream *d = downstream_of(s);
     if (d->client.exchange) {
         exchange_down_sent(d->client.exchange);
     }
@@ -509,7 +515,7 @@ static void on_timer(struct wheel_timer *timer)
 
 static void on_closed(struct stream *s)
 {
-    struct downstream *d = of_stream(s);
+    struct downstream *d = downstream_of(s);
     struct downstream_owner *owner = d->owner;
     become_closed(d);
     net_timer_clear(downstream_loop(d), &d->timer);
@@ -524,6 +530,7 @@ static void on_closed(struct stream *s)
 
 static const struct stream_events stream_events = {
     .on_bytes = on_bytes,
+    .on_secured = downstream_on_secured,
     .on_end = on_end,
     .on_send_failed = on_send_failed,
     .on_sent = on_sent,
@@ -581,6 +588,7 @@ void downstream_close_all(struct downstream_owner *owner)
         struct downstream *d = LIST_ENTRY(l, struct downstream, link);
         l = l->next;
         if (d->client.exchange) {
+            d->cut = true;
             exchange_down_dropped(d->client.exchange);
         }
         downstream_close(d, false);

@@ -1,6 +1,7 @@
 /* downstream: one client's connection and the requests that come over it, one after the other.
  *
- *   PREFACE -> IDLE                        where the listener asks for it: a PROXY header is coming
+ *   PREFACE -> HANDSHAKE -> IDLE           each only where the listener asks for it: a PROXY header
+ *                                          is coming, TLS begins
  *   IDLE -> HEAD -> BUSY -> IDLE ...       a request's head is coming; an exchange is at work
  *                      `--> LINGER         answered, but the request is still coming: read it away
  *   IDLE -> LINGER                         told the end, while the client may be sending
@@ -56,6 +57,7 @@ enum downstream_place {
 
 /* What a listener asks of its connections. Stays as long as they do. */
 struct downstream_door {
+    unsigned listener; /* in the configuration's order: snapshot.listeners has its certificates */
     char port[DOWNSTREAM_PORT_SIZE];
     bool proxy_protocol; /* each begins with a PROXY header */
 };

@@ -24,12 +24,26 @@ bool downstream_may_send_preface(struct downstream *d)
     return false;
 }
 
+/* Behind the preface, or without one. False: it is TLS, to which those bytes belong. */
+static bool go_on(struct downstream *d, struct bytes first)
+{
+    const struct snapshot *s = d->owner->proxy->snapshot;
+    struct tls_server *server = s->listeners[d->door->listener].tls;
+    if (server) {
+        downstream_shake(d, server, first);
+    } else {
+        downstream_await_request(d, downstream_head_ms(d));
+    }
+    return !server;
+}
+
 void downstream_begin(struct downstream *d, const struct downstream_door *door)
 {
     uint64_t head_ms = downstream_head_ms(d);
+    d->door = door;
     d->client.port = bytes_of(door->port);
     if (!door->proxy_protocol) {
-        downstream_await_request(d, head_ms);
+        go_on(d, BYTES(""));
         return;
     }
     d->preface = memory_new(sizeof(*d->preface));
@@ -67,6 +81,5 @@ bool downstream_take_preface(struct downstream *d, struct bytes *bytes)
     if (h->has_address) {
         take_address(d);
     }
-    downstream_await_request(d, downstream_head_ms(d));
-    return true;
+    return go_on(d, *bytes);
 }

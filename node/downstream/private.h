@@ -6,13 +6,14 @@
 #include "downstream/downstream.h"
 
 enum downstream_state {
-    STATE_NEW,     /* not accepted yet */
-    STATE_PREFACE, /* a PROXY header is coming */
-    STATE_IDLE,    /* waits for a request's first byte */
-    STATE_HEAD,    /* a head is coming */
-    STATE_BUSY,    /* an exchange is at work */
-    STATE_LINGER,  /* has sent its FIN; reads away what still comes */
-    STATE_CLOSED,  /* the stream closes; freed when it has */
+    STATE_NEW,       /* not accepted yet */
+    STATE_PREFACE,   /* a PROXY header is coming */
+    STATE_HANDSHAKE, /* TLS begins */
+    STATE_IDLE,      /* waits for a request's first byte */
+    STATE_HEAD,      /* a head is coming */
+    STATE_BUSY,      /* an exchange is at work */
+    STATE_LINGER,    /* has sent its FIN; reads away what still comes */
+    STATE_CLOSED,    /* the stream closes; freed when it has */
 };
 
 /* Of a connection that begins with a PROXY header; the peer, where that names another. */
@@ -34,7 +35,8 @@ struct downstream {
     struct chain held;
     uint64_t linger_end_ms;
     uint64_t since_ms;     /* in this state */
-    uint64_t first_end_ms; /* of preface and first head together; 0: each head has its own time */
+    uint64_t first_end_ms; /* of preface, handshake and first head together; 0: each head has its
+                              own time */
     uint64_t until_ms;     /* the end of the state, unless the client still takes its answer */
     enum downstream_state state; /* moved by downstream_enter() alone */
     bool advancing;              /* downstream_advance() or parse() is on the stack */
@@ -42,15 +44,24 @@ struct downstream {
     bool finished;        /* the exchange is over: `finish` */
     bool due;             /* the timer */
     bool left, left_half; /* the client; or it has closed its sending side */
+    bool shaken;          /* the handshake is over: `failure` */
+    enum tls_failure failure;
     enum exchange_finish finish;
     bool complete; /* the request at work has been read to its end */
     bool served;   /* it has had an answer */
     bool full;     /* `held` is: the socket is not read */
     bool too_many;
+    bool cut; /* its last answer has not come to its end: no word of an end either */
+    const struct downstream_door *door;
     enum downstream_place place;
     struct downstream_preface *preface; /* NULL: none is asked for */
     char address[ADDRESS_TEXT_SIZE];
 };
+
+static inline struct downstream *downstream_of(struct stream *s)
+{
+    return LIST_ENTRY(s, struct downstream, stream);
+}
 
 static inline struct net_loop *downstream_loop(const struct downstream *d)
 {
@@ -93,6 +104,16 @@ void downstream_begin(struct downstream *d, const struct downstream_door *door);
 /* While PREFACE: takes the PROXY header off `*bytes`. True: it has come, and what is left is the
  * client's own. Else more must come, or the connection has been closed. */
 bool downstream_take_preface(struct downstream *d, struct bytes *bytes);
+
+/* HANDSHAKE begins, with what came behind the preface. */
+void downstream_shake(struct downstream *d, struct tls_server *server, struct bytes first);
+
+/* It has ended, as `failure` says; or it has taken too long. */
+void downstream_after_handshake(struct downstream *d);
+void downstream_handshake_late(struct downstream *d);
+
+/* For struct stream_events. */
+void downstream_on_secured(struct stream *s, enum tls_failure failure);
 
 /* Is the peer one that may say who a client is? If not, it is told to the log. */
 bool downstream_may_send_preface(struct downstream *d);

@@ -130,7 +130,7 @@ bool log_wants(const struct log_producer *p, enum log_level level);
 /* One exchange. A text whose `at` is NULL is null in the line. */
 struct log_access {
     uint64_t timestamp_ms; /* wall clock at the end of the exchange; 0 = now */
-    struct bytes request_id, remote_addr, peer_addr, method, uri, protocol;
+    struct bytes request_id, remote_addr, peer_addr, method, uri, protocol, tls;
     unsigned status; /* 0 = none was sent: null */
     uint64_t bytes_in, bytes_out;
     uint64_t request_time_us;       /* written as seconds with six decimals */

@@ -78,6 +78,8 @@ static void put_request(struct log_line *l, const struct log_access *a)
     line_text(l, a->uri, URI_MAX);
     LINE_LITERAL(l, ",\"protocol\":");
     line_text(l, a->protocol, SHORT_MAX);
+    LINE_LITERAL(l, ",\"tls\":");
+    line_text(l, a->tls, SHORT_MAX);
 }
 
 static void put_response(struct log_line *l, const struct log_access *a)

@@ -59,6 +59,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .protocol = !h->version_known ? none
                     : h->minor >= 1   ? BYTES("HTTP/1.1")
                                       : BYTES("HTTP/1.0"),
+        .tls = x->client->tls_version,
         .status = final_status(x),
         .bytes_in = x->client->bytes_in,
         .bytes_out = bytes_out(x),

@@ -8,6 +8,8 @@
 #include "net/loop.h"
 #include "snapshot/snapshot.h"
 #include "spool/spool.h"
+#include "tls/failure.h"
+#include "tls/pace.h"
 
 struct exchange;
 
@@ -16,6 +18,8 @@ enum {
     PROXY_HEADS_MAX = 128,
     /* The same for what an exchange takes. */
     PROXY_SPARES_MAX = 128,
+    PROXY_RESUMED = TLS_FAILURE_COUNT, /* beside the failures, in counts of handshakes */
+    PROXY_HANDSHAKES = TLS_FAILURE_COUNT + 1,
 };
 
 struct proxy_events {
@@ -29,9 +33,10 @@ struct proxy_events {
 
 /* What one worker has counted of all requests: see cell_sum(). */
 struct proxy_counts {
-    uint64_t aborts;              /* clients that left before their answer was complete */
-    uint64_t bytes_in, bytes_out; /* of requests and answers that have ended */
-    uint64_t headers_refused;     /* connections whose PROXY header, or peer, was not taken */
+    uint64_t aborts;                       /* clients that left before their answer was complete */
+    uint64_t bytes_in, bytes_out;          /* of requests and answers that have ended */
+    uint64_t handshakes[PROXY_HANDSHAKES]; /* by enum tls_failure, and those that resumed */
+    uint64_t headers_refused; /* connections whose PROXY header, or peer, was not taken */
 };
 
 struct proxy_context {
@@ -41,6 +46,7 @@ struct proxy_context {
     struct sha256 *sha;
     struct prng prng; /* request ids, which need to be unique, not secret */
     struct log_producer *log;
+    struct tls_pace *handshake_pace; /* of the whole node: failed ones in the log */
     const struct proxy_events *events;
     void *owner;
     bool draining;           /* connections are asked to close after their present request */

@@ -35,6 +35,7 @@ struct exchange_client {
     const uint8_t *peer_raw;
     struct bytes port; /* of the listener, as text */
     bool tls;
+    struct bytes tls_version;  /* TLSv1.3; at NULL: plain */
     uint64_t began_us;         /* when the first byte of the request under way came */
     uint64_t bytes_in;         /* bytes of it that have been read, as they came */
     struct exchange *exchange; /* the one under way; NULL again before on_finish */

@@ -375,6 +375,8 @@ struct facts *facts_begin(const struct report *r, bool members)
     }
     f->applications = arena_array(arena, f->capacity + 1, sizeof(*f->applications));
     f->configured_count = f->snapshot->application_count;
+    f->listeners = f->snapshot->listeners;
+    f->listener_count = f->snapshot->listener_count;
     if (members) {
         begin_members(r, f);
     }

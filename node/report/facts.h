@@ -97,6 +97,8 @@ struct facts {
     size_t member_count;
     struct facts_application *applications; /* first the configured ones, in the snapshot's order */
     size_t application_count, configured_count;
+    const struct snapshot_listener *listeners; /* the snapshot's, for their certificates */
+    size_t listener_count;
 
     /* of the gathering */
     struct arena *arena;

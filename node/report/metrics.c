@@ -241,7 +241,33 @@ static void put_version(struct buffer *b, const struct metric *m, const struct f
     put(b, m, labels, 1);
 }
 
+/* The order tells one from another of the same name: a node may have an RSA and an ECDSA one. */
+static void put_certificates(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    for (size_t i = 0; i < facts->listener_count; i++) {
+        const struct snapshot_listener *listener = &facts->listeners[i];
+        size_t count = 0;
+        const struct tls_certificate *c =
+            listener->tls ? tls_server_certificates(listener->tls, &count) : NULL;
+        for (size_t k = 0; k < count; k++) {
+            char number[24];
+            snprintf(number, sizeof(number), "%zu", k + 1);
+            struct label labels[LABELS_MAX] = {
+                {"listen", listener->address},
+                {"certificate", bytes_of(number)},
+                {"name", bytes_of(c[k].name_count > 0 ? c[k].names[0] : "")},
+            };
+            put(b, m, labels, c[k].not_after > 0 ? (uint64_t)c[k].not_after : 0);
+        }
+    }
+}
+
 /* ---- labels ---- */
+
+static const char *result_text(unsigned value)
+{
+    return value == PROXY_RESUMED ? "resumed" : tls_failure_word((enum tls_failure)value);
+}
 
 static const char *direction_text(unsigned value)
 {
@@ -269,6 +295,7 @@ static const char *reason_text(unsigned value)
 }
 
 static const struct dimension direction = {"direction", direction_text, 0, 1};
+static const struct dimension result = {"result", result_text, 0, PROXY_HANDSHAKES - 1};
 static const struct dimension stream = {"stream", stream_text, 0, LOG_STREAM_COUNT - 1};
 static const struct dimension state = {"state", state_text, WIRE_ALIVE, WIRE_LEFT};
 static const struct dimension packet = {"type", type_text, WIRE_HELLO, WIRE_CHUNK};
@@ -318,6 +345,12 @@ static const struct metric metrics[] = {
     {COUNTER, "difyring_proxy_headers_refused_total",
      "Connections closed since their PROXY header was none, or not from trusted_proxies.",
      NODE(counts.headers_refused)},
+    {COUNTER, "difyring_tls_handshakes_total",
+     "Ends of TLS handshakes with clients: ok, resumed (ok, of an earlier session), or why not.",
+     NODE(counts.handshakes), .by = {&result}},
+    {GAUGE, "difyring_certificate_not_after_seconds",
+     "When a certificate for clients ends, since 1970; by listener, its place there, first name.",
+     .put = put_certificates},
     {COUNTER, "difyring_bytes_total",
      "Bytes of requests (in) and answers (out) that have ended, heads included.",
      NODE(counts.bytes_in), .by = {&direction}},

@@ -74,6 +74,34 @@ static void put_node_tail(json_t *object, const struct facts_member *node)
     put_number(object, "active_connections", node->said.active_connections);
 }
 
+static json_t *certificate(const struct snapshot_listener *listener,
+                           const struct tls_certificate *c)
+{
+    json_t *object = json_object(), *names = json_array();
+    for (size_t i = 0; i < c->name_count; i++) {
+        json_array_append_new(names, string_of(bytes_of(c->names[i])));
+    }
+    put(object, "listen", string_of(listener->address));
+    put(object, "names", names);
+    put(object, "not_after", json_integer(c->not_after));
+    return object;
+}
+
+static json_t *certificates(const struct facts *facts)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < facts->listener_count; i++) {
+        const struct snapshot_listener *listener = &facts->listeners[i];
+        size_t count = 0;
+        const struct tls_certificate *c =
+            listener->tls ? tls_server_certificates(listener->tls, &count) : NULL;
+        for (size_t k = 0; k < count; k++) {
+            json_array_append_new(list, certificate(listener, &c[k]));
+        }
+    }
+    return list;
+}
+
 static json_t *own_node(const struct facts *facts)
 {
     const struct facts_member *self = &facts->members[0];
@@ -83,6 +111,7 @@ static json_t *own_node(const struct facts *facts)
     put_number(object, "uptime_seconds", facts->uptime_s);
     put_number(object, "generation", self->generation);
     put_number(object, "workers", facts->node.workers);
+    put(object, "certificates", certificates(facts));
     put_bool(object, "draining", self->said.draining);
     put_node_tail(object, self);
     return object;

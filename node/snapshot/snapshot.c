@@ -29,6 +29,11 @@ void snapshot_unref(struct snapshot *s)
     for (size_t i = 0; i < s->application_count; i++) {
         application_done(&s->applications[i]);
     }
+    for (size_t i = 0; i < s->listener_count; i++) {
+        if (s->listeners[i].tls) {
+            tls_server_unref(s->listeners[i].tls);
+        }
+    }
     token_table_free(s->tokens);
     redactor_free(s->secrets);
     arena_free(s->arena);

@@ -19,6 +19,7 @@
 #include "route/token_table.h"
 #include "route/user_id.h"
 #include "snapshot/live.h"
+#include "tls/server.h"
 
 struct snapshot_instance {
     struct bytes name, host;
@@ -52,12 +53,19 @@ struct snapshot_timeouts {
     uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms, idle_ms;
 };
 
+struct snapshot_listener {
+    struct bytes address;   /* as it is configured */
+    struct tls_server *tls; /* a reference; NULL = plain */
+};
+
 struct snapshot {
     _Atomic uint32_t references;
     struct arena *arena;
     struct bytes node_name;
     struct snapshot_application *applications; /* in byte order of name */
     size_t application_count;
+    struct snapshot_listener *listeners; /* in the configuration's order, as the doors are */
+    size_t listener_count;
     struct token_table *tokens; /* user token -> index into applications */
     struct http_limits limits;
     struct cors_policy cors;

@@ -207,8 +207,7 @@ static void tell_idle(struct worker *w)
                 w->downstream.idle_count);
 }
 
-/* The kept-alive connection of this node that has been idle longest leaves its place to a new one.
- */
+/* The kept-alive connection that has been idle longest leaves its place to a new one. */
 static bool make_room(struct worker *w)
 {
     tell_idle(w);
@@ -573,6 +572,7 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
     w->proxy.spool.share.node = options->kept_bytes;
     w->proxy.snapshot = snapshot_ref(options->snapshot);
     w->proxy.log = options->log;
+    w->proxy.handshake_pace = options->handshake_pace;
     w->proxy.events = &proxy_events;
     w->proxy.owner = w;
     prng_init(&w->proxy.prng, options->seed);

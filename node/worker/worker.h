@@ -39,11 +39,12 @@ struct worker_options {
     const struct downstream_door *doors; /* what each of them asks; copied */
     size_t listener_count;
     struct log_producer *log;
-    uint64_t seed;               /* of request ids */
-    struct places *places;       /* of the whole node */
-    _Atomic int64_t *kept_bytes; /* the same: what all bodies that wait take */
-    struct slots_desk *desk;     /* its own: what those who wait for slots are told */
-    const _Atomic bool *joining; /* of the whole node: /health says so */
+    uint64_t seed;                   /* of request ids */
+    struct places *places;           /* of the whole node */
+    struct tls_pace *handshake_pace; /* the same */
+    _Atomic int64_t *kept_bytes;     /* the same: what all bodies that wait take */
+    struct slots_desk *desk;         /* its own: what those who wait for slots are told */
+    const _Atomic bool *joining;     /* of the whole node: /health says so */
     const struct worker_events *events;
     void *control;
 };

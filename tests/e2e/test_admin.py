@@ -39,7 +39,7 @@ def test_status_has_the_shape_of_the_contract(stubs):
         assert set(value["stats"]) == {"total_requests", "active_connections"}
         assert abs(value["timestamp"] - began) < 5
         own = value["node"]
-        assert set(own) == {"name", "version", "uptime_seconds", "generation", "workers", "draining", "config_revision",
+        assert set(own) == {"name", "version", "uptime_seconds", "generation", "workers", "certificates", "draining", "config_revision",
                             "config_digest", "ring_digest", "total_requests", "active_connections"}
         assert (own["name"], own["workers"], own["draining"], own["config_revision"]) == ("node-a", 2, False, 1)
         assert all(re.fullmatch(r"[0-9a-f]{64}", own[name]) for name in ("config_digest", "ring_digest"))

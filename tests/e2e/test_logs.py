@@ -11,7 +11,7 @@ import pytest
 from harness import TIMEOUT, TOKEN, Node, instance, parallel, settings
 from stub_client import wait_for
 
-FIELDS = ["timestamp", "request_id", "remote_addr", "peer_addr", "method", "uri", "protocol", "status", "bytes_in",
+FIELDS = ["timestamp", "request_id", "remote_addr", "peer_addr", "method", "uri", "protocol", "tls", "status", "bytes_in",
           "bytes_out", "request_time", "upstream_head_time", "app", "user_id", "user_cut", "instance", "attempts", "node",
           "user_agent", "forwarded_for", "aborted"]
 

@@ -46,7 +46,6 @@ def problems(tmp_path, text, command="run"):
 
 
 UNSUPPORTED = {
-    "tls listener": ("listen:\n  - address: 127.0.0.1:0\n    tls: [{ certificate: a.crt, key: a.key }]\n" + APPS, 2, "TLS"),
     "tls to an instance": (HEAD + APPS.replace("k-secret }", "k-secret, tls: true }"), 7, "TLS"),
 }
 

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import subprocess
 
 import pytest
 from harness import ROOT, Node, run_command, settings
@@ -50,10 +51,19 @@ def entries_of(text):
     return found
 
 
+def with_files(text, folder):
+    """Does what the example says to make the files that it names; they are in `folder` then."""
+    block = re.search(r"in this folder:\n((?:#   .*\n)+)", text)
+    if block:
+        commands = block[1].replace("#   ", "")
+        subprocess.run(["sh", "-ec", commands], cwd=folder, check=True, capture_output=True, timeout=60)
+    return re.sub(r"(?<=: )([\w-]+\.(?:crt|key))\b", rf"{folder}/\1", text)
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=os.path.basename)
-def test_an_example_runs_before_stock_difys_and_its_checks_are_good(path):
+def test_an_example_runs_before_stock_difys_and_its_checks_are_good(path, tmp_path):
     with open(path, encoding="utf-8") as file:
-        text = file.read()
+        text = with_files(file.read(), tmp_path)
     stubs = {port: Stub(f"on-{port}", tokens=tokens, connections=PLACES) for port, tokens in entries_of(text).items()}
     try:
         text = re.sub(r"\bport: (\d+)", lambda found: f"port: {stubs[found[1]].port}", text)

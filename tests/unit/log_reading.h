@@ -118,6 +118,7 @@ static inline struct log_access usual(uint64_t serial)
                                .method = BYTES("POST"),
                                .uri = BYTES("/v1/chat-messages"),
                                .protocol = BYTES("HTTP/1.1"),
+                               .tls = BYTES("TLSv1.3"),
                                .status = 200,
                                .bytes_in = serial,
                                .bytes_out = 2000,

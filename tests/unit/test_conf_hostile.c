@@ -198,8 +198,8 @@ static void the_examples_are_good_and_run_today(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "quickstart-a.yaml",     "quickstart-b.yaml",      "full.yaml",
-        "two-applications.yaml", "behind-a-balancer.yaml", "slots.yaml"};
+        "quickstart-a.yaml",      "quickstart-b.yaml", "full.yaml", "two-applications.yaml",
+        "behind-a-balancer.yaml", "slots.yaml",        "tls.yaml"};
     setenv("DIFYRING_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", 1);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[512];

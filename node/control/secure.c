@@ -1,0 +1,198 @@
+/* secure: see there. */
+#include "control/secure.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "conf/problems.h"
+#include "control/private.h"
+
+enum { DAY_MS = 24 * 60 * 60 * 1000 };
+
+/* ---- reading ---- */
+
+struct reading {
+    const struct conf_listen *listen;
+    struct problem_list *problems;
+};
+
+static void complain(void *arg, size_t pair, enum tls_file which, const char *text)
+{
+    const struct reading *r = arg;
+    const struct conf_certificate *c = &r->listen->tls[pair];
+    switch (which) {
+    case TLS_FILE_CERTIFICATE:
+        problem_add(r->problems, c->line, c->column, "`certificate` %s", text);
+        break;
+    case TLS_FILE_KEY:
+        problem_add(r->problems, c->line, c->column, "`key` %s", text);
+        break;
+    case TLS_FILE_CA:
+        problem_add(r->problems, r->listen->client_ca_line, r->listen->client_ca_column,
+                    "`client_ca` %s", text);
+        break;
+    }
+}
+
+static struct tls_server *read_one(const struct conf_listen *listen, struct tls_tickets *tickets,
+                                   struct problem_list *problems)
+{
+    struct reading reading = {listen, problems};
+    struct tls_server_complaint complaint = {complain, &reading};
+    struct tls_pair_paths *pairs = memory_new((listen->tls_count + 1) * sizeof(*pairs));
+    for (size_t i = 0; i < listen->tls_count; i++) {
+        pairs[i] = (struct tls_pair_paths){listen->tls[i].certificate, listen->tls[i].key};
+    }
+    struct tls_server_options options = {
+        .pairs = pairs,
+        .pair_count = listen->tls_count,
+        .client_ca = listen->client_ca,
+        .only_1_3 = listen->tls_1_3,
+        .tickets = tickets,
+    };
+    struct tls_server *server = listen->tls_count > 0 ? tls_server_new(&options, &complaint) : NULL;
+    free(pairs);
+    return server;
+}
+
+size_t secure_read(const struct conf *conf, struct tls_tickets *tickets, struct secured *ret_read,
+                   struct conf_problems *ret_problems)
+{
+    struct problem_list *problems = problem_list_new(conf->file);
+    struct secured read = {memory_new(conf->listen_count * sizeof(*read.at)), conf->listen_count};
+    for (size_t i = 0; i < read.count; i++) {
+        const struct conf_listen *listen = &conf->listen[i];
+        read.at[i] = (struct secured_listener){listen->host, listen->port,
+                                               read_one(listen, tickets, problems)};
+    }
+    /* OpenSSL has a generator for each thread that asked for one, and a thread of the pool ends
+     * without giving it back */
+    OPENSSL_thread_stop();
+    size_t count = problem_list_finish(problems, ret_problems);
+    if (count > 0) {
+        secure_forget(&read);
+    } else {
+        *ret_read = read;
+    }
+    return count;
+}
+
+void secure_forget(struct secured *read)
+{
+    for (size_t i = 0; i < read->count; i++) {
+        if (read->at[i].server) {
+            tls_server_unref(read->at[i].server);
+        }
+    }
+    free(read->at);
+    *read = (struct secured){0};
+}
+
+size_t secure_check(const struct conf *conf, struct conf_problems *ret_problems)
+{
+    struct secured read = {0};
+    struct tls_tickets *tickets = tls_tickets_new();
+    size_t count = secure_read(conf, tickets, &read, ret_problems);
+    secure_forget(&read);
+    tls_tickets_free(tickets);
+    return count;
+}
+
+/* ---- into force ---- */
+
+static bool is_for(const struct secured_listener *read, const struct conf_listen *listen)
+{
+    return read->port == listen->port && strcmp(read->host, listen->host) == 0;
+}
+
+/* Several listeners may have port 0: most often one stands where it stood (conf/changes.c). */
+static const struct secured_listener *find(const struct secured *read,
+                                           const struct conf_listen *listen, size_t index)
+{
+    if (index < read->count && is_for(&read->at[index], listen)) {
+        return &read->at[index];
+    }
+    for (size_t i = 0; i < read->count; i++) {
+        if (is_for(&read->at[i], listen)) {
+            return &read->at[i];
+        }
+    }
+    return NULL;
+}
+
+void secure_build(struct snapshot *s, const struct conf *conf, const struct secured *read,
+                  const struct snapshot *before)
+{
+    s->listener_count = conf->listen_count;
+    s->listeners = arena_array(s->arena, conf->listen_count, sizeof(*s->listeners));
+    for (size_t i = 0; i < conf->listen_count; i++) {
+        const struct conf_listen *listen = &conf->listen[i];
+        const struct secured_listener *found = find(read, listen, i);
+        struct tls_server *server = found    ? found->server
+                                    : before ? before->listeners[i].tls
+                                             : NULL;
+        s->listeners[i] = (struct snapshot_listener){
+            .address = bytes_of(arena_text(s->arena, bytes_of(listen->address))),
+            .tls = server ? tls_server_ref(server) : NULL,
+        };
+    }
+}
+
+void secure_each_ending(const struct snapshot *s, uint64_t now_s,
+                        void (*visit)(void *arg, const struct snapshot_listener *listener,
+                                      const struct tls_certificate *certificate),
+                        void *arg)
+{
+    for (size_t i = 0; i < s->listener_count; i++) {
+        size_t count = 0;
+        const struct snapshot_listener *listener = &s->listeners[i];
+        const struct tls_certificate *c =
+            listener->tls ? tls_server_certificates(listener->tls, &count) : NULL;
+        for (size_t k = 0; k < count; k++) {
+            if (c[k].not_after < (int64_t)now_s + SECURE_ENDING_S) {
+                visit(arg, listener, &c[k]);
+            }
+        }
+    }
+}
+
+static void tell_ending(void *arg, const struct snapshot_listener *listener,
+                        const struct tls_certificate *certificate)
+{
+    struct control *c = arg;
+    bool ended = certificate->not_after < (int64_t)(clock_wall_ms() / 1000);
+    struct log_field fields[] = {
+        log_span("listen", listener->address),
+        log_text("name", certificate->name_count > 0 ? certificate->names[0] : ""),
+        log_unsigned("not_after",
+                     certificate->not_after > 0 ? (uint64_t)certificate->not_after : 0),
+        log_text("message", ended ? "the certificate has ended: clients refuse it; put a new one "
+                                    "into its file and reload"
+                                  : "the certificate ends within 14 days: put a new one into its "
+                                    "file and reload"),
+    };
+    log_event_always(c->producer, LOG_WARNING, "certificate_ends", fields, 4);
+}
+
+static void on_day(uv_timer_t *timer)
+{
+    secure_watch(timer->data);
+}
+
+void secure_watch(struct control *c)
+{
+    secure_each_ending(c->snapshot, clock_wall_ms() / 1000, tell_ending, c);
+    uv_timer_start(&c->certificate_timer, on_day, DAY_MS, 0);
+}
+
+void secure_set_keys(struct tls_tickets *tickets, const struct conf *conf)
+{
+    if (conf->has_cluster) {
+        tls_tickets_set(tickets, (const uint8_t(*)[TLS_TICKET_SECRET_SIZE])conf->cluster.keys,
+                        conf->cluster.key_count, bytes_of(conf->cluster.name));
+    } else {
+        tls_tickets_set(tickets, NULL, 0, BYTES(""));
+    }
+}
