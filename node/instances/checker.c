@@ -221,7 +221,7 @@ static void conclude_unsent(struct checker *c)
     }
     c->view = taken;
     c->status = 0;
-    if (busy_judge(&taken, now_ms, c->options.busy_timeout_ms)) {
+    if (busy_is_at_work(&taken, now_ms, c->options.busy_timeout_ms)) {
         c->excused_until_ms = busy_end_ms(&taken, c->options.busy_timeout_ms);
         conclude(c, ROTA_BUSY, NULL);
     } else {
