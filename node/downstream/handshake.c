@@ -16,7 +16,9 @@ static void tell_failed(struct downstream *d, enum tls_failure failure)
 {
     struct proxy_context *p = d->owner->proxy;
     count(d, failure);
-    if (!tls_pace_take(p->handshake_pace, net_now_ms(p->net))) {
+    /* a balancer's TCP check connects and leaves, every second */
+    enum log_level level = failure == TLS_FAILURE_LEFT ? LOG_DEBUG : LOG_INFO;
+    if (!log_wants(p->log, level) || !tls_pace_take(p->handshake_pace, net_now_ms(p->net))) {
         return;
     }
     struct log_field fields[] = {
@@ -26,7 +28,7 @@ static void tell_failed(struct downstream *d, enum tls_failure failure)
         log_span("peer_addr", d->client.peer),
         log_span("port", d->client.port),
     };
-    log_event(p->log, LOG_INFO, "tls_handshake_failed", fields, 5);
+    log_event(p->log, level, "tls_handshake_failed", fields, 5);
 }
 
 void downstream_shake(struct downstream *d, struct tls_server *server, struct bytes first)
