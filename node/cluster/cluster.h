@@ -99,13 +99,14 @@ bool cluster_converged(struct cluster *c);
 
 /* This node's votes on the instances of one application, all of them, in any order. What a vote
  * says (active, tripped) is told at once; a change of the traffic's power of two alone waits up to
- * a second. The votes as told are what cluster_verdict_votes() gives for this node, too: so every
+ * a second, and so does a reason. The votes as told are what cluster_verdict_votes() gives for this node, too: so every
  * node computes from the same. */
 struct cluster_vote {
     struct bytes instance;
     enum active_state active;
     bool tripped;
     uint64_t answers; /* in the last 60 s */
+    struct reason why_active, why_passive;
 };
 void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes application,
                        const struct cluster_vote *votes, size_t count);
@@ -181,6 +182,15 @@ bool cluster_take_slots_changed(struct cluster *c);
 void cluster_set_drained(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
                          struct bytes application, struct bytes instance, bool drained);
 bool cluster_drained(const struct cluster *c, struct bytes application, struct bytes instance);
+
+/* Who last drained or enabled it, and when; false: nobody ever has. */
+struct cluster_drain {
+    bool drained;
+    uint32_t at_s;
+    struct bytes node;
+};
+bool cluster_drain(const struct cluster *c, struct bytes application, struct bytes instance,
+                   struct cluster_drain *ret);
 
 /* ---- counters ---- */
 

@@ -177,6 +177,20 @@ uint64_t drains_revision(const struct cluster *c)
     return own(c)->revision;
 }
 
+bool cluster_drain(const struct cluster *c, struct bytes application, struct bytes instance,
+                   struct cluster_drain *ret)
+{
+    const struct drain *d = find(c, application, instance);
+    if (d) {
+        *ret = (struct cluster_drain){
+            .drained = d->record.drained,
+            .at_s = (uint32_t)(d->record.time / 1000),
+            .node = d->record.node,
+        };
+    }
+    return d != NULL;
+}
+
 void drains_write(const struct cluster *c, struct page_writer *w)
 {
     const struct names *records = &own(c)->records;

@@ -10,11 +10,13 @@
 
 #include "base/memory.h"
 #include "cluster/private.h"
+#include "cluster/whys.h"
 #include "proto/cluster.pb-c.h"
 
 enum {
-    /* 8 + 1 bytes each, and 8 of protobuf. */
-    ROWS_PER_PAGE = (WIRE_VALUE_MAX - 8) / 9,
+    /* 8 + 1 bytes each, and 8 of protobuf: an application's 256 take three pages, and each has room
+     * for the reasons of three that are down (whys.c). */
+    ROWS_PER_PAGE = 86,
     TRAFFIC_DELAY_MS = 1000, /* SPEC wants "normally within 50 ms" of changes that decide */
     STATE_UP = 1,
     STATE_DOWN = 2,
@@ -25,6 +27,7 @@ enum {
     NAME_SIZE = 17, /* of an application in keys: 16 hex digits */
 };
 
+_Static_assert(ROWS_PER_PAGE <= (WIRE_VALUE_MAX - 8) / 9, "a page is one value");
 _Static_assert(VERDICT_WEIGHT_MAX == 1 << 20, "21 bits at most, and five bits say how many");
 
 static uint8_t state_of(const struct cluster_vote *v)
@@ -46,12 +49,6 @@ static struct verdict_vote vote_of(uint8_t state)
         .answers = bits == 0 ? 0 : (uint64_t)1 << (bits - 1),
     };
 }
-
-/* What is told of an instance. */
-struct vote_row {
-    uint64_t instance; /* first 8 bytes of SHA-256 of the name */
-    uint8_t state;     /* as above */
-};
 
 /* One value of a member's votes. */
 struct votes_page {
@@ -168,8 +165,9 @@ static void take(struct votes *told, uint64_t application, size_t page, struct b
         p->count = v->n_instances;
         p->rows = memory_new(p->count * sizeof(*p->rows));
         for (size_t i = 0; i < p->count; i++) {
-            p->rows[i] = (struct vote_row){v->instances[i], v->states.data[i]};
+            p->rows[i] = (struct vote_row){.instance = v->instances[i], .state = v->states.data[i]};
         }
+        whys_read((struct bytes){(const char *)v->reasons.data, v->reasons.len}, p->rows, p->count);
         qsort(p->rows, p->count, sizeof(*p->rows), compare_rows); /* found by halving */
     }
     if (v) {
@@ -211,6 +209,10 @@ void cluster_verdict_votes(struct cluster *c, struct bytes application, struct b
         struct member_info *info = info_of(c, gossip_member(c->gossip, i));
         const struct vote_row *row = info ? find_row(told_by(info), app, id) : NULL;
         ret_votes[i] = vote_of(row ? row->state : 0);
+        if (row) {
+            ret_votes[i].why_active = row->why_active;
+            ret_votes[i].why_passive = row->why_passive;
+        }
     }
 }
 
@@ -224,7 +226,7 @@ static void name_of(const struct own_votes *mine, char ret_name[NAME_SIZE])
 static void tell_page(struct cluster *c, const struct own_votes *mine, size_t page)
 {
     uint64_t instances[ROWS_PER_PAGE];
-    uint8_t states[ROWS_PER_PAGE], value[WIRE_VALUE_MAX];
+    uint8_t states[ROWS_PER_PAGE], whys[WIRE_VALUE_MAX], value[WIRE_VALUE_MAX];
     char name[NAME_SIZE], key[TOPIC_KEY_SIZE];
     Cluster__Votes votes = CLUSTER__VOTES__INIT;
     votes.instances = instances;
@@ -235,6 +237,11 @@ static void tell_page(struct cluster *c, const struct own_votes *mine, size_t pa
         instances[votes.n_instances++] = mine->rows[i].instance;
         states[votes.states.len++] = mine->rows[i].state;
     }
+    size_t size = cluster__votes__get_packed_size(&votes);
+    assert(size <= sizeof(value));
+    votes.reasons.data = whys;
+    votes.reasons.len = whys_write(&mine->rows[page * ROWS_PER_PAGE], votes.n_instances,
+                                   sizeof(value) - size, whys);
     assert(cluster__votes__get_packed_size(&votes) <= sizeof(value));
     struct bytes text = {(const char *)value, cluster__votes__pack(&votes, value)};
     name_of(mine, name);
@@ -280,7 +287,7 @@ static enum difference compare(struct cluster *c, const struct own_votes *mine)
         if (!row || (row->state & STATE_DECIDES) != (mine->rows[i].state & STATE_DECIDES)) {
             return DECIDES;
         }
-        worst = row->state != mine->rows[i].state ? TRAFFIC : worst;
+        worst = row->state != mine->rows[i].state || !whys_told(row, &mine->rows[i]) ? TRAFFIC : worst;
     }
     return worst;
 }
@@ -329,7 +336,8 @@ void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes applicat
     mine->rows = memory_resize(mine->rows, count * sizeof(*mine->rows));
     mine->count = count;
     for (size_t i = 0; i < count; i++) {
-        mine->rows[i] = (struct vote_row){name_id(c, votes[i].instance), state_of(&votes[i])};
+        mine->rows[i] = (struct vote_row){name_id(c, votes[i].instance), state_of(&votes[i]),
+                                         votes[i].why_active, votes[i].why_passive};
     }
     if (count > 1) {
         qsort(mine->rows, count, sizeof(*mine->rows), compare_rows);

@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "health/active.h"
+#include "health/reason.h"
 
 enum {
     VERDICT_NODES_MAX = 1024,
@@ -43,6 +44,7 @@ struct verdict_vote {
     enum active_state active;
     bool tripped;     /* passive_tripped() */
     uint64_t answers; /* in the last 60 s, rounded down to a power of two or not: the same */
+    struct reason why_active, why_passive; /* no verdict depends on these */
 };
 
 struct verdict_instance {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/memory.h"
 
 struct checker_connection {
@@ -46,6 +47,7 @@ void check_entry_done(struct check_entry *e)
 {
     assert(!e->checker);
     set_token(e, NULL);
+    free(e->times);
 }
 
 void check_entry_configure(struct check_entry *e, const char *token,
@@ -98,10 +100,15 @@ static void note(struct checker *c, struct check_entry *e)
 {
     bool own = e->rota.asked && (e->rota.result == ROTA_REFUSED || e->rota.result == ROTA_ERROR);
     if (e->rota.outcome == ROTA_FAILURE && !own) {
-        e->last_error = c->error;
-        e->last_status = c->status;
+        e->last_fault = c->fault;
     } else if (e->rota.outcome == ROTA_SUCCESS) {
-        e->last_error = NULL;
+        e->last_fault = FAULT_NONE;
+    }
+    if (e->rota.outcome != ROTA_NOTHING) {
+        enum check_result result = e->rota.outcome == ROTA_SUCCESS   ? CHECK_UP
+                                   : e->rota.outcome == ROTA_EXCUSED ? CHECK_BUSY
+                                                                     : CHECK_DOWN;
+        e->last = (struct check_last){result, c->took_ms, clock_wall_ms() / 1000};
     }
     if (e->called && !e->rota.wanted) { /* the next answer that calls for a check may do so */
         e->called = false;
@@ -147,8 +154,7 @@ static void begin_round(struct checker *c)
     uint64_t now_ms = net_now_ms(c->net);
     c->due = now_ms >= c->due_ms;
     c->ahead_from_ms = now_ms + CHECKER_AHEAD_MS;
-    c->error = NULL;
-    c->status = 0;
+    c->fault = FAULT_NONE;
     c->state = CHECKER_ASKING;
     rota_begin(&c->rota);
     ask_next(c);
@@ -156,13 +162,29 @@ static void begin_round(struct checker *c)
 
 /* ---- one check ---- */
 
-/* `error`: what was wrong; NULL = nothing. */
-static void conclude(struct checker *c, enum rota_result result, const char *error)
+static void count_time(struct checker *c, struct check_entry *e)
+{
+    uint64_t took_us = (c->heard ? c->heard_us : net_now_us(c->net)) - c->began_us;
+    size_t at = 0;
+    while (at < CHECK_TIME_BOUNDS && took_us >= (uint64_t)1 << (CHECK_TIME_FIRST + at)) {
+        at++;
+    }
+    e->times = e->times ? e->times : memory_new(sizeof(*e->times));
+    e->times->counts[at]++;
+    e->times->sum_us += took_us;
+    c->took_ms = (uint32_t)((took_us + 999) / 1000);
+}
+
+/* `fault`: what was wrong. */
+static void conclude(struct checker *c, enum rota_result result, unsigned fault)
 {
     struct check_entry *e = c->asked;
+    if (result != ROTA_VOID) {
+        count_time(c, e);
+    }
     end_connection(c);
     c->asked = NULL;
-    c->error = error ? error : c->error;
+    c->fault = fault ? (uint16_t)fault : c->fault;
     rota_answer(&c->rota, &e->rota, result);
     ask_next(c);
 }
@@ -171,20 +193,18 @@ static void conclude_status(struct checker *c, uint16_t status)
 {
     struct check_entry *e = c->asked;
     bool good = status_set_has(&e->expect, status);
-    const char *error = good ? NULL : "unexpected status";
     container_answered(c->container, net_now_ms(c->net));
-    e->last_status = status;
-    e->last_error = error;
-    c->status = good ? c->status : status;
+    e->last_fault = good ? FAULT_NONE : status;
     c->result = good ? ROTA_PASSED : status >= 500 ? ROTA_ERROR : ROTA_REFUSED;
-    c->result_error = error;
+    c->result_fault = e->last_fault;
     struct checker_connection *k = c->connection;
     if (k->slots && stream_part(&k->connection.stream)) {
         c->heard = true;
+        c->heard_us = net_now_us(c->net);
         net_timer_set(c->net, &c->timer, net_now_ms(c->net) + CHECKER_PART_MS);
         return;
     }
-    conclude(c, c->result, error);
+    conclude(c, c->result, c->result_fault);
 }
 
 /* What this node lacks says nothing of the instance; nor does the want of an address while nobody
@@ -197,15 +217,15 @@ static void conclude_unconnected(struct checker *c, int error)
     }
     bool nameless = error == UV_EAI_NONAME;
     bool nothing_said = lack || (nameless && c->asked->live->name_asked);
-    const char *failure = nameless ? "its name has no address" : "connect failed";
-    c->status = 0;
-    conclude(c, nothing_said ? ROTA_VOID : ROTA_LOST, nothing_said ? NULL : failure);
+    unsigned failure = nameless                ? FAULT_NO_ADDRESS
+                       : error == UV_ETIMEDOUT ? FAULT_CONNECT_TIMED_OUT
+                                               : reason_system_fault(-error);
+    conclude(c, nothing_said ? ROTA_VOID : ROTA_LOST, nothing_said ? FAULT_NONE : failure);
 }
 
-static void conclude_lost(struct checker *c, const char *error)
+static void conclude_lost(struct checker *c, enum fault fault)
 {
-    c->status = 0;
-    conclude(c, ROTA_LOST, error);
+    conclude(c, ROTA_LOST, fault);
 }
 
 /* No free slot: the check is not sent. An instance that has never delivered anything is given as
@@ -220,12 +240,11 @@ static void conclude_unsent(struct checker *c)
         taken.delivered_ms = c->view.delivered_ms;
     }
     c->view = taken;
-    c->status = 0;
     if (busy_is_at_work(&taken, now_ms, c->options.busy_timeout_ms)) {
         c->excused_until_ms = busy_end_ms(&taken, c->options.busy_timeout_ms);
-        conclude(c, ROTA_BUSY, NULL);
+        conclude(c, ROTA_BUSY, FAULT_NONE);
     } else {
-        conclude(c, ROTA_HUNG, "no free slot, and silent for busy_timeout");
+        conclude(c, ROTA_HUNG, FAULT_NO_SLOT);
     }
 }
 
@@ -237,12 +256,11 @@ static void conclude_silent(struct checker *c)
     busy_view_add(&c->view, &now);
     if (busy_is_at_work(&c->view, net_now_ms(c->net), c->options.busy_timeout_ms)) {
         c->excused_until_ms = busy_end_ms(&c->view, c->options.busy_timeout_ms);
-        conclude(c, ROTA_BUSY, NULL);
+        conclude(c, ROTA_BUSY, FAULT_NONE);
     } else if (c->excused_until_ms != 0 && c->view.awaited > 0) {
-        c->status = 0;
-        conclude(c, ROTA_HUNG, "silent for busy_timeout");
+        conclude(c, ROTA_HUNG, FAULT_HUNG);
     } else {
-        conclude_lost(c, "timed out");
+        conclude_lost(c, FAULT_TIMED_OUT);
     }
 }
 
@@ -301,7 +319,7 @@ static void on_bytes(struct stream *s, struct bytes bytes)
             http_head_clear(&k->head); /* a 1xx: the real one follows */
             http_reader_begin(&k->reader, &k->head, false);
         } else if (event == HTTP_EVENT_ERROR) {
-            conclude_lost(k->checker, "answered garbage");
+            conclude_lost(k->checker, FAULT_GARBAGE);
         }
     }
 }
@@ -311,9 +329,9 @@ static void on_end(struct stream *s, int error)
     struct checker *c = of_stream(s)->checker;
     (void)error;
     if (c && c->heard) {
-        conclude(c, c->result, c->result_error);
+        conclude(c, c->result, c->result_fault);
     } else if (c) {
-        conclude_lost(c, "connection lost");
+        conclude_lost(c, FAULT_LOST);
     }
 }
 
@@ -372,6 +390,7 @@ static void ask_next(struct checker *c)
     }
     c->asked = of_rota(next);
     c->view = c->events->view(c);
+    c->began_us = net_now_us(c->net);
     connect_to_asked(c);
 }
 
@@ -384,11 +403,11 @@ static void on_timer(struct wheel_timer *timer)
     }
     assert(c->state == CHECKER_ASKING);
     if (c->heard) {
-        conclude(c, c->result, c->result_error);
+        conclude(c, c->result, c->result_fault);
     } else if (c->connected) {
         conclude_silent(c);
     } else {
-        conclude_lost(c, "connecting timed out");
+        conclude_lost(c, FAULT_CONNECT_TIMED_OUT);
     }
 }
 

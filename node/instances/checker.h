@@ -27,6 +27,23 @@ enum {
     CHECKER_PART_MS = 100,
 };
 
+/* How the last check went that told of an entry. */
+struct check_last {
+    enum check_result { CHECK_NEVER, CHECK_UP, CHECK_DOWN, CHECK_BUSY } result;
+    uint32_t took_ms;
+    uint64_t at_s; /* since 1970 */
+};
+
+/* How long an entry's checks took, by powers of two. */
+enum {
+    CHECK_TIME_FIRST = 8, /* the first bound is 2^8 µs, as in report/metrics */
+    CHECK_TIME_BOUNDS = 23,
+};
+struct check_times {
+    uint64_t counts[CHECK_TIME_BOUNDS + 1]; /* the last: beyond the last bound */
+    uint64_t sum_us;
+};
+
 /* What is checked: an instance, as one of those that share a container's checks. */
 struct check_entry {
     struct rota_entry rota;
@@ -35,8 +52,9 @@ struct check_entry {
     char *token;                /* NULL = it is checked without one */
     struct status_set expect;
     bool called;            /* live->check_wanted has been seen, and its check is to come */
-    const char *last_error; /* of the last failed check that told of it; static; NULL: it passed */
-    uint16_t last_status;   /* of its answer; 0: none came */
+    uint16_t last_fault; /* of the last failed check that told of it (health/reason); 0: it passed */
+    struct check_last last;
+    struct check_times *times; /* NULL: none was made */
 };
 
 void check_entry_init(struct check_entry *e, struct instance_live *live);
@@ -92,11 +110,13 @@ struct checker {
     bool connected;
     bool heard;               /* its answer has come: */
     enum rota_result result;  /* what it said */
-    const char *result_error; /* and what was wrong with it */
+    unsigned result_fault;    /* and what was wrong with it */
     uint64_t unsent_since_ms; /* since when checks have found no free slot; 0 = the last one had */
     struct busy_view view;    /* and what was known of the container when it began */
-    const char *error;        /* of the check of this round that failed last; static */
-    uint16_t status;          /* of its answer; 0: none came */
+    uint16_t fault;           /* of the check of this round that failed last */
+    uint64_t began_us;        /* the check in flight */
+    uint64_t heard_us;        /* with heard: when */
+    uint32_t took_ms;         /* the last one of this round that told anything */
 };
 
 void checker_init(struct checker *c, struct net_loop *net, struct prng *prng,

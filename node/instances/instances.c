@@ -2,6 +2,7 @@
  * end of a turn begins a round of verdicts. */
 #include "instances/instances.h"
 
+#include "base/clock.h"
 #include "instances/mailbox.h"
 #include "log/log.h"
 
@@ -14,8 +15,8 @@ static void log_check_change(const struct instances *all, const struct tracked_i
         log_text("app", i->of->name),
         log_text("instance", i->live->name),
         log_text("active", active_state_text(e->rota.active.state)),
-        log_text("reason", e->last_error ? e->last_error : ""),
-        log_unsigned("status", e->last_status),
+        log_text("reason", fault_word(e->last_fault)),
+        log_unsigned("status", e->last_fault < FAULT_NO_ADDRESS ? e->last_fault : 0),
     };
     bool down = e->rota.active.state == ACTIVE_DOWN;
     log_event(all->log, down ? LOG_WARNING : LOG_INFO, "check_result", fields, 5);
@@ -30,9 +31,12 @@ static struct tracked_instance *instance_of(struct check_entry *e)
 static bool take_outcome(struct tracked_instance *i, uint32_t rise, uint64_t now_ms)
 {
     bool back = false;
+    enum passive_state before = i->passive.state;
+    struct reason passed = {.kind = REASON_CHECK_PASSED, .count = (uint8_t)(rise <= UINT8_MAX ? rise : 0)};
     switch (i->check.rota.outcome) {
     case ROTA_SUCCESS:
         back = passive_check_passed(&i->passive, now_ms, rise);
+        mailbox_note_change(i, before, passed);
         break;
     case ROTA_FAILURE:
         passive_check_failed(&i->passive);
@@ -44,12 +48,38 @@ static bool take_outcome(struct tracked_instance *i, uint32_t rise, uint64_t now
     return back || i->check.rota.changed;
 }
 
+/* Why the checks say what they say, from now on. True: that is to be told. While it is down a
+ * failure of another kind is the reason, but not since when. */
+static bool note_why(struct tracked_instance *i, const struct checker_options *options)
+{
+    const struct check_entry *e = &i->check;
+    bool down = e->rota.active.state == ACTIVE_DOWN;
+    uint32_t count = down ? options->fall : options->rise;
+    struct reason now = {
+        .kind = e->last_fault == FAULT_NO_ADDRESS ? REASON_UNRESOLVED : REASON_CHECK_FAILED,
+        .count = (uint8_t)(count <= UINT8_MAX ? count : 0),
+        .detail = e->last_fault,
+        .at_s = e->rota.changed ? (uint32_t)(clock_wall_ms() / 1000) : i->why_active.at_s,
+    };
+    if (!down) {
+        now.kind = REASON_CHECK_PASSED;
+        now.detail = FAULT_NONE;
+    }
+    bool told_anew = e->rota.changed || (down && e->rota.outcome == ROTA_FAILURE);
+    if (!told_anew || reason_same(&now, &i->why_active)) {
+        return false;
+    }
+    i->why_active = now;
+    return true;
+}
+
 static void on_check_round(struct checker *c)
 {
     struct instances *all = c->owner;
     for (size_t i = 0; i < c->rota.count; i++) {
         struct tracked_instance *instance = instance_of(c->entries[i]);
         bool votes = take_outcome(instance, c->options.rise, net_now_ms(all->net));
+        votes |= note_why(instance, &c->options);
         if (instance->check.rota.changed) {
             log_check_change(all, instance);
         }

@@ -45,13 +45,48 @@
  * But for rules 3 and 5 nothing here depends on how two of these atomics are ordered. */
 #include "instances/mailbox.h"
 
+#include "base/clock.h"
 #include "instances/registry.h"
+
+static void set_why(struct tracked_instance *i, unsigned kind, unsigned detail)
+{
+    uint32_t max_fails = i->passive.max_fails;
+    i->why_passive = (struct reason){
+        .kind = (uint8_t)kind,
+        .count = (uint8_t)(max_fails <= UINT8_MAX ? max_fails : 0),
+        .detail = (uint16_t)detail,
+        .at_s = (uint32_t)(clock_wall_ms() / 1000),
+    };
+}
+
+/* `passive` may not be where it was: why? `ok`: what has ended it if it is OK now. That is told only
+ * if all had seen it as an ejection. */
+void mailbox_note_change(struct tracked_instance *i, enum passive_state before, struct reason ok)
+{
+    uint32_t why = atomic_load_explicit(&i->live->failure_why, memory_order_relaxed);
+    if (i->passive.state == before) {
+        return;
+    }
+    if (i->passive.state == PASSIVE_OK) {
+        i->why_passive = (struct reason){0};
+        if (i->was_ejected) {
+            set_why(i, ok.kind, ok.detail);
+            i->why_passive.count = ok.count;
+        }
+        i->was_ejected = false;
+    } else if (i->passive.state == PASSIVE_EJECTED && before == PASSIVE_TRIAL) {
+        set_why(i, REASON_TRIAL_FAILED, why & UINT16_MAX);
+    } else if (i->passive.state == PASSIVE_EJECTED) {
+        set_why(i, why >> 16, why & UINT16_MAX);
+    }
+}
 
 static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
 {
     struct instance_live *s = i->live;
     struct passive *p = &i->passive;
     bool changed = false;
+    enum passive_state before = p->state;
     struct instance_counts counts = {0};
     if (atomic_load(&s->route) == INSTANCE_TRIAL_TAKEN && passive_trial_offered(p)) {
         passive_trial_taken(p, now_ms);
@@ -74,17 +109,23 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
     if (failures > 0) {
         changed |= passive_failure(p, now_ms, failures, false);
     }
+    mailbox_note_change(i, before, (struct reason){0});
     if (i->check.checker && atomic_load_explicit(&s->check_wanted, memory_order_relaxed)) {
         checker_want(i->check.checker, &i->check);
     }
+    before = p->state;
     if (atomic_exchange(&s->trial_good, 0) > 0) {
         changed |= passive_success(p, now_ms);
+        mailbox_note_change(i, before, (struct reason){.kind = REASON_TRIAL_PASSED});
     }
     if (atomic_exchange(&s->trial_void, 0) > 0) {
         passive_trial_void(p, now_ms);
         changed = true;
     }
-    return passive_tick(p, now_ms) || changed;
+    before = p->state;
+    changed |= passive_tick(p, now_ms);
+    mailbox_note_change(i, before, (struct reason){.kind = REASON_TRIAL_PASSED, .detail = 1});
+    return changed;
 }
 
 void mailbox_collect(struct tracked_application *a, uint64_t now_ms)

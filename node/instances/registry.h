@@ -14,6 +14,7 @@
 #include "base/names.h"
 #include "conf/conf.h"
 #include "health/passive.h"
+#include "health/reason.h"
 #include "health/verdict.h"
 #include "instances/checks.h"
 #include "instances/mailbox.h"
@@ -62,6 +63,15 @@ struct tracked_application {
     struct verdict_opinions *opinions; /* one a node, as of its last vote (verdicts.c) */
 };
 
+/* Why an instance has its status, as everybody is told (SPEC §5). */
+struct told_reason {
+    struct reason why;
+    uint64_t since_s; /* the status's beginning; why.at_s may be later (trial_failed) */
+    char node[NAMES_SIZE_MAX + 1]; /* "" = nobody's */
+    bool set;
+    bool seen; /* this node has seen it begin */
+};
+
 struct tracked_instance {
     struct list link;
     struct tracked_application *of;
@@ -81,6 +91,11 @@ struct tracked_instance {
     uint64_t told_weight; /* of its answers, when this node voted last */
     struct verdict_result verdict;
     bool unreachable; /* eligible by all votes, but not from here right now */
+
+    /* Why: of this node's votes; of the verdict, by whose vote, and since when (verdicts.c). */
+    struct reason why_active, why_passive;
+    bool was_ejected; /* by the verdict, while this node's own requests had tripped it */
+    struct told_reason told;
 };
 
 struct registry {

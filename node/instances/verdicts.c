@@ -5,12 +5,15 @@
  * the last one end_round(). A round whose members change while it goes on begins anew. */
 #include "instances/verdicts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "instances/mailbox.h"
 #include "log/log.h"
 
+enum { TOLD_SLACK_S = 5 /* far more than a vote takes, and than clocks should differ */ };
 enum { ALL_MS = 1000 /* the traffic that a vote tells of changes with time, too */ };
 
 static uint64_t now_ms_of(const struct verdicts *v)
@@ -30,6 +33,8 @@ static void cast_votes(struct verdicts *v, struct tracked_application *a)
             .active = tracked->check.rota.active.state,
             .tripped = passive_tripped(&tracked->passive),
             .answers = passive_answers(&tracked->passive, now_ms),
+            .why_active = tracked->why_active,
+            .why_passive = tracked->why_passive,
         };
         tracked->told_weight = verdict_weight(votes[i].answers);
     }
@@ -77,17 +82,22 @@ static void view_free(struct view *view)
 }
 
 static void log_change(const struct verdicts *v, const struct tracked_instance *i,
-                       const struct verdict_result *now)
+                       const struct verdict_result *was)
 {
+    char text[REASON_TEXT_SIZE];
+    const struct verdict_result *now = &i->verdict;
     struct log_field fields[] = {
         log_text("app", i->of->name),
         log_text("instance", i->live->name),
         log_text("status", verdict_text(now->verdict)),
-        log_text("was", verdict_text(i->verdict.verdict)),
+        log_text("was", verdict_text(was->verdict)),
         log_text("passive", passive_state_text(i->passive.state)),
         log_bool("eligible", now->eligible),
+        log_text("reason", reason_word(i->told.why.kind)),
+        log_text("message", reason_text(&i->told.why, text)),
+        log_text("by", i->told.node),
     };
-    log_event(v->log, now->eligible ? LOG_INFO : LOG_WARNING, "instance_status", fields, 6);
+    log_event(v->log, now->eligible ? LOG_INFO : LOG_WARNING, "instance_status", fields, 9);
 }
 
 /* SPEC §4, last: on top of the verdict, and told to nobody, a node skips what it cannot reach
@@ -131,6 +141,9 @@ static void look_at_nodes(struct verdicts *v)
         return;
     }
     v->members = members;
+    for (size_t i = 0; i < v->node_count; i++) {
+        v->ids[i] = gossip_member(cluster_gossip(v->cluster), i)->id;
+    }
     for (size_t i = 0; i < v->registry->configured_count; i++) {
         struct tracked_application *a = v->registry->configured[i];
         free(a->opinions);
@@ -174,19 +187,56 @@ static void find_isolated(struct verdicts *v)
     }
 }
 
+/* Votes as told say why the status is what it is, and since when: on all nodes the same. That is
+ * taken where the status has just changed, or nothing is known yet; later only within TOLD_SLACK_S,
+ * so that a node that came later with a vote of its own does not move the beginning. */
+static void explain_status(struct verdicts *v, struct tracked_instance *i,
+                           const struct verdict_vote *votes, enum verdict was)
+{
+    struct told_reason *told = &i->told;
+    struct cluster_drain drain = {0};
+    bool known = cluster_drain(v->cluster, bytes_of(i->of->name), bytes_of(i->live->name), &drain);
+    const struct reason_input in = {
+        .nodes = v->nodes,
+        .isolated = v->isolated,
+        .ids = v->ids,
+        .node_count = v->node_count,
+        .votes = votes,
+        .status = i->verdict.verdict,
+        .drain = {known, drain.drained, drain.at_s},
+    };
+    struct reason_found found = reason_find(&in);
+    bool began = !told->set || i->verdict.verdict != was;
+    uint64_t now_s = clock_wall_ms() / 1000, said_s = found.why.at_s ? found.why.at_s : now_s;
+    if (began) {
+        told->seen = told->set && was != VERDICT_UNKNOWN;
+        bool old_votes = told->seen && said_s + TOLD_SLACK_S < now_s; /* that decide only now */
+        told->since_s = old_votes ? now_s : said_s;
+    } else if (said_s < told->since_s && (!told->seen || said_s + TOLD_SLACK_S >= told->since_s)) {
+        told->since_s = said_s;
+    }
+    told->set = true;
+    told->why = found.why;
+    struct bytes node = found.by_node ? bytes_of(gossip_member(cluster_gossip(v->cluster), found.node)->name)
+                        : found.why.kind == REASON_NEW ? BYTES("") : drain.node;
+    snprintf(told->node, sizeof(told->node), "%.*s", (int)node.size, node.size ? node.at : "");
+}
+
 static void decide(struct verdicts *v, struct tracked_application *a)
 {
     struct view *view = view_new(v, a);
     verdict_application(v->nodes, v->node_count, v->isolated, &view->app, view->results);
     for (size_t i = 0; i < a->instance_count; i++) {
         struct tracked_instance *tracked = a->instances[i];
-        const struct verdict_result *now = &view->results[i];
-        v->moved |= tracked->verdict.eligible != now->eligible;
-        if (tracked->verdict.verdict != now->verdict ||
-            tracked->verdict.eligible != now->eligible) {
-            log_change(v, tracked, now);
-        }
+        const struct verdict_result *now = &view->results[i], was = tracked->verdict;
+        v->moved |= was.eligible != now->eligible;
         tracked->verdict = *now;
+        tracked->was_ejected |=
+            now->verdict == VERDICT_EJECTED && passive_tripped(&tracked->passive);
+        explain_status(v, tracked, view->instances[i].votes, was.verdict);
+        if (was.verdict != now->verdict || was.eligible != now->eligible) {
+            log_change(v, tracked, &was);
+        }
     }
     view_free(view);
     skip_unreachable(a);

@@ -29,6 +29,7 @@ struct verdicts {
     bool all_decided; /* a round has ended since verdicts_anew() */
     uint64_t members; /* whom the opinions are of */
     struct verdict_node nodes[VERDICT_NODES_MAX];
+    uint64_t ids[VERDICT_NODES_MAX];
     size_t node_count;
     bool isolated[VERDICT_NODES_MAX];
     uint64_t all_ms; /* when every application was collected last */

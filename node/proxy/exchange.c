@@ -561,6 +561,8 @@ void exchange_step(struct exchange *x, struct exchange_input in)
     bool next;
     do {
         in.draining = x->proxy->draining;
+        x->cause = (uint8_t)in.kind;
+        x->cause_phase = (uint8_t)exchange_core_phase(&x->core);
         exchange_core_step(&x->core, &in, net_now_ms(x->proxy->net), &o);
         next = carry_out(x, &o, &in);
         carry_down(x, &o);

@@ -28,6 +28,8 @@ struct exchange {
     bool trial;
     struct host_corner *held; /* where its slot counts; NULL: its instance has no limit */
     enum slot_class held_class;
+    uint8_t cause, cause_phase; /* of the present step: its input, and where that met the core */
+    int lost_error;             /* why there is no connection; UV_… */
 
     /* the response */
     enum http_framing framing;

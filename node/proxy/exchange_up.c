@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "health/reason.h"
 #include "proxy/exchange_private.h"
 #include "proxy/tunnel.h"
 
@@ -90,6 +91,7 @@ static const struct upstream_events upstream_events = {
 static struct exchange_input failed_input(struct exchange *x, int error)
 {
     const char *lack = net_lack_text(error);
+    x->lost_error = error;
     if (!lack) {
         return (struct exchange_input){.kind = EXCHANGE_UP_FAILED};
     }
@@ -158,6 +160,34 @@ static void want_check(struct exchange *x)
     }
 }
 
+/* What ended a run of requests, if this was the last of it (SPEC §5, reason): into the word that
+ * control reads with the mailbox. */
+static void tell_failure(struct exchange *x, enum reason_kind kind, unsigned detail)
+{
+    atomic_store_explicit(&x->instance->live->failure_why, instance_why(kind, detail),
+                          memory_order_relaxed);
+}
+
+static void tell_no_answer(struct exchange *x)
+{
+    bool late = x->cause == EXCHANGE_DEADLINE;
+    if (x->cause_phase == EXCHANGE_CONNECT || x->cause_phase == EXCHANGE_PICK) {
+        if (late || x->lost_error == UV_ETIMEDOUT) {
+            tell_failure(x, REASON_CONNECT_TIMEOUT, FAULT_CONNECT_TIMED_OUT);
+        } else if (x->lost_error == UV_EAI_NONAME) {
+            tell_failure(x, REASON_UNRESOLVED, FAULT_NO_ADDRESS);
+        } else {
+            tell_failure(x, REASON_REFUSED, reason_system_fault(-x->lost_error));
+        }
+    } else if (late) {
+        tell_failure(x, REASON_FIRST_BYTE_TIMEOUT, FAULT_NONE);
+    } else if (x->cause == EXCHANGE_UP_GARBAGE) {
+        tell_failure(x, REASON_GARBAGE, FAULT_GARBAGE);
+    } else {
+        tell_failure(x, REASON_RESET, FAULT_LOST);
+    }
+}
+
 void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
 {
     struct instance_live *live = x->instance->live;
@@ -174,11 +204,13 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
         break;
     case EXCHANGE_OUTCOME_BAD_STATUS:
         cell_add(&cell->counts.failures, 1);
+        tell_failure(x, REASON_STATUS, x->up_head->status);
         instance_live_bad_status(live);
         exchange_wake_control(x);
         break;
     case EXCHANGE_OUTCOME_FAILURE:
         cell_add(&cell->counts.failures, 1);
+        tell_no_answer(x);
         box = &live->failures_new;
         break;
     case EXCHANGE_OUTCOME_NEUTRAL:

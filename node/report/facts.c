@@ -3,6 +3,7 @@
 #include "report/facts.h"
 
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -68,10 +69,28 @@ static void gather_slots(const struct tracked_instance *i, struct facts_instance
     }
 }
 
+/* Why, and by whose vote. What this node alone does not reach has its own reason, told by nobody. */
+static void gather_reason(const struct report *r, const struct tracked_instance *i,
+                          struct facts_instance *to)
+{
+    to->told = i->told;
+    to->unreachable = i->unreachable;
+    if (i->unreachable) {
+        bool by_checks = i->check.rota.active.state == ACTIVE_DOWN;
+        to->told.why = by_checks ? i->why_active : i->why_passive;
+        to->told.since_s = to->told.why.at_s;
+        to->told.why.kind = REASON_UNREACHABLE;
+        snprintf(to->told.node, sizeof(to->told.node), "%s",
+                 gossip_member(cluster_gossip(r->cluster), 0)->name);
+    }
+}
+
 static void gather_configured(const struct report *r, struct facts *f, struct bytes app,
                               const struct tracked_instance *i, struct facts_instance *to)
 {
     to->verdict = i->verdict;
+    gather_reason(r, i, to);
+    to->last_check = i->check.last;
     to->up = i->verdict.eligible;
     to->in_flight = atomic_load_explicit(&i->live->in_flight, memory_order_relaxed);
     gather_slots(i, to);

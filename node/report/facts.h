@@ -14,6 +14,7 @@
 #include <sys/utsname.h>
 
 #include "cluster/cluster.h"
+#include "instances/registry.h"
 #include "log/log.h"
 #include "net/standstill.h"
 #include "proxy/context.h"
@@ -38,6 +39,9 @@ struct facts_instance {
     struct instance_counts counts;              /* of this node, since its start */
     struct facts_answers answers;               /* to requests whose last attempt went there */
     struct verdict_result verdict;
+    struct told_reason told;
+    bool unreachable; /* from here; then `told` is about that */
+    struct check_last last_check;
     uint64_t up, in_flight, queue_length;
     uint64_t max_in_flight, slots_used, queued; /* of its host and port: limit, and of all nodes */
     const struct verdict_vote *votes;           /* one a member; /status only */

@@ -289,7 +289,7 @@ static const char *type_text(unsigned value)
     return gossip_type_text((enum wire_type)value);
 }
 
-static const char *reason_text(unsigned value)
+static const char *rejection_text(unsigned value)
 {
     return gossip_rejection_text((enum gossip_rejection)value);
 }
@@ -299,7 +299,7 @@ static const struct dimension result = {"result", result_text, 0, PROXY_HANDSHAK
 static const struct dimension stream = {"stream", stream_text, 0, LOG_STREAM_COUNT - 1};
 static const struct dimension state = {"state", state_text, WIRE_ALIVE, WIRE_LEFT};
 static const struct dimension packet = {"type", type_text, WIRE_HELLO, WIRE_CHUNK};
-static const struct dimension reason = {"reason", reason_text, 0, GOSSIP_REJECTIONS - 1};
+static const struct dimension reason = {"reason", rejection_text, 0, GOSSIP_REJECTIONS - 1};
 
 /* A counter that falls and comes back is counted twice. */
 static bool has_joined(const struct facts *facts)

@@ -206,6 +206,29 @@ static json_t *votes(const struct facts *facts, const struct facts_instance *ins
     return object;
 }
 
+static json_t *reason(const struct told_reason *told)
+{
+    char text[REASON_TEXT_SIZE];
+    json_t *object = json_object();
+    put_text(object, "kind", reason_word(told->why.kind));
+    put_text(object, "text", reason_text(&told->why, text));
+    put(object, "node", told->node[0] ? string_of(bytes_of(told->node)) : json_null());
+    return object;
+}
+
+static json_t *last_check(const struct check_last *last)
+{
+    static const char *const results[] = {"", "up", "down", "busy"};
+    if (last->result == CHECK_NEVER) {
+        return json_null();
+    }
+    json_t *object = json_object();
+    put_text(object, "result", results[last->result]);
+    put_number(object, "ms", last->took_ms);
+    put_number(object, "at", last->at_s);
+    return object;
+}
+
 static json_t *instance(const struct facts *facts, const struct facts_instance *i)
 {
     assert(i->ring_share >= 0 && i->ring_share <= 1.0001);
@@ -222,6 +245,9 @@ static json_t *instance(const struct facts *facts, const struct facts_instance *
     put_number(object, "max_in_flight", i->max_in_flight);
     put_number(object, "slots_used", i->slots_used);
     put_number(object, "queued", i->queued);
+    put_number(object, "since", i->told.since_s);
+    put(object, "reason", reason(&i->told));
+    put(object, "last_check", last_check(&i->last_check));
     put(object, "votes", votes(facts, i));
     return object;
 }

@@ -64,6 +64,7 @@ struct instance_live {
     _Atomic uint32_t address_epoch;
     /* Mailbox to control: added to by workers, taken by control after its wake-up. */
     _Atomic uint32_t failures_new, trial_good, trial_void;
+    _Atomic uint32_t failure_why;    /* of the last one, see instance_why(); before its box */
     _Atomic uint32_t statuses;       /* failures by status, see instance_live_bad_status() */
     _Atomic uint32_t check_wanted;   /* 1: an answer calls for a check; control makes it 0 again */
     struct host_shared *host_shared; /* of its host and port; a reference */
@@ -169,6 +170,12 @@ static inline void instance_live_proper_answer(struct instance_live *s)
 
 /* For control: what came since the last call. */
 uint32_t instance_live_take_statuses(struct instance_live *s, bool *ret_ended);
+
+/* Kind and detail of health/reason in one word. */
+static inline uint32_t instance_why(unsigned kind, unsigned detail)
+{
+    return (uint32_t)kind << 16 | (uint32_t)(detail & UINT16_MAX);
+}
 
 /* Is this one of them? */
 bool instance_live_lists(struct instance_live *s, const struct sockaddr_storage *address);

@@ -249,11 +249,11 @@ class Node:
         return self.status()["applications"][app]["instances"]
 
     def wait_instance(self, name, app="one", seconds=STATE_SECONDS, **wanted):
-        """Until /status says so of the instance."""
+        """Until /status says so of the instance; all that it says."""
         def as_wanted():
             found = self.instances(app)[name]
-            return all(found[key] == value for key, value in wanted.items())
-        wait_for(as_wanted, seconds)
+            return found if all(found[key] == value for key, value in wanted.items()) else None
+        return wait_for(as_wanted, seconds)
 
     def reload(self, config=None):
         """(status, JSON) of /reload-config, after writing `config`."""

@@ -132,7 +132,8 @@ static void a_node_alone_does_everything_by_itself_and_at_once(void **state)
     assert_int_equal(cluster_application_totals(w->c, BYTES("shop"), latency).active, 3);
     assert_int_equal(latency[10], 10);
     assert_int_equal(cluster_instance_totals(w->c, BYTES("shop"), BYTES("dify1")).failures, 1);
-    const struct cluster_vote vote = {BYTES("dify1"), ACTIVE_DOWN, true, 3};
+    const struct cluster_vote vote = {
+        .instance = BYTES("dify1"), .active = ACTIVE_DOWN, .tripped = true, .answers = 3};
     cluster_set_votes(w->c, NOW_MS, BYTES("shop"), &vote, 1);
     assert_int_equal(w->verdict_inputs, 1);
     assert_int_equal(cluster_verdict_nodes(w->c, NOW_MS, nodes), 1);

@@ -1,5 +1,5 @@
-/* cluster: what is under way at the containers, and how long they have been silent, on a network in
- * memory. */
+/* cluster: what is under way at the containers, how long they have been silent, and why instances
+ * are up or down, on a network in memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -158,6 +158,64 @@ static void hundreds_of_containers_are_told(void **state)
     free(work);
 }
 
+#define SHOP BYTES("shop")
+
+static struct reason why_of(size_t i)
+{
+    return (struct reason){.kind = i % 100 == 0 ? REASON_CHECK_FAILED : REASON_CHECK_PASSED,
+                           .count = 3,
+                           .detail = (uint16_t)(i % 100 == 0 ? 401 : 0),
+                           .at_s = (uint32_t)(4000000000 + i)};
+}
+
+/* How many of `count` instances' reasons of node-a node-b knows; one that it knows is as told. */
+static size_t reasons_heard(struct net_node *node, const struct cluster_vote *votes, size_t count)
+{
+    static struct verdict_vote heard[VERDICT_NODES_MAX];
+    struct gossip *g = cluster_gossip(node->cluster);
+    size_t known = 0;
+    for (size_t i = 0; i < count; i++) {
+        cluster_verdict_votes(node->cluster, SHOP, votes[i].instance, heard);
+        for (size_t m = 0; m < gossip_member_count(g); m++) {
+            if (heard[m].why_active.kind != REASON_NONE) {
+                assert_true(reason_same(&heard[m].why_active, &votes[i].why_active));
+                assert_true(reason_same(&heard[m].why_passive, &votes[i].why_passive));
+                known++;
+            }
+        }
+    }
+    return known;
+}
+
+static void reasons_go_with_the_votes_as_far_as_there_is_room(void **state)
+{
+    struct net *net = *state;
+    static struct cluster_vote votes[256];
+    static char names[256][16];
+    for (size_t i = 0; i < 256; i++) {
+        struct reason why = why_of(i);
+        snprintf(names[i], sizeof(names[i]), "instance-%zu", i);
+        votes[i] = (struct cluster_vote){
+            .instance = bytes_of(names[i]),
+            .active = why.kind == REASON_CHECK_FAILED ? ACTIVE_DOWN : ACTIVE_UP,
+            .why_active = why,
+            .why_passive = {.kind = REASON_TRIAL_PASSED, .count = 9, .at_s = 77}};
+    }
+    cluster_set_votes(net->nodes[0].cluster, net->now_ms, SHOP, votes, 32);
+    net_run(net, 1000);
+    assert_int_equal(reasons_heard(&net->nodes[1], votes, 32), 32);
+    cluster_set_votes(net->nodes[0].cluster, net->now_ms, SHOP, votes, 256);
+    net_run(net, 1000);
+    for (size_t i = 0; i < 256; i += 100) { /* those that are down */
+        assert_int_equal(reasons_heard(&net->nodes[1], &votes[i], 1), 1);
+    }
+    assert_true(reasons_heard(&net->nodes[1], votes, 256) >= 9);
+    votes[0].why_active.detail = 503; /* the reason alone */
+    cluster_set_votes(net->nodes[0].cluster, net->now_ms, SHOP, votes, 32);
+    net_run(net, 3000);
+    assert_int_equal(reasons_heard(&net->nodes[1], votes, 32), 32);
+}
+
 int main(void)
 {
 #define CLAIM(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -168,6 +226,7 @@ int main(void)
         CLAIM(what_has_ended_is_forgotten_by_all),
         CLAIM(a_dead_node_awaits_nothing),
         CLAIM(hundreds_of_containers_are_told),
+        CLAIM(reasons_go_with_the_votes_as_far_as_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

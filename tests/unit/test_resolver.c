@@ -311,7 +311,7 @@ static void a_check_that_no_address_takes_is_a_failure(void **state)
     begin(s, "dify.test", port);
     check_until_known(s);
     assert_int_equal(s->entry.rota.active.state, ACTIVE_DOWN);
-    assert_string_equal(s->entry.last_error, "connect failed");
+    assert_string_equal(fault_word(s->entry.last_fault), "connect failed");
 }
 
 int main(void)

@@ -36,6 +36,8 @@ static const char spec_example[] =
     "\"status\":\"healthy\",\"eligible\":true,\"requests\":334,\"failures\":0,"
     "\"active_requests\":2,\"ring_share\":0.3391,"
     "\"max_in_flight\":10,\"slots_used\":3,\"queued\":0,"
+    "\"since\":1640990000,\"reason\":{\"kind\":\"check_passed\",\"text\":\"2 checks in a row "
+    "passed\",\"node\":\"node-a\"},\"last_check\":{\"result\":\"up\",\"ms\":3,\"at\":1640995198},"
     "\"votes\":{\"node-a\":{\"active\":\"up\",\"passive\":\"ok\"}}}}}}}\n";
 
 /* All facts of the example in one piece, for tests to bend. */
@@ -82,6 +84,10 @@ static void set_applications(struct scene *s)
         .name = BYTES("dify1"),
         .configured = &s->configured_instance,
         .verdict = {.verdict = VERDICT_HEALTHY, .eligible = true},
+        .told = {.why = {.kind = REASON_CHECK_PASSED, .count = 2},
+                 .since_s = 1640990000,
+                 .node = "node-a"},
+        .last_check = {CHECK_UP, 3, 1640995198},
         .cluster = {.requests = 334, .active = 2},
         .ring_share = 0.33912,
         .max_in_flight = 10,

@@ -325,10 +325,11 @@ static void randomise(struct world *w, struct prng *r)
             for (size_t i = 0; i < INSTANCES; i++) {
                 uint64_t dice = prng_below(r, 6);
                 w->votes[a][i][n] = (struct verdict_vote){
-                    dice < downs || blind ? ACTIVE_DOWN
+                    .active = dice < downs || blind ? ACTIVE_DOWN
                     : dice == 5           ? ACTIVE_UNKNOWN
                                           : ACTIVE_UP,
-                    prng_below(r, 4) < trips, prng_below(r, 3) ? prng_below(r, 300) : 0};
+                    .tripped = prng_below(r, 4) < trips,
+                    .answers = prng_below(r, 3) ? prng_below(r, 300) : 0};
             }
         }
     }
