@@ -173,7 +173,7 @@ static void tell_person(struct cluster *c, const struct clash *clash)
              "a node.name of its own",
              clash->name, holder[0] ? holder : "an address that is not known",
              other[0] ? other : "an address that is not known");
-    c->events->on_problem(c->owner, "name_clash", detail);
+    c->events->on_problem(c->owner, "name_clash", clash->name, detail);
 }
 
 /* Each once, whoever tells it. */

@@ -25,14 +25,13 @@ static const char *kind_text(enum problem_kind kind)
     case PROBLEM_CONFIG_CONFLICT:
         return "config_conflict";
     case PROBLEM_CONFIG_REFUSED:
-        return "config_refused";
-    case PROBLEM_CLOCK_OFF:
         break;
     }
-    return "clock_off";
+    return "config_refused";
 }
 
-void cluster_problem(struct cluster *c, enum problem_kind kind, const char *format, ...)
+void cluster_problem(struct cluster *c, enum problem_kind kind, const char *subject,
+                     const char *format, ...)
 {
     uint64_t last = c->problem_ms[kind];
     if (last != 0 && c->now_ms + 1 < last + PROBLEM_PAUSE_MS) {
@@ -44,7 +43,7 @@ void cluster_problem(struct cluster *c, enum problem_kind kind, const char *form
     va_start(args, format);
     vsnprintf(detail, sizeof(detail), format, args);
     va_end(args);
-    c->events->on_problem(c->owner, kind_text(kind), detail);
+    c->events->on_problem(c->owner, kind_text(kind), subject, detail);
 }
 
 static void on_problem(void *owner, enum gossip_problem problem, const struct gossip_address *from)
@@ -56,20 +55,20 @@ static void on_problem(void *owner, enum gossip_problem problem, const struct go
     }
     switch (problem) {
     case GOSSIP_NEWER_VERSION:
-        cluster_problem(c, PROBLEM_NEWER_VERSION,
+        cluster_problem(c, PROBLEM_NEWER_VERSION, who,
                         "%s speaks another version of the gossip protocol; bring all nodes to the "
                         "same version of difyring",
                         who);
         return;
     case GOSSIP_UNKNOWN_KEY:
         cluster_problem(
-            c, PROBLEM_UNKNOWN_KEY,
+            c, PROBLEM_UNKNOWN_KEY, who,
             "%s uses a cluster key that this node does not have; add it to cluster.keys "
             "here, or correct it there",
             who);
         return;
     case GOSSIP_FORGED:
-        cluster_problem(c, PROBLEM_FORGED,
+        cluster_problem(c, PROBLEM_FORGED, who,
                         "packets from %s do not verify; compare cluster.name and cluster.keys of "
                         "both ends, or close the port to strangers",
                         who);
@@ -77,7 +76,7 @@ static void on_problem(void *owner, enum gossip_problem problem, const struct go
     case GOSSIP_CROWDED:
         break;
     }
-    cluster_problem(c, PROBLEM_CROWDED,
+    cluster_problem(c, PROBLEM_CROWDED, "members",
                     "more than %d members, or more than %d entries of one: the cluster is not seen "
                     "as a whole; use fewer nodes, or fewer applications and instances",
                     GOSSIP_MEMBERS_MAX, GOSSIP_KEYS_MAX);

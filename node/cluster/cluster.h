@@ -42,9 +42,9 @@ struct cluster_events {
      * the answer or the next reload, whose version replaces it: nothing is to be answered then. */
     void (*on_shared)(void *owner, uint64_t revision, struct bytes text);
     /* For the log and /status: kind is a stable word (name_clash, newer_version, unknown_key,
-     * forged, crowded, config_conflict, config_refused, clock_off), detail a
+     * forged, crowded, config_conflict, config_refused), subject what it is about, detail a
      * sentence. At most one call a second for each kind. */
-    void (*on_problem)(void *owner, const char *kind, const char *detail);
+    void (*on_problem)(void *owner, const char *kind, const char *subject, const char *detail);
     /* The generation was raised (see gossip.h): persist it. */
     void (*on_generation)(void *owner, uint64_t generation);
 };
@@ -79,7 +79,9 @@ struct cluster_node {
     uint64_t config_revision;
     char config_digest[2 * SHA256_SIZE + 1], ring_digest[2 * SHA256_SIZE + 1];
     uint64_t active_connections;
-    uint64_t wall_ms; /* the wall clock now; 0 = nobody compares clocks */
+    uint64_t wall_ms;     /* the wall clock now; 0 = nobody compares clocks */
+    int64_t clock_off_ms; /* heard: how far its clock is ahead of this node's; 0 = not so far that
+                             it would matter, or not known */
 };
 
 /* What this node is like; told to all when something changed, and once a minute for the clock's
@@ -99,8 +101,8 @@ bool cluster_converged(struct cluster *c);
 
 /* This node's votes on the instances of one application, all of them, in any order. What a vote
  * says (active, tripped) is told at once; a change of the traffic's power of two alone waits up to
- * a second, and so does a reason. The votes as told are what cluster_verdict_votes() gives for this node, too: so every
- * node computes from the same. */
+ * a second, and so does a reason. The votes as told are what cluster_verdict_votes() gives for this
+ * node, too: so every node computes from the same. */
 struct cluster_vote {
     struct bytes instance;
     enum active_state active;

@@ -59,7 +59,7 @@ static void tell(struct cluster *c)
     own(c)->changed = true;
     if (text.size == 0 || text.size > GOSSIP_TEXT_MAX) {
         topic_remove(c, TOPIC_CONFIG);
-        cluster_problem(c, PROBLEM_CONFIG_REFUSED,
+        cluster_problem(c, PROBLEM_CONFIG_REFUSED, "shared configuration",
                         "the shared sections have %zu bytes; 1 to %d can be given to other nodes, "
                         "so they do not get them; use fewer applications",
                         text.size, GOSSIP_TEXT_MAX);
@@ -110,7 +110,7 @@ static void report_conflicts(struct cluster *c, size_t count)
         bool we_win = shared_compare(&c->shared.mine, version) > 0;
         sha256_hex(c->shared.mine.digest, ours);
         sha256_hex(version->digest, theirs);
-        cluster_problem(c, PROBLEM_CONFIG_CONFLICT,
+        cluster_problem(c, PROBLEM_CONFIG_CONFLICT, m ? m->name : "another node",
                         "%s and this node both have a shared configuration of revision %llu, and "
                         "they differ (%.*s there, %.*s here); %s wins; reload on the node whose "
                         "file is the right one",
@@ -217,7 +217,7 @@ void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reas
     if (shared_refused(&c->shared)) {
         own(c)->changed = true;
         cluster_problem(
-            c, PROBLEM_CONFIG_REFUSED,
+            c, PROBLEM_CONFIG_REFUSED, "shared configuration",
             "revision %llu of the shared configuration is not taken over: %s; this node "
             "stays on revision %llu until another one comes",
             (unsigned long long)revision, reason, (unsigned long long)c->shared.mine.revision);

@@ -261,7 +261,7 @@ void cluster_set_counts(struct cluster *c, uint64_t now_ms, const struct cluster
     latency_tell(c);
     nodes_tell_load(c, active_connections);
     if (c->ledger->full) {
-        cluster_problem(c, PROBLEM_CROWDED,
+        cluster_problem(c, PROBLEM_CROWDED, "counters",
                         "more than %d counters of nodes' starts and instances: what is beyond them "
                         "is not in the totals; remove the counters' file from state_dir of all "
                         "nodes to begin anew",

@@ -80,7 +80,7 @@ static bool make_room(struct cluster *c)
         }
     }
     if (oldest == records->count) {
-        cluster_problem(c, PROBLEM_CROWDED,
+        cluster_problem(c, PROBLEM_CROWDED, "drains",
                         "more than %d instances are drained: one more is not; enable others first",
                         DRAINS_MAX);
         return false;

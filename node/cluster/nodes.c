@@ -9,10 +9,10 @@
 
 enum {
     CLOCK_TOLD_MS = 60 * 1000, /* a clock is told again so often, and at once when it was set */
-    CLOCK_STEP_MS = 10 * 1000, /* NTP corrects less than that bit by bit */
-    /* What comes in may be as old as it gets until the next telling, and some seconds on its way.
-     */
-    CLOCK_OFF_MS = 2 * CLOCK_TOLD_MS,
+    CLOCK_STEP_MS = 1000,      /* NTP corrects less than that bit by bit */
+    CLOCK_OFF_MS = 2000,       /* SPEC §5: this is told */
+    CLOCK_LATE_MS = 3000,      /* what is told has come by then, also over a bad network */
+    CLOCK_OLD_MS = 2 * CLOCK_TOLD_MS, /* nothing is told later than that */
 };
 
 struct nodes {
@@ -66,25 +66,20 @@ static void take_node(struct member_info *info, const Cluster__Node *n)
     info->said = true;
 }
 
-/* Nothing here depends on clocks that agree; people who compare logs do. What is told of a member
- * that this node has not heard lately may be old. */
-static void compare_clocks(struct cluster *c, const struct gossip_member *member, uint64_t theirs)
+/* Nothing here depends on clocks that agree; people who compare logs do. What was said may have
+ * been on its way: so one that is ahead is ahead at least so far, and one that is behind may only
+ * be late. `first`: what this node has heard of it so far, however old that is. */
+static int64_t clock_off(const struct cluster *c, const struct gossip_member *member,
+                         uint64_t theirs, bool first)
 {
     const struct nodes *n = own(c);
-    if (theirs == 0 || n->wall_ms == 0 || member->state != WIRE_ALIVE ||
-        member->heard_ms + CLOCK_STEP_MS < c->now_ms) {
-        return;
+    if (theirs == 0 || n->wall_ms == 0 || member->state != WIRE_ALIVE) {
+        return 0;
     }
-    uint64_t ours = n->wall_ms + (c->now_ms - n->wall_at_ms);
-    bool ahead = theirs > ours;
-    uint64_t off = ahead ? theirs - ours : ours - theirs;
-    if (off > CLOCK_OFF_MS) {
-        cluster_problem(c, PROBLEM_CLOCK_OFF,
-                        "the clock of %s is %" PRIu64
-                        " s %s this node's; one of them is wrong, and "
-                        "their logs do not fit together: keep both by NTP",
-                        member->name, off / 1000, ahead ? "ahead of" : "behind");
-    }
+    int64_t off = (int64_t)(theirs - (n->wall_ms + (c->now_ms - n->wall_at_ms)));
+    bool matters = off > CLOCK_OFF_MS || (!first && off < -(CLOCK_OFF_MS + CLOCK_LATE_MS)) ||
+                   off < -CLOCK_OLD_MS;
+    return matters ? off : 0;
 }
 
 void nodes_note(struct cluster *c, const struct topic_entry *e)
@@ -93,8 +88,10 @@ void nodes_note(struct cluster *c, const struct topic_entry *e)
     Cluster__Node *n =
         value.at ? cluster__node__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
     if (n) { /* nobody takes it back: what was said last is the best guess */
+        bool first = !e->info->said;
         take_node(e->info, n);
-        compare_clocks(c, e->member, n->wall_ms);
+        e->info->node.clock_off_ms =
+            e->member->self ? 0 : clock_off(c, e->member, n->wall_ms, first);
         handoff_owner_spoke(c, e->member);
         c->members_changed = true;
         cluster__node__free_unpacked(n, NULL);

@@ -27,9 +27,8 @@ enum problem_kind {
     PROBLEM_CROWDED,
     PROBLEM_CONFIG_CONFLICT,
     PROBLEM_CONFIG_REFUSED,
-    PROBLEM_CLOCK_OFF,
 };
-enum { PROBLEMS = PROBLEM_CLOCK_OFF + 1 };
+enum { PROBLEMS = PROBLEM_CONFIG_REFUSED + 1 };
 
 struct cluster {
     struct gossip *gossip;
@@ -71,8 +70,8 @@ static inline bool is_up(const struct gossip_member *m)
 
 /* cluster.c */
 struct member_info *info_of(struct cluster *c, const struct gossip_member *member); /* or NULL */
-void cluster_problem(struct cluster *c, enum problem_kind kind, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void cluster_problem(struct cluster *c, enum problem_kind kind, const char *subject,
+                     const char *format, ...) __attribute__((format(printf, 4, 5)));
 void cluster_settle(struct cluster *c);
 uint64_t name_id(const struct cluster *c, struct bytes name);
 

@@ -48,7 +48,8 @@ static struct reason take_reason(const uint8_t **at)
 
 static bool matters(const struct vote_row *row)
 {
-    return row->why_active.kind == REASON_CHECK_FAILED || row->why_active.kind == REASON_UNRESOLVED ||
+    return row->why_active.kind == REASON_CHECK_FAILED ||
+           row->why_active.kind == REASON_UNRESOLVED ||
            (row->why_passive.kind != REASON_NONE && row->why_passive.kind != REASON_TRIAL_PASSED);
 }
 

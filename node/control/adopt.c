@@ -144,6 +144,7 @@ static void refuse_file(struct control *c)
 {
     struct buffer body = {0};
     reload_refuse(c, &c->adoption.problems, &body);
+    c->reloads.error++;
     forget_problems(&c->adoption.problems);
     answer(c, 400, &body);
     buffer_done(&body);
@@ -269,12 +270,15 @@ static void tell_in_force(struct control *c)
         break;
     case ADOPT_RELOAD:
         log_event(c->producer, LOG_INFO, "config_reloaded", fields, 1);
+        problems_drop(&c->member.problems, PROBLEM_RELOAD_REFUSED, NULL);
+        c->reloads.success++;
         break;
     case ADOPT_SHARED:
         log_event(c->producer, LOG_INFO, "config_taken_over", fields, 1);
         break;
     }
-    shared_config_compare_file(&c->member, c->config_digest);
+    shared_config_compare_file(&c->member, c->file, c->config_digest);
+    problems_drop(&c->member.problems, PROBLEM_CONFIG_REFUSED, NULL);
     if (a->kind == ADOPT_RELOAD) {
         status_reload_ok(&body, revision);
         answer(c, 200, &body);

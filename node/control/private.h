@@ -57,6 +57,7 @@ struct control {
     uint64_t started_ms; /* monotonic */
     uint64_t started_wall_ms;
     struct membership member;
+    struct report_reloads reloads; /* since the start */
     char config_digest[2 * SHA256_SIZE + 1];
 };
 

@@ -54,7 +54,10 @@ void reload_keep_fixed(struct control *c, struct conf *next)
 {
     const char *names[CONF_FIXED_MAX];
     size_t count = conf_fixed_changes(c->conf, next, names);
+    problems_keep(&c->member.problems, PROBLEM_RESTART_NEEDED, names, count);
     for (size_t i = 0; i < count; i++) {
+        problems_note(&c->member.problems, PROBLEM_RESTART_NEEDED, names[i],
+                      "changed in the file, takes effect after a restart of this node");
         struct log_field fields[] = {
             log_text("section", names[i]),
             log_text("message", "changed in the file, takes effect after a restart"),
@@ -75,8 +78,21 @@ static void log_problem(struct control *c, const struct conf_problem *p)
     log_event_always(c->producer, LOG_ERROR, "config_problem", fields, 4);
 }
 
+static void note_refused(struct control *c, const struct conf_problems *problems)
+{
+    char detail[PROBLEM_DETAIL_SIZE];
+    const struct conf_problem *first = &problems->at[0];
+    size_t count = problems->count + problems->unlisted;
+    snprintf(detail, sizeof(detail),
+             "the old configuration stays in force; the file has %zu problem%s, line %u: %s", count,
+             count == 1 ? "" : "s, the first one", problems->count ? first->line : 0,
+             problems->count ? first->message : "");
+    problems_note(&c->member.problems, PROBLEM_RELOAD_REFUSED, c->file, detail);
+}
+
 void reload_refuse(struct control *c, const struct conf_problems *problems, struct buffer *ret_body)
 {
+    note_refused(c, problems);
     char message[128] = "The configuration has problems; the old one stays in force.";
     struct status_problem *list = memory_new((problems->count + 1) * sizeof(*list));
     for (size_t i = 0; i < problems->count; i++) {

@@ -11,6 +11,7 @@ static void look(const void *owner, struct report_own *ret)
         .draining = life_is_draining(&c->life),
         .joining = !c->life.joined,
         .config_revision = adopt_revision(c),
+        .reloads = c->reloads,
         .started_ms = c->started_ms,
         .started_wall_ms = c->started_wall_ms,
         .cluster_name = c->conf->has_cluster ? c->conf->cluster.name : NULL,

@@ -59,7 +59,8 @@ static struct reason_found find_by_checks(const struct reason_input *in, bool up
         opinions += counts(in, n) && in->votes[n].active != ACTIVE_UNKNOWN;
     }
     size_t needed = up ? (opinions + 1) / 2 : opinions / 2 + 1; /* a tie is up */
-    struct reason_found found = found_active(in, find_active(in, up ? ACTIVE_UP : ACTIVE_DOWN, needed));
+    struct reason_found found =
+        found_active(in, find_active(in, up ? ACTIVE_UP : ACTIVE_DOWN, needed));
     if (found.by_node && found.why.kind == REASON_NONE) {
         found.why.kind = up ? REASON_CHECK_PASSED : REASON_CHECK_FAILED;
     }
@@ -167,10 +168,12 @@ static const struct fault_words {
     const char *word, *usually;
 } fault_words[] = {
     {FAULT_NO_ADDRESS, "its name has no address", "look at the host's name and at DNS"},
-    {FAULT_TIMED_OUT, "timed out", "it takes the connection and does not answer: overloaded, or stuck"},
+    {FAULT_TIMED_OUT, "timed out",
+     "it takes the connection and does not answer: overloaded, or stuck"},
     {FAULT_CONNECT_TIMED_OUT, "connecting timed out",
      "the host is off, or a firewall drops what goes there"},
-    {FAULT_LOST, "connection lost", "it closes the connection without an answer: it is restarting, or crashes"},
+    {FAULT_LOST, "connection lost",
+     "it closes the connection without an answer: it is restarting, or crashes"},
     {FAULT_GARBAGE, "answered garbage", "what listens there does not speak HTTP: is it TLS?"},
     {FAULT_NO_SLOT, "no free slot, and silent for busy_timeout", "all its workers hang"},
     {FAULT_HUNG, "silent for busy_timeout", "all its workers hang"},
@@ -189,7 +192,8 @@ static const struct fault_words {
     {FAULT_SYSTEM + 111, "connection refused (ECONNREFUSED)", "nothing listens on that port"},
     {FAULT_SYSTEM + 110, "connecting timed out (ETIMEDOUT)",
      "the host is off, or a firewall drops what goes there"},
-    {FAULT_SYSTEM + 113, "no route to the host (EHOSTUNREACH)", "the host is off, or its address is wrong"},
+    {FAULT_SYSTEM + 113, "no route to the host (EHOSTUNREACH)",
+     "the host is off, or its address is wrong"},
     {FAULT_SYSTEM + 101, "no route to the network (ENETUNREACH)", "look at this machine's routes"},
     {FAULT_SYSTEM + 104, "connection reset (ECONNRESET)", "it is restarting, or crashes"},
 };
@@ -207,10 +211,10 @@ static const struct fault_words *words_of(unsigned fault)
 const char *fault_word(unsigned fault)
 {
     const struct fault_words *words = words_of(fault);
-    return fault == FAULT_NONE                ? ""
-           : fault < FAULT_NO_ADDRESS         ? "unexpected status"
+    return fault == FAULT_NONE               ? ""
+           : fault < FAULT_NO_ADDRESS        ? "unexpected status"
            : fault >= FAULT_SYSTEM || !words ? "connect failed"
-                                              : words->word;
+                                             : words->word;
 }
 
 const char *fault_text(unsigned fault, char ret_text[FAULT_TEXT_SIZE])
@@ -267,7 +271,8 @@ static const char *text_of_checks(const struct reason *r, const char *how,
 static const char *plain_text(unsigned kind, unsigned detail)
 {
     static const char *const texts[REASON_KINDS] = {
-        [REASON_TRIAL_FAILED] = "it had been ejected, and the request let through as a trial failed",
+        [REASON_TRIAL_FAILED] =
+            "it had been ejected, and the request let through as a trial failed",
         [REASON_TRIAL_PASSED] =
             "it had been ejected, and the request let through as a trial succeeded",
         [REASON_DRAINED] = "an operator drained it",

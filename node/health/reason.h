@@ -2,14 +2,13 @@
  *
  * A node tells with each vote what brought it about, and when: one reason for what its checks say,
  * one for what its requests say. From everybody's, and the verdict, reason_find() gives the same on
- * every node, also on one that has just come. What a node that tells none (an older one) leaves open
- * stays open: kind REASON_NONE, at 0.
+ * every node, also on one that has just come. What a node that tells none (an older one) leaves
+ * open stays open: kind REASON_NONE, at 0.
  *
  * Whose vote it was:
- *   unhealthy, healthy   the vote with which those of that opinion became enough, the earliest first
- *   ejected              the tripped one with the most traffic
- *   healthy, and an ejection or a drain ended after that: who ended it
- *   draining             who drained it
+ *   unhealthy, healthy   the vote with which those of that opinion became enough, the earliest
+ * first ejected              the tripped one with the most traffic healthy, and an ejection or a
+ * drain ended after that: who ended it draining             who drained it
  *
  * Pure. Times are seconds of the wall clock of whose vote it is. */
 #ifndef HEALTH_REASON_H

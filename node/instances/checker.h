@@ -51,8 +51,9 @@ struct check_entry {
     struct instance_live *live; /* lent */
     char *token;                /* NULL = it is checked without one */
     struct status_set expect;
-    bool called;            /* live->check_wanted has been seen, and its check is to come */
-    uint16_t last_fault; /* of the last failed check that told of it (health/reason); 0: it passed */
+    bool called; /* live->check_wanted has been seen, and its check is to come */
+    uint16_t
+        last_fault; /* of the last failed check that told of it (health/reason); 0: it passed */
     struct check_last last;
     struct check_times *times; /* NULL: none was made */
 };

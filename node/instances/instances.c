@@ -32,7 +32,8 @@ static bool take_outcome(struct tracked_instance *i, uint32_t rise, uint64_t now
 {
     bool back = false;
     enum passive_state before = i->passive.state;
-    struct reason passed = {.kind = REASON_CHECK_PASSED, .count = (uint8_t)(rise <= UINT8_MAX ? rise : 0)};
+    struct reason passed = {.kind = REASON_CHECK_PASSED,
+                            .count = (uint8_t)(rise <= UINT8_MAX ? rise : 0)};
     switch (i->check.rota.outcome) {
     case ROTA_SUCCESS:
         back = passive_check_passed(&i->passive, now_ms, rise);

@@ -59,8 +59,8 @@ static void set_why(struct tracked_instance *i, unsigned kind, unsigned detail)
     };
 }
 
-/* `passive` may not be where it was: why? `ok`: what has ended it if it is OK now. That is told only
- * if all had seen it as an ejection. */
+/* `passive` may not be where it was: why? `ok`: what has ended it if it is OK now. That is told
+ * only if all had seen it as an ejection. */
 void mailbox_note_change(struct tracked_instance *i, enum passive_state before, struct reason ok)
 {
     uint32_t why = atomic_load_explicit(&i->live->failure_why, memory_order_relaxed);

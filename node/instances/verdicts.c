@@ -217,8 +217,10 @@ static void explain_status(struct verdicts *v, struct tracked_instance *i,
     }
     told->set = true;
     told->why = found.why;
-    struct bytes node = found.by_node ? bytes_of(gossip_member(cluster_gossip(v->cluster), found.node)->name)
-                        : found.why.kind == REASON_NEW ? BYTES("") : drain.node;
+    struct bytes node = found.by_node
+                            ? bytes_of(gossip_member(cluster_gossip(v->cluster), found.node)->name)
+                        : found.why.kind == REASON_NEW ? BYTES("")
+                                                       : drain.node;
     snprintf(told->node, sizeof(told->node), "%.*s", (int)node.size, node.size ? node.at : "");
 }
 

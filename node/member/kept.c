@@ -89,9 +89,13 @@ static void on_written(void *owner, const char *reason)
     struct membership *m = owner;
     m->kept.again = reason != NULL;
     if (reason) {
-        problems_note(&m->problems, "state_not_written", reason);
+        char file[PROBLEM_SUBJECT_SIZE];
+        const char *end = strstr(reason, " cannot be ");
+        int size = end ? (int)(end - reason) : (int)strlen(reason);
+        snprintf(file, sizeof(file), "%.*s", size, reason);
+        problems_note(&m->problems, PROBLEM_STATE_NOT_WRITTEN, file, reason);
     } else {
-        problems_drop(&m->problems, "state_not_written");
+        problems_drop(&m->problems, PROBLEM_STATE_NOT_WRITTEN, NULL);
         log_event(m->log, LOG_INFO, "state_written_again", NULL, 0);
     }
 }
@@ -110,7 +114,7 @@ bool kept_read(struct membership *m, enum state_file file, struct buffer *ret_by
         char detail[PROBLEM_DETAIL_SIZE];
         snprintf(detail, sizeof(detail), "%s/%s cannot be read: %s", m->kept.directory,
                  state_dir_file_name(file), reason);
-        problems_note(&m->problems, "state_damaged", detail);
+        problems_note(&m->problems, PROBLEM_STATE_DAMAGED, state_dir_file_name(file), detail);
     }
     return false;
 }
@@ -123,7 +127,7 @@ void kept_set_aside(struct membership *m, enum state_file file)
     snprintf(detail, sizeof(detail),
              "%s/%s is damaged: it was renamed to %s.damaged, and the node goes on without it",
              m->kept.directory, name, name);
-    problems_note(&m->problems, "state_damaged", detail);
+    problems_note(&m->problems, PROBLEM_STATE_DAMAGED, name, detail);
 }
 
 /* A folder that another node wrote was copied, or both use it: they would share generations and
@@ -139,7 +143,7 @@ static void check_owner(struct membership *m)
                  "%s was written by node %.*s, and this is %s: each node needs a node.state_dir of "
                  "its own; was it copied, or is the node renamed?",
                  k->directory, (int)(bytes.size < 64 ? bytes.size : 64), bytes.data, k->node);
-        problems_note(&m->problems, "state_cloned", detail);
+        problems_note(&m->problems, PROBLEM_STATE_CLONED, k->directory, detail);
     }
     buffer_done(&bytes);
     save_owner(m, true);

@@ -5,6 +5,7 @@
  *   -> shared_config (which one to begin with) -> joins, counting */
 #include "member/membership.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,10 +53,12 @@ static void on_shared(void *owner, uint64_t revision, struct bytes text)
     shared_config_brought(m, text);
 }
 
-static void on_problem(void *owner, const char *kind, const char *detail)
+static void on_problem(void *owner, const char *kind, const char *subject, const char *detail)
 {
     struct membership *m = owner;
-    problems_note(&m->problems, kind, detail);
+    enum problem_id id = problem_id_of(kind);
+    assert((unsigned)id < PROBLEM_KINDS);
+    problems_note(&m->problems, id, subject, detail);
 }
 
 static void on_generation(void *owner, uint64_t generation)

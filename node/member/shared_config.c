@@ -73,16 +73,20 @@ void shared_config_forget(struct membership *m)
     m->shared.waits = false;
 }
 
-void shared_config_compare_file(struct membership *m, const char *digest)
+void shared_config_compare_file(struct membership *m, const char *file, const char *digest)
 {
+    static const char message[] =
+        "the shared sections of this node's file are not in force, those of the cluster are; to "
+        "bring others, change the file on any node and reload there";
     char file_digest[2 * SHA256_SIZE + 1];
     sha256_hex(cluster_shared_file_digest(m->cluster), file_digest);
-    if (strcmp(file_digest, digest) != 0) {
+    if (strcmp(file_digest, digest) == 0) {
+        problems_drop(&m->problems, PROBLEM_FILE_DIFFERS, NULL);
+    } else {
+        problems_note(&m->problems, PROBLEM_FILE_DIFFERS, file, message);
         struct log_field fields[] = {
             log_unsigned("config_revision", cluster_shared_revision(m->cluster)),
-            log_text("message",
-                     "the shared sections of this node's file are not in force, those of the "
-                     "cluster are; to bring others, change the file on any node and reload there"),
+            log_text("message", message),
         };
         log_event(m->log, LOG_WARNING, "file_differs", fields, 2);
     }

@@ -29,7 +29,7 @@ void shared_config_refuse(struct membership *m, const struct conf_problems *prob
 
 /* What this node's own file says and is not in force must not go by unseen: into the log. `digest`
  * is of what is in force, in hexadecimal digits. */
-void shared_config_compare_file(struct membership *m, const char *digest);
+void shared_config_compare_file(struct membership *m, const char *file, const char *digest);
 
 void shared_config_done(struct membership *m);
 

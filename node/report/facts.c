@@ -14,7 +14,6 @@
 enum {
     VIP_SETTLED_MS = 500, /* by then every gossip packet of before the handover has come */
     VIP_FRESH_MS = 1000,  /* a few gossip intervals */
-    CLASH_SHOWN_MS = 2000,
 };
 
 static struct bytes copy(struct facts *f, struct bytes text)
@@ -279,6 +278,7 @@ static void gather_node(struct report *r, struct facts *f, const struct report_o
         .connections = places_served(r->places),
         .config_revision = own->config_revision,
         .draining = own->draining,
+        .reloads = {own->reloads.success, own->reloads.error, own->reloads.conflict},
         .joining = own->joining,
         .started_wall_ms = own->started_wall_ms,
         .cpu_us = cpu_us(),
@@ -294,23 +294,20 @@ static void gather_node(struct report *r, struct facts *f, const struct report_o
     gather_workers(r, f);
 }
 
-/* A clash of names is told every second for as long as it lasts. */
-static uint64_t shown_ms(const struct problem *p)
+static void gather_problems(struct report *r, struct facts *f)
 {
-    return strcmp(p->kind, "name_clash") == 0 ? CLASH_SHOWN_MS : PROBLEM_SHOWN_MS;
-}
-
-static void gather_problems(const struct report *r, struct facts *f)
-{
-    uint64_t now_ms = net_now_ms(r->net);
-    f->problems = arena_array(f->arena, PROBLEMS_MAX, sizeof(*f->problems));
-    for (size_t i = 0; i < PROBLEMS_MAX; i++) {
-        const struct problem *p = &r->member->problems.at[i];
-        if (p->kind[0] && now_ms < p->at_ms + shown_ms(p)) {
-            f->problems[f->problem_count++] = (struct facts_problem){
-                arena_text(f->arena, bytes_of(p->kind)), arena_text(f->arena, bytes_of(p->detail)),
-                (now_ms - p->at_ms) / 1000};
-        }
+    const struct problem *list[PROBLEMS_MAX];
+    trouble_look(r); /* as of now */
+    f->problem_count = problems_list(&r->member->problems, list);
+    f->problems = arena_array(f->arena, f->problem_count + 1, sizeof(*f->problems));
+    for (size_t i = 0; i < f->problem_count; i++) {
+        f->problems[i] = (struct facts_problem){
+            .id = list[i]->id,
+            .severity = list[i]->severity,
+            .subject = arena_text(f->arena, bytes_of(list[i]->subject)),
+            .detail = arena_text(f->arena, bytes_of(list[i]->detail)),
+            .since_s = list[i]->since_s,
+        };
     }
 }
 

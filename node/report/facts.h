@@ -16,10 +16,16 @@
 #include "cluster/cluster.h"
 #include "instances/registry.h"
 #include "log/log.h"
+#include "member/problem_kinds.h"
 #include "net/standstill.h"
 #include "proxy/context.h"
 
 struct report;
+
+/* How reloads of this node's file went. */
+struct report_reloads {
+    uint64_t success, error, conflict; /* conflict: it would have taken changes back */
+};
 
 /* Requests that ended with a status, in order of status; 499: the client left before any. */
 struct facts_answer {
@@ -67,10 +73,12 @@ struct facts_member {
     struct cluster_node said; /* without the version */
 };
 
-/* Something in the cluster, or in this node's state, that a person should hear of. */
+/* What a person should hear of, the worst first. */
 struct facts_problem {
-    const char *kind, *message;
-    uint64_t seconds_ago; /* when it was last noticed */
+    enum problem_id id;
+    enum problem_severity severity;
+    const char *subject, *detail;
+    uint64_t since_s; /* 1970 */
 };
 
 /* This node, for the rows of metrics.c. */
@@ -83,6 +91,7 @@ struct facts_node {
     uint64_t vip_holder, vip_conflict, vip_conflicts; /* this host; now; begun since the start */
     uint64_t connections, workers, config_revision, draining, joining;
     uint64_t log_dropped[LOG_STREAM_COUNT];
+    uint64_t reloads[3]; /* as struct report_reloads */
     uint64_t started_wall_ms, cpu_us, open_fds, resident_size;
 };
 

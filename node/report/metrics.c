@@ -235,6 +235,25 @@ static void put_queue_rejected(struct buffer *b, const struct metric *m, const s
     }
 }
 
+/* Each kind with each severity that it may have, zeros too: an alarm's rule then always has
+ * something to look at. */
+static void put_problems(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    uint64_t counts[PROBLEM_KINDS][PROBLEM_SEVERITIES] = {0};
+    for (size_t i = 0; i < facts->problem_count; i++) {
+        counts[facts->problems[i].id][facts->problems[i].severity]++;
+    }
+    for (unsigned id = 0; id < PROBLEM_KINDS; id++) {
+        const struct problem_kind *kind = &problem_kinds[id];
+        for (unsigned s = kind->worst; s <= kind->severity; s++) {
+            const char *severity = problem_severity_text((enum problem_severity)s);
+            struct label labels[LABELS_MAX] = {{"severity", bytes_of(severity)},
+                                               {"kind", bytes_of(kind->name)}};
+            put(b, m, labels, counts[id][s]);
+        }
+    }
+}
+
 static void put_version(struct buffer *b, const struct metric *m, const struct facts *facts)
 {
     struct label labels[LABELS_MAX] = {{"version", bytes_of(facts->version)}};
@@ -294,6 +313,13 @@ static const char *rejection_text(unsigned value)
     return gossip_rejection_text((enum gossip_rejection)value);
 }
 
+static const char *result_text(unsigned value)
+{
+    static const char *const texts[] = {"success", "error", "conflict"};
+    return texts[value];
+}
+
+static const struct dimension result = {"result", result_text, 0, 2};
 static const struct dimension direction = {"direction", direction_text, 0, 1};
 static const struct dimension result = {"result", result_text, 0, PROXY_HANDSHAKES - 1};
 static const struct dimension stream = {"stream", stream_text, 0, LOG_STREAM_COUNT - 1};
@@ -391,9 +417,17 @@ static const struct metric metrics[] = {
      NODE(vip_conflict), .told = has_vip},
     {COUNTER, "difyring_vip_conflicts_total", "How often that has begun, as seen by this node.",
      NODE(vip_conflicts), .told = has_vip},
+    {GAUGE, "difyring_problems",
+     "Problems of this node and the cluster as /status lists them, by "
+     "severity and kind.",
+     .put = put_problems},
     {GAUGE, "difyring_build_info", "Always 1; the version is a label.", .put = put_version},
     {GAUGE, "difyring_config_revision",
      "Revision of the shared configuration that is in force here.", NODE(config_revision)},
+    {COUNTER, "difyring_reloads_total",
+     "Reloads of this node's file: success, error (the file has problems), conflict (it would have "
+     "taken changes back).",
+     NODE(reloads), .by = {&result}},
     {GAUGE, "difyring_draining", "1 while /health says draining.", NODE(draining)},
     {GAUGE, "difyring_joining",
      "1 while /health says joining; the totals of the cluster are left out then.", NODE(joining)},

@@ -10,11 +10,13 @@
 #include "report/documents.h"
 #include "report/facts.h"
 #include "report/sampler.h"
+#include "report/trouble.h"
 #include "worker/worker.h"
 
 /* What only the owner knows. Texts are valid until it changes anything. */
 struct report_own {
     bool draining, joining;
+    struct report_reloads reloads;
     uint64_t config_revision;
     uint64_t started_ms, started_wall_ms;
     const char *cluster_name; /* NULL: a single node */
@@ -39,6 +41,7 @@ struct report {
     struct cluster *cluster; /* the member's */
     struct document status, metrics;
     struct sampler sampler;
+    struct trouble trouble;
 };
 
 /* When the first snapshot is there. */

@@ -1,7 +1,6 @@
 /* sampler: a look every second, a sample every fifth. */
 #include "report/sampler.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -72,7 +71,7 @@ static void take_sample(struct report *r)
     free(counts);
 }
 
-/* Counted when it begins, and told with every look while it lasts. A node that is none of the two
+/* Counted when it begins; report/trouble tells it while it lasts. A node that is none of the two
  * believes a second look: a holder that was killed looks alive to it for most of VIP_FRESH_MS. */
 static void look_for_conflict(struct report *r)
 {
@@ -83,14 +82,6 @@ static void look_for_conflict(struct report *r)
     s->conflict_seen = seen;
     s->conflicts += conflict && !s->conflict;
     s->conflict = conflict;
-    if (conflict) {
-        char detail[PROBLEM_DETAIL_SIZE];
-        snprintf(detail, sizeof(detail),
-                 "%.*s and %.*s both have the virtual IP; see whether their keepalived processes "
-                 "reach each other",
-                 (int)holders[0].size, holders[0].at, (int)holders[1].size, holders[1].at);
-        problems_note(&r->member->problems, "vip_conflict", detail);
-    }
 }
 
 static void on_look(uv_timer_t *timer)
@@ -100,6 +91,7 @@ static void on_look(uv_timer_t *timer)
     uint64_t now_ms = net_now_ms(r->net);
     sampler_divergence_ms(r);
     look_for_conflict(r);
+    trouble_look(r);
     if (now_ms >= s->sample_ms) {
         s->sample_ms += HISTORY_INTERVAL_MS;
         if (s->sample_ms <= now_ms) { /* this process has slept */

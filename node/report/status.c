@@ -148,9 +148,12 @@ static json_t *problems(const struct facts *facts)
     json_t *list = json_array();
     for (size_t i = 0; i < facts->problem_count; i++) {
         json_t *one = json_object();
-        put_text(one, "kind", facts->problems[i].kind);
-        put(one, "message", string_of(bytes_of(facts->problems[i].message)));
-        put_number(one, "seconds_ago", facts->problems[i].seconds_ago);
+        const struct facts_problem *p = &facts->problems[i];
+        put_text(one, "severity", problem_severity_text(p->severity));
+        put_text(one, "kind", problem_kinds[p->id].name);
+        put(one, "subject", string_of(bytes_of(p->subject)));
+        put_number(one, "since", p->since_s);
+        put(one, "detail", string_of(bytes_of(p->detail)));
         json_array_append_new(list, one);
     }
     return list;
@@ -170,9 +173,6 @@ static json_t *cluster(const struct facts *facts)
     put_bool(object, "converged", facts->converged);
     put(object, "vip", vip(facts));
     put(object, "nodes", nodes);
-    if (facts->problem_count > 0) { /* SPEC's shape while all is well */
-        put(object, "problems", problems(facts));
-    }
     return object;
 }
 
@@ -304,6 +304,7 @@ void status_json(struct buffer *b, const struct facts *facts)
     put_text(document, "algorithm", common_algorithm(facts));
     put(document, "stats", stats(facts));
     put_number(document, "timestamp", facts->timestamp_s);
+    put(document, "problems", problems(facts));
     put(document, "node", own_node(facts));
     put(document, "cluster", cluster(facts));
     put(document, "applications", applications);

@@ -142,13 +142,13 @@ class Cluster:
 
     def problems(self, name, *kinds):
         """What /status of `name` tells of these kinds (of all, if none is given)."""
-        told = self.running[name].status()["cluster"].get("problems", [])
+        told = self.running[name].status()["problems"]
         return [problem for problem in told if not kinds or problem["kind"] in kinds]
 
     def wait_problem(self, name, *kinds, says="", seconds=TIMEOUT):
-        """Until `name` tells of it with these words, in the log and in /status; the message."""
+        """Until `name` tells of it with these words, in the log and in /status; the detail."""
         def told():
-            return [p["message"] for p in self.problems(name, *kinds) if says in p["message"]]
+            return [p["detail"] for p in self.problems(name, *kinds) if says in p["detail"]]
 
         def logged():
             return [e for e in self.running[name].events("problem")

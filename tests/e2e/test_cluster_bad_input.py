@@ -69,12 +69,12 @@ def test_another_cluster_name(stubs):
 
 
 def clash_problems(node):
-    return [problem for problem in node.status()["cluster"].get("problems", []) if problem["kind"] == "name_clash"]
+    return [problem for problem in node.status()["problems"] if problem["kind"] == "name_clash"]
 
 
 def names_both(node, cluster):
     """It tells of the clash of node-b and node-c's process, by their addresses, older first."""
-    texts = [problem["message"] for problem in clash_problems(node)]
+    texts = [problem["detail"] for problem in clash_problems(node)]
     older, younger = ("{}:{}".format(*cluster.udp[name]) for name in ("node-b", "node-c"))
     return [text for text in texts if -1 < text.find(older) < text.find(younger) and "node.name" in text]
 

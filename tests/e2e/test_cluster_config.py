@@ -135,9 +135,9 @@ def test_equal_revisions_with_other_content_are_settled_and_named(stubs):
         digest = versions(cluster).pop()[1]
         winner = next(token for token in tokens if accepts(cluster["node-a"], token))
         assert in_force(cluster, winner)
-        found = [problem for status in cluster.statuses() for problem in status["cluster"].get("problems", [])
+        found = [problem for status in cluster.statuses() for problem in status["problems"]
                  if problem["kind"] == "config_conflict"]
-        assert found and digest[:12] in found[0]["message"] and "reload" in found[0]["message"]
+        assert found and digest[:12] in found[0]["detail"] and "reload" in found[0]["detail"]
         assert [e for node in cluster.nodes() for e in node.events("problem") if e["kind"] == "config_conflict"]
 
 

@@ -56,7 +56,7 @@ def test_who_is_not_well_and_what_is_wrong(stubs):
             assert line_of(text, "dify2")[-1] == "node-a: up; node-b: up; node-c: down" or set(
                 line_of(text, "dify2")[-1].split("; ")) == {"node-a: up", "node-b: up", "node-c: down"}
             assert line_of(text, "dify1")[-1] == "all the same"
-            assert re.search(r"^problem: (unknown_key|forged), \d+ s ago: .*cluster\.keys", text, re.M)
+            assert re.search(r"^warning +(unknown_key|forged) +[\d.:]+ +\d+ s +.*cluster\.keys", text, re.M)
             cluster.kill("node-c")
             wait_for(lambda: line_of(table(a), "node-c")[2] == "dead", STATE_SECONDS + 5)
             assert "2 of 3 nodes alive" in table(a)

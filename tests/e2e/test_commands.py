@@ -404,8 +404,8 @@ def test_status_shows_the_node_as_tables_and_as_it_came(stubs):
         raw = status_command("--url", url + "/", "--json")
         assert (raw.returncode, raw.stderr) == (0, "")
         document = json.loads(raw.stdout)
-        assert list(document) == ["status", "architecture", "algorithm", "stats", "timestamp", "node", "cluster",
-                                  "applications"]
+        assert list(document) == ["status", "architecture", "algorithm", "stats", "timestamp", "problems", "node",
+                                  "cluster", "applications"]
         assert list(document["applications"]["one"]["instances"]) == [stub.name for stub in stubs]
         for stub in stubs:
             assert stub.token not in result.stdout + raw.stdout

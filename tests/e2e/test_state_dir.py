@@ -104,7 +104,7 @@ def test_what_cannot_be_written_later_is_told_once_and_again_when_it_changes(stu
         observe(2.5, lambda: len(told(node)) == before)
         assert before <= 4 and all(event["level"] == "error" and "Not a directory" in event["message"]
                                    for event in told(node))
-        assert node.status()["cluster"]["problems"]
+        assert node.status()["problems"]
         point(folder, blocked)   # now it is something else
 
         def is_told():
@@ -114,7 +114,7 @@ def test_what_cannot_be_written_later_is_told_once_and_again_when_it_changes(stu
         shutil.rmtree(blocked / "state")
         wait_for(lambda: node.events("state_written_again"), TIMEOUT)
         assert len(is_told()) == 1
-        assert not node.status()["cluster"].get("problems")
+        assert not node.status()["problems"]
 
 
 def test_a_folder_that_was_removed_is_made_again(stubs, tmp_path):

@@ -38,8 +38,9 @@ static void on_shared(void *owner, uint64_t revision, struct bytes text)
     (void)text;
 }
 
-static void on_problem(void *owner, const char *kind, const char *detail)
+static void on_problem(void *owner, const char *kind, const char *subject, const char *detail)
 {
+    (void)subject;
     (void)owner;
     assert(kind && detail);
 }

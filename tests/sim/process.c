@@ -23,8 +23,8 @@ struct inbox_packet {
 };
 
 static const char *const PROBLEMS[PROCESS_PROBLEMS] = {
-    "name_clash", "newer_version", "unknown_key",     "forged",
-    "clock_off",  "crowded",       "config_conflict", "config_refused",
+    "name_clash", "newer_version",   "unknown_key",    "forged",
+    "crowded",    "config_conflict", "config_refused",
 };
 
 /* ---- what the cluster calls ---- */
@@ -87,8 +87,9 @@ static void on_shared(void *owner, uint64_t revision, struct bytes text)
     p->shared_text = found;
 }
 
-static void on_problem(void *owner, const char *kind, const char *detail)
+static void on_problem(void *owner, const char *kind, const char *subject, const char *detail)
 {
+    (void)subject;
     struct process *p = owner;
     size_t i = 0;
     while (i < PROCESS_PROBLEMS && strcmp(PROBLEMS[i], kind) != 0) {

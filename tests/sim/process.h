@@ -12,7 +12,7 @@
 enum {
     /* A socket's receive buffer of 208 KiB, as the kernel counts packets of this size. */
     PROCESS_INBOX_MAX = 128,
-    PROCESS_PROBLEMS = 8,
+    PROCESS_PROBLEMS = 7,
 };
 
 struct process {

@@ -74,8 +74,9 @@ static void on_shared(void *owner, uint64_t revision, struct bytes text)
     node->to_apply = true;
 }
 
-static void on_problem(void *owner, const char *kind, const char *detail)
+static void on_problem(void *owner, const char *kind, const char *subject, const char *detail)
 {
+    assert_true(subject[0] != '\0');
     struct net_node *node = owner;
     node->problems_told++;
     if (node->problem_count < NET_PROBLEMS) {

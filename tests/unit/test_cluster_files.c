@@ -46,8 +46,9 @@ static void on_shared(void *owner, uint64_t revision, struct bytes text)
     ((struct world *)owner)->shared++;
 }
 
-static void on_problem(void *owner, const char *kind, const char *detail)
+static void on_problem(void *owner, const char *kind, const char *subject, const char *detail)
 {
+    (void)subject;
     (void)kind;
     (void)detail;
     ((struct world *)owner)->problems++;

@@ -167,7 +167,7 @@ static void gossip_is_counted_by_type_and_reason(void **state)
 static void the_virtual_ip_is_told_of_only_where_there_is_one(void **state)
 {
     struct scene *s = *state;
-    assert_null(strstr(text_of(s), "vip"));
+    assert_null(strstr(text_of(s), "difyring_vip"));
     s->facts.vip_address = BYTES("10.0.0.100");
     s->facts.node.vip_holder = 1;
     s->facts.node.vip_conflict = 1;

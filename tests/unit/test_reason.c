@@ -153,8 +153,8 @@ static void every_order_of_nodes_gives_the_same(void **state)
             vote(&a, i, (enum active_state)prng_below(&r, 3), (uint32_t)prng_below(&r, 4));
             a.votes[i].tripped = prng_below(&r, 2) > 0;
             a.votes[i].answers = prng_below(&r, 3);
-            a.votes[i].why_passive = (struct reason){
-                .kind = (uint8_t)prng_below(&r, 3), .at_s = (uint32_t)prng_below(&r, 4)};
+            a.votes[i].why_passive = (struct reason){.kind = (uint8_t)prng_below(&r, 3),
+                                                     .at_s = (uint32_t)prng_below(&r, 4)};
         }
         b = a;
         for (size_t i = 0; i < a.count; i++) { /* turned around */
@@ -177,8 +177,9 @@ static void words_say_what_is_usually_wrong(void **state)
     char text[REASON_TEXT_SIZE];
     struct reason r = {.kind = REASON_CHECK_FAILED, .count = 3, .detail = 401};
     (void)state;
-    assert_string_equal(reason_text(&r, text),
-                        "3 checks in a row failed: status 401: the instance does not know its token");
+    assert_string_equal(
+        reason_text(&r, text),
+        "3 checks in a row failed: status 401: the instance does not know its token");
     r = (struct reason){.kind = REASON_REFUSED, .count = 1, .detail = FAULT_SYSTEM + 111};
     assert_string_equal(reason_text(&r, text), "1 request failed, the last one: connection refused "
                                                "(ECONNREFUSED): nothing listens on that port");

@@ -14,6 +14,9 @@
 static const char spec_example[] =
     "{\"status\":\"running\",\"architecture\":\"x86_64\",\"algorithm\":\"consistent_hash\","
     "\"stats\":{\"total_requests\":1000,\"active_connections\":50},\"timestamp\":1640995200,"
+    "\"problems\":[{\"severity\":\"critical\",\"kind\":\"no_instance\","
+    "\"subject\":\"customer_service\",\"since\":1640995100,"
+    "\"detail\":\"none of 3 instances is eligible; requests get 503\"}],"
     "\"node\":{\"name\":\"node-a\",\"version\":\"0.1.0\",\"uptime_seconds\":12,"
     "\"generation\":1795382687461,\"workers\":2,\"certificates\":[],\"draining\":false,\"config_"
     "revision\":3,"
@@ -49,6 +52,7 @@ struct scene {
     struct facts_application applications[2];
     struct facts_instance instance;
     struct verdict_vote votes[2];
+    struct facts_problem problem;
 };
 
 static struct facts_member member_of(const char *name, const char *address)
@@ -116,7 +120,16 @@ static int scene_new(void **state)
     assert_non_null(s);
     set_members(s);
     set_applications(s);
-    s->facts = (struct facts){.node = {.workers = 2},
+    s->problem = (struct facts_problem){
+        .id = PROBLEM_NO_INSTANCE,
+        .severity = PROBLEM_CRITICAL,
+        .subject = "customer_service",
+        .detail = "none of 3 instances is eligible; requests get 503",
+        .since_s = 1640995100,
+    };
+    s->facts = (struct facts){.problems = &s->problem,
+                              .problem_count = 1,
+                              .node = {.workers = 2},
                               .architecture = "x86_64",
                               .version = "0.1.0",
                               .timestamp_s = 1640995200,

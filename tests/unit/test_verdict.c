@@ -324,12 +324,12 @@ static void randomise(struct world *w, struct prng *r)
         for (size_t a = 0; a < APPS; a++) {
             for (size_t i = 0; i < INSTANCES; i++) {
                 uint64_t dice = prng_below(r, 6);
-                w->votes[a][i][n] = (struct verdict_vote){
-                    .active = dice < downs || blind ? ACTIVE_DOWN
-                    : dice == 5           ? ACTIVE_UNKNOWN
-                                          : ACTIVE_UP,
-                    .tripped = prng_below(r, 4) < trips,
-                    .answers = prng_below(r, 3) ? prng_below(r, 300) : 0};
+                w->votes[a][i][n] =
+                    (struct verdict_vote){.active = dice < downs || blind ? ACTIVE_DOWN
+                                                    : dice == 5           ? ACTIVE_UNKNOWN
+                                                                          : ACTIVE_UP,
+                                          .tripped = prng_below(r, 4) < trips,
+                                          .answers = prng_below(r, 3) ? prng_below(r, 300) : 0};
             }
         }
     }
