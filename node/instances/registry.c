@@ -119,6 +119,7 @@ static void instance_free(struct registry *r, struct tracked_instance *i)
     check_entry_done(&i->check);
     resolver_done(&i->resolver);
     passive_done(&i->passive);
+    lately_done(&i->lately);
     instance_live_unref(i->live);
     host_table_drop(&r->hosts, i->host);
     free(i);

@@ -17,6 +17,7 @@
 #include "health/reason.h"
 #include "health/verdict.h"
 #include "instances/checks.h"
+#include "instances/lately.h"
 #include "instances/mailbox.h"
 #include "snapshot/snapshot.h"
 #include "upstream/resolver.h"
@@ -96,6 +97,7 @@ struct tracked_instance {
     struct reason why_active, why_passive;
     bool was_ejected; /* by the verdict, while this node's own requests had tripped it */
     struct told_reason told;
+    struct lately lately;
 };
 
 struct registry {

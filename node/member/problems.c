@@ -7,6 +7,11 @@
 
 #include "base/clock.h"
 
+static void set_text(char *to, size_t size, const char *text)
+{
+    snprintf(to, size, "%s", text);
+}
+
 /* ---- the log ---- */
 
 /* SPEC §8: error is what makes requests fail, or needs a person at once. */
@@ -28,6 +33,11 @@ static void tell(struct problems *p, const struct problem *one, const char *even
         log_text("message", one->detail),
     };
     log_event(p->log, over ? LOG_INFO : level_of(one), event, fields, 4);
+    struct problem_change *change = &p->changes[p->change];
+    *change = (struct problem_change){
+        .at_s = clock_wall_ms() / 1000, .id = one->id, .severity = one->severity, .over = over};
+    set_text(change->subject, sizeof(change->subject), one->subject);
+    p->change = (p->change + 1) % PROBLEM_CHANGES_MAX;
 }
 
 static void end(struct problems *p, struct problem *one)
@@ -67,11 +77,6 @@ static void put(struct problems *p, struct problem *place, const struct problem 
 static bool is_one(const struct problem *place, enum problem_id id, const char *subject)
 {
     return place->used && place->id == id && strcmp(place->subject, subject) == 0;
-}
-
-static void set_text(char *to, size_t size, const char *text)
-{
-    snprintf(to, size, "%s", text);
 }
 
 /* ---- noted ---- */
@@ -232,6 +237,20 @@ size_t problems_list(struct problems *p, const struct problem *ret_list[PROBLEMS
     count = add_used(&p->more, 1, count, ret_list);
     if (count > 1) {
         qsort(ret_list, count, sizeof(const struct problem *), compare);
+    }
+    return count;
+}
+
+size_t problems_changes(const struct problems *p, uint64_t from_s,
+                        const struct problem_change *ret_list[PROBLEM_CHANGES_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 1; i <= PROBLEM_CHANGES_MAX; i++) {
+        const struct problem_change *one =
+            &p->changes[(p->change + PROBLEM_CHANGES_MAX - i) % PROBLEM_CHANGES_MAX];
+        if (one->at_s != 0 && one->at_s >= from_s) {
+            ret_list[count++] = one;
+        }
     }
     return count;
 }

@@ -36,13 +36,25 @@ struct problem {
     bool found;       /* by the present look */
 };
 
+/* One has begun, or is over: the last ones, for the dashboard. */
+enum { PROBLEM_CHANGES_MAX = 64 };
+struct problem_change {
+    uint64_t at_s; /* 1970; 0 = none yet */
+    enum problem_id id;
+    enum problem_severity severity;
+    bool over;
+    char subject[PROBLEM_SUBJECT_SIZE];
+};
+
 struct problems {
     struct net_loop *net;
     struct log_producer *log;
     struct problem noted[PROBLEMS_NOTED_MAX], found[PROBLEMS_FOUND_MAX];
-    size_t found_high;   /* places of `found` that may be in use */
-    size_t found_now;    /* found in this look */
-    struct problem more; /* beyond those: `detail` says how many */
+    size_t found_high;                                  /* places of `found` that may be in use */
+    size_t found_now;                                   /* found in this look */
+    struct problem more;                                /* beyond those: `detail` says how many */
+    struct problem_change changes[PROBLEM_CHANGES_MAX]; /* a ring, the next one at `change` */
+    size_t change;
     size_t unlisted;
     enum problem_severity unlisted_worst;
 };
@@ -63,6 +75,10 @@ void problems_keep(struct problems *p, enum problem_id id, const char *const *su
 void problems_look(struct problems *p);
 void problems_find(struct problems *p, const struct problem *one);
 void problems_looked(struct problems *p);
+
+/* What has begun or ended since `from_s`, the newest first, lent until the next call. */
+size_t problems_changes(const struct problems *p, uint64_t from_s,
+                        const struct problem_change *ret_list[PROBLEM_CHANGES_MAX]);
 
 /* All that go on now, the worst first, lent until the next call. */
 size_t problems_list(struct problems *p, const struct problem *ret_list[PROBLEMS_MAX]);

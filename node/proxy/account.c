@@ -119,6 +119,8 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
         }
         if (x->head_us > 0) {
             cell_time(&counts->first_byte, x->head_us - x->started_us);
+            recent_count(&x->instance->live->cells[x->proxy->worker].recent,
+                         x->head_us - x->started_us);
         }
         if (exchange_core_had_to_wait(&x->core)) {
             cell_time(&counts->queued, 1000 * exchange_core_queue_time_ms(&x->core, 0));

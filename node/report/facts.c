@@ -84,12 +84,24 @@ static void gather_reason(const struct report *r, const struct tracked_instance 
     }
 }
 
+static void gather_minute(const struct tracked_instance *i, struct facts_minute *to)
+{
+    struct lately_sums sums;
+    lately_sum(&i->lately, i->live, &sums);
+    *to = (struct facts_minute){
+        .requests = sums.requests,
+        .failures = sums.failures,
+        .p95_ms = recent_percentile_ms(sums.times, 950),
+    };
+}
+
 static void gather_configured(const struct report *r, struct facts *f, struct bytes app,
                               const struct tracked_instance *i, struct facts_instance *to)
 {
     to->verdict = i->verdict;
     gather_reason(r, i, to);
     to->last_check = i->check.last;
+    gather_minute(i, &to->last_minute);
     to->up = i->verdict.eligible;
     to->in_flight = atomic_load_explicit(&i->live->in_flight, memory_order_relaxed);
     gather_slots(i, to);

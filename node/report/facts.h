@@ -38,6 +38,10 @@ struct facts_answers {
     size_t count;
 };
 
+struct facts_minute {
+    uint64_t requests, failures, p95_ms;
+};
+
 struct facts_instance {
     struct bytes name;
     const struct snapshot_instance *configured; /* NULL: it has left, and has counters only */
@@ -48,6 +52,7 @@ struct facts_instance {
     struct told_reason told;
     bool unreachable; /* from here; then `told` is about that */
     struct check_last last_check;
+    struct facts_minute last_minute;
     uint64_t up, in_flight, queue_length;
     uint64_t max_in_flight, slots_used, queued; /* of its host and port: limit, and of all nodes */
     const struct verdict_vote *votes;           /* one a member; /status only */

@@ -2,7 +2,9 @@
 #include "report/report.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
+#include "base/clock.h"
 #include "http/reply.h"
 #include "report/dashboard.h"
 #include "report/metrics.h"
@@ -12,6 +14,29 @@
 #define JOINING_MESSAGE                                                                            \
     "This node has just started and has not heard yet what the others know; ask again in 2 "       \
     "seconds."
+
+/* The history, and what has changed in the last hour. */
+static void dashboard_data(struct report *r, struct buffer *body)
+{
+    enum { HOUR_S = 3600, ENDING = 2 /* } and the newline */ };
+    const struct problem_change *list[PROBLEM_CHANGES_MAX];
+    uint64_t now_s = clock_wall_ms() / 1000;
+    size_t count = problems_changes(&r->member->problems, now_s - HOUR_S, list);
+    history_json(body, r->sampler.history);
+    body->size -= ENDING;
+    buffer_append_text(body, ",\"changes\":[");
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_format(
+            body,
+            "%s{\"at\":%" PRIu64 ",\"kind\":\"%s\",\"severity\":\"%s\",\"over\":%s,"
+            "\"subject\":",
+            i ? "," : "", list[i]->at_s, problem_kinds[list[i]->id].name,
+            problem_severity_text(list[i]->severity), list[i]->over ? "true" : "false");
+        buffer_append_json(body, bytes_of(list[i]->subject));
+        buffer_append_text(body, "}");
+    }
+    buffer_append_text(body, "]}\n");
+}
 
 void report_open(struct report *r)
 {
@@ -51,7 +76,7 @@ void report_ask(struct report *r, struct local_job *job)
         buffer_append(&job->body, dashboard_page, dashboard_page_size);
         break;
     case ENDPOINT_DASHBOARD_DATA:
-        history_json(&job->body, r->sampler.history);
+        dashboard_data(r, &job->body);
         break;
     case ENDPOINT_RELOAD:
     case ENDPOINT_NODE_DRAIN:

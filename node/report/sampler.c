@@ -84,6 +84,16 @@ static void look_for_conflict(struct report *r)
     s->conflict = conflict;
 }
 
+static void look_lately(struct report *r)
+{
+    for (size_t a = 0; a < r->registry->configured_count; a++) {
+        const struct tracked_application *app = r->registry->configured[a];
+        for (size_t i = 0; i < app->instance_count; i++) {
+            lately_look(&app->instances[i]->lately, app->instances[i]->live);
+        }
+    }
+}
+
 static void on_look(uv_timer_t *timer)
 {
     struct report *r = timer->data;
@@ -92,6 +102,10 @@ static void on_look(uv_timer_t *timer)
     sampler_divergence_ms(r);
     look_for_conflict(r);
     trouble_look(r);
+    if (now_ms >= s->lately_ms) {
+        s->lately_ms = now_ms + LATELY_LOOK_MS;
+        look_lately(r);
+    }
     if (now_ms >= s->sample_ms) {
         s->sample_ms += HISTORY_INTERVAL_MS;
         if (s->sample_ms <= now_ms) { /* this process has slept */

@@ -12,6 +12,7 @@ struct sampler {
     uv_timer_t timer;
     struct history *history;
     uint64_t sample_ms;   /* when the next one is due */
+    uint64_t lately_ms;   /* the same of instances/lately */
     uint64_t diverged_ms; /* since when; 0 = of one mind */
     uint64_t up;          /* who is: a sum over names and generations */
     size_t up_count;

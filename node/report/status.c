@@ -229,6 +229,15 @@ static json_t *last_check(const struct check_last *last)
     return object;
 }
 
+static json_t *last_minute(const struct facts_minute *minute)
+{
+    json_t *object = json_object();
+    put_number(object, "requests", minute->requests);
+    put_number(object, "failures", minute->failures);
+    put_number(object, "p95_ms", minute->p95_ms);
+    return object;
+}
+
 static json_t *instance(const struct facts *facts, const struct facts_instance *i)
 {
     assert(i->ring_share >= 0 && i->ring_share <= 1.0001);
@@ -248,6 +257,7 @@ static json_t *instance(const struct facts *facts, const struct facts_instance *
     put_number(object, "since", i->told.since_s);
     put(object, "reason", reason(&i->told));
     put(object, "last_check", last_check(&i->last_check));
+    put(object, "last_minute", last_minute(&i->last_minute));
     put(object, "votes", votes(facts, i));
     return object;
 }

@@ -57,6 +57,9 @@ void instance_live_unref(struct instance_live *s)
     host_shared_unref(s->host_shared);
     free((void *)(uintptr_t)s->name);
     free((void *)(uintptr_t)s->host);
+    for (size_t w = 0; w < s->cell_count; w++) {
+        recent_cell_done(&s->cells[w].recent);
+    }
     free(s->cells);
     free(s);
 }

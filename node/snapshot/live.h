@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "snapshot/answers.h"
 #include "snapshot/hosts.h"
+#include "snapshot/recent.h"
 
 enum {
     CACHE_LINE = 64,
@@ -49,6 +50,7 @@ struct instance_cell {
         idle; /* of upstream connections, most recently used first; next NULL = not set up */
     uint32_t idle_count, idle_limit_ms;
     uint64_t no_pool_until_ms;
+    struct recent_cell recent; /* control reads it */
 };
 
 struct instance_live {

@@ -185,8 +185,9 @@ def test_a_browser_draws_it(stubs):
         drawn = result.stdout
         assert "Content Security Policy" not in result.stderr
         text = re.sub(r"\s+", " ", re.sub(r"<script>.*?</script>|<style>.*?</style>|<[^>]+>", " ", drawn, flags=re.S))
-        for expected in ("as seen by node-a", "● live", "1 of 1", "all of one mind", "dify1 ○ unknown",
-                         "dify2 ✕ ejected", "tripped : node-a", "Requests a second", "p95"):
+        for expected in ("as seen by node-a", "● live", "1 of 1", "one configuration, one ring", "dify1 ○ unknown",
+                         "dify2 ✕ ejected", "1 request failed, the last one: status 503", "tripped : node-a",
+                         "▲ warning: instance ejected one/dify2 –", "Changes of the last hour", "Requests a second", "p95"):
             assert expected in text, (expected, text)
         assert len(re.findall(r'<path d="M[^"]', drawn)) >= 4   # an area and lines
         assert re.search(r'aria-label="Requests a second over the last 15 minutes\. requests: last', drawn)

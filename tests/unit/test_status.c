@@ -41,6 +41,7 @@ static const char spec_example[] =
     "\"max_in_flight\":10,\"slots_used\":3,\"queued\":0,"
     "\"since\":1640990000,\"reason\":{\"kind\":\"check_passed\",\"text\":\"2 checks in a row "
     "passed\",\"node\":\"node-a\"},\"last_check\":{\"result\":\"up\",\"ms\":3,\"at\":1640995198},"
+    "\"last_minute\":{\"requests\":30,\"failures\":0,\"p95_ms\":82},"
     "\"votes\":{\"node-a\":{\"active\":\"up\",\"passive\":\"ok\"}}}}}}}\n";
 
 /* All facts of the example in one piece, for tests to bend. */
@@ -92,6 +93,7 @@ static void set_applications(struct scene *s)
                  .since_s = 1640990000,
                  .node = "node-a"},
         .last_check = {CHECK_UP, 3, 1640995198},
+        .last_minute = {.requests = 30, .p95_ms = 82},
         .cluster = {.requests = 334, .active = 2},
         .ring_share = 0.33912,
         .max_in_flight = 10,
