@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"check", cli_check, "-c FILE", "say everything that is wrong with a configuration"},
     {"ring", cli_ring, "-c FILE --app APP …", "each instance's share, and where users land"},
     {"status", cli_status, "[-u URL | -c FILE] …", "the cluster as a table"},
+    {"explain", cli_explain, "[--app APP] [--user ID]", "where a request would go, and why"},
     {"vrrp-config", cli_vrrp_config, "-c FILE", "print this node's keepalived.conf"},
     {"vip-guard", cli_vip_guard, "--socket PATH", "for keepalived: does the node live?"},
     {"vip-relay", cli_vip_relay, "--role ROLE …", "for keepalived: keep open connections going"},

@@ -19,6 +19,7 @@ enum cli_exit {
 int cli_run(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_ring(int argc, char **argv);
+int cli_explain(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_vrrp_config(int argc, char **argv);
 int cli_vip_guard(int argc, char **argv);

@@ -213,7 +213,7 @@ void topic_pages_end(struct topic_pages *pages, size_t written)
     c->page_count[pages->topic] = told;
     if (pages->crowded) {
         cluster_problem(
-            c, PROBLEM_CROWDED,
+            c, PROBLEM_CROWDED, t->key,
             "%zu of %zu pages of %s do not fit and are not told to others; restart less "
             "often, or use fewer applications and instances",
             written - told, written, t->key);

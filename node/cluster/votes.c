@@ -287,7 +287,8 @@ static enum difference compare(struct cluster *c, const struct own_votes *mine)
         if (!row || (row->state & STATE_DECIDES) != (mine->rows[i].state & STATE_DECIDES)) {
             return DECIDES;
         }
-        worst = row->state != mine->rows[i].state || !whys_told(row, &mine->rows[i]) ? TRAFFIC : worst;
+        worst =
+            row->state != mine->rows[i].state || !whys_told(row, &mine->rows[i]) ? TRAFFIC : worst;
     }
     return worst;
 }
@@ -337,7 +338,7 @@ void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes applicat
     mine->count = count;
     for (size_t i = 0; i < count; i++) {
         mine->rows[i] = (struct vote_row){name_id(c, votes[i].instance), state_of(&votes[i]),
-                                         votes[i].why_active, votes[i].why_passive};
+                                          votes[i].why_active, votes[i].why_passive};
     }
     if (count > 1) {
         qsort(mine->rows, count, sizeof(*mine->rows), compare_rows);

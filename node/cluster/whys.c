@@ -4,7 +4,6 @@
  * node takes the field for unknown, and tells none: then there is no reason, REASON_NONE. */
 #include "cluster/whys.h"
 
-
 enum {
     WHY_SIZE = 17,
     FIELD_HEAD = 3, /* of protobuf: the tag, and a length of up to two bytes */

@@ -22,14 +22,7 @@ void exchange_wake_control(struct exchange *x)
 /* A hashed pick needs a key: the user's, or the client's address with ip_hash. */
 static bool ring_key_of(const struct exchange *x, uint64_t *ret_key)
 {
-    struct bytes who = user_id_value(&x->search);
-    if (x->app->algorithm == ALGORITHM_IP_HASH) {
-        who = x->address;
-    } else if (x->app->algorithm != ALGORITHM_CONSISTENT_HASH || who.size == 0) {
-        return false;
-    }
-    *ret_key = ring_key(x->proxy->sha, x->app->name, who);
-    return true;
+    return snapshot_ring_key(x->app, x->proxy->sha, user_id_value(&x->search), x->address, ret_key);
 }
 
 /* The picked one's slot. True: another one may do, and what is to be said if there is none. */

@@ -68,18 +68,15 @@ static void gather_slots(const struct tracked_instance *i, struct facts_instance
     }
 }
 
-/* Why, and by whose vote. What this node alone does not reach has its own reason, told by nobody. */
-static void gather_reason(const struct report *r, const struct tracked_instance *i,
-                          struct facts_instance *to)
+void facts_reason(const struct report *r, const struct tracked_instance *i, struct told_reason *ret)
 {
-    to->told = i->told;
-    to->unreachable = i->unreachable;
+    *ret = i->told;
     if (i->unreachable) {
         bool by_checks = i->check.rota.active.state == ACTIVE_DOWN;
-        to->told.why = by_checks ? i->why_active : i->why_passive;
-        to->told.since_s = to->told.why.at_s;
-        to->told.why.kind = REASON_UNREACHABLE;
-        snprintf(to->told.node, sizeof(to->told.node), "%s",
+        ret->why = by_checks ? i->why_active : i->why_passive;
+        ret->since_s = ret->why.at_s;
+        ret->why.kind = REASON_UNREACHABLE;
+        snprintf(ret->node, sizeof(ret->node), "%s",
                  gossip_member(cluster_gossip(r->cluster), 0)->name);
     }
 }
@@ -99,7 +96,7 @@ static void gather_configured(const struct report *r, struct facts *f, struct by
                               const struct tracked_instance *i, struct facts_instance *to)
 {
     to->verdict = i->verdict;
-    gather_reason(r, i, to);
+    facts_reason(r, i, &to->told);
     to->last_check = i->check.last;
     gather_minute(i, &to->last_minute);
     to->up = i->verdict.eligible;

@@ -50,7 +50,6 @@ struct facts_instance {
     struct facts_answers answers;               /* to requests whose last attempt went there */
     struct verdict_result verdict;
     struct told_reason told;
-    bool unreachable; /* from here; then `told` is about that */
     struct check_last last_check;
     struct facts_minute last_minute;
     uint64_t up, in_flight, queue_length;
@@ -133,6 +132,11 @@ struct facts *facts_begin(const struct report *r, bool members);
 bool facts_some(struct report *r, struct facts *f);
 void facts_share(struct facts *f);
 void facts_free(struct facts *f);
+
+/* Why, and by whose vote. What this node alone does not reach has its own reason, told by nobody.
+ */
+void facts_reason(const struct report *r, const struct tracked_instance *i,
+                  struct told_reason *ret);
 
 /* Is what was gathered so far still of now? Else begin anew. */
 bool facts_hold(const struct report *r, const struct facts *f);

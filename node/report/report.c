@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "http/reply.h"
 #include "report/dashboard.h"
+#include "report/explain.h"
 #include "report/metrics.h"
 #include "report/status.h"
 
@@ -74,6 +75,9 @@ void report_ask(struct report *r, struct local_job *job)
         job->content_type = DASHBOARD_CONTENT_TYPE;
         job->fields = DASHBOARD_FIELDS;
         buffer_append(&job->body, dashboard_page, dashboard_page_size);
+        break;
+    case ENDPOINT_EXPLAIN:
+        explain_answer(r, job);
         break;
     case ENDPOINT_DASHBOARD_DATA:
         dashboard_data(r, &job->body);

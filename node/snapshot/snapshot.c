@@ -83,11 +83,20 @@ struct candidates {
     const uint64_t *tried;
     uint64_t lost[SNAPSHOT_TRIED_WORDS]; /* trials that another worker was quicker to take */
     enum slot_class class;
+    struct snapshot_walk *walk;          /* records who is stepped over; NULL: traffic */
 };
 
 static bool has_bit(const uint64_t *words, size_t bit)
 {
     return (words[bit / 64] >> (bit % 64) & 1) != 0;
+}
+
+static void record(struct snapshot_walk *w, size_t member)
+{
+    if (!has_bit(w->seen, member)) {
+        w->seen[member / 64] |= (uint64_t)1 << (member % 64);
+        w->skipped[w->count++] = (uint16_t)member;
+    }
 }
 
 static bool is_candidate(void *arg, size_t member)
@@ -98,7 +107,11 @@ static bool is_candidate(void *arg, size_t member)
     }
     uint32_t route =
         atomic_load_explicit(&c->app->instances[member].live->route, memory_order_relaxed);
-    return route == INSTANCE_OPEN || route == INSTANCE_TRIAL;
+    bool may = route == INSTANCE_OPEN || route == INSTANCE_TRIAL;
+    if (c->walk && !may) {
+        record(c->walk, member);
+    }
+    return may;
 }
 
 static struct host_slots *slots_of(const struct candidates *c, size_t member)
@@ -137,15 +150,20 @@ static int pick_in_turn(struct snapshot_application *app, struct candidates *c)
 {
     bool (*may)(void *arg, size_t member) = app->limited ? has_room : is_candidate;
     uint32_t in_flight[BALANCE_MEMBERS_MAX];
+    struct smooth_wrr copy, *turn = app->turn;
     bool least = app->algorithm == ALGORITHM_LEAST_CONNECTIONS;
     for (size_t i = 0; least && i < app->instance_count; i++) {
         in_flight[i] =
             atomic_load_explicit(&app->instances[i].live->in_flight, memory_order_relaxed);
     }
     pthread_mutex_lock(&app->turn_lock);
-    int picked = least ? least_connections_pick(app->turn, app->weights, in_flight,
+    if (c->walk) {
+        copy = *app->turn;
+        turn = &copy;
+    }
+    int picked = least ? least_connections_pick(turn, app->weights, in_flight,
                                                 app->instance_count, may, c)
-                       : smooth_wrr_pick(app->turn, app->weights, app->instance_count, may, c);
+                       : smooth_wrr_pick(turn, app->weights, app->instance_count, may, c);
     pthread_mutex_unlock(&app->turn_lock);
     return picked < 0 && app->limited ? pick_shortest(app, c) : picked;
 }
@@ -172,4 +190,26 @@ int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, const
         }
         c.lost[(size_t)picked / 64] |= (uint64_t)1 << ((size_t)picked % 64);
     }
+}
+
+int snapshot_explain(struct snapshot_application *app, const uint64_t *key, enum slot_class class,
+                     struct snapshot_walk *ret_walk)
+{
+    const uint64_t tried[SNAPSHOT_TRIED_WORDS] = {0};
+    *ret_walk = (struct snapshot_walk){0};
+    struct candidates c = {.app = app, .tried = tried, .class = class, .walk = ret_walk};
+    return key ? ring_lookup(app->ring, *key, is_candidate, &c) : pick_in_turn(app, &c);
+}
+
+bool snapshot_ring_key(const struct snapshot_application *app, struct sha256 *sha,
+                       struct bytes user, struct bytes address, uint64_t *ret_key)
+{
+    struct bytes who = user;
+    if (app->algorithm == ALGORITHM_IP_HASH) {
+        who = address;
+    } else if (app->algorithm != ALGORITHM_CONSISTENT_HASH || who.size == 0) {
+        return false;
+    }
+    *ret_key = ring_key(sha, app->name, who);
+    return true;
 }

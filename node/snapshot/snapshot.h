@@ -118,4 +118,21 @@ enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };
 int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, const uint64_t *key,
                   enum slot_class class, bool *ret_trial);
 
+/* Whom a choice steps over, in the order that it asks. */
+struct snapshot_walk {
+    size_t count;
+    uint16_t skipped[BALANCE_MEMBERS_MAX];
+    uint64_t seen[SNAPSHOT_TRIED_WORDS];
+};
+
+/* The choice that the next such request would get, by the same functions: nothing is counted, no
+ * trial taken, and nobody's turn moves on. Control's thread. */
+int snapshot_explain(struct snapshot_application *app, const uint64_t *key, enum slot_class class,
+                     struct snapshot_walk *ret_walk);
+
+/* The place on the ring of a request of this user, from this address. False: the algorithm uses no
+ * ring, or there is no user. */
+bool snapshot_ring_key(const struct snapshot_application *app, struct sha256 *sha,
+                       struct bytes user, struct bytes address, uint64_t *ret_key);
+
 #endif

@@ -6,6 +6,7 @@
 void job_free(struct local_job *job)
 {
     buffer_done(&job->body);
+    buffer_done(&job->query_text);
     free(job);
 }
 

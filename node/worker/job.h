@@ -5,6 +5,8 @@
 #ifndef WORKER_JOB_H
 #define WORKER_JOB_H
 
+#include <stdlib.h>
+
 #include "base/buffer.h"
 #include "base/list.h"
 
@@ -23,6 +25,7 @@ enum endpoint {
     ENDPOINT_NODE_ENABLE,
     ENDPOINT_INSTANCE_DRAIN, /* the names are in the job */
     ENDPOINT_INSTANCE_ENABLE,
+    ENDPOINT_EXPLAIN,
 };
 
 struct local_job {
@@ -31,6 +34,7 @@ struct local_job {
     struct exchange *exchange;
     enum endpoint endpoint;
     char application[JOB_NAME_SIZE + 1], instance[JOB_NAME_SIZE + 1]; /* "" = not asked with */
+    struct buffer query_text; /* explain: what stands behind `?` */
     /* the answer */
     uint16_t status;
     const char *content_type;

@@ -31,6 +31,7 @@ static const struct local_endpoint endpoints[] = {
     {.path = PATH("/metrics"), .get = true, .endpoint = ENDPOINT_METRICS},
     {.path = PATH("/dashboard"), .get = true, .endpoint = ENDPOINT_DASHBOARD},
     {.path = PATH("/dashboard/data"), .get = true, .endpoint = ENDPOINT_DASHBOARD_DATA},
+    {.path = PATH("/admin/explain"), .get = true, .endpoint = ENDPOINT_EXPLAIN},
     {.path = PATH("/admin/drain"), .post = true, .acts = true, .endpoint = ENDPOINT_NODE_DRAIN},
     {.path = PATH("/admin/enable"), .post = true, .acts = true, .endpoint = ENDPOINT_NODE_ENABLE},
     {.path = PATH("/admin/instances/*/*/drain"),
@@ -109,6 +110,7 @@ struct local_job *local_job_new(const struct local_question *question, struct ex
     job->endpoint = question->endpoint;
     copy_name(job->application, question->application);
     copy_name(job->instance, question->instance);
+    buffer_append_bytes(&job->query_text, question->query_text);
     exchange_set_job(x, job);
     return job;
 }
@@ -234,7 +236,9 @@ enum local_kind local_request(struct exchange *x, enum local_health health,
     } else if (e->health) {
         answer_health(x, health);
     } else {
-        *ret_question = (struct local_question){e->endpoint, names[0], names[1]};
+        *ret_question = (struct local_question){
+            e->endpoint, names[0], names[1],
+            e->endpoint == ENDPOINT_EXPLAIN ? http_head_query(q.head) : (struct bytes){NULL, 0}};
         return LOCAL_JOB;
     }
     return LOCAL_ANSWERED;

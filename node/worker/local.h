@@ -18,7 +18,7 @@ enum local_health { LOCAL_HEALTHY, LOCAL_DRAINING, LOCAL_JOINING };
  * head and at most JOB_NAME_SIZE long. */
 struct local_question {
     enum endpoint endpoint;
-    struct bytes application, instance;
+    struct bytes application, instance, query_text;
 };
 
 enum local_kind local_request(struct exchange *x, enum local_health health,

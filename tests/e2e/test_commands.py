@@ -16,7 +16,7 @@ import pytest
 
 from harness import BIN, PATIENCE, ROOT, TIMEOUT, Node, ring_points, run_command, settings
 
-COMMANDS = ["run", "check", "ring", "status", "vrrp-config", "vip-guard", "vip-relay", "keygen", "version"]
+COMMANDS = ["run", "check", "ring", "status", "explain", "vrrp-config", "vip-guard", "vip-relay", "keygen", "version"]
 NEED_CONFIG = ["run", "check", "ring", "vrrp-config"]
 EXAMPLES = [os.path.join(ROOT, "conf", "examples", name) for name in
             ("full.yaml", "quickstart-a.yaml", "quickstart-b.yaml", "two-applications.yaml",

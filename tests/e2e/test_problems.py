@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from cluster import Cluster
+from cluster import Cluster, new_key
 from harness import PATIENCE, ROOT, TIMEOUT, TOKEN, Node, instance, run_command, settings
 from prometheus import Metrics
 from stub_client import wait_for
@@ -190,7 +190,6 @@ def test_each_kind_has_a_row_in_the_night_table(stubs):
 
 @pytest.mark.parametrize("kind", ["unknown_key"])
 def test_a_foreign_key_is_a_problem_while_it_lasts(stubs, kind):
-    from cluster import new_key
     local = {"node-b": {"cluster": {"keys": [new_key()]}}}
     with Cluster(settings(stubs), 2, local=local) as cluster:
         a = cluster["node-a"]
