@@ -233,6 +233,23 @@ uint64_t cluster_requests(struct cluster *c);
 /* Of one member, over all its generations. */
 uint64_t cluster_member_requests(struct cluster *c, const struct gossip_member *member);
 
+/* ---- the last minute ---- */
+
+/* What one node, or some together, saw of an instance in the last minute. */
+enum { CLUSTER_RECENT_BUCKETS = HISTOGRAM_BUCKETS / 2 };
+struct cluster_recent {
+    struct bytes application, instance;
+    uint32_t requests, failures;
+    uint32_t times[CLUSTER_RECENT_BUCKETS]; /* to the response head; two of base/histogram's buckets
+                                               are one */
+};
+/* This node's, of all instances that had any requests; told when something has changed. */
+void cluster_set_recent(struct cluster *c, uint64_t now_ms, const struct cluster_recent *list,
+                        size_t count);
+/* Adds what the others that are up have told. */
+void cluster_recent_of_others(struct cluster *c, struct bytes application, struct bytes instance,
+                              struct cluster_recent *sum);
+
 /* ---- shared configuration (SPEC §6) ---- */
 
 /* What was persisted, see cluster_read_shared(). */

@@ -42,6 +42,7 @@ enum {
     ROW(COUNTS,   "count",   WIRE_BULK,   192,             counts_note,   counts_member,   counts_settle,   no_deadline_ms) \
     ROW(HANDOFF,  "hand",    WIRE_BULK,   64,              handoff_note,  handoff_member,  handoff_settle,  handoff_deadline_ms) \
     ROW(LATENCY,  "latency", WIRE_BULK,   64,              latency_note,  latency_member,  no_settle,       no_deadline_ms) \
+    ROW(RECENT,   "recent",  WIRE_BULK,   16,              recent_note,   recent_member,   no_settle,       no_deadline_ms) \
     ROW(JOIN,     "join",    WIRE_URGENT, TOPIC_ONE_VALUE, join_note,     join_member,     join_settle,     join_deadline_ms) \
     ROW(CLASH,    "clash",   WIRE_URGENT, TOPIC_ONE_VALUE, clash_note,    no_member,       clash_settle,    clash_deadline_ms) \
     ROW(CONFIG,   "config",  WIRE_URGENT, TOPIC_ONE_VALUE, config_note,   config_member,   config_settle,   config_deadline_ms) \

@@ -17,14 +17,21 @@ static void sum_now(const struct instance_live *live, struct lately_sums *ret)
     }
 }
 
+bool lately_any(const struct lately *l, const struct instance_live *live)
+{
+    struct instance_counts counts = {0};
+    if (!l->looks) {
+        instance_live_sum(live, &counts);
+    }
+    return l->looks || counts.requests > 0;
+}
+
 void lately_look(struct lately *l, const struct instance_live *live)
 {
+    if (!lately_any(l, live)) {
+        return;
+    }
     if (!l->looks) {
-        struct instance_counts counts = {0};
-        instance_live_sum(live, &counts);
-        if (counts.requests == 0) {
-            return;
-        }
         l->looks = memory_new(LATELY_LOOKS * sizeof(*l->looks)); /* before that it was all 0 */
     }
     sum_now(live, &l->looks[l->next]);

@@ -23,6 +23,9 @@ struct lately {
 
 void lately_look(struct lately *l, const struct instance_live *live);
 
+/* Had it ever any requests? */
+bool lately_any(const struct lately *l, const struct instance_live *live);
+
 /* Since the oldest look. */
 void lately_sum(const struct lately *l, const struct instance_live *live, struct lately_sums *ret);
 void lately_done(struct lately *l);

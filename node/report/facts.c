@@ -81,10 +81,13 @@ void facts_reason(const struct report *r, const struct tracked_instance *i, stru
     }
 }
 
-static void gather_minute(const struct tracked_instance *i, struct facts_minute *to)
+/* The cluster's: this node's as of now, and what the others have told. */
+static void gather_minute(const struct report *r, const struct tracked_instance *i,
+                          struct facts_minute *to)
 {
-    struct lately_sums sums;
-    lately_sum(&i->lately, i->live, &sums);
+    struct cluster_recent sums;
+    sampler_recent(i, &sums);
+    cluster_recent_of_others(r->cluster, sums.application, sums.instance, &sums);
     *to = (struct facts_minute){
         .requests = sums.requests,
         .failures = sums.failures,
@@ -98,7 +101,7 @@ static void gather_configured(const struct report *r, struct facts *f, struct by
     to->verdict = i->verdict;
     facts_reason(r, i, &to->told);
     to->last_check = i->check.last;
-    gather_minute(i, &to->last_minute);
+    gather_minute(r, i, &to->last_minute);
     to->up = i->verdict.eligible;
     to->in_flight = atomic_load_explicit(&i->live->in_flight, memory_order_relaxed);
     gather_slots(i, to);

@@ -94,6 +94,38 @@ static void look_lately(struct report *r)
     }
 }
 
+_Static_assert((int)RECENT_BUCKETS == (int)CLUSTER_RECENT_BUCKETS, "they are copied");
+
+void sampler_recent(const struct tracked_instance *i, struct cluster_recent *ret)
+{
+    struct lately_sums sums;
+    lately_sum(&i->lately, i->live, &sums);
+    *ret = (struct cluster_recent){.application = bytes_of(i->of->name),
+                                   .instance = bytes_of(i->live->name),
+                                   .requests = sums.requests,
+                                   .failures = sums.failures};
+    memcpy(ret->times, sums.times, sizeof(ret->times));
+}
+
+/* Of the instances that had requests, as many as others are told of. */
+static void tell_recent(struct report *r)
+{
+    enum { TOLD_MAX = 320 };
+    struct cluster_recent *list = memory_new(TOLD_MAX * sizeof(*list));
+    size_t count = 0;
+    for (size_t a = 0; a < r->registry->configured_count; a++) {
+        const struct tracked_application *app = r->registry->configured[a];
+        for (size_t i = 0; i < app->instance_count && count < TOLD_MAX; i++) {
+            if (lately_any(&app->instances[i]->lately, app->instances[i]->live)) {
+                sampler_recent(app->instances[i], &list[count]);
+                count += list[count].requests > 0;
+            }
+        }
+    }
+    cluster_set_recent(r->cluster, net_now_ms(r->net), list, count);
+    free(list);
+}
+
 static void on_look(uv_timer_t *timer)
 {
     struct report *r = timer->data;
@@ -102,6 +134,10 @@ static void on_look(uv_timer_t *timer)
     sampler_divergence_ms(r);
     look_for_conflict(r);
     trouble_look(r);
+    s->tell_recent = !s->tell_recent;
+    if (s->tell_recent && r->member->udp) {
+        tell_recent(r);
+    }
     if (now_ms >= s->lately_ms) {
         s->lately_ms = now_ms + LATELY_LOOK_MS;
         look_lately(r);

@@ -13,6 +13,7 @@ struct sampler {
     struct history *history;
     uint64_t sample_ms;   /* when the next one is due */
     uint64_t lately_ms;   /* the same of instances/lately */
+    bool tell_recent;     /* with every other look */
     uint64_t diverged_ms; /* since when; 0 = of one mind */
     uint64_t up;          /* who is: a sum over names and generations */
     size_t up_count;
@@ -23,6 +24,11 @@ struct sampler {
 
 void sampler_open(struct report *r);
 void sampler_close(struct report *r);
+
+/* This node's last minute of an instance. */
+struct tracked_instance;
+struct cluster_recent;
+void sampler_recent(const struct tracked_instance *i, struct cluster_recent *ret);
 
 /* Milliseconds since the digests of nodes that are up were last seen to agree; 0 = they do. */
 uint64_t sampler_divergence_ms(struct report *r);

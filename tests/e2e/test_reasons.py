@@ -127,3 +127,21 @@ def test_all_nodes_give_the_same_reason_and_so_does_one_that_comes_later(stubs):
         for other in cluster.nodes():
             entry = other.wait_instance("dify1", status="healthy")
             assert entry["reason"]["kind"] == "enabled" and entry["reason"]["node"] == "node-b"
+
+
+def test_the_last_minute_is_the_cluster_s(stubs):
+    """Requests, failures and p95 of all nodes together, as any of them tells it."""
+    with Cluster(settings(stubs), 2) as cluster:
+        cluster.settle()
+        a, b = cluster.nodes()
+        user = user_of(stubs, "dify1")
+        for node, count in ((a, 6), (b, 4)):
+            for _ in range(count):
+                assert node.request("POST", PATH, token=TOKEN, json_body={"user": user})[0].status == 200
+
+        def minutes():
+            return [node.instances()["dify1"]["last_minute"] for node in cluster.nodes()]
+        assert a.instances()["dify1"]["last_minute"]["requests"] >= 6   # its own at once
+        wait_for(lambda: all(one["requests"] == 10 and one["failures"] == 0 and 0 < one["p95_ms"] < 1000 * TIMEOUT
+                             for one in minutes()), TIMEOUT)
+        assert b.instances()["dify2"]["last_minute"] == {"requests": 0, "failures": 0, "p95_ms": 0}

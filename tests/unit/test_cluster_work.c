@@ -216,6 +216,46 @@ static void reasons_go_with_the_votes_as_far_as_there_is_room(void **state)
     assert_int_equal(reasons_heard(&net->nodes[1], votes, 32), 32);
 }
 
+/* Many instances with full histograms: those beyond the pages are not told, the others exactly. */
+static void the_last_minute_of_others_is_added_up(void **state)
+{
+    struct net *net = *state;
+    static struct cluster_recent list[320];
+    static char names[320][16];
+    for (size_t i = 0; i < 320; i++) {
+        snprintf(names[i], sizeof(names[i]), "instance-%zu", i);
+        list[i] = (struct cluster_recent){.application = SHOP,
+                                          .instance = bytes_of(names[i]),
+                                          .requests = (uint32_t)i + 1,
+                                          .failures = (uint32_t)i / 2};
+        for (size_t b = 0; b < CLUSTER_RECENT_BUCKETS; b += 9) {
+            list[i].times[b] = (uint32_t)(b + i);
+        }
+    }
+    for (size_t n = 0; n < 2; n++) {
+        cluster_set_recent(net->nodes[n].cluster, net->now_ms, list, 320);
+    }
+    net_run(net, 4000);
+    size_t known = 0;
+    for (size_t i = 0; i < 320; i++) {
+        struct cluster_recent sum = {0};
+        cluster_recent_of_others(net->nodes[2].cluster, SHOP, list[i].instance, &sum);
+        known += sum.requests > 0;
+        assert_true(sum.requests == 0 || sum.requests == 2 * list[i].requests);
+        for (size_t b = 0; b < CLUSTER_RECENT_BUCKETS && sum.requests > 0; b++) {
+            assert_int_equal(sum.times[b], 2 * list[i].times[b]);
+        }
+    }
+    assert_true(known >= 150 && known < 320);
+    for (size_t n = 0; n < 2; n++) {
+        cluster_set_recent(net->nodes[n].cluster, net->now_ms, NULL, 0);
+    }
+    net_run(net, 4000);
+    struct cluster_recent sum = {0};
+    cluster_recent_of_others(net->nodes[2].cluster, SHOP, list[0].instance, &sum);
+    assert_int_equal(sum.requests, 0);
+}
+
 int main(void)
 {
 #define CLAIM(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -227,6 +267,7 @@ int main(void)
         CLAIM(a_dead_node_awaits_nothing),
         CLAIM(hundreds_of_containers_are_told),
         CLAIM(reasons_go_with_the_votes_as_far_as_there_is_room),
+        CLAIM(the_last_minute_of_others_is_added_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
