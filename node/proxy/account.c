@@ -113,6 +113,7 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
     if (x->app && x->rules.attempts > 0) {
         struct application_counts *counts = &x->app->live->cells[x->proxy->worker].counts;
         cell_add(&counts->finished, 1);
+        cell_time(&counts->whole, net_now_us(x->proxy->net) - x->started_us);
         bool broken = how == EXCHANGE_FINISH_CUT && !x->aborted;
         if (x->status >= 500 || broken) {
             cell_add(&counts->errors, 1);

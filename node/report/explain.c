@@ -181,8 +181,7 @@ static void walk(const struct report *r, const struct question *q, struct explan
         e->home = ring_lookup(e->app->ring, e->key, is_any, NULL);
     }
     if (user.size > 0 || !e->app->reject_missing_user) {
-        e->instance =
-            snapshot_explain(e->app, e->hashed ? &e->key : NULL, class_of(q), &e->walk);
+        e->instance = snapshot_explain(e->app, e->hashed ? &e->key : NULL, class_of(q), &e->walk);
     }
 }
 

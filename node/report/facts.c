@@ -101,6 +101,11 @@ static void gather_configured(const struct report *r, struct facts *f, struct by
     to->verdict = i->verdict;
     facts_reason(r, i, &to->told);
     to->last_check = i->check.last;
+    if (!f->members && i->check.times) {
+        struct check_times *checks = arena_take(f->arena, sizeof(*checks));
+        *checks = *i->check.times;
+        to->checks = checks;
+    }
     gather_minute(r, i, &to->last_minute);
     to->up = i->verdict.eligible;
     to->in_flight = atomic_load_explicit(&i->live->in_flight, memory_order_relaxed);

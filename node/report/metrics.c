@@ -177,7 +177,7 @@ static void put_of_application(struct buffer *b, const struct metric *m,
 static void put_family(struct buffer *b, const struct metric *m, const struct facts *facts)
 {
     static const char *const types[] = {"counter", "gauge", "histogram"};
-    assert(m->type != HISTOGRAM || m->scope == OF_APPLICATION);
+    assert(m->type != HISTOGRAM || m->scope == OF_APPLICATION || m->put);
     if (m->told && !m->told(facts)) {
         return;
     }
@@ -250,6 +250,52 @@ static void put_problems(struct buffer *b, const struct metric *m, const struct 
             struct label labels[LABELS_MAX] = {{"severity", bytes_of(severity)},
                                                {"kind", bytes_of(kind->name)}};
             put(b, m, labels, counts[id][s]);
+        }
+    }
+}
+
+static void put_check_times(struct buffer *b, const struct metric *m, struct label *labels,
+                            const struct check_times *times)
+{
+    char text[SECONDS_TEXT_SIZE];
+    uint64_t count = 0;
+    for (unsigned i = 0; i <= CHECK_TIME_BOUNDS; i++) {
+        bool last = i == CHECK_TIME_BOUNDS;
+        const char *le = last ? "+Inf" : seconds_text((uint64_t)1 << (CHECK_TIME_FIRST + i), text);
+        count += times->counts[i];
+        labels[2] = (struct label){"le", bytes_of(le)};
+        put_head(b, m, "_bucket", labels);
+        buffer_append_format(b, "%" PRIu64 "\n", count);
+    }
+    labels[2] = (struct label){0};
+    put_head(b, m, "_sum", labels);
+    buffer_append_format(b, "%s\n", seconds_text(times->sum_us, text));
+    put_head(b, m, "_count", labels);
+    buffer_append_format(b, "%" PRIu64 "\n", count);
+}
+
+/* 25 lines an instance: of very many they would be most of the document. */
+static bool are_few(const struct facts *facts)
+{
+    enum { FEW = 2048 };
+    size_t count = 0;
+    for (size_t a = 0; a < facts->application_count; a++) {
+        count += facts->applications[a].instance_count;
+    }
+    return count <= FEW;
+}
+
+static void put_checks(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    struct label labels[LABELS_MAX] = {{"app", BYTES("")}, {"dify_instance", BYTES("")}};
+    for (size_t a = 0; a < facts->application_count; a++) {
+        const struct facts_application *app = &facts->applications[a];
+        labels[0].value = app->name;
+        for (size_t i = 0; i < app->instance_count; i++) {
+            labels[1].value = app->instances[i].name;
+            if (app->instances[i].checks) {
+                put_check_times(b, m, labels, app->instances[i].checks);
+            }
         }
     }
 }
@@ -348,6 +394,12 @@ static const struct metric metrics[] = {
     {HISTOGRAM, "difyring_request_head_seconds",
      "Time to first byte: from a request's head to its response's head.",
      APPLICATION(counts.first_byte)},
+    {HISTOGRAM, "difyring_request_seconds",
+     "Time of a whole request: from its head to the end of its response.",
+     APPLICATION(counts.whole)},
+    {HISTOGRAM, "difyring_check_seconds",
+     "Time of an active check of the instance, by whichever result.", .scope = OF_NODE,
+     .told = are_few, .put = put_checks},
     {COUNTER, "difyring_retries_total", "Attempts beyond the first of requests that have ended.",
      APPLICATION(counts.retries)},
     {GAUGE, "difyring_instance_up",

@@ -83,7 +83,7 @@ struct candidates {
     const uint64_t *tried;
     uint64_t lost[SNAPSHOT_TRIED_WORDS]; /* trials that another worker was quicker to take */
     enum slot_class class;
-    struct snapshot_walk *walk;          /* records who is stepped over; NULL: traffic */
+    struct snapshot_walk *walk; /* records who is stepped over; NULL: traffic */
 };
 
 static bool has_bit(const uint64_t *words, size_t bit)
@@ -161,9 +161,9 @@ static int pick_in_turn(struct snapshot_application *app, struct candidates *c)
         copy = *app->turn;
         turn = &copy;
     }
-    int picked = least ? least_connections_pick(turn, app->weights, in_flight,
-                                                app->instance_count, may, c)
-                       : smooth_wrr_pick(turn, app->weights, app->instance_count, may, c);
+    int picked =
+        least ? least_connections_pick(turn, app->weights, in_flight, app->instance_count, may, c)
+              : smooth_wrr_pick(turn, app->weights, app->instance_count, may, c);
     pthread_mutex_unlock(&app->turn_lock);
     return picked < 0 && app->limited ? pick_shortest(app, c) : picked;
 }

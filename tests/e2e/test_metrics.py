@@ -21,6 +21,8 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 # SPEC §5, and what every collector expects of a process.
 FAMILIES = {
     "difyring_requests_total": "counter", "difyring_request_head_seconds": "histogram",
+    "difyring_request_seconds": "histogram", "difyring_check_seconds": "histogram", "difyring_problems": "gauge",
+    "difyring_reloads_total": "counter",
     "difyring_retries_total": "counter", "difyring_instance_up": "gauge", "difyring_instance_in_flight": "gauge",
     "difyring_queue_length": "gauge", "difyring_queue_seconds": "histogram", "difyring_queue_rejected_total": "counter",
     "difyring_connections": "gauge", "difyring_client_aborts_total": "counter",
@@ -113,6 +115,7 @@ def test_requests_are_those_that_clients_sent(stubs):
             assert now.get("difyring_instance_up", app="one", dify_instance=stub.name) == 1
         assert now.sum("difyring_requests_total", app="one") == 300
         assert now.get("difyring_request_head_seconds_count", app="one") == 300
+        assert now.get("difyring_request_seconds_count", app="one") == 300
         assert 0 < now.get("difyring_request_head_seconds_sum", app="one") < 300 * TIMEOUT
         assert now.get("difyring_retries_total", app="one") == 0
 

@@ -5,6 +5,7 @@ import time
 import pytest
 from cluster import Cluster
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, instance, ring_find, ring_points, settings
+from prometheus import Metrics
 from stub_client import wait_for
 
 CHECK = {"interval": "100ms", "timeout": "200ms", "path": "/health"}
@@ -43,6 +44,8 @@ def test_a_failed_check_says_what_was_wrong(stubs, kind, more, words):
         for word in ["3 checks in a row failed", *words]:
             assert word in entry["reason"]["text"], entry["reason"]
         assert entry["last_check"]["result"] == "down" and abs(entry["last_check"]["at"] - time.time()) < 5 * PATIENCE
+        counted = Metrics(node.request("GET", "/metrics")[1].decode())
+        assert counted.samples[("difyring_check_seconds_count", (("app", "one"), ("dify_instance", "dify2")))] >= 5
         event = [e for e in node.events("instance_status") if e["status"] == "unhealthy"][0]
         assert event["reason"] == "check_failed" and event["by"] == "node-a" and words[0] in event["message"]
 
