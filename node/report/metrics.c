@@ -329,7 +329,7 @@ static void put_certificates(struct buffer *b, const struct metric *m, const str
 
 /* ---- labels ---- */
 
-static const char *result_text(unsigned value)
+static const char *handshake_text(unsigned value)
 {
     return value == PROXY_RESUMED ? "resumed" : tls_failure_word((enum tls_failure)value);
 }
@@ -367,7 +367,7 @@ static const char *result_text(unsigned value)
 
 static const struct dimension result = {"result", result_text, 0, 2};
 static const struct dimension direction = {"direction", direction_text, 0, 1};
-static const struct dimension result = {"result", result_text, 0, PROXY_HANDSHAKES - 1};
+static const struct dimension handshake = {"result", handshake_text, 0, PROXY_HANDSHAKES - 1};
 static const struct dimension stream = {"stream", stream_text, 0, LOG_STREAM_COUNT - 1};
 static const struct dimension state = {"state", state_text, WIRE_ALIVE, WIRE_LEFT};
 static const struct dimension packet = {"type", type_text, WIRE_HELLO, WIRE_CHUNK};
@@ -425,7 +425,7 @@ static const struct metric metrics[] = {
      NODE(counts.headers_refused)},
     {COUNTER, "difyring_tls_handshakes_total",
      "Ends of TLS handshakes with clients: ok, resumed (ok, of an earlier session), or why not.",
-     NODE(counts.handshakes), .by = {&result}},
+     NODE(counts.handshakes), .by = {&handshake}},
     {GAUGE, "difyring_certificate_not_after_seconds",
      "When a certificate for clients ends, since 1970; by listener, its place there, first name.",
      .put = put_certificates},

@@ -93,7 +93,7 @@ struct application_counts {
     uint64_t queue_rejected[2]; /* 429 for a full queue; for queue.timeout */
     struct histogram first_byte;
     struct histogram queued; /* how long those that had to wait for a slot have waited */
-    struct histogram whole; /* from a request's head to the end of its response */
+    struct histogram whole;  /* from a request's head to the end of its response */
 };
 
 struct application_cell {
