@@ -473,7 +473,7 @@ static void what_was_refused_changes_nothing_when_it_comes_again(void **state)
     stranger.ip[15] = 200;
     for (unsigned seed = 0; seed < 60; seed++) {
         struct net *n = cluster_of(2);
-        srand(seed);
+        prng_init(&n->losses, seed);
         net_kill(n, 1);
         net_start_as(n, 2, "node-1", 1000, "0123456789abcdef0123456789abcdef");
         size_t count = run_in_any_order(n, taken, TAKEN_MAX);
