@@ -111,7 +111,7 @@ static void decide(struct scene *s)
         t->passive.trial_taken = below(s, 2) > 0;
         atomic_store(&t->live->in_flight, (uint32_t)below(s, 6));
     }
-    mailbox_publish(&s->tracked);
+    mailbox_publish(&s->tracked, 0);
 }
 
 static bool is_any(void *arg, size_t member)
