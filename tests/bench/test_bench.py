@@ -259,3 +259,12 @@ def test_the_load_reads_event_streams_however_they_are_cut_and_finds_one_changed
         assert (result["first_error"], result["requests"]) == (wrong, 0 if wrong else 1)
         scene.stop(load.process)
     server.join(DEADLINE)
+
+
+@needs_difyring
+def test_uploads_go_through_each_proxy():
+    done = subprocess.run([HERE / "uploads", "--rounds", "1", "--size", "3"], capture_output=True, text=True,
+                          timeout=DEADLINE, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "MB a CPU second" in done.stdout
+    assert done.stdout.startswith("difyring ")
