@@ -119,7 +119,7 @@ void exchange_do_leave_queue(struct exchange *x);
 void exchange_slot_hold(struct exchange *x);
 /* The attempt is over; `idle`: its connection is idle now, and keeps the slot. */
 void exchange_slot_release(struct exchange *x, bool idle);
-enum slot_class exchange_slot_class(struct exchange *x);
+enum slot_class exchange_slot_class(struct exchange *x); /* of the request: for who needs one */
 uint32_t exchange_slot_retry_after_s(struct exchange *x);
 /* The client has left: does its instance work on, so that its slot is taken? */
 bool exchange_reads_on(const struct exchange *x);

@@ -18,7 +18,7 @@ static uint64_t now_ms(const struct exchange *x)
 
 enum slot_class exchange_slot_class(struct exchange *x)
 {
-    if (x->app->limited && !x->classed) {
+    if (!x->classed) {
         struct buffer space = {0};
         x->class = request_class(x->head->method, exchange_resolved_path(x, &space));
         x->classed = true;

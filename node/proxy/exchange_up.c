@@ -52,7 +52,7 @@ bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
 {
     uint64_t key = 0;
     bool hashed = ring_key_of(x, &key), moves = true;
-    enum slot_class class = exchange_slot_class(x);
+    enum slot_class class = x->app->limited ? exchange_slot_class(x) : SLOT_SHORT;
     *ret_next = (struct exchange_input){.kind = EXCHANGE_NONE_LEFT};
     while (moves) {
         int index = snapshot_pick(x->app, x->tried, hashed ? &key : NULL, class, &x->picked_trial);
