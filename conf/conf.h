@@ -163,8 +163,9 @@ struct conf_user_id {
 struct conf_instance_tls {
     bool enabled;
     bool verify;
-    const char *ca;          /* NULL = the system's */
-    const char *server_name; /* NULL = the host */
+    const char *ca;                /* NULL = the system's */
+    const char *server_name;       /* NULL = the host */
+    const char *certificate, *key; /* NULL = none is shown */
 };
 
 struct conf_instance {
@@ -257,8 +258,8 @@ struct conf *conf_parse(const char *file, const char *text, size_t size,
 void conf_free(struct conf *conf);
 void conf_problems_free(struct conf_problems *problems);
 
-/* What is valid but this build cannot do yet (instance tls): one problem for each place, so that a
- * node refuses to start rather than silently ignoring it. Returns the number of problems. */
+/* What is valid but this build cannot do: one problem for each place, so that a node refuses to
+ * start rather than silently ignoring it. Returns the number of problems. */
 size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_problems);
 
 /* What works but is unwise (tokens of a few characters), or has no effect yet (spooling): for

@@ -15,16 +15,34 @@ enum {
 
 static const struct conf_field instance_tls_fields[] = {
     {"ca", &conf_type_path, AT(conf_instance_tls, ca),
-     .help = "PEM file; without it, the system's"},
+     .help = "PEM file of who signs its certificate; without it, the system's"},
+    {"certificate", &conf_type_path, AT(conf_instance_tls, certificate),
+     .help = "PEM file with the chain, for an instance that asks for one"},
+    {"key", &conf_type_path, AT(conf_instance_tls, key), .help = "PEM file with its private key"},
     {"server_name", &conf_type_host, AT(conf_instance_tls, server_name),
-     .help = "without it, host"},
+     .help = "whom its certificate is for; without it, host"},
     {"verify", &conf_type_boolean, AT(conf_instance_tls, verify), .standard = "true",
      .help = "refuse a certificate of somebody else"},
     {0},
 };
 
+static void refuse_half_a_pair(struct conf_reader *r, const struct yaml_node *value, void *section)
+{
+    const struct yaml_node *certificate = yaml_tree_get(value, "certificate");
+    const struct yaml_node *key = yaml_tree_get(value, "key");
+    (void)section;
+    if (!certificate != !key) {
+        conf_problem(r, certificate ? certificate : key,
+                     "a certificate needs its key: give both `certificate` and `key`, or neither");
+    }
+}
+
 static const struct conf_section instance_tls = {
-    .what = "`tls`", .fields = instance_tls_fields, .size = sizeof(struct conf_instance_tls)};
+    .what = "`tls`",
+    .fields = instance_tls_fields,
+    .size = sizeof(struct conf_instance_tls),
+    .check = refuse_half_a_pair,
+    .rule = "\"dependentRequired\": {\"certificate\": [\"key\"], \"key\": [\"certificate\"]}"};
 
 static CONF_READER(read_instance_tls)
 {
@@ -66,7 +84,7 @@ static const struct conf_field instance_fields[] = {
     {"port", &conf_type_port, AT(conf_instance, port), .min = 1, .max = 65535, .required = true},
     {"tls", &type_instance_tls, AT(conf_instance, tls),
      .present = offsetof(struct conf_instance, tls.enabled), .section = &instance_tls,
-     .help = "false, or true for its defaults; refused for now"},
+     .help = "false, or true for its defaults. The files are each node's own"},
     {"token", &conf_type_bearer, AT(conf_instance, token), .required = true,
      .help = "the instance's own"},
     {"weight", &conf_type_number, AT(conf_instance, weight), .min = 1, .max = CONF_WEIGHT_MAX,

@@ -34,6 +34,12 @@ static void check_application(const struct conf_application *application,
     }
     for (size_t i = 0; i < application->instance_count; i++) {
         const struct conf_instance *instance = &application->instances[i];
+        if (instance->tls.enabled && !instance->tls.verify) {
+            problem_add(problems, instance->line, instance->column,
+                        "`verify: false`: whoever is between this node and `%s` can read its token "
+                        "and all conversations; give `ca` or `server_name` instead",
+                        instance->name);
+        }
         if (is_short(instance->token)) {
             problem_add(problems, instance->line, instance->column,
                         "the token of `%s` is shorter than %d characters: logs cannot tell it from "

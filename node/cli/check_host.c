@@ -11,6 +11,8 @@
 
 #include "cli/cli.h"
 #include "conf/problems.h"
+#include "instances/tls_terms.h"
+#include "tls/client.h"
 
 enum { RAMFS = 0x858458F6 & 0x7FFFFFFF }; /* of RAMFS_MAGIC; an enum is an int */
 
@@ -70,10 +72,61 @@ static void check_keys(const struct conf *conf, struct problem_list *problems)
     }
 }
 
+struct tls_place {
+    const struct conf_instance *instance;
+    struct problem_list *problems;
+};
+
+static void tell_tls(void *arg, enum tls_file which, const char *text)
+{
+    static const char *const keys[] = {
+        [TLS_FILE_CERTIFICATE] = "certificate", [TLS_FILE_KEY] = "key", [TLS_FILE_CA] = "ca"};
+    const struct tls_place *place = arg;
+    problem_add(place->problems, place->instance->line, place->instance->column,
+                "`tls.%s` of `%s`: %s; this node would go on without the instance", keys[which],
+                place->instance->name, text);
+}
+
+static void check_files(const struct conf_instance *instance, struct problem_list *problems)
+{
+    const struct conf_instance_tls *tls = &instance->tls;
+    struct tls_place place = {instance, problems};
+    struct tls_complaint complaint = {tell_tls, &place};
+    struct tls_client_options options = {
+        .verify = tls->verify, .ca = tls->ca, .certificate = tls->certificate, .key = tls->key};
+    struct tls_client *client = tls_client_new(&options, &complaint);
+    if (client) {
+        tls_client_unref(client);
+    }
+}
+
+/* Files for TLS to instances; of neighbours that ask for the same, the first one's. */
+static void check_instance_tls(const struct conf *conf, struct problem_list *problems)
+{
+    struct buffer before = {0}, terms = {0};
+    for (size_t a = 0; a < conf->application_count; a++) {
+        for (size_t i = 0; i < conf->applications[a].instance_count; i++) {
+            const struct conf_instance *instance = &conf->applications[a].instances[i];
+            buffer_clear(&terms);
+            if (instance->tls.enabled) {
+                tls_terms_append_client(&terms, &instance->tls);
+            }
+            if (terms.size > 0 && !bytes_equal(buffer_bytes(&terms), buffer_bytes(&before))) {
+                check_files(instance, problems);
+                buffer_clear(&before);
+                buffer_append_bytes(&before, buffer_bytes(&terms));
+            }
+        }
+    }
+    buffer_done(&before);
+    buffer_done(&terms);
+}
+
 size_t cli_check_host(const struct conf *conf, struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
     check_spool_dir(conf, problems);
     check_keys(conf, problems);
+    check_instance_tls(conf, problems);
     return problem_list_finish(problems, ret_problems);
 }

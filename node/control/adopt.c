@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "control/build.h"
+#include "control/instance_tls.h"
 #include "control/notify.h"
 #include "control/private.h"
 #include "control/reload.h"
@@ -264,6 +265,7 @@ static void tell_in_force(struct control *c)
     uint64_t revision = cluster_shared_revision(c->member.cluster);
     struct log_field fields[] = {log_unsigned("config_revision", revision)};
     reload_tell_weak(c, &a->weak);
+    instance_tls_tell(c->snapshot, c->producer);
     forget_problems(&a->weak);
     switch (a->kind) {
     case ADOPT_START:

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "base/memory.h"
+#include "control/instance_tls.h"
 
 enum { KEY_SIZE = 32 /* of a cluster; conf.h */ };
 
@@ -256,6 +257,7 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *
         s->applications[a].limited = limited;
         s->application_count++;
     }
+    instance_tls_build(s, conf);
     s->tokens = build_tokens(conf, sha);
     s->secrets = build_secrets(conf, before ? before->secrets : NULL);
     sha256_free(sha);
@@ -268,6 +270,9 @@ void build_bind(struct snapshot_application *app, const struct tracked_applicati
         struct instance_live *live = known->next[i]->live;
         assert(bytes_equal(bytes_of(live->name), app->instances[i].name));
         app->instances[i].live = instance_live_ref(live);
+        if (live->tls_name) {
+            instance_live_set_tls(live, app->instances[i].tls);
+        }
     }
     app->live = application_live_ref(known->live);
 }

@@ -218,6 +218,7 @@ static void conclude_unconnected(struct checker *c, int error)
     bool nameless = error == UV_EAI_NONAME;
     bool nothing_said = lack || (nameless && c->asked->live->name_asked);
     unsigned failure = nameless                ? FAULT_NO_ADDRESS
+                       : error == UV_EPROTO    ? FAULT_TLS
                        : error == UV_ETIMEDOUT ? FAULT_CONNECT_TIMED_OUT
                                                : reason_system_fault(-error);
     conclude(c, nothing_said ? ROTA_VOID : ROTA_LOST, nothing_said ? FAULT_NONE : failure);
@@ -326,12 +327,12 @@ static void on_bytes(struct stream *s, struct bytes bytes)
 
 static void on_end(struct stream *s, int error)
 {
-    struct checker *c = of_stream(s)->checker;
-    (void)error;
+    struct checker_connection *k = of_stream(s);
+    struct checker *c = k->checker;
     if (c && c->heard) {
         conclude(c, c->result, c->result_fault);
     } else if (c) {
-        conclude_lost(c, FAULT_LOST);
+        conclude_lost(c, error == STREAM_BROKEN ? FAULT_TLS : FAULT_LOST);
     }
 }
 
@@ -372,7 +373,9 @@ static void connect_to_asked(struct checker *c)
     c->connection = k;
     c->connected = false;
     net_timer_set(c->net, &c->timer, net_now_ms(c->net) + c->options.timeout_ms);
-    int error = connection_open(&k->connection, c->net, c->asked->live, &connection_events);
+    struct instance_live *live = c->asked->live;
+    int error = connection_open(&k->connection, c->net, live, (unsigned)live->cell_count,
+                                &connection_events);
     if (error) {
         conclude_unconnected(c, error);
     } else {

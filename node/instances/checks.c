@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "instances/tls_terms.h"
 
 enum { ENDED_AT_ONCE = 256 /* checkers in a piece of work: a millisecond or two */ };
 
@@ -54,7 +55,7 @@ void checks_done(struct checks *c)
 static struct container *take_container(struct checks *c, const struct conf_instance *instance)
 {
     char text[CONTAINER_NAME_SIZE];
-    struct bytes name = container_name(instance->host, instance->port, text);
+    struct bytes name = container_name(instance->host, instance->port, instance->tls.enabled, text);
     size_t index;
     struct named *found = names_find(&c->containers, name, &index);
     if (!found) {
@@ -127,12 +128,7 @@ static struct bytes write_name(struct checks *c, const struct container *contain
     struct buffer *b = &c->name;
     buffer_clear(b);
     buffer_append_bytes(b, container->named.name);
-    if (tls->enabled) {
-        buffer_append_text(b, tls->verify ? " tls " : " tls unverified ");
-        buffer_append_text(b, tls->ca ? tls->ca : "");
-        buffer_append_text(b, "\n");
-        buffer_append_text(b, tls->server_name ? tls->server_name : "");
-    }
+    tls_terms_append(b, tls);
     buffer_append_bytes(b, buffer_bytes(&c->terms.text));
     return buffer_bytes(b);
 }

@@ -15,9 +15,10 @@ enum {
     SLACK_MAX_MS = 5000,
 };
 
-struct bytes container_name(const char *host, uint16_t port, char ret_name[CONTAINER_NAME_SIZE])
+struct bytes container_name(const char *host, uint16_t port, bool tls,
+                            char ret_name[CONTAINER_NAME_SIZE])
 {
-    int size = snprintf(ret_name, CONTAINER_NAME_SIZE, "%s:%u", host, port);
+    int size = snprintf(ret_name, CONTAINER_NAME_SIZE, "%s:%u%s", host, port, tls ? "/tls" : "");
     assert(size > 0 && size < CONTAINER_NAME_SIZE);
     return (struct bytes){ret_name, (size_t)size};
 }

@@ -1,4 +1,5 @@
-/* container: what stands behind one host and port, whichever applications' instances it serves.
+/* container: what stands behind one host and port, whichever applications' instances it serves;
+ * what speaks TLS there is another one than what does not.
  *
  * It has what it serves at once in common: a check that is not answered may wait behind another
  * application's requests. So work and deliveries are looked at here, over all its instances. */
@@ -10,7 +11,7 @@
 #include "snapshot/live.h"
 
 struct container {
-    struct named named; /* HOST:PORT, once more */
+    struct named named; /* its name, once more */
     char *name;
     struct list instances; /* of struct container_entry */
     bool served;           /* a request's answer has brought anything: */
@@ -29,9 +30,10 @@ struct container_entry {
     uint64_t bytes_seen;        /* response bytes that are known already */
 };
 
-/* HOST:PORT into `ret_name`; enough for the longest host. */
+/* HOST:PORT, or HOST:PORT/tls, into `ret_name`; enough for the longest host. */
 enum { CONTAINER_NAME_SIZE = 280 };
-struct bytes container_name(const char *host, uint16_t port, char ret_name[CONTAINER_NAME_SIZE]);
+struct bytes container_name(const char *host, uint16_t port, bool tls,
+                            char ret_name[CONTAINER_NAME_SIZE]);
 
 struct container *container_new(struct bytes name);
 void container_free(struct container *c); /* no instance is its any more */

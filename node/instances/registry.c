@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "instances/tls_terms.h"
 
 enum { SWEPT_AT_ONCE = 256 /* as many as an application has: each piece of work is about that */ };
 
@@ -85,6 +86,25 @@ static void close_record(struct tracked_instance *i)
     }
 }
 
+static char *copy_terms(const struct conf_instance_tls *tls)
+{
+    struct buffer terms = {0};
+    tls_terms_append(&terms, tls);
+    char *copied = memory_copy_text(terms.data ? terms.data : "", terms.size);
+    buffer_done(&terms);
+    return copied;
+}
+
+/* A root's dot behind a name is no part of it for TLS (RFC 6066 §3). */
+static void speak_tls(struct instance_live *live, const struct conf_instance *conf)
+{
+    const char *name = conf->tls.server_name ? conf->tls.server_name : conf->host;
+    size_t size = strlen(name);
+    char *bare = memory_copy_text(name, name[size - 1] == '.' ? size - 1 : size);
+    instance_live_speak_tls(live, bare);
+    free(bare);
+}
+
 static struct tracked_instance *instance_new(struct registry *r, struct tracked_application *a,
                                              const struct conf_instance *conf)
 {
@@ -100,6 +120,10 @@ static struct tracked_instance *instance_new(struct registry *r, struct tracked_
     i->host = host_table_take(&r->hosts, conf->host, conf->port);
     instance_live_join(i->live, i->host);
     i->live->answers = i->record->answers;
+    i->tls_terms = copy_terms(&conf->tls);
+    if (conf->tls.enabled) {
+        speak_tls(i->live, conf);
+    }
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(r->net));
     check_entry_init(&i->check, i->live);
     resolver_init(&i->resolver, r->net, r->lookups, i->live);
@@ -122,6 +146,7 @@ static void instance_free(struct registry *r, struct tracked_instance *i)
     lately_done(&i->lately);
     instance_live_unref(i->live);
     host_table_drop(&r->hosts, i->host);
+    free(i->tls_terms);
     free(i);
 }
 
@@ -147,12 +172,24 @@ static void application_free(struct tracked_application *a)
     free(a);
 }
 
+static bool has_terms(const struct tracked_instance *i, const struct conf_instance_tls *tls)
+{
+    struct buffer terms = {0};
+    tls_terms_append(&terms, tls);
+    bool same = bytes_equal(bytes_of(i->tls_terms), buffer_bytes(&terms));
+    buffer_done(&terms);
+    return same;
+}
+
 /* The same instance as before? */
 static struct tracked_instance *find_same(const struct tracked_application *a,
                                           const struct conf_instance *conf)
 {
     struct tracked_instance *i = instance_of(a, conf->name);
-    return i && strcmp(i->live->host, conf->host) == 0 && i->live->port == conf->port ? i : NULL;
+    return i && strcmp(i->live->host, conf->host) == 0 && i->live->port == conf->port &&
+                   has_terms(i, &conf->tls)
+               ? i
+               : NULL;
 }
 
 /* ---- from one configuration to the next ---- */

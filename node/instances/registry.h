@@ -1,7 +1,8 @@
 /* registry: what control knows of every instance and application, kept over reloads.
  *
- * An instance is the same over a reload when application, name, host and port are the same; then
- * its counters, ejection, check results and connections live on. Checks are live: see checks.h.
+ * An instance is the same over a reload when application, name, host, port and tls are the same;
+ * then its counters, ejection, check results and connections live on. Checks are live: see
+ * checks.h.
  *
  * A configuration is taken over in steps, an application a step, so that no step is long, and all
  * see the old one until the new one is complete:
@@ -79,6 +80,7 @@ struct tracked_instance {
     struct instance_record *record;
     struct instance_live *live;
     struct host_shared *host; /* a use of it */
+    char *tls_terms;          /* see tls_terms.h; "" = it is plain */
     uint64_t round;           /* as the application's */
 
     /* This node's opinion: by requests, by checks, and what both need. */

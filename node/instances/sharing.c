@@ -16,11 +16,12 @@ static struct host_shared *host_at(struct list *l)
     return LIST_ENTRY(l, struct host_shared, limited);
 }
 
+/* Slots are of host and port, whatever is spoken there. */
 static uint64_t id_of(const struct sharing *s, struct host_shared *h)
 {
     if (h->id == 0) {
         char text[CONTAINER_NAME_SIZE];
-        h->id = cluster_container_id(s->cluster, container_name(h->host, h->port, text));
+        h->id = cluster_container_id(s->cluster, container_name(h->host, h->port, false, text));
     }
     return h->id;
 }

@@ -103,7 +103,8 @@ static void log_change(const struct verdicts *v, const struct tracked_instance *
 /* SPEC §4, last: on top of the verdict, and told to nobody, a node skips what it cannot reach
  * itself right now. That is what its own checks or its own requests without an answer say, when the
  * others outvote it (an instance that answers 500 is reached: all nodes treat it alike); an
- * instance that rule 4 spared is used all the same, and one is always left. */
+ * instance that rule 4 spared is used all the same, and one is always left. So is one to which this
+ * node lacks the files for TLS. */
 static void skip_unreachable(struct tracked_application *a)
 {
     size_t left = 0;
@@ -111,7 +112,7 @@ static void skip_unreachable(struct tracked_application *a)
         struct tracked_instance *t = a->instances[i];
         const struct verdict_result *v = &t->verdict;
         bool bad = t->check.rota.active.state == ACTIVE_DOWN || passive_unreachable(&t->passive);
-        t->unreachable = v->eligible && !v->spared && bad;
+        t->unreachable = v->eligible && ((!v->spared && bad) || instance_live_lacks_tls(t->live));
         left += v->eligible && !t->unreachable;
     }
     for (size_t i = 0; i < a->instance_count && left == 0; i++) {

@@ -154,6 +154,9 @@ const char *net_lack_text(int error)
     case UV_EADDRNOTAVAIL:
         return "no local address or port is left towards it: widen net.ipv4.ip_local_port_range, "
                "or give this host an address of that family";
+    case UV_ENOENT: /* connect() knows no such error */
+        return "the files that `tls` of the instance names cannot be read here: the event "
+               "instance_tls_unreadable says which";
     default:
         return NULL;
     }

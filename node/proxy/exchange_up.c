@@ -80,20 +80,32 @@ static const struct upstream_events upstream_events = {
     .on_sent = on_sent,
 };
 
+/* Nobody else tells what is wrong with its TLS, where it is not checked. */
+static void tell_tls(struct exchange *x)
+{
+    struct log_field fields[] = {log_span("app", x->app->name),
+                                 log_span("instance", x->instance->name),
+                                 log_text("fault", connection_tls_fault(&x->up->connection))};
+    log_event(x->proxy->log, LOG_WARNING, "instance_tls_failed", fields, 3);
+}
+
 /* Why there is no connection: is it the instance, or this node? */
 static struct exchange_input failed_input(struct exchange *x, int error)
 {
     const char *lack = net_lack_text(error);
     x->lost_error = error;
     if (!lack) {
+        if (error == UV_EPROTO && x->up) {
+            tell_tls(x);
+        }
         return (struct exchange_input){.kind = EXCHANGE_UP_FAILED};
     }
     struct log_field fields[] = {log_span("app", x->app->name),
                                  log_span("instance", x->instance->name), log_text("lack", lack)};
     log_event(x->proxy->log, LOG_WARNING, "connect_lacks", fields, 3);
-    /* Local ports are given out towards each address apart. */
+    /* Local ports are given out towards each address apart; files for TLS are an instance's. */
     return (struct exchange_input){.kind = EXCHANGE_UP_LACKING,
-                                   .elsewhere = error == UV_EADDRNOTAVAIL};
+                                   .elsewhere = error == UV_EADDRNOTAVAIL || error == UV_ENOENT};
 }
 
 static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
@@ -407,11 +419,15 @@ static void on_bytes(void *borrower, struct bytes bytes)
 static void on_end(void *borrower, int error)
 {
     struct exchange *x = borrower;
-    bool unsent = upstream_unsent(x->up);
+    bool denied = error == STREAM_BROKEN && connection_is_denied(&x->up->connection);
+    bool unsent = denied || upstream_unsent(x->up);
     enum http_event event = HTTP_EVENT_ERROR;
     if (is_stale(x)) {
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_STALE});
         return;
+    }
+    if (error == STREAM_BROKEN) {
+        tell_tls(x);
     }
     if (error == 0 && exchange_core_phase(&x->core) == EXCHANGE_RESPOND) {
         event = http_reader_eof(&x->up->reader);

@@ -158,8 +158,7 @@ static void on_instance_bytes(void *borrower, struct bytes bytes)
 
 static void on_instance_end(void *borrower, int error)
 {
-    (void)error; /* even then, what came before goes to the client */
-    end(borrower, TUNNEL_CLOSED);
+    end(borrower, error ? TUNNEL_CUT : TUNNEL_CLOSED); /* what came before goes to the client */
 }
 
 /* What it said last may still be on its way. */

@@ -18,6 +18,7 @@
 
 enum tunnel_end {
     TUNNEL_CLOSED,      /* the instance has ended it */
+    TUNNEL_CUT,         /* its connection broke, or ended without TLS's word for the end */
     TUNNEL_SILENT,      /* nobody said anything for too long */
     TUNNEL_CLIENT_GONE, /* it broke the connection, or takes nothing */
 };

@@ -40,6 +40,55 @@ void instance_live_join(struct instance_live *s, struct host_shared *host)
     atomic_store(&s->slots, host->slots);
 }
 
+void instance_live_speak_tls(struct instance_live *s, const char *name)
+{
+    assert(!s->tls_name);
+    s->tls_name = memory_copy_text(name, strlen(name));
+    s->tickets = memory_new((s->cell_count + 1) * sizeof(*s->tickets));
+}
+
+void instance_live_set_tls(struct instance_live *s, struct tls_client *client)
+{
+    assert(s->tls_name);
+    pthread_mutex_lock(&s->address_lock);
+    struct tls_client *before = s->tls;
+    s->tls = client ? tls_client_ref(client) : NULL;
+    pthread_mutex_unlock(&s->address_lock);
+    if (before) {
+        tls_client_unref(before);
+    }
+}
+
+struct tls_client *instance_live_tls(struct instance_live *s)
+{
+    pthread_mutex_lock(&s->address_lock);
+    struct tls_client *client = s->tls ? tls_client_ref(s->tls) : NULL;
+    pthread_mutex_unlock(&s->address_lock);
+    return client;
+}
+
+bool instance_live_lacks_tls(struct instance_live *s)
+{
+    if (!s->tls_name) {
+        return false;
+    }
+    pthread_mutex_lock(&s->address_lock);
+    bool lacks = !s->tls;
+    pthread_mutex_unlock(&s->address_lock);
+    return lacks;
+}
+
+/* Nobody else knows it any more. */
+static void forget_tls(struct instance_live *s)
+{
+    for (size_t i = 0; i <= s->cell_count; i++) {
+        tls_slot_clear(&s->tickets[i]);
+    }
+    instance_live_set_tls(s, NULL);
+    free(s->tickets);
+    free((void *)(uintptr_t)s->tls_name);
+}
+
 struct instance_live *instance_live_ref(struct instance_live *s)
 {
     atomic_fetch_add_explicit(&s->references, 1, memory_order_relaxed);
@@ -52,6 +101,9 @@ void instance_live_unref(struct instance_live *s)
         return;
     }
     assert(atomic_load(&s->in_flight) == 0);
+    if (s->tls_name) {
+        forget_tls(s);
+    }
     pthread_mutex_destroy(&s->address_lock);
     slot_line_done(&s->line);
     host_shared_unref(s->host_shared);

@@ -16,6 +16,8 @@
 #include "snapshot/answers.h"
 #include "snapshot/hosts.h"
 #include "snapshot/recent.h"
+#include "tls/client.h"
+#include "tls/slot.h"
 
 enum {
     CACHE_LINE = 64,
@@ -77,6 +79,10 @@ struct instance_live {
     uint8_t address_count;   /* 0: none is known; never 0 again */
     uint8_t address_working; /* the one to begin with */
     bool name_asked;         /* the first look-up of its name has not ended; control's alone */
+    /* Where TLS is spoken to it; else NULL all three. */
+    const char *tls_name;     /* whom its certificate must be for */
+    struct tls_slot *tickets; /* one a worker, and behind them control's */
+    struct tls_client *tls;   /* behind address_lock; NULL: its files cannot be read here */
     size_t cell_count;
     struct instance_cell *cells; /* one a worker */
     /* One a worker, lent by control: they outlive this, as the instance's name may move to
@@ -122,6 +128,19 @@ static inline struct host_corner *instance_live_corner(const struct instance_liv
     struct host_slots *slots = atomic_load_explicit(&s->slots, memory_order_acquire);
     return slots ? &slots->corners[worker] : NULL;
 }
+
+/* Before any worker knows it: TLS is spoken to it, and its certificate is to be for `name`. */
+void instance_live_speak_tls(struct instance_live *s, const char *name);
+
+/* Connections from now on are made by this client; NULL: none are, for this node lacks its files.
+ * Takes a reference. */
+void instance_live_set_tls(struct instance_live *s, struct tls_client *client);
+
+/* A reference; NULL: there is none. */
+struct tls_client *instance_live_tls(struct instance_live *s);
+
+/* Is TLS to be spoken to it, and this node lacks what that takes? */
+bool instance_live_lacks_tls(struct instance_live *s);
 
 struct instance_live *instance_live_ref(struct instance_live *s);
 void instance_live_unref(struct instance_live *s); /* any thread */

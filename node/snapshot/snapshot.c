@@ -34,6 +34,9 @@ void snapshot_unref(struct snapshot *s)
             tls_server_unref(s->listeners[i].tls);
         }
     }
+    for (size_t i = 0; i < s->tls_client_count; i++) {
+        tls_client_unref(s->tls_clients[i]);
+    }
     token_table_free(s->tokens);
     redactor_free(s->secrets);
     arena_free(s->arena);

@@ -26,6 +26,8 @@ struct snapshot_instance {
     uint16_t port;
     struct bytes authorization; /* `Bearer <token>` */
     uint32_t weight;
+    struct tls_client *tls;    /* one of the snapshot's; NULL: plain, or there is a complaint */
+    const char *tls_complaint; /* why TLS cannot be spoken from here */
     struct instance_live *live;
 };
 
@@ -66,6 +68,8 @@ struct snapshot {
     size_t application_count;
     struct snapshot_listener *listeners; /* in the configuration's order, as the doors are */
     size_t listener_count;
+    struct tls_client **tls_clients; /* of all instances, references */
+    size_t tls_client_count;
     struct token_table *tokens; /* user token -> index into applications */
     struct http_limits limits;
     struct cors_policy cors;

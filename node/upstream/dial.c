@@ -13,8 +13,9 @@ bool dial_failed(struct dial *d, int error)
     bool lack = net_lack_text(error) != NULL;
     bool of_all =
         lack && error != UV_EADDRNOTAVAIL; /* then the addresses left tell nothing either */
-    /* Else a lack is told only if it was all that came: one that refused says more. */
-    if (d->error == 0 || !lack || of_all) {
+    /* Else a lack is told only if it was all that came: one that refused says more. One whose TLS
+     * failed says most: it answers. */
+    if (d->error == 0 || (!lack && d->error != UV_EPROTO) || of_all) {
         d->error = error;
     }
     return !of_all && dial_has_more(d);

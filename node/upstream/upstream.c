@@ -55,7 +55,9 @@ static void close_now(struct upstream *u, bool flush)
     struct stream *s = upstream_stream(u);
     u->borrower = NULL;
     leave_idle(u);
-    if (flush) {
+    /* With TLS an instance that has got all of its requests hears that there are no more. */
+    bool untaken = !flush && stream_untaken(s), told = !untaken && stream_finish(s);
+    if (flush || told) {
         stream_limit_rest(s, UPSTREAM_FLUSH_MS);
         connection_close_when_sent(&u->connection);
         if (!s->closing) {
@@ -64,7 +66,7 @@ static void close_now(struct upstream *u, bool flush)
     } else {
         /* What is left of a request that was given up is for nobody, and an instance that does not
          * read would keep it in this kernel. */
-        connection_close(&u->connection, stream_untaken(s));
+        connection_close(&u->connection, untaken);
     }
     leave_corner(u, false);
 }
@@ -275,14 +277,14 @@ static void settle_debt(struct host_corner *corner, struct instance_live *live)
 }
 
 static struct upstream *connect_new(struct net_loop *loop, struct instance_live *live,
-                                    struct instance_cell *cell, int *ret_error)
+                                    struct instance_cell *cell, unsigned worker, int *ret_error)
 {
     struct upstream *u = memory_new(sizeof(*u));
     u->cell = cell;
     list_init(&u->idle);
     list_init(&u->in_corner);
     wheel_timer_init(&u->timer, on_timer);
-    int error = connection_open(&u->connection, loop, live, &connection_events);
+    int error = connection_open(&u->connection, loop, live, worker, &connection_events);
     if (error) {
         *ret_error = error;
         return NULL; /* on_closed() frees it */
@@ -309,7 +311,7 @@ struct upstream *upstream_take(struct net_loop *loop, struct instance_live *live
     bool reused = u != NULL;
     if (!u) {
         settle_debt(instance_live_corner(live, worker), live);
-        u = connect_new(loop, live, cell, ret_error);
+        u = connect_new(loop, live, cell, worker, ret_error);
     }
     if (u) {
         u->events = events;
@@ -342,6 +344,7 @@ bool upstream_give(struct upstream *u, struct host_corner *corner)
         u->corner = corner;
         list_push_front(&corner->idle, &u->in_corner);
     }
+    connection_keep_ticket(&u->connection);
     u->borrower = NULL;
     u->idle_since_ms = now_ms;
     stream_resume(upstream_stream(u));

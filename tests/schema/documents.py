@@ -138,6 +138,16 @@ def document(r):
     return right
 
 
+def newest(r):
+    """The same with shared keys that came later: their canonical text is no older version's."""
+    right = document(r)
+    for application in right["applications"].values():
+        for entry in application["instances"]:
+            if isinstance(entry.get("tls"), dict) and r.chance(50):
+                entry["tls"].update({"certificate": r.of(PATHS), "key": r.of(PATHS)})
+    return right
+
+
 def earlier(r):
     certificates = lambda r: [{"certificate": "a.crt", "key": "/a.key"} for _ in range(1 + r.below(2))]
     return {

@@ -80,7 +80,7 @@ def main():
     schema = json.loads(printed)
     jsonschema.Draft202012Validator.check_schema(schema)
     r = documents.Random(seed)
-    right = [documents.document(r) for _ in range(count // 10)]
+    right = [documents.newest(r) for _ in range(count // 10)]
     asked = right + [documents.mutate(r, r.of(right)) for _ in range(count)]
     breaches, counts = find_breaches(zip(asked, documents.judge(probe, asked)),
                                      jsonschema.Draft202012Validator(schema))

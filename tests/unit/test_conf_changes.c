@@ -41,6 +41,9 @@ static const struct {
     {NODE PLAIN, NODE APP(ONE "}"), "-applications.a.instances.j shared"},
     {NODE APP(TWO), NODE PLAIN, "+applications.a.instances.i shared"},
     {NODE PLAIN, NODE APP(ONE ", tls: {ca: c}}, " TWO), "+applications.a.instances.i.tls shared"},
+    {NODE APP(ONE ", tls: {certificate: b, key: k}}"), NODE APP(ONE ", tls: true}"),
+     "~applications.a.instances.i.tls.certificate shared, ~applications.a.instances.i.tls.key "
+     "shared"},
     {NODE APP(ONE ", tls: {ca: b}}"), NODE APP(ONE ", tls: {ca: c}}"),
      "~applications.a.instances.i.tls.ca shared"},
     {NODE PLAIN, NODE "applications: {b: {user_tokens: [t], instances: [" TWO "]}}\n",

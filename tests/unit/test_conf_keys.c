@@ -258,6 +258,10 @@ static const struct row instance_rows[] = {
      "10:24: expected true or false (also: yes, no, on, off)\n10:31: expected a path: not empty, "
      "without control characters, below 4096 bytes\n10:48: expected an IPv4 or IPv6 address or a "
      "host name\n10:55: unknown key `cert` in `tls`"},
+    {"tls: { certificate: c }", "10:29: a certificate needs its key: give both `certificate` and "
+                                "`key`, or neither"},
+    {"tls: { verify: false, key: k }", "10:36: a certificate needs its key: give both "
+                                       "`certificate` and `key`, or neither"},
     {"tls: []", "10:14: expected false, or a mapping with `verify`, `ca` and `server_name`"},
     {"tls:", "10:13: expected false, or a mapping with `verify`, `ca` and `server_name`"},
     {"max_fial: 2", "10:9: unknown key `max_fial` in an instance; did you mean `max_fails`?"},
