@@ -8,19 +8,21 @@
 
 #include "cli/node.h"
 #include "cli/status_tables.h"
+#include "cli/watch.h"
 
 static const char help[] =
-    "usage: difyring status [-u URL | -c FILE] [--json | --check]\n"
+    "usage: difyring status [-u URL | -c FILE] [--json | --check | --watch]\n"
     "\n"
     "Shows what is wrong first, then the cluster as any of its nodes sees it.\n"
     "\n" CLI_NODE_HELP "      --json         the document of GET /status as it came\n"
     "      --check        one line, and an exit code for monitoring: 0 fine, 1 warning,\n"
     "                     2 critical, 3 no answer\n"
+    "      --watch        live, with rates and percentiles of the last minute; q quits\n"
     "  -h, --help         this text\n" CLI_NODE_HELP_END;
 
 enum status_exit { STATUS_WARNING = 1, STATUS_CRITICAL = 2, STATUS_NO_ANSWER = 3 };
 
-enum status_form { STATUS_TABLES, STATUS_JSON, STATUS_CHECK };
+enum status_form { STATUS_TABLES, STATUS_JSON, STATUS_CHECK, STATUS_WATCH };
 
 /* ---- what is shown ---- */
 
@@ -76,6 +78,7 @@ static json_t *parse(struct cli_node *n, const struct cli_answer *a)
 static int print_status(const struct cli_answer *a, const json_t *status, enum status_form form)
 {
     switch (form) {
+    case STATUS_WATCH:
     case STATUS_TABLES:
         return print_text(status_tables, status);
     case STATUS_JSON:
@@ -120,7 +123,7 @@ static int find_and_ask(struct cli_node *n, enum status_form form)
 {
     int code = cli_node_find(n);
     if (code == CLI_FINE) {
-        return ask(n, form);
+        return form == STATUS_WATCH ? cli_watch(n) : ask(n, form);
     }
     return form == STATUS_CHECK && code == CLI_FAILED ? STATUS_NO_ANSWER : code;
 }
@@ -131,6 +134,7 @@ int cli_status(int argc, char **argv)
         CLI_NODE_OPTIONS,
         {"json", no_argument, NULL, 'j'},
         {"check", no_argument, NULL, 'k'},
+        {"watch", no_argument, NULL, 'w'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -146,7 +150,7 @@ int cli_status(int argc, char **argv)
             return CLI_USAGE;
         }
         if (!cli_node_option(&node, option)) {
-            form = option == 'j' ? STATUS_JSON : STATUS_CHECK;
+            form = option == 'j' ? STATUS_JSON : option == 'w' ? STATUS_WATCH : STATUS_CHECK;
         }
     }
     int code = find_and_ask(&node, form);

@@ -10,7 +10,7 @@
 #include "base/memory.h"
 
 enum {
-    COLUMNS_MAX = 10,
+    COLUMNS_MAX = 12,
     DIGEST_SHOWN = 8, /* characters: enough to see that two differ */
     GAP = 2,          /* spaces between columns */
 };
@@ -305,6 +305,7 @@ static void add_instance(struct table *t, const char *app, const char *name, con
     add_number(t, instance, "requests");
     add_number(t, instance, "failures");
     add_number(t, instance, "active_requests");
+    table_add(t, "%s", text_of(json_object_get(instance, "reason"), "text"));
     add_votes(t, json_object_get(instance, "votes"));
 }
 
@@ -329,11 +330,11 @@ static void print_applications(FILE *out, json_t *applications)
 {
     static const char *const titles[] = {"APPLICATION", "INSTANCE", "HOST",     "STATUS",
                                          "ELIGIBLE",    "SHARE",    "REQUESTS", "FAILURES",
-                                         "ACTIVE",      "VOTES",    NULL};
+                                         "ACTIVE",      "WHY",      "VOTES",    NULL};
     struct table t;
     const char *app_name, *name;
     json_t *app, *instance;
-    table_begin(&t, "lllllrrrrl");
+    table_begin(&t, "lllllrrrrll");
     for (size_t i = 0; titles[i]; i++) {
         table_add(&t, "%s", titles[i]);
     }

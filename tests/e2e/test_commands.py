@@ -2,19 +2,25 @@
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
+import select
 import shlex
+import signal
 import socket
+import struct
 import subprocess
+import termios
 import threading
 import time
 
 import pytest
 
 from harness import BIN, PATIENCE, ROOT, TIMEOUT, Node, ring_points, run_command, settings
+from stub_client import wait_for
 
 COMMANDS = ["run", "check", "ring", "status", "explain", "vrrp-config", "vip-guard", "vip-relay", "keygen", "version"]
 NEED_CONFIG = ["run", "check", "ring", "vrrp-config"]
@@ -576,3 +582,73 @@ def test_a_password_in_a_url_is_not_repeated():
         result = status_command("-u", url)
         failed(result, 2)
         assert "SECRET" not in result.stderr
+
+
+# ---- status --watch
+
+class Terminal:
+    """`difyring status --watch` on a terminal of its own."""
+
+    def __init__(self, url, width=110, height=30):
+        self.ours, theirs = os.openpty()
+        self.resize(width, height, None)
+        self.process = subprocess.Popen([BIN, "status", "--watch", "-u", url], stdin=theirs, stdout=theirs, stderr=theirs,
+                                        start_new_session=True)
+        os.close(theirs)
+        self.seen = ""
+
+    def resize(self, width, height, process):
+        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        if process:
+            process.send_signal(signal.SIGWINCH)
+
+    def read(self):
+        with contextlib.suppress(OSError):   # its end
+            while select.select([self.ours], [], [], 0.01)[0]:
+                self.seen += os.read(self.ours, 65536).decode()
+        return self.seen
+
+    def wait(self, text):
+        wait_for(lambda: text in self.read(), TIMEOUT)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.ours)
+
+
+def test_watch_is_live_until_q(stubs):
+    with Node(settings(stubs)) as node:
+        screen = Terminal(f"http://{node.host}:{node.port}")
+        try:
+            screen.wait("no problems")
+            for stub in stubs:
+                screen.wait(f"one/{stub.name} ")
+            node.request("POST", "/admin/instances/one/dify1/drain")
+            screen.wait("instance_drained one/dify1")   # without a key
+            screen.seen = ""
+            screen.resize(40, 10, screen.process)
+            screen.wait("q quits")
+            lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.read()).split("\r\n")
+            assert all(len(line) <= 40 for line in lines[:9]) and len(lines) <= 11, lines
+            os.write(screen.ours, b"q")
+            assert screen.process.wait(TIMEOUT) == 0
+            screen.read()
+            assert screen.seen.endswith("\x1b[?25h\x1b[?1049l")
+        finally:
+            screen.close()
+    assert "terminal" in failed(status_command("-u", "http://127.0.0.1:1", "--watch"), 1)
+
+
+def test_watch_goes_on_while_nobody_answers_and_ends_by_signal():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    screen = Terminal(f"http://127.0.0.1:{port}")
+    try:
+        screen.wait("no answer: no node answers")
+        screen.process.send_signal(signal.SIGTERM)
+        assert screen.process.wait(TIMEOUT) == 0
+        screen.read()
+        assert screen.seen.endswith("\x1b[?1049l")
+    finally:
+        screen.close()
