@@ -33,7 +33,7 @@ def test_status_has_the_shape_of_the_contract(stubs):
     with Node(settings(stubs)) as node:
         began = time.time()
         value = node.status()
-        assert set(value) >= {"status", "architecture", "algorithm", "stats", "timestamp", "node", "cluster", "applications"}
+        assert set(value) >= {"status", "architecture", "algorithm", "stats", "timestamp", "problems", "node", "cluster", "applications"}
         assert value["status"] == "running" and value["architecture"] == os.uname().machine
         assert value["algorithm"] == "consistent_hash"
         assert set(value["stats"]) == {"total_requests", "active_connections"}
@@ -53,8 +53,13 @@ def test_status_has_the_shape_of_the_contract(stubs):
         assert list(app["instances"]) == ["dify1", "dify2", "dify3"]
         for stub in stubs:
             found = app["instances"][stub.name]
-            assert set(found) == {"host", "port", "weight", "status", "eligible", "requests", "failures",
-                                  "active_requests", "ring_share", "votes"}
+            assert list(found) == ["host", "port", "weight", "status", "eligible", "requests", "failures",
+                                   "active_requests", "ring_share", "max_in_flight", "slots_used", "queued", "since",
+                                   "reason", "last_check", "last_minute", "votes"]
+            assert found["reason"] == {"kind": "new", "text": "no check and no request has said anything yet",
+                                       "node": None}
+            assert found["last_check"] is None and abs(found["since"] - began) < 5 * PATIENCE
+            assert found["last_minute"] == {"requests": 0, "failures": 0, "p95_ms": 0}
             assert (found["host"], found["port"], found["weight"]) == (stub.host, stub.port, 1)
         assert abs(sum(found["ring_share"] for found in app["instances"].values()) - 1) < 0.001
 
