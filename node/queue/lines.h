@@ -38,6 +38,7 @@ struct slot_idle {
 struct slot_line {
     struct list waiters; /* next NULL: not set up */
     uint32_t count;
+    uint64_t refused_ms;    /* when somebody last found no place in its queue; 0 = never */
     bool closed;            /* the entry takes nobody new */
     struct slot_idle *idle; /* one a worker; NULL: it never had a slot */
 };

@@ -259,6 +259,7 @@ enum slot_state slots_ask(struct slots *s, struct slot_waiter *w, uint32_t size,
     if (w->line->count > size && w->line->count - size > s->asked) {
         lines_leave(&s->lines, w);
         w->state = SLOT_NONE;
+        w->line->refused_ms = now_ms;
         return SLOT_FULL;
     }
     return SLOT_WAITING;

@@ -12,6 +12,7 @@ enum {
     /* Shorter than that it is a handover, or a change on its way. */
     UNHELD_MS = 2000,
     DIVERGED_MS = 5000,
+    REFUSED_MS = 1000, /* as often as a look: what came since the last one */
 };
 
 static struct problems *problems_of(struct report *r)
@@ -111,9 +112,26 @@ static void say_why(const struct tracked_instance *i, struct problem *one)
     }
 }
 
+static void look_at_queue(struct report *r, const struct tracked_instance *i)
+{
+    struct host_slots *slots = i->host->slots;
+    uint64_t refused_ms = slots ? host_slots_line_refused_ms(slots, &i->live->line) : 0;
+    if (refused_ms == 0 || net_now_ms(r->net) > refused_ms + REFUSED_MS) {
+        return;
+    }
+    char subject[PROBLEM_SUBJECT_SIZE], detail[PROBLEM_DETAIL_SIZE];
+    struct host_slots_view view = host_slots_view(slots);
+    snprintf(subject, sizeof(subject), "%s/%s", i->of->name, i->live->name);
+    snprintf(detail, sizeof(detail),
+             "%u requests of this node wait for one of its %u slots, and no more may (queue.size)",
+             host_slots_line_count(slots, &i->live->line), view.max);
+    problems_note(problems_of(r), PROBLEM_QUEUE_FULL, subject, detail);
+}
+
 static void look_at_instance(struct report *r, const struct tracked_instance *i)
 {
     enum problem_id id;
+    look_at_queue(r, i);
     if (!id_of_status(i, &id)) {
         return;
     }

@@ -323,3 +323,11 @@ uint32_t host_slots_line_count(struct host_slots *h, const struct slot_line *lin
     pthread_mutex_unlock(&h->lock);
     return count;
 }
+
+uint64_t host_slots_line_refused_ms(struct host_slots *h, const struct slot_line *line)
+{
+    begin(h);
+    uint64_t refused_ms = line->refused_ms;
+    pthread_mutex_unlock(&h->lock);
+    return refused_ms;
+}

@@ -102,6 +102,7 @@ struct host_slots_view {
 };
 struct host_slots_view host_slots_view(struct host_slots *h);
 uint32_t host_slots_line_count(struct host_slots *h, const struct slot_line *line);
+uint64_t host_slots_line_refused_ms(struct host_slots *h, const struct slot_line *line);
 
 static inline bool host_slots_has_room(struct host_slots *h, enum slot_class class)
 {

@@ -146,6 +146,8 @@ def test_a_full_queue_is_429_at_once_and_says_when_to_come_back(stock):
         check_error(head, said, 429, "too_many_requests")
         assert 1 <= int(head.headers["retry-after"]) <= 60
         assert stock.counts()["users"].keys() == {"holder0"}
+        wait_for(lambda: [p["subject"] for p in node.status()["problems"] if p["kind"] == "queue_full"] ==
+                 ["one/dify1"], TIMEOUT)
         for client in waiting:
             client.__exit__(None, None, None)
         wait_for(lambda: queued(node) == 0, TIMEOUT)
