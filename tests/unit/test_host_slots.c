@@ -24,7 +24,7 @@ enum {
 
 struct request {
     struct host_waiter waiter;
-    bool held;
+    bool held, waits; /* `waiter.slot.state` is the slots' while it waits */
 };
 
 struct actor {
@@ -82,6 +82,7 @@ static void connect(struct actor *a, struct request *r)
     size_t line = line_of(r);
     r->waiter.slot.state = SLOT_NONE;
     r->held = true;
+    r->waits = false;
     a->picks++;
     if (a->idle[line] > 0 && prng_below(&a->prng, 8) > 0) {
         a->idle[line]--;
@@ -133,8 +134,9 @@ static void act(struct actor *a, struct request *r)
     struct slot_waiter *slot = &r->waiter.slot;
     if (r->held) {
         finish(a, r, prng_below(&a->prng, 2) == 0);
-    } else if (slot->state == SLOT_WAITING || slot->state == SLOT_GRANTED) {
+    } else if (r->waits) {
         if (prng_below(&a->prng, 40) == 0) {
+            r->waits = false;
             host_slots_leave(&r->waiter, 0);
         }
     } else {
@@ -146,6 +148,7 @@ static void act(struct actor *a, struct request *r)
         if (state == SLOT_GRANTED) {
             connect(a, r);
         } else {
+            r->waits = true;
             demand(a, state == SLOT_WAITING, "there is room to wait");
         }
     }
@@ -155,7 +158,7 @@ static bool has_any(const struct actor *a)
 {
     bool any = false;
     for (size_t i = 0; i < REQUESTS; i++) {
-        any = any || a->requests[i].held || a->requests[i].waiter.slot.state == SLOT_NONE;
+        any = any || a->requests[i].held || !a->requests[i].waits;
     }
     return any;
 }
@@ -195,7 +198,7 @@ static void *run(void *arg)
         struct request *r = &a->requests[i];
         if (r->held) {
             finish(a, r, false);
-        } else if (r->waiter.slot.state != SLOT_NONE) {
+        } else if (r->waits) {
             host_slots_leave(&r->waiter, 0);
         }
     }
