@@ -77,7 +77,6 @@ static SSL_TICKET_RETURN on_unsealed(SSL *ssl, SSL_SESSION *session, const unsig
                                      size_t name_size, SSL_TICKET_STATUS status, void *arg)
 {
     const struct tls_resumption *r = arg;
-    (void)ssl;
     (void)name;
     (void)name_size;
     if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) {
@@ -86,7 +85,9 @@ static SSL_TICKET_RETURN on_unsealed(SSL *ssl, SSL_SESSION *session, const unsig
     if (r->client_ca && !still_verifies(r, session)) {
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     }
-    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+    /* of TLS 1.3 each is used once (RFC 8446 C.4), so the next one must come with the session */
+    bool renew = status == SSL_TICKET_SUCCESS_RENEW || SSL_version(ssl) == TLS1_3_VERSION;
+    return renew ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
 }
 
 static bool bind_to(struct tls_resumption *r, STACK_OF(X509) * client_ca)

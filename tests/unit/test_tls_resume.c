@@ -66,6 +66,28 @@ static bool resumes(struct tls_client *c, struct tls_server *s, struct ssl_sessi
     return resumed;
 }
 
+static void a_resumed_session_brings_the_next_ticket(void **state)
+{
+    enum { TIMES = 5 };
+    (void)state;
+    struct tls_tickets *t = tickets_of(0, 1);
+    struct tls_server *s = tls_test_server(t, NULL, one);
+    struct tls_client *c = tls_test_client(NULL, TLS1_3_VERSION);
+    struct ssl_session_st *ticket = ticket_of(c, s);
+    for (int i = 0; i < TIMES; i++) { /* each is used once: RFC 8446 C.4 */
+        struct tls_ends *e = shake(c, s, ticket);
+        assert_true(tls_session_is_resumed(e->server));
+        tls_ticket_free(ticket);
+        ticket = tls_session_ticket(e->client);
+        assert_non_null(ticket);
+        finish(e);
+    }
+    tls_ticket_free(ticket);
+    tls_client_unref(c);
+    tls_server_unref(s);
+    tls_tickets_free(t);
+}
+
 /* A session made with some keys, taken to a node with others. */
 static bool moves(struct tls_tickets *from, struct tls_tickets *to, int version)
 {
@@ -318,6 +340,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_resumed_session_brings_the_next_ticket),
         cmocka_unit_test(a_session_resumes_on_another_node),
         cmocka_unit_test(ticket_keys_last_for_a_half_day_and_its_neighbours),
         cmocka_unit_test(a_client_must_show_a_certificate_that_the_ca_signed),
