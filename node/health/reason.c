@@ -178,7 +178,7 @@ static const struct fault_words {
     {FAULT_NO_SLOT, "no free slot, and silent for busy_timeout", "all its workers hang"},
     {FAULT_HUNG, "silent for busy_timeout", "all its workers hang"},
     {FAULT_UNTOLD, "not told", "that node's version does not tell how"},
-    {FAULT_TLS, "no TLS", "look at the instance's certificate and at tls.ca"},
+    {FAULT_TLS, "the TLS handshake failed", "look at the instance's certificate and at tls.ca"},
     {400, "unexpected status", "it does not understand the check: look at health_check.path"},
     {401, "unexpected status", "the instance does not know its token"},
     {403, "unexpected status", "the application is switched off, or its API is"},
@@ -297,7 +297,7 @@ const char *reason_text(const struct reason *r, char ret_text[REASON_TEXT_SIZE])
     case REASON_CONNECT_TIMEOUT:
         return text_of_requests(r, "connecting timed out", ret_text);
     case REASON_TLS:
-        return text_of_requests(r, "no TLS", ret_text);
+        return text_of_requests(r, "the TLS handshake failed", ret_text);
     case REASON_RESET:
         return text_of_requests(r, "the connection was lost before the answer", ret_text);
     case REASON_GARBAGE:

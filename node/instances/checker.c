@@ -101,6 +101,7 @@ static void note(struct checker *c, struct check_entry *e)
     bool own = e->rota.asked && (e->rota.result == ROTA_REFUSED || e->rota.result == ROTA_ERROR);
     if (e->rota.outcome == ROTA_FAILURE && !own) {
         e->last_fault = c->fault;
+        e->tls_fault = c->tls_fault;
     } else if (e->rota.outcome == ROTA_SUCCESS) {
         e->last_fault = FAULT_NONE;
     }
@@ -216,6 +217,9 @@ static void conclude_unconnected(struct checker *c, int error)
         c->events->on_lack(c, c->asked, lack);
     }
     bool nameless = error == UV_EAI_NONAME;
+    if (error == UV_EPROTO) {
+        c->tls_fault = connection_tls_fault(&c->connection->connection);
+    }
     bool nothing_said = lack || (nameless && c->asked->live->name_asked);
     unsigned failure = nameless                ? FAULT_NO_ADDRESS
                        : error == UV_EPROTO    ? FAULT_TLS
@@ -332,6 +336,9 @@ static void on_end(struct stream *s, int error)
     if (c && c->heard) {
         conclude(c, c->result, c->result_fault);
     } else if (c) {
+        if (error == STREAM_BROKEN) {
+            c->tls_fault = connection_tls_fault(&c->connection->connection);
+        }
         conclude_lost(c, error == STREAM_BROKEN ? FAULT_TLS : FAULT_LOST);
     }
 }

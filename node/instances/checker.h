@@ -54,6 +54,7 @@ struct check_entry {
     bool called; /* live->check_wanted has been seen, and its check is to come */
     uint16_t
         last_fault; /* of the last failed check that told of it (health/reason); 0: it passed */
+    const char *tls_fault; /* with FAULT_TLS: what was wrong, a literal */
     struct check_last last;
     struct check_times *times; /* NULL: none was made */
 };
@@ -115,6 +116,7 @@ struct checker {
     uint64_t unsent_since_ms; /* since when checks have found no free slot; 0 = the last one had */
     struct busy_view view;    /* and what was known of the container when it began */
     uint16_t fault;           /* of the check of this round that failed last */
+    const char *tls_fault;    /* as an entry's */
     uint64_t began_us;        /* the check in flight */
     uint64_t heard_us;        /* with heard: when */
     uint32_t took_ms;         /* the last one of this round that told anything */

@@ -11,11 +11,12 @@
 static void log_check_change(const struct instances *all, const struct tracked_instance *i)
 {
     const struct check_entry *e = &i->check;
+    bool of_tls = e->last_fault == FAULT_TLS && e->tls_fault;
     struct log_field fields[] = {
         log_text("app", i->of->name),
         log_text("instance", i->live->name),
         log_text("active", active_state_text(e->rota.active.state)),
-        log_text("reason", fault_word(e->last_fault)),
+        log_text("reason", of_tls ? e->tls_fault : fault_word(e->last_fault)),
         log_unsigned("status", e->last_fault < FAULT_NO_ADDRESS ? e->last_fault : 0),
     };
     bool down = e->rota.active.state == ACTIVE_DOWN;

@@ -179,6 +179,8 @@ static void tell_no_answer(struct exchange *x)
     if (x->cause_phase == EXCHANGE_CONNECT || x->cause_phase == EXCHANGE_PICK) {
         if (late || x->lost_error == UV_ETIMEDOUT) {
             tell_failure(x, REASON_CONNECT_TIMEOUT, FAULT_CONNECT_TIMED_OUT);
+        } else if (x->lost_error == UV_EPROTO) {
+            tell_failure(x, REASON_TLS, FAULT_NONE);
         } else if (x->lost_error == UV_EAI_NONAME) {
             tell_failure(x, REASON_UNRESOLVED, FAULT_NO_ADDRESS);
         } else {

@@ -204,6 +204,16 @@ def test_where_all_handshakes_fail_it_is_503_and_the_log_says_why(stubs, ca):
         assert (event["app"], event["instance"]) == ("one", "dify1") and "certificate" in event["fault"]
 
 
+def test_failed_handshakes_eject_and_status_says_so(stubs, ca):
+    with Terminator(ca.good, stubs[0]) as tls, Terminator(ca.good, stubs[1]) as good, \
+            node_with(entry(tls.port, max_fails=1), entry(good.port, "dify2", tls={"ca": ca.path}),
+                      application={"algorithm": "weighted_round_robin"}) as node:
+        for _ in range(2):
+            assert get(node)[0].status == 200
+        node.wait_instance("dify1", status="ejected")
+        assert node.instances()["dify1"]["reason"]["kind"] == "tls"
+
+
 def test_a_node_that_cannot_read_a_file_goes_on_without_the_instance(stubs, ca, tmp_path):
     path = tmp_path / "later.crt"
     with Terminator(ca.good, stubs[0]) as tls, Terminator(ca.good, stubs[1]) as other:
