@@ -137,7 +137,8 @@ bool exchange_is_stream(const struct http_head *head)
 
 bool exchange_reads_on(const struct exchange *x)
 {
-    if (!x->held || !x->up || x->head->method != HTTP_METHOD_POST || upstream_unsent(x->up)) {
+    if (!x->held || !x->up || x->head->method != HTTP_METHOD_POST || upstream_unsent(x->up) ||
+        exchange_backlog(x) > 0) { /* nothing runs before it has the whole request */
         return false;
     }
     if (exchange_core_phase(&x->core) == EXCHANGE_RESPOND) {
