@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 
 import pytest
-from harness import BUILD, TIMEOUT, TOKEN, Node, check_error, parallel, ring_find, ring_points, run_command, settings
+from harness import BUILD, TIMEOUT, TOKEN, Node, check_error, instance, parallel, ring_find, ring_points, run_command, settings
 from stub_client import Stub, wait_for
 
 KIB, MIB = 1024, 1024 * 1024
@@ -95,8 +95,8 @@ def small_disk(folder):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def config(stubs, folder, **limits):
-    return settings(stubs, limits={"spool_dir": folder, **limits})
+def config(stubs, folder, instances=None, **limits):
+    return settings(stubs, instances=instances, limits={"spool_dir": folder, **limits})
 
 
 @pytest.mark.threads
@@ -244,6 +244,21 @@ def test_a_slow_instance_gets_all_of_it_and_holds_the_client_back(folder):
         assert (head.status, json.loads(body)["body_sha256"]) == (200, upload.sha256())
         if BUILD == "release":
             assert node.memory("VmHWM") < before + 2 * MIB + SLACK
+
+
+def test_a_kept_body_waits_for_a_slot(folder):
+    with Stub("dify1") as stub:
+        with Node(config([stub], folder, spool_memory="64KiB",
+                         instances=[instance(stub, max_in_flight=1)])) as node, node.client() as busy:
+            busy.send(f"POST /v1/_echo HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\nX-User-ID: x\r\n"
+                      "Content-Length: 2\r\n\r\n1".encode())   # has the slot until its body is whole
+            wait_for(lambda: node.instances()["dify1"]["slots_used"] == 1, TIMEOUT)
+            upload = Upload(node, 3 * MIB).file().user_comes()
+            wait_for(lambda: node.instances()["dify1"]["queued"] == 1, TIMEOUT)
+            assert files(node) == 1
+            assert busy.send(b"2").response()[0].status == 200
+            head, body = upload.response()
+            assert (head.status, json.loads(body)["body_sha256"]) == (200, upload.sha256())
 
 
 def test_an_answer_before_the_whole_body_is_passed_on(folder):
