@@ -16,6 +16,8 @@ struct writer {
     FILE *out;
     const char *file;
     int indent;
+    const struct conf *for_people; /* all of it, see conf_show(); NULL = canonical */
+    bool hides;
 };
 
 static void put_section(struct writer *w, const struct conf_section *section, const char *at);
@@ -68,8 +70,13 @@ static uint64_t number_at(const char *place, size_t size)
 }
 
 /* A value of one part: a text, a word, or a number. */
-static void put_part(FILE *out, const struct conf_field *field, const char *place)
+static void put_part(struct writer *w, const struct conf_field *field, const char *place)
 {
+    FILE *out = w->out;
+    if (field->type->secret && w->hides) {
+        fputs("\"" CONF_HIDDEN "\"", out);
+        return;
+    }
     if (field->type->parts[0].text) {
         conf_put_text(out, "", *(const char *const *)(const void *)place);
         return;
@@ -79,6 +86,9 @@ static void put_part(FILE *out, const struct conf_field *field, const char *plac
         fputs(field->choices[number], out);
     } else if (field->type->bare == BARE_BOOLEAN) {
         fputs(number ? "true" : "false", out);
+    } else if (field->type->bare == BARE_SECONDS && w->for_people) {
+        char text[CONF_DURATION_SIZE];
+        fputs(conf_duration_text(number, text), out);
     } else {
         fprintf(out, field->type->bare == BARE_SECONDS ? "%llums" : "%llu",
                 (unsigned long long)number);
@@ -92,7 +102,7 @@ static void put_item(struct writer *w, const struct conf_field *item, const char
     } else if (item->type->write) {
         item->type->write(w->out, w->file, at);
     } else {
-        put_part(w->out, item, at);
+        put_part(w, item, at);
     }
 }
 
@@ -155,6 +165,30 @@ static void put_value(struct writer *w, const struct conf_field *field, const ch
     }
 }
 
+void conf_put_value(FILE *out, const char *file, const struct conf_field *field,
+                    const char *section)
+{
+    /* whose sections are not looked at: a value has none */
+    static const struct conf nothing;
+    struct writer w = {.out = out, .file = file, .for_people = &nothing, .hides = true};
+    char *text = NULL;
+    size_t size = 0;
+    w.out = open_memstream(&text, &size);
+    assert(w.out);
+    put_value(&w, field, section, false);
+    fclose(w.out);
+    fputs(text + 1, out); /* a space goes before values */
+    free(text);
+}
+
+/* Left out for people: an application has it as it stands above. */
+static bool is_inherited(const struct writer *w, const struct conf_field *field, const char *at)
+{
+    return w->for_people && field->from > 0 &&
+           conf_same_section(field->section, at + field->offset,
+                             (const char *)w->for_people + field->from);
+}
+
 /* Ends in a new line. */
 static bool is_tall(const struct conf_field *field)
 {
@@ -165,7 +199,7 @@ static void put_block(struct writer *w, const struct conf_section *section, cons
 {
     for (const struct conf_field *field = section->fields; field->key; field++) {
         bool shared = section != &conf_root || field->effect == CONF_SHARED;
-        if (shared && is_given(field, at)) {
+        if (shared && is_given(field, at) && !is_inherited(w, field, at)) {
             fprintf(w->out, "%*s%s:", w->indent, "", field->key);
             put_value(w, field, at, true);
             fputs(is_tall(field) ? "" : "\n", w->out);
@@ -190,15 +224,28 @@ static void put_section(struct writer *w, const struct conf_section *section, co
     fputs(" }", w->out);
 }
 
-char *conf_canonical(const struct conf *conf, size_t *ret_size)
+static char *write_text(struct writer *w, const struct conf *conf, size_t *ret_size)
 {
     char *text = NULL;
     size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    assert(out); /* fails without memory only, as base/memory.h */
-    put_section(&(struct writer){out, conf->file, 0}, &conf_root, (const char *)conf);
-    int failed = fclose(out);
+    w->file = conf->file;
+    w->out = open_memstream(&text, &size);
+    assert(w->out); /* fails without memory only, as base/memory.h */
+    put_section(w, &conf_root, (const char *)conf);
+    int failed = fclose(w->out);
     assert(failed == 0);
     *ret_size = size;
     return text;
+}
+
+char *conf_canonical(const struct conf *conf, size_t *ret_size)
+{
+    struct writer w = {0};
+    return write_text(&w, conf, ret_size);
+}
+
+char *conf_show(const struct conf *conf, bool secrets, size_t *ret_size)
+{
+    struct writer w = {.for_people = conf, .hides = !secrets};
+    return write_text(&w, conf, ret_size);
 }

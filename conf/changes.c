@@ -1,5 +1,9 @@
 /* changes: what differs between two configurations, and carrying over what needs a restart. Both
- * walk the rows; a value is compared and copied by its type's parts. */
+ * walk the rows; a value is compared and copied by its type's parts.
+ *
+ * A third configuration may go along, the base that `after` was made from: a change takes back
+ * where `after` has what the base has and `before` has something else. Sections and items that the
+ * base has not are NULL there. */
 #include <stdlib.h>
 
 #include "base/arena.h"
@@ -80,8 +84,14 @@ static bool same_value(const struct conf_field *field, const char *a, const char
 
 /* ---- the walk ---- */
 
+/* One place in the three configurations; `base` NULL: it is not there, or there is no base. */
+struct place {
+    const char *before, *after, *base;
+};
+
 struct walk {
-    enum conf_effect only; /* 0 = all */
+    bool has_base;
+    struct place root;
     void (*visit)(void *arg, const struct conf_change *change);
     void *arg;
     struct conf_change change;
@@ -89,12 +99,14 @@ struct walk {
     size_t size;
 };
 
-static void tell(struct walk *w, enum conf_change_kind kind, enum conf_effect effect)
+static void tell(struct walk *w, enum conf_change_kind kind, enum conf_effect effect, bool as_base)
 {
     w->change.kind = kind;
     w->change.effect = effect;
     w->change.path = w->path;
+    w->change.takes_back = w->has_base && effect == CONF_SHARED && as_base;
     w->visit(w->arg, &w->change);
+    w->change.field = NULL;
 }
 
 /* Returns the size to go back to with step_out(). */
@@ -113,8 +125,8 @@ static void step_out(struct walk *w, size_t before)
     w->path[before] = '\0';
 }
 
-static void walk_section(struct walk *w, const struct conf_section *section, const char *a,
-                         const char *b, enum conf_effect effect);
+static void walk_section(struct walk *w, const struct conf_section *section, struct place at,
+                         enum conf_effect effect);
 
 /* The item of that name; most often it stands where it stood. */
 static const char *find_named(struct conf_list list, size_t size, const char *name, size_t hint)
@@ -128,54 +140,112 @@ static const char *find_named(struct conf_list list, size_t size, const char *na
     return NULL;
 }
 
-static void walk_named(struct walk *w, const struct conf_section *section, struct conf_list a,
-                       struct conf_list b, enum conf_effect effect)
+/* The items that both have stand in the same order. */
+static bool same_order(const struct conf_section *section, struct conf_list a, struct conf_list b)
 {
-    bool moved = false;
+    const char *last = NULL;
     for (size_t i = 0; i < a.count; i++) {
-        const char *before = a.at + i * section->size;
-        const char *after = find_named(b, section->size, text_at(before), i);
-        size_t outside = step_in(w, text_at(before));
-        moved = moved || (a.count == b.count && after && after != b.at + i * section->size);
+        const char *name = text_at(a.at + i * section->size);
+        const char *at = find_named(b, section->size, name, i);
+        if (at && last && at < last) {
+            return false;
+        }
+        last = at ? at : last;
+    }
+    return true;
+}
+
+struct lists {
+    struct conf_list before, after, base;
+};
+
+static void walk_removed_and_kept(struct walk *w, const struct conf_section *section,
+                                  const struct lists *l, enum conf_effect effect)
+{
+    for (size_t i = 0; i < l->before.count; i++) {
+        const char *before = l->before.at + i * section->size, *name = text_at(before);
+        const char *after = find_named(l->after, section->size, name, i);
+        const char *base = find_named(l->base, section->size, name, i);
+        size_t outside = step_in(w, name);
         if (after) {
-            walk_section(w, section, before, after, effect);
+            walk_section(w, section, (struct place){before, after, base}, effect);
         } else {
-            tell(w, CONF_REMOVED, effect);
+            tell(w, CONF_REMOVED, effect, base == NULL);
         }
         step_out(w, outside);
     }
-    for (size_t i = 0; i < b.count; i++) {
-        const char *after = b.at + i * section->size;
-        if (!find_named(a, section->size, text_at(after), i)) {
-            size_t outside = step_in(w, text_at(after));
-            tell(w, CONF_ADDED, effect);
-            step_out(w, outside);
-            moved = false;
-        }
-    }
-    if (moved) { /* the list itself: it is another order */
-        tell(w, CONF_CHANGED, effect);
-    }
 }
 
-static void walk_field(struct walk *w, const struct conf_field *field, const char *a, const char *b,
+static void walk_added(struct walk *w, const struct conf_section *section, const struct lists *l,
                        enum conf_effect effect)
 {
-    const char *p = a + field->offset, *q = b + field->offset;
-    bool before = is_present(field, a), after = is_present(field, b);
-    if (field->item && field->item->section && field->item->section->named) {
-        walk_named(w, field->item->section, conf_list_at(p), conf_list_at(q), effect);
-    } else if (before != after) {
-        tell(w, after ? CONF_ADDED : CONF_REMOVED, effect);
-    } else if (field->section && before) {
-        walk_section(w, field->section, p, q, effect);
-    } else if (!field->section && !same_value(field, a, b)) {
-        tell(w, CONF_CHANGED, field->effect_of ? field->effect_of(p, q) : effect);
+    for (size_t i = 0; i < l->after.count; i++) {
+        const char *name = text_at(l->after.at + i * section->size);
+        if (!find_named(l->before, section->size, name, i)) {
+            size_t outside = step_in(w, name);
+            tell(w, CONF_ADDED, effect, find_named(l->base, section->size, name, i) != NULL);
+            step_out(w, outside);
+        }
     }
 }
 
-static void walk_section(struct walk *w, const struct conf_section *section, const char *a,
-                         const char *b, enum conf_effect effect)
+/* Applications are sorted by name: only the order of instances says anything. */
+static void walk_named(struct walk *w, const struct conf_section *section, const struct lists *l,
+                       enum conf_effect effect)
+{
+    walk_removed_and_kept(w, section, l, effect);
+    walk_added(w, section, l, effect);
+    if (!same_order(section, l->before, l->after)) { /* the list itself: it is another order */
+        tell(w, CONF_CHANGED, effect,
+             same_order(section, l->base, l->after) && !same_order(section, l->base, l->before));
+    }
+}
+
+static bool base_has(const struct conf_field *field, const struct place *at)
+{
+    return at->base && is_present(field, at->base);
+}
+
+static void walk_field(struct walk *w, const struct conf_field *field, const struct place *at,
+                       enum conf_effect effect)
+{
+    size_t offset = field->offset;
+    bool before = is_present(field, at->before), after = is_present(field, at->after);
+    if (field->item && field->item->section && field->item->section->named) {
+        struct lists lists = {conf_list_at(at->before + offset), conf_list_at(at->after + offset),
+                              at->base ? conf_list_at(at->base + offset) : (struct conf_list){0}};
+        walk_named(w, field->item->section, &lists, effect);
+    } else if (before != after) {
+        tell(w, after ? CONF_ADDED : CONF_REMOVED, effect, base_has(field, at) == after);
+    } else if (field->section && before) {
+        struct place inside = {at->before + offset, at->after + offset,
+                               base_has(field, at) ? at->base + offset : NULL};
+        walk_section(w, field->section, inside, effect);
+    } else if (!field->section && !same_value(field, at->before, at->after)) {
+        w->change.field = field;
+        w->change.before = at->before;
+        w->change.after = at->after;
+        tell(w, CONF_CHANGED,
+             field->effect_of ? field->effect_of(at->before + offset, at->after + offset) : effect,
+             at->base && same_value(field, at->base, at->after));
+    }
+}
+
+/* An application that takes the section as it stands above it says nothing of its own. */
+static bool is_inherited(const struct walk *w, const struct conf_field *field,
+                         const struct place *at)
+{
+    const struct place own = {at->before + field->offset, at->after + field->offset,
+                              at->base ? at->base + field->offset : NULL};
+    const struct conf_section *section = field->section;
+    size_t from = field->from;
+    return from > 0 && conf_same_section(section, own.before, w->root.before + from) &&
+           conf_same_section(section, own.after, w->root.after + from) &&
+           (!own.base || conf_same_section(section, own.base, w->root.base + from));
+}
+
+static void walk_section(struct walk *w, const struct conf_section *section, struct place at,
+                         enum conf_effect effect)
 {
     for (const struct conf_field *field = section->fields; field->key; field++) {
         size_t outside = step_in(w, field->key);
@@ -183,44 +253,22 @@ static void walk_section(struct walk *w, const struct conf_section *section, con
             w->change.section = field->key;
         }
         enum conf_effect own = conf_effect_of(field, effect);
-        if (!w->only || w->only == own || field->section) {
-            walk_field(w, field, a, b, own);
+        if (!is_inherited(w, field, &at)) {
+            walk_field(w, field, &at, own);
         }
         step_out(w, outside);
     }
 }
 
-void conf_changes(const struct conf *before, const struct conf *after,
+void conf_changes(const struct conf *before, const struct conf *after, const struct conf *base,
                   void (*visit)(void *arg, const struct conf_change *change), void *arg)
 {
-    struct walk w = {.visit = visit, .arg = arg};
-    walk_section(&w, &conf_root, (const char *)before, (const char *)after, 0);
+    struct place root = {(const char *)before, (const char *)after, (const char *)base};
+    struct walk w = {.has_base = base != NULL, .root = root, .visit = visit, .arg = arg};
+    walk_section(&w, &conf_root, root, 0);
 }
 
 /* ---- what needs a restart ---- */
-
-struct fixed_names {
-    const char **names;
-    size_t count;
-};
-
-static void add_fixed(void *arg, const struct conf_change *change)
-{
-    struct fixed_names *n = arg;
-    bool known = n->count > 0 && n->names[n->count - 1] == change->section;
-    if (change->effect == CONF_RESTART && !known && n->count < CONF_FIXED_MAX) {
-        n->names[n->count++] = change->section;
-    }
-}
-
-size_t conf_fixed_changes(const struct conf *running, const struct conf *next,
-                          const char *ret_names[CONF_FIXED_MAX])
-{
-    struct fixed_names n = {ret_names, 0};
-    struct walk w = {.only = CONF_RESTART, .visit = add_fixed, .arg = &n};
-    walk_section(&w, &conf_root, (const char *)running, (const char *)next, 0);
-    return n.count;
-}
 
 /* With `all`, also the rows whose change takes no restart: of an item that is kept nothing may
  * point into `from`. */

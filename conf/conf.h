@@ -94,6 +94,9 @@ struct conf_admin {
     struct cidr *allow;
     size_t allow_count;
     const char *token; /* "" = none */
+    struct cidr *view_allow;
+    size_t view_allow_count;
+    const char *view_token; /* "" = none */
 };
 
 struct conf_cors {
@@ -111,6 +114,7 @@ struct conf_cluster {
     uint8_t (*keys)[32];
     size_t key_count;
     enum gossip_profile profile;
+    uint64_t reap_ms, reap_left_ms;
     unsigned line, column; /* of the section */
 };
 
@@ -240,6 +244,8 @@ struct conf {
     struct conf *shared; /* whose sections stand in the shared part; NULL = the file's own */
 };
 
+struct conf_field; /* conf/reader.h */
+
 /* Reads and checks `path`.
  * Returns the configuration, or NULL when there is any problem. `*ret_problems` is always set
  * (count 0 on success), holds every problem found, and is given back with conf_problems_free().
@@ -282,11 +288,16 @@ struct conf_change {
     enum conf_effect effect;
     const char *section; /* the first word of `path`; a literal */
     const char *path;    /* `applications.a.instances.i.weight`; for the call only */
+    bool takes_back;     /* `after` has what the base has, and `before` another value by now */
+    /* of a value that is another one: its row, and the structs that it stands in; else NULL */
+    const struct conf_field *field;
+    const char *before, *after;
 };
 
 /* Calls `visit` for every key with another value; of an application or an instance that the other
- * has not, once for all of it. */
-void conf_changes(const struct conf *before, const struct conf *after,
+ * has not, once for all of it. What an application only inherits is told where it stands. `base`
+ * (what `after` was made from; NULL: nothing takes back) concerns shared sections alone. */
+void conf_changes(const struct conf *before, const struct conf *after, const struct conf *base,
                   void (*visit)(void *arg, const struct conf_change *change), void *arg);
 
 /* The JSON Schema of a configuration file (draft 2020-12), for editors. */
@@ -296,6 +307,11 @@ void conf_print_schema(FILE *out);
  * debug_headers, applications): equal content gives equal bytes whatever the file's layout.
  * Contains secrets. The caller frees the text with free(). */
 char *conf_canonical(const struct conf *conf, size_t *ret_size);
+
+/* The same for people: secrets are "<hidden>" unless asked for, durations have the largest unit,
+ * and what an application only inherits is left out. As a part of a file it gives the same. */
+#define CONF_HIDDEN "<hidden>"
+char *conf_show(const struct conf *conf, bool secrets, size_t *ret_size);
 
 /* Puts the shared part that `text` (of conf_canonical(), perhaps another node's) holds in the place
  * of `conf`'s, whose other sections stay. What stood there before is freed: nobody may hold on to

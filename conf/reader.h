@@ -60,6 +60,7 @@ struct conf_type {
     size_t size; /* as an item of a list */
     enum conf_bare bare;
     const char *pattern; /* of a string in JSON, an ECMA regular expression; NULL = none fits */
+    bool secret;         /* its value is never shown */
 };
 
 /* A section's keys, and the struct that they fill. */
@@ -150,7 +151,7 @@ extern const struct conf_type conf_type_list; /* struct conf_list of items of fi
 /* Patterns of several types. */
 #define CONF_PATTERN_NAME "^(?!\\.\\.?$)[A-Za-z0-9._-]{1,64}$"
 /* In the words of value_duration_ms(). */
-#define CONF_PATTERN_DURATION "^(0|[1-9][0-9_]*)((\\.[0-9]{1,3})?[smh]?|ms)$"
+#define CONF_PATTERN_DURATION "^(0|[1-9][0-9_]*)((\\.[0-9]{1,3})?[smhd]?|ms)$"
 #define CONF_PATTERN_PATH     "^[^\\u0000-\\u001f\\u007f]+$"
 #define CONF_PATTERN_HOST     "^[A-Za-z0-9._:\\[\\]-]{1,255}$"
 #define CONF_PATTERN_CIDR     "^[0-9A-Fa-f.:]+(/[0-9A-Fa-fx_]+)?$"
@@ -193,10 +194,20 @@ extern const struct conf_section conf_cluster, conf_vip, conf_health_check, conf
     conf_consistent_hash, conf_user_id, conf_application;
 extern const struct conf_type conf_type_applications;
 
-/* What canonical.c, changes.c and the tables have in common. */
+/* What canonical.c, changes.c and compare.c have in common. */
 
-/* Do all rows have the same values? */
+/* One value as the canonical text has it; a list in one line. `section`: the struct it stands in.
+ */
+void conf_put_value(FILE *out, const char *file, const struct conf_field *field,
+                    const char *section);
+
+/* Two structs of that section say the same. */
 bool conf_same_section(const struct conf_section *section, const char *a, const char *b);
+
+/* As a person would write it: the largest unit that holds it exactly. Returns `text`, or a literal.
+ */
+enum { CONF_DURATION_SIZE = 32 };
+const char *conf_duration_text(uint64_t ms, char text[CONF_DURATION_SIZE]);
 
 /* What a reload changes of a listener: with whom and how TLS is spoken. Both are of one arena, or
  * `from` lives longer. */

@@ -8,6 +8,8 @@
 #include "conf/source.h"
 #include "conf/value.h"
 
+#define DAY 86400000ULL
+
 enum {
     JOIN_MAX = 256,
     KEYS_MAX = 16,             /* a rotation needs 2 */
@@ -69,7 +71,7 @@ static CONF_READER(read_key)
 }
 
 static const struct conf_type type_key = {
-    "key", read_key, NULL, CONF_PLAIN(uint8_t[32]), BARE_NOTHING, "^[A-Za-z0-9+/]{43}=$"};
+    "key", read_key, NULL, CONF_PLAIN(uint8_t[32]), BARE_NOTHING, "^[A-Za-z0-9+/]{43}=$", true};
 
 /* One key a line; empty lines and lines that begin with # are passed over. */
 static void read_key_lines(struct conf_reader *r, const struct yaml_node *value, struct bytes rest,
@@ -155,6 +157,10 @@ static const struct conf_field cluster_fields[] = {
     {"key_file", &type_key_file, .effect = CONF_LIVE, .help = "instead of keys: one a line"},
     {"profile", &conf_type_choice, AT(conf_cluster, profile), .choices = gossip_profile_words,
      .standard = "lan", .help = "how far the nodes are from each other"},
+    {"reap", &conf_type_duration, AT(conf_cluster, reap_ms), .min = 1000, .max = 400 * DAY,
+     .standard = "72h", .effect = CONF_LIVE, .help = "a dead member is forgotten after this"},
+    {"reap_left", &conf_type_duration, AT(conf_cluster, reap_left_ms), .min = 1000,
+     .max = 400 * DAY, .standard = "1h", .effect = CONF_LIVE, .help = "one that left after this"},
     {0},
 };
 

@@ -357,8 +357,8 @@ static CONF_READER(read_admin_token)
     conf_read_bearer(r, field, value, place);
 }
 
-static const struct conf_type type_admin_token = {"token",   read_admin_token, NULL,
-                                                  CONF_TEXT, BARE_TEXT,        "^[!-~]{0,512}$"};
+static const struct conf_type type_admin_token = {
+    "token", read_admin_token, NULL, CONF_TEXT, BARE_TEXT, "^(?!<hidden>$)[!-~]{0,512}$", true};
 
 static const struct conf_field admin_fields[] = {
     {"allow", &conf_type_list, AT(conf_admin, allow), .min = 0, .max = ALLOW_MAX,
@@ -366,6 +366,11 @@ static const struct conf_field admin_fields[] = {
      .standard = "[127.0.0.0/8, ::1/128]", .help = "who may use all local endpoints but /health"},
     {"token", &type_admin_token, AT(conf_admin, token), .standard = "\"\"",
      .help = "or who sends this as a bearer token; \"\" = nobody"},
+    {"view_allow", &conf_type_list, AT(conf_admin, view_allow), .min = 0, .max = ALLOW_MAX,
+     .items = "addresses", .item = &(const struct conf_field){.type = &type_cidr}, .standard = "[]",
+     .help = "who may only look: /status, /metrics, /dashboard, /admin/explain"},
+    {"view_token", &type_admin_token, AT(conf_admin, view_token), .standard = "\"\"",
+     .help = "or who sends this"},
     {0},
 };
 

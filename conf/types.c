@@ -55,17 +55,18 @@ const struct conf_type conf_type_port = {"port",     read_port, NULL, CONF_PLAIN
                                          BARE_WHOLE, NULL};
 
 /* A duration as a person would write it: the largest unit that holds it exactly. */
-static const char *duration_text(uint64_t ms, char text[32])
+const char *conf_duration_text(uint64_t ms, char text[CONF_DURATION_SIZE])
 {
     static const struct {
         uint64_t ms;
         const char *unit;
-    } units[] = {{3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
-    size_t i = 0;
+    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
+    size_t i = ms < 2 * units[0].ms; /* a day is 24h */
     while (ms % units[i].ms != 0) {
         i++;
     }
-    snprintf(text, 32, "%llu%s", (unsigned long long)(ms / units[i].ms), units[i].unit);
+    snprintf(text, CONF_DURATION_SIZE, "%llu%s", (unsigned long long)(ms / units[i].ms),
+             units[i].unit);
     return ms == 0 ? "0" : text;
 }
 
@@ -73,15 +74,15 @@ CONF_READER(conf_read_duration)
 {
     struct bytes text;
     uint64_t ms;
-    char least[32], most[32];
+    char least[CONF_DURATION_SIZE], most[CONF_DURATION_SIZE];
     if (!conf_text(r, value, "a duration", &text)) {
         return;
     }
     if (!value_duration_ms(text, &ms)) {
-        conf_problem(r, value, "expected a duration: seconds, or 100ms, 5s, 2m, 1h");
+        conf_problem(r, value, "expected a duration: seconds, or 100ms, 5s, 2m, 1h, 7d");
     } else if (ms < field->min || ms > field->max) {
-        conf_problem(r, value, "must be from %s to %s", duration_text(field->min, least),
-                     duration_text(field->max, most));
+        conf_problem(r, value, "must be from %s to %s", conf_duration_text(field->min, least),
+                     conf_duration_text(field->max, most));
     } else {
         *(uint64_t *)place = ms;
     }
@@ -294,8 +295,15 @@ CONF_READER(conf_read_bearer)
                      TOKEN_SIZE_MAX);
         return;
     }
+    if (bytes_equal(text, BYTES(CONF_HIDDEN))) {
+        conf_problem(r, value,
+                     "`" CONF_HIDDEN
+                     "` stands where a secret was left out; write the token itself, "
+                     "or show the configuration with --secrets");
+        return;
+    }
     *(const char **)place = text.at;
 }
 
-const struct conf_type conf_type_bearer = {"token",   conf_read_bearer, NULL,
-                                           CONF_TEXT, BARE_TEXT,        "^[!-~]{1,512}$"};
+const struct conf_type conf_type_bearer = {
+    "token", conf_read_bearer, NULL, CONF_TEXT, BARE_TEXT, "^(?!<hidden>$)[!-~]{1,512}$", true};

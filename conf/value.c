@@ -121,8 +121,8 @@ bool value_duration_ms(struct bytes text, uint64_t *ret_ms)
     static const struct {
         struct bytes unit;
         uint64_t ms;
-    } units[] = {
-        {{"", 0}, 1000}, {{"ms", 2}, 1}, {{"s", 1}, 1000}, {{"m", 1}, 60000}, {{"h", 1}, 3600000}};
+    } units[] = {{{"", 0}, 1000},   {{"ms", 2}, 1},      {{"s", 1}, 1000},
+                 {{"m", 1}, 60000}, {{"h", 1}, 3600000}, {{"d", 1}, 86400000}};
     struct bytes number = number_part(text);
     struct bytes unit = {text.at + number.size, text.size - number.size};
     const char *point = number.size > 0 ? memchr(number.at, '.', number.size) : NULL;

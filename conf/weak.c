@@ -18,6 +18,20 @@ static bool is_short(const char *token)
     return token[0] != '\0' && strlen(token) < TOKEN_SIZE_LEAST;
 }
 
+/* 0.0.0.0/0 or ::/0. */
+static bool allows_all(const struct conf_admin *admin)
+{
+    static const uint8_t ipv4[12] = {[10] = 0xff, [11] = 0xff};
+    for (size_t i = 0; i < admin->allow_count; i++) {
+        const struct cidr *block = &admin->allow[i];
+        bool all_ipv4 = block->prefix == 96 && memcmp(block->address, ipv4, sizeof ipv4) == 0;
+        if (block->prefix == 0 || all_ipv4) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_application(const struct conf_application *application,
                               struct problem_list *problems)
 {
@@ -95,6 +109,19 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
                     "`admin.token` is shorter than %d characters: it is guessed easily, and logs "
                     "cannot tell it from ordinary words; use a longer one",
                     TOKEN_SIZE_LEAST);
+    }
+    if (is_short(conf->admin.view_token)) {
+        problem_add(problems, 0, 0,
+                    "`admin.view_token` is shorter than %d characters: it is guessed easily, and "
+                    "logs cannot tell it from ordinary words; use a longer one",
+                    TOKEN_SIZE_LEAST);
+    }
+    if (conf->admin.token[0] == '\0' && allows_all(&conf->admin)) {
+        problem_add(
+            problems, 0, 0,
+            "`admin.allow` lets every address drain, reload and read tokens; name the "
+            "networks of your people, or use `admin.token` alone, and `admin.view_allow` for "
+            "those who only look");
     }
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);

@@ -358,6 +358,9 @@ static void apply_delta(struct gossip *g, const struct wire_packet *p, const str
                            .incarnation = d->incarnation,
                            .state = d->state};
     struct member *m = member_by_id(g, row.id);
+    if (!m && member_is_forgotten(g, row.id, d->generation)) {
+        return;
+    }
     if (!m) {
         m = member_add(g, d->name, d->generation, d->incarnation, d->state, &d->address);
     } else {

@@ -24,6 +24,7 @@ enum {
     GOSSIP_KEYS_MAX = 1024,    /* entries of one member, tombstones included */
     GOSSIP_JOIN_MAX = 512,     /* addresses tried at a time */
     GOSSIP_TEXT_MAX = 4 << 20, /* of a text pulled in chunks */
+    GOSSIP_FORGOTTEN_MAX = 32, /* starts that are not believed in any more */
 };
 
 enum gossip_profile { GOSSIP_LAN, GOSSIP_WAN, GOSSIP_LOCAL };
@@ -143,6 +144,18 @@ size_t gossip_member_count(const struct gossip *g);
 struct gossip_member *gossip_member(struct gossip *g, size_t index);
 struct gossip_member *gossip_self(struct gossip *g);
 struct gossip_member *gossip_find(struct gossip *g, struct bytes name); /* NULL if unknown */
+
+/* One start of a member that is gone for good. */
+struct gossip_start {
+    uint64_t id, generation;
+};
+
+/* Its row leaves the table unless it is up, and what others say of that start or an earlier one
+ * does not bring it back; a packet of its own does. The newest GOSSIP_FORGOTTEN_MAX are kept, so
+ * that all nodes that tell each other come to the same. True: it was not forgotten yet. */
+bool gossip_forget(struct gossip *g, uint64_t now_ms, const struct gossip_start *start);
+/* By falling generation. */
+const struct gossip_start *gossip_forgotten(const struct gossip *g, size_t *ret_count);
 
 /* The text that this node gives to whoever asks for its digest (copied); size 0 = none. */
 void gossip_offer_text(struct gossip *g, const uint8_t digest[WIRE_DIGEST_SIZE], struct bytes text);

@@ -181,6 +181,74 @@ void member_replace(struct gossip *g, struct member *m, const struct wire_row *n
     }
 }
 
+/* ---- gone for good ---- */
+
+static bool is_newer(const struct gossip_start *a, const struct gossip_start *b)
+{
+    return a->generation != b->generation ? a->generation > b->generation : a->id > b->id;
+}
+
+bool member_is_forgotten(const struct gossip *g, uint64_t id, uint64_t generation)
+{
+    for (size_t i = 0; i < g->forgotten_count; i++) {
+        if (g->forgotten[i].id == id && generation <= g->forgotten[i].generation) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void member_remember(struct gossip *g, uint64_t id)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < g->forgotten_count; i++) {
+        if (g->forgotten[i].id != id) {
+            g->forgotten[kept++] = g->forgotten[i];
+        }
+    }
+    g->forgotten_count = kept;
+}
+
+/* False: it is older than all of a full table. */
+static bool note_forgotten(struct gossip *g, const struct gossip_start *start)
+{
+    member_remember(g, start->id); /* an earlier start of it */
+    size_t at = g->forgotten_count;
+    if (at == GOSSIP_FORGOTTEN_MAX && !is_newer(start, &g->forgotten[at - 1])) {
+        return false;
+    }
+    at -= at == GOSSIP_FORGOTTEN_MAX;
+    g->forgotten_count = at + 1;
+    for (; at > 0 && is_newer(start, &g->forgotten[at - 1]); at--) {
+        g->forgotten[at] = g->forgotten[at - 1];
+    }
+    g->forgotten[at] = *start;
+    return true;
+}
+
+bool gossip_forget(struct gossip *g, uint64_t now_ms, const struct gossip_start *start)
+{
+    g->now_ms = now_ms;
+    struct member *m = member_by_id(g, start->id);
+    if (m && (m->row.self || member_is_up(m))) {
+        return false;
+    }
+    bool fresh = !member_is_forgotten(g, start->id, start->generation) && note_forgotten(g, start);
+    for (size_t i = 1; m && m->row.generation <= start->generation && i < g->member_count; i++) {
+        if (g->members[i] == m) {
+            forget(g, i);
+            break;
+        }
+    }
+    return fresh;
+}
+
+const struct gossip_start *gossip_forgotten(const struct gossip *g, size_t *ret_count)
+{
+    *ret_count = g->forgotten_count;
+    return g->forgotten;
+}
+
 /* ---- states ---- */
 
 static uint32_t log2_ceiling(size_t n)

@@ -120,7 +120,9 @@ struct gossip {
 
     struct member **members; /* 0 is this node */
     size_t member_count, member_capacity;
-    struct index by_id, by_session; /* of struct member */
+    struct index by_id, by_session;                      /* of struct member */
+    struct gossip_start forgotten[GOSSIP_FORGOTTEN_MAX]; /* by falling (generation, id) */
+    size_t forgotten_count;
     struct list hot, watched, dirty;
     uint32_t sequence;
     struct gossip_address advertise;
@@ -182,6 +184,10 @@ static inline bool member_is_up(const struct member *m)
 struct member *member_add(struct gossip *g, struct bytes name, uint64_t generation,
                           uint32_t incarnation, enum wire_state state,
                           const struct gossip_address *address);
+
+/* What others say of this start is not believed: it was forgotten. Its own packet ends that. */
+bool member_is_forgotten(const struct gossip *g, uint64_t id, uint64_t generation);
+void member_remember(struct gossip *g, uint64_t id);
 
 /* Its row becomes that of a later generation, with an empty map. */
 void member_replace(struct gossip *g, struct member *m, const struct wire_row *now);

@@ -152,6 +152,7 @@ static struct member *meet(struct gossip *g, const struct arrival *a)
         return NULL;
     }
     if (!m) {
+        member_remember(g, member_id_of(g, p->name));
         m = member_add(g, p->name, p->generation, p->incarnation, WIRE_ALIVE, address_of(a));
         if (!m) {
             reject(g, GOSSIP_REJECT_LIMIT);

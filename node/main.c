@@ -19,6 +19,11 @@ static const struct command commands[] = {
     {"check", cli_check, "-c FILE", "say everything that is wrong with a configuration"},
     {"ring", cli_ring, "-c FILE --app APP …", "each instance's share, and where users land"},
     {"status", cli_status, "[-u URL | -c FILE] …", "the cluster as a table"},
+    {"drain", cli_drain, "APP/INSTANCE …", "take instances, or the node, out of service"},
+    {"enable", cli_enable, "APP/INSTANCE …", "bring them back"},
+    {"reload", cli_reload, "[-n] [-f]", "let a node read its configuration again"},
+    {"config", cli_config, "show | diff", "what is in force, and what the file would change"},
+    {"forget", cli_forget, "NODE", "a node that is gone for good leaves every list"},
     {"explain", cli_explain, "[--app APP] [--user ID]", "where a request would go, and why"},
     {"vrrp-config", cli_vrrp_config, "-c FILE", "print this node's keepalived.conf"},
     {"vip-guard", cli_vip_guard, "--socket PATH", "for keepalived: does the node live?"},
@@ -66,6 +71,61 @@ static void fill_standard_descriptors(void)
     }
 }
 
+/* Words that mean a command, as other programs have them. */
+static const char *meant_by(const char *word)
+{
+    static const struct {
+        const char *word, *command;
+    } others[] = {{"--version", "version"}, {"-V", "version"}, {"--help", "help"}, {"-h", "help"}};
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+        if (strcmp(word, others[i].word) == 0) {
+            return others[i].command;
+        }
+    }
+    return word;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int tell_unknown(const char *written)
+{
+    const char *names[COMMAND_COUNT + 1] = {NULL};
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        names[i] = commands[i].name;
+    }
+    const char *nearest = cli_nearest(written, names);
+    fprintf(stderr, "difyring: there is no command `%s`; ", written);
+    if (nearest) {
+        fprintf(stderr, "did you mean `%s`? ", nearest);
+    }
+    fprintf(stderr, "`difyring -h` lists them\n");
+    return CLI_USAGE;
+}
+
+/* `difyring help` or `difyring help COMMAND`, which is what `difyring COMMAND -h` prints. */
+static int help(int argc, char **argv)
+{
+    const struct command *command = argc > 2 ? find_command(argv[2]) : NULL;
+    if (argc > 2 && !command) {
+        return tell_unknown(argv[2]);
+    }
+    if (!command) {
+        print_usage(stdout);
+        return CLI_FINE;
+    }
+    static char option[] = "-h";
+    char *words[] = {argv[2], option, NULL};
+    return command->run(2, words);
+}
+
 int main(int argc, char **argv)
 {
     fill_standard_descriptors();
@@ -73,15 +133,10 @@ int main(int argc, char **argv)
         print_usage(stderr);
         return CLI_USAGE;
     }
-    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        print_usage(stdout);
-        return close_output(CLI_FINE);
+    const char *name = meant_by(argv[1]);
+    if (strcmp(name, "help") == 0) {
+        return close_output(help(argc, argv));
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            return close_output(commands[i].run(argc - 1, argv + 1));
-        }
-    }
-    fprintf(stderr, "difyring: there is no command `%s`; `difyring -h` lists them\n", argv[1]);
-    return CLI_USAGE;
+    const struct command *command = find_command(name);
+    return command ? close_output(command->run(argc - 1, argv + 1)) : tell_unknown(argv[1]);
 }

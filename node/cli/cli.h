@@ -17,6 +17,11 @@ enum cli_exit {
 };
 
 int cli_run(int argc, char **argv);
+int cli_config(int argc, char **argv);
+int cli_drain(int argc, char **argv);
+int cli_enable(int argc, char **argv);
+int cli_forget(int argc, char **argv);
+int cli_reload(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_ring(int argc, char **argv);
 int cli_explain(int argc, char **argv);
@@ -34,6 +39,7 @@ int cli_misused(const char *command, const char *format, ...) __attribute__((for
 
 enum {
     CLI_OPTION_END = -1,
+    CLI_OPTION_WORD = 1,    /* optarg is no option */
     CLI_OPTION_WRONG = '?', /* and it has been told: return CLI_USAGE */
 };
 
@@ -41,6 +47,15 @@ enum {
  * `names` says all: an option with a letter for its `val` has that short form too. Commands take no
  * other arguments. */
 int cli_option(int argc, char **argv, const struct option *names);
+
+/* The same for commands that take words besides, before, between or behind their options. */
+int cli_option_or_word(int argc, char **argv, const struct option *names);
+
+/* The nearest of these (NULL-ended) to what somebody wrote, or NULL: none is near. */
+const char *cli_nearest(const char *written, const char *const *words);
+
+/* A word that is missing (NULL) or none of these. Returns CLI_USAGE. */
+int cli_unknown_word(const char *command, const char *written, const char *const *words);
 
 /* For commands whose only option is -h. CLI_FINE: help was printed; CLI_USAGE: told; -1: go on.
  */

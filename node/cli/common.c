@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "conf/value.h"
 
 static void tell(const char *command, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
@@ -35,13 +36,17 @@ int cli_misused(const char *command, const char *format, ...)
     return CLI_USAGE;
 }
 
-enum { LETTERS_MAX = 32 /* ten options with a value each */ };
+enum {
+    LETTERS_MAX = 32, /* ten options with a value each */
+    OPTIONS_MAX = 24,
+};
 
-/* getopt's short form of `names`: nothing but options (`+`), errors to us (`:`). */
-static void letters_of(const struct option *names, char ret_letters[LETTERS_MAX])
+/* getopt's short form of `names`; errors to us (`:`). `order`: `+` ends at the first word that is
+ * no option, `-` gives it as CLI_OPTION_WORD. */
+static void letters_of(const struct option *names, char order, char ret_letters[LETTERS_MAX])
 {
     size_t size = 0;
-    ret_letters[size++] = '+';
+    ret_letters[size++] = order;
     ret_letters[size++] = ':';
     for (; names->name; names++) {
         assert(size + 3 < LETTERS_MAX);
@@ -55,26 +60,95 @@ static void letters_of(const struct option *names, char ret_letters[LETTERS_MAX]
     ret_letters[size] = '\0';
 }
 
-int cli_option(int argc, char **argv, const struct option *names)
+const char *cli_nearest(const char *written, const char *const *words)
+{
+    unsigned best = 3; /* two slips */
+    const char *nearest = NULL;
+    size_t size = strlen(written);
+    for (; *words; words++) {
+        unsigned distance = value_distance(bytes_of(written), bytes_of(*words), best);
+        if (size >= 3 && strncmp(*words, written, size) == 0) {
+            return *words; /* its beginning */
+        }
+        if (distance < best && distance < (strlen(*words) + 1) / 2) {
+            best = distance;
+            nearest = *words;
+        }
+    }
+    return nearest;
+}
+
+int cli_unknown_word(const char *command, const char *written, const char *const *words)
+{
+    char all[128] = "";
+    const char *nearest = written ? cli_nearest(written, words) : NULL;
+    for (size_t i = 0; words[i]; i++) {
+        size_t used = strlen(all);
+        snprintf(all + used, sizeof(all) - used, "%s%s", i > 0 ? " or " : "", words[i]);
+    }
+    if (!written) {
+        return cli_misused(command, "%s is missing", all);
+    }
+    if (nearest) {
+        return cli_misused(command, "there is no `%s`; did you mean `%s`?", written, nearest);
+    }
+    return cli_misused(command, "there is no `%s`; expected %s", written, all);
+}
+
+/* `--word`, perhaps with `=VALUE`, which may be a secret. */
+static void tell_wrong_option(const char *command, const char *word, const struct option *names)
+{
+    char written[64];
+    const char *all[OPTIONS_MAX + 1] = {NULL};
+    for (size_t i = 0; names[i].name; i++) {
+        assert(i < OPTIONS_MAX);
+        all[i] = names[i].name;
+    }
+    snprintf(written, sizeof(written), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    const char *nearest = cli_nearest(written, all);
+    if (nearest) {
+        cli_misused(command, "wrong option `--%s`; did you mean `--%s`?", written, nearest);
+    } else {
+        cli_misused(command, "wrong option `--%s`", written);
+    }
+}
+
+static int next_option(int argc, char **argv, const struct option *names, char order)
 {
     char letters[LETTERS_MAX];
-    letters_of(names, letters);
+    letters_of(names, order, letters);
     int option = getopt_long(argc, argv, letters, names, NULL);
-    if (option == CLI_OPTION_END && optind < argc) {
-        cli_misused(argv[0], "unexpected argument `%s`", argv[optind]);
-        return CLI_OPTION_WRONG;
-    }
     if (option == ':') {
         cli_misused(argv[0], "`%s` needs a value", argv[optind - 1]);
         return CLI_OPTION_WRONG;
     }
     if (option == '?') {
         const char *word = argv[optind - 1];
-        if (strncmp(word, "--", 2) == 0) { /* without its value, which may be a secret */
-            cli_misused(argv[0], "wrong option `%.*s`", (int)strcspn(word, "="), word);
+        if (strncmp(word, "--", 2) == 0) {
+            tell_wrong_option(argv[0], word, names);
         } else {
             cli_misused(argv[0], "wrong option `-%c`", optopt);
         }
+    }
+    return option;
+}
+
+int cli_option(int argc, char **argv, const struct option *names)
+{
+    int option = next_option(argc, argv, names, '+');
+    if (option == CLI_OPTION_END && optind < argc) {
+        cli_misused(argv[0], "unexpected argument `%s`", argv[optind]);
+        return CLI_OPTION_WRONG;
+    }
+    return option;
+}
+
+int cli_option_or_word(int argc, char **argv, const struct option *names)
+{
+    int option = next_option(argc, argv, names, '-');
+    if (option == CLI_OPTION_END && optind < argc) { /* behind `--` */
+        optarg = argv[optind++];
+        return CLI_OPTION_WORD;
     }
     return option;
 }

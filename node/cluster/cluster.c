@@ -188,6 +188,7 @@ struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_
     c->interval_ms = gossip_interval_ms(c->gossip);
     handoff_init(c);
     join_init(c);
+    gone_init(c);
     shared_init(&c->shared, c->sha, name_id(c, c->name), c->interval_ms);
     return c;
 }

@@ -15,6 +15,7 @@
 #include "base/buffer.h"
 #include "base/histogram.h"
 #include "base/sha256.h"
+#include "cluster/origin.h"
 #include "gossip/gossip.h"
 #include "health/busy.h"
 #include "health/verdict.h"
@@ -45,6 +46,8 @@ struct cluster_events {
      * forged, crowded, config_conflict, config_refused), subject what it is about, detail a
      * sentence. At most one call a second for each kind. */
     void (*on_problem)(void *owner, const char *kind, const char *subject, const char *detail);
+    /* A member has left the list for good. May be NULL. */
+    void (*on_forgotten)(void *owner, const char *name);
     /* The generation was raised (see gossip.h): persist it. */
     void (*on_generation)(void *owner, uint64_t generation);
 };
@@ -93,6 +96,14 @@ bool cluster_node_says_the_same(const struct cluster_node *a, const struct clust
 
 /* What a member last said; false when it has said nothing yet. `ret->version` points into c. */
 bool cluster_node(struct cluster *c, const struct gossip_member *member, struct cluster_node *ret);
+
+/* A member that is dead or has left is forgotten after this time; UINT64_MAX: never, as before the
+ * first call. Its counts stay in the totals. */
+void cluster_set_reap(struct cluster *c, uint64_t now_ms, uint64_t dead_ms, uint64_t left_ms);
+
+/* ... or now, on all nodes. */
+enum cluster_forget { CLUSTER_FORGOTTEN, CLUSTER_FORGET_ALIVE, CLUSTER_FORGET_UNKNOWN };
+enum cluster_forget cluster_forget(struct cluster *c, uint64_t now_ms, struct bytes name);
 
 /* All members that are alive or suspect have the same two digests. */
 bool cluster_converged(struct cluster *c);
@@ -183,7 +194,18 @@ bool cluster_take_slots_changed(struct cluster *c);
 /* Last writer wins by (hybrid time, node); every node repeats it, so it outlives who took it. */
 void cluster_set_drained(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
                          struct bytes application, struct bytes instance, bool drained);
+/* The same with all that a drain can say. */
+struct cluster_drain_order {
+    bool drained;
+    bool now;         /* requests that belong there are not sent either */
+    uint64_t hold_ms; /* and wait for so long; 0 = as placement says */
+};
+void cluster_order_drain(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
+                         struct bytes application, struct bytes instance,
+                         const struct cluster_drain_order *order);
 bool cluster_drained(const struct cluster *c, struct bytes application, struct bytes instance);
+bool cluster_drained_now(const struct cluster *c, struct bytes application, struct bytes instance,
+                         uint64_t *ret_hold_ms);
 
 /* Who last drained or enabled it, and when; false: nobody ever has. */
 struct cluster_drain {
@@ -254,21 +276,38 @@ void cluster_recent_of_others(struct cluster *c, struct bytes application, struc
 
 /* What was persisted, see cluster_read_shared(). */
 struct cluster_shared_file {
-    uint64_t revision;                /* 0: nothing */
-    struct bytes text;                /* within the bytes that were read */
-    uint8_t file_digest[SHA256_SIZE]; /* of the own file's shared part when it was last brought */
+    uint64_t revision; /* 0: nothing */
+    struct bytes text;
+    struct bytes base;                /* see shared.h; at NULL: not known */
+    uint8_t file_digest[SHA256_SIZE]; /* of the base */
+    struct shared_origin origin;
+    void *owner; /* of the texts */
 };
+void cluster_shared_file_done(struct cluster_shared_file *file); /* zeroed is fine */
 
-/* At start: the canonical text of the own file's shared part, and what was persisted. Tells which
- * text to begin with: *ret_text is `file` or `stored->text`; returns its revision, 0 while it is to
- * be seen whether a cluster knows better. */
+/* At start: the canonical text of the own file's shared part, and what was persisted. `takes_back`:
+ * beside what was persisted the file would take changes back, and is not brought. Tells which text
+ * to begin with: *ret_text is `file` or `stored->text`; returns its revision, 0 while it is to be
+ * seen whether a cluster knows better. */
 uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes file,
-                              const struct cluster_shared_file *stored, struct bytes *ret_text);
+                              const struct cluster_shared_file *stored, bool takes_back,
+                              struct bytes *ret_text);
 
-/* A reload: always a new revision; of the file's shared part if that changed since it was last
- * read, else of what is in force. Returns the revision, and in *ret_text what is to be applied. */
-uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms, struct bytes file,
-                               struct bytes *ret_text);
+/* A reload: always a new revision; of the file's shared part if that is not the base, or `forced`,
+ * else of what is in force. Returns the revision, and in *ret_text what is to be applied. */
+struct cluster_shared_reload {
+    struct bytes file;
+    bool forced;
+    const char *asked; /* see origin.h */
+};
+uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms,
+                               const struct cluster_shared_reload *reload, struct bytes *ret_text);
+/* The revision that it would give now. */
+uint64_t cluster_shared_next_revision(struct cluster *c);
+/* The file was read, and is not brought. */
+void cluster_shared_note_file(struct cluster *c, struct bytes file);
+/* A better one than what is in force is being fetched or applied. */
+bool cluster_shared_is_pulling(const struct cluster *c);
 
 /* The owner's answer to on_shared. Refused: stays on what it has, says so, and does not ask for
  * this digest again until another one comes. */
@@ -278,6 +317,8 @@ void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reas
 /* In force. */
 uint64_t cluster_shared_revision(const struct cluster *c);
 struct bytes cluster_shared_text(const struct cluster *c);
+struct bytes cluster_shared_base(const struct cluster *c);
+const struct shared_origin *cluster_shared_origin(const struct cluster *c);
 const uint8_t *cluster_shared_file_digest(const struct cluster *c); /* SHA256_SIZE bytes */
 
 /* ---- persistence ----

@@ -8,6 +8,7 @@
 /* What a member has in force. */
 struct config {
     struct shared_version version; /* revision 0: none */
+    struct shared_origin origin;
     size_t size;
 };
 
@@ -23,6 +24,24 @@ static struct own_config *own(const struct cluster *c)
 
 enum { DIGEST_SHOWN = 12 /* characters: enough to tell two texts apart by eye */ };
 
+static void copy_text(char *to, size_t size, ProtobufCBinaryData from)
+{
+    size_t take = from.len < size ? from.len : size - 1;
+    memcpy(to, from.data, take);
+    to[take] = '\0';
+}
+
+static void note_origin(struct shared_origin *to, const Cluster__Config *config)
+{
+    *to = (struct shared_origin){0};
+    if (config->origin_node.len > 0) {
+        copy_text(to->node, sizeof(to->node), config->origin_node);
+    }
+    if (config->origin_asked.len > 0) {
+        copy_text(to->asked, sizeof(to->asked), config->origin_asked);
+    }
+}
+
 void config_note(struct cluster *c, const struct topic_entry *e)
 {
     struct config *told = topic_told(e->info, TOPIC_CONFIG, sizeof(*told));
@@ -36,6 +55,7 @@ void config_note(struct cluster *c, const struct topic_entry *e)
         told->version.revision = config->revision;
         told->size = (size_t)config->size;
         memcpy(told->version.digest, config->digest.data, SHA256_SIZE);
+        note_origin(&told->origin, config);
     }
     if (config) {
         cluster__config__free_unpacked(config, NULL);
@@ -47,6 +67,11 @@ void config_member(struct cluster *c, const struct gossip_member *member, enum m
     (void)member;
     (void)event;
     own(c)->changed = true;
+}
+
+static ProtobufCBinaryData text_data(const char *text)
+{
+    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
 
 /* What is in force, for all to have. */
@@ -65,11 +90,14 @@ static void tell(struct cluster *c)
                         text.size, GOSSIP_TEXT_MAX);
         return;
     }
-    uint8_t value[64]; /* two numbers and a digest: 10 + 11 + 34 bytes at most */
+    uint8_t
+        value[256]; /* two numbers and a digest: 10 + 11 + 34 bytes at most; 66 and 98 of texts */
     Cluster__Config config = CLUSTER__CONFIG__INIT;
     config.revision = c->shared.mine.revision;
     config.digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.mine.digest};
     config.size = text.size;
+    config.origin_node = text_data(c->shared.origin.node);
+    config.origin_asked = text_data(c->shared.origin.asked);
     size_t size = cluster__config__pack(&config, value);
     gossip_offer_text(c->gossip, c->shared.mine.digest, text);
     topic_set(c, TOPIC_CONFIG, (struct bytes){(const char *)value, size});
@@ -83,7 +111,8 @@ static size_t gather_offers(struct cluster *c)
         const struct member_info *info = m->self ? NULL : info_of(c, m);
         const struct config *told = info ? info->told[TOPIC_CONFIG] : NULL;
         if (told && told->version.revision > 0) {
-            own(c)->offers[count++] = (struct shared_offer){m->id, is_up(m), told->version};
+            own(c)->offers[count++] =
+                (struct shared_offer){m->id, is_up(m), told->version, &told->origin};
         }
     }
     return count;
@@ -174,27 +203,38 @@ uint64_t config_deadline_ms(const struct cluster *c)
 /* ---- the owner's side ---- */
 
 uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes file,
-                              const struct cluster_shared_file *stored, struct bytes *ret_text)
+                              const struct cluster_shared_file *stored, bool takes_back,
+                              struct bytes *ret_text)
 {
     c->now_ms = now_ms;
-    const struct shared_start start = {
+    struct shared_start start = {
         .file = file,
         .stored_revision = stored->revision,
         .stored = stored->text,
+        .stored_base = stored->base,
         .stored_file_digest = stored->file_digest,
+        .stored_origin = &stored->origin,
+        .takes_back = takes_back,
         .final_ms = c->alone ? now_ms : now_ms + CLUSTER_JOIN_INTERVALS * c->interval_ms,
     };
+    char name[NAMES_SIZE_MAX + 1];
+    snprintf(name, sizeof(name), "%.*s", (int)c->name.size, c->name.at);
+    start.node = name;
     *ret_text = shared_begin(&c->shared, now_ms, &start) ? stored->text : file;
     tell(c);
     cluster_settle(c);
     return c->shared.mine.revision;
 }
 
-uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms, struct bytes file,
-                               struct bytes *ret_text)
+uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms,
+                               const struct cluster_shared_reload *reload, struct bytes *ret_text)
 {
+    struct shared_origin origin;
+    snprintf(origin.node, sizeof(origin.node), "%.*s", (int)c->name.size, c->name.at);
+    snprintf(origin.asked, sizeof(origin.asked), "%s", reload->asked);
     c->now_ms = now_ms;
-    shared_reload(&c->shared, file, own(c)->offers, gather_offers(c));
+    shared_reload(&c->shared, reload->file, reload->forced, &origin, own(c)->offers,
+                  gather_offers(c));
     tell(c);
     cluster_settle(c);
     *ret_text = buffer_bytes(&c->shared.text);
@@ -233,6 +273,31 @@ uint64_t cluster_shared_revision(const struct cluster *c)
 struct bytes cluster_shared_text(const struct cluster *c)
 {
     return buffer_bytes(&c->shared.text);
+}
+
+uint64_t cluster_shared_next_revision(struct cluster *c)
+{
+    return shared_next_revision(&c->shared, own(c)->offers, gather_offers(c));
+}
+
+struct bytes cluster_shared_base(const struct cluster *c)
+{
+    return buffer_bytes(&c->shared.base);
+}
+
+const struct shared_origin *cluster_shared_origin(const struct cluster *c)
+{
+    return &c->shared.origin;
+}
+
+bool cluster_shared_is_pulling(const struct cluster *c)
+{
+    return shared_is_pulling(&c->shared);
+}
+
+void cluster_shared_note_file(struct cluster *c, struct bytes file)
+{
+    shared_note_file(&c->shared, file);
 }
 
 const uint8_t *cluster_shared_file_digest(const struct cluster *c)

@@ -127,6 +127,8 @@ void drains_merge(struct cluster *c, const struct drain_record *record)
         verdict_news_all(c);
     }
     d->record.drained = record->drained;
+    d->record.now = record->now;
+    d->record.hold_ms = record->hold_ms;
     d->record.time = record->time;
     memcpy(d->node, record->node.at, record->node.size);
     d->record.node = (struct bytes){d->node, record->node.size};
@@ -150,6 +152,14 @@ void drains_note(struct cluster *c, const struct topic_entry *e)
 void cluster_set_drained(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
                          struct bytes application, struct bytes instance, bool drained)
 {
+    cluster_order_drain(c, now_ms, wall_ms, application, instance,
+                        &(struct cluster_drain_order){.drained = drained});
+}
+
+void cluster_order_drain(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
+                         struct bytes application, struct bytes instance,
+                         const struct cluster_drain_order *order)
+{
     c->now_ms = now_ms;
     const struct drain *d = find(c, application, instance);
     uint64_t time = wall_ms;
@@ -159,7 +169,9 @@ void cluster_set_drained(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
     drains_merge(c, &(struct drain_record){
                         .application = application,
                         .instance = instance,
-                        .drained = drained,
+                        .drained = order->drained,
+                        .now = order->drained && order->now,
+                        .hold_ms = order->drained ? order->hold_ms : 0,
                         .time = time < DRAIN_TIME_MAX ? time : DRAIN_TIME_MAX,
                         .node = c->name,
                     });
@@ -175,6 +187,17 @@ bool cluster_drained(const struct cluster *c, struct bytes application, struct b
 uint64_t drains_revision(const struct cluster *c)
 {
     return own(c)->revision;
+}
+
+bool cluster_drained_now(const struct cluster *c, struct bytes application, struct bytes instance,
+                         uint64_t *ret_hold_ms)
+{
+    const struct drain *d = find(c, application, instance);
+    bool now = d && d->record.drained && d->record.now;
+    if (now) {
+        *ret_hold_ms = d->record.hold_ms;
+    }
+    return now;
 }
 
 bool cluster_drain(const struct cluster *c, struct bytes application, struct bytes instance,

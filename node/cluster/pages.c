@@ -112,6 +112,8 @@ void page_add_drain(struct page_writer *w, const struct drain_record *d)
     drain.application = binary(d->application);
     drain.instance = binary(d->instance);
     drain.drained = d->drained;
+    drain.now = d->now;
+    drain.hold_ms = d->hold_ms;
     drain.time = d->time;
     drain.node = binary(d->node);
     append_or_turn(w, &page);
@@ -202,6 +204,8 @@ static bool walk_drains(const struct page_reader *reader, const Cluster__Page *p
             .application = text_of(&d->application),
             .instance = text_of(&d->instance),
             .drained = d->drained,
+            .now = d->now,
+            .hold_ms = d->hold_ms,
             .time = d->time,
             .node = text_of(&d->node),
         };

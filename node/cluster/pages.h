@@ -13,7 +13,9 @@
 struct drain_record {
     struct bytes application, instance;
     bool drained;
-    uint64_t time; /* hybrid: at least the wall clock in ms of who wrote it */
+    bool now;         /* what belongs there is not sent there either */
+    uint64_t hold_ms; /* and waits for so long; 0 = as placement says */
+    uint64_t time;    /* hybrid: at least the wall clock in ms of who wrote it */
     struct bytes node;
 };
 

@@ -107,6 +107,11 @@ uint64_t cluster_state_revision(const struct cluster *c)
 
 /* ---- the shared configuration ---- */
 
+static ProtobufCBinaryData data_of(struct bytes text)
+{
+    return (ProtobufCBinaryData){text.size, (uint8_t *)(uintptr_t)text.at};
+}
+
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes)
 {
     struct bytes text = cluster_shared_text(c);
@@ -117,12 +122,45 @@ void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes)
     Cluster__SharedFile file = CLUSTER__SHARED_FILE__INIT;
     file.version = FILE_VERSION;
     file.revision = c->shared.mine.revision;
-    file.text = (ProtobufCBinaryData){text.size, (uint8_t *)(uintptr_t)text.at};
-    file.file_digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.brought_digest};
+    file.text = data_of(text);
+    file.file_digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.base_digest};
+    if (memcmp(c->shared.base_digest, c->shared.mine.digest, SHA256_SIZE) != 0) {
+        file.base_text = data_of(buffer_bytes(&c->shared.base));
+    }
+    file.origin_node = data_of(bytes_of(c->shared.origin.node));
+    file.origin_asked = data_of(bytes_of(c->shared.origin.asked));
     size_t size = cluster__shared_file__get_packed_size(&file);
     buffer_reserve(ret_bytes, size);
     ret_bytes->size = cluster__shared_file__pack(&file, (uint8_t *)ret_bytes->data);
     seal_file(c->sha, KIND_SHARED, ret_bytes);
+}
+
+static void wipe(ProtobufCBinaryData *text)
+{
+    if (text->len > 0) {
+        explicit_bzero(text->data, text->len); /* it holds tokens */
+    }
+}
+
+static void free_message(Cluster__SharedFile *file)
+{
+    wipe(&file->text);
+    wipe(&file->base_text);
+    cluster__shared_file__free_unpacked(file, NULL);
+}
+
+static void take_name(char *to, size_t size, ProtobufCBinaryData from)
+{
+    size_t take = from.len < size ? from.len : size - 1;
+    if (take > 0) {
+        memcpy(to, from.data, take);
+    }
+    to[take] = '\0';
+}
+
+static struct bytes bytes_in(ProtobufCBinaryData data)
+{
+    return (struct bytes){(const char *)data.data, data.len};
 }
 
 bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret)
@@ -132,23 +170,32 @@ bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_
         text.at ? cluster__shared_file__unpack(NULL, text.size, (const uint8_t *)text.at) : NULL;
     bool good = file && file->version == FILE_VERSION && file->revision > 0 &&
                 file->revision < UINT64_MAX && file->file_digest.len == SHA256_SIZE;
-    if (good) {
-        struct bytes tail = {text.at + text.size - file->text.len, file->text.len};
-        struct bytes copy = {(const char *)file->text.data, file->text.len};
-        good = bytes_equal(tail, copy); /* fields are written in order, and it is the last one */
-        if (good) {
-            ret->revision = file->revision;
-            ret->text = tail;
-            memcpy(ret->file_digest, file->file_digest.data, SHA256_SIZE);
+    if (!good) {
+        if (file) {
+            free_message(file);
         }
+        return false;
     }
-    if (file) {
-        if (file->text.len > 0) {
-            explicit_bzero(file->text.data, file->text.len); /* it holds tokens */
-        }
-        cluster__shared_file__free_unpacked(file, NULL);
+    *ret = (struct cluster_shared_file){.revision = file->revision, .owner = file};
+    ret->text = bytes_in(file->text);
+    memcpy(ret->file_digest, file->file_digest.data, SHA256_SIZE);
+    take_name(ret->origin.node, sizeof(ret->origin.node), file->origin_node);
+    take_name(ret->origin.asked, sizeof(ret->origin.asked), file->origin_asked);
+    uint8_t digest[SHA256_SIZE]; /* of a file of before there was a base: the text, if it fits */
+    struct bytes base = file->base_text.len > 0 ? bytes_in(file->base_text) : ret->text;
+    sha256_digest(sha, &base, 1, digest);
+    if (memcmp(digest, ret->file_digest, SHA256_SIZE) == 0) {
+        ret->base = base;
     }
-    return good;
+    return true;
+}
+
+void cluster_shared_file_done(struct cluster_shared_file *file)
+{
+    if (file->owner) {
+        free_message(file->owner);
+    }
+    *file = (struct cluster_shared_file){0};
 }
 
 /* ---- the generation ---- */

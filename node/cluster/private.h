@@ -100,6 +100,9 @@ void latency_enter(struct cluster *c, const struct cluster_count *count);
 void latency_tell(struct cluster *c); /* they are all in: told when it is time */
 void latency_of(struct cluster *c, struct bytes application, uint64_t ret[HISTOGRAM_BUCKETS]);
 
+/* gone.c */
+void gone_init(struct cluster *c);
+
 /* clash.c */
 void clash_heard(struct cluster *c, const char *name, const struct gossip_address *holder,
                  const struct gossip_address *other);

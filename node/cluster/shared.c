@@ -2,6 +2,7 @@
 #include "cluster/shared.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 void shared_init(struct shared *s, struct sha256 *sha, uint64_t self, uint64_t retry_ms_step)
 {
@@ -29,6 +30,7 @@ static void put(struct buffer *to, struct bytes text)
 void shared_done(struct shared *s)
 {
     forget(&s->text);
+    forget(&s->base);
     forget(&s->pulled_text);
 }
 
@@ -46,23 +48,54 @@ static void set_text(struct shared *s, struct bytes text)
     sha256_digest(s->sha, &text, 1, s->mine.digest);
 }
 
+/* What is in force is the own file's. */
+static void base_is_text(struct shared *s)
+{
+    put(&s->base, buffer_bytes(&s->text));
+    memcpy(s->base_digest, s->mine.digest, SHA256_SIZE);
+}
+
+static bool file_is_in_force(const struct shared *s)
+{
+    return memcmp(s->file_digest, s->mine.digest, SHA256_SIZE) == 0;
+}
+
+static void set_origin(struct shared_origin *to, const struct shared_origin *from)
+{
+    *to = from ? *from : (struct shared_origin){0};
+}
+
+static void brought_by_start(struct shared *s)
+{
+    s->origin = s->own_start;
+}
+
 bool shared_begin(struct shared *s, uint64_t now_ms, const struct shared_start *start)
 {
     assert(!s->started);
     s->started = true;
     s->stored_revision = start->stored_revision;
     sha256_digest(s->sha, &start->file, 1, s->file_digest);
-    bool stored = start->stored_revision > 0 &&
-                  memcmp(s->file_digest, start->stored_file_digest, SHA256_SIZE) == 0;
+    snprintf(s->own_start.node, sizeof(s->own_start.node), "%s", start->node ? start->node : "");
+    snprintf(s->own_start.asked, sizeof(s->own_start.asked), "start");
+    bool same = start->stored_revision > 0 &&
+                memcmp(s->file_digest, start->stored_file_digest, SHA256_SIZE) == 0;
+    bool stored = same || (start->stored_revision > 0 && start->takes_back);
     set_text(s, stored ? start->stored : start->file);
+    /* It changed while this node was down: should the cluster's win, a reload still brings it. */
+    bool has_base = start->stored_revision > 0 && start->stored_base.at && !same;
+    put(&s->base, has_base ? start->stored_base : start->file);
+    sha256_digest(s->sha, &(struct bytes){s->base.data, s->base.size}, 1, s->base_digest);
     if (stored) {
         s->mine.revision = start->stored_revision;
+        set_origin(&s->origin, start->stored_origin);
     } else if (start->final_ms <= now_ms) {
         s->mine.revision = start->stored_revision + 1;
+        brought_by_start(s);
     }
-    /* It changed while this node was down: should the cluster's win, a reload still brings it. */
-    bool waits = start->stored_revision > 0 && s->mine.revision == 0;
-    memcpy(s->brought_digest, waits ? start->stored_file_digest : s->file_digest, SHA256_SIZE);
+    if (s->mine.revision > 0 && file_is_in_force(s)) {
+        base_is_text(s);
+    }
     s->final_ms = start->final_ms;
     return stored;
 }
@@ -74,10 +107,14 @@ static void stop_pull(struct shared *s)
     forget(&s->pulled_text);
 }
 
-void shared_reload(struct shared *s, struct bytes file, const struct shared_offer *offers,
-                   size_t count)
+void shared_note_file(struct shared *s, struct bytes file)
 {
-    assert(s->started);
+    sha256_digest(s->sha, &file, 1, s->file_digest);
+}
+
+uint64_t shared_next_revision(const struct shared *s, const struct shared_offer *offers,
+                              size_t count)
+{
     uint64_t highest =
         s->mine.revision > s->stored_revision ? s->mine.revision : s->stored_revision;
     /* Those out of reach too: what they have must not win over this when they return. */
@@ -85,18 +122,27 @@ void shared_reload(struct shared *s, struct bytes file, const struct shared_offe
         uint64_t revision = offers[i].version.revision;
         highest = revision > highest ? revision : highest;
     }
-    uint8_t digest[SHA256_SIZE];
-    sha256_digest(s->sha, &file, 1, digest);
-    memcpy(s->file_digest, digest, SHA256_SIZE);
-    if (memcmp(digest, s->brought_digest, SHA256_SIZE) != 0) {
-        memcpy(s->brought_digest, digest, SHA256_SIZE);
-        put(&s->text, file); /* megabytes are hashed once */
-        memcpy(s->mine.digest, digest, SHA256_SIZE);
-    }
     /* Others that start with this node may bring their own files as the next revision, before they
      * hear of this one: what somebody asked for is above that. */
     bool first = s->mine.revision == 0 && highest == s->stored_revision;
-    s->mine.revision = highest + (first ? 2 : 1);
+    return highest + (first ? 2 : 1);
+}
+
+void shared_reload(struct shared *s, struct bytes file, bool forced,
+                   const struct shared_origin *origin, const struct shared_offer *offers,
+                   size_t count)
+{
+    assert(s->started);
+    s->mine.revision = shared_next_revision(s, offers, count);
+    shared_note_file(s, file);
+    if (forced || memcmp(s->file_digest, s->base_digest, SHA256_SIZE) != 0) {
+        put(&s->text, file); /* megabytes are hashed once */
+        memcpy(s->mine.digest, s->file_digest, SHA256_SIZE);
+    }
+    if (file_is_in_force(s)) {
+        base_is_text(s);
+    }
+    set_origin(&s->origin, origin);
     s->any_refused = false;
     stop_pull(s);
 }
@@ -194,6 +240,7 @@ static enum shared_step follow(struct shared *s, uint64_t now_ms, const struct s
     stop_pull(s);
     s->any_refused = false;
     s->pulled = best->version;
+    set_origin(&s->pulled_origin, best->origin);
     if (memcmp(best->version.digest, s->mine.digest, SHA256_SIZE) == 0) {
         put(&s->pulled_text, buffer_bytes(&s->text));
         s->pull = SHARED_APPLYING;
@@ -216,7 +263,8 @@ enum shared_step shared_decide(struct shared *s, uint64_t now_ms, const struct s
     stop_pull(s);
     if (s->mine.revision == 0 && now_ms >= s->final_ms) {
         s->mine.revision = s->stored_revision + 1;
-        memcpy(s->brought_digest, s->file_digest, SHA256_SIZE);
+        base_is_text(s); /* it is the file's */
+        brought_by_start(s);
         return SHARED_FINAL;
     }
     return SHARED_NOTHING;
@@ -250,6 +298,10 @@ bool shared_applied(struct shared *s)
     s->text = s->pulled_text;
     s->pulled_text = old;
     s->mine = s->pulled;
+    s->origin = s->pulled_origin;
+    if (file_is_in_force(s)) {
+        base_is_text(s);
+    }
     stop_pull(s);
     return true;
 }
@@ -263,6 +315,11 @@ bool shared_refused(struct shared *s)
     memcpy(s->refused, s->pulled.digest, SHA256_SIZE);
     stop_pull(s);
     return true;
+}
+
+bool shared_is_pulling(const struct shared *s)
+{
+    return s->pull == SHARED_APPLYING || (s->pull == SHARED_FETCHING && s->source != 0);
 }
 
 uint64_t shared_deadline_ms(const struct shared *s)

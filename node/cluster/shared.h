@@ -9,6 +9,10 @@
  * until it is clear whether a cluster knows a better one. A refused version keeps a provisional
  * node provisional: it must not bring its own file into a cluster that it cannot follow.
  *
+ * The base goes along with the own file: it is what that file last brought, or was equal to while
+ * it was in force. Who compares the file with what is in force does so before shared_begin() and
+ * shared_reload(), and says here whether it would take changes of others back.
+ *
  * A pull: FETCHING the text from one of those who have it, then APPLYING while the owner looks at
  * it. Other offers wait meanwhile. */
 #ifndef CLUSTER_SHARED_H
@@ -16,6 +20,7 @@
 
 #include "base/buffer.h"
 #include "base/sha256.h"
+#include "cluster/origin.h"
 
 enum {
     /* A fetch that has not ended after this is tried elsewhere: 4 MiB in 1000-byte chunks, one
@@ -34,6 +39,7 @@ struct shared_offer {
     uint64_t member;
     bool reachable; /* alive or suspect */
     struct shared_version version;
+    const struct shared_origin *origin; /* of the version; NULL = not known */
 };
 
 enum shared_pull { SHARED_IDLE, SHARED_FETCHING, SHARED_APPLYING };
@@ -46,13 +52,18 @@ struct shared {
     uint64_t final_ms; /* provisional: in force from then on if nobody has a better one */
     uint64_t stored_revision;
     struct shared_version mine;
+    struct shared_origin origin;    /* of `mine` */
+    struct shared_origin own_start; /* of what this start brings */
     struct buffer text;
-    uint8_t file_digest[SHA256_SIZE];    /* of the own file's shared part, when last read */
-    uint8_t brought_digest[SHA256_SIZE]; /* and when it was last brought, or began as the cluster's:
-                                            a reload brings what differs from this */
+    uint8_t file_digest[SHA256_SIZE]; /* of the own file's shared part, when last read */
+    /* What the own file last brought, or was equal to while it was in force (SPEC §6). A reload
+     * brings what differs from this. */
+    struct buffer base;
+    uint8_t base_digest[SHA256_SIZE];
 
     enum shared_pull pull;
     struct shared_version pulled;
+    struct shared_origin pulled_origin;
     struct buffer pulled_text;
     uint64_t source, failed_source; /* members; 0 = none */
     uint64_t retry_ms, give_up_ms;
@@ -73,15 +84,31 @@ struct shared_start {
     struct bytes file;
     uint64_t stored_revision; /* 0: nothing stored */
     struct bytes stored;
+    struct bytes stored_base;          /* at NULL: not known; the file is the base then */
     const uint8_t *stored_file_digest; /* SHA256_SIZE; not looked at if nothing is stored */
-    uint64_t final_ms;                 /* until when to wait; now_ms: not at all */
+    const struct shared_origin *stored_origin;
+    bool takes_back;   /* the file differs from the base and would take changes back: not brought */
+    uint64_t final_ms; /* until when to wait; now_ms: not at all */
+    const char *node;
 };
 /* True if it begins with the stored text, false with the file's. */
 bool shared_begin(struct shared *s, uint64_t now_ms, const struct shared_start *start);
 
-/* A new revision above all offers; see cluster_shared_reload(). */
-void shared_reload(struct shared *s, struct bytes file, const struct shared_offer *offers,
+/* A new revision above all offers, of the file if it differs from the base or is `forced`, else of
+ * what is in force; see cluster_shared_reload(). */
+void shared_reload(struct shared *s, struct bytes file, bool forced,
+                   const struct shared_origin *origin, const struct shared_offer *offers,
                    size_t count);
+
+/* The revision that it would have. */
+uint64_t shared_next_revision(const struct shared *s, const struct shared_offer *offers,
+                              size_t count);
+
+/* The file was read and is not brought. */
+void shared_note_file(struct shared *s, struct bytes file);
+
+/* A better one is on its way, and can be had. */
+bool shared_is_pulling(const struct shared *s);
 
 enum shared_step {
     SHARED_NOTHING,

@@ -27,11 +27,12 @@ enum {
 
 /* Pages: their sum is checked against GOSSIP_KEYS_MAX, of which a member's tombstones take some,
  * too. One page holds about 30 instances' counters, one to three earlier starts, at least 3 drains,
- * 45 containers with work, 41 with slots. Past before count, and both before handoff, which looks
- * at what they have told. */
+ * 45 containers with work, 41 with slots. Gone before node, which counts who is left. Past before
+ * count, and both before handoff, which looks at what they have told. */
 /* clang-format off */
 #define CLUSTER_TOPICS(ROW) \
     /*  topic     key        priority     pages            note           member           settle           deadline */ \
+    ROW(GONE,     "gone",    WIRE_URGENT, TOPIC_ONE_VALUE, gone_note,     gone_member,     gone_settle,     gone_deadline_ms) \
     ROW(NODE,     "node",    WIRE_URGENT, TOPIC_ONE_VALUE, nodes_note,    nodes_member,    nodes_settle,    nodes_deadline_ms) \
     ROW(LOAD,     "load",    WIRE_BULK,   TOPIC_ONE_VALUE, nodes_load,    no_member,       no_settle,       no_deadline_ms) \
     ROW(VOTES,    "votes",   WIRE_URGENT, TOPIC_BY_NAME,   votes_note,    votes_member,    votes_settle,    votes_deadline_ms) \

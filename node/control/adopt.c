@@ -3,6 +3,7 @@
 #include "control/adopt.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -11,7 +12,12 @@
 #include "control/notify.h"
 #include "control/private.h"
 #include "control/reload.h"
-#include "report/status.h"
+
+enum {
+    /* A reload waits so long for a configuration that the cluster has and this node not yet: SPEC
+     * §6 says that all nodes take it over within two seconds. */
+    WAIT_FOR_CLUSTER_MS = 2000,
+};
 
 static void wipe(struct buffer *b)
 {
@@ -56,6 +62,9 @@ static void build(struct control *c)
         if (a->shared) {
             conf_take_shared(&a->view, a->shared);
         }
+    }
+    if (a->kind == ADOPT_SHARED) {
+        conf_compare(c->conf, &a->view, NULL, &a->differences);
     }
     conf_weak(&a->view, &a->weak);
     digest_view(a);
@@ -138,6 +147,7 @@ static void answer(struct control *c, uint16_t status, const struct buffer *body
 
 static void end(struct control *c)
 {
+    conf_differences_done(&c->adoption.differences);
     c->adoption.phase = ADOPT_IDLE;
 }
 
@@ -145,25 +155,65 @@ static void refuse_file(struct control *c)
 {
     struct buffer body = {0};
     reload_refuse(c, &c->adoption.problems, &body);
-    c->reloads.error++;
+    c->reloads.error += !(c->adoption.given & LOCAL_DRY_RUN);
     forget_problems(&c->adoption.problems);
     answer(c, 400, &body);
     buffer_done(&body);
     end(c);
 }
 
+/* The file is not brought: a dry run, or it would take back what others have changed. */
+static void leave_file(struct control *c, uint16_t status)
+{
+    struct adoption *a = &c->adoption;
+    struct buffer body = {0};
+    if (status == 200) {
+        reload_answer(c, &body);
+    } else {
+        cluster_shared_note_file(c->member.cluster, buffer_bytes(&a->file));
+        reload_conflict(c, &body);
+        c->reloads.conflict += !(a->given & LOCAL_DRY_RUN);
+    }
+    forget_problems(&a->problems);
+    forget_problems(&a->weak);
+    answer(c, status, &body);
+    buffer_done(&body);
+    wipe(&a->file);
+    a->old_conf = a->conf;
+    a->conf = NULL;
+    to_pool(c, ADOPT_DROPPING);
+}
+
 /* ---- reading, building ---- */
+
+static bool is_wanted(const struct adoption *a)
+{
+    return a->signalled || !list_empty(&a->waiting);
+}
+
+/* All that ask for the same are answered together. */
+static void take_wishes(struct adoption *a)
+{
+    const struct local_job *first =
+        list_empty(&a->waiting) ? NULL : LIST_ENTRY(a->waiting.next, struct local_job, link);
+    a->given = a->signalled ? 0 : first->query.given;
+    snprintf(a->asked, sizeof(a->asked), "%s", a->signalled ? "SIGHUP" : first->asked);
+    a->signalled = false;
+    for (struct list *l = a->waiting.next, *next; l != &a->waiting; l = next) {
+        next = l->next;
+        if (LIST_ENTRY(l, struct local_job, link)->query.given == a->given) {
+            list_remove(l);
+            list_push_back(&a->answering, l);
+        }
+    }
+}
 
 static void begin_reload(struct control *c)
 {
     struct adoption *a = &c->adoption;
-    a->wanted = false;
     a->kind = ADOPT_RELOAD;
-    while (!list_empty(&a->waiting)) {
-        struct list *l = a->waiting.next;
-        list_remove(l);
-        list_push_back(&a->answering, l);
-    }
+    take_wishes(a);
+    buffer_append_bytes(&a->base, cluster_shared_base(c->member.cluster));
     if (life_is_ready(&c->life)) {
         notify_reloading();
     }
@@ -179,6 +229,29 @@ static void begin_shared(struct control *c)
     to_pool(c, ADOPT_BUILDING);
 }
 
+/* The cluster has a better one, and this node not yet. */
+static bool must_wait(const struct control *c)
+{
+    return cluster_shared_is_pulling(c->member.cluster) &&
+           net_now_ms(&c->net) < c->adoption.give_up_ms;
+}
+
+/* What the file was compared with is about to change: it is read again after that. */
+static void begin_anew(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    a->signalled = list_empty(&a->answering);
+    while (!list_empty(&a->answering)) {
+        struct list *l = a->answering.next;
+        list_remove(l);
+        list_push_back(&a->waiting, l);
+    }
+    wipe(&a->file);
+    a->old_conf = a->conf;
+    a->conf = NULL;
+    to_pool(c, ADOPT_DROPPING);
+}
+
 /* The cluster says which shared part holds: the file's, or the one in force, which is then put in
  * its place. Others may take it over from now on; here it is in force a little later. */
 static void have_file(struct control *c)
@@ -188,13 +261,27 @@ static void have_file(struct control *c)
         refuse_file(c);
         return;
     }
+    if (c->member.shared.waits || must_wait(c)) {
+        begin_anew(c);
+        return;
+    }
+    bool takes_back = a->differences.taken_back_count > 0 && !a->is_base;
+    if ((takes_back && !(a->given & LOCAL_FORCE)) || a->given & LOCAL_DRY_RUN) {
+        leave_file(c, takes_back && !(a->given & LOCAL_FORCE) ? 409 : 200);
+        return;
+    }
     reload_keep_fixed(c, a->conf);
     a->view = *a->conf;
     a->revision = cluster_shared_revision(c->member.cluster);
     struct bytes chosen;
     shared_config_forget(&c->member); /* it is overtaken */
     a->phase = ADOPT_BUILDING;        /* the revision that is in force is the old one */
-    cluster_shared_reload(c->member.cluster, net_now_ms(&c->net), buffer_bytes(&a->file), &chosen);
+    const struct cluster_shared_reload reload = {
+        .file = buffer_bytes(&a->file),
+        .forced = a->given & LOCAL_FORCE,
+        .asked = a->asked,
+    };
+    cluster_shared_reload(c->member.cluster, net_now_ms(&c->net), &reload, &chosen);
     if (!bytes_equal(chosen, buffer_bytes(&a->file))) {
         buffer_append_bytes(&a->text, chosen);
     }
@@ -262,30 +349,28 @@ static void tell_in_force(struct control *c)
 {
     struct adoption *a = &c->adoption;
     struct buffer body = {0};
-    uint64_t revision = cluster_shared_revision(c->member.cluster);
-    struct log_field fields[] = {log_unsigned("config_revision", revision)};
     reload_tell_weak(c, &a->weak);
     instance_tls_tell(c->snapshot, c->producer);
-    forget_problems(&a->weak);
     switch (a->kind) {
     case ADOPT_START:
         break;
     case ADOPT_RELOAD:
-        log_event(c->producer, LOG_INFO, "config_reloaded", fields, 1);
+        reload_tell_changed(c, "config_reloaded");
         problems_drop(&c->member.problems, PROBLEM_RELOAD_REFUSED, NULL);
         c->reloads.success++;
         break;
     case ADOPT_SHARED:
-        log_event(c->producer, LOG_INFO, "config_taken_over", fields, 1);
+        reload_tell_changed(c, "config_taken_over");
         break;
     }
     shared_config_compare_file(&c->member, c->file, c->config_digest);
     problems_drop(&c->member.problems, PROBLEM_CONFIG_REFUSED, NULL);
     if (a->kind == ADOPT_RELOAD) {
-        status_reload_ok(&body, revision);
+        reload_answer(c, &body);
         answer(c, 200, &body);
         buffer_done(&body);
     }
+    forget_problems(&a->weak);
 }
 
 static void finish(struct control *c)
@@ -405,17 +490,29 @@ void adopt_start(struct control *c)
 
 void adopt_reload(struct control *c, struct local_job *job)
 {
-    if (job) {
-        list_push_back(&c->adoption.waiting, &job->link);
+    struct adoption *a = &c->adoption;
+    if (!is_wanted(a)) {
+        a->give_up_ms = net_now_ms(&c->net) + WAIT_FOR_CLUSTER_MS;
     }
-    c->adoption.wanted = true;
+    if (job) {
+        list_push_back(&a->waiting, &job->link);
+    } else {
+        a->signalled = true;
+    }
 }
 
 bool adopt_may_go_on(const struct control *c)
 {
-    bool idle = c->adoption.phase == ADOPT_IDLE;
-    return (idle && (c->adoption.wanted || c->member.shared.waits)) ||
-           (c->adoption.phase == ADOPT_DECIDING && verdicts_are_in_force(&c->instances.verdicts));
+    const struct adoption *a = &c->adoption;
+    bool idle = a->phase == ADOPT_IDLE;
+    return (idle && (c->member.shared.waits || (is_wanted(a) && !must_wait(c)))) ||
+           (a->phase == ADOPT_DECIDING && verdicts_are_in_force(&c->instances.verdicts));
+}
+
+uint64_t adopt_deadline_ms(const struct control *c)
+{
+    const struct adoption *a = &c->adoption;
+    return a->phase == ADOPT_IDLE && is_wanted(a) ? a->give_up_ms : UINT64_MAX;
 }
 
 void adopt_settle(struct control *c)
@@ -425,10 +522,10 @@ void adopt_settle(struct control *c)
     }
     if (c->adoption.phase == ADOPT_DECIDING) {
         finish(c);
-    } else if (c->adoption.wanted) {
-        begin_reload(c);
-    } else {
+    } else if (c->member.shared.waits) {
         begin_shared(c);
+    } else {
+        begin_reload(c);
     }
 }
 
@@ -457,6 +554,8 @@ void adopt_free(struct control *c)
     secure_forget(&a->secured);
     conf_free(a->shared);
     conf_free(a->conf);
+    conf_differences_done(&a->differences);
+    wipe(&a->base);
     wipe(&a->text);
     wipe(&a->file);
     conf_problems_free(&a->problems);

@@ -197,6 +197,9 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
     s->trusted =
         copy_blocks(s->arena, conf->trusted_proxies, conf->trusted_proxy_count, &s->trusted_count);
     s->admin_token = copy(s->arena, conf->admin.token);
+    s->view_allow = copy_blocks(s->arena, conf->admin.view_allow, conf->admin.view_allow_count,
+                                &s->view_allow_count);
+    s->view_token = copy(s->arena, conf->admin.view_token);
     s->debug_headers = conf->debug_headers;
     s->cors = build_cors(s->arena, &conf->cors);
 }
@@ -214,7 +217,7 @@ static struct bytes key_text(struct arena *arena, const uint8_t key[KEY_SIZE])
 /* Every token and key. */
 static struct redactor *build_secrets(const struct conf *conf, const struct redactor *before)
 {
-    size_t count = 1 + conf->cluster.key_count, at = 0;
+    size_t count = 2 + conf->cluster.key_count, at = 0;
     for (size_t a = 0; a < conf->application_count; a++) {
         count += conf->applications[a].user_token_count + conf->applications[a].instance_count;
     }
@@ -233,6 +236,7 @@ static struct redactor *build_secrets(const struct conf *conf, const struct reda
         texts[at++] = key_text(arena, conf->cluster.keys[k]);
     }
     texts[at++] = bytes_of(conf->admin.token);
+    texts[at++] = bytes_of(conf->admin.view_token);
     struct redactor *secrets = redactor_new(texts, at, before);
     arena_free(arena);
     return secrets;

@@ -18,6 +18,7 @@
 #include "control/handover.h"
 #include "control/private.h"
 #include "control/reported.h"
+#include "control/show.h"
 #include "control/start.h"
 
 enum {
@@ -101,11 +102,17 @@ static void do_job(struct control *c, struct local_job *job)
         return;
     case ENDPOINT_NODE_DRAIN:
     case ENDPOINT_NODE_ENABLE:
-        drain_node(c, job->endpoint == ENDPOINT_NODE_DRAIN, &job->body);
+        drain_node(c, job);
         break;
     case ENDPOINT_INSTANCE_DRAIN:
     case ENDPOINT_INSTANCE_ENABLE:
         job->status = drain_instance(c, job);
+        break;
+    case ENDPOINT_CONFIG:
+        show_config(c, job);
+        return;
+    case ENDPOINT_FORGET:
+        job->status = drain_forget(c, job);
         break;
     }
     worker_answer(job->worker, job);
@@ -142,7 +149,9 @@ static void on_usr1(struct control *c)
 static void on_log_flush(uv_prepare_t *handle)
 {
     struct control *c = handle->data;
-    log_flush(c->producer);
+    if (!c->begins) { /* what stops a start goes before all else, to standard error */
+        log_flush(c->producer);
+    }
 }
 
 static void on_signal(void *owner, int number)
@@ -280,6 +289,7 @@ static int begin(struct control *c)
         life_tell(c, LIFE_TERMINATE);
         return told ? 0 : -1;
     }
+    start_tell(c);
     instances_attach(&c->instances, c->member.cluster);
     if (cluster_joining(c->member.cluster)) {
         log_event(c->producer, LOG_INFO, "joining", NULL, 0);
@@ -344,7 +354,9 @@ int control_run(const char *config_file)
     if (net_loop_init(&c->net) != 0) {
         lack_of_files();
     }
+    c->begins = true;
     int error = begin(c);
+    c->begins = false;
     if (error && !c->log) {
         net_loop_close(&c->net);
     }

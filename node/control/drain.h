@@ -11,6 +11,9 @@ uint16_t drain_instance(struct control *c, struct local_job *job);
 
 /* /admin/drain and /admin/enable: /health says so, the virtual IP goes; everything is still served.
  * A node that is stopping for good is not enabled any more. */
-void drain_node(struct control *c, bool drain, struct buffer *ret_body);
+void drain_node(struct control *c, struct local_job *job);
+
+/* /admin/nodes/NODE/forget: a node that is gone for good leaves all lists. Returns the status. */
+uint16_t drain_forget(struct control *c, struct local_job *job);
 
 #endif

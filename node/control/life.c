@@ -21,8 +21,10 @@ static void say_ready(struct control *c)
 
 static void log_out_of_service(struct control *c)
 {
-    struct log_field fields[] = {log_bool("draining", life_is_draining(&c->life))};
-    log_event(c->producer, LOG_INFO, "node_drain", fields, 1);
+    const char *asked = c->life_driver.asked;
+    struct log_field fields[] = {log_bool("draining", life_is_draining(&c->life)),
+                                 log_text("asked_by", asked ? asked : "")};
+    log_event(c->producer, LOG_INFO, "node_drain", fields, asked ? 2 : 1);
 }
 
 static void drain_workers(struct control *c)

@@ -11,6 +11,7 @@ struct control;
 struct life_driver {
     uv_timer_t deadline, doors; /* `doors`: looks whether somebody is still connecting */
     bool doors_shut;
+    const char *asked; /* who asks for what is fed just now; NULL = nobody */
     /* Of the newest epoch: workers that have said since the last turn that they are quiet. Under
      * control's lock. */
     uint32_t quiet_epoch, quiet_count;

@@ -28,6 +28,7 @@ struct control {
     struct tls_tickets *tickets; /* of all listeners, for the process's life */
     struct log *log;
     struct log_producer *producer;
+    bool begins;               /* begin() is at work: the log waits */
     struct handover *handover; /* NULL: no virtual IP */
     struct life life;
     struct life_driver life_driver;

@@ -4,7 +4,8 @@
 
 #include "control/private.h"
 
-/* Any thread: reads c->adoption.conf, its canonical form and that one's digest; or the problems. */
+/* On the pool: reads c->adoption.conf and its canonical form, and compares it with what is in force
+ * and with the base; or the problems. */
 void reload_read(struct control *c);
 
 /* What cannot change while the node runs is named, and carried over into `next`. */
@@ -12,6 +13,15 @@ void reload_keep_fixed(struct control *c, struct conf *next);
 
 /* What is valid and unwise, into the log. */
 void reload_tell_weak(struct control *c, const struct conf_problems *problems);
+
+/* Into the log: what the configuration that is in force now changes. */
+void reload_tell_changed(struct control *c, const char *event);
+
+/* The answer of a reload that is in force, or of a dry run. */
+void reload_answer(struct control *c, struct buffer *ret_body);
+
+/* It would take back what others have changed: into the log and into the answer. */
+void reload_conflict(struct control *c, struct buffer *ret_body);
 
 /* The problems into the log and into the answer. */
 void reload_refuse(struct control *c, const struct conf_problems *problems,

@@ -25,6 +25,8 @@ static void on_tick(uv_timer_t *timer)
 static void arm_tick(struct control *c)
 {
     uint64_t now_ms = net_now_ms(&c->net), due_ms = instances_deadline_ms(&c->instances);
+    uint64_t adopt_ms = adopt_deadline_ms(c);
+    due_ms = adopt_ms < due_ms ? adopt_ms : due_ms;
     uv_timer_start(&c->settle.tick, on_tick, due_ms > now_ms ? due_ms - now_ms : 1, 0);
 }
 

@@ -151,6 +151,27 @@ static int cpu_of(size_t index, size_t workers)
     return -1;
 }
 
+/* The first line of a process: what runs, by which file, where it is reached. */
+void start_tell(struct control *c)
+{
+    struct buffer listeners = {0};
+    for (size_t i = 0; i < c->conf->listen_count; i++) {
+        const struct conf_listen *l = &c->conf->listen[i];
+        bool six = strchr(l->host, ':') != NULL;
+        buffer_append_format(&listeners, "%s%s%s%s:%u", i > 0 ? " " : "", six ? "[" : "", l->host,
+                             six ? "]" : "", l->port);
+    }
+    struct log_field fields[] = {
+        log_text("version", DIFYRING_VERSION),
+        log_text("file", c->file),
+        log_unsigned("pid", (uint64_t)getpid()),
+        log_span("listeners", buffer_bytes(&listeners)),
+    };
+    log_event(c->producer, LOG_INFO, "started", fields, 4);
+    buffer_done(&listeners);
+    c->member.shared.tells = true;
+}
+
 static void tell_listening(struct control *c, const uint16_t *ports)
 {
     for (size_t i = 0; i < c->conf->listen_count; i++) {

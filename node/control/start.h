@@ -31,4 +31,7 @@ size_t start_worker_count(const struct conf *conf);
  * error; then the workers that did start are running. */
 int start_workers(struct control *c, const struct worker_events *events);
 
+/* The first line of the log. */
+void start_tell(struct control *c);
+
 #endif

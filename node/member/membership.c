@@ -46,6 +46,13 @@ static void on_member(void *owner, const struct gossip_member *member, enum wire
     log_event(m->log, bad ? LOG_WARNING : LOG_INFO, "member", fields, 6);
 }
 
+static void on_forgotten(void *owner, const char *name)
+{
+    struct membership *m = owner;
+    struct log_field fields[] = {log_text("member", name)};
+    log_event_always(m->log, LOG_INFO, "member_forgotten", fields, 1);
+}
+
 static void on_shared(void *owner, uint64_t revision, struct bytes text)
 {
     struct membership *m = owner;
@@ -74,6 +81,7 @@ static const struct cluster_events cluster_events = {
     .on_verdict_input = on_verdict_input,
     .on_member = on_member,
     .on_shared = on_shared,
+    .on_forgotten = on_forgotten,
     .on_problem = on_problem,
     .on_generation = on_generation,
 };
@@ -94,6 +102,7 @@ void membership_save(struct membership *m)
     struct cluster_node node = {0};
     m->events->describe(m->owner, &node);
     kept_settle(m, node.config_revision);
+    shared_config_settle(m);
 }
 
 void membership_arm(struct membership *m)
@@ -105,9 +114,18 @@ void membership_arm(struct membership *m)
 
 /* ---- opening and closing ---- */
 
+static void set_reap(struct membership *m, const struct conf *conf)
+{
+    if (conf->has_cluster) {
+        cluster_set_reap(m->cluster, net_now_ms(m->net), conf->cluster.reap_ms,
+                         conf->cluster.reap_left_ms);
+    }
+}
+
 void membership_join_anew(struct membership *m, const struct conf *conf)
 {
     const struct conf_cluster *cluster = &conf->cluster;
+    set_reap(m, conf);
     if (m->udp && conf->has_cluster) {
         udp_set_join(m->udp, m->lookups, cluster->join, cluster->join_count);
         gossip_set_keys(cluster_gossip(m->cluster), (const uint8_t(*)[SEAL_KEY_SIZE])cluster->keys,
@@ -185,6 +203,7 @@ int membership_open(struct membership *m, struct conf *conf, uint64_t seed)
     new_cluster(m, conf, &advertise, seed);
     kept_load(m);
     shared_config_start(m, conf);
+    set_reap(m, conf);
     if (m->udp) {
         udp_attach(m->udp, m->cluster);
         udp_set_join(m->udp, m->lookups, conf->cluster.join, conf->cluster.join_count);

@@ -8,14 +8,26 @@
 
 struct membership;
 
+enum { SHARED_CHANGES_SIZE = 4096 /* of what changed, in a line of the log */ };
+
 struct shared_config {
     bool waits; /* the cluster has brought one: `text` */
     struct buffer text;
+    bool tells;                              /* the log has begun (see shared_config_settle()) */
+    uint64_t told_revision;                  /* the log has told this one */
+    char start_changes[SHARED_CHANGES_SIZE]; /* what this start's file changes of what was kept */
 };
 
 /* `conf` is what the file gave; its shared part is replaced by the cluster's where that is the one
  * in force. */
 void shared_config_start(struct membership *m, struct conf *conf);
+
+/* Into the log, on every node: a revision that is new in force here, with what it changes, which
+ * node brought it, and who asked. */
+void shared_config_tell(struct membership *m, const char *event, const char *changed);
+
+/* The end of a turn: this start's own file has become a revision. */
+void shared_config_settle(struct membership *m);
 
 /* The cluster brings one. */
 void shared_config_brought(struct membership *m, struct bytes text);
@@ -26,6 +38,11 @@ void shared_config_forget(struct membership *m);
 
 /* The one that the cluster brought is not good here. */
 void shared_config_refuse(struct membership *m, const struct conf_problems *problems);
+
+#define SHARED_FILE_DIFFERS                                                                        \
+    "the shared sections of this node's file are not in force, those of the cluster are; "         \
+    "`difyring config diff` shows what differs; to bring others, change the file on any node and " \
+    "reload there"
 
 /* What this node's own file says and is not in force must not go by unseen: into the log. `digest`
  * is of what is in force, in hexadecimal digits. */

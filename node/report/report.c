@@ -87,6 +87,8 @@ void report_ask(struct report *r, struct local_job *job)
     case ENDPOINT_NODE_ENABLE:
     case ENDPOINT_INSTANCE_DRAIN:
     case ENDPOINT_INSTANCE_ENABLE:
+    case ENDPOINT_CONFIG:
+    case ENDPOINT_FORGET:
         assert(false); /* an action is no report */
     }
     worker_answer(job->worker, job);

@@ -321,33 +321,6 @@ void status_json(struct buffer *b, const struct facts *facts)
     append_and_free(b, document);
 }
 
-void status_reload_ok(struct buffer *b, uint64_t config_revision)
-{
-    json_t *document = json_object();
-    put_text(document, "status", "success");
-    put_text(document, "message", "Configuration reloaded");
-    put_number(document, "config_revision", config_revision);
-    append_and_free(b, document);
-}
-
-void status_reload_failed(struct buffer *b, const char *message,
-                          const struct status_problem *problems, size_t count)
-{
-    json_t *document = json_object(), *errors = json_array();
-    for (size_t i = 0; i < count; i++) {
-        json_t *one = json_object();
-        put(one, "file", string_of(bytes_of(problems[i].file)));
-        put_number(one, "line", problems[i].line);
-        put_number(one, "column", problems[i].column);
-        put(one, "message", string_of(bytes_of(problems[i].message)));
-        json_array_append_new(errors, one);
-    }
-    put_text(document, "status", "error");
-    put(document, "message", string_of(bytes_of(message)));
-    put(document, "errors", errors);
-    append_and_free(b, document);
-}
-
 void status_instance_drained(struct buffer *b, const char *application, const char *instance_name,
                              bool draining, const char *status)
 {
@@ -366,5 +339,14 @@ void status_node_drained(struct buffer *b, const char *node, bool draining)
     put_text(document, "status", "success");
     put_text(document, "node", node);
     put_bool(document, "draining", draining);
+    append_and_free(b, document);
+}
+
+void status_node_forgotten(struct buffer *b, const char *node)
+{
+    json_t *document = json_object();
+    put_text(document, "status", "success");
+    put_text(document, "node", node);
+    put_text(document, "state", "forgotten");
     append_and_free(b, document);
 }

@@ -9,19 +9,11 @@
 /* Appends the document and a newline. */
 void status_json(struct buffer *b, const struct facts *facts);
 
-/* The answer of /reload-config. */
-struct status_problem {
-    const char *file;
-    unsigned line, column;
-    const char *message;
-};
-void status_reload_ok(struct buffer *b, uint64_t config_revision);
-void status_reload_failed(struct buffer *b, const char *message,
-                          const struct status_problem *problems, size_t count);
-
 /* The answers of /admin/... */
 void status_instance_drained(struct buffer *b, const char *application, const char *instance,
                              bool draining, const char *status);
 void status_node_drained(struct buffer *b, const char *node, bool draining);
+
+void status_node_forgotten(struct buffer *b, const char *node);
 
 #endif

@@ -75,6 +75,11 @@ bool snapshot_admin_allows(const struct snapshot *s, const uint8_t address[16])
     return cidr_list_has(s->admin_allow, s->admin_allow_count, address);
 }
 
+bool snapshot_view_allows(const struct snapshot *s, const uint8_t address[16])
+{
+    return cidr_list_has(s->view_allow, s->view_allow_count, address);
+}
+
 struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool cut,
                              struct buffer *space)
 {

@@ -82,7 +82,10 @@ struct snapshot {
     size_t trusted_count;
     struct cidr *admin_allow;
     size_t admin_allow_count;
-    struct bytes admin_token;          /* size 0 = none */
+    struct bytes admin_token; /* size 0 = none */
+    struct cidr *view_allow;
+    size_t view_allow_count;
+    struct bytes view_token;           /* size 0 = none */
     struct redactor *secrets;          /* every token and key there is: for snapshot_redact() */
     struct instance_live **by_address; /* of all instances; made by snapshot_index() */
     size_t by_address_count;
@@ -100,6 +103,8 @@ bool snapshot_has(const struct snapshot *s, const struct instance_live *instance
 
 /* Is this address (IPv4 as ::ffff:a.b.c.d) in admin.allow? */
 bool snapshot_admin_allows(const struct snapshot *s, const uint8_t address[16]);
+/* ... in admin.view_allow? */
+bool snapshot_view_allows(const struct snapshot *s, const uint8_t address[16]);
 
 /* Is it one of trusted_proxies? */
 static inline bool snapshot_trusts(const struct snapshot *s, const uint8_t address[16])

@@ -9,11 +9,15 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "worker/local_query.h"
 
 struct exchange;
 struct worker;
 
-enum { JOB_NAME_SIZE = 64 /* of applications and instances: conf's rule */ };
+enum {
+    JOB_NAME_SIZE = 64,  /* of applications and instances: conf's rule */
+    JOB_ASKED_SIZE = 96, /* an address has 45 at most */
+};
 
 enum endpoint {
     ENDPOINT_STATUS,
@@ -25,6 +29,8 @@ enum endpoint {
     ENDPOINT_NODE_ENABLE,
     ENDPOINT_INSTANCE_DRAIN, /* the names are in the job */
     ENDPOINT_INSTANCE_ENABLE,
+    ENDPOINT_CONFIG,
+    ENDPOINT_FORGET, /* the node's name is in the place of an application's */
     ENDPOINT_EXPLAIN,
 };
 
@@ -34,7 +40,9 @@ struct local_job {
     struct exchange *exchange;
     enum endpoint endpoint;
     char application[JOB_NAME_SIZE + 1], instance[JOB_NAME_SIZE + 1]; /* "" = not asked with */
-    struct buffer query_text; /* explain: what stands behind `?` */
+    struct local_query query;
+    char asked[JOB_ASKED_SIZE + 1]; /* who asks, for people: `10.0.0.7 (admin.token)` */
+    struct buffer query_text;       /* explain: what stands behind `?` */
     /* the answer */
     uint16_t status;
     const char *content_type;

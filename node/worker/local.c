@@ -2,6 +2,7 @@
 #include "worker/local.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "base/memory.h"
 #include "base/secret.h"
@@ -10,8 +11,10 @@
 struct local_endpoint {
     struct bytes path; /* `*` stands for one segment: an application's name, then an instance's */
     bool open_to_all, get, post;
-    bool health; /* answered at once */
-    bool acts;   /* changes something: not for foreign pages, by whatever method */
+    bool health;    /* answered at once */
+    bool acts;      /* changes something: not for foreign pages, by whatever method */
+    bool looks;     /* is for those, too, who may only look */
+    unsigned takes; /* of enum local_parameter; others are refused where it acts, or takes any */
     enum endpoint endpoint;
 };
 
@@ -22,21 +25,35 @@ struct local_endpoint {
 
 static const struct local_endpoint endpoints[] = {
     {.path = PATH("/health"), .open_to_all = true, .get = true, .health = true},
-    {.path = PATH("/status"), .get = true, .endpoint = ENDPOINT_STATUS},
+    {.path = PATH("/status"), .get = true, .looks = true, .endpoint = ENDPOINT_STATUS},
     {.path = PATH("/reload-config"),
      .get = true,
      .post = true,
      .acts = true,
+     .takes = LOCAL_FORCE | LOCAL_DRY_RUN,
      .endpoint = ENDPOINT_RELOAD},
-    {.path = PATH("/metrics"), .get = true, .endpoint = ENDPOINT_METRICS},
-    {.path = PATH("/dashboard"), .get = true, .endpoint = ENDPOINT_DASHBOARD},
-    {.path = PATH("/dashboard/data"), .get = true, .endpoint = ENDPOINT_DASHBOARD_DATA},
-    {.path = PATH("/admin/explain"), .get = true, .endpoint = ENDPOINT_EXPLAIN},
+    {.path = PATH("/metrics"), .get = true, .looks = true, .endpoint = ENDPOINT_METRICS},
+    {.path = PATH("/dashboard"), .get = true, .looks = true, .endpoint = ENDPOINT_DASHBOARD},
+    {.path = PATH("/dashboard/data"),
+     .get = true,
+     .looks = true,
+     .endpoint = ENDPOINT_DASHBOARD_DATA},
+    {.path = PATH("/admin/config"),
+     .get = true,
+     .looks = true,
+     .takes = LOCAL_SECRETS,
+     .endpoint = ENDPOINT_CONFIG},
+    {.path = PATH("/admin/nodes/*/forget"),
+     .post = true,
+     .acts = true,
+     .endpoint = ENDPOINT_FORGET},
+    {.path = PATH("/admin/explain"), .get = true, .looks = true, .endpoint = ENDPOINT_EXPLAIN},
     {.path = PATH("/admin/drain"), .post = true, .acts = true, .endpoint = ENDPOINT_NODE_DRAIN},
     {.path = PATH("/admin/enable"), .post = true, .acts = true, .endpoint = ENDPOINT_NODE_ENABLE},
     {.path = PATH("/admin/instances/*/*/drain"),
      .post = true,
      .acts = true,
+     .takes = LOCAL_NOW | LOCAL_HOLD,
      .endpoint = ENDPOINT_INSTANCE_DRAIN},
     {.path = PATH("/admin/instances/*/*/enable"),
      .post = true,
@@ -110,6 +127,8 @@ struct local_job *local_job_new(const struct local_question *question, struct ex
     job->endpoint = question->endpoint;
     copy_name(job->application, question->application);
     copy_name(job->instance, question->instance);
+    job->query = question->query;
+    memcpy(job->asked, question->asked, sizeof(job->asked));
     buffer_append_bytes(&job->query_text, question->query_text);
     exchange_set_job(x, job);
     return job;
@@ -155,17 +174,64 @@ static bool is_below_admin(struct bytes path)
     return path.size >= admin.size && memcmp(path.at, admin.at, admin.size) == 0;
 }
 
-static bool may_ask(const struct exchange_question *q)
+/* What somebody may do here, and by what, in the words of the configuration. */
+struct right {
+    bool acts, looks;
+    const char *by;
+};
+
+static bool shows(const struct exchange_question *q, struct bytes wanted)
+{
+    struct bytes token;
+    return wanted.size > 0 &&
+           bearer_token(http_head_get(q->head, HTTP_FIELD_AUTHORIZATION), &token) &&
+           secret_equal(token, wanted);
+}
+
+static bool may_look(const struct snapshot *s, const uint8_t *address)
+{
+    return snapshot_view_allows(s, address) || snapshot_admin_allows(s, address);
+}
+
+/* Who shows a token is known by it, wherever they are. */
+static struct right right_of(const struct exchange_question *q)
 {
     const struct snapshot *s = q->snapshot;
-    struct bytes token;
+    if (shows(q, s->admin_token)) {
+        return (struct right){true, true, "admin.token"};
+    }
     /* Whoever comes through a balancer has not its rights. */
     if (snapshot_admin_allows(s, q->peer_raw) && snapshot_admin_allows(s, q->address_raw)) {
+        return (struct right){true, true, "admin.allow"};
+    }
+    if (shows(q, s->view_token)) {
+        return (struct right){false, true, "admin.view_token"};
+    }
+    if (may_look(s, q->peer_raw) && may_look(s, q->address_raw)) {
+        return (struct right){false, true, "admin.view_allow"};
+    }
+    return (struct right){false, false, ""};
+}
+
+static bool may_ask(const struct right *right, const struct local_endpoint *e, struct bytes path)
+{
+    if (e && e->open_to_all) {
         return true;
     }
-    return s->admin_token.size > 0 &&
-           bearer_token(http_head_get(q->head, HTTP_FIELD_AUTHORIZATION), &token) &&
-           secret_equal(token, s->admin_token);
+    if (e && e->looks) {
+        return right->looks;
+    }
+    return right->acts || (!e && !is_below_admin(path));
+}
+
+static void refuse_asker(struct exchange *x, const struct right *right)
+{
+    local_refuse(x, 403, "forbidden",
+                 right->looks
+                     ? "You may look (admin.view_allow, admin.view_token) and not act: this "
+                       "takes an address in admin.allow, or the admin token."
+                     : "Your address is not in admin.allow, and no valid admin token was "
+                       "given.");
 }
 
 /* A browser of somebody who may ask must not act for a foreign page. All of today's tell where a
@@ -214,16 +280,41 @@ static void answer_health(struct exchange *x, enum local_health health)
     exchange_answer(x, &answer);
 }
 
+static enum local_kind ask_control(struct exchange *x, const struct local_endpoint *e,
+                                   const struct bytes names[2], const struct right *right,
+                                   struct local_question *ret)
+{
+    struct exchange_question q = exchange_question(x);
+    char error[LOCAL_QUERY_ERROR_SIZE];
+    struct local_question question = {
+        .endpoint = e->endpoint, .application = names[0], .instance = names[1]};
+    if (e->endpoint == ENDPOINT_EXPLAIN) {
+        question.query_text = http_head_query(q.head);
+    }
+    bool reads = e->acts || e->takes; /* what others are asked with does not matter */
+    if (reads && !local_query_read(http_head_query(q.head), e->takes, &question.query, error)) {
+        local_refuse(x, 400, "invalid_param", error);
+        return LOCAL_ANSWERED;
+    }
+    if (question.query.given & LOCAL_SECRETS && !right->acts) {
+        refuse_asker(x, right);
+        return LOCAL_ANSWERED;
+    }
+    snprintf(question.asked, sizeof(question.asked), "%.*s (%s)", (int)q.address.size, q.address.at,
+             right->by);
+    *ret = question;
+    return LOCAL_JOB;
+}
+
 enum local_kind local_request(struct exchange *x, enum local_health health,
                               struct local_question *ret_question)
 {
     struct exchange_question q = exchange_question(x);
     struct bytes names[2] = {{NULL, 0}, {NULL, 0}};
     const struct local_endpoint *e = find_endpoint(http_head_path(q.head), names);
-    bool guarded = e ? !e->open_to_all : is_below_admin(http_head_path(q.head));
-    if (guarded && !may_ask(&q)) {
-        local_refuse(x, 403, "forbidden",
-                     "Your address is not in admin.allow, and no valid admin token was given.");
+    struct right right = e && e->open_to_all ? (struct right){0} : right_of(&q);
+    if (!may_ask(&right, e, http_head_path(q.head))) {
+        refuse_asker(x, &right);
     } else if (!e) {
         refuse_path(x, q.head->method);
     } else if (!takes(e, q.head->method)) {
@@ -236,10 +327,7 @@ enum local_kind local_request(struct exchange *x, enum local_health health,
     } else if (e->health) {
         answer_health(x, health);
     } else {
-        *ret_question = (struct local_question){
-            e->endpoint, names[0], names[1],
-            e->endpoint == ENDPOINT_EXPLAIN ? http_head_query(q.head) : (struct bytes){NULL, 0}};
-        return LOCAL_JOB;
+        return ask_control(x, e, names, &right, ret_question);
     }
     return LOCAL_ANSWERED;
 }

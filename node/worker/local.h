@@ -19,6 +19,8 @@ enum local_health { LOCAL_HEALTHY, LOCAL_DRAINING, LOCAL_JOINING };
 struct local_question {
     enum endpoint endpoint;
     struct bytes application, instance, query_text;
+    struct local_query query;
+    char asked[JOB_ASKED_SIZE + 1];
 };
 
 enum local_kind local_request(struct exchange *x, enum local_health health,

@@ -248,7 +248,8 @@ static enum downstream_place on_find_place(struct downstream_owner *owner,
     if (places_take(places, s->connections_max) || make_room(w)) {
         return DOWNSTREAM_ADMITTED;
     }
-    if (snapshot_admin_allows(s, address) && places_take_reserved(places)) {
+    bool known = snapshot_admin_allows(s, address) || snapshot_view_allows(s, address);
+    if (known && places_take_reserved(places)) {
         return DOWNSTREAM_RESERVED;
     }
     if (places_take_refused(places)) {

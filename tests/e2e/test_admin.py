@@ -184,7 +184,7 @@ def ask_to_reload(node, way):
     else:
         head, value = node.json(way, "/reload-config")
         assert head.status == 200
-        assert value == {"status": "success", "message": "Configuration reloaded", "config_revision": revision + 1}
+        assert (value["status"], value["message"], value["config_revision"]) == ("success", "Configuration reloaded", revision + 1)
     wait_for(lambda: node.status()["node"]["config_revision"] == revision + 1, TIMEOUT)
 
 

@@ -43,7 +43,9 @@ def test_a_reload_on_any_node_reaches_all(stubs, who):
         cluster.settle(revision=1)
         changed = with_token(config, "usertoken--two")
         assert cluster.reload(who, changed) == (
-            200, {"status": "success", "message": "Configuration reloaded", "config_revision": 2})
+            200, {"status": "success", "message": "Configuration reloaded", "config_revision": 2,
+                  "changed": ["applications.one.user_tokens: changed (1 added, 1 removed)"], "restart_needed": [],
+                  "warnings": []})
         wait_for(lambda: in_force(cluster, "usertoken--two"), SPREAD_SECONDS)
         assert not any(accepts(node, TOKEN) for node in cluster.nodes())
         cluster.settle(revision=2)

@@ -88,7 +88,7 @@ def test_no_command_is_bad_usage_and_lists_them():
     assert all(command in result.stderr for command in COMMANDS)
 
 
-@pytest.mark.parametrize("word", ["serve", "", "-x", "--version"])
+@pytest.mark.parametrize("word", ["serve", "", "-x", "--versoin"])
 def test_an_unknown_command_is_bad_usage(word):
     failed(run_command(word), 2)
 

@@ -329,8 +329,9 @@ static void start_shared(struct process *p)
     }
     struct bytes text;
     cluster_shared_start(p->cluster, host_now_ms(w, p->host), w->texts[p->host->file_text], &stored,
-                         &text);
+                         false, &text);
     p->shared_text = world_find_text(w, text);
+    cluster_shared_file_done(&stored);
     if (p->shared_text == w->text_count) {
         world_fail(w, "%s starts with a configuration that nobody wrote", p->host->name);
         p->shared_text = 0;

@@ -246,8 +246,11 @@ void work_reload(struct process *p)
     struct world *w = p->world;
     struct bytes text;
     uint64_t before = cluster_shared_revision(p->cluster);
-    uint64_t revision = cluster_shared_reload(p->cluster, host_now_ms(w, p->host),
-                                              w->texts[p->host->file_text], &text);
+    const struct cluster_shared_reload reload = {
+        .file = w->texts[p->host->file_text],
+        .asked = "somebody",
+    };
+    uint64_t revision = cluster_shared_reload(p->cluster, host_now_ms(w, p->host), &reload, &text);
     p->shared_text = world_find_text(w, text);
     p->shared_due = false;
     world_tell(w, "%s reloads: revision %llu, text %zu", p->host->name,

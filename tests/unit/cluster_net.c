@@ -187,7 +187,8 @@ static void begin(struct net_node *node, const char *file, bool with_state)
         assert_int_equal(cluster_read_shared(net->sha, buffer_bytes(&node->shared), &stored),
                          node->shared.size > 0);
     }
-    cluster_shared_start(node->cluster, net->now_ms, bytes_of(file), &stored, &text);
+    cluster_shared_start(node->cluster, net->now_ms, bytes_of(file), &stored, false, &text);
+    cluster_shared_file_done(&stored);
 }
 
 struct net_node *net_start(struct net *net, size_t index, const char *file, bool with_state)

@@ -13,6 +13,14 @@
 
 enum { JOIN_MS = 6000, DEAD_MS = 10000 };
 
+/* A reload that somebody asked for, and nobody forced. */
+static uint64_t reload(struct cluster *c, uint64_t now_ms, struct bytes file,
+                       struct bytes *ret_text)
+{
+    const struct cluster_shared_reload reload = {.file = file, .asked = "somebody"};
+    return cluster_shared_reload(c, now_ms, &reload, ret_text);
+}
+
 static int set_up(void **state)
 {
     *state = net_new();
@@ -75,11 +83,16 @@ static void a_reload_on_any_node_reaches_all_within_a_second(void **state)
         struct bytes applied;
         snprintf(text, sizeof(text), "file of node %zu", i);
         struct wanted next = {2 + i, text};
-        uint64_t revision =
-            cluster_shared_reload(net->nodes[i].cluster, net->now_ms, bytes_of(text), &applied);
+        uint64_t revision = reload(net->nodes[i].cluster, net->now_ms, bytes_of(text), &applied);
         assert_int_equal(revision, next.revision);
         assert_true(bytes_equal(applied, bytes_of(text)));
         assert_true(net_wait(net, 1000, all_have, &next));
+        for (size_t n = 0; n < 3; n++) { /* and all know where it comes from */
+            const struct shared_origin *origin = cluster_shared_origin(net->nodes[n].cluster);
+            assert_int_equal(origin->node[0], 'n');
+            assert_string_equal(origin->node, cluster_shared_origin(net->nodes[i].cluster)->node);
+            assert_string_equal(origin->asked, "somebody");
+        }
     }
     assert_int_equal(net->nodes[0].problem_count, 0);
 }
@@ -89,7 +102,7 @@ static void a_joiner_takes_the_clusters_over_its_own_file(void **state)
     struct net *net = *state;
     struct bytes applied;
     start_three(net);
-    cluster_shared_reload(net->nodes[1].cluster, net->now_ms, BYTES("second"), &applied);
+    reload(net->nodes[1].cluster, net->now_ms, BYTES("second"), &applied);
     net_run(net, 1000);
     struct net_node *late = net_start(net, 3, "a file of its own", false);
     struct wanted second = {2, "second"};
@@ -97,8 +110,7 @@ static void a_joiner_takes_the_clusters_over_its_own_file(void **state)
     assert_true(net_wait(net, 3000, all_have, &second));
     assert_int_equal(late->applied, 1);
     /* its file is as it was last read: a reload there repeats what is in force */
-    uint64_t revision =
-        cluster_shared_reload(late->cluster, net->now_ms, BYTES("a file of its own"), &applied);
+    uint64_t revision = reload(late->cluster, net->now_ms, BYTES("a file of its own"), &applied);
     assert_int_equal(revision, 3);
     assert_true(bytes_equal(applied, BYTES("second")));
 }
@@ -129,7 +141,7 @@ static void a_restart_keeps_the_revision_and_a_changed_file_makes_a_new_one(void
     struct bytes applied;
     struct net_node *node = net_start(net, 0, "file", false);
     net_run(net, JOIN_MS);
-    cluster_shared_reload(node->cluster, net->now_ms, BYTES("second"), &applied);
+    reload(node->cluster, net->now_ms, BYTES("second"), &applied);
     net_save(node);
     net_kill(node);
     net_start(net, 0, "second", true);
@@ -147,7 +159,7 @@ static void what_a_node_refuses_stays_out_of_it_and_is_named(void **state)
     struct bytes applied;
     start_three(net);
     net->nodes[2].refuses = true;
-    cluster_shared_reload(net->nodes[0].cluster, net->now_ms, BYTES("bad for node-c"), &applied);
+    reload(net->nodes[0].cluster, net->now_ms, BYTES("bad for node-c"), &applied);
     net_run(net, 5000);
     assert_int_equal(cluster_shared_revision(net->nodes[1].cluster), 2);
     assert_int_equal(cluster_shared_revision(net->nodes[2].cluster), 1);
@@ -156,7 +168,7 @@ static void what_a_node_refuses_stays_out_of_it_and_is_named(void **state)
     assert_non_null(strstr(net->nodes[2].problem_details[0], "no such file"));
     net->nodes[2].refuses = false;
     struct wanted third = {3, "good"};
-    cluster_shared_reload(net->nodes[0].cluster, net->now_ms, BYTES("good"), &applied);
+    reload(net->nodes[0].cluster, net->now_ms, BYTES("good"), &applied);
     assert_true(net_wait(net, 1000, all_have, &third));
 }
 
@@ -182,7 +194,7 @@ static void the_text_is_got_elsewhere_when_its_source_dies(void **state)
     memset(large, 'x', sizeof(large) - 1);
     net_start(net, 0, "file", false);
     net_run(net, JOIN_MS);
-    cluster_shared_reload(net->nodes[0].cluster, net->now_ms, bytes_of(large), &applied);
+    reload(net->nodes[0].cluster, net->now_ms, bytes_of(large), &applied);
     net_save(&net->nodes[0]);
     net->nodes[1].state = net->nodes[0].state; /* a second one that has it without a fetch */
     net->nodes[1].shared = net->nodes[0].shared;
@@ -374,9 +386,22 @@ static void who_is_alive_and_who_is_drained_is_news_of_all(void **state)
     start_three(net);
     net_run(net, 3000);
     forget_news(net);
-    cluster_set_drained(net->nodes[0].cluster, net->now_ms, 1, BYTES("shop"), BYTES("dify1"), true);
+    const struct cluster_drain_order order = {.drained = true, .now = true, .hold_ms = 60000};
+    cluster_order_drain(net->nodes[0].cluster, net->now_ms, 1, BYTES("shop"), BYTES("dify1"),
+                        &order);
     assert_true(cluster_verdict_news(net->nodes[0].cluster).all);
     net_run(net, 1000);
+    uint64_t hold_ms = 0;
+    assert_true(
+        cluster_drained_now(net->nodes[2].cluster, BYTES("shop"), BYTES("dify1"), &hold_ms));
+    assert_int_equal(hold_ms, 60000);
+    assert_false(
+        cluster_drained_now(net->nodes[2].cluster, BYTES("shop"), BYTES("dify2"), &hold_ms));
+    cluster_set_drained(net->nodes[2].cluster, net->now_ms, 1, BYTES("shop"), BYTES("dify1"), true);
+    net_run(net, 1000); /* the later word counts */
+    assert_true(cluster_drained(net->nodes[0].cluster, BYTES("shop"), BYTES("dify1")));
+    assert_false(
+        cluster_drained_now(net->nodes[0].cluster, BYTES("shop"), BYTES("dify1"), &hold_ms));
     forget_news(net);
     net_kill(&net->nodes[2]);
     net_run(net, 10000);

@@ -126,7 +126,7 @@ static void a_node_alone_does_everything_by_itself_and_at_once(void **state)
     struct world *w = *state;
     struct bytes text;
     uint64_t latency[HISTOGRAM_BUCKETS];
-    assert_int_equal(cluster_shared_start(w->c, NOW_MS, BYTES("file"), &NOTHING, &text), 1);
+    assert_int_equal(cluster_shared_start(w->c, NOW_MS, BYTES("file"), &NOTHING, false, &text), 1);
     assert_true(bytes_equal(text, BYTES("file")));
     count(w->c, 10, 1);
     assert_int_equal(cluster_requests(w->c), 10);
@@ -221,6 +221,7 @@ static bool reads_shared(struct world *w, struct bytes bytes)
     struct cluster_shared_file file = {.revision = 123};
     bool good = cluster_read_shared(w->sha, bytes, &file);
     assert_int_equal(file.revision, good ? 1 : 123);
+    cluster_shared_file_done(&file);
     return good;
 }
 
@@ -230,6 +231,14 @@ static bool reads_generation(struct world *w, struct bytes bytes)
     bool good = cluster_read_generation(w->sha, bytes, &generation);
     assert_int_equal(generation, good ? 1700000000123 : 5);
     return good;
+}
+
+/* A reload that somebody asked for, and nobody forced. */
+static uint64_t reload(struct cluster *c, uint64_t now_ms, struct bytes file,
+                       struct bytes *ret_text)
+{
+    const struct cluster_shared_reload reload = {.file = file, .asked = "somebody"};
+    return cluster_shared_reload(c, now_ms, &reload, ret_text);
 }
 
 static void a_damaged_file_is_refused_as_a_whole(void **state)
@@ -245,7 +254,7 @@ static void a_damaged_file_is_refused_as_a_whole(void **state)
     assert_false(reads_generation(w, buffer_bytes(&file)));
     cluster_save_shared(w->c, &file);
     assert_int_equal(file.size, 0); /* nothing is in force yet */
-    cluster_shared_start(w->c, NOW_MS, BYTES("the shared text"), &NOTHING, &text);
+    cluster_shared_start(w->c, NOW_MS, BYTES("the shared text"), &NOTHING, false, &text);
     cluster_save_shared(w->c, &file);
     expect_damage_is_found(&file, reads_shared, w);
     assert_false(reads_state(w, buffer_bytes(&file)));
@@ -260,22 +269,32 @@ static void a_saved_shared_configuration_begins_the_next_start(void **state)
     struct buffer file = {0};
     struct cluster_shared_file stored;
     struct bytes text;
-    cluster_shared_start(w->c, NOW_MS, BYTES("file"), &NOTHING, &text);
-    assert_int_equal(cluster_shared_reload(w->c, NOW_MS, BYTES("file 2"), &text), 2);
-    assert_int_equal(cluster_shared_reload(w->c, NOW_MS, BYTES("file 2"), &text), 3);
+    cluster_shared_start(w->c, NOW_MS, BYTES("file"), &NOTHING, false, &text);
+    assert_int_equal(reload(w->c, NOW_MS, BYTES("file 2"), &text), 2);
+    assert_int_equal(reload(w->c, NOW_MS, BYTES("file 2"), &text), 3);
     cluster_save_shared(w->c, &file);
     assert_true(cluster_read_shared(w->sha, buffer_bytes(&file), &stored));
     assert_int_equal(stored.revision, 3);
     assert_true(bytes_equal(stored.text, BYTES("file 2")));
     assert_memory_equal(stored.file_digest, cluster_shared_file_digest(w->c), SHA256_SIZE);
     struct cluster *next = alone(w, GENERATION + 1);
-    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 2"), &stored, &text), 3);
+    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 2"), &stored, false, &text), 3);
     assert_true(text.at == stored.text.at);
     cluster_free(next);
     next = alone(w, GENERATION + 2);
-    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 3"), &stored, &text), 4);
+    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 3"), &stored, false, &text), 4);
     assert_true(bytes_equal(text, BYTES("file 3")));
+    assert_true(bytes_equal(cluster_shared_base(next), BYTES("file 3")));
+    assert_string_equal(cluster_shared_origin(next)->asked, "start");
     cluster_free(next);
+    next = alone(w, GENERATION + 3);
+    /* what would take back changes is not brought, and stays to be compared with the base */
+    assert_int_equal(cluster_shared_start(next, NOW_MS, BYTES("file 3"), &stored, true, &text), 3);
+    assert_true(bytes_equal(text, BYTES("file 2")));
+    assert_true(bytes_equal(cluster_shared_base(next), BYTES("file 2")));
+    assert_string_equal(cluster_shared_origin(next)->asked, "somebody");
+    cluster_free(next);
+    cluster_shared_file_done(&stored);
     buffer_done(&file);
 }
 

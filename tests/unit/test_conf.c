@@ -458,6 +458,31 @@ static void tokens_of_a_few_characters_are_warned_of(void **state)
     conf_free(c);
 }
 
+static void admins_from_anywhere_without_a_token_are_warned_of(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *admin;
+        bool warned;
+    } rows[] = {
+        {"{allow: [0.0.0.0/0]}", true},
+        {"{allow: [0.0.0.0/0], token: long-enough}", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[400];
+        struct conf_problems problems;
+        snprintf(text, sizeof text,
+                 "listen:\n- {address: \"127.0.0.1:0\"}\nadmin: %s\n"
+                 "applications: {a: {user_tokens: [eight888], instances: "
+                 "[{name: i, host: h, port: 1, token: eight999}]}}\n",
+                 rows[i].admin);
+        struct conf *c = parse_good(text);
+        assert_int_equal(conf_weak(c, &problems), rows[i].warned);
+        conf_problems_free(&problems);
+        conf_free(c);
+    }
+}
+
 static void a_queue_that_nobody_stands_in_is_warned_of(void **state)
 {
     (void)state;
@@ -564,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_name_may_end_in_the_roots_dot),
         cmocka_unit_test(pages_of_all_origins_of_some_or_of_none),
         cmocka_unit_test(warn_is_warning),
+        cmocka_unit_test(admins_from_anywhere_without_a_token_are_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* conf_changes() and what needs a restart: two configurations, and the paths that differ. */
 #include "tests/unit/conf_claims.h"
 
+#include "conf/compare.h"
 #include "conf/fixed.h"
 
 #define NODE      "node: {name: n}\nlisten: [{address: \"127.0.0.1:0\"}]\n"
@@ -52,8 +53,19 @@ static const struct {
      ""},
     {NODE PLAIN, NODE "applications: {a: {user_tokens: [u, v], instances: [" ONE "}, " TWO "]}}\n",
      "~applications.a.user_tokens shared"},
-    {NODE PLAIN, NODE PLAIN "user_id: {sources: [\"header:X\"]}\n",
-     "~user_id.sources shared, ~applications.a.user_id.sources shared"},
+    {NODE PLAIN, NODE PLAIN "user_id: {sources: [\"header:X\"]}\n", "~user_id.sources shared"},
+    {NODE PLAIN, NODE PLAIN "user_id: {sources: [\"header:X\"]}\nretries: {attempts: 4}\n",
+     "~retries.attempts shared, ~user_id.sources shared"},
+    {NODE "retries: {attempts: 4}\n" PLAIN,
+     NODE "retries: {attempts: 5}\napplications: {a: {user_tokens: [t, u], retries: {attempts: 4}, "
+          "instances: [" ONE "}, " TWO "]}}\n",
+     "~retries.attempts shared"},
+    {NODE PLAIN,
+     NODE "applications: {a: {user_tokens: [t, u], retries: {attempts: 4}, instances: [" ONE
+          "}, " TWO "]}}\n",
+     "~applications.a.retries.attempts shared"},
+    {NODE PLAIN, NODE APP(TWO ", {name: k, host: h, port: 3, token: x}, " ONE "}"),
+     "+applications.a.instances.k shared, ~applications.a.instances shared"},
     {NODE PLAIN, NODE PLAIN "cors: {origins: []}\nadmin: {allow: [10.0.0.0/8], token: s}\n",
      "~admin.allow live, ~admin.token live, ~cors.origins live"},
     {NODE PLAIN, NODE PLAIN "trusted_proxies: [\"::1\", 10.0.0.1]\n", "~trusted_proxies live"},
@@ -87,7 +99,7 @@ static void every_change_is_told_by_its_path(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct conf *before = parse_good(rows[i].before), *after = parse_good(rows[i].after);
         struct told told = {0};
-        conf_changes(before, after, tell, &told);
+        conf_changes(before, after, NULL, tell, &told);
         assert_string_equal(told.text, rows[i].told);
         conf_free(before);
         conf_free(after);
@@ -106,14 +118,14 @@ static void what_needs_a_restart_is_named_and_kept(void **state)
     (void)state;
     struct conf *running = parse_good(BEFORE PLAIN);
     struct conf *next = parse_good(NODE PLAIN "limits: {headers: 60}\n");
-    const char *names[CONF_FIXED_MAX];
-    static const char *const expected[] = {"node", "listen", "workers", "log", "cluster", "vip"};
-    assert_int_equal(conf_fixed_changes(running, next, names), 6);
-    for (size_t i = 0; i < 6; i++) {
-        assert_string_equal(names[i], expected[i]);
-    }
+    struct conf_differences d;
+    conf_compare(running, next, NULL, &d);
+    assert_int_equal(d.restart_count, 8);
+    conf_differences_done(&d);
     conf_fixed_keep(running, next);
-    assert_int_equal(conf_fixed_changes(running, next, names), 0);
+    conf_compare(running, next, NULL, &d);
+    assert_int_equal(d.restart_count, 0);
+    conf_differences_done(&d);
     conf_free(running);
     assert_string_equal(next->node_name, "old");
     assert_string_equal(next->state_dir, "some/dir/old");

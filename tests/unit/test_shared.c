@@ -11,6 +11,8 @@
 
 enum { SELF = 100, STEP_MS = 200, WAIT_MS = 3000 };
 
+static const struct shared_origin SOMEBODY = {"node-a", "somebody"};
+
 struct world {
     struct sha256 *sha;
     struct shared s;
@@ -173,9 +175,9 @@ static void a_reload_goes_above_everything_heard_of(void **state)
     begin(w, "file", 2, "stored", "file");
     offer(w, 7, 9, "unreachable");
     w->offers[0].reachable = false;
-    shared_reload(&w->s, BYTES("file"), w->offers, w->count);
+    shared_reload(&w->s, BYTES("file"), false, &SOMEBODY, w->offers, w->count);
     assert_true(in_force(w, 10, "stored")); /* the file is as before: what is in force */
-    shared_reload(&w->s, BYTES("file 2"), w->offers, w->count);
+    shared_reload(&w->s, BYTES("file 2"), false, &SOMEBODY, w->offers, w->count);
     assert_true(in_force(w, 11, "file 2"));
 }
 
@@ -189,16 +191,63 @@ static void a_reload_soon_after_the_start_wins_over_those_who_have_not_heard_of_
         set_up(&other);
         struct world *w = other;
         begin(w, "before", 0, NULL, NULL);
-        shared_reload(&w->s, bytes_of(files[i]), w->offers, w->count);
+        shared_reload(&w->s, bytes_of(files[i]), false, &SOMEBODY, w->offers, w->count);
         offer(w, 7, 1, "before"); /* where the time was over before this was heard */
         assert_int_equal(shared_find_conflict(&w->s, w->offers, w->count), w->count);
         assert_int_equal(decide(w), SHARED_NOTHING);
         assert_true(in_force(w, 2, files[i]));
-        shared_reload(&w->s, bytes_of(files[i]), w->offers, w->count); /* final: one above all */
+        shared_reload(&w->s, bytes_of(files[i]), false, &SOMEBODY, w->offers,
+                      w->count); /* final: one above all */
         assert_true(in_force(w, 3, files[i]));
         tear_down(&other);
     }
     (void)state; /* each file has a world of its own */
+}
+
+static bool base_is(struct world *w, const char *text)
+{
+    return bytes_equal(buffer_bytes(&w->s.base), bytes_of(text));
+}
+
+static void the_base_is_what_the_own_file_last_brought_or_was_equal_to(void **state)
+{
+    struct world *w = *state;
+    begin(w, "file", 0, NULL, NULL);
+    assert_true(base_is(w, "file"));
+    w->now_ms += WAIT_MS;
+    assert_int_equal(decide(w), SHARED_FINAL);
+    assert_string_equal(w->s.origin.asked, "start");
+    offer(w, 7, 2, "theirs");
+    w->offers[0].origin = &SOMEBODY;
+    assert_int_equal(decide(w), SHARED_FETCH);
+    assert_true(shared_is_pulling(&w->s));
+    assert_true(fetched(w, "theirs"));
+    assert_true(shared_applied(&w->s));
+    assert_false(shared_is_pulling(&w->s));
+    assert_string_equal(w->s.origin.asked, "somebody");
+    assert_true(base_is(w, "file")); /* its file has not changed */
+    shared_reload(&w->s, BYTES("file"), false, &SOMEBODY, w->offers, w->count);
+    assert_true(in_force(w, 3, "theirs") && base_is(w, "file"));
+    shared_reload(&w->s, BYTES("theirs"), false, &SOMEBODY, w->offers, w->count);
+    assert_true(in_force(w, 4, "theirs") && base_is(w, "theirs"));
+    shared_reload(&w->s, BYTES("mine"), false, &SOMEBODY, w->offers, w->count);
+    assert_true(in_force(w, 5, "mine") && base_is(w, "mine"));
+    /* read and refused: should all others come to the same, it is the base */
+    shared_note_file(&w->s, BYTES("last"));
+    assert_true(in_force(w, 5, "mine") && base_is(w, "mine"));
+    offer(w, 8, 6, "last");
+    assert_int_equal(decide(w), SHARED_FETCH);
+    assert_true(fetched(w, "last"));
+    assert_true(shared_applied(&w->s));
+    assert_true(in_force(w, 6, "last") && base_is(w, "last"));
+}
+
+static void force_brings_a_file_that_has_not_changed(void **state)
+{
+    struct world *w = *state;
+    begin(w, "file", 2, "stored", "file");
+    shared_reload(&w->s, BYTES("file"), true, &SOMEBODY, w->offers, w->count);
+    assert_true(in_force(w, 3, "file") && base_is(w, "file"));
 }
 
 static void a_reload_overtakes_a_pull(void **state)
@@ -208,7 +257,7 @@ static void a_reload_overtakes_a_pull(void **state)
     offer(w, 7, 4, "theirs");
     assert_int_equal(decide(w), SHARED_FETCH);
     assert_true(fetched(w, "theirs"));
-    shared_reload(&w->s, BYTES("file"), w->offers, w->count);
+    shared_reload(&w->s, BYTES("file"), false, &SOMEBODY, w->offers, w->count);
     assert_true(in_force(w, 5, "file"));
     assert_false(shared_applied(&w->s));
     assert_false(shared_refused(&w->s));
@@ -293,6 +342,8 @@ int main(void)
         CLAIM(the_larger_digest_wins_and_the_conflict_is_told_once),
         CLAIM(a_reload_goes_above_everything_heard_of),
         CLAIM(a_reload_soon_after_the_start_wins_over_those_who_have_not_heard_of_it),
+        CLAIM(the_base_is_what_the_own_file_last_brought_or_was_equal_to),
+        CLAIM(force_brings_a_file_that_has_not_changed),
         CLAIM(a_reload_overtakes_a_pull),
         CLAIM(a_source_that_fails_is_replaced_and_asked_again_later),
         CLAIM(a_newer_offer_replaces_the_fetch_but_not_the_question),

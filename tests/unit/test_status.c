@@ -348,33 +348,6 @@ static void counters_beyond_json_integers_stay_positive(void **state)
     json_decref(document);
 }
 
-static void a_good_reload_tells_its_revision(void **state)
-{
-    (void)state;
-    struct buffer text = {0};
-    status_reload_ok(&text, 4);
-    buffer_append(&text, "", 1);
-    assert_string_equal(text.data, "{\"status\":\"success\",\"message\":\"Configuration reloaded\","
-                                   "\"config_revision\":4}\n");
-    buffer_done(&text);
-}
-
-static void a_bad_reload_tells_every_problem(void **state)
-{
-    (void)state;
-    static const struct status_problem problems[] = {{"a.yaml", 3, 5, "unknown key `lisen`"},
-                                                     {"a.yaml", 0, 0, "is \"too\" large"}};
-    struct buffer text = {0};
-    status_reload_failed(&text, "2 problems", problems, 2);
-    buffer_append(&text, "", 1);
-    assert_string_equal(text.data, "{\"status\":\"error\",\"message\":\"2 problems\",\"errors\":["
-                                   "{\"file\":\"a.yaml\",\"line\":3,\"column\":5,"
-                                   "\"message\":\"unknown key `lisen`\"},"
-                                   "{\"file\":\"a.yaml\",\"line\":0,\"column\":0,"
-                                   "\"message\":\"is \\\"too\\\" large\"}]}\n");
-    buffer_done(&text);
-}
-
 #define CLAIM(function) cmocka_unit_test_setup_teardown(function, scene_new, scene_free)
 
 int main(void)
@@ -392,8 +365,6 @@ int main(void)
         CLAIM(shares_have_four_decimals),
         CLAIM(names_that_are_not_utf8_do_not_break_the_document),
         CLAIM(counters_beyond_json_integers_stay_positive),
-        CLAIM(a_good_reload_tells_its_revision),
-        CLAIM(a_bad_reload_tells_every_problem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
