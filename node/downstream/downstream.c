@@ -589,7 +589,7 @@ void downstream_close_all(struct downstream_owner *owner)
         l = l->next;
         if (d->client.exchange) {
             d->cut = true;
-            exchange_down_dropped(d->client.exchange);
+            exchange_down_cut(d->client.exchange);
         }
         downstream_close(d, false);
     }

@@ -26,7 +26,7 @@
 #include "base/bytes.h"
 
 enum {
-    LOG_LINE_MAX = 16 * 1024,
+    LOG_LINE_MAX = 18 * 1024,
     /* Per producer. The writer looks at least every LOG_NAP_MS while lines come: 512 KiB in 5 ms
      * are 200 000 lines a second and worker, ten times what a worker can proxy. */
     LOG_ACCESS_RING_SIZE = 512 * 1024,
@@ -127,15 +127,30 @@ bool log_wants(const struct log_producer *p, enum log_level level);
 
 #define LOG_NONE UINT64_MAX /* a time that there is not: null */
 
+/* An attempt that failed. */
+struct log_tried {
+    struct bytes instance;
+    const char *failed;
+};
+
 /* One exchange. A text whose `at` is NULL is null in the line. */
 struct log_access {
     uint64_t timestamp_ms; /* wall clock at the end of the exchange; 0 = now */
-    struct bytes request_id, remote_addr, peer_addr, method, uri, protocol, tls;
-    unsigned status; /* 0 = none was sent: null */
+    struct bytes request_id, remote_addr, peer_addr, method, host, uri, protocol;
+    struct bytes tls; /* its version; at NULL: plain */
+    unsigned status;  /* 0 = none was sent: null */
     uint64_t bytes_in, bytes_out;
     uint64_t request_time_us;       /* written as seconds with six decimals */
+    uint64_t queue_time_us;         /* LOG_NONE: it did not wait for a slot */
+    uint64_t connect_time_us;       /* of the last attempt; LOG_NONE: no connection */
     uint64_t upstream_head_time_us; /* LOG_NONE: no response head came */
     struct bytes app, user_id, instance;
+    struct bytes upstream_addr;    /* HOST:PORT of the instance */
+    const char *placed, *quota;    /* words; NULL: null */
+    const struct log_tried *tried; /* the attempts before the last */
+    size_t tried_count;
+    const char *termination;                                 /* one word for how it ended */
+    uint64_t prompt_tokens, completion_tokens, total_tokens; /* LOG_NONE: not known */
     bool user_cut; /* the search ended early: the request may have another user, or one */
     unsigned attempts;
     struct bytes user_agent, forwarded_for;

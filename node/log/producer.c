@@ -14,9 +14,11 @@ enum {
     NAME_MAX_SIZE = 512, /* request id, application, instance */
     SHORT_MAX = 128,     /* address, method, protocol */
     EVENT_TEXT_MAX = 4096,
-    REST_MAX = 1024, /* names, numbers, punctuation, the node */
+    TRIED_MAX = 1024, /* attempts beyond it are left out; the last one may go over it */
+    REST_MAX = 1536,  /* names, numbers, punctuation, words, the node */
 };
-_Static_assert(URI_MAX + 2 * HEADER_MAX + USER_MAX + 3 * NAME_MAX_SIZE + 3 * SHORT_MAX + REST_MAX <=
+_Static_assert(URI_MAX + 2 * HEADER_MAX + USER_MAX + 5 * NAME_MAX_SIZE + 5 * SHORT_MAX + TRIED_MAX +
+                       2 * SHORT_MAX + REST_MAX <=
                    LOG_LINE_MAX,
                "an access line always fits");
 
@@ -74,12 +76,52 @@ static void put_request(struct log_line *l, const struct log_access *a)
     line_text(l, a->peer_addr, SHORT_MAX);
     LINE_LITERAL(l, ",\"method\":");
     line_text(l, a->method, SHORT_MAX);
+    LINE_LITERAL(l, ",\"host\":");
+    line_text(l, a->host, NAME_MAX_SIZE);
     LINE_LITERAL(l, ",\"uri\":");
     line_text(l, a->uri, URI_MAX);
     LINE_LITERAL(l, ",\"protocol\":");
     line_text(l, a->protocol, SHORT_MAX);
     LINE_LITERAL(l, ",\"tls\":");
     line_text(l, a->tls, SHORT_MAX);
+}
+
+/* One of our own words, plain ASCII; NULL: null. */
+static void put_word(struct log_line *l, const char *word)
+{
+    line_text(l, word ? bytes_of(word) : (struct bytes){NULL, 0}, SHORT_MAX);
+}
+
+static void put_count(struct log_line *l, uint64_t count)
+{
+    if (count == LOG_NONE) {
+        LINE_LITERAL(l, "null");
+    } else {
+        line_unsigned(l, count);
+    }
+}
+
+static void put_attempts(struct log_line *l, const struct log_access *a)
+{
+    size_t begin = l->size;
+    LINE_LITERAL(l, ",\"attempts\":");
+    line_unsigned(l, a->attempts);
+    LINE_LITERAL(l, ",\"tried\":[");
+    for (size_t i = 0; i < a->tried_count && l->size - begin < TRIED_MAX; i++) {
+        i > 0 ? LINE_LITERAL(l, ",{\"instance\":") : LINE_LITERAL(l, "{\"instance\":");
+        line_text(l, a->tried[i].instance, SHORT_MAX);
+        LINE_LITERAL(l, ",\"failed\":");
+        put_word(l, a->tried[i].failed);
+        LINE_LITERAL(l, "}");
+    }
+    LINE_LITERAL(l, "],\"termination\":");
+    put_word(l, a->termination);
+    LINE_LITERAL(l, ",\"prompt_tokens\":");
+    put_count(l, a->prompt_tokens);
+    LINE_LITERAL(l, ",\"completion_tokens\":");
+    put_count(l, a->completion_tokens);
+    LINE_LITERAL(l, ",\"total_tokens\":");
+    put_count(l, a->total_tokens);
 }
 
 static void put_response(struct log_line *l, const struct log_access *a)
@@ -96,6 +138,10 @@ static void put_response(struct log_line *l, const struct log_access *a)
     line_unsigned(l, a->bytes_out);
     LINE_LITERAL(l, ",\"request_time\":");
     line_seconds(l, a->request_time_us);
+    LINE_LITERAL(l, ",\"queue_time\":");
+    line_seconds(l, a->queue_time_us);
+    LINE_LITERAL(l, ",\"connect_time\":");
+    line_seconds(l, a->connect_time_us);
     LINE_LITERAL(l, ",\"upstream_head_time\":");
     line_seconds(l, a->upstream_head_time_us);
 }
@@ -117,8 +163,13 @@ void log_access(struct log_producer *p, const struct log_access *a)
     put_bool(l, a->user_cut);
     LINE_LITERAL(l, ",\"instance\":");
     line_text(l, a->instance, NAME_MAX_SIZE);
-    LINE_LITERAL(l, ",\"attempts\":");
-    line_unsigned(l, a->attempts);
+    LINE_LITERAL(l, ",\"upstream_addr\":");
+    line_text(l, a->upstream_addr, NAME_MAX_SIZE);
+    LINE_LITERAL(l, ",\"placed\":");
+    put_word(l, a->placed);
+    LINE_LITERAL(l, ",\"quota\":");
+    put_word(l, a->quota);
+    put_attempts(l, a);
     LINE_LITERAL(l, ",\"node\":");
     line_raw(l, p->node_json.at, p->node_json.size);
     LINE_LITERAL(l, ",\"user_agent\":");

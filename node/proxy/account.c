@@ -4,6 +4,8 @@
  * still there: head, snapshot, user. */
 #include "proxy/account.h"
 
+#include <stdio.h>
+
 #include "base/memory.h"
 #include "proxy/exchange_private.h"
 
@@ -44,17 +46,50 @@ static struct bytes forwarded_for(const struct http_head *h, struct buffer *spac
     return space->size > 0 ? buffer_bytes(space) : first;
 }
 
+/* What was answered here, and refused to who asks. */
+static enum exchange_end end_of(const struct exchange *x)
+{
+    enum exchange_end end = x->ending.end;
+    return end == EXCHANGE_ENDED_LOCAL && x->status == 403 ? EXCHANGE_ENDED_FORBIDDEN : end;
+}
+
+static size_t list_tried(const struct exchange *x, struct log_tried *tried)
+{
+    for (size_t i = 0; i < x->ending.tried_count; i++) {
+        tried[i].instance = x->app->instances[x->ending.tried[i].instance].name;
+        tried[i].failed = exchange_end_words[x->ending.tried[i].failed];
+    }
+    return x->ending.tried_count;
+}
+
+enum { UPSTREAM_SIZE = 264 /* a name of 253, its port */ };
+
+static struct bytes upstream_addr(const struct exchange *x, char text[UPSTREAM_SIZE])
+{
+    if (!x->instance) {
+        return (struct bytes){NULL, 0};
+    }
+    struct bytes host = x->instance->host;
+    bool six = memchr(host.at, ':', host.size);
+    int size = snprintf(text, UPSTREAM_SIZE, six ? "[%.*s]:%u" : "%.*s:%u", (int)host.size, host.at,
+                        x->instance->port);
+    return (struct bytes){text, (size_t)size < UPSTREAM_SIZE ? (size_t)size : UPSTREAM_SIZE - 1};
+}
+
 static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
 {
     const struct http_head *h = x->head;
     static const struct bytes none = {NULL, 0};
     struct bytes user = x->app ? user_id_value(&x->search) : none;
     struct buffer forwarded = {0}, uri = {0};
+    struct log_tried tried[EXCHANGE_TRIED_MAX];
+    char upstream[UPSTREAM_SIZE];
     struct log_access line = {
         .request_id = x->request_id,
         .remote_addr = x->address,
         .peer_addr = x->client->peer,
         .method = h->method_size > 0 ? http_head_method(h) : none,
+        .host = h->host_size > 0 ? http_head_host(h) : none,
         .uri = h->target_size > 0 ? http_head_target(h) : none,
         .protocol = !h->version_known ? none
                     : h->minor >= 1   ? BYTES("HTTP/1.1")
@@ -64,19 +99,28 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .bytes_in = x->client->bytes_in,
         .bytes_out = bytes_out(x),
         .request_time_us = now_us - x->client->began_us,
+        .queue_time_us = LOG_NONE,
+        .connect_time_us = x->connected_us ? x->connected_us - x->connect_began_us : LOG_NONE,
         .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
         .app = x->app ? x->app->name : none,
         .user_id = user.size > 0 ? user : none,
         .user_cut = x->app && x->search.cut,
         .instance = x->instance ? x->instance->name : none,
+        .upstream_addr = upstream_addr(x, upstream),
         .attempts = exchange_core_attempts(&x->core),
+        .tried = tried,
+        .tried_count = list_tried(x, tried),
+        .termination = exchange_end_words[end_of(x)],
+        .prompt_tokens = LOG_NONE,
+        .completion_tokens = LOG_NONE,
+        .total_tokens = LOG_NONE,
         .user_agent = http_head_get(h, HTTP_FIELD_USER_AGENT),
         .forwarded_for = forwarded_for(h, &forwarded),
         .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,
     };
     bool uri_cut = h->path_size == 0; /* too long, or the rest did not come */
-    struct bytes *texts[] = {&line.uri, &line.user_id, &line.user_agent, &line.forwarded_for,
-                             &line.request_id};
+    struct bytes *texts[] = {&line.uri,        &line.host,          &line.user_id,
+                             &line.user_agent, &line.forwarded_for, &line.request_id};
     enum { TEXT_COUNT = sizeof(texts) / sizeof(texts[0]) };
     struct buffer spaces[TEXT_COUNT] = {{0}};
     for (size_t i = 0; i < TEXT_COUNT; i++) {

@@ -371,6 +371,12 @@ void exchange_down_dropped(struct exchange *x)
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE});
 }
 
+void exchange_down_cut(struct exchange *x)
+{
+    x->ending.drained = true;
+    exchange_down_dropped(x);
+}
+
 void exchange_down_sent(struct exchange *x)
 {
     if (exchange_core_holds_instance(&x->core)) { /* else nobody waits for it */
@@ -385,7 +391,8 @@ bool exchange_holds_client(const struct exchange *x)
 
 struct exchange_question exchange_question(const struct exchange *x)
 {
-    return (struct exchange_question){x->head, x->address_raw, x->client->peer_raw, x->snapshot};
+    return (struct exchange_question){x->head, x->address_raw, x->client->peer_raw, x->address,
+                                      x->snapshot};
 }
 
 void exchange_set_job(struct exchange *x, void *job)
@@ -563,7 +570,12 @@ void exchange_step(struct exchange *x, struct exchange_input in)
         in.draining = x->proxy->draining;
         x->cause = (uint8_t)in.kind;
         x->cause_phase = (uint8_t)exchange_core_phase(&x->core);
+        uint32_t attempts = exchange_core_attempts(&x->core);
         exchange_core_step(&x->core, &in, net_now_ms(x->proxy->net), &o);
+        exchange_ending_note(&x->ending, x->cause_phase, &in, &o, x->failed);
+        if (attempts > 0 && exchange_core_attempts(&x->core) > attempts) {
+            exchange_ending_again(&x->ending, (size_t)(x->instance - x->app->instances));
+        }
         next = carry_out(x, &o, &in);
         carry_down(x, &o);
         if (o.what & EXCHANGE_DO_FINISH) {

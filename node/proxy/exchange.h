@@ -61,6 +61,8 @@ void exchange_down_bad(struct exchange *x);
  * which is all that is known; then an own endpoint's answer is still sent, while a forwarded
  * request is given up all the same. */
 void exchange_down_gone(struct exchange *x, bool may_read);
+/* The node ends, and waits no longer. */
+void exchange_down_cut(struct exchange *x);
 void exchange_down_sent(struct exchange *x);
 
 /* This node gives up the client: as if it had left, and nothing goes on without it. */
@@ -77,6 +79,7 @@ struct exchange_question {
     const struct http_head *head;
     const uint8_t *address_raw; /* the client's (SPEC §3) */
     const uint8_t *peer_raw;
+    struct bytes address; /* the client's as text */
     const struct snapshot *snapshot;
 };
 struct exchange_question exchange_question(const struct exchange *x);

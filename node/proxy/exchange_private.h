@@ -6,6 +6,7 @@
 #include "http/reply.h"
 #include "http/rewrite.h"
 #include "proxy/exchange.h"
+#include "proxy/exchange_ending.h"
 #include "spool/spool.h"
 
 enum { EXCHANGE_REQUEST_ID_SIZE = 32 };
@@ -26,6 +27,8 @@ struct exchange {
     bool up_reused;            /* it was idle before */
     bool counted;              /* among the instance's requests */
     bool trial;
+    uint8_t failed;                          /* of enum exchange_end: why there is no connection */
+    uint64_t connect_began_us, connected_us; /* the same for a kept-alive one; 0 = not yet */
     struct host_corner *held; /* where its slot counts; NULL: its instance has no limit */
     enum slot_class held_class;
     uint8_t cause, cause_phase; /* of the present step: its input, and where that met the core */
@@ -51,6 +54,7 @@ struct exchange {
     const uint8_t *address_raw;
     bool trusted; /* it came from one of trusted_proxies */
     void *job;
+    struct exchange_ending ending;
     struct tunnel *tunnel;                      /* NULL: HTTP */
     const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
 

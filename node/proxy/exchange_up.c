@@ -94,6 +94,7 @@ static struct exchange_input failed_input(struct exchange *x, int error)
 {
     const char *lack = net_lack_text(error);
     x->lost_error = error;
+    x->failed = error == UV_ETIMEDOUT ? EXCHANGE_ENDED_CONNECT_TIMEOUT : EXCHANGE_ENDED_REFUSED;
     if (!lack) {
         if (error == UV_EPROTO && x->up) {
             tell_tls(x);
@@ -114,6 +115,8 @@ static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
     x->up = upstream_take(x->proxy->net, x->instance->live, x->proxy->worker, &upstream_events, x,
                           &error);
     x->up_reused = x->up && upstream_reused(x->up);
+    x->connect_began_us = x->up_reused ? 1 : net_now_us(x->proxy->net);
+    x->connected_us = x->up_reused; /* it took no time */
     if (x->up && !x->up_reused) {
         /* what the core allows: also the addresses of a name share that */
         uint64_t now_ms = net_now_ms(x->proxy->net);
@@ -319,6 +322,9 @@ void exchange_do_send_up(struct exchange *x)
 static void on_connected(void *borrower, int error)
 {
     struct exchange *x = borrower;
+    if (!error) {
+        x->connected_us = net_now_us(x->proxy->net);
+    }
     exchange_step(x, error ? failed_input(x, error)
                            : (struct exchange_input){.kind = EXCHANGE_UP_CONNECTED});
 }

@@ -11,9 +11,10 @@ import pytest
 from harness import TIMEOUT, TOKEN, Node, instance, parallel, settings
 from stub_client import wait_for
 
-FIELDS = ["timestamp", "request_id", "remote_addr", "peer_addr", "method", "uri", "protocol", "tls", "status", "bytes_in",
-          "bytes_out", "request_time", "upstream_head_time", "app", "user_id", "user_cut", "instance", "attempts", "node",
-          "user_agent", "forwarded_for", "aborted"]
+FIELDS = ["timestamp", "request_id", "remote_addr", "peer_addr", "method", "host", "uri", "protocol", "tls", "status",
+          "bytes_in", "bytes_out", "request_time", "queue_time", "connect_time", "upstream_head_time", "app", "user_id",
+          "user_cut", "instance", "upstream_addr", "placed", "quota", "attempts", "tried", "termination", "prompt_tokens",
+          "completion_tokens", "total_tokens", "node", "user_agent", "forwarded_for", "aborted"]
 
 
 def test_the_access_log(stubs):
@@ -27,6 +28,10 @@ def test_the_access_log(stubs):
         assert (line["method"], line["uri"], line["protocol"]) == ("POST", "/v1/chat-messages?x=%20y", "HTTP/1.1")
         assert (line["status"], line["app"], line["instance"], line["attempts"]) == (200, "one", "dify1", 1)
         assert (line["user_id"], line["node"], line["aborted"]) == ("us\u00e9r\n1", "node-a", False)
+        assert (line["termination"], line["tried"]) == ("complete", [])
+        assert line["upstream_addr"] == f"{stubs[0].host}:{stubs[0].port}" and line["host"] == "stub"
+        assert 0 < line["connect_time"] <= line["upstream_head_time"]
+        assert all(line[name] is None for name in ("tls", "queue_time", "placed", "quota", "prompt_tokens", "total_tokens"))
         assert (line["remote_addr"], line["forwarded_for"]) == ("127.0.0.1", "1.2.3.4")
         assert line["user_agent"].startswith('odd "agent" \\ ')
         assert 0.1 <= line["upstream_head_time"] <= line["request_time"] < 5
@@ -262,3 +267,81 @@ def test_a_closed_stdout_stops_nobody(stubs):
         os.close(reader)
         for _ in range(20):
             assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+
+
+# ---- how a request ended
+
+def slow(config):
+    return {**config, "timeouts": {"first_byte": "300ms", "idle": "300ms", "connect": "1s", "request_body": "300ms"}}
+
+
+ENDINGS = [   # fault or None, target, status, termination
+    ("reset_before_head", "/v1/_echo?user=u", 502, "lost"),
+    ("close_before_head", "/v1/_echo?user=u", 502, "lost"),
+    ("garbage", "/v1/_echo?user=u", 502, "garbage"),
+    ("stall_before_head", "/v1/_echo?user=u", 504, "first_byte_timeout"),
+    ("stall_mid_body", "/v1/_bytes?size=100000&user=u", 200, "idle_timeout"),
+    ("cut_stream", "/v1/_sse?events=9&interval=0.01&user=u", 200, "instance_cut"),
+]
+
+
+@pytest.mark.parametrize("fault, target, status, word", ENDINGS)
+def test_a_fault_of_an_instance_is_named(stubs, fault, target, status, word):
+    with Node(slow(settings(stubs[:1]))) as node:
+        stubs[0].fault(fault, match="/v1/_", count=None)
+        with contextlib.suppress(Exception):
+            node.request("POST", target, token=TOKEN, body=b"x")
+        line, = node.wait_access(app="one")
+        assert (line["status"], line["termination"], line["attempts"], line["tried"]) == (status, word, 1, [])
+
+
+def test_what_this_node_answers_is_named(stubs):
+    config = slow(settings(stubs[:1], limits={"uri_size": "1KiB", "body_size": 10}, admin={"allow": []}))
+    with Node(config) as node:
+        def word(name, *arguments, **more):
+            node.request(*arguments, headers=[("X-Request-ID", name)], **more)
+            line, = node.wait_access(request_id=name)
+            return line["status"], line["termination"]
+        assert word("w1", "GET", "/v1/_echo") == (401, "unauthorized")
+        assert word("w2", "GET", "/status") == (403, "forbidden")
+        assert word("w3", "GET", "/nothing") == (404, "local")
+        assert word("w4", "TRACE", "/v1/x") == (405, "bad_request")
+        assert word("w5", "POST", "/v1/_echo?user=u", token=TOKEN, body=b"x" * 11) == (413, "too_large")
+        assert word("w6", "GET", "/v1/_echo?user=u", token=TOKEN) == (200, "complete")
+        node.request("GET", "/v1/" + "x" * 2000, token=TOKEN)
+        assert node.wait_access(status=414)[0]["termination"] == "too_large"
+        with node.client() as client:
+            client.send(f"POST /v1/_echo?user=u HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 9\r\n\r\nx".encode())
+            assert client.response()[0].status == 408
+        assert node.wait_access(status=408)[0]["termination"] == "client_slow"
+        with node.client() as client:
+            client.request("GET", "/v1/_sse?events=500&interval=0.02&user=u", TOKEN).head()
+            client.chunk()
+        left, = node.wait_access(termination="client_left")
+        assert (left["status"], left["aborted"]) == (200, True)
+
+
+def test_the_attempts_before_the_last_are_listed(stubs):
+    with Node(settings(stubs, application={"algorithm": "weighted_round_robin"})) as node:
+        stubs[0].refuse()
+        stubs[1].fault("status", code=503, match="/v1/_echo", count=None)
+        for i in range(3):
+            assert node.request("GET", f"/v1/_echo?n={i}", token=TOKEN)[0].status == 200
+        lines = node.wait_access(3, app="one")
+        tried = [tuple((one["instance"], one["failed"]) for one in line["tried"]) for line in lines]
+        assert all(line["termination"] == "complete" and line["attempts"] == 1 + len(line["tried"]) for line in lines)
+        assert {one for row in tried for one in row} == {("dify1", "refused"), ("dify2", "status")}, tried
+    for stub in stubs:
+        stub.refuse()
+    with Node(settings(stubs)) as node:
+        node.request("POST", "/v1/_echo?user=u", token=TOKEN)
+        last, = node.wait_access(app="one")
+        assert (last["status"], last["termination"], last["attempts"]) == (503, "refused", 3)
+        assert [one["failed"] for one in last["tried"]] == ["refused"] * 2
+
+
+def test_the_first_line_says_what_runs(stubs):
+    with Node(settings(stubs)) as node:
+        first = node.events()[0]
+        assert (first["event"], first["pid"], first["file"]) == ("started", node.pid, node.conf_path)
+        assert re.match(r"\d+\.\d+", first["version"]) and first["listeners"] == "127.0.0.1:0"

@@ -123,11 +123,15 @@ static inline struct log_access usual(uint64_t serial)
                                .bytes_in = serial,
                                .bytes_out = 2000,
                                .request_time_us = 1234567,
+                               .queue_time_us = LOG_NONE,
+                               .connect_time_us = 12,
                                .upstream_head_time_us = 89,
                                .app = BYTES("customer_service"),
                                .user_id = BYTES("user-7"),
                                .instance = BYTES("dify1"),
                                .attempts = 1,
+                               .termination = "complete",
+                               .total_tokens = LOG_NONE,
                                .user_agent = BYTES("curl/8"),
                                .forwarded_for = BYTES("")};
 }

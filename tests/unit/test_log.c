@@ -13,8 +13,20 @@ static void an_access_line_has_the_fields_of_the_contract_in_order(void **state)
     struct log *l = open_log(p.access, NULL, 1);
     struct log_access a = usual(100);
     log_access(log_producer(l, 0), &a);
-    a = (struct log_access){
-        .upstream_head_time_us = LOG_NONE, .aborted = true, .user_cut = true, .timestamp_ms = 1};
+    const struct log_tried tried[] = {{BYTES("dify1"), "refused"}, {BYTES("dify\n2"), "lost"}};
+    a = (struct log_access){.host = BYTES("h"),
+                            .tls = BYTES("TLSv1.3"),
+                            .connect_time_us = LOG_NONE,
+                            .upstream_head_time_us = LOG_NONE,
+                            .upstream_addr = BYTES("10.0.0.9:80"),
+                            .placed = "home",
+                            .quota = "user",
+                            .tried = tried,
+                            .tried_count = 2,
+                            .prompt_tokens = 7,
+                            .aborted = true,
+                            .user_cut = true,
+                            .timestamp_ms = 1};
     log_access(log_producer(l, 0), &a);
     log_close(l);
     struct buffer b = {0};
@@ -23,19 +35,26 @@ static void an_access_line_has_the_fields_of_the_contract_in_order(void **state)
     assert_string_equal(
         b.data,
         "{\"timestamp\":\"2026-11-23T09:20:50.123Z\",\"request_id\":\"r-1\",\"remote_addr\":"
-        "\"10.0.0.1\",\"peer_addr\":\"10.0.0.2\",\"method\":\"POST\",\"uri\":\"/v1/"
+        "\"10.0.0.1\",\"peer_addr\":\"10.0.0.2\",\"method\":\"POST\",\"host\":null,\"uri\":\"/v1/"
         "chat-messages\",\"protocol\":\"HTTP/1.1\",\"tls\":\"TLSv1.3\","
         "\"status\":200,\"bytes_in\":100,\"bytes_out\":2000,\"request_time\":1.234567,"
+        "\"queue_time\":null,\"connect_time\":0.000012,"
         "\"upstream_head_time\":0.000089,\"app\":\"customer_service\",\"user_id\":\"user-7\","
-        "\"user_cut\":false,\"instance\":\"dify1\",\"attempts\":1,\"node\":\"node "
+        "\"user_cut\":false,\"instance\":\"dify1\",\"upstream_addr\":null,\"placed\":null,"
+        "\"quota\":null,\"attempts\":1,\"tried\":[],\"termination\":\"complete\","
+        "\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":null,\"node\":\"node "
         "\\\"a\\\"\",\"user_agent\":"
         "\"curl/8\",\"forwarded_for\":\"\",\"aborted\":false}\n"
         "{\"timestamp\":\"1970-01-01T00:00:00.001Z\",\"request_id\":null,\"remote_addr\":null,"
-        "\"peer_addr\":null,\"method\":null,\"uri\":null,\"protocol\":null,\"tls\":null,\"status\":"
-        "null,\"bytes_"
-        "in\":0,"
-        "\"bytes_out\":0,\"request_time\":0.000000,\"upstream_head_time\":null,\"app\":null,"
-        "\"user_id\":null,\"user_cut\":true,\"instance\":null,\"attempts\":0,\"node\":\"node "
+        "\"peer_addr\":null,\"method\":null,\"host\":\"h\",\"uri\":null,\"protocol\":null,"
+        "\"tls\":\"TLSv1.3\",\"status\":null,\"bytes_in\":0,"
+        "\"bytes_out\":0,\"request_time\":0.000000,\"queue_time\":0.000000,\"connect_time\":null,"
+        "\"upstream_head_time\":null,\"app\":null,"
+        "\"user_id\":null,\"user_cut\":true,\"instance\":null,\"upstream_addr\":\"10.0.0.9:80\","
+        "\"placed\":\"home\",\"quota\":\"user\",\"attempts\":0,"
+        "\"tried\":[{\"instance\":\"dify1\",\"failed\":\"refused\"},"
+        "{\"instance\":\"dify\\u000a2\",\"failed\":\"lost\"}],\"termination\":null,"
+        "\"prompt_tokens\":7,\"completion_tokens\":0,\"total_tokens\":0,\"node\":\"node "
         "\\\"a\\\"\","
         "\"user_agent\":null,\"forwarded_for\":null,\"aborted\":true}\n");
     struct stat st;
