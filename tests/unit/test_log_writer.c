@@ -60,6 +60,8 @@ static void check_report(const char *path, uint64_t dropped, const char *reason)
     buffer_done(&b);
 }
 
+enum { LINE_SIZE_MAX = 700 /* of usual() */ };
+
 static void a_reader_that_does_not_read_costs_lines_and_nothing_else(void **state)
 {
     (void)state;
@@ -73,7 +75,7 @@ static void a_reader_that_does_not_read_costs_lines_and_nothing_else(void **stat
         log_flush(log_producer(l, 0));
     }
     uint64_t dropped = log_dropped(l, LOG_STREAM_ACCESS);
-    assert_in_range(dropped, 1, LINES - LOG_ACCESS_RING_SIZE / 512);
+    assert_in_range(dropped, 1, LINES - LOG_ACCESS_RING_SIZE / LINE_SIZE_MAX);
     struct buffer b = {0};
     read_tube(l, t.fds[0], &b, LINES, 65536);
     assert_int_equal(log_dropped(l, LOG_STREAM_ACCESS), dropped);
@@ -137,12 +139,12 @@ static void a_reader_that_is_gone_and_a_full_disk_cost_lines_only(void **state)
 static void a_line_that_a_full_disk_tore_does_not_spoil_the_next(void **state)
 {
     (void)state;
-    enum { LINES = 10 };
+    enum { LINES = 10, TORN_AT = 2 * LINE_SIZE_MAX + 100 /* two lines and a bit */ };
     struct place p = place_new();
     struct log *l = open_log(p.access, NULL, 1);
     struct rlimit usual_limit, small;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual_limit), 0);
-    small = (struct rlimit){1000, usual_limit.rlim_max}; /* two lines and a bit */
+    small = (struct rlimit){TORN_AT, usual_limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     for (uint64_t i = 1; i <= LINES; i++) {
         struct log_access a = usual(i);
@@ -163,8 +165,8 @@ static void a_line_that_a_full_disk_tore_does_not_spoil_the_next(void **state)
         json_decref(line);
     }
     const char *torn_end = memchr(b.data + at, '\n', b.size - at);
-    assert_int_equal(torn_end - b.data, 1000);
-    at = 1001;
+    assert_int_equal(torn_end - b.data, TORN_AT);
+    at = TORN_AT + 1;
     json_t *line = next_line(&b, &at);
     assert_int_equal(number(line, "bytes_in"), 99);
     assert_null(next_line(&b, &at));
@@ -176,7 +178,7 @@ static void a_line_that_a_full_disk_tore_does_not_spoil_the_next(void **state)
 static void a_busy_producer_does_not_starve_the_others(void **state)
 {
     (void)state;
-    enum { LINES = 900 /* fit one queue */ };
+    enum { LINES = LOG_ACCESS_RING_SIZE / LINE_SIZE_MAX - 20 /* fit one queue */ };
     struct tube t = tube_new(4096);
     struct log *l = open_log(t.path, NULL, 2);
     for (uint64_t i = 1; i <= LINES; i++) {
