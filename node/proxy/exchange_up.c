@@ -94,7 +94,9 @@ static struct exchange_input failed_input(struct exchange *x, int error)
 {
     const char *lack = net_lack_text(error);
     x->lost_error = error;
-    x->failed = error == UV_ETIMEDOUT ? EXCHANGE_ENDED_CONNECT_TIMEOUT : EXCHANGE_ENDED_REFUSED;
+    x->failed = error == UV_ETIMEDOUT ? EXCHANGE_ENDED_CONNECT_TIMEOUT
+                : error == UV_EPROTO  ? EXCHANGE_ENDED_TLS
+                                      : EXCHANGE_ENDED_REFUSED;
     if (!lack) {
         if (error == UV_EPROTO && x->up) {
             tell_tls(x);

@@ -212,6 +212,8 @@ def test_failed_handshakes_eject_and_status_says_so(stubs, ca):
             assert get(node)[0].status == 200
         node.wait_instance("dify1", status="ejected")
         assert node.instances()["dify1"]["reason"]["kind"] == "tls"
+        tried = [line["tried"] for line in node.wait_access(2, app="one") if line["tried"]]
+        assert tried == [[{"instance": "dify1", "failed": "tls"}]]
 
 
 def test_a_node_that_cannot_read_a_file_goes_on_without_the_instance(stubs, ca, tmp_path):
