@@ -76,6 +76,12 @@ static struct bytes upstream_addr(const struct exchange *x, char text[UPSTREAM_S
     return (struct bytes){text, (size_t)size < UPSTREAM_SIZE ? (size_t)size : UPSTREAM_SIZE - 1};
 }
 
+/* At the end: how long it has waited for slots. */
+static uint64_t queue_time_us(const struct exchange *x)
+{
+    return 1000 * exchange_core_queue_time_ms(&x->core, 0);
+}
+
 static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
 {
     const struct http_head *h = x->head;
@@ -99,7 +105,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .bytes_in = x->client->bytes_in,
         .bytes_out = bytes_out(x),
         .request_time_us = now_us - x->client->began_us,
-        .queue_time_us = LOG_NONE,
+        .queue_time_us = exchange_core_had_to_wait(&x->core) ? queue_time_us(x) : LOG_NONE,
         .connect_time_us = x->connected_us ? x->connected_us - x->connect_began_us : LOG_NONE,
         .upstream_head_time_us = x->head_us ? x->head_us - x->started_us : LOG_NONE,
         .app = x->app ? x->app->name : none,
@@ -168,7 +174,7 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
                          x->head_us - x->started_us);
         }
         if (exchange_core_had_to_wait(&x->core)) {
-            cell_time(&counts->queued, 1000 * exchange_core_queue_time_ms(&x->core, 0));
+            cell_time(&counts->queued, queue_time_us(x));
         }
         if (x->own == EXCHANGE_REPLY_QUEUE_FULL || x->own == EXCHANGE_REPLY_QUEUE_TIMEOUT) {
             cell_add(&counts->queue_rejected[x->own == EXCHANGE_REPLY_QUEUE_TIMEOUT], 1);

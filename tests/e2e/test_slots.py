@@ -146,6 +146,7 @@ def test_a_full_queue_is_429_at_once_and_says_when_to_come_back(stock):
         assert time.monotonic() - began < 1 * PATIENCE
         check_error(head, said, 429, "too_many_requests")
         assert 1 <= int(head.headers["retry-after"]) <= 60
+        assert node.wait_access(user_id="late")[0]["termination"] == "queue_full"
         assert stock.counts()["users"].keys() == {"holder0"}
         wait_for(lambda: [p["subject"] for p in node.status()["problems"] if p["kind"] == "queue_full"] ==
                  ["one/dify1"], TIMEOUT)
@@ -162,6 +163,8 @@ def test_queue_timeout_is_429_and_counts_from_the_first_wait(stock):
         check_error(head, said, 429, "too_many_requests")
         assert head.headers["retry-after"]
         assert 0.35 < waited < 1.5 * PATIENCE
+        line = node.wait_access(user_id="late")[0]
+        assert line["termination"] == "queue_timeout" and 0.35 < line["queue_time"] <= line["request_time"]
         metrics = node.request("GET", "/metrics")[1].decode()
         assert 'difyring_queue_rejected_total{app="one",reason="timeout"} 1' in metrics
 
