@@ -21,9 +21,9 @@ void places_done(struct places *p)
     p->desks = NULL;
 }
 
-static bool take(_Atomic uint32_t *count, uint32_t max)
+static bool take(_Atomic int32_t *count, uint32_t max)
 {
-    bool taken = atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max;
+    bool taken = atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < (int64_t)max;
     if (!taken) {
         atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
     }
@@ -64,8 +64,14 @@ void places_leave(struct places *p, enum downstream_place place)
 
 uint32_t places_served(const struct places *p)
 {
-    return atomic_load_explicit(&p->admitted, memory_order_relaxed) +
-           atomic_load_explicit(&p->reserved, memory_order_relaxed);
+    int32_t count = atomic_load_explicit(&p->admitted, memory_order_relaxed) +
+                    atomic_load_explicit(&p->reserved, memory_order_relaxed);
+    return count > 0 ? (uint32_t)count : 0;
+}
+
+bool places_are_owed(const struct places *p)
+{
+    return atomic_load_explicit(&p->admitted, memory_order_relaxed) < 0;
 }
 
 int places_oldest(struct places *p)

@@ -31,7 +31,9 @@ struct places_desk {
 };
 
 struct places {
-    _Atomic uint32_t admitted, reserved, refused;
+    /* `admitted` falls below zero while a worker owes a connection and the new one that had its
+     * place has gone already; see places_are_owed(). */
+    _Atomic int32_t admitted, reserved, refused;
     size_t desk_count;
     struct places_desk *desks; /* one a worker */
 };
@@ -47,6 +49,10 @@ void places_leave(struct places *p, enum downstream_place place);
 
 /* Connections that are served. */
 uint32_t places_served(const struct places *p);
+
+/* More connections have gone than were counted: a worker that owes one is to be woken, so that it
+ * takes a place and is quits. */
+bool places_are_owed(const struct places *p);
 
 /* Which worker has the connection that has been idle longest; -1: nobody has one. */
 int places_oldest(struct places *p);

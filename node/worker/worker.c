@@ -199,6 +199,9 @@ static void on_connection_gone(struct downstream_owner *owner, enum downstream_p
         place = DOWNSTREAM_REFUSED;
     }
     places_leave(w->options.places, place);
+    if (places_are_owed(w->options.places)) {
+        w->options.events->on_asked(w->options.control);
+    }
 }
 
 static void tell_idle(struct worker *w)
