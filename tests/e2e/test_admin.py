@@ -349,14 +349,6 @@ def test_every_problem_of_a_bad_reload_is_told_and_the_rest_counted(stubs, count
         assert any(event["message"] == "and 50 more" for event in node.events("config_problem")) == (count == 150)
 
 
-def test_an_unsupported_section_is_refused_on_reload_too(stubs):
-    with Node(settings(stubs)) as node:
-        instances = settings(stubs)
-        next(iter(instances["applications"].values()))["instances"][0]["tls"] = True
-        status, value = node.reload(instances)
-        assert status == 400 and "TLS" in value["errors"][0]["message"]
-
-
 # ---- other signals
 
 def test_usr1_opens_the_logs_anew(stubs):

@@ -45,20 +45,6 @@ def problems(tmp_path, text, command="run"):
     return found
 
 
-UNSUPPORTED = {
-    "tls to an instance": (HEAD + APPS.replace("k-secret }", "k-secret, tls: true }"), 7, "TLS"),
-}
-
-
-@pytest.mark.parametrize("command", ["run", "check"])
-@pytest.mark.parametrize("name", UNSUPPORTED)
-def test_what_is_not_there_yet_is_refused(tmp_path, name, command):
-    text, line, word = UNSUPPORTED[name]
-    (found_line, column, message), = problems(tmp_path, text, command)
-    assert abs(found_line - line) <= 1 and column > 0
-    assert word in message and "not supported yet" in message
-
-
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_all_problems_of_a_file_are_told(tmp_path, command):
     text = (HEAD + "aplications: {}\nworkers: many\nlimits: { header_size: 7TB, headers: 100, headers: 101 }\n"
