@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from harness import TIMEOUT, TOKEN, Node, check_error, instance, observe, parallel, ring_points, settings
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, observe, parallel, ring_points, settings
 from stub_client import wait_for
 
 ADMIN_TOKEN = "admin-secret-4711"

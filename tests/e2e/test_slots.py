@@ -164,7 +164,7 @@ def test_queue_timeout_is_429_and_counts_from_the_first_wait(stock):
         assert head.headers["retry-after"]
         assert 0.35 < waited < 1.5 * PATIENCE
         line = node.wait_access(user_id="late")[0]
-        assert line["termination"] == "queue_timeout" and 0.35 < line["queue_time"] <= line["request_time"]
+        assert line["termination"] == "queue_timeout" and 0.35 < line["queue_time"] < line["request_time"] + 0.005
         metrics = node.request("GET", "/metrics")[1].decode()
         assert 'difyring_queue_rejected_total{app="one",reason="timeout"} 1' in metrics
 
