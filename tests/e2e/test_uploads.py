@@ -212,7 +212,8 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing(stubs, folder):
 
 def test_a_node_that_is_killed_leaves_nothing(stubs, folder):
     with Node(config(stubs, folder, spool_memory="64KiB")) as node:
-        Upload(node, 2 * MIB).file()
+        upload = Upload(node, 2 * MIB)   # an object of its own, or its connection ends here
+        upload.file()
         wait_for(lambda: files(node) == 1, TIMEOUT)
         node.signal(signal.SIGKILL)
         node.wait()
