@@ -211,6 +211,7 @@ bool cluster_drained_now(const struct cluster *c, struct bytes application, stru
 struct cluster_drain {
     bool drained;
     uint32_t at_s;
+    uint64_t order; /* grows with each order on this instance, whichever node took it; not 0 */
     struct bytes node;
 };
 bool cluster_drain(const struct cluster *c, struct bytes application, struct bytes instance,

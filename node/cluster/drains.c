@@ -123,8 +123,8 @@ void drains_merge(struct cluster *c, const struct drain_record *record)
         }
         d = add(c, record);
     }
-    if (d->record.drained != record->drained) {
-        verdict_news_all(c);
+    if (d->record.drained != record->drained || !record->drained) {
+        verdict_news_all(c); /* enabling ends an ejection of what was not drained, too */
     }
     d->record.drained = record->drained;
     d->record.now = record->now;
@@ -208,6 +208,7 @@ bool cluster_drain(const struct cluster *c, struct bytes application, struct byt
         *ret = (struct cluster_drain){
             .drained = d->record.drained,
             .at_s = (uint32_t)(d->record.time / 1000),
+            .order = d->record.time,
             .node = d->record.node,
         };
     }

@@ -156,6 +156,14 @@ bool passive_success(struct passive *p, uint64_t now_ms)
     return true;
 }
 
+bool passive_enable(struct passive *p, uint64_t now_ms)
+{
+    bool tripped = passive_tripped(p);
+    advance_clock(p, now_ms);
+    move_to(p, PASSIVE_OK);
+    return tripped;
+}
+
 bool passive_trial_offered(const struct passive *p)
 {
     return p->state == PASSIVE_TRIAL && !p->trial_taken;

@@ -5,6 +5,8 @@
  *      |                                                   +------------ a failure ----------+
  *      +--- a success; or passed checks in a row; or nobody asked for the trial for a while -+
  *
+ * passive_enable() leads from any state to OK, with an empty window.
+ *
  * One struct per instance and node, owned by one thread (control). Workers never see it: they
  * report counts and take trials through shared atomics, and control calls in here. Time is
  * monotonic milliseconds; a step back is taken as standing still.
@@ -81,6 +83,10 @@ void passive_check_failed(struct passive *p);
 /* A request succeeded. Decides a trial; in the other states it means nothing (a window forgets by
  * time only), so callers may save themselves the call. True if the state changed. */
 bool passive_success(struct passive *p, uint64_t now_ms);
+
+/* Somebody has put it into service by hand: whatever it did is forgotten. True if the state
+ * changed. */
+bool passive_enable(struct passive *p, uint64_t now_ms);
 
 /* May one request go to this instance although it is ejected? */
 bool passive_trial_offered(const struct passive *p);

@@ -112,7 +112,7 @@ static struct reason_found find_healthy(const struct reason_input *in)
             best = (struct reason_found){v->why_passive, true, n};
         }
     }
-    if (in->drain.known && !in->drain.drained && in->drain.at_s > best.why.at_s) {
+    if (in->drain.known && !in->drain.drained && in->drain.at_s >= best.why.at_s) {
         best = (struct reason_found){.why = {.kind = REASON_ENABLED, .at_s = in->drain.at_s}};
     }
     return best;

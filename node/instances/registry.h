@@ -97,6 +97,7 @@ struct tracked_instance {
 
     /* Why: of this node's votes; of the verdict, by whose vote, and since when (verdicts.c). */
     struct reason why_active, why_passive;
+    uint64_t enabled; /* the order of the cluster's that put it into service last: it is obeyed */
     bool was_ejected; /* by the verdict, while this node's own requests had tripped it */
     struct told_reason told;
     struct lately lately;

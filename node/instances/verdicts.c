@@ -155,8 +155,26 @@ static void look_at_nodes(struct verdicts *v)
 
 /* ---- one application ---- */
 
+/* Who enables an instance, on whichever node, ends this node's ejection of it. */
+static void obey_enables(struct verdicts *v, struct tracked_application *a)
+{
+    for (size_t i = 0; i < a->instance_count; i++) {
+        struct tracked_instance *t = a->instances[i];
+        struct cluster_drain last;
+        if (!cluster_drain(v->cluster, bytes_of(a->name), bytes_of(t->live->name), &last) ||
+            last.drained || last.order <= t->enabled) {
+            continue;
+        }
+        t->enabled = last.order;
+        passive_enable(&t->passive, now_ms_of(v));
+        t->why_passive = (struct reason){0}; /* the order says it */
+        t->was_ejected = false;
+    }
+}
+
 static void vote(struct verdicts *v, struct tracked_application *a)
 {
+    obey_enables(v, a);
     cast_votes(v, a);
     struct view *view = view_new(v, a);
     if (!a->opinions) {
@@ -387,6 +405,7 @@ uint64_t verdicts_deadline_ms(const struct verdicts *v)
 void verdicts_now(struct verdicts *v, struct tracked_application *a)
 {
     look_at_nodes(v);
+    mailbox_collect(a, now_ms_of(v)); /* what was before */
     vote(v, a);
     find_isolated(v);
     decide(v, a);

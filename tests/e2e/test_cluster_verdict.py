@@ -160,6 +160,25 @@ def test_who_has_the_traffic_decides_on_an_ejection(stubs, users):
         assert len(verdicts(cluster)) == 1 and served_by(c, user) != "dify2"
 
 
+def test_enabling_on_one_node_ends_the_ejection_on_all(stubs, users):
+    """Whoever had the failures; and it stays in service, though it was not drained."""
+    config = settings(stubs, health_check=CHECK,
+                      instances=[instance(stub, max_fails=2, fail_timeout="600s") for stub in stubs])
+    with Cluster(config, 2) as cluster:
+        wait_verdict(cluster)
+        stubs[1].fault("status", count=None, code=503, match="/v1/")
+        for _ in range(2):
+            cluster["node-a"].request("POST", PATH, token=TOKEN, json_body={"user": users["dify2"]})
+        wait_verdict(cluster, dify2="ejected")
+        stubs[1].clear()
+        answer = cluster["node-b"].json("POST", "/admin/instances/one/dify2/enable")
+        assert answer[0].status == 200
+        wait_verdict(cluster)
+        assert votes(cluster, "dify2", "passive") == {"node-a": "ok", "node-b": "ok"}
+        assert cluster["node-a"].instances()["dify2"]["reason"]["kind"] == "enabled"
+        assert served_by(cluster["node-a"], users["dify2"]) == "dify2"
+
+
 def test_a_node_skips_what_its_own_requests_do_not_reach(stubs, gates, users):
     config = settings(gates, instances=[instance(gate, max_fails=2, fail_timeout=600) for gate in gates])
     with Cluster(config, 3) as cluster:

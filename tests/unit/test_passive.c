@@ -417,6 +417,25 @@ static void checks_say_nothing_of_an_ejection_by_statuses(void **state)
     passive_done(&p);
 }
 
+static void enabling_ends_whatever_there_was(void **state)
+{
+    (void)state;
+    struct passive p = ejected(0);
+    assert_true(passive_enable(&p, 10));
+    assert_int_equal(p.state, PASSIVE_OK);
+    assert_false(passive_failure(&p, 20, MAX_FAILS - 1, false)); /* of an empty window */
+    assert_false(passive_enable(&p, 30));
+    assert_false(passive_failure(&p, 40, MAX_FAILS - 1, false));
+    assert_true(passive_failure(&p, 50, 1, false));
+    passive_done(&p);
+    p = on_trial();
+    passive_trial_taken(&p, TIMEOUT_MS + 1);
+    assert_true(passive_enable(&p, TIMEOUT_MS + 2));
+    assert_false(passive_success(&p, TIMEOUT_MS + 3));
+    assert_int_equal(passive_next_deadline_ms(&p), 0);
+    passive_done(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -446,6 +465,7 @@ int main(void)
         cmocka_unit_test(a_failed_trial_begins_the_row_of_passed_checks_anew),
         cmocka_unit_test(that_record_ends_like_any_other),
         cmocka_unit_test(checks_say_nothing_of_an_ejection_by_statuses),
+        cmocka_unit_test(enabling_ends_whatever_there_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
