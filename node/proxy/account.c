@@ -53,6 +53,8 @@ static enum exchange_end end_of(const struct exchange *x)
     return end == EXCHANGE_ENDED_LOCAL && x->status == 403 ? EXCHANGE_ENDED_FORBIDDEN : end;
 }
 
+_Static_assert((int)EXCHANGE_END_COUNT <= (int)ENDINGS_MAX, "each is counted");
+
 static size_t list_tried(const struct exchange *x, struct log_tried *tried)
 {
     for (size_t i = 0; i < x->ending.tried_count; i++) {
@@ -158,6 +160,9 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
     struct proxy_counts *all = &x->proxy->counts;
     uint32_t attempts = exchange_core_attempts(&x->core);
     answer_count(answer_cell_of(x), final_status(x));
+    cell_add(x->app ? &x->app->live->cells[x->proxy->worker].counts.endings[end_of(x)]
+                    : &all->endings[end_of(x)],
+             1);
     cell_add(&all->bytes_in, x->client->bytes_in);
     cell_add(&all->bytes_out, bytes_out(x));
     if (x->app && x->rules.attempts > 0) {

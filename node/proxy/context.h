@@ -36,6 +36,7 @@ struct proxy_counts {
     uint64_t aborts;                       /* clients that left before their answer was complete */
     uint64_t bytes_in, bytes_out;          /* of requests and answers that have ended */
     uint64_t handshakes[PROXY_HANDSHAKES]; /* by enum tls_failure, and those that resumed */
+    uint64_t endings[ENDINGS_MAX];         /* of requests that belong to no application */
     uint64_t headers_refused; /* connections whose PROXY header, or peer, was not taken */
 };
 

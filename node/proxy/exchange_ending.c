@@ -22,7 +22,10 @@ static void note_attempt(struct exchange_ending *e, enum exchange_phase before,
     } else if (in->kind == EXCHANGE_UP_GARBAGE) {
         e->attempt = EXCHANGE_ENDED_GARBAGE;
     } else if (in->kind == EXCHANGE_UP_GONE || in->kind == EXCHANGE_UP_STALE) {
-        e->attempt = has_head(before) ? EXCHANGE_ENDED_INSTANCE_CUT : EXCHANGE_ENDED_LOST;
+        bool denied = in->kind == EXCHANGE_UP_GONE && failed == EXCHANGE_ENDED_TLS;
+        e->attempt = has_head(before) ? EXCHANGE_ENDED_INSTANCE_CUT
+                     : denied         ? EXCHANGE_ENDED_TLS
+                                      : EXCHANGE_ENDED_LOST;
     } else if (in->kind == EXCHANGE_UP_HEAD && !(out->what & EXCHANGE_DO_HEAD)) {
         e->attempt = EXCHANGE_ENDED_STATUS;
     } else if (in->kind == EXCHANGE_DEADLINE) {

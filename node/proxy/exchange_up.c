@@ -446,6 +446,7 @@ static void on_end(void *borrower, int error)
     if (event == HTTP_EVENT_END) {
         in = (struct exchange_input){.kind = EXCHANGE_UP_END, .reusable = false};
     }
+    x->failed = denied ? EXCHANGE_ENDED_TLS : EXCHANGE_ENDED_LOST;
     exchange_step(x, in);
 }
 

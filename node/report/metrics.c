@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "proxy/exchange_ending.h"
+
 enum {
     /* The histogram's bounds are the powers of two from 256 µs to 18 minutes: the node's own
      * buckets end exactly there, so that nothing is interpolated. Below is loopback's noise, above
@@ -235,6 +237,27 @@ static void put_queue_rejected(struct buffer *b, const struct metric *m, const s
     }
 }
 
+static void put_endings(struct buffer *b, const struct metric *m, struct bytes app,
+                        const uint64_t counts[ENDINGS_MAX])
+{
+    struct label labels[LABELS_MAX] = {{"app", app}};
+    for (size_t end = 0; end < EXCHANGE_END_COUNT; end++) {
+        if (counts[end] > 0 || (end == EXCHANGE_ENDED_COMPLETE && app.size > 0)) {
+            labels[1] = (struct label){"reason", bytes_of(exchange_end_words[end])};
+            put(b, m, labels, counts[end]);
+        }
+    }
+}
+
+/* Those that have come: all of all applications would be thousands of noughts. */
+static void put_terminations(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    put_endings(b, m, BYTES(""), facts->node.counts.endings);
+    for (size_t a = 0; a < facts->application_count; a++) {
+        put_endings(b, m, facts->applications[a].name, facts->applications[a].counts.endings);
+    }
+}
+
 /* Each kind with each severity that it may have, zeros too: an alarm's rule then always has
  * something to look at. */
 static void put_problems(struct buffer *b, const struct metric *m, const struct facts *facts)
@@ -413,6 +436,10 @@ static const struct metric metrics[] = {
     {COUNTER, "difyring_queue_rejected_total",
      "429 for want of a slot: the queue was full, or queue.timeout over.",
      .put = put_queue_rejected},
+    {COUNTER, "difyring_terminations_total",
+     "Requests by how they ended, as termination in the access log; app is empty for those that "
+     "belong to none.",
+     .put = put_terminations},
     {COUNTER, "difyring_instance_failures_total",
      "Passive failures: no connection, a lost one, garbage, no answer in time, or a status of "
      "failure_statuses.",

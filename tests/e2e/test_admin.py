@@ -411,3 +411,5 @@ def test_drain_has_an_end(stubs):
         node.signal(signal.SIGTERM)
         assert node.wait() == 0
         assert node.events("drain_timed_out")
+        line, = node.wait_access(app="one")
+        assert (line["termination"], line["aborted"]) == ("drained", True)

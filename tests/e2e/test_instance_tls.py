@@ -181,6 +181,8 @@ def test_a_failed_handshake_moves_the_request_on(stubs, ca, kind, fault):
         lines = node.wait_access(4, app="one")
         assert {line["instance"] for line in lines} == {"dify2"}
         assert stubs[0].requests(path="/v1/_echo") == []
+        tried = {one["failed"] for line in lines for one in line["tried"]}
+        assert tried <= {"connect_timeout" if late else "tls"} and (late or tried), lines
         if not late:
             assert max(line["attempts"] for line in lines) == 2
             event = wait_for(lambda: node.events("instance_tls_failed"), TIMEOUT)[0]
@@ -202,6 +204,8 @@ def test_where_all_handshakes_fail_it_is_503_and_the_log_says_why(stubs, ca):
         check_error(*get(node), 503, "service_unavailable")
         event = wait_for(lambda: node.events("instance_tls_failed"), TIMEOUT)[0]
         assert (event["app"], event["instance"]) == ("one", "dify1") and "certificate" in event["fault"]
+        line, = node.wait_access(app="one")
+        assert (line["status"], line["termination"]) == (503, "tls")
 
 
 def test_failed_handshakes_eject_and_status_says_so(stubs, ca):

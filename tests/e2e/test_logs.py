@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
@@ -319,6 +320,28 @@ def test_what_this_node_answers_is_named(stubs):
             client.chunk()
         left, = node.wait_access(termination="client_left")
         assert (left["status"], left["aborted"]) == (200, True)
+
+
+def test_an_instance_that_takes_no_connection_in_time_is_named(stubs):
+    """Its queue of connections is full, and so the kernel drops what comes."""
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        while True:
+            filler = stack.enter_context(socket.socket())
+            filler.settimeout(0.2)
+            try:
+                filler.connect(full.getsockname())
+            except TimeoutError:
+                break
+        entry = {**instance(stubs[0]), "host": "127.0.0.1", "port": full.getsockname()[1]}
+        with Node(settings([], instances=[entry], timeouts={"connect": "200ms"})) as node:
+            assert node.request("POST", "/v1/_echo?user=u", token=TOKEN)[0].status == 503
+            line, = node.wait_access(app="one")
+            assert (line["termination"], line["connect_time"]) == ("connect_timeout", None)
+            metrics = node.request("GET", "/metrics")[1].decode()
+            assert 'difyring_terminations_total{app="one",reason="connect_timeout"} 1' in metrics
+            assert 'difyring_terminations_total{app="one",reason="complete"} 0' in metrics
 
 
 def test_the_attempts_before_the_last_are_listed(stubs):

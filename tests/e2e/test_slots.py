@@ -167,6 +167,7 @@ def test_queue_timeout_is_429_and_counts_from_the_first_wait(stock):
         assert line["termination"] == "queue_timeout" and 0.35 < line["queue_time"] < line["request_time"] + 0.005
         metrics = node.request("GET", "/metrics")[1].decode()
         assert 'difyring_queue_rejected_total{app="one",reason="timeout"} 1' in metrics
+        assert 'difyring_terminations_total{app="one",reason="queue_timeout"} 1' in metrics
 
 
 def test_a_size_of_nought_refuses_at_once_but_idle_connections_are_in_nobodys_way(stock):
