@@ -30,6 +30,7 @@ struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms)
     list_init(&g->hot);
     list_init(&g->watched);
     list_init(&g->dirty);
+    list_init(&g->asking);
     g->now_ms = now_ms;
     if (!g->alone) {
         g->seal = seal_new(options->cluster_name, options->keys, options->key_count, &g->session);
@@ -89,7 +90,9 @@ void gossip_tick(struct gossip *g, uint64_t now_ms)
     }
     if (g->now_ms > g->tick_ms + LAG_MIN_MS) {
         probe_shift(g, g->now_ms - g->tick_ms);
+        hint_give_up(g);
     }
+    hint_tick(g);
     probe_tick(g);
     namesake_tick(g);
     antientropy_tick(g);
@@ -105,6 +108,7 @@ uint64_t gossip_deadline_ms(const struct gossip *g)
     }
     uint64_t deadlines[] = {
         probe_deadline_ms(g),
+        hint_deadline_ms(g),
         antientropy_deadline_ms(g),
         text_deadline_ms(g),
         g->claims_ms,

@@ -103,6 +103,11 @@ void gossip_free(struct gossip *g);
 void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_address *from,
                     struct bytes packet);
 
+/* The kernel says that nobody holds the port at `to`, and quotes the beginning of a packet that
+ * went there. Forged ones and any number of them change nothing: see hint.c. */
+void gossip_hint(struct gossip *g, uint64_t now_ms, const struct gossip_address *to,
+                 struct bytes quoted);
+
 /* Lets time pass. Call it at gossip_deadline_ms(); later is survived, and widens this node's own
  * time-outs (a node that is late itself does not call others dead). */
 void gossip_tick(struct gossip *g, uint64_t now_ms);

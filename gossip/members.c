@@ -68,6 +68,7 @@ static void forget(struct gossip *g, size_t index)
     assert(!m->row.self);
     g->events->on_member_leaving(g->owner, &m->row);
     probe_forget(m);
+    hint_forget(m);
     list_remove(&m->hot);
     list_remove(&m->dirty);
     member_set_session(g, m, NULL);
@@ -127,6 +128,7 @@ struct member *member_add(struct gossip *g, struct bytes name, uint64_t generati
     list_init(&m->hot);
     list_init(&m->watched);
     list_init(&m->dirty);
+    list_init(&m->hint.asking);
     append(g, m);
     if (!m->row.self) {
         antientropy_mark_dirty(g, m);
@@ -173,6 +175,7 @@ void member_replace(struct gossip *g, struct member *m, const struct wire_row *n
     m->claim_refuted = false;
     m->advertises = false;
     probe_forget(m);
+    hint_forget(m);
     member_make_hot(g, m);
     antientropy_mark_dirty(g, m);
     member_tell(g, m, before);

@@ -4,6 +4,7 @@
  *   members.c   the table: rows, rumours, who replaces whom
  *   namesake.c  two processes with one name
  *   probe.c     SWIM's probes and suspicions, joining, the dead
+ *   hint.c      what the kernel knows of the dead
  *   antientropy.c  Scuttlebutt: digests, deltas, pushes
  *   receive.c   from bytes to a known sender, then by type
  *   send.c      from a wire packet to bytes
@@ -28,6 +29,8 @@ enum {
     PROBES_PER_PERIOD = 15,
     PROBE_PINGS = 3,
     PROBE_HELPERS = 3,
+    HINT_PINGS = 3,     /* few enough for a host that sends six hints and then one a second */
+    HINT_SENT_KEPT = 8, /* a hint comes back in a round trip */
     /* A rumour is sent this often times log2(n): SWIM §4.1 has 3 lambda log n; syncs repair
      * what that misses. */
     RUMOUR_SENDS = 3,
@@ -38,6 +41,21 @@ enum {
     LEAVE_PACKETS = 3,
     LEAVE_GAP_MS = 100,
     PROBLEM_GAP_MS = 1000,
+};
+
+/* What a hint may quote, and the burst of pings that it begins: see hint.c. */
+struct hint_sent {
+    uint64_t mark, at_ms; /* at_ms 0 = none */
+};
+struct hint {
+    struct hint_sent sent[HINT_SENT_KEPT]; /* the last packets to it */
+    uint32_t sent_next;
+    struct list asking; /* on the list while the burst is on */
+    uint64_t pings[HINT_PINGS];
+    unsigned ping_count, answered; /* one bit a ping */
+    uint64_t ping_ms, end_ms;      /* the next ping is due; the last hint must be here */
+    uint64_t not_before_ms;        /* no burst before */
+    bool killed, refuted;          /* dead by hints; and heard since, in this generation */
 };
 
 struct member {
@@ -75,6 +93,8 @@ struct member {
     uint32_t pings_sent, sequence;
     uint64_t confirmers[CONFIRMERS_MAX];
     size_t confirmer_count;
+
+    struct hint hint;
 
     uint64_t pushed; /* the urgent version that was passed on */
     struct list dirty;
@@ -123,7 +143,7 @@ struct gossip {
     struct index by_id, by_session;                      /* of struct member */
     struct gossip_start forgotten[GOSSIP_FORGOTTEN_MAX]; /* by falling (generation, id) */
     size_t forgotten_count;
-    struct list hot, watched, dirty;
+    struct list hot, watched, dirty, asking;
     uint32_t sequence;
     struct gossip_address advertise;
 
@@ -153,6 +173,9 @@ struct gossip {
     uint64_t problem_ms[GOSSIP_PROBLEMS];
     uint64_t forged_ms; /* when the present window of forgeries began */
     uint32_t forged_now, forged_before;
+
+    uint64_t hints_ms; /* when the present window of hints began */
+    uint32_t hints_now;
 
     struct ping_relay relays[RELAYS_MAX];
     size_t relay_next;
@@ -278,6 +301,19 @@ void probe_on_proxy_ack(struct gossip *g, struct member *from, const struct wire
 void probe_warn(struct gossip *g, struct member *m, const struct wire_row *said);
 /* A ping to everybody, or a few: our identity says what changed. */
 void probe_announce(struct gossip *g);
+
+/* ---- hint.c ---- */
+
+void hint_tick(struct gossip *g);
+uint64_t hint_deadline_ms(const struct gossip *g);
+void hint_note_sent(struct gossip *g, struct member *m, struct bytes packet);
+/* A burst is on: its pings are all that is sent to the member, as its host sends few hints. */
+bool hint_is_asking(const struct member *m);
+/* This node was late itself: what the members said meanwhile is not read yet. */
+void hint_give_up(struct gossip *g);
+void hint_heard(struct gossip *g, struct member *m);
+/* Another generation, or none. */
+void hint_forget(struct member *m);
 
 /* ---- antientropy.c ---- */
 

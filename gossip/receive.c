@@ -201,6 +201,7 @@ static void show_life(struct gossip *g, struct member *m, const struct arrival *
     uint32_t incarnation = a->p->incarnation;
     bool newer = incarnation > m->row.incarnation;
     m->row.heard_ms = g->now_ms;
+    hint_heard(g, m);
     m->row.raised = a->p->raised;
     m->source = *a->from;
     m->contests = gossip_address_known(&a->p->holder) || (m->contests && a->p->type == WIRE_ACK);

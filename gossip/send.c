@@ -39,8 +39,8 @@ struct wire_packet *send_begin(struct gossip *g, enum wire_type type)
     return p;
 }
 
-static void hand_out(struct gossip *g, const struct gossip_address *to,
-                     const struct seal_session *session)
+static struct bytes hand_out(struct gossip *g, const struct gossip_address *to,
+                             const struct seal_session *session)
 {
     assert(gossip_address_known(to));
     size_t plain_size = wire_encode(&g->out, g->plain);
@@ -48,7 +48,9 @@ static void hand_out(struct gossip *g, const struct gossip_address *to,
         seal_packet(g->seal, session, (struct bytes){(char *)g->plain, plain_size}, g->bytes);
     g->counters.packets_out[g->out.type]++;
     g->counters.bytes_out += size;
-    g->events->on_packet(g->owner, to, (struct bytes){(char *)g->bytes, size});
+    struct bytes packet = {(char *)g->bytes, size};
+    g->events->on_packet(g->owner, to, packet);
+    return packet;
 }
 
 void send_bound(struct gossip *g, const struct gossip_address *to,
@@ -60,8 +62,12 @@ void send_bound(struct gossip *g, const struct gossip_address *to,
 void send_to(struct gossip *g, struct member *to)
 {
     assert(to != member_self(g));
+    if (hint_is_asking(to) && g->out.type != WIRE_PING) {
+        return;
+    }
     if (to->peer && gossip_address_known(&to->row.address)) {
-        hand_out(g, &to->row.address, seal_peer_session(to->peer));
+        struct bytes packet = hand_out(g, &to->row.address, seal_peer_session(to->peer));
+        hint_note_sent(g, to, packet);
     } else {
         probe_contact(g, to);
     }

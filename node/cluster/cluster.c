@@ -279,6 +279,14 @@ void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_add
     cluster_settle(c);
 }
 
+void cluster_hint(struct cluster *c, uint64_t now_ms, const struct gossip_address *to,
+                  struct bytes quoted)
+{
+    c->now_ms = now_ms;
+    gossip_hint(c->gossip, now_ms, to, quoted);
+    cluster_settle(c);
+}
+
 void cluster_tick(struct cluster *c, uint64_t now_ms)
 {
     c->now_ms = now_ms;

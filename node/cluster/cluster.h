@@ -65,6 +65,8 @@ void cluster_free(struct cluster *c); /* NULL is fine */
 /* The driver's side, see gossip.h. */
 void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,
                      struct bytes packet);
+void cluster_hint(struct cluster *c, uint64_t now_ms, const struct gossip_address *to,
+                  struct bytes quoted);
 void cluster_tick(struct cluster *c, uint64_t now_ms);
 uint64_t cluster_deadline_ms(const struct cluster *c);
 struct gossip *cluster_gossip(struct cluster *c); /* for joins, keys, counters, leaving, members */

@@ -2,8 +2,11 @@
 #include "member/udp.h"
 
 #include <assert.h>
+#include <linux/errqueue.h>
 #include <netdb.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -18,6 +21,8 @@ enum {
      * it at net.core.rmem_max. */
     RECEIVE_BUFFER_SIZE = 1 << 20,
     HANDLES = 2,
+    ERRORS_PER_TURN = 256, /* the rest makes the loop turn again at once */
+    SENDS_MAX = 4,
 };
 
 struct join_entry {
@@ -40,7 +45,7 @@ struct udp {
     struct join_entry **joins;
     size_t join_count;
     unsigned open_handles;
-    bool six, closing;
+    bool six, closing, reports_errors;
     char space[2048]; /* one datagram: a packet has at most 1200 bytes */
 };
 
@@ -251,6 +256,73 @@ void udp_arm(struct udp *u)
     }
 }
 
+/* ---- what the kernel says ---- */
+
+static bool is_port_unheld(const struct cmsghdr *c)
+{
+    struct sock_extended_err e;
+    bool four = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
+    bool six = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;
+    if (!(four || six) || c->cmsg_len < CMSG_LEN(sizeof(e))) {
+        return false;
+    }
+    memcpy(&e, CMSG_DATA(c), sizeof(e));
+    return (e.ee_origin == SO_EE_ORIGIN_ICMP && e.ee_type == ICMP_DEST_UNREACH &&
+            e.ee_code == ICMP_PORT_UNREACH) ||
+           (e.ee_origin == SO_EE_ORIGIN_ICMP6 && e.ee_type == ICMP6_DST_UNREACH &&
+            e.ee_code == ICMP6_DST_UNREACH_NOPORT);
+}
+
+/* One error of the queue; false: there is none. */
+static bool read_error(struct udp *u, int fd)
+{
+    char control[512], quoted[GOSSIP_PACKET_MAX];
+    struct sockaddr_storage to = {0};
+    struct gossip_address address;
+    struct iovec space = {quoted, sizeof(quoted)};
+    struct msghdr m = {.msg_name = &to,
+                       .msg_namelen = sizeof(to),
+                       .msg_iov = &space,
+                       .msg_iovlen = 1,
+                       .msg_control = control,
+                       .msg_controllen = sizeof(control)};
+    ssize_t size = recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
+    if (size < 0) {
+        return false;
+    }
+    from_sockaddr((const struct sockaddr *)&to, &address);
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+        if (is_port_unheld(c)) {
+            cluster_hint(u->cluster, net_now_ms(u->net), &address,
+                         (struct bytes){quoted, (size_t)size});
+        }
+    }
+    return true;
+}
+
+/* The loop calls for reading as long as the queue has anything. */
+static void read_errors(struct udp *u)
+{
+    uv_os_fd_t fd;
+    if (!u->reports_errors || uv_fileno((const uv_handle_t *)&u->udp, &fd) != 0) {
+        return;
+    }
+    for (unsigned i = 0; i < ERRORS_PER_TURN && read_error(u, fd); i++) {
+    }
+}
+
+/* Where it cannot be had, time-outs do. A socket of IPv6 sends to IPv4 as well. */
+static void ask_for_errors(struct udp *u)
+{
+    uv_os_fd_t fd;
+    int on = 1;
+    if (uv_fileno((const uv_handle_t *)&u->udp, &fd) == 0) {
+        bool four = setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)) == 0;
+        bool six = u->six && setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on)) == 0;
+        u->reports_errors = four || six;
+    }
+}
+
 /* ---- the socket ---- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -266,8 +338,12 @@ static void on_datagram(uv_udp_t *udp, ssize_t size, const uv_buf_t *buf,
     struct udp *u = udp->data;
     struct gossip_address address;
     (void)flags; /* longer than the space is longer than a packet: refused by its size */
-    if (size <= 0 || !from || !u->cluster) {
-        return; /* nothing more to read, or an error of one packet sent earlier */
+    if (!u->cluster) {
+        return;
+    }
+    if (size <= 0 || !from) { /* nothing more to read, or an error of a packet sent earlier */
+        read_errors(u);
+        return;
     }
     from_sockaddr(from, &address);
     cluster_receive(u->cluster, net_now_ms(u->net), &address,
@@ -279,7 +355,11 @@ void udp_send(struct udp *u, const struct gossip_address *to, struct bytes packe
     struct sockaddr_storage address;
     if (!u->closing && to_sockaddr(to, u->six, &address)) {
         uv_buf_t buf = uv_buf_init((char *)(uintptr_t)packet.at, (unsigned)packet.size);
-        uv_udp_try_send(&u->udp, &buf, 1, (const struct sockaddr *)&address);
+        int error = UV_ECONNREFUSED;
+        /* an error of a packet sent earlier, to whomever, comes in place of the first */
+        for (unsigned i = 0; i < SENDS_MAX && error < 0 && error != UV_EAGAIN; i++) {
+            error = uv_udp_try_send(&u->udp, &buf, 1, (const struct sockaddr *)&address);
+        }
     }
 }
 
@@ -297,6 +377,7 @@ static int bind_socket(struct udp *u, const struct conf_cluster *conf)
     }
     if (!error) {
         uv_recv_buffer_size((uv_handle_t *)&u->udp, &size);
+        ask_for_errors(u);
         error = uv_udp_recv_start(&u->udp, on_alloc, on_datagram);
     }
     return error;

@@ -29,17 +29,24 @@ def new_key():
 
 
 def free_udp_port(host):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.bind((host, 0))
         return probe.getsockname()[1]
+
+
+def text_of(address):
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Cluster:
     """Its nodes by name; those that run, and what those said that no longer do."""
 
-    def __init__(self, config, count=3, *, state=True, local=None, profile="local", start=None, relay=False):
+    def __init__(self, config, count=3, *, state=True, local=None, profile="local", start=None, relay=False,
+                 host=None):
         """`config` is every node's, `local` {name: sections} overrides it for one. `start`: the names to start
-        with, all of them if it is None. `relay`: all packets go through self.relay."""
+        with, all of them if it is None. `relay`: all packets go through self.relay. `host`: one address for all."""
         self.config = config
         self.local = local or {}
         self.profile = profile
@@ -47,8 +54,8 @@ class Cluster:
         self.names = NAMES[:count]
         self.udp = {}
         for index, name in enumerate(self.names):
-            host = f"127.0.0.{11 + index}"
-            self.udp[name] = (host, free_udp_port(host))
+            own = host or f"127.0.0.{11 + index}"
+            self.udp[name] = (own, free_udp_port(own))
         self.relay = Relay(self.udp) if relay else None
         self.folder = tempfile.mkdtemp(prefix="difyring-cluster-")
         self.state = {name: os.path.join(self.folder, name) for name in self.names if state}
@@ -77,8 +84,8 @@ class Cluster:
             value["node"]["state_dir"] = self.state[name]
         value["cluster"] = {
             "name": "e2e", "profile": self.profile, "keys": [self.key],
-            "bind": "{}:{}".format(*self.udp[name]),
-            "join": ["{}:{}".format(*self.address(other)) for other in self.names if other != name],
+            "bind": text_of(self.udp[name]),
+            "join": [text_of(self.address(other)) for other in self.names if other != name],
         }
         for section, more in copy.deepcopy(self.local.get(name, {})).items():
             if isinstance(more, dict) and section in value:

@@ -58,17 +58,23 @@ enum strike {
     STRIKE_FLIP,   /* a few bytes changed */
     STRIKE_RANDOM, /* a true header, the rest made up */
     STRIKE_FOREIGN,
+    STRIKE_HINT, /* "nobody holds that port", with what it has seen or made up */
     STRIKES,
 };
 
-static const char *const STRIKE_TEXTS[STRIKES] = {"replayed", "cut", "changed", "made up",
-                                                  "foreign"};
+static const char *const STRIKE_TEXTS[STRIKES] = {"replayed", "cut",     "changed",
+                                                  "made up",  "foreign", "quoted in a hint"};
 
 static void make_packet(struct world *w, enum strike strike, struct captured *c)
 {
     switch (strike) {
     case STRIKE_REPLAY:
     case STRIKES:
+        break;
+    case STRIKE_HINT:
+        if (world_chance(w, 300)) {
+            c->bytes[prng_below(&w->prng, c->size)] ^= 1;
+        }
         break;
     case STRIKE_CUT:
         c->size = (size_t)prng_below(&w->prng, c->size);
@@ -116,6 +122,24 @@ static struct gossip_address draw_sender(struct world *w, const struct captured 
     return a;
 }
 
+/* Who sent it: only he can be told that it did not get there. */
+static struct process *sender_of(struct world *w, const struct captured *c)
+{
+    const struct host *h = network_host(w, &c->from), *to = network_host(w, &c->to);
+    return h && to && process_runs(to->process) ? h->process : NULL; /* of the dead it is true */
+}
+
+static void give(struct process *victim, enum strike strike, const struct captured *c,
+                 const struct gossip_address *from)
+{
+    struct bytes bytes = {(const char *)c->bytes, c->size};
+    if (strike == STRIKE_HINT) {
+        process_hint(victim, &c->to, bytes);
+    } else {
+        process_receive(victim, from, bytes);
+    }
+}
+
 void adversary_strikes(struct world *w)
 {
     struct adversary *a = w->adversary;
@@ -123,10 +147,12 @@ void adversary_strikes(struct world *w)
         return;
     }
     size_t kept = a->count < SEEN_MAX ? a->count : SEEN_MAX;
-    struct captured c = a->seen[prng_below(&w->prng, kept)];
-    struct process *victim = pick_victim(w, &c);
     enum strike strike = (enum strike)prng_below(&w->prng, STRIKES);
     assert(strike < STRIKES);
+    size_t ago = strike == STRIKE_HINT ? prng_below(&w->prng, kept < 8 ? kept : 8) + 1
+                                       : prng_below(&w->prng, kept) + 1;
+    struct captured c = a->seen[(a->count - ago) % SEEN_MAX];
+    struct process *victim = strike == STRIKE_HINT ? sender_of(w, &c) : pick_victim(w, &c);
     if (!process_runs(victim) || victim->paused_until_us > w->now_us) {
         return;
     }
@@ -136,9 +162,9 @@ void adversary_strikes(struct world *w)
     uint64_t before = claims_fingerprint(victim);
     victim->struck = true;
     victim->answered = 0;
-    process_receive(victim, &from, (struct bytes){(const char *)c.bytes, c.size});
+    give(victim, strike, &c, &from);
     victim->struck = false;
-    if (victim->answered > c.size) {
+    if (strike != STRIKE_HINT && victim->answered > c.size) { /* a ping is its only answer */
         world_fail(w, "%s answers %zu bytes (%s) with %llu", victim->host->name, c.size,
                    STRIKE_TEXTS[strike], (unsigned long long)victim->answered);
     }

@@ -46,8 +46,10 @@ struct bench {
     size_t seen;         /* pairs (viewer, other) that see it alive */
     const char *crashed; /* its name */
     uint64_t crashed_us;
+    bool gone; /* with its machine */
     size_t noticed;
-    struct sample detection, staleness, everywhere;
+    struct sample killed, vanished; /* until whoever came to know */
+    struct sample staleness, everywhere;
 };
 
 static void sample_add(struct sample *s, double ms)
@@ -88,7 +90,8 @@ static void on_member(struct process *at, const struct gossip_member *member,
     b->seen -= is_up(before);
     if (b->crashed != NULL && member->state == WIRE_DEAD && before != WIRE_DEAD &&
         strcmp(member->name, b->crashed) == 0) {
-        sample_add(&b->detection, (double)(at->world->now_us - b->crashed_us) / 1e3);
+        sample_add(b->gone ? &b->vanished : &b->killed,
+                   (double)(at->world->now_us - b->crashed_us) / 1e3);
         b->noticed++;
     }
 }
@@ -118,7 +121,8 @@ static void begin(struct bench *b, const struct row *row, uint64_t seed)
 
 static void end(struct bench *b)
 {
-    free(b->detection.at);
+    free(b->killed.at);
+    free(b->vanished.at);
     free(b->staleness.at);
     free(b->everywhere.at);
     world_free(b->w);
@@ -183,7 +187,7 @@ static void change_many(struct bench *b)
 
 /* ---- a crash ---- */
 
-static void crash(struct bench *b)
+static void crash(struct bench *b, bool gone)
 {
     struct world *w = b->w;
     size_t n = w->options.host_count;
@@ -196,7 +200,8 @@ static void crash(struct bench *b)
     b->crashed = h->name;
     b->crashed_us = w->now_us;
     b->noticed = 0;
-    process_crash(h->process);
+    b->gone = gone;
+    (gone ? process_vanish : process_crash)(h->process);
     while (b->noticed < n - 1 && w->now_us < b->crashed_us + CRASH_LIMIT_MS * 1000) {
         world_run(w, w->now_us + 10 * 1000);
     }
@@ -211,7 +216,10 @@ static void crash_many(struct bench *b)
     size_t crashes = w->options.host_count <= 64 ? 20 : w->options.host_count <= 256 ? 8 : 3;
     for (; crashes > 0; crashes--) {
         world_run(w, w->now_us + world_between(w, 1000, 3000) * 1000);
-        crash(b);
+        crash(b, false);
+        world_run(w, w->now_us + world_between(w, 10000, 12000) *
+                                     1000); /* hints are few: until it has all again */
+        crash(b, true);
     }
 }
 
@@ -232,9 +240,10 @@ static bool print_row(const struct row *row)
     double rate = (double)(b.w->network.bytes - bytes) / (double)row->hosts / TRAFFIC_S;
     change_many(&b);
     crash_many(&b);
-    printf("%5zu %5u %% %8.1f s %8.2f s %7.2f s %7.0f ms %7.0f ms %8.1f kB/s\n", row->hosts,
-           row->loss_permille / 10, full_s, percentile(&b.detection, 50) / 1e3,
-           percentile(&b.detection, 99) / 1e3, percentile(&b.staleness, 99),
+    printf("%5zu %5u %% %8.1f s %7.3f s %6.3f s %7.3f s %6.3f s %7.0f ms %7.0f ms %8.1f kB/s\n",
+           row->hosts, row->loss_permille / 10, full_s, percentile(&b.killed, 50) / 1e3,
+           percentile(&b.killed, 99) / 1e3, percentile(&b.vanished, 50) / 1e3,
+           percentile(&b.vanished, 99) / 1e3, percentile(&b.staleness, 99),
            percentile(&b.everywhere, 100), rate / 1e3);
     fflush(stdout);
     bool good = !b.w->failed;
@@ -314,7 +323,8 @@ int bench_run(char **texts, size_t count)
             return 2;
         }
     }
-    puts("hosts   loss  full view  dead p50      p99  change p99     all     a node");
+    puts("hosts   loss  full view  killed p50    p99  gone p50      p99  change p99     all     a "
+         "node");
     size_t failed = pool_run(
         &(struct pool_job){
             .run = run_row, .died = row_died, .arg = rows, .seconds_max = ROW_SECONDS_MAX},

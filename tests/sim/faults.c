@@ -8,6 +8,7 @@
 #include "tests/sim/process.h"
 
 enum {
+    VANISHES_PERMILLE = 400, /* of the crashes: the machine is gone as well */
     PAUSE_MIN_MS = 100,
     PAUSE_MAX_MS = 20 * 1000,
     DOWN_MIN_MS = 50,
@@ -112,7 +113,7 @@ static void fault_crash(struct world *w, const struct faults *f)
     struct process *p = pick_host(w)->process;
     if (process_runs(p) && !is_needed(w, p->host)) {
         struct host *h = p->host;
-        process_crash(p);
+        (world_chance(w, VANISHES_PERMILLE) ? process_vanish : process_crash)(p);
         start_later(w, f, h);
     }
 }

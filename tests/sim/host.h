@@ -37,6 +37,7 @@ struct host {
     uint32_t join[HOST_JOIN_MAX];
     size_t join_count;
     struct process *process; /* NULL: nothing runs */
+    bool gone;               /* the machine with it: its kernel says nothing any more */
     unsigned starts_due;     /* planned restarts, see faults.c */
 };
 

@@ -9,7 +9,12 @@
 #include "tests/sim/host.h"
 #include "tests/sim/world.h"
 
-enum { PORT = 7946 };
+enum {
+    PORT = 7946,
+    /* Linux: so many hints at once to one host, and then one a second. */
+    HINTS_AT_ONCE = 6,
+    HINT_US = 1000 * 1000,
+};
 
 /* On its way. */
 struct carried {
@@ -33,11 +38,13 @@ void network_init(struct network *n, size_t host_count)
 {
     *n = (struct network){.host_count = host_count, .delay_min_us = 100, .delay_max_us = 2000};
     n->cut = memory_new(host_count * host_count * sizeof(*n->cut));
+    n->hint_credits = memory_new(host_count * host_count * sizeof(*n->hint_credits));
 }
 
 void network_done(struct network *n)
 {
     free(n->cut);
+    free(n->hint_credits);
 }
 
 static uint32_t host_of(const struct gossip_address *a)
@@ -45,20 +52,11 @@ static uint32_t host_of(const struct gossip_address *a)
     return (uint32_t)a->ip[14] << 8 | a->ip[15];
 }
 
-static void arrive(struct world *w, const struct event *e)
+struct host *network_host(struct world *w, const struct gossip_address *a)
 {
-    const struct carried *c = e->data;
-    struct host *h = &w->hosts[e->host];
-    if (h->process == NULL || !gossip_address_equal(&c->to, &h->address)) {
-        return;
-    }
-    struct bytes packet = {(const char *)c->bytes, c->size};
-    uint32_t life = h->process->life;
-    bool read = h->process->paused_until_us <= w->now_us;
-    process_receive(h->process, &c->from, packet);
-    if (w->adversary != NULL && read) {
-        adversary_sees(w->adversary, life, &c->from, &c->to, packet);
-    }
+    uint32_t i = host_of(a);
+    bool own = i < w->network.host_count && gossip_address_equal(&w->hosts[i].address, a);
+    return own ? &w->hosts[i] : NULL;
 }
 
 static uint64_t draw_delay(struct world *w)
@@ -68,6 +66,66 @@ static uint64_t draw_delay(struct world *w)
         return world_between(w, n->delay_max_us, n->late_max_us);
     }
     return world_between(w, n->delay_min_us, n->delay_max_us);
+}
+
+static void arrive_hint(struct world *w, const struct event *e)
+{
+    const struct carried *c = e->data;
+    process_hint(w->hosts[e->host].process, &c->to,
+                 (struct bytes){(const char *)c->bytes, c->size});
+}
+
+static bool may_hint(struct world *w, uint32_t from_host, uint32_t to_host)
+{
+    struct network *n = &w->network;
+    struct hint_credit *credit = &n->hint_credits[from_host * n->host_count + to_host];
+    uint64_t most_us = (uint64_t)HINTS_AT_ONCE * HINT_US;
+    credit->left_us += w->now_us - credit->at_us;
+    credit->left_us = credit->at_us == 0 || credit->left_us > most_us ? most_us : credit->left_us;
+    credit->at_us = w->now_us;
+    if (credit->left_us < HINT_US) {
+        return false;
+    }
+    credit->left_us -= HINT_US;
+    return true;
+}
+
+/* A machine on which nothing holds the port says so, and quotes what came. */
+static void refuse(struct world *w, uint32_t at, const struct carried *c)
+{
+    struct network *n = &w->network;
+    uint32_t to_host = host_of(&c->from);
+    const struct host *to = network_host(w, &c->from);
+    if (w->hosts[at].gone || to == NULL || to->process == NULL ||
+        n->cut[at * n->host_count + to_host] || world_chance(w, n->loss_permille) ||
+        !may_hint(w, at, to_host)) {
+        return;
+    }
+    struct carried *quote = malloc(sizeof(*quote) + c->size);
+    memcpy(quote, c, sizeof(*quote) + c->size);
+    world_after(w, draw_delay(w),
+                (struct event){
+                    .run = arrive_hint, .host = to_host, .life = to->process->life, .data = quote});
+}
+
+static void arrive(struct world *w, const struct event *e)
+{
+    const struct carried *c = e->data;
+    struct host *h = &w->hosts[e->host];
+    if (!gossip_address_equal(&c->to, &h->address)) {
+        return;
+    }
+    if (h->process == NULL) {
+        refuse(w, e->host, c);
+        return;
+    }
+    struct bytes packet = {(const char *)c->bytes, c->size};
+    uint32_t life = h->process->life;
+    bool read = h->process->paused_until_us <= w->now_us;
+    process_receive(h->process, &c->from, packet);
+    if (w->adversary != NULL && read) {
+        adversary_sees(w->adversary, life, &c->from, &c->to, packet);
+    }
 }
 
 void network_send(struct world *w, uint32_t from_host, const struct gossip_address *from,

@@ -8,13 +8,20 @@
 #include "base/bytes.h"
 #include "gossip/address.h"
 
+struct host;
 struct world;
+
+/* Of the hints "nobody holds that port" from one host to another: see network.c. */
+struct hint_credit {
+    uint64_t at_us, left_us;
+};
 
 struct network {
     unsigned loss_permille, duplicate_permille, late_permille;
     uint64_t delay_min_us, delay_max_us; /* of most packets */
     uint64_t late_max_us;                /* of those that others overtake */
     bool *cut;                           /* [from * host_count + to]: nothing gets through */
+    struct hint_credit *hint_credits;    /* [from * host_count + to] */
     size_t host_count;
     uint64_t packets, bytes; /* sent, lost ones too */
 };
@@ -28,6 +35,9 @@ void network_done(struct network *n);
 
 void network_send(struct world *w, uint32_t from_host, const struct gossip_address *from,
                   const struct gossip_address *to, struct bytes packet);
+
+/* Whose address it is now; NULL: nobody's. */
+struct host *network_host(struct world *w, const struct gossip_address *a);
 
 /* Nothing goes from `from` to `to` any more, or again. */
 void network_cut(struct network *n, size_t from, size_t to, bool cut);

@@ -225,6 +225,12 @@ void process_receive(struct process *p, const struct gossip_address *from, struc
     process_settle(p);
 }
 
+void process_hint(struct process *p, const struct gossip_address *to, struct bytes quoted)
+{
+    cluster_hint(p->cluster, host_now_ms(p->world, p->host), to, quoted);
+    process_settle(p);
+}
+
 static void empty_inbox(struct process *p, bool read)
 {
     for (size_t i = 0; i < p->inbox_count; i++) {
@@ -374,6 +380,7 @@ static struct process *new_process(struct world *w, struct host *h)
 struct process *process_start(struct world *w, struct host *h)
 {
     assert(h->process == NULL);
+    h->gone = false;
     struct process *p = new_process(w, h);
     uint64_t generation = disk_next_generation(w, h);
     world_tell(w, "%s starts, life %u, generation %llu", h->name, p->life,
@@ -405,10 +412,16 @@ static void end(struct process *p)
 
 void process_crash(struct process *p)
 {
-    world_tell(p->world, "%s crashes", p->host->name);
+    world_tell(p->world, "%s %s", p->host->name, p->host->gone ? "vanishes" : "crashes");
     work_count(p);
     claims_expect_noticed(p);
     end(p);
+}
+
+void process_vanish(struct process *p)
+{
+    p->host->gone = true;
+    process_crash(p);
 }
 
 static void on_left(struct world *w, const struct event *e)

@@ -63,8 +63,12 @@ void process_tick(struct process *p);
  * for, notes when it wants to be called next, and checks the claims. */
 void process_settle(struct process *p);
 
+/* The kernel says that nobody holds the port at `to`. */
+void process_hint(struct process *p, const struct gossip_address *to, struct bytes quoted);
+
 void process_pause(struct process *p, uint64_t for_us);
-void process_crash(struct process *p);
+void process_crash(struct process *p);                 /* kill -9: the machine stays */
+void process_vanish(struct process *p);                /* with its machine */
 void process_leave(struct process *p);                 /* a graceful stop; ends by itself */
 void process_rejoin(struct process *p);                /* looks the join names up again */
 void process_rotate(struct process *p, unsigned step); /* of the keys: 0 old .. 3 new only */

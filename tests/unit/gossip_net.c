@@ -162,6 +162,16 @@ void net_start(struct net *n, unsigned index)
     net_start_as(n, index, name, ++n->generation, default_key);
 }
 
+static void refuse(struct net *n, const struct net_packet *p)
+{
+    struct gossip *from = n->nodes[p->from.ip[15]].gossip;
+    bool lost = n->loss_percent > 0 && prng_below(&n->losses, 100) < n->loss_percent;
+    if (from && !lost && !n->no_hints && !n->gone[p->to.ip[15]]) {
+        n->hint_count++;
+        gossip_hint(from, n->now_ms, &p->to, (struct bytes){(const char *)p->bytes, p->size});
+    }
+}
+
 static void deliver(struct net *n)
 {
     for (struct net_packet *p = n->packets; p < n->packets + NET_PACKETS_MAX; p++) {
@@ -171,7 +181,9 @@ static void deliver(struct net *n)
         }
         struct net_packet taken = *p;
         p->size = 0;
-        if (to) {
+        if (!to || n->refused[taken.from.ip[15]][taken.to.ip[15]]) {
+            refuse(n, &taken);
+        } else {
             gossip_receive(to, n->now_ms, &taken.from,
                            (struct bytes){(char *)taken.bytes, taken.size});
         }

@@ -35,7 +35,11 @@ struct net {
     struct net_node nodes[NET_NODES_MAX];
     struct net_packet packets[NET_PACKETS_MAX]; /* size 0 = free */
     bool cut[NET_NODES_MAX][NET_NODES_MAX];     /* from, to */
-    struct net_packet last[NET_NODES_MAX];      /* the last packet that each was sent */
+    bool refused[NET_NODES_MAX][NET_NODES_MAX]; /* the same, and the sender gets a hint */
+    bool gone[NET_NODES_MAX];                   /* not running: its machine gives no hints */
+    bool no_hints;
+    unsigned hint_count;
+    struct net_packet last[NET_NODES_MAX]; /* the last packet that each was sent */
     uint64_t generation;
     uint64_t packet_count;
     unsigned loss_percent;
