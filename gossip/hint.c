@@ -3,8 +3,9 @@
  *          a hint that quotes a packet to it of the last second
  *   IDLE ------------------------------------------------------>  ASKING: a burst of pings
  *    ^                                                              |      |
- *    |  a packet of its own; or the time is over                    |      | every ping answered by
- *    +--------------------------------------------------------------+      | a hint, and silence
+ *    |  a packet of its own, or a helper had one; or the time is    |      | every ping answered by
+ *    |  over                                                        |      | a hint, and silence
+ *    +--------------------------------------------------------------+      |
  *                                                                          v
  *                                                                        DEAD
  *
@@ -12,9 +13,9 @@
  * has seen, and whoever sits there cannot keep the member's own answers away. Hints get lost, and a
  * host sends only so many (Linux: six, then one a second); then the ordinary time-outs decide.
  *
- * A filter may refuse our packets on the way while the member's come through. Who was heard during
- * a burst is not judged by hints for a while; who was called dead by hints and is heard again,
- * never more in this generation. */
+ * A filter may refuse our packets on the way while the member's come through: so helpers are asked,
+ * and who was heard during a burst is not judged by hints for a while; who was called dead by hints
+ * and is heard again, never more in this generation. */
 #include <assert.h>
 
 #include "gossip/private.h"
@@ -42,9 +43,14 @@ void hint_note_sent(struct gossip *g, struct member *m, struct bytes packet)
     *sent = (struct hint_sent){mark_of(packet), g->now_ms};
 }
 
-bool hint_is_asking(const struct member *m)
+static bool is_asking(const struct member *m)
 {
     return !list_empty(&m->hint.asking);
+}
+
+bool hint_holds_back(const struct member *m)
+{
+    return is_asking(m) && !m->hint.pinging;
 }
 
 static void stop(struct gossip *g, struct member *m, uint64_t quiet_ms)
@@ -69,10 +75,17 @@ void hint_forget(struct member *m)
 
 void hint_heard(struct gossip *g, struct member *m)
 {
-    if (hint_is_asking(m)) {
+    if (is_asking(m)) {
         stop(g, m, DISTRUST_MS);
     }
     m->hint.refuted = m->hint.refuted || m->hint.killed;
+}
+
+void hint_refuted(struct gossip *g, struct member *m, uint32_t sequence)
+{
+    if (is_asking(m) && m->hint.sequence == sequence) {
+        stop(g, m, DISTRUST_MS);
+    }
 }
 
 /* ---- the burst ---- */
@@ -82,7 +95,9 @@ static void ask(struct gossip *g, struct member *m)
     struct hint *h = &m->hint;
     h->ping_ms = g->now_ms + g->profile->forward_ms;
     h->end_ms = g->now_ms + g->profile->ping_gap_ms;
+    h->pinging = true;
     probe_ping(g, m);
+    h->pinging = false;
     h->pings[h->ping_count++] = h->sent[(h->sent_next - 1) % HINT_SENT_KEPT].mark;
 }
 
@@ -92,6 +107,8 @@ static void begin(struct gossip *g, struct member *m)
     m->hint.answered = 0;
     list_push_back(&g->asking, &m->hint.asking);
     ask(g, m);
+    m->hint.sequence = m->sequence;
+    probe_ask_helpers(g, m);
 }
 
 /* Of two members each hears the other once in an exchange interval, which varies by half: a filter
@@ -160,7 +177,7 @@ static bool was_sent(const struct gossip *g, const struct member *m, uint64_t ma
 static void take(struct gossip *g, struct member *m, uint64_t mark)
 {
     struct hint *h = &m->hint;
-    if (!hint_is_asking(m)) {
+    if (!is_asking(m)) {
         if (member_is_up(m) && m->peer && !h->refuted && g->now_ms >= h->not_before_ms) {
             begin(g, m);
         }

@@ -53,8 +53,10 @@ struct hint {
     struct list asking; /* on the list while the burst is on */
     uint64_t pings[HINT_PINGS];
     unsigned ping_count, answered; /* one bit a ping */
+    uint32_t sequence;             /* of the first, which helpers send, too */
     uint64_t ping_ms, end_ms;      /* the next ping is due; the last hint must be here */
     uint64_t not_before_ms;        /* no burst before */
+    bool pinging;                  /* the packet at hand is the burst's */
     bool killed, refuted;          /* dead by hints; and heard since, in this generation */
 };
 
@@ -283,6 +285,8 @@ bool namesake_listens(struct gossip *g, struct member *known, const struct wire_
 /* ---- probe.c ---- */
 
 void probe_ping(struct gossip *g, struct member *m);
+/* To ping it as well, and tell if it answers. */
+void probe_ask_helpers(struct gossip *g, const struct member *m);
 
 void probe_tick(struct gossip *g);
 uint64_t probe_deadline_ms(const struct gossip *g);
@@ -308,10 +312,12 @@ void hint_tick(struct gossip *g);
 uint64_t hint_deadline_ms(const struct gossip *g);
 void hint_note_sent(struct gossip *g, struct member *m, struct bytes packet);
 /* A burst is on: its pings are all that is sent to the member, as its host sends few hints. */
-bool hint_is_asking(const struct member *m);
+bool hint_holds_back(const struct member *m);
 /* This node was late itself: what the members said meanwhile is not read yet. */
 void hint_give_up(struct gossip *g);
 void hint_heard(struct gossip *g, struct member *m);
+/* Somebody whom we asked with the burst's first ping has reached it. */
+void hint_refuted(struct gossip *g, struct member *m, uint32_t sequence);
 /* Another generation, or none. */
 void hint_forget(struct member *m);
 

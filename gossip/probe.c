@@ -60,7 +60,7 @@ void probe_ping(struct gossip *g, struct member *m)
     send_to(g, m);
 }
 
-static void ask_helpers(struct gossip *g, const struct member *m)
+void probe_ask_helpers(struct gossip *g, const struct member *m)
 {
     const struct member *last = m;
     for (size_t i = 0; i < PROBE_HELPERS; i++) {
@@ -145,7 +145,7 @@ static void step_probe(struct gossip *g, struct member *m)
         m->pings_sent++;
         probe_ping(g, m);
         if (m->pings_sent == PROBE_PINGS) {
-            ask_helpers(g, m);
+            probe_ask_helpers(g, m);
         }
     }
 }
@@ -335,6 +335,9 @@ void probe_on_ping_request(struct gossip *g, struct member *from, const struct w
 void probe_on_proxy_ack(struct gossip *g, struct member *from, const struct wire_packet *p)
 {
     struct member *target = member_by_id(g, p->target);
+    if (target) {
+        hint_refuted(g, target, p->sequence);
+    }
     if (target && target->watching && target->row.state == WIRE_ALIVE &&
         target->sequence == p->sequence) {
         probe_forget(target);

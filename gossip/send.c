@@ -62,7 +62,7 @@ void send_bound(struct gossip *g, const struct gossip_address *to,
 void send_to(struct gossip *g, struct member *to)
 {
     assert(to != member_self(g));
-    if (hint_is_asking(to) && g->out.type != WIRE_PING) {
+    if (hint_holds_back(to)) {
         return;
     }
     if (to->peer && gossip_address_known(&to->row.address)) {
