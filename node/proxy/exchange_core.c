@@ -196,13 +196,14 @@ static void on_down_gone(struct exchange_core *c)
     finish(c, EXCHANGE_FINISH_CUT);
 }
 
+/* What belongs to an instance is tried there for as long as it may wait: that is one attempt. */
 static void begin_attempt(struct exchange_core *c)
 {
     enter(c, EXCHANGE_CONNECT);
-    if (c->attempts == 0) {
+    if (c->attempts == 0 || c->bound) {
         c->started_ms = c->now_ms;
     }
-    c->attempts++;
+    c->attempts += c->attempts == 0 || !c->bound ? 1 : 0;
     c->attempt_open = true;
     c->reported = false;
     c->interim_count = 0;
@@ -213,14 +214,38 @@ static void begin_attempt(struct exchange_core *c)
 static void on_picked(struct exchange_core *c)
 {
     drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL); /* the one whose response is bettered */
+    c->bound = c->in->bound;
     begin_attempt(c);
 }
 
 static void on_queued(struct exchange_core *c)
 {
     drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
+    c->bound = c->in->bound;
     enter(c, EXCHANGE_WAIT);
     await_slot(c);
+}
+
+static void on_searching(struct exchange_core *c)
+{
+    assert(!c->attempt_open);
+    enter(c, EXCHANGE_SEARCH);
+    c->up_deadline_ms = c->now_ms + c->rules->search_ms;
+}
+
+static void on_found(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_SEARCH);
+    pick(c);
+}
+
+static void on_absent(struct exchange_core *c)
+{
+    assert(!c->attempt_open);
+    enter(c, EXCHANGE_AWAY);
+    if (!await_return(c, c->in->look_ms)) {
+        answer(c, EXCHANGE_REPLY_LOST);
+    }
 }
 
 static void on_slot(struct exchange_core *c)
@@ -430,6 +455,10 @@ static void instance_is_late(struct exchange_core *c)
         give_up(c, EXCHANGE_REPLY_QUEUE_TIMEOUT, EXCHANGE_OUTCOME_NEUTRAL);
     } else if (c->phase == EXCHANGE_CONNECT) {
         connect_is_late(c);
+    } else if (c->phase == EXCHANGE_AWAY && !waited_long_enough(c)) {
+        pick(c); /* it may be back */
+    } else if (c->phase == EXCHANGE_AWAY || c->phase == EXCHANGE_SEARCH) {
+        give_up(c, EXCHANGE_REPLY_LOST, EXCHANGE_OUTCOME_NEUTRAL);
     } else if (c->phase == EXCHANGE_SEND && c->deaf) {
         attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_MISHAP_BROKEN);
     } else if (c->phase == EXCHANGE_HOLD) { /* the file that the body is kept in */
@@ -484,6 +513,9 @@ static handler *const HANDLERS[] = {
     [EXCHANGE_MOVED] = on_moved,
     [EXCHANGE_CROWDED] = on_crowded,
     [EXCHANGE_NONE_LEFT] = on_none_left,
+    [EXCHANGE_SEARCHING] = on_searching,
+    [EXCHANGE_FOUND] = on_found,
+    [EXCHANGE_ABSENT] = on_absent,
     [EXCHANGE_UP_CONNECTED] = on_up_connected,
     [EXCHANGE_UP_FAILED] = on_up_failed,
     [EXCHANGE_UP_LACKING] = on_up_lacking,

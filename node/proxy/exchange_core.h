@@ -13,13 +13,16 @@
  *   - a client is reset once it has taken nothing for `idle`, and not before;
  *   - who waits for a slot waits at most queue_timeout_ms in all, and leaves the queue once;
  *   - after the client has left nothing goes down, though a response may be read to its end;
+ *   - a request that belongs to an instance is never sent to another one, and waits for it no
+ * longer than `queue_timeout`;
  *   - what is held in memory is bounded: reading stops above EXCHANGE_HIGH_WATER.
  *
  * States
  *
  *   START -> HOLD -> PICK -> [WAIT ->] CONNECT -> SEND -> RESPOND -> DONE
- *     |               ^_________|________|_________|  (retry)  `-> TUNNEL (after 101: proxy/tunnel
- * acts)
+ *     |              | ^_________|________|_________|  (retry)  `-> TUNNEL (after 101: proxy/tunnel
+ *     |              v |                                            acts)
+ *     |        SEARCH, AWAY (a request with an id: node/placement; back to PICK)
  *     `-> LOCAL (answered by this node)
  *   any of them -> DONE by an own reply or by the client's leaving
  */
@@ -55,6 +58,8 @@ enum exchange_phase {
     EXCHANGE_HOLD,    /* gathering the body until it has told the user */
     EXCHANGE_PICK,    /* an instance was asked for */
     EXCHANGE_WAIT,    /* for a slot of the one that was picked */
+    EXCHANGE_SEARCH,  /* instances are asked which of them has what the request names */
+    EXCHANGE_AWAY,    /* the one where it belongs cannot be reached, or could not be asked */
     EXCHANGE_CONNECT, /* a connection to it is being made */
     EXCHANGE_SEND,    /* the request is going up, no final response head yet */
     EXCHANGE_RESPOND, /* the response head went down */
@@ -77,6 +82,9 @@ enum exchange_input_kind {
     EXCHANGE_MOVED,     /* it takes nobody any more: another one */
     EXCHANGE_CROWDED,   /* it has no slot, and too many wait for one */
     EXCHANGE_NONE_LEFT, /* there is none that was not tried */
+    EXCHANGE_SEARCHING, /* it must be found out first who has what it names: FOUND will tell */
+    EXCHANGE_FOUND,     /* that has come to an end: pick again */
+    EXCHANGE_ABSENT,    /* where it belongs nobody can be reached now: look_ms */
     EXCHANGE_UP_CONNECTED,
     EXCHANGE_UP_FAILED,  /* no connection: refused, timed out, no address, TLS */
     EXCHANGE_UP_LACKING, /* no connection, for this node itself lacks what one takes: elsewhere */
@@ -116,6 +124,8 @@ enum exchange_reply {
     EXCHANGE_REPLY_INSUFFICIENT_STORAGE, /* a body that had to be kept could not be */
     EXCHANGE_REPLY_QUEUE_FULL,
     EXCHANGE_REPLY_QUEUE_TIMEOUT,
+    EXCHANGE_REPLY_NOT_FOUND, /* no instance has what the request names */
+    EXCHANGE_REPLY_LOST,      /* the one that has it, or may have it, could not be reached */
 };
 
 /* How an attempt counts for the instance's health (SPEC §4, passive). */
@@ -138,18 +148,20 @@ enum exchange_finish {
 
 /* Outputs, to be carried out in this order. */
 enum {
-    EXCHANGE_DO_REPORT = 1 << 0,       /* outcome of the attempt */
-    EXCHANGE_DO_DROP_UP = 1 << 1,      /* close the instance's connection, the attempt is over */
-    EXCHANGE_DO_KEEP_UP = 1 << 2,      /* give it back to the pool, the attempt is over */
-    EXCHANGE_DO_CONTINUE = 1 << 3,     /* 100 Continue to the client */
-    EXCHANGE_DO_LEAVE_QUEUE = 1 << 23, /* it waits no more; first of all */
-    EXCHANGE_DO_PICK = 1 << 4,         /* answer with PICKED, QUEUED, CROWDED or NONE_LEFT */
-    EXCHANGE_DO_CONNECT = 1 << 5,      /* to the picked one: UP_CONNECTED or UP_FAILED */
-    EXCHANGE_DO_RECONNECT = 1 << 21,   /* the attempt goes on over another connection to the same
-                                          instance; answered like CONNECT, and done in its place */
-    EXCHANGE_DO_SEND_UP = 1 << 6,      /* request head, all that is held (a copy if it stays:
-                                          exchange_core_keeps_body()), and the end if it came */
-    EXCHANGE_DO_SEND_UP_BODY = 1 << 7, /* all that is held */
+    EXCHANGE_DO_REPORT = 1 << 0,        /* outcome of the attempt */
+    EXCHANGE_DO_DROP_UP = 1 << 1,       /* close the instance's connection, the attempt is over */
+    EXCHANGE_DO_KEEP_UP = 1 << 2,       /* give it back to the pool, the attempt is over */
+    EXCHANGE_DO_CONTINUE = 1 << 3,      /* 100 Continue to the client */
+    EXCHANGE_DO_LEAVE_QUEUE = 1 << 23,  /* it waits no more; first of all */
+    EXCHANGE_DO_LEAVE_SEARCH = 1 << 24, /* it waits for no answer of a search; also first of all */
+    EXCHANGE_DO_PICK = 1 << 4,          /* answer with PICKED, QUEUED, CROWDED or NONE_LEFT; or
+                                          SEARCHING, ABSENT or REFUSE */
+    EXCHANGE_DO_CONNECT = 1 << 5,       /* to the picked one: UP_CONNECTED or UP_FAILED */
+    EXCHANGE_DO_RECONNECT = 1 << 21,    /* the attempt goes on over another connection to the same
+                                           instance; answered like CONNECT, and done in its place */
+    EXCHANGE_DO_SEND_UP = 1 << 6,       /* request head, all that is held (a copy if it stays:
+                                           exchange_core_keeps_body()), and the end if it came */
+    EXCHANGE_DO_SEND_UP_BODY = 1 << 7,  /* all that is held */
     EXCHANGE_DO_SEND_UP_END = 1 << 8,
     EXCHANGE_DO_DISCARD = 1 << 9,  /* what is held is not wanted any more */
     EXCHANGE_DO_FORGET = 1 << 22,  /* what has gone up will not be sent again; the rest goes on */
@@ -172,6 +184,7 @@ struct exchange_input {
     uint64_t taken_ms;           /* DEADLINE: when the client last took bytes that waited for it, or
                                     none waited */
     size_t pending;              /* bodies: bytes waiting on the side they go to */
+    uint64_t look_ms;            /* ABSENT: after this time it is looked again */
     uint16_t status;             /* UP_HEAD */
     enum exchange_reply reply;   /* REFUSE */
     enum exchange_finish finish; /* TUNNEL_END: CLOSE, CUT or RESET */
@@ -194,7 +207,8 @@ struct exchange_input {
     bool may_read;      /* DOWN_GONE: it closed its sending side, no more is known */
     bool read_on;       /* DOWN_GONE: the instance works to the end all the same, and its slot is
                            taken until then */
-    bool streams;       /* UP_HEAD: an event stream, which ends when nobody reads it */
+    bool bound;   /* PICKED, QUEUED, CROWDED: what it names is there, so it goes nowhere else */
+    bool streams; /* UP_HEAD: an event stream, which ends when nobody reads it */
 };
 
 struct exchange_outputs {
@@ -209,6 +223,7 @@ struct exchange_rules {
     uint32_t attempts;
     uint64_t retry_timeout_ms, body_size_max;
     uint64_t request_body_ms, connect_ms, first_byte_ms, idle_ms, queue_timeout_ms;
+    uint64_t search_ms; /* SEARCH: of all questions of a round */
     uint32_t body_rate; /* bytes a second; 0 = any */
     const struct status_set *retry_statuses, *failure_statuses;
 };
@@ -243,6 +258,7 @@ struct exchange_core {
     bool replayable;   /* the whole request is held, or has no body */
     bool deaf;         /* the instance takes no more of the request */
     bool half_gone;    /* LOCAL: the client has closed its side and may still read */
+    bool bound;        /* the request belongs to the one that was picked: no other gets it */
     bool orphaned;     /* the client has left; the response is read to its end for nobody */
     bool cut_short;    /* CONNECT: the time for all attempts leaves this one less than its own */
     struct pace pace;  /* of the request's body */

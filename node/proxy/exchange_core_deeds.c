@@ -11,9 +11,11 @@ static const uint16_t MOVES[] = {
     [EXCHANGE_START] = TO(LOCAL) | TO(HOLD) | TO(DONE),
     [EXCHANGE_LOCAL] = TO(DONE),
     [EXCHANGE_HOLD] = TO(PICK) | TO(DONE),
-    [EXCHANGE_PICK] = TO(WAIT) | TO(CONNECT) | TO(RESPOND) | TO(DONE), /* RESPOND: nobody betters
-                                                                          a 502 */
+    /* RESPOND: nobody betters a 502 */
+    [EXCHANGE_PICK] = TO(WAIT) | TO(SEARCH) | TO(AWAY) | TO(CONNECT) | TO(RESPOND) | TO(DONE),
     [EXCHANGE_WAIT] = TO(PICK) | TO(CONNECT) | TO(DONE),
+    [EXCHANGE_SEARCH] = TO(PICK) | TO(DONE),
+    [EXCHANGE_AWAY] = TO(PICK) | TO(DONE),
     [EXCHANGE_CONNECT] = TO(PICK) | TO(SEND) | TO(DONE),
     [EXCHANGE_SEND] = TO(PICK) | TO(CONNECT) | TO(RESPOND) | TO(TUNNEL) | TO(DONE),
     [EXCHANGE_RESPOND] = TO(DONE),
@@ -32,6 +34,10 @@ void enter(struct exchange_core *c, enum exchange_phase phase)
     if (c->phase == EXCHANGE_WAIT) {
         slot_came(c);
         out(c, phase == EXCHANGE_DONE ? EXCHANGE_DO_LEAVE_QUEUE : 0);
+    } else if (c->phase == EXCHANGE_AWAY) {
+        slot_came(c);
+    } else if (c->phase == EXCHANGE_SEARCH) {
+        out(c, phase == EXCHANGE_DONE ? EXCHANGE_DO_LEAVE_SEARCH : 0);
     }
     c->phase = phase;
 }

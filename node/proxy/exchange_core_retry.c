@@ -18,6 +18,10 @@ bool exchange_core_can_repeat(const struct exchange_core *c, enum exchange_misha
 
 bool exchange_core_may_retry(const struct exchange_core *c, enum exchange_mishap mishap)
 {
+    if (c->bound) { /* to the same instance, when it is back; nobody else has what it names */
+        return (mishap & (EXCHANGE_MISHAP_NO_CONNECTION | EXCHANGE_MISHAP_UNSENT)) != 0 &&
+               exchange_core_can_repeat(c, mishap);
+    }
     return c->attempts < c->rules->attempts &&
            c->now_ms - c->started_ms < c->rules->retry_timeout_ms &&
            exchange_core_can_repeat(c, mishap);

@@ -68,6 +68,19 @@ void await_slot(struct exchange_core *c)
     c->up_deadline_ms = c->queued_ms + c->rules->queue_timeout_ms;
 }
 
+bool await_return(struct exchange_core *c, uint64_t look_ms)
+{
+    await_slot(c);
+    bool over = is_due(c->up_deadline_ms, c->now_ms);
+    c->up_deadline_ms = sooner(c->up_deadline_ms, c->now_ms + look_ms);
+    return !over;
+}
+
+bool waited_long_enough(const struct exchange_core *c)
+{
+    return c->queued_ms + c->rules->queue_timeout_ms <= c->now_ms;
+}
+
 void slot_came(struct exchange_core *c)
 {
     uint64_t waited_ms = c->now_ms - c->queued_again_ms;

@@ -19,6 +19,11 @@ void count_body(struct exchange_core *c, uint64_t size);
 /* A slot: what is left of the time for that, which is counted from the first time on. */
 void await_slot(struct exchange_core *c);
 
+/* The one where it belongs: as for a slot, but it is looked again after look_ms. False: the time is
+ * over, as waited_long_enough() says. */
+bool await_return(struct exchange_core *c, uint64_t look_ms);
+bool waited_long_enough(const struct exchange_core *c);
+
 /* The waiting is over; it is no part of the time for all attempts. */
 void slot_came(struct exchange_core *c);
 

@@ -159,6 +159,13 @@ static struct own_answer own_answer_of(enum exchange_reply reply)
                                    "Too many requests. Please try again later. The instance had no "
                                    "free slot within queue.timeout.",
                                    0};
+    case EXCHANGE_REPLY_NOT_FOUND:
+        return (struct own_answer){404, "not_found", "Conversation Not Exists.", 0};
+    case EXCHANGE_REPLY_LOST:
+        return (struct own_answer){503, "service_unavailable",
+                                   "The instance that has this, or may have it, could not be "
+                                   "reached.",
+                                   RETRY_AFTER_S};
     }
     return (struct own_answer){500, "internal_server_error", "", 0};
 }

@@ -66,6 +66,10 @@ static enum exchange_end end_of_reply(const struct exchange_ending *e, enum exch
                                                                  : EXCHANGE_ENDED_NO_INSTANCE;
     case EXCHANGE_REPLY_GATEWAY_TIMEOUT:
         return EXCHANGE_ENDED_FIRST_BYTE_TIMEOUT;
+    case EXCHANGE_REPLY_NOT_FOUND:
+        return EXCHANGE_ENDED_LOCAL;
+    case EXCHANGE_REPLY_LOST:
+        return EXCHANGE_ENDED_NO_INSTANCE;
     case EXCHANGE_REPLY_QUEUE_FULL:
         return EXCHANGE_ENDED_QUEUE_FULL;
     case EXCHANGE_REPLY_QUEUE_TIMEOUT:

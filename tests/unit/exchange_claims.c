@@ -20,6 +20,7 @@ struct model fresh(void)
     m.rules.first_byte_ms = 1200000;
     m.rules.idle_ms = 300000;
     m.rules.queue_timeout_ms = 30000;
+    m.rules.search_ms = 10000;
     m.rules.body_rate = 0;
     m.by_hand = true;
     m.core.rules = NULL; /* set by give(): the struct has moved */
@@ -161,6 +162,9 @@ struct model in_phase(enum exchange_phase phase)
     } else if (phase == EXCHANGE_WAIT) {
         m = fresh();
         feed(&m, get(), WITHOUT_SLOT, LATER);
+    } else if (phase == EXCHANGE_SEARCH || phase == EXCHANGE_AWAY) {
+        m = fresh();
+        feed(&m, get(), phase == EXCHANGE_SEARCH ? MODEL_SEARCHING : MODEL_ABSENT, LATER);
     } else if (phase == EXCHANGE_CONNECT) {
         m = fresh();
         feed(&m, get(), 1, LATER);

@@ -42,7 +42,7 @@ static bool is_failure(const struct model *m)
         return status_set_has(&m->failure_statuses, m->in.status);
     case EXCHANGE_DEADLINE: /* unless it was the client's turn, or others had taken its time */
         return m->out.reply != EXCHANGE_REPLY_REQUEST_TIMEOUT && !m->client_owed_before &&
-               m->before != EXCHANGE_HOLD &&
+               m->before != EXCHANGE_HOLD && m->out.reply != EXCHANGE_REPLY_LOST &&
                !(m->before == EXCHANGE_CONNECT && m->attempts > 1 &&
                  connect_end_ms(m) < m->connect_ms + m->rules.connect_ms);
     case EXCHANGE_BEGIN:
@@ -59,6 +59,9 @@ static bool is_failure(const struct model *m)
     case EXCHANGE_MOVED:
     case EXCHANGE_CROWDED:
     case EXCHANGE_NONE_LEFT:
+    case EXCHANGE_SEARCHING:
+    case EXCHANGE_FOUND:
+    case EXCHANGE_ABSENT:
     case EXCHANGE_UP_CONNECTED:
     case EXCHANGE_UP_LACKING: /* what this node lacks is no instance's fault */
     case EXCHANGE_UP_INTERIM:
@@ -114,9 +117,11 @@ static void do_connect(struct model *m)
     demand(m, !m->waiting && !m->orphan, "nobody connects who waits, or for nobody");
     m->open = true;
     m->reported = m->sent_end = m->any_taken = m->up_ended = m->late_pick = false;
-    m->attempts++;
+    bool again = m->bound && m->attempts > 0;
+    m->attempts += again ? 0 : 1;
     m->connect_ms = m->now_ms;
-    m->first_pick_ms = m->attempts == 1 ? m->now_ms : m->first_pick_ms;
+    m->first_pick_ms = again || m->attempts == 1 ? m->now_ms : m->first_pick_ms;
+    demand(m, !again || m->may_repeat, "what belongs there goes there once");
     demand(m, m->attempts <= m->rules.attempts, "no more attempts than allowed");
     demand(m, m->attempts == 1 || m->now_ms < m->first_pick_ms + m->rules.retry_timeout_ms,
            "no attempt begins after the time for all");
@@ -230,7 +235,7 @@ static void do_finish(struct model *m)
     m->finishes++;
     m->seen_finish[m->out.finish]++;
     demand(m, m->finishes == 1, "one FINISH");
-    demand(m, !m->waiting, "who has finished does not wait");
+    demand(m, !m->waiting && !m->searching, "who has finished does not wait");
     demand(m, !m->open, "FINISH after the attempt is over");
     demand(m, !m->paused_down, "FINISH leaves the client's stream running");
     switch (m->out.finish) {
@@ -258,6 +263,12 @@ static void do_finish(struct model *m)
     }
 }
 
+static void do_leave_search(struct model *m)
+{
+    demand(m, m->before == EXCHANGE_SEARCH && m->searching, "a search is left once");
+    m->searching = false;
+}
+
 static void do_leave_queue(struct model *m)
 {
     demand(m, m->waiting, "who waits leaves the queue once");
@@ -272,6 +283,9 @@ static void carry_up(struct model *m, uint32_t what)
 {
     if (what & EXCHANGE_DO_LEAVE_QUEUE) {
         do_leave_queue(m);
+    }
+    if (what & EXCHANGE_DO_LEAVE_SEARCH) {
+        do_leave_search(m);
     }
     if (what & EXCHANGE_DO_REPORT) {
         do_report(m);
@@ -373,7 +387,7 @@ static void judge_deadlines(struct model *m)
     const struct exchange_core *c = &m->core;
     const struct exchange_rules *r = &m->rules;
     uint64_t longest_ms = EXCHANGE_DEAF_MS + r->request_body_ms + r->connect_ms + r->first_byte_ms +
-                          r->idle_ms + r->queue_timeout_ms;
+                          r->idle_ms + r->queue_timeout_ms + r->search_ms;
     uint64_t deadline_ms = exchange_core_deadline_ms(c);
     if (c->phase == EXCHANGE_LOCAL || c->phase == EXCHANGE_TUNNEL) {
         demand(m, deadline_ms == 0, "an own endpoint, or a tunnel, looks after its time itself");
@@ -397,6 +411,10 @@ static void judge_deadlines(struct model *m)
     if (c->phase == EXCHANGE_WAIT) {
         demand(m, m->waiting && c->up_deadline_ms == m->queued_ms + r->queue_timeout_ms,
                "waiting ends with its own time, counted from its beginning");
+    }
+    if (c->phase == EXCHANGE_AWAY) {
+        demand(m, c->up_deadline_ms <= m->queued_ms + r->queue_timeout_ms,
+               "who waits for an instance to come back waits no longer than for a slot");
     }
     if (c->phase == EXCHANGE_CONNECT) {
         demand(m, c->up_deadline_ms == connect_end_ms(m),
@@ -437,7 +455,9 @@ static void judge_rest(struct model *m)
 /* Time that is spent in queues is no part of that for all attempts. */
 static void take_waiting(struct model *m)
 {
-    if (given(m, EXCHANGE_QUEUED)) {
+    if (given(m, EXCHANGE_ABSENT)) {
+        m->queued_ms = m->queued_ms == 0 ? m->now_ms : m->queued_ms;
+    } else if (given(m, EXCHANGE_QUEUED)) {
         m->waiting = true;
         m->queued_again_ms = m->now_ms;
         m->queued_ms = m->queued_ms == 0 ? m->now_ms : m->queued_ms;
@@ -484,6 +504,29 @@ static void take_in(struct model *m)
     }
 }
 
+/* What a pick gives to a request that belongs somewhere: it is searched for once, and what could
+ * not be delivered there waits. */
+static struct exchange_input place(struct model *m, enum exchange_input_kind after)
+{
+    bool failed = m->attempts > 0 && after != EXCHANGE_DEADLINE && after != EXCHANGE_MOVED;
+    struct exchange_input in = {
+        .kind = EXCHANGE_PICKED, .bound = true, .look_ms = 1 + m->rules.queue_timeout_ms / 4};
+    uint64_t way = prng_below(&m->prng, 8);
+    if (!m->searched && way > 4) {
+        in.kind = EXCHANGE_SEARCHING;
+        m->searched = m->searching = true;
+    } else if (failed || way == 0) {
+        in.kind = EXCHANGE_ABSENT;
+    } else if (way == 1 && m->attempts == 0) {
+        in.kind = EXCHANGE_REFUSE;
+        in.reply = EXCHANGE_REPLY_NOT_FOUND;
+    } else if (way == 2) {
+        in.kind = prng_below(&m->prng, 2) ? EXCHANGE_QUEUED : EXCHANGE_CROWDED;
+    }
+    m->bound = in.kind == EXCHANGE_PICKED || in.kind == EXCHANGE_QUEUED || m->bound;
+    return in;
+}
+
 static void one_step(struct model *m, struct exchange_input in)
 {
     if (!demand(m, m->finishes == 0, "nothing after FINISH") || m->broken) {
@@ -510,11 +553,18 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
 {
     one_step(m, in);
     while (!m->broken && m->finishes == 0) {
-        if (m->out.what & EXCHANGE_DO_PICK) {
+        in = (struct exchange_input){.kind = in.kind};
+        if ((m->out.what & EXCHANGE_DO_PICK) && m->places) {
+            in = place(m, m->in.kind);
+        } else if (m->out.what & EXCHANGE_DO_PICK) {
             static const enum exchange_input_kind ways[] = {
                 EXCHANGE_NONE_LEFT, EXCHANGE_PICKED, EXCHANGE_QUEUED, EXCHANGE_CROWDED,
-                EXCHANGE_PICKED,    EXCHANGE_PICKED, EXCHANGE_PICKED, EXCHANGE_QUEUED};
+                EXCHANGE_PICKED,    EXCHANGE_PICKED, EXCHANGE_PICKED, EXCHANGE_QUEUED,
+                EXCHANGE_SEARCHING, EXCHANGE_ABSENT, EXCHANGE_PICKED};
             in.kind = ways[pick < 0 ? prng_below(&m->prng, 8) : (uint64_t)pick];
+            in.bound = m->bound = pick == MODEL_BOUND;
+            in.look_ms = 200;
+            m->searching = in.kind == EXCHANGE_SEARCHING;
         } else if (m->out.what & (EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT)) {
             int way = connect < 0 ? (int)prng_below(&m->prng, 3) : connect;
             if (way == 2) {
@@ -526,7 +576,7 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
         } else {
             return;
         }
-        one_step(m, (struct exchange_input){.kind = in.kind});
+        one_step(m, in);
     }
 }
 

@@ -16,7 +16,10 @@ enum {
     MODEL_READ_MAX = 64 * 1024, /* one read of a socket: NET_READ_SIZE */
     MODEL_LATE_MS = 16,         /* a tick of the timers' wheel */
     MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
-    MODEL_OUTPUTS = 24,         /* bits of EXCHANGE_DO_... */
+    MODEL_OUTPUTS = 25,         /* bits of EXCHANGE_DO_... */
+    MODEL_SEARCHING = 8,        /* what a pick gives: it is searched for, */
+    MODEL_ABSENT = 9,           /* is away, */
+    MODEL_BOUND = 10,           /* or must be there */
     MODEL_FINISHES = EXCHANGE_FINISH_RESET + 1,
     /* The piece that crosses the mark, and the read that was under way when the pause came. */
     MODEL_WAITING_MAX = EXCHANGE_HIGH_WATER + 2 * MODEL_READ_MAX,
@@ -50,7 +53,10 @@ struct model {
     bool open, reported, connected, sent_head, sent_end, any_taken, deaf, paused_up;
     bool waiting;                        /* in a queue, */
     uint64_t queued_ms, queued_again_ms; /* since the first time, and this one */
-    bool orphan;                         /* the client has left, and the response is read on */
+    bool places;                         /* it names something that lives at one instance, */
+    bool bound;                          /* which has been picked */
+    bool searching, searched;
+    bool orphan;     /* the client has left, and the response is read on */
     bool late_pick;  /* its response head made the core ask for another instance */
     bool may_repeat; /* no byte of any attempt so far can have reached an instance */
     bool reusable;
@@ -71,8 +77,8 @@ void model_init(struct model *m, uint64_t seed);
 /* One input into the core; its outputs are carried out, PICK included (by `pick`). */
 void model_step(struct model *m, struct exchange_input in);
 
-/* What a pick gives: 1 an instance, 0 none, 2 one without a slot, 3 one whose queue is full, -1 as
- * the prng says. The same for a connection: 1 a
+/* What a pick gives: 1 an instance, 0 none, 2 one without a slot, 3 one whose queue is full, or one
+ * of MODEL_…; -1 as the prng says. The same for a connection: 1 a
  * pooled one, 0 refused at once, 2 later; -1 as the prng says. */
 void model_step_with(struct model *m, struct exchange_input in, int pick, int connect);
 

@@ -40,6 +40,7 @@ void model_init(struct model *m, uint64_t seed)
         .first_byte_ms = times_ms[below(m, 4)],
         .idle_ms = times_ms[below(m, 4)],
         .queue_timeout_ms = times_ms[below(m, 4)],
+        .search_ms = times_ms[below(m, 4)],
         .body_rate = one_in(m, 2) ? 0 : 1 + (uint32_t)below(m, 5000),
         .retry_statuses = &m->retry_statuses,
         .failure_statuses = &m->failure_statuses,
@@ -57,6 +58,7 @@ void model_init(struct model *m, uint64_t seed)
 static void begin(struct model *m)
 {
     bool local = one_in(m, 16);
+    m->places = one_in(m, 3);
     bool no_body = one_in(m, 3);
     if (one_in(m, 30)) { /* nobody may ask for that, or a malformed head */
         model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
@@ -222,6 +224,14 @@ static void tunnel_ends(struct model *m)
 static void instance_acts(struct model *m)
 {
     switch (m->core.phase) {
+    case EXCHANGE_SEARCH:
+        if (one_in(m, 3)) {
+            m->searching = false;
+            tell(m, EXCHANGE_FOUND);
+        }
+        break;
+    case EXCHANGE_AWAY: /* time tells */
+        break;
     case EXCHANGE_WAIT:
         if (one_in(m, 3)) {
             tell(m, one_in(m, 4) ? EXCHANGE_MOVED : EXCHANGE_SLOT);
@@ -361,7 +371,7 @@ void model_run_out(struct model *m)
     /* Each attempt can wait for its connection, its answer and a deaf instance's last word; and a
      * client that has its answer before it is looked at meanwhile. */
     uint64_t looks = m->rules.idle_ms / exchange_look_ms(m->rules.idle_ms) + 2;
-    for (uint64_t i = 0; i < 3 * m->rules.attempts + 2 + 2 * looks && !over(m); i++) {
+    for (uint64_t i = 0; i < 3 * m->rules.attempts + 2 + 2 * looks + 16 && !over(m); i++) {
         if (m->core.phase == EXCHANGE_LOCAL) {
             tell(m, EXCHANGE_ANSWERED);
             continue;

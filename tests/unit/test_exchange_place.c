@@ -1,0 +1,98 @@
+/* proxy/exchange_core: requests that belong to an instance; one claim a test. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "exchange_claims.h"
+
+/* At the one where it belongs, with a connection. */
+static struct model bound(struct exchange_input in)
+{
+    struct model m = fresh();
+    feed(&m, in, MODEL_BOUND, POOLED);
+    assert_int_equal(m.core.phase, EXCHANGE_SEND);
+    return m;
+}
+
+static void one_that_refuses_is_looked_for_until_the_queues_time_is_over(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    uint64_t began_ms = m.now_ms;
+    feed(&m, get(), MODEL_BOUND, LATER);
+    feed(&m, IN(.kind = EXCHANGE_UP_FAILED), MODEL_ABSENT, LATER);
+    for (unsigned looks = 1; m.finishes == 0; looks++) {
+        assert_int_equal(m.core.phase, EXCHANGE_AWAY);
+        m.now_ms = exchange_core_deadline_ms(&m.core);
+        feed(&m, IN(.kind = EXCHANGE_DEADLINE), MODEL_BOUND, LATER);
+        if (m.finishes == 0) {
+            assert_int_equal(m.core.phase, EXCHANGE_CONNECT);
+            assert_int_equal(m.now_ms, began_ms + 200 * looks);
+            feed(&m, IN(.kind = EXCHANGE_UP_FAILED), MODEL_ABSENT, LATER);
+        }
+    }
+    assert_int_equal(m.now_ms, began_ms + m.rules.queue_timeout_ms);
+    assert_reply(&m, EXCHANGE_REPLY_LOST, EXCHANGE_FINISH_KEEP);
+    assert_int_equal(exchange_core_attempts(&m.core), 1);
+}
+
+static void one_that_comes_back_gets_the_request(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    feed(&m, get(), MODEL_ABSENT, LATER);
+    m.now_ms = exchange_core_deadline_ms(&m.core);
+    feed(&m, IN(.kind = EXCHANGE_DEADLINE), MODEL_BOUND, POOLED);
+    assert_int_equal(m.core.phase, EXCHANGE_SEND);
+}
+
+static void what_one_may_have_got_goes_nowhere_else(void **state)
+{
+    (void)state;
+    struct model m = bound(get());
+    tell(&m, EXCHANGE_UP_GONE); /* not unsent */
+    assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_KEEP);
+}
+
+static void its_502_is_the_answer(void **state)
+{
+    (void)state;
+    struct model m = bound(get());
+    give(&m, IN(.kind = EXCHANGE_UP_HEAD, .status = 502));
+    assert_true(did(&m, EXCHANGE_DO_HEAD));
+    assert_false(did(&m, EXCHANGE_DO_PICK));
+}
+
+static void a_search_that_never_ends_is_503(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_SEARCH);
+    uint64_t began_ms = m.now_ms;
+    deadline(&m);
+    assert_int_equal(m.now_ms, began_ms + m.rules.search_ms);
+    assert_true(did(&m, EXCHANGE_DO_LEAVE_SEARCH));
+    assert_reply(&m, EXCHANGE_REPLY_LOST, EXCHANGE_FINISH_KEEP);
+}
+
+static void a_client_that_leaves_ends_its_search(void **state)
+{
+    (void)state;
+    struct model m = in_phase(EXCHANGE_SEARCH);
+    tell(&m, EXCHANGE_DOWN_GONE);
+    assert_true(did(&m, EXCHANGE_DO_LEAVE_SEARCH | EXCHANGE_DO_FINISH));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_that_refuses_is_looked_for_until_the_queues_time_is_over),
+        cmocka_unit_test(one_that_comes_back_gets_the_request),
+        cmocka_unit_test(what_one_may_have_got_goes_nowhere_else),
+        cmocka_unit_test(its_502_is_the_answer),
+        cmocka_unit_test(a_search_that_never_ends_is_503),
+        cmocka_unit_test(a_client_that_leaves_ends_its_search),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
