@@ -74,6 +74,7 @@ struct conf_limits {
     uint32_t headers;
     uint32_t body_rate; /* bytes a second; 0 = any */
     uint64_t json_inspect, body_size, spool_memory, spool_memory_all;
+    uint32_t placements; /* ids whose instance is remembered */
     const char *spool_dir;
 };
 
@@ -190,12 +191,16 @@ struct conf_queue {
     unsigned line, column;
 };
 
+/* What the instances of an application know of each other's conversations. */
+enum conf_state { CONF_STATE_AUTO, CONF_STATE_SHARED, CONF_STATE_SEPARATE };
+
 struct conf_application {
     const char *name;
     const char **user_tokens;
     size_t user_token_count;
     enum algorithm algorithm;
     bool fail_when_all_down; /* all_down: fail */
+    enum conf_state state;   /* as written: see conf_is_separate() */
     bool queue_set;          /* the file has a queue section */
     struct conf_queue queue;
     struct conf_instance *instances;
@@ -271,6 +276,13 @@ size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_probl
 /* What works but is unwise (tokens of a few characters), or has no effect yet (spooling): for
  * warnings, as above. */
 size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems);
+
+/* Has each of its instances a state of its own? `auto`: if they have different tokens, which Dify
+ * draws at random. */
+bool conf_is_separate(const struct conf_application *application);
+
+/* What is neither wrong nor unwise, but decided: what `state: auto` comes to. As above. */
+size_t conf_notes(const struct conf *conf, struct conf_problems *ret_problems);
 
 /* Checks of an instance with this token carry no token: by `token: false`, or since Dify knows the
  * keys of datasets on other routes only. */

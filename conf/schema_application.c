@@ -170,6 +170,10 @@ static const struct conf_field application_fields[] = {
     {"queue", CONF_SECTION(queue), AT(conf_application, queue),
      .present = offsetof(struct conf_application, queue_set),
      .help = "for instances at their max_in_flight"},
+    {"state", &conf_type_choice, AT(conf_application, state),
+     .choices = (const char *const[]){"auto", "shared", "separate", NULL}, .standard = "auto",
+     .help = "shared: replicas of one Dify; separate: each instance has its own conversations, and "
+             "what names one goes to where it is; auto: shared where all have one token"},
     {"health_check", CONF_SECTION(conf_health_check), AT(conf_application, health_check),
      .from = offsetof(struct conf, health_check)},
     {"retries", CONF_SECTION(conf_retries), AT(conf_application, retries),

@@ -224,6 +224,10 @@ static const struct conf_field limits_fields[] = {
      .max = 1024 * GIB, .standard = "64MiB", .help = "of all bodies that wait on this node"},
     {"spool_dir", &conf_type_path, AT(conf_limits, spool_dir), .standard = "/tmp",
      .help = "where such files are, without a name; a disk, for a tmpfs is memory"},
+    {"placements", &conf_type_number, AT(conf_limits, placements), .min = 0, .max = 1 << 28,
+     .standard = "1000000", .effect = CONF_RESTART,
+     .help = "ids of conversations, messages, runs, files whose instance is remembered, 16 bytes "
+             "each; 0 = none"},
     {0},
 };
 

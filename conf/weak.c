@@ -101,6 +101,55 @@ static void check_queue(const struct conf *conf, const struct conf_application *
     }
 }
 
+bool conf_is_separate(const struct conf_application *application)
+{
+    bool separate = application->state == CONF_STATE_SEPARATE;
+    for (size_t i = 1; application->state == CONF_STATE_AUTO && i < application->instance_count;
+         i++) {
+        separate = separate ||
+                   strcmp(application->instances[i].token, application->instances[0].token) != 0;
+    }
+    return separate;
+}
+
+static bool is_of_datasets(const char *token)
+{
+    return strncmp(token, "dataset-", 8) == 0 || strncmp(token, "ds-", 3) == 0;
+}
+
+/* They name no user and no conversation: what is written at one would not be found at another. */
+static void check_datasets(const struct conf_application *application,
+                           struct problem_list *problems)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < application->instance_count; i++) {
+        count += is_of_datasets(application->instances[i].token);
+    }
+    if (count >= 2 && conf_is_separate(application)) {
+        problem_add(problems, application->line, application->column,
+                    "%zu instances of `%s` have tokens for data sets and a state of their own: "
+                    "requests for data sets all go to the first eligible one, and another has "
+                    "other data; keep one, or say `state: shared`",
+                    count, application->name);
+    }
+}
+
+size_t conf_notes(const struct conf *conf, struct conf_problems *ret_problems)
+{
+    struct problem_list *problems = problem_list_new(conf->file);
+    for (size_t i = 0; i < conf->application_count; i++) {
+        const struct conf_application *a = &conf->applications[i];
+        if (a->state == CONF_STATE_AUTO && a->instance_count > 1) {
+            bool separate = conf_is_separate(a);
+            problem_add(problems, a->line, a->column,
+                        "`state` of `%s` is %s, for its instances have %s", a->name,
+                        separate ? "separate" : "shared",
+                        separate ? "different tokens" : "one token");
+        }
+    }
+    return problem_list_finish(problems, ret_problems);
+}
+
 size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
@@ -126,6 +175,7 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);
         check_queue(conf, &conf->applications[i], problems);
+        check_datasets(&conf->applications[i], problems);
     }
     return problem_list_finish(problems, ret_problems);
 }

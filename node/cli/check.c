@@ -13,7 +13,8 @@ static const char help[] =
     "  FILE:LINE:COLUMN: message\n"
     "LINE and COLUMN count from 1; 0:0 is the file as a whole. What is valid but unwise is printed "
     "as\n"
-    "`FILE:LINE:COLUMN: warning: message`. The last line of a file that `difyring run` takes says "
+    "`FILE:LINE:COLUMN: warning: message`, what was decided for you as `note: message`. The last "
+    "line of a file that `difyring run` takes says "
     "so.\n"
     "\n"
     "  -c, --config FILE  the configuration\n"
@@ -47,6 +48,9 @@ static bool check(const char *file, bool host)
     }
     conf_weak(conf, &problems);
     print_problems(file, &problems, "warning: ");
+    conf_problems_free(&problems);
+    conf_notes(conf, &problems);
+    print_problems(file, &problems, "note: ");
     conf_problems_free(&problems);
     if (host) {
         cli_check_host(conf, &problems);
