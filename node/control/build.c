@@ -110,6 +110,8 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
     to->user_plan = plan_of(s->arena, &from->user_id, conf->limits.json_inspect);
     to->failure_statuses = status_set_of(check->failure_statuses, check->failure_status_count);
     to->retry_statuses = status_set_of(from->retries.statuses, from->retries.status_count);
+    to->separate = from->instance_count > 1 && conf_is_separate(from);
+    to->question_ms = check->timeout_ms;
     to->queue_size = from->queue.size;
     to->queue_timeout_ms = from->queue.timeout_ms;
     to->attempts = from->retries.attempts;

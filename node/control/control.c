@@ -326,6 +326,7 @@ static void end(struct control *c)
     handover_free(c);
     net_loop_done(&c->net);
     membership_done(&c->member);
+    placements_close(&c->placements);
     pthread_mutex_destroy(&c->lock);
     conf_free(c->conf);
     free(c);
@@ -343,6 +344,7 @@ int control_run(const char *config_file)
     start_raise_limits();
     start_pool_size(start_worker_count(conf));
     c->file = config_file;
+    start_placements(c, conf);
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();
     c->started_wall_ms = clock_wall_ms();

@@ -40,6 +40,7 @@ struct control {
     struct tls_pace handshake_pace;
     _Atomic int64_t kept_bytes; /* of bodies that wait, all workers */
     struct slots_desks desks;
+    struct placements placements; /* where ids live, for all workers */
 
     struct signals signals;
     uv_async_t wake;

@@ -30,6 +30,7 @@ void reported_open(struct control *c)
     r->registry = &c->instances.registry;
     r->member = &c->member;
     r->workers = c->workers;
+    r->placements = &c->placements;
     r->worker_count = &c->worker_count;
     r->snapshot = &c->snapshot;
     r->look = look;

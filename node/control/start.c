@@ -2,9 +2,12 @@
  * whoever starts a node looks. */
 #include "control/start.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -125,6 +128,15 @@ void start_warn_of_files(const struct control *c)
     log_event(c->producer, LOG_WARNING, "few_open_files", fields, 3);
 }
 
+void start_placements(struct control *c, const struct conf *conf)
+{
+    uint8_t key[SIPHASH_KEY_SIZE];
+    ssize_t random = getrandom(key, sizeof(key), 0);
+    assert(random == (ssize_t)sizeof(key)); /* so few bytes are never cut short (getrandom(2)) */
+    placements_open(&c->placements, conf->limits.placements, key);
+    explicit_bzero(key, sizeof(key));
+}
+
 size_t start_worker_count(const struct conf *conf)
 {
     cpu_set_t set;
@@ -210,6 +222,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
         .places = &c->places,
         .handshake_pace = &c->handshake_pace,
         .kept_bytes = &c->kept_bytes,
+        .placements = &c->placements,
         .desk = &c->desks.at[index],
         .joining = &c->joining,
         .events = events,

@@ -25,6 +25,9 @@ void start_pool_size(size_t workers);
 void start_warn_of_files(const struct control *c);
 
 /* How many workers there will be. */
+/* Where ids live: for limits.placements of them. */
+void start_placements(struct control *c, const struct conf *conf);
+
 size_t start_worker_count(const struct conf *conf);
 
 /* Binds, starts the workers and tells the addresses. Returns 0 or -1 with the reason on standard

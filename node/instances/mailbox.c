@@ -47,6 +47,7 @@
 
 #include "base/clock.h"
 #include "instances/registry.h"
+#include "placement/placement_core.h"
 
 static void set_why(struct tracked_instance *i, unsigned kind, unsigned detail)
 {
@@ -194,9 +195,23 @@ static void publish_instance(struct tracked_instance *i, uint64_t now_ms)
     }
 }
 
+/* What belongs there goes there also while it is drained or ejected: it is up, or may be. */
+static enum placement_standing standing_of(const struct tracked_instance *i)
+{
+    const struct verdict_result *v = &i->verdict;
+    if (v->routable && !i->unreachable) {
+        return PLACEMENT_ELIGIBLE;
+    }
+    bool down = v->verdict == VERDICT_UNHEALTHY || i->check.rota.active.state == ACTIVE_DOWN;
+    return down ? PLACEMENT_AWAY : PLACEMENT_ASIDE;
+}
+
 void mailbox_publish(struct tracked_application *a, uint64_t now_ms)
 {
     for (size_t i = 0; i < a->instance_count; i++) {
-        publish_instance(a->instances[i], now_ms);
+        struct tracked_instance *instance = a->instances[i];
+        publish_instance(instance, now_ms);
+        atomic_store_explicit(&instance->live->standing, standing_of(instance),
+                              memory_order_relaxed);
     }
 }

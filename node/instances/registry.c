@@ -50,8 +50,8 @@ void registry_open(struct registry *r, struct net_loop *net, struct lookups *loo
 
 /* ---- records and instances ---- */
 
-static struct instance_record *take_record(struct tracked_application *a, const char *name,
-                                           size_t workers)
+static struct instance_record *take_record(struct registry *registry, struct tracked_application *a,
+                                           const char *name)
 {
     size_t index;
     struct named *found = names_find(&a->records_by_name, bytes_of(name), &index);
@@ -61,7 +61,10 @@ static struct instance_record *take_record(struct tracked_application *a, const 
     struct instance_record *r = memory_new(sizeof(*r));
     r->name = memory_copy_text(name, strlen(name));
     r->named.name = bytes_of(r->name);
-    r->answers = memory_new(workers * sizeof(*r->answers));
+    r->answers = memory_new(registry->workers * sizeof(*r->answers));
+    if (registry->places < UINT16_MAX) { /* else what is there is asked for each time */
+        r->place = ++registry->places;
+    }
     list_push_back(&a->records, &r->link);
     a->record_count++;
     names_insert(&a->records_by_name, index, &r->named);
@@ -110,7 +113,7 @@ static struct tracked_instance *instance_new(struct registry *r, struct tracked_
 {
     struct tracked_instance *i = memory_new(sizeof(*i));
     i->of = a;
-    i->record = take_record(a, conf->name, r->workers);
+    i->record = take_record(r, a, conf->name);
     if (i->record->current) {
         a->names_move = true; /* to another host, with registry_commit() */
     } else {
@@ -124,6 +127,7 @@ static struct tracked_instance *instance_new(struct registry *r, struct tracked_
     if (conf->tls.enabled) {
         speak_tls(i->live, conf);
     }
+    i->live->place = i->record->place;
     passive_init(&i->passive, conf->max_fails, conf->fail_timeout_ms, net_now_ms(r->net));
     check_entry_init(&i->check, i->live);
     resolver_init(&i->resolver, r->net, r->lookups, i->live);

@@ -31,6 +31,7 @@ struct instance_record {
     struct named named; /* the name, once more */
     struct list link;
     const char *name;
+    uint16_t place; /* instance_live.place; as long as the node runs it means no other */
     struct instance_counts gone;      /* of those that are gone */
     struct answer_cell *answers;      /* one a worker; all its instances count here */
     struct tracked_instance *current; /* NULL while there is none */
@@ -115,6 +116,7 @@ struct registry {
     struct checks checks;
     struct lookups *lookups;
     size_t workers;
+    uint16_t places; /* numbers given to records */
 };
 
 /* The events of `checks` are the owner's, set before the first registry_set_up(). */

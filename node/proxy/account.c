@@ -84,6 +84,23 @@ static uint64_t queue_time_us(const struct exchange *x)
     return 1000 * exchange_core_queue_time_ms(&x->core, 0);
 }
 
+static const char *placed_text(enum placement_placed placed)
+{
+    switch (placed) {
+    case PLACEMENT_PLACED_NULL:
+        break;
+    case PLACEMENT_HOME:
+        return "home";
+    case PLACEMENT_REMEMBERED:
+        return "remembered";
+    case PLACEMENT_FOUND:
+        return "found";
+    case PLACEMENT_LOST:
+        return "lost";
+    }
+    return NULL;
+}
+
 static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
 {
     const struct http_head *h = x->head;
@@ -115,6 +132,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .user_cut = x->app && x->search.cut,
         .instance = x->instance ? x->instance->name : none,
         .upstream_addr = upstream_addr(x, upstream),
+        .placed = placed_text(exchange_placed(x)),
         .attempts = exchange_core_attempts(&x->core),
         .tried = tried,
         .tried_count = list_tried(x, tried),
@@ -187,6 +205,10 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
         if (attempts > 1) {
             cell_add(&counts->retries, attempts - 1);
         }
+    }
+    enum placement_placed placed = exchange_placed(x);
+    if (placed != PLACEMENT_PLACED_NULL) {
+        cell_add(&all->placed[placed - PLACEMENT_HOME], 1);
     }
     if (x->aborted) {
         cell_add(&all->aborts, 1);

@@ -11,11 +11,12 @@ void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker)
 {
     *p = (struct proxy_context){.net = net, .worker = worker, .sha = sha256_new()};
     spool_desk_init(&p->spool, net, NULL);
+    list_init(&p->errands);
 }
 
 void proxy_done(struct proxy_context *p)
 {
-    assert(p->exchange_count == 0);
+    assert(p->exchange_count == 0 && list_empty(&p->errands));
     while (p->head_count > 0) {
         struct http_head *head = p->heads[--p->head_count];
         http_head_done(head);

@@ -6,6 +6,7 @@
 #include "base/sha256.h"
 #include "log/log.h"
 #include "net/loop.h"
+#include "proxy/placements.h"
 #include "snapshot/snapshot.h"
 #include "spool/spool.h"
 #include "tls/failure.h"
@@ -38,6 +39,7 @@ struct proxy_counts {
     uint64_t handshakes[PROXY_HANDSHAKES]; /* by enum tls_failure, and those that resumed */
     uint64_t endings[ENDINGS_MAX];         /* of requests that belong to no application */
     uint64_t headers_refused; /* connections whose PROXY header, or peer, was not taken */
+    uint64_t placed[4];       /* requests with an id: home, remembered, found, lost */
 };
 
 struct proxy_context {
@@ -55,8 +57,11 @@ struct proxy_context {
     uint64_t mark;           /* grows with each proxy_mark() */
     uint64_t marked_count;   /* exchanges in hand that are older than the last mark */
     struct proxy_counts counts;
-    struct answer_cell answers; /* of requests that belong to no application */
-    struct spool_desk spool;    /* of bodies that wait */
+    struct answer_cell answers;    /* of requests that belong to no application */
+    struct spool_desk spool;       /* of bodies that wait */
+    struct placements *placements; /* of the whole node */
+    struct list errands;
+    size_t errand_count;
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
     struct exchange *spares;

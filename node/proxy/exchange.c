@@ -208,6 +208,7 @@ static void begin_search(struct exchange *x, bool no_body)
         .content_type = http_head_get(x->head, HTTP_FIELD_CONTENT_TYPE),
         .has_body = !no_body,
     };
+    exchange_place_start(x, &request);
     search_goes_on(x, user_id_begin(&x->search, &x->app->user_plan, &request));
 }
 
@@ -428,6 +429,7 @@ static void finish(struct exchange *x, enum exchange_finish how)
     }
     exchange_discard(x);
     exchange_count_hold(x);
+    exchange_place_end(x);
     if (x->search_holds_memory) {
         user_id_done(&x->search);
     }
@@ -470,7 +472,7 @@ enum {
               EXCHANGE_DO_CONTINUE | EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT |
               EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_UP_BODY |
               EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET |
-              EXCHANGE_DO_LEAVE_QUEUE,
+              EXCHANGE_DO_LEAVE_QUEUE | EXCHANGE_DO_LEAVE_SEARCH,
 };
 
 /* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
@@ -482,6 +484,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
     bool next = false;
     if ((what & UPWARDS) == 0) {
         return false;
+    }
+    if (what & EXCHANGE_DO_LEAVE_SEARCH) {
+        exchange_do_leave_search(x);
     }
     if (what & EXCHANGE_DO_LEAVE_QUEUE) {
         exchange_do_leave_queue(x);

@@ -5,11 +5,44 @@
 #include "client/forwarded.h"
 #include "http/reply.h"
 #include "http/rewrite.h"
+#include "placement/answer_ids.h"
+#include "placement/placement_core.h"
+#include "proxy/errand.h"
 #include "proxy/exchange.h"
 #include "proxy/exchange_ending.h"
 #include "spool/spool.h"
 
 enum { EXCHANGE_REQUEST_ID_SIZE = 32 };
+
+/* What an exchange has more where instances have a state of their own (exchange_place.c). */
+struct exchange_placing {
+    const struct placement_route *route;
+    enum placement_placed placed;
+    enum placement_kind kind; /* of the id that the request names; NO_ID: none */
+    size_t text_size;
+    char text[PLACEMENT_ID_MAX]; /* the id */
+    uint64_t id;
+    struct json_ids body; /* ids, and the user, of a JSON request */
+    bool looked;          /* all of the request is known */
+    bool placed_by_core;  /* `place` says where to go */
+    bool bound;           /* the request goes to `index` and nowhere else */
+    bool sent;            /* there, an attempt has begun */
+    bool stops_sent;
+    size_t index;
+    struct instance_live *awaited; /* counts this one among those that wait; NULL: none does */
+
+    /* a search */
+    bool searching;      /* this one holds it, by search_key */
+    uint64_t search_key; /* 0: none yet */
+    uint32_t next;       /* what the core said last, if it is not carried out yet */
+    struct errand *question;
+    struct placement_core place;
+    uint8_t order[PLACEMENT_INSTANCES_MAX]; /* position -> index of an instance */
+
+    /* the answer */
+    bool reads; /* its ids are looked for */
+    struct answer_ids answer;
+};
 
 /* In the order of use: what a response needs lies together, for a request's lines have left the
  * cache by the time that it comes. */
@@ -59,6 +92,8 @@ struct exchange {
     const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
 
     enum exchange_reply own; /* its own answer; NONE: there is none */
+
+    struct exchange_placing *placing; /* NULL: it has nothing to do with ids */
 
     /* the choice */
     bool picked_trial;
@@ -133,6 +168,48 @@ bool exchange_is_stream(const struct http_head *head);
 struct bytes exchange_resolved_path(const struct exchange *x, struct buffer *space);
 
 void exchange_wake_control(struct exchange *x);
+
+/* Ids (exchange_ids.c, exchange_place.c). Of an application whose instances are separate: what is
+ * to be looked for in the request is set up, and how its body is read; before the search for the
+ * user. */
+void exchange_place_begin(struct exchange *x, struct user_request *request);
+void exchange_place_done(struct exchange *x);
+static inline void exchange_place_start(struct exchange *x, struct user_request *request)
+{
+    if (x->app->separate) {
+        exchange_place_begin(x, request);
+    }
+}
+static inline void exchange_place_end(struct exchange *x)
+{
+    if (x->placing) {
+        exchange_place_done(x);
+    }
+}
+/* The body's, once all of it that is looked at has come; and the user in it, whom Dify knows. */
+void exchange_place_read_body(struct exchange *x);
+struct bytes exchange_place_user(const struct exchange *x);
+void exchange_remember(struct exchange *x, enum placement_kind kind, struct bytes text,
+                       const struct instance_live *live);
+/* Where the request goes, if an id says so. True: *ret_next follows. */
+bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next);
+enum placement_placed exchange_placed(const struct exchange *x); /* as the log has it, at the end */
+void exchange_place_sent(struct exchange *x);                    /* an attempt begins */
+void exchange_do_leave_search(struct exchange *x);
+void exchange_place_head(struct exchange *x); /* a response's head, and a piece of its body */
+static inline void exchange_place_body(struct exchange *x, struct bytes piece)
+{
+    if (x->placing && x->placing->reads) {
+        answer_ids_feed(&x->placing->answer, piece);
+    }
+}
+
+/* For them (exchange_up.c): a hashed pick's key; a slot of the picked one; the request's head as an
+ * instance is to get it. */
+bool exchange_ring_key(const struct exchange *x, uint64_t *ret_key);
+bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind);
+void exchange_append_head(struct exchange *x, const struct snapshot_instance *instance,
+                          struct buffer *to);
 
 /* How the response whose head has come will go down. */
 enum http_framing exchange_response_framing(const struct exchange *x);

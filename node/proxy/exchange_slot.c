@@ -45,7 +45,7 @@ enum slot_state exchange_slot_ask(struct exchange *x)
     slot->class = exchange_slot_class(x);
     slot->user_key = slot->class == SLOT_LONG ? user_key(x) : 0;
     slot->worker = x->proxy->worker;
-    slot->insists = x->picked_trial;
+    slot->insists = x->picked_trial || (x->placing && x->placing->bound);
     enum slot_state state =
         host_slots_ask(corner->slots, &x->waiter, x->app->queue_size, now_ms(x));
     if (state == SLOT_GRANTED || state == SLOT_WAITING) {

@@ -20,13 +20,13 @@ void exchange_wake_control(struct exchange *x)
 }
 
 /* A hashed pick needs a key: the user's, or the client's address with ip_hash. */
-static bool ring_key_of(const struct exchange *x, uint64_t *ret_key)
+bool exchange_ring_key(const struct exchange *x, uint64_t *ret_key)
 {
     return snapshot_ring_key(x->app, x->proxy->sha, user_id_value(&x->search), x->address, ret_key);
 }
 
 /* The picked one's slot. True: another one may do, and what is to be said if there is none. */
-static bool ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind)
+bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind)
 {
     enum slot_state state = exchange_slot_ask(x);
     switch (state) {
@@ -51,8 +51,11 @@ static bool ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind
 bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
 {
     uint64_t key = 0;
-    bool hashed = ring_key_of(x, &key), moves = true;
+    bool hashed = exchange_ring_key(x, &key), moves = true;
     enum slot_class class = x->app->limited ? exchange_slot_class(x) : SLOT_SHORT;
+    if (x->placing && exchange_place_pick(x, ret_next)) {
+        return true;
+    }
     *ret_next = (struct exchange_input){.kind = EXCHANGE_NONE_LEFT};
     while (moves) {
         int index = snapshot_pick(x->app, x->tried, hashed ? &key : NULL, class, &x->picked_trial);
@@ -61,7 +64,7 @@ bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
         }
         x->tried[index / 64] |= (uint64_t)1 << (index % 64);
         x->picked = &x->app->instances[index];
-        moves = ask_picked(x, hashed, &ret_next->kind);
+        moves = exchange_ask_picked(x, hashed, &ret_next->kind);
     }
     return true;
 }
@@ -136,6 +139,7 @@ bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next)
     x->trial = x->picked_trial;
     x->counted = false;
     exchange_slot_hold(x);
+    exchange_place_sent(x);
     atomic_fetch_add_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
     return take_connection(x, ret_next);
 }
@@ -267,7 +271,7 @@ static size_t debug_fields(const struct exchange *x, struct buffer *user, char k
                            struct http_extra_field fields[DEBUG_FIELD_COUNT])
 {
     uint64_t key = 0;
-    bool hashed = ring_key_of(x, &key);
+    bool hashed = exchange_ring_key(x, &key);
     snprintf(key_text, DEBUG_KEY_SIZE, "%016llx", (unsigned long long)key);
     put_user(x, user);
     fields[0] = (struct http_extra_field){BYTES("X-App-Type"), x->app->name};
@@ -292,13 +296,11 @@ static void write_head(struct exchange *x, const struct http_request_rewrite *rw
     free(at);
 }
 
-void exchange_do_send_up(struct exchange *x)
+static struct http_request_rewrite rewrite_for(const struct exchange *x,
+                                               const struct snapshot_instance *instance)
 {
-    struct buffer user = {0};
-    char key_text[DEBUG_KEY_SIZE];
-    struct http_extra_field fields[DEBUG_FIELD_COUNT];
-    struct http_request_rewrite rw = {
-        .authorization = x->instance->authorization,
+    return (struct http_request_rewrite){
+        .authorization = instance->authorization,
         .client_address = x->address,
         .peer_address = x->client->address,
         .proto = x->client->tls ? BYTES("https") : BYTES("http"),
@@ -306,9 +308,26 @@ void exchange_do_send_up(struct exchange *x)
         .trusted = x->trusted,
         .request_id = x->request_id,
         .upgrade = x->head->upgrade,
-        .host_default = x->instance->host,
-        .extra = fields,
+        .host_default = instance->host,
     };
+}
+
+void exchange_append_head(struct exchange *x, const struct snapshot_instance *instance,
+                          struct buffer *to)
+{
+    struct http_request_rewrite rw = rewrite_for(x, instance);
+    char *at = memory_new(http_request_size_max(x->head, &rw));
+    buffer_append(to, at, (size_t)(http_request_write(x->head, &rw, at) - at));
+    free(at);
+}
+
+void exchange_do_send_up(struct exchange *x)
+{
+    struct buffer user = {0};
+    char key_text[DEBUG_KEY_SIZE];
+    struct http_extra_field fields[DEBUG_FIELD_COUNT];
+    struct http_request_rewrite rw = rewrite_for(x, x->instance);
+    rw.extra = fields;
     if (x->snapshot->debug_headers) {
         rw.extra_count = debug_fields(x, &user, key_text, fields);
     }
@@ -346,6 +365,7 @@ static struct exchange_input head_input(struct exchange *x)
     x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
     x->framing = exchange_response_framing(x);
     in.until_close = x->framing == HTTP_FRAME_CLOSE;
+    exchange_place_head(x);
     in.streams = exchange_core_orphaned(&x->core) && exchange_is_stream(h);
     return in;
 }
@@ -361,6 +381,7 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
         exchange_step(x, head_input(x));
         return true;
     case HTTP_EVENT_BODY:
+        exchange_place_body(x, x->piece);
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
                                                  .size = x->piece.size,
                                                  .pending = stream_pending(x->client->stream)});

@@ -293,6 +293,7 @@ static void gather_node(struct report *r, struct facts *f, const struct report_o
         .vip_holder = r->member->row.vip_holder,
         .vip_conflicts = r->sampler.conflicts,
         .connections = places_served(r->places),
+        .placements = placement_memory_count(r->placements->memory),
         .config_revision = own->config_revision,
         .draining = own->draining,
         .reloads = {own->reloads.success, own->reloads.error, own->reloads.conflict},

@@ -94,6 +94,7 @@ struct facts_node {
     uint64_t members[WIRE_LEFT + 1];      /* by enum wire_state, this node among them */
     uint64_t divergence_ms; /* how long nodes that are up have not been of one mind; 0 = they are */
     uint64_t vip_holder, vip_conflict, vip_conflicts; /* this host; now; begun since the start */
+    uint64_t placements;                              /* ids whose instance is remembered */
     uint64_t connections, workers, config_revision, draining, joining;
     uint64_t log_dropped[LOG_STREAM_COUNT];
     uint64_t reloads[3]; /* as struct report_reloads */

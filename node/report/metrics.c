@@ -389,6 +389,13 @@ static const char *result_text(unsigned value)
 }
 
 static const struct dimension result = {"result", result_text, 0, 2};
+static const char *placed_text(unsigned value)
+{
+    static const char *const texts[] = {"home", "remembered", "found", "lost"};
+    return texts[value];
+}
+
+static const struct dimension placed = {"result", placed_text, 0, 3};
 static const struct dimension direction = {"direction", direction_text, 0, 1};
 static const struct dimension handshake = {"result", handshake_text, 0, PROXY_HANDSHAKES - 1};
 static const struct dimension stream = {"stream", stream_text, 0, LOG_STREAM_COUNT - 1};
@@ -440,6 +447,12 @@ static const struct metric metrics[] = {
      "Requests by how they ended, as termination in the access log; app is empty for those that "
      "belong to none.",
      .put = put_terminations},
+    {GAUGE, "difyring_placements",
+     "Ids of conversations, messages, runs, files whose instance is remembered.", NODE(placements)},
+    {COUNTER, "difyring_placements_total",
+     "Requests with an id that have ended, by where they went: home (the first choice), remembered "
+     "or found (elsewhere), lost.",
+     NODE(counts.placed), .by = {&placed}},
     {COUNTER, "difyring_instance_failures_total",
      "Passive failures: no connection, a lost one, garbage, no answer in time, or a status of "
      "failure_statuses.",

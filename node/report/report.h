@@ -30,6 +30,7 @@ struct report {
     struct standstill *standstill;
     struct log *log;
     struct places *places;
+    const struct placements *placements;
     struct registry *registry;
     struct membership *member;
     struct worker *const *workers;

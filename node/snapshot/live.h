@@ -60,7 +60,10 @@ struct instance_live {
     const char *name, *host;
     uint16_t port;
     alignas(CACHE_LINE) _Atomic uint32_t route; /* enum instance_route */
-    _Atomic uint32_t in_flight;                 /* attempts under way, all workers */
+    _Atomic uint32_t standing;  /* for what belongs there: enum placement_standing; by control */
+    _Atomic uint32_t awaited;   /* requests that wait for its return */
+    uint16_t place;             /* its number for placement/memory; 0: it has none */
+    _Atomic uint32_t in_flight; /* attempts under way, all workers */
     /* Of its host and port, which it keeps; NULL: they have no limit, and nobody waits or counts.
      * Written by control, once. */
     _Atomic(struct host_slots *) slots;

@@ -35,7 +35,9 @@ struct snapshot_application {
     struct bytes name;
     enum algorithm algorithm;
     bool fail_when_all_down, reject_missing_user;
-    bool limited; /* an instance's host and port may have slots: max_in_flight */
+    bool separate;        /* two or more instances, each with a state of its own */
+    uint64_t question_ms; /* how long an instance may take to say whether it has an id */
+    bool limited;         /* an instance's host and port may have slots: max_in_flight */
     uint32_t queue_size;
     uint64_t queue_timeout_ms;
     struct snapshot_instance *instances;

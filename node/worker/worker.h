@@ -45,6 +45,7 @@ struct worker_options {
     _Atomic int64_t *kept_bytes;     /* the same: what all bodies that wait take */
     struct slots_desk *desk;         /* its own: what those who wait for slots are told */
     const _Atomic bool *joining;     /* of the whole node: /health says so */
+    struct placements *placements;   /* the same: where ids live */
     const struct worker_events *events;
     void *control;
 };

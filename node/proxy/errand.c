@@ -1,0 +1,231 @@
+/* errand: one connection, one request, one status.
+ *
+ * Happy path: errand_start() -> on_connected() (a pooled connection has none) -> on_bytes() until
+ * the answer's end -> finish(). What fails before that finishes with status 0, by the timer where
+ * it fails inside errand_start(). */
+#include "proxy/errand.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "upstream/upstream.h"
+
+struct errand {
+    struct proxy_context *proxy;
+    struct list link;
+    struct snapshot *snapshot;
+    struct instance_live *live;
+    struct buffer text;
+    struct upstream *up;      /* NULL: it has failed, and the timer tells */
+    struct host_slots *slots; /* where it has a slot; NULL: nowhere */
+    struct http_head *head;
+    uint16_t status;
+    uint64_t answer_size, timeout_ms;
+    struct wheel_timer timer;
+    void (*on_done)(void *owner, uint16_t status);
+    void *owner;
+};
+
+static uint64_t now_ms(const struct errand *e)
+{
+    return net_now_ms(e->proxy->net);
+}
+
+static void release(struct errand *e, bool keep)
+{
+    if (e->up && keep && !e->slots) {
+        upstream_give(e->up, NULL);
+    } else if (e->up) {
+        upstream_drop(e->up, false);
+    }
+    e->up = NULL;
+    if (e->slots) {
+        host_slots_check_end(e->slots, now_ms(e));
+        e->slots = NULL;
+    }
+}
+
+static void errand_free(struct errand *e, bool keep)
+{
+    release(e, keep);
+    list_remove(&e->link);
+    e->proxy->errand_count--;
+    net_timer_clear(e->proxy->net, &e->timer);
+    proxy_head_give(e->proxy, e->head);
+    buffer_done(&e->text);
+    snapshot_unref(e->snapshot);
+    free(e);
+}
+
+static void finish(struct errand *e, bool keep)
+{
+    void (*on_done)(void *owner, uint16_t status) = e->on_done;
+    void *owner = e->owner;
+    uint16_t status = e->status;
+    errand_free(e, keep);
+    if (on_done) {
+        on_done(owner, status);
+    }
+}
+
+static void on_timer(struct wheel_timer *timer)
+{
+    finish(LIST_ENTRY(timer, struct errand, timer), false);
+}
+
+static void send_text(struct errand *e)
+{
+    http_reader_begin(&e->up->reader, e->head, false);
+    stream_write(upstream_stream(e->up), e->text.data, e->text.size);
+}
+
+static bool take_connection(struct errand *e);
+
+/* A pooled connection that had been closed: as if it had never been there. */
+static bool was_stale(struct errand *e)
+{
+    if (!upstream_reused(e->up) || !upstream_unsent(e->up)) {
+        return false;
+    }
+    upstream_drop(e->up, false);
+    e->up = NULL;
+    return take_connection(e);
+}
+
+static void on_connected(void *borrower, int error)
+{
+    struct errand *e = borrower;
+    if (error) {
+        finish(e, false);
+    } else {
+        net_timer_set(e->proxy->net, &e->timer, now_ms(e) + e->timeout_ms);
+        send_text(e);
+    }
+}
+
+/* False: it is over. */
+static bool take_event(struct errand *e, enum http_event event, size_t size)
+{
+    switch (event) {
+    case HTTP_EVENT_MORE:
+        return false;
+    case HTTP_EVENT_HEAD:
+        e->status = e->head->status >= 200 ? e->head->status : 0;
+        return true;
+    case HTTP_EVENT_BODY:
+        e->answer_size += size;
+        if (e->answer_size > ERRAND_ANSWER_MAX) {
+            finish(e, false);
+            return false;
+        }
+        return true;
+    case HTTP_EVENT_END:
+        if (e->status == 0) { /* 1xx: the final answer follows */
+            http_head_clear(e->head);
+            http_reader_begin(&e->up->reader, e->head, false);
+            return true;
+        }
+        finish(e, e->head->keep_alive);
+        return false;
+    case HTTP_EVENT_ERROR:
+        e->status = 0;
+        finish(e, false);
+        return false;
+    }
+    return false;
+}
+
+static void on_bytes(void *borrower, struct bytes bytes)
+{
+    struct errand *e = borrower;
+    bool more = true;
+    while (more) {
+        struct bytes piece = {NULL, 0};
+        enum http_event event = http_reader_next(&e->up->reader, &bytes, &piece);
+        more = take_event(e, event, piece.size);
+    }
+}
+
+static void on_end(void *borrower, int error)
+{
+    (void)error;
+    struct errand *e = borrower;
+    if (e->status == 0 && was_stale(e)) {
+        return;
+    }
+    finish(e, false);
+}
+
+static void on_sent(void *borrower)
+{
+    (void)borrower;
+}
+
+static const struct upstream_events upstream_events = {
+    .on_connected = on_connected,
+    .on_bytes = on_bytes,
+    .on_end = on_end,
+    .on_send_failed = on_end,
+    .on_sent = on_sent,
+};
+
+static bool take_connection(struct errand *e)
+{
+    static const struct http_limits limits = {.header_size = 128 * 1024, .headers = 512};
+    int error = 0;
+    e->up = upstream_take(e->proxy->net, e->live, e->proxy->worker, &upstream_events, e, &error);
+    if (!e->up) {
+        return false;
+    }
+    http_reader_init_response(&e->up->reader, &limits);
+    if (upstream_reused(e->up)) {
+        send_text(e);
+    } else {
+        upstream_set_connect_time(e->up, e->snapshot->timeouts.connect_ms);
+    }
+    return true;
+}
+
+/* False: there is none. */
+static bool take_slot(struct errand *e)
+{
+    struct host_corner *corner = instance_live_corner(e->live, e->proxy->worker);
+    if (corner && !host_slots_check_begin(corner->slots, now_ms(e))) {
+        return false;
+    }
+    e->slots = corner ? corner->slots : NULL;
+    return true;
+}
+
+struct errand *errand_start(struct proxy_context *p, const struct errand_options *options)
+{
+    struct errand *e = memory_new(sizeof(*e));
+    e->proxy = p;
+    e->snapshot = snapshot_ref(options->snapshot);
+    e->live = options->instance->live;
+    e->timeout_ms = options->timeout_ms;
+    e->on_done = options->on_done;
+    e->owner = options->owner;
+    e->head = proxy_head_take(p);
+    buffer_append_bytes(&e->text, options->text);
+    wheel_timer_init(&e->timer, on_timer);
+    list_push_back(&p->errands, &e->link);
+    p->errand_count++;
+    bool begun = p->errand_count <= ERRAND_MAX && take_slot(e) && take_connection(e);
+    uint64_t connect_ms = e->up && !upstream_reused(e->up) ? e->snapshot->timeouts.connect_ms : 0;
+    net_timer_set(p->net, &e->timer, now_ms(e) + (begun ? connect_ms + e->timeout_ms : 1));
+    return e;
+}
+
+void errand_cancel(struct errand *e)
+{
+    errand_free(e, false);
+}
+
+void errand_end_all(struct proxy_context *p)
+{
+    while (!list_empty(&p->errands)) {
+        errand_free(LIST_ENTRY(p->errands.next, struct errand, link), false);
+    }
+}

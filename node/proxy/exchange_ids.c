@@ -1,0 +1,127 @@
+/* exchange_ids: the ids that a request names and that its answer tells (node/placement). Those of a
+ * JSON body are read in the same pass as the user; those of an answer as it passes, of which no
+ * byte is held back. */
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "proxy/exchange_private.h"
+
+enum {
+    BODY_CONVERSATION, /* of what is looked for in a JSON body */
+    BODY_MESSAGE,
+    BODY_FILE,
+    BODY_USER,
+    BODY_COUNT,
+};
+
+static const struct json_id_name body_names[BODY_COUNT] = {
+    [BODY_CONVERSATION] = {{"conversation_id", 15}, false},
+    [BODY_MESSAGE] = {{"message_id", 10}, false},
+    [BODY_FILE] = {{"upload_file_id", 14}, true},
+    [BODY_USER] = {{"user", 4}, false},
+};
+
+/* The first one counts: a conversation stands before anything else. */
+static void name_id(struct exchange *x, enum placement_kind kind, struct bytes text)
+{
+    struct exchange_placing *p = x->placing;
+    if (p->kind != PLACEMENT_NO_ID || text.size == 0 || text.size > PLACEMENT_ID_MAX) {
+        return;
+    }
+    p->id = placement_id(x->proxy->placements->key, x->app->name, kind, text);
+    if (p->id != 0) {
+        memcpy(p->text, text.at, text.size);
+        p->text_size = text.size;
+        p->kind = kind;
+    }
+}
+
+void exchange_place_begin(struct exchange *x, struct user_request *request)
+{
+    struct buffer space = {0};
+    struct bytes path = exchange_resolved_path(x, &space), id;
+    const struct placement_route *route = placement_route_of(http_head_method(x->head), path, &id);
+    if (route->manner != PLACEMENT_FREE || route->in_body != 0 || placement_tells_ids(route)) {
+        struct exchange_placing *p = x->placing = memory_new(sizeof(*p));
+        p->route = route;
+        name_id(x, route->in_path, id);
+        name_id(x, route->in_query, placement_query_id(route, http_head_query(x->head)));
+        bool wants_body = route->in_body != 0 || route->manner == PLACEMENT_ASK ||
+                          route->manner == PLACEMENT_EVERYWHERE;
+        if (request->has_body && wants_body) {
+            json_ids_init(&p->body, body_names, BODY_COUNT);
+            request->ids = &p->body;
+        }
+    }
+    buffer_done(&space);
+}
+
+/* All of the request that is looked at has come. */
+void exchange_place_read_body(struct exchange *x)
+{
+    struct exchange_placing *p = x->placing;
+    if (p->route->in_body & PLACEMENT_BODY_CONVERSATION) {
+        name_id(x, PLACEMENT_CONVERSATION, json_ids_value(&p->body, BODY_CONVERSATION));
+    }
+    if (p->route->in_body & PLACEMENT_BODY_MESSAGE) {
+        name_id(x, PLACEMENT_MESSAGE, json_ids_value(&p->body, BODY_MESSAGE));
+    }
+    if (p->route->in_body & PLACEMENT_BODY_FILES) {
+        name_id(x, PLACEMENT_FILE, json_ids_value(&p->body, BODY_FILE));
+    }
+}
+
+/* The one that Dify knows is the body's. */
+struct bytes exchange_place_user(const struct exchange *x)
+{
+    struct bytes user = json_ids_value(&x->placing->body, BODY_USER);
+    return user.size > 0 ? user : user_id_value(&x->search);
+}
+
+void exchange_remember(struct exchange *x, enum placement_kind kind, struct bytes text,
+                       const struct instance_live *live)
+{
+    uint64_t id = placement_id(x->proxy->placements->key, x->app->name, kind, text);
+    if (id != 0 && live->place != PLACEMENT_NOWHERE) {
+        placement_memory_set(x->proxy->placements->memory, id, live->place);
+    }
+}
+
+static void on_id(void *arg, enum placement_kind kind, struct bytes text)
+{
+    struct exchange *x = arg;
+    exchange_remember(x, kind, text, x->instance->live);
+}
+
+static bool is_encoded(const struct http_head *h)
+{
+    for (size_t i = 0; i < h->field_count; i++) {
+        if (bytes_equal_nocase(http_field_name(h, &h->fields[i]), BYTES("content-encoding"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void exchange_place_head(struct exchange *x)
+{
+    struct exchange_placing *p = x->placing;
+    const struct http_head *h = x->up_head;
+    if (!p) {
+        return;
+    }
+    struct placement_memory *memory = x->proxy->placements->memory;
+    bool good = h->status >= 200 && h->status < 300;
+    p->reads = good && placement_tells_ids(p->route) && !is_encoded(h);
+    if (p->reads) {
+        answer_ids_begin(&p->answer, p->route, http_head_get(h, HTTP_FIELD_CONTENT_TYPE), on_id, x);
+    }
+    bool named = p->kind != PLACEMENT_NO_ID && p->route->manner != PLACEMENT_EVERYWHERE;
+    if (named && good && p->route->deletes) {
+        placement_memory_forget(memory, p->id);
+    } else if (named && good && p->kind != PLACEMENT_FILE) {
+        exchange_remember(x, p->kind, (struct bytes){p->text, p->text_size}, x->instance->live);
+    } else if (named && h->status == 404 && p->bound) {
+        placement_memory_forget(memory, p->id); /* it has been deleted there */
+    }
+}
