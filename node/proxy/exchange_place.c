@@ -235,6 +235,15 @@ static struct exchange_input go_to(struct exchange *x, size_t index)
     return in;
 }
 
+/* A chat would be answered with 200 and silence by a Dify of 1.13; of other routes the first choice
+ * says it in its own words. */
+static struct exchange_input nobody_has_it(struct exchange *x)
+{
+    x->placing->placed = PLACEMENT_LOST;
+    x->placing->given_up = x->placing->route->manner != PLACEMENT_ASK;
+    return own_reply(x, EXCHANGE_REPLY_NOT_FOUND);
+}
+
 /* What the core has said. */
 static struct exchange_input carry_out(struct exchange *x, uint32_t what)
 {
@@ -263,8 +272,7 @@ static struct exchange_input carry_out(struct exchange *x, uint32_t what)
                                                          : PLACEMENT_FOUND;
         return go_to(x, index);
     }
-    return own_reply(x, what & PLACEMENT_DO_NOT_FOUND ? EXCHANGE_REPLY_NOT_FOUND
-                                                      : EXCHANGE_REPLY_LOST);
+    return what & PLACEMENT_DO_NOT_FOUND ? nobody_has_it(x) : own_reply(x, EXCHANGE_REPLY_LOST);
 }
 
 /* It is known where the id lives. Only two instances matter: that one, and the first choice. */
@@ -302,7 +310,7 @@ static struct exchange_input search(struct exchange *x)
     case PLACEMENTS_OTHERS:
         return wait_for(x, p->order[0], LOOK_OTHERS_MS);
     case PLACEMENTS_NOBODYS:
-        return own_reply(x, EXCHANGE_REPLY_NOT_FOUND);
+        return nobody_has_it(x);
     case PLACEMENTS_YOURS:
         break;
     }
@@ -423,14 +431,14 @@ bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next)
     if (p->route->manner == PLACEMENT_EVERYWHERE) {
         return stop_everywhere(x, ret_next);
     }
-    if (p->kind == PLACEMENT_NO_ID) {
+    if (p->kind == PLACEMENT_NO_ID || p->given_up) {
         return false;
     }
     if (p->placed_by_core) {
         *ret_next = go_on(x);
-        return true;
+        return !p->given_up;
     }
-    bool asks = p->route->manner == PLACEMENT_ASK && p->kind == PLACEMENT_CONVERSATION;
+    bool asks = p->kind == PLACEMENT_CONVERSATION;
     int index = index_of_place(x, placement_memory_find(x->proxy->placements->memory, p->id));
     placement_core_init(&p->place, asks ? PLACEMENT_ASK : PLACEMENT_TRY);
     if (index >= 0) {
@@ -442,7 +450,7 @@ bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next)
         p->placed = p->kind == PLACEMENT_FILE ? PLACEMENT_PLACED_NULL : PLACEMENT_HOME;
         return false;
     }
-    return true;
+    return !p->given_up;
 }
 
 void exchange_place_sent(struct exchange *x)

@@ -27,6 +27,7 @@ struct exchange_placing {
     bool placed_by_core;  /* `place` says where to go */
     bool bound;           /* the request goes to `index` and nowhere else */
     bool sent;            /* there, an attempt has begun */
+    bool given_up;        /* nobody has it, and the first choice is to say so */
     bool stops_sent;
     size_t index;
     struct instance_live *awaited; /* counts this one among those that wait; NULL: none does */

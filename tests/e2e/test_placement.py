@@ -185,6 +185,24 @@ def test_a_delete_goes_where_the_conversation_is(stubs):
         assert head.status == 404   # and is forgotten
 
 
+@pytest.mark.parametrize(("method", "target", "body"), [
+    ("GET", "/v1/messages?user={user}&conversation_id={id}", False), ("POST", "/v1/conversations/{id}/name", True),
+    ("GET", "/v1/conversations/{id}/variables?user={user}", False)])
+def test_other_requests_find_their_conversation_too(stubs, method, target, body):
+    user = user_of("dify1")
+    conversation, _ = made_at(stubs["dify3"], user)
+    with Node(config(stubs)) as node:
+        json_body = {"user": user, "name": "n"} if body else None
+        head, _ = node.request(method, target.format(user=user, id=conversation), token=TOKEN, json_body=json_body)
+        assert (head.status, at(head)) == (200, "dify3")
+        stranger = "00000000-0000-4000-8000-000000000002"
+        for _ in range(2):   # nobody has it: in the first choice's own words
+            head, said = node.json(method, target.format(user=user, id=stranger), token=TOKEN, json_body=json_body)
+            assert (head.status, at(head)) == (404, "dify1") and len(said["message"]) > len("Conversation Not Exists.")
+        lines = node.wait_access(3, app="one")
+        assert sorted(line["placed"] for line in lines) == ["found", "lost", "lost"]
+
+
 def test_a_stop_goes_to_all_that_are_not_down(stubs):
     user = user_of("dify1")
     with Node(config(stubs)) as node:
