@@ -78,8 +78,11 @@ bool cluster_joining(const struct cluster *c);
 
 /* ---- nodes ---- */
 
+enum { CLUSTER_KEY_SIZE = 8 /* hex digits: the first of SHA-256 of a cluster key */ };
+
 struct cluster_node {
-    const char *version; /* 1 to 64 visible ASCII characters */
+    const char *version;            /* 1 to 64 visible ASCII characters */
+    char key[CLUSTER_KEY_SIZE + 1]; /* that it sends with; "" = none, or not told */
     bool draining, vip_holder;
     uint64_t config_revision;
     char config_digest[2 * SHA256_SIZE + 1], ring_digest[2 * SHA256_SIZE + 1];

@@ -30,14 +30,14 @@ _Static_assert((int)VERDICT_NODES_MAX >= (int)GOSSIP_MEMBERS_MAX, "every member 
 
 /* ---- reading ---- */
 
-static bool is_hex_digest(const ProtobufCBinaryData *b)
+static bool is_hex(const ProtobufCBinaryData *b, size_t size)
 {
     for (size_t i = 0; i < b->len; i++) {
         if (!memchr("0123456789abcdef", b->data[i], 16)) {
             return false;
         }
     }
-    return b->len == 0 || b->len == 2 * (size_t)SHA256_SIZE;
+    return b->len == 0 || b->len == size;
 }
 
 static void take_text(char *to, const ProtobufCBinaryData *b)
@@ -51,13 +51,15 @@ static void take_text(char *to, const ProtobufCBinaryData *b)
 static void take_node(struct member_info *info, const Cluster__Node *n)
 {
     struct bytes version = {(const char *)n->version.data, n->version.len};
-    if (!is_hex_digest(&n->config_digest) || !is_hex_digest(&n->ring_digest) ||
-        !names_valid(version)) {
+    const size_t digest = 2 * (size_t)SHA256_SIZE;
+    if (!is_hex(&n->config_digest, digest) || !is_hex(&n->ring_digest, digest) ||
+        !is_hex(&n->key, CLUSTER_KEY_SIZE) || !names_valid(version)) {
         return;
     }
     take_text(info->version, &n->version);
     take_text(info->node.config_digest, &n->config_digest);
     take_text(info->node.ring_digest, &n->ring_digest);
+    take_text(info->node.key, &n->key);
     info->node.version = info->version;
     info->node.draining = n->draining;
     info->node.vip_holder = n->vip_holder;
@@ -120,7 +122,7 @@ bool cluster_node_says_the_same(const struct cluster_node *a, const struct clust
     return a->draining == b->draining && a->vip_holder == b->vip_holder &&
            a->config_revision == b->config_revision &&
            strcmp(a->config_digest, b->config_digest) == 0 &&
-           strcmp(a->ring_digest, b->ring_digest) == 0;
+           strcmp(a->ring_digest, b->ring_digest) == 0 && strcmp(a->key, b->key) == 0;
 }
 
 /* What to tell of the clock: what was told before, unless something is told anyway. */
@@ -159,6 +161,7 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     n.config_revision = node->config_revision;
     n.config_digest = text_of(self->node.config_digest);
     n.ring_digest = text_of(self->node.ring_digest);
+    n.key = text_of(self->node.key);
     n.wall_ms = wall_ms;
     n.no_past = counts_no_past(c);
     assert(cluster__node__get_packed_size(&n) <= sizeof(value));

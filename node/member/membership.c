@@ -128,6 +128,7 @@ void membership_join_anew(struct membership *m, const struct conf *conf)
     set_reap(m, conf);
     if (m->udp && conf->has_cluster) {
         udp_set_join(m->udp, m->lookups, cluster->join, cluster->join_count);
+        row_set_key(m, cluster->keys[0], sizeof(cluster->keys[0]));
         gossip_set_keys(cluster_gossip(m->cluster), (const uint8_t(*)[SEAL_KEY_SIZE])cluster->keys,
                         cluster->key_count);
     }
@@ -174,6 +175,9 @@ static void new_cluster(struct membership *m, const struct conf *conf,
     };
     random_bytes(&options.gossip.session, sizeof(options.gossip.session));
     m->cluster = cluster_new(&options, net_now_ms(m->net));
+    if (conf->has_cluster) {
+        row_set_key(m, conf->cluster.keys[0], sizeof(conf->cluster.keys[0]));
+    }
 }
 
 static int open_udp(struct membership *m, const struct conf *conf)

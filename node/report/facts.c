@@ -194,7 +194,9 @@ static void gather_members(const struct report *r, struct facts *f)
         to->generation = m->generation;
         to->requests = cluster_member_requests(r->cluster, m);
         to->heard_ms_ago = m->self || m->heard_ms >= now_ms ? 0 : now_ms - m->heard_ms;
-        cluster_node(r->cluster, m, &to->said);
+        if (cluster_node(r->cluster, m, &to->said)) {
+            to->version = copy(f, bytes_of(to->said.version));
+        }
         to->said.version = NULL;
         to->said.vip_holder &= m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT;
     }

@@ -75,7 +75,8 @@ struct facts_member {
     enum wire_state state;
     bool lapsed; /* its votes do not count */
     uint64_t generation, requests, heard_ms_ago;
-    struct cluster_node said; /* without the version */
+    struct cluster_node said; /* without the version: */
+    struct bytes version;     /* at NULL: not known yet */
 };
 
 /* What a person should hear of, the worst first. */

@@ -125,6 +125,8 @@ static json_t *member_row(const struct facts_member *node)
     put_text(object, "state", gossip_state_text(node->state));
     put_number(object, "generation", node->generation);
     put_bool(object, "draining", node->said.draining);
+    put(object, "version", node->version.at ? string_of(node->version) : json_null());
+    put(object, "key", node->said.key[0] ? string_of(bytes_of(node->said.key)) : json_null());
     put_bool(object, "vip_holder", node->said.vip_holder);
     put_node_tail(object, node);
     put_number(object, "heard_ms_ago", node->heard_ms_ago);

@@ -47,6 +47,7 @@ def test_status_has_the_shape_of_the_contract(stubs):
         assert (cluster["size"], cluster["alive"], cluster["converged"]) == (1, 1, True)
         assert [member["name"] for member in cluster["nodes"]] == ["node-a"]
         assert cluster["nodes"][0]["state"] == "alive"
+        assert (cluster["nodes"][0]["version"], cluster["nodes"][0]["key"]) == (own["version"], None)
         app = value["applications"]["one"]
         assert set(app) == {"algorithm", "total_requests", "errors", "active_requests", "latency_ms", "instances"}
         assert set(app["latency_ms"]) == {"p50", "p95", "p99"}

@@ -1,5 +1,7 @@
 """What goes wrong around a cluster: each is named in the log and in /status, and traffic goes on."""
 
+import base64
+import hashlib
 import os
 import shutil
 import socket
@@ -49,11 +51,19 @@ def test_keys_are_rotated_without_a_gap(stubs):
     with Cluster(settings(stubs), 2) as cluster:
         cluster.settle()
         old, new = cluster.key, new_key()
+
+        def told():
+            return {member["key"] for node in cluster.nodes() for member in node.status()["cluster"]["nodes"]}
+
+        def digest(key):
+            return hashlib.sha256(base64.b64decode(key)).hexdigest()[:8]
+        wait_for(lambda: told() == {digest(old)}, TIMEOUT)
         for keys in ([old, new], [new, old], [new]):   # accept everywhere, send, remove
             cluster.local = {name: {"cluster": {"keys": keys}} for name in cluster.names}
             for name in cluster.names:
                 assert cluster.reload(name)[0] == 200
                 cluster.settle()
+        wait_for(lambda: told() == {digest(new)}, TIMEOUT)
         serves(*cluster.nodes())
         for node in cluster.nodes():
             assert not [event for event in node.events("member") if event["state"] in ("suspect", "dead")]

@@ -25,11 +25,13 @@ static const char spec_example[] =
     "\"cluster\":{\"name\":\"dify\",\"size\":2,\"alive\":2,\"converged\":true,"
     "\"vip\":{\"address\":\"10.0.0.100\",\"holder\":\"node-a\",\"conflict\":false},"
     "\"nodes\":[{\"name\":\"node-a\",\"address\":\"10.0.0.11:7946\",\"state\":\"alive\","
-    "\"generation\":1795382687461,\"draining\":false,\"vip_holder\":true,\"config_revision\":3,"
+    "\"generation\":1795382687461,\"draining\":false,\"version\":\"0.1.0\",\"key\":\"5f0c1d2e\","
+    "\"vip_holder\":true,\"config_revision\":3,"
     "\"config_digest\":\"c0\",\"ring_digest\":\"d0\",\"total_requests\":600,"
     "\"active_connections\":30,\"heard_ms_ago\":0},"
     "{\"name\":\"node-b\",\"address\":\"10.0.0.12:7946\",\"state\":\"alive\","
-    "\"generation\":1795382687462,\"draining\":false,\"vip_holder\":false,\"config_revision\":3,"
+    "\"generation\":1795382687462,\"draining\":false,\"version\":null,\"key\":null,\"vip_holder\":"
+    "false,\"config_revision\":3,"
     "\"config_digest\":\"c0\",\"ring_digest\":\"d0\",\"total_requests\":400,"
     "\"active_connections\":20,\"heard_ms_ago\":120}]},"
     "\"applications\":{\"customer_service\":{\"algorithm\":\"consistent_hash\","
@@ -70,6 +72,8 @@ static void set_members(struct scene *s)
 {
     s->members[0] = member_of("node-a", "10.0.0.11:7946");
     s->members[0].said.vip_holder = true;
+    s->members[0].version = BYTES("0.1.0");
+    memcpy(s->members[0].said.key, "5f0c1d2e", sizeof("5f0c1d2e"));
     s->members[0].requests = 600;
     s->members[0].said.active_connections = 30;
     s->members[1] = member_of("node-b", "10.0.0.12:7946");
