@@ -350,13 +350,14 @@ static void tell_in_force(struct control *c)
     struct adoption *a = &c->adoption;
     struct buffer body = {0};
     reload_tell_weak(c, &a->weak);
-    instance_tls_tell(c->snapshot, c->producer);
+    instance_tls_tell(c->snapshot, c->producer, &c->member.problems);
     switch (a->kind) {
     case ADOPT_START:
         break;
     case ADOPT_RELOAD:
         reload_tell_changed(c, "config_reloaded");
         problems_drop(&c->member.problems, PROBLEM_RELOAD_REFUSED, NULL);
+        problems_drop(&c->member.problems, PROBLEM_CHANGES_LOST, NULL);
         c->reloads.success++;
         break;
     case ADOPT_SHARED:

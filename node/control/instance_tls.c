@@ -95,18 +95,32 @@ void instance_tls_build(struct snapshot *s, const struct conf *conf)
     finish(&b);
 }
 
-void instance_tls_tell(const struct snapshot *s, struct log_producer *log)
+static void tell_one(const struct snapshot_application *app,
+                     const struct snapshot_instance *instance, struct log_producer *log,
+                     struct problems *problems)
 {
+    char subject[PROBLEM_SUBJECT_SIZE], detail[PROBLEM_DETAIL_SIZE];
+    struct log_field fields[] = {log_span("app", app->name), log_span("instance", instance->name),
+                                 log_text("fault", instance->tls_complaint),
+                                 log_text("message", "this node goes on without the instance")};
+    log_event(log, LOG_WARNING, "instance_tls_unreadable", fields, 4);
+    snprintf(subject, sizeof(subject), "%.*s/%.*s", (int)app->name.size, app->name.at,
+             (int)instance->name.size, instance->name.at);
+    snprintf(detail, sizeof(detail), "%s; this node goes on without the instance",
+             instance->tls_complaint);
+    problems_note(problems, PROBLEM_FILE_UNREADABLE, subject, detail);
+}
+
+void instance_tls_tell(const struct snapshot *s, struct log_producer *log,
+                       struct problems *problems)
+{
+    problems_drop(problems, PROBLEM_FILE_UNREADABLE, NULL); /* those that stay are told anew */
     for (size_t a = 0; a < s->application_count; a++) {
         const struct snapshot_application *app = &s->applications[a];
         for (size_t i = 0; i < app->instance_count; i++) {
             const struct snapshot_instance *instance = &app->instances[i];
             if (instance->tls_complaint) {
-                struct log_field fields[] = {
-                    log_span("app", app->name), log_span("instance", instance->name),
-                    log_text("fault", instance->tls_complaint),
-                    log_text("message", "this node goes on without the instance")};
-                log_event(log, LOG_WARNING, "instance_tls_unreadable", fields, 4);
+                tell_one(app, instance, log, problems);
             }
         }
     }

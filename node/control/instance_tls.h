@@ -7,13 +7,15 @@
 
 #include "conf/conf.h"
 #include "log/log.h"
+#include "member/problems.h"
 #include "snapshot/snapshot.h"
 
 /* Blocking; any thread. `s` has the applications of `conf`, in its order. Instances that ask for
  * the same share what was read. */
 void instance_tls_build(struct snapshot *s, const struct conf *conf);
 
-/* One event for each instance whose files could not be read. */
-void instance_tls_tell(const struct snapshot *s, struct log_producer *log);
+/* One event, and a problem, for each instance whose files could not be read. */
+void instance_tls_tell(const struct snapshot *s, struct log_producer *log,
+                       struct problems *problems);
 
 #endif

@@ -174,6 +174,11 @@ static void tell_ending(void *arg, const struct snapshot_listener *listener,
                                     "file and reload"),
     };
     log_event_always(c->producer, LOG_WARNING, "certificate_ends", fields, 4);
+    problems_note_as(&c->member.problems, PROBLEM_CERTIFICATE_ENDS,
+                     ended ? PROBLEM_CRITICAL : PROBLEM_WARNING,
+                     certificate->name_count > 0 ? certificate->names[0] : "?",
+                     ended ? "a listener's certificate has ended: clients refuse it"
+                           : "a listener's certificate ends within 14 days");
 }
 
 static void on_day(uv_timer_t *timer)
@@ -183,6 +188,7 @@ static void on_day(uv_timer_t *timer)
 
 void secure_watch(struct control *c)
 {
+    problems_drop(&c->member.problems, PROBLEM_CERTIFICATE_ENDS, NULL); /* of those that were */
     secure_each_ending(c->snapshot, clock_wall_ms() / 1000, tell_ending, c);
     uv_timer_start(&c->certificate_timer, on_day, DAY_MS, 0);
 }

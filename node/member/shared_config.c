@@ -50,7 +50,7 @@ static bool compare_texts(struct membership *m, const struct conf *conf, const s
                  "configuration; it is not brought, since it would take back: %s; see `difyring "
                  "config diff`",
                  lost);
-        problems_note(&m->problems, PROBLEM_RELOAD_REFUSED, conf->file, detail);
+        problems_note(&m->problems, PROBLEM_CHANGES_LOST, conf->file, detail);
     }
     conf_differences_done(&d);
     return takes_back;

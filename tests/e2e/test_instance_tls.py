@@ -230,6 +230,7 @@ def test_a_node_that_cannot_read_a_file_goes_on_without_the_instance(stubs, ca, 
             assert "`tls.ca` of `dify1`" in result.stdout and "dify2" not in result.stdout, result
             event, = node.events("instance_tls_unreadable")
             assert event["instance"] == "dify1" and "tls.ca" in event["fault"]
+            assert [one["subject"] for one in node.status()["problems"] if one["kind"] == "file_unreadable"] == ["one/dify1"]
             for _ in range(6):
                 assert get(node)[0].status == 200
             assert {line["instance"] for line in node.wait_access(6, app="one")} == {"dify2"}

@@ -135,7 +135,7 @@ def test_a_start_does_not_take_back_what_others_have_changed(stubs):
         cluster.start("node-b")
         cluster.settle(revision=2)
         assert accepts(cluster["node-b"], SECOND)
-        assert cluster.wait_problem("node-b", "reload_refused", says="user_tokens")
+        assert cluster.wait_problem("node-b", "changes_lost", says="user_tokens")
         assert cluster.reload("node-b")[0] == 409   # and the base has outlived the restart
         cluster.stop("node-b")
         cluster.config = with_weight(with_token(config), 2)

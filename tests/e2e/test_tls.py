@@ -404,6 +404,8 @@ def test_status_and_metrics_tell_names_and_ends(node, ca):
     found = [line for line in text.decode().splitlines() if line.startswith("difyring_certificate_not_after_seconds{")]
     assert len(found) == 5 and found[2].endswith(f" {told[2]['not_after']}")
     assert [event["name"] for event in node.events("certificate_ends")] == ["b.test"]
+    assert [(one["severity"], one["subject"]) for one in node.status()["problems"] if one["kind"] == "certificate_ends"] == [
+        ("warning", "b.test")]
 
 
 def test_check_reads_the_files(stubs, ca, tmp_path):
