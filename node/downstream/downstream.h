@@ -104,7 +104,7 @@ void downstream_part(struct downstream_owner *owner, const uint8_t *address);
  * waited for (DOWNSTREAM_FRESH_MS, DOWNSTREAM_PATIENCE_MS since the drain began)? */
 bool downstream_owes(const struct downstream_owner *owner);
 
-/* Closes all, at once. */
+/* Closes all, at once, and ends what goes on for clients that are gone. */
 void downstream_close_all(struct downstream_owner *owner);
 
 #endif

@@ -14,6 +14,12 @@ void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker)
     list_init(&p->errands);
 }
 
+void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes, struct placements *placements)
+{
+    p->spool.share.node = kept_bytes;
+    p->placements = placements;
+}
+
 void proxy_done(struct proxy_context *p)
 {
     assert(p->exchange_count == 0 && list_empty(&p->errands));

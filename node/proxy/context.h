@@ -69,6 +69,9 @@ struct proxy_context {
 };
 
 void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker);
+/* What is the whole node's. */
+void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes,
+                struct placements *placements);
 void proxy_done(struct proxy_context *p);
 
 /* From here on proxy.marked_count tells how many of the exchanges at work now are left. */

@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "proxy/errand.h"
 #include "worker/last_call.h"
 #include "worker/local.h"
 
@@ -393,7 +392,6 @@ static void finish_all(struct worker *w)
     slots_desk_close(w->options.desk);
     close_listeners(w);
     downstream_close_all(&w->downstream);
-    errand_end_all(&w->proxy);
     close_idle_of(w, w->proxy.snapshot, NULL);
     uv_walk(&w->net.uv, close_stream, NULL);
     uv_close((uv_handle_t *)&w->wake, NULL);
@@ -575,8 +573,7 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
         return error;
     }
     proxy_init(&w->proxy, &w->net, options->index);
-    w->proxy.spool.share.node = options->kept_bytes;
-    w->proxy.placements = options->placements;
+    proxy_lend(&w->proxy, options->kept_bytes, options->placements);
     w->proxy.snapshot = snapshot_ref(options->snapshot);
     w->proxy.log = options->log;
     w->proxy.handshake_pace = options->handshake_pace;

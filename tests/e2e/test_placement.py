@@ -213,15 +213,23 @@ def test_a_stop_goes_to_all_that_are_not_down(stubs):
         assert ids == {head.headers["x-request-id"]}   # what is asked on for a client keeps the client's
 
 
+def take_away(node, stub, user):
+    """It refuses from now on, and no kept connection to it is left, in which a POST would be lost."""
+    stub.refuse()
+    stub.close_connections()
+    head, _ = node.request("GET", f"/v1/parameters?user={user}", token=TOKEN)
+    assert (head.status, at(head) != stub.name) == (200, True)
+    stub.forget()
+
+
 def test_what_belongs_to_an_instance_waits_for_it(stubs):
     """It restarts: the request is sent when it is back, to nobody else, and once."""
     user = user_of("dify1")
-    with Node(config(stubs)) as node:
+    with Node(config(stubs, workers=1)) as node:
         _, said = chat(node, user)
         for stub in stubs.values():
             stub.forget()
-        stubs["dify1"].refuse()
-        stubs["dify1"].close_connections()
+        take_away(node, stubs["dify1"], user)
         results = []
         thread = threading.Thread(target=lambda: results.append(chat(node, user, said["conversation_id"])))
         thread.start()
@@ -237,11 +245,10 @@ def test_what_belongs_to_an_instance_waits_for_it(stubs):
 
 def test_one_that_stays_away_is_503_after_the_queues_time(stubs):
     user = user_of("dify1")
-    with Node(config(stubs, queue={"size": 1, "timeout": 0.6})) as node:
+    with Node(config(stubs, queue={"size": 1, "timeout": 0.6}, workers=1)) as node:
         _, said = chat(node, user)
         conversation, _ = made_at(stubs["dify2"], user)
-        stubs["dify1"].refuse()
-        stubs["dify1"].close_connections()
+        take_away(node, stubs["dify1"], user)
         began = time.monotonic()
         head, body = node.request("POST", "/v1/chat-messages", token=TOKEN, json_body={
             "user": user, "query": "q", "inputs": {}, "conversation_id": said["conversation_id"]})
