@@ -122,11 +122,18 @@ static struct gossip_address draw_sender(struct world *w, const struct captured 
     return a;
 }
 
-/* Who sent it: only he can be told that it did not get there. */
+/* Who sent it, to a process that he knows: only he can be told that it did not get there, and of
+ * the former one of that name it is true. */
 static struct process *sender_of(struct world *w, const struct captured *c)
 {
     const struct host *h = network_host(w, &c->from), *to = network_host(w, &c->to);
-    return h && to && process_runs(to->process) ? h->process : NULL; /* of the dead it is true */
+    if (!h || !to || !process_runs(h->process) || !process_runs(to->process)) {
+        return NULL;
+    }
+    const struct gossip_member *known =
+        gossip_find(cluster_gossip(h->process->cluster), bytes_of(to->name));
+    const struct gossip_member *is = gossip_self(cluster_gossip(to->process->cluster));
+    return known && known->generation == is->generation ? h->process : NULL;
 }
 
 static void give(struct process *victim, enum strike strike, const struct captured *c,

@@ -103,9 +103,19 @@ static void what_has_ended_is_told_too_and_equal_news_are_none(void **state)
     assert_int_equal(heard(&net->nodes[1], "10.0.0.1:80").used, 0);
 }
 
+/* What a node counts of node 2, and whether it takes it for alive, change in one call. */
+static bool is_of_one_mind(struct net_node *node)
+{
+    const struct gossip_member *m =
+        gossip_find(cluster_gossip(node->cluster), bytes_of(node->net->nodes[2].name));
+    bool up = m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT;
+    return up == (heard(node, "10.0.0.1:80").used > 0);
+}
+
 static bool is_forgotten(struct net *net, void *arg)
 {
     (void)arg;
+    assert_true(is_of_one_mind(&net->nodes[0]) && is_of_one_mind(&net->nodes[1]));
     return heard(&net->nodes[0], "10.0.0.1:80").used == 0 &&
            heard(&net->nodes[1], "10.0.0.1:80").used == 0;
 }
