@@ -89,6 +89,8 @@ struct conf_log {
     enum log_target error;
     const char *error_path; /* the same */
     enum log_level level;
+    const char **skip; /* paths of local endpoints */
+    size_t skip_count;
 };
 
 struct conf_admin {

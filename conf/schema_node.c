@@ -1,5 +1,7 @@
 /* schema_node: what concerns this node alone: listen, workers, node, limits, timeouts, log, admin,
  * cors. */
+#include <string.h>
+
 #include "conf/reader.h"
 #include "conf/value.h"
 
@@ -13,6 +15,7 @@ enum {
     CERTIFICATES_MAX = 64, /* per address */
     ALLOW_MAX = 256,
     TRUSTED_MAX = 256,
+    SKIPPED_MAX = 32,
     ORIGINS_MAX = 256, /* the same for each own answer to a page of another site */
 };
 
@@ -337,6 +340,27 @@ static CONF_READER(read_level)
 static const struct conf_type type_level = {"word",       read_level, NULL, CONF_PLAIN(unsigned),
                                             BARE_NOTHING, "^warn$"};
 
+static CONF_READER(read_skipped)
+{
+    struct bytes text;
+    (void)field;
+    if (!conf_text(r, value, "the path of a local endpoint", &text)) {
+        return;
+    }
+    bool proxied =
+        text.size >= 3 && memcmp(text.at, "/v1", 3) == 0 && (text.size == 3 || text.at[3] == '/');
+    if (text.size == 0 || text.at[0] != '/' || proxied) {
+        conf_problem(r, value,
+                     "expected the path of a local endpoint such as /health: requests to Dify are "
+                     "always logged");
+        return;
+    }
+    *(const char **)place = text.at;
+}
+
+static const struct conf_type type_skipped = {"path",    read_skipped, NULL,
+                                              CONF_TEXT, BARE_NOTHING, "^/(?!v1(/|$))"};
+
 static const struct conf_field logs_fields[] = {
     {"access", &type_log_target, AT(conf_log, access), .standard = "stdout",
      .help = "a line for each request"},
@@ -344,6 +368,9 @@ static const struct conf_field logs_fields[] = {
      .help = "a line for each event"},
     {"level", &type_level, AT(conf_log, level), .choices = log_level_words, .standard = "info",
      .help = "the least that an event must be; warn is warning, too"},
+    {"skip", &conf_type_list, AT(conf_log, skip), .min = 0, .max = SKIPPED_MAX, .items = "paths",
+     .item = &(const struct conf_field){.type = &type_skipped}, .standard = "[/health]",
+     .effect = CONF_LIVE, .help = "local endpoints whose requests get no line in the access log"},
     {0},
 };
 

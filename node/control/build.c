@@ -204,6 +204,10 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
     s->view_token = copy(s->arena, conf->admin.view_token);
     s->debug_headers = conf->debug_headers;
     s->cors = build_cors(s->arena, &conf->cors);
+    s->unlogged = arena_array(s->arena, conf->log.skip_count, sizeof(*s->unlogged));
+    for (; s->unlogged_count < conf->log.skip_count; s->unlogged_count++) {
+        s->unlogged[s->unlogged_count] = copy(s->arena, conf->log.skip[s->unlogged_count]);
+    }
 }
 
 /* As it is written in files: that is what can get into a request. */

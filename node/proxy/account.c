@@ -101,6 +101,19 @@ static const char *placed_text(enum placement_placed placed)
     return NULL;
 }
 
+/* `log.skip`: a probe of this node every second is not worth a line. */
+static bool is_unlogged(const struct exchange *x)
+{
+    const struct snapshot *s = x->snapshot;
+    struct bytes path = x->app ? (struct bytes){NULL, 0} : http_head_path(x->head);
+    for (size_t i = 0; i < s->unlogged_count && path.size > 0; i++) {
+        if (bytes_equal(s->unlogged[i], path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
 {
     const struct http_head *h = x->head;
@@ -213,7 +226,7 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
     if (x->aborted) {
         cell_add(&all->aborts, 1);
     }
-    if (log_wants_access(x->proxy->log)) {
+    if (log_wants_access(x->proxy->log) && !is_unlogged(x)) {
         write_access_line(x, net_now_us(x->proxy->net), how);
     }
 }

@@ -106,68 +106,55 @@ struct own_answer {
 /* Seconds after which a client may try again: a health check's interval or so. */
 enum { RETRY_AFTER_S = 5 };
 
-static struct own_answer own_answer_of(enum exchange_reply reply)
-{
-    switch (reply) {
-    case EXCHANGE_REPLY_NONE:
-    case EXCHANGE_REPLY_LOCAL:
-        break;
-    case EXCHANGE_REPLY_BAD_REQUEST:
-        return (struct own_answer){400, "bad_request", "The request is malformed or ambiguous.", 0};
-    case EXCHANGE_REPLY_METHOD_NOT_ALLOWED:
-        return (struct own_answer){405, "method_not_allowed",
-                                   "The method is not allowed for the requested URL.", 0};
-    case EXCHANGE_REPLY_UNAUTHORIZED:
-        return (struct own_answer){401, "unauthorized", "Access token is invalid", 0};
-    case EXCHANGE_REPLY_USER_REQUIRED:
-        return (struct own_answer){400, "invalid_param",
-                                   "User ID required: none of the configured sources (user_id."
-                                   "sources) has one in this request.",
-                                   0};
-    case EXCHANGE_REPLY_REQUEST_TIMEOUT:
-        return (struct own_answer){408, "request_timeout", "The request did not arrive in time.",
-                                   0};
-    case EXCHANGE_REPLY_BODY_TOO_LARGE:
-        return (struct own_answer){413, "file_too_large", "File size exceeded.", 0};
-    case EXCHANGE_REPLY_URI_TOO_LARGE:
-        return (struct own_answer){414, "uri_too_large", "The request's URI is too long.", 0};
-    case EXCHANGE_REPLY_HEAD_TOO_LARGE:
-        return (struct own_answer){431, "request_header_fields_too_large",
-                                   "The request's header fields are too large.", 0};
-    case EXCHANGE_REPLY_BAD_GATEWAY:
-        return (struct own_answer){502, "bad_gateway",
-                                   "The instance broke off or answered garbage.", 0};
-    case EXCHANGE_REPLY_UNAVAILABLE:
-        return (struct own_answer){503, "service_unavailable", "No instance could be reached.",
-                                   RETRY_AFTER_S};
-    case EXCHANGE_REPLY_TOO_MANY_CONNECTIONS:
-        return (struct own_answer){503, "service_unavailable", "Too many connections.",
-                                   RETRY_AFTER_S};
-    case EXCHANGE_REPLY_GATEWAY_TIMEOUT:
-        return (struct own_answer){504, "gateway_timeout", "The instance did not answer in time.",
-                                   0};
-    case EXCHANGE_REPLY_INSUFFICIENT_STORAGE:
-        return (struct own_answer){503, "insufficient_storage",
-                                   "There is no room to keep the request's body.", RETRY_AFTER_S};
-    case EXCHANGE_REPLY_QUEUE_FULL:
-        return (struct own_answer){429, "too_many_requests",
+static const struct own_answer own_answers[] = {
+    [EXCHANGE_REPLY_BAD_REQUEST] = {400, "bad_request", "The request is malformed or ambiguous.",
+                                    0},
+    [EXCHANGE_REPLY_METHOD_NOT_ALLOWED] = {405, "method_not_allowed",
+                                           "The method is not allowed for the requested URL.", 0},
+    [EXCHANGE_REPLY_UNAUTHORIZED] = {401, "unauthorized", "Access token is invalid", 0},
+    [EXCHANGE_REPLY_USER_REQUIRED] = {400, "invalid_param",
+                                      "User ID required: none of the configured sources (user_id."
+                                      "sources) has one in this request.",
+                                      0},
+    [EXCHANGE_REPLY_REQUEST_TIMEOUT] = {408, "request_timeout",
+                                        "The request did not arrive in time.", 0},
+    [EXCHANGE_REPLY_BODY_TOO_LARGE] = {413, "file_too_large", "File size exceeded.", 0},
+    [EXCHANGE_REPLY_URI_TOO_LARGE] = {414, "uri_too_large", "The request's URI is too long.", 0},
+    [EXCHANGE_REPLY_HEAD_TOO_LARGE] = {431, "request_header_fields_too_large",
+                                       "The request's header fields are too large.", 0},
+    [EXCHANGE_REPLY_BAD_GATEWAY] = {502, "bad_gateway",
+                                    "The instance broke off or answered garbage.", 0},
+    [EXCHANGE_REPLY_UNAVAILABLE] = {503, "service_unavailable", "No instance could be reached.",
+                                    RETRY_AFTER_S},
+    [EXCHANGE_REPLY_TOO_MANY_CONNECTIONS] = {503, "service_unavailable", "Too many connections.",
+                                             RETRY_AFTER_S},
+    [EXCHANGE_REPLY_GATEWAY_TIMEOUT] = {504, "gateway_timeout",
+                                        "The instance did not answer in time.", 0},
+    [EXCHANGE_REPLY_INSUFFICIENT_STORAGE] = {503, "insufficient_storage",
+                                             "There is no room to keep the request's body.",
+                                             RETRY_AFTER_S},
+    [EXCHANGE_REPLY_QUEUE_FULL] = {429, "too_many_requests",
                                    "Too many requests. Please try again later. The instance serves "
                                    "as many as it can, and its queue is full.",
-                                   0};
-    case EXCHANGE_REPLY_QUEUE_TIMEOUT:
-        return (struct own_answer){429, "too_many_requests",
-                                   "Too many requests. Please try again later. The instance had no "
-                                   "free slot within queue.timeout.",
-                                   0};
-    case EXCHANGE_REPLY_NOT_FOUND:
-        return (struct own_answer){404, "not_found", "Conversation Not Exists.", 0};
-    case EXCHANGE_REPLY_LOST:
-        return (struct own_answer){503, "service_unavailable",
-                                   "The instance that has this, or may have it, could not be "
-                                   "reached.",
-                                   RETRY_AFTER_S};
-    }
-    return (struct own_answer){500, "internal_server_error", "", 0};
+                                   0},
+    [EXCHANGE_REPLY_QUEUE_TIMEOUT] =
+        {429, "too_many_requests",
+         "Too many requests. Please try again later. The instance had no "
+         "free slot within queue.timeout.",
+         0},
+    [EXCHANGE_REPLY_NOT_FOUND] = {404, "not_found", "Conversation Not Exists.", 0},
+    [EXCHANGE_REPLY_LOST] = {503, "service_unavailable",
+                             "The instance that has this, or may have it, could not be "
+                             "reached.",
+                             RETRY_AFTER_S},
+};
+
+static struct own_answer own_answer_of(enum exchange_reply reply)
+{
+    enum { COUNT = sizeof(own_answers) / sizeof(own_answers[0]) };
+    static const struct own_answer unknown = {500, "internal_server_error", "", 0};
+    bool known = (size_t)reply < COUNT && own_answers[reply].status != 0;
+    return known ? own_answers[reply] : unknown;
 }
 
 /* What the API takes (RFC 9110 §15.5.6). */

@@ -1,7 +1,7 @@
 /* exchange_ending: first why an attempt fails, then what this node answers, then how it ends. */
 #include "proxy/exchange_ending.h"
 
-#define EXCHANGE_ENDING_WORD(name, word) [EXCHANGE_ENDED_##name] = word,
+#define EXCHANGE_ENDING_WORD(name, word) [EXCHANGE_ENDED_##name] = (word),
 const char *const exchange_end_words[EXCHANGE_END_COUNT] = {EXCHANGE_ENDINGS(EXCHANGE_ENDING_WORD)};
 
 static bool has_head(enum exchange_phase phase)

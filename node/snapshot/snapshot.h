@@ -87,7 +87,9 @@ struct snapshot {
     struct bytes admin_token; /* size 0 = none */
     struct cidr *view_allow;
     size_t view_allow_count;
-    struct bytes view_token;           /* size 0 = none */
+    struct bytes view_token; /* size 0 = none */
+    struct bytes *unlogged;  /* log.skip: paths */
+    size_t unlogged_count;
     struct redactor *secrets;          /* every token and key there is: for snapshot_redact() */
     struct instance_live **by_address; /* of all instances; made by snapshot_index() */
     size_t by_address_count;

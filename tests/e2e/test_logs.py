@@ -41,6 +41,22 @@ def test_the_access_log(stubs):
         assert stamp or abs(line["timestamp"] - began) < 10
 
 
+def test_local_endpoints_that_are_skipped_get_no_line(stubs):
+    with Node(settings(stubs)) as node:
+        node.request("GET", "/health")
+        node.request("GET", "/status")
+        node.request("GET", "/v1/_echo?user=u", token=TOKEN)
+        node.wait_access(uri="/v1/_echo?user=u")
+        assert {line["uri"] for line in node.access()} == {"/status", "/v1/_echo?user=u"}
+        config = settings(stubs, log={"access": node.access_path, "skip": ["/status", "/metrics"]})
+        assert node.reload(config)[0] == 200   # at once: no restart
+        for path in "/health?x=1", "/status", "/metrics?y", "/v1/_echo?user=v":
+            node.request("GET", path, token=TOKEN)
+        node.wait_access(uri="/v1/_echo?user=v")
+        assert {line["uri"] for line in node.access()} == {"/status", "/v1/_echo?user=u", "/reload-config", "/health?x=1",
+                                                           "/v1/_echo?user=v"}
+
+
 def test_bytes_are_counted_as_they_came(stubs):
     with Node(settings(stubs)) as node:
         auth = f"Authorization: Bearer {TOKEN}\r\n".encode()
