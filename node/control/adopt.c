@@ -79,6 +79,7 @@ static void drop(struct adoption *a)
         snapshot_unref(a->old_snapshot);
     }
     a->old_snapshot = NULL;
+    secure_forget(&a->secured); /* of a file that was not brought: it points into that conf */
     conf_free(a->old_conf);
     a->old_conf = NULL;
 }

@@ -60,7 +60,7 @@ def test_who_is_not_well_and_what_is_wrong(stubs):
             cluster.kill("node-c")
             wait_for(lambda: line_of(table(a), "node-c")[2] == "dead", STATE_SECONDS + 5)
             assert "2 of 3 nodes alive" in table(a)
-            assert re.fullmatch(r"\d+ s", line_of(table(a), "node-c")[4])
+            assert re.fullmatch(r"\d+ m?s", line_of(table(a), "node-c")[4])
             cluster.kill("node-d")
     finally:
         for gate in gates:

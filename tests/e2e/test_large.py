@@ -229,7 +229,8 @@ def test_nodes_that_reload_at_the_same_time_come_to_one_configuration_and_none_i
     with Cluster(config("i"), 2) as cluster:
         cluster.settle(revision=1)
         answers = parallel([lambda who=who: cluster.reload(who, config(who[-1]))[0] for who in ("node-a", "node-b")])
-        assert answers == [200, 200]
+        # The later one had what the cluster has by now as its base, or not: then it would take it back.
+        assert sorted(answers) in ([200, 200], [200, 409])
         cluster.settle()
         names = [set(node.status()["applications"]["a3"]["instances"]) for node in cluster.nodes()]
         assert names[0] == names[1] and names[0] in ({f"a{i}" for i in range(64)}, {f"b{i}" for i in range(64)})
