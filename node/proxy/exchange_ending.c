@@ -9,6 +9,20 @@ static bool has_head(enum exchange_phase phase)
     return phase == EXCHANGE_RESPOND || phase == EXCHANGE_TUNNEL;
 }
 
+static enum exchange_end end_of_deadline(enum exchange_phase before,
+                                         const struct exchange_outputs *out)
+{
+    if (before == EXCHANGE_CONNECT) {
+        return EXCHANGE_ENDED_CONNECT_TIMEOUT;
+    }
+    if (has_head(before)) {
+        return EXCHANGE_ENDED_IDLE_TIMEOUT;
+    }
+    return out->what & EXCHANGE_DO_REPLY && out->reply == EXCHANGE_REPLY_GATEWAY_TIMEOUT
+               ? EXCHANGE_ENDED_FIRST_BYTE_TIMEOUT
+               : EXCHANGE_ENDED_LOST; /* it takes no more of the request */
+}
+
 /* Why there is no (further) answer of an instance. */
 static void note_attempt(struct exchange_ending *e, enum exchange_phase before,
                          const struct exchange_input *in, const struct exchange_outputs *out,
@@ -29,16 +43,9 @@ static void note_attempt(struct exchange_ending *e, enum exchange_phase before,
     } else if (in->kind == EXCHANGE_UP_HEAD && !(out->what & EXCHANGE_DO_HEAD)) {
         e->attempt = EXCHANGE_ENDED_STATUS;
     } else if (in->kind == EXCHANGE_DEADLINE) {
-        e->attempt = before == EXCHANGE_CONNECT ? EXCHANGE_ENDED_CONNECT_TIMEOUT
-                     : has_head(before)         ? EXCHANGE_ENDED_IDLE_TIMEOUT
-                     : out->what & EXCHANGE_DO_REPLY && out->reply == EXCHANGE_REPLY_GATEWAY_TIMEOUT
-                         ? EXCHANGE_ENDED_FIRST_BYTE_TIMEOUT
-                         : EXCHANGE_ENDED_LOST; /* it takes no more of the request */
-    } else if (ends &&
-               (in->kind == EXCHANGE_UP_INTERIM ||
-                in->kind ==
-                    EXCHANGE_UP_SWITCH)) { /* too many 1xx, a 101 that nobody asked for, ... */
-        e->attempt = EXCHANGE_ENDED_GARBAGE;
+        e->attempt = (uint8_t)end_of_deadline(before, out);
+    } else if (ends && (in->kind == EXCHANGE_UP_INTERIM || in->kind == EXCHANGE_UP_SWITCH)) {
+        e->attempt = EXCHANGE_ENDED_GARBAGE; /* too many 1xx, a 101 that nobody asked for, ... */
     }
 }
 
