@@ -157,7 +157,9 @@ class Node:
         """Puts a configuration into the file that the node reads, whole at once."""
         if isinstance(config, dict):
             config = copy.deepcopy(config)
-            config.setdefault("log", {name: value.replace("{dir}", self.folder) for name, value in self.logs.items()})
+            config.setdefault("log", {
+                name: value.replace("{dir}", self.folder) if isinstance(value, str) else value
+                for name, value in self.logs.items()})
             config = json.dumps(config, indent=1)   # JSON is YAML enough
         with open(self.conf_path + ".new", "w", encoding="utf-8") as file:
             file.write(config)

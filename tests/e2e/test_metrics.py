@@ -121,7 +121,7 @@ def test_requests_are_those_that_clients_sent(stubs):
 
 
 def test_requests_and_bytes_agree_with_the_access_log(stubs):
-    with Node(settings(stubs)) as node:
+    with Node(settings(stubs), logs={"skip": []}) as node:
         stubs[0].fault("status", code=503, count=None, match="/_echo")
         stubs[1].fault("reset_before_head", count=None, match="/_echo")
         for i in range(30):
