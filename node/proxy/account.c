@@ -105,7 +105,8 @@ static const char *placed_text(enum placement_placed placed)
 static bool is_unlogged(const struct exchange *x)
 {
     const struct snapshot *s = x->snapshot;
-    struct bytes path = x->app ? (struct bytes){NULL, 0} : http_head_path(x->head);
+    bool has_path = !x->app && x->head->path_size > 0;
+    struct bytes path = has_path ? http_head_path(x->head) : (struct bytes){NULL, 0};
     for (size_t i = 0; i < s->unlogged_count && path.size > 0; i++) {
         if (bytes_equal(s->unlogged[i], path)) {
             return true;
