@@ -1,71 +1,26 @@
 """The command line of SPEC §1 but for `run`: what each command prints, its exit code, its errors."""
 
 import base64
-import contextlib
-import fcntl
 import hashlib
-import json
 import os
 import re
-import select
 import shlex
-import signal
-import socket
-import struct
 import subprocess
-import termios
-import threading
-import time
 
 import pytest
 
-from harness import BIN, PATIENCE, ROOT, TIMEOUT, Node, ring_points, run_command, settings
-from stub_client import wait_for
+from commands import GOOD, failed, good, keeps_secrets, write  # noqa: F401 (good is a fixture)
+from harness import BIN, ROOT, TIMEOUT, Node, ring_points, run_command
 
-COMMANDS = ["run", "check", "ring", "status", "explain", "vrrp-config", "vip-guard", "vip-relay", "keygen", "version"]
+COMMANDS = ["run", "check", "ring", "status", "explain", "drain", "enable", "reload", "config", "forget", "vrrp-config",
+            "vip-guard", "vip-relay", "keygen", "version"]
 NEED_CONFIG = ["run", "check", "ring", "vrrp-config"]
 EXAMPLES = [os.path.join(ROOT, "conf", "examples", name) for name in
             ("full.yaml", "quickstart-a.yaml", "quickstart-b.yaml", "two-applications.yaml",
              "behind-a-balancer.yaml", "slots.yaml")]
 PROBLEM = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$")
-SECRETS = ["SECRET-user", "SECRET-app", "SECRET-admin"]
 
-GOOD = """\
-listen:
-  - address: 127.0.0.1:0
-admin: { token: SECRET-admin }
-applications:
-  app:
-    user_tokens: [SECRET-user]
-    instances:
-      - { name: a, host: 127.0.0.1, port: 1, token: SECRET-app-1 }
-      - { name: b, host: 127.0.0.1, port: 2, token: SECRET-app-2, weight: 2 }
-      - { name: c, host: 127.0.0.1, port: 3, token: SECRET-app-3 }
-"""
 WEIGHTS = {"a": 1, "b": 2, "c": 1}
-
-
-def write(folder, text, name="node.yaml"):
-    path = folder / name
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return str(path)
-
-
-@pytest.fixture
-def good(tmp_path):
-    return write(tmp_path, GOOD)
-
-
-def failed(result, code):
-    """Nothing but one clear line on stderr, and this exit code."""
-    assert (result.returncode, result.stdout) == (code, ""), result
-    assert re.fullmatch(r"difyring.*: .+\n", result.stderr), result.stderr
-    return result.stderr
-
-
-def keeps_secrets(result):
-    for secret in SECRETS:
-        assert secret not in result.stdout + result.stderr
 
 
 # ---- usage
@@ -94,7 +49,7 @@ def test_an_unknown_command_is_bad_usage(word):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("words", [["--nonsense"], ["-Z"], ["word"]])
+@pytest.mark.parametrize("words", [["--nonsense"], ["-Z"], ["word", "another"]])
 def test_unknown_options_and_arguments_are_bad_usage(command, words):
     assert f"difyring {command} -h" in failed(run_command(command, *words), 2)
 
@@ -359,289 +314,3 @@ def test_an_algorithm_without_a_ring_is_told(tmp_path):
 @pytest.mark.parametrize("user", ["", "two\nlines"])
 def test_ids_that_no_request_has_are_bad_usage(good, user):
     failed(run_command("ring", "-c", good, "--app", "app", "--user", user), 2)
-
-
-# ---- status
-
-def status_command(*arguments, token=None):
-    env = {name: value for name, value in os.environ.items() if name != "DIFYRING_ADMIN_TOKEN"}
-    if token is not None:
-        env["DIFYRING_ADMIN_TOKEN"] = token
-    return run_command("status", *arguments, env=env)
-
-
-@contextlib.contextmanager
-def server(answer, seen=None):
-    """(URL) of something that reads one request's head, keeps it in `seen`, answers these bytes and closes."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(TIMEOUT)
-
-        def serve():
-            with contextlib.suppress(OSError), listener.accept()[0] as peer:
-                peer.settimeout(TIMEOUT)
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    request += peer.recv(4096)
-                if seen is not None:
-                    seen.append(request.decode())
-                peer.sendall(answer)
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    thread.join()
-
-
-@pytest.mark.smoke
-def test_status_shows_the_node_as_tables_and_as_it_came(stubs):
-    with Node(settings(stubs)) as node:
-        url = f"http://{node.host}:{node.port}"
-        result = status_command("-u", url)
-        assert (result.returncode, result.stderr) == (0, "")
-        assert result.stdout.startswith("single node: 1 of 1 nodes alive")
-        for word in ("node-a", "alive", "one", *(stub.name for stub in stubs)):
-            assert word in result.stdout
-        raw = status_command("--url", url + "/", "--json")
-        assert (raw.returncode, raw.stderr) == (0, "")
-        document = json.loads(raw.stdout)
-        assert list(document) == ["status", "architecture", "algorithm", "stats", "timestamp", "problems", "node",
-                                  "cluster", "applications"]
-        assert list(document["applications"]["one"]["instances"]) == [stub.name for stub in stubs]
-        for stub in stubs:
-            assert stub.token not in result.stdout + raw.stdout
-
-
-def test_the_admin_token_comes_from_the_environment(stubs):
-    with Node(settings(stubs, admin={"allow": [], "token": "SECRET-admin"})) as node:
-        url = f"http://{node.host}:{node.port}"
-        for token in (None, "", "wrong", "SECRET-admin-2"):
-            result = status_command("-u", url, token=token)
-            assert "DIFYRING_ADMIN_TOKEN" in failed(result, 1)
-            keeps_secrets(result)
-        result = status_command("-u", url, token="SECRET-admin")
-        assert result.returncode == 0 and "node-a" in result.stdout
-        keeps_secrets(result)
-
-
-def test_a_token_cannot_add_lines_to_the_request():
-    seen = []
-    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", seen) as url:
-        status_command("-u", url, "--json", token="a\r\nX-Evil: 1")
-    assert all("Evil" not in request for request in seen)
-
-
-STATUS_BODY = b'{"cluster":{"name":"found","nodes":[]},"applications":{}}'
-STATUS_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(STATUS_BODY), STATUS_BODY)
-
-
-def run_found(*arguments, **variables):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("DIFYRING_")}
-    result = run_command("status", *arguments, env={**env, **variables})
-    assert result.returncode == 0 and "found" in result.stdout, result
-    return result
-
-
-def test_a_node_is_found_in_its_configuration(tmp_path):
-    """Its address and its admin token; a wildcard is reached on this machine."""
-    for host in ("127.0.0.1", "0.0.0.0"):
-        seen = []
-        with server(STATUS_ANSWER, seen) as url:
-            path = write(tmp_path, GOOD.replace("127.0.0.1:0", f"{host}:{url.rpartition(':')[2]}"))
-            run_found("-c", path, DIFYRING_URL="http://127.0.0.1:1", DIFYRING_ADMIN_TOKEN="other")
-        assert "Authorization: Bearer SECRET-admin\r\n" in seen[0]
-
-
-def test_a_node_is_found_in_the_environment():
-    seen = []
-    with server(STATUS_ANSWER, seen) as url:
-        run_found(DIFYRING_URL=url, DIFYRING_ADMIN_TOKEN="SECRET-admin")
-    assert "Authorization: Bearer SECRET-admin\r\n" in seen[0]
-    with server(STATUS_ANSWER) as url:
-        run_found("-u", url, DIFYRING_URL="http://127.0.0.1:1")
-
-
-def test_a_port_that_the_kernel_chose_is_not_in_the_file(good):
-    assert "-u URL" in failed(status_command("-c", good), 1)
-
-
-def test_check_without_an_answer_says_so_in_a_line():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    result = status_command("-u", f"http://127.0.0.1:{port}", "--check")
-    assert result.returncode == 3 and re.fullmatch(r"UNKNOWN: [^\n]*\n", result.stdout)
-
-
-@pytest.mark.parametrize("severities,code", [((), 0), (("info",), 0), (("warning", "info"), 1),
-                                             (("critical", "warning"), 2), (("warning", "critical"), 2)])
-def test_check_has_the_exit_code_of_the_worst_problem(severities, code):
-    problems = [{"severity": each, "kind": "instance_down", "subject": "a/b", "since": 1, "detail": "x"}
-                for each in severities]
-    body = json.dumps({"problems": problems, "cluster": {"alive": 1, "size": 1}, "applications": {}}).encode()
-    with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
-        result = status_command("-u", url, "--check")
-    assert result.returncode == code and result.stdout.count("\n") == 1, result
-
-
-def test_nobody_there_is_a_failure():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert str(port) in failed(status_command("-u", f"http://127.0.0.1:{port}"), 1)
-
-
-@pytest.mark.parametrize("answer", [
-    b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", b"HTTP/1.1 200 OK\r\nContent-Le",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
-], ids=["nothing", "garbage", "short", "half a head", "no json", "500", "302"])
-def test_answers_that_are_no_status_are_failures(answer):
-    with server(answer) as url:
-        assert url.rpartition(":")[2] in failed(status_command("-u", url), 1)
-
-
-@pytest.mark.parametrize("answer,said", [
-    (b"", "closed the connection without an answer"), (b"garbage\r\n\r\n", "not HTTP"),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "before its answer was complete"),
-], ids=["nothing", "garbage", "short"])
-def test_what_came_instead_of_an_answer_is_said(answer, said):
-    with server(answer) as url:
-        told = failed(status_command("-u", url), 1)
-        assert said in told and "5 s" not in told
-
-
-@pytest.mark.parametrize("how", [[], ["--json"]])
-@pytest.mark.parametrize("document", ["[]", "7", "null", "{}", "<html></html>", '{"cluster":[],"applications":{"x":7}}',
-                                      '{"applications":{"a":{"instances":{"i":null}}}}'])
-def test_what_is_no_status_is_a_failure(document, how):
-    body = document.encode()
-    with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
-        assert "no difyring status" in failed(status_command("-u", url, *how), 1)
-
-
-@pytest.mark.parametrize("document", ['{"cluster":{},"applications":{"x":7}}', '{"cluster":{"nodes":7},"applications":{}}',
-                                      '{"cluster":{},"applications":{"a":{"instances":{"i":null}}}}'])
-def test_foreign_json_does_not_crash_it(document):
-    body = document.encode()
-    with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
-        assert status_command("-u", url).returncode == 0
-
-
-def test_a_name_cannot_steer_the_terminal():
-    body = json.dumps({"cluster": {"name": "x\x1b[2J\x9b2J", "nodes": [{"name": "n\x07\r\n"}]},
-                       "applications": {"a\x1b[31m": {"instances": {"i\x1b": {"host": "\x1b]0;t\x07"}}}}}).encode()
-    with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
-        result = status_command("-u", url)
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", result.stdout)
-
-
-def test_an_answer_that_ends_with_the_connection_is_whole():
-    body = b'{"cluster":{"name":"until-close","nodes":[]},"applications":{}}'
-    with server(b"HTTP/1.1 200 OK\r\n\r\n" + body) as url:
-        result = status_command("-u", url)
-    assert result.returncode == 0 and "until-close" in result.stdout
-
-
-@pytest.mark.slow
-def test_a_node_that_drips_is_given_up_on():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        def drip():
-            with contextlib.suppress(OSError), listener.accept()[0] as peer:
-                peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                while True:
-                    peer.sendall(b" ")
-                    over.wait(0.2)
-        over = threading.Event()
-        thread = threading.Thread(target=drip, daemon=True)
-        thread.start()
-        start = time.monotonic()
-        failed(status_command("-u", f"http://127.0.0.1:{listener.getsockname()[1]}"), 1)
-        assert 4 < time.monotonic() - start < 5 + 5 * PATIENCE
-        over.set()
-        thread.join(TIMEOUT)
-
-
-@pytest.mark.parametrize("url,said", [
-    ("", "http://"), ("127.0.0.1:82", "begin with http://"), ("ftp://x", "begin with http://"), ("https://", "host"), ("http://", "host"), ("http://:82", "host"), ("http://a b", "host"),
-    ("http://127.0.0.1:0x50", "no number"), ("http://127.0.0.1:abc", "no number"), ("http://127.0.0.1:", "missing"),
-    ("http://127.0.0.1:99999", "65535"), ("http://127.0.0.1:999999", "65535"), ("http://127.0.0.1:86536", "65535"),
-    ("http://127.0.0.1:99999999999999999999", "65535"), ("http://127.0.0.1:0", "65535"), ("http://[::1:82", "`]`"),
-    ("http://[::1]82", "host"), ("http://127.0.0.1:1?x", "no query"), ("http://127.0.0.1:1/status", "no path"),
-    ("http://127.0.0.1:1/?x", "no query"),
-])
-def test_urls_that_are_none_are_refused(url, said):
-    assert said in failed(status_command("-u", url), 2)
-
-
-def test_a_password_in_a_url_is_not_repeated():
-    for url in ("http://admin:SECRET-admin@127.0.0.1:1/", "http://SECRET-admin@127.0.0.1:1", "http://a:SECRET@b"):
-        result = status_command("-u", url)
-        failed(result, 2)
-        assert "SECRET" not in result.stderr
-
-
-# ---- status --watch
-
-class Terminal:
-    """`difyring status --watch` on a terminal of its own."""
-
-    def __init__(self, url, width=110, height=30):
-        self.ours, theirs = os.openpty()
-        self.resize(width, height, None)
-        self.process = subprocess.Popen([BIN, "status", "--watch", "-u", url], stdin=theirs, stdout=theirs, stderr=theirs,
-                                        start_new_session=True)
-        os.close(theirs)
-        self.seen = ""
-
-    def resize(self, width, height, process):
-        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-        if process:
-            process.send_signal(signal.SIGWINCH)
-
-    def read(self):
-        with contextlib.suppress(OSError):   # its end
-            while select.select([self.ours], [], [], 0.01)[0]:
-                self.seen += os.read(self.ours, 65536).decode()
-        return self.seen
-
-    def wait(self, text):
-        wait_for(lambda: text in self.read(), TIMEOUT)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.ours)
-
-
-def test_watch_is_live_until_q(stubs):
-    with Node(settings(stubs)) as node:
-        screen = Terminal(f"http://{node.host}:{node.port}")
-        try:
-            screen.wait("no problems")
-            for stub in stubs:
-                screen.wait(f"one/{stub.name} ")
-            node.request("POST", "/admin/instances/one/dify1/drain")
-            screen.wait("instance_drained one/dify1")   # without a key
-            screen.seen = ""
-            screen.resize(40, 10, screen.process)
-            screen.wait("q quits")
-            lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.read()).split("\r\n")
-            assert all(len(line) <= 40 for line in lines[:9]) and len(lines) <= 11, lines
-            os.write(screen.ours, b"q")
-            assert screen.process.wait(TIMEOUT) == 0
-            screen.read()
-            assert screen.seen.endswith("\x1b[?25h\x1b[?1049l")
-        finally:
-            screen.close()
-    assert "terminal" in failed(status_command("-u", "http://127.0.0.1:1", "--watch"), 1)
-
-
-def test_watch_goes_on_while_nobody_answers_and_ends_by_signal():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    screen = Terminal(f"http://127.0.0.1:{port}")
-    try:
-        screen.wait("no answer: no node answers")
-        screen.process.send_signal(signal.SIGTERM)
-        assert screen.process.wait(TIMEOUT) == 0
-        screen.read()
-        assert screen.seen.endswith("\x1b[?1049l")
-    finally:
-        screen.close()
