@@ -108,27 +108,18 @@ int cli_config(int argc, char **argv)
     };
     static const char *const words[] = {"show", "diff", NULL};
     struct cli_node node;
+    struct cli_line line = {
+        .argc = argc, .argv = argv, .names = names, .help = help, .words_max = 1};
     bool secrets = false;
     const char *word = NULL;
     int option;
     cli_node_init(&node, "config");
-    while ((option = cli_option_or_word(argc, argv, names)) != CLI_OPTION_END) {
-        if (option == 'h') {
-            return cli_help(help);
-        }
-        if (option == CLI_OPTION_WRONG) {
-            return CLI_USAGE;
-        }
-        if (option == CLI_OPTION_WORD && word) {
-            return cli_misused("config", "unexpected argument `%s`", optarg);
-        }
-        if (option == CLI_OPTION_WORD) {
-            word = optarg;
-        } else if (option == OPTION_SECRETS) {
-            secrets = true;
-        } else {
-            cli_node_option(&node, option);
-        }
+    while ((option = cli_node_next(&node, &line)) != CLI_OPTION_END) {
+        secrets |= option == OPTION_SECRETS;
+        word = option == CLI_OPTION_WORD ? optarg : word;
+    }
+    if (line.code >= 0) {
+        return line.code;
     }
     if (!word || (strcmp(word, "show") != 0 && strcmp(word, "diff") != 0)) {
         return cli_unknown_word("config", word, words);

@@ -201,41 +201,32 @@ static int check_wishes(const struct wishes *w)
     return CLI_FINE;
 }
 
-static int read_wishes(int argc, char **argv, const struct option *names, struct cli_node *node,
-                       struct wishes *w)
+static void read_wishes(struct cli_node *node, struct cli_line *line, struct wishes *w)
 {
     int option;
-    while ((option = cli_option_or_word(argc, argv, names)) != CLI_OPTION_END) {
-        if (option == 'h') {
-            cli_help(strcmp(w->verb, "drain") == 0 ? help_drain : help_enable);
-            return -1;
-        }
-        if (option == CLI_OPTION_WRONG) {
-            return CLI_USAGE;
-        }
-        if (option == CLI_OPTION_WORD && w->word_count == WORDS_MAX) {
-            return cli_misused(w->verb, "more than %d instances", WORDS_MAX);
-        }
+    while ((option = cli_node_next(node, line)) != CLI_OPTION_END) {
         if (option == CLI_OPTION_WORD) {
             w->words[w->word_count++] = optarg;
-        } else if (!cli_node_option(node, option)) {
-            w->now |= option == OPTION_NOW;
-            w->node |= option == OPTION_NODE;
-            w->hold = option == OPTION_HOLD ? optarg : w->hold;
-            w->host = option == OPTION_HOST ? optarg : w->host;
         }
+        w->now |= option == OPTION_NOW;
+        w->node |= option == OPTION_NODE;
+        w->hold = option == OPTION_HOLD ? optarg : w->hold;
+        w->host = option == OPTION_HOST ? optarg : w->host;
     }
-    return check_wishes(w);
 }
 
-static int drain_or_enable(int argc, char **argv, const struct option *names, const char *verb)
+static int drain_or_enable(struct cli_line *line, const char *verb)
 {
     struct cli_node node;
     struct wishes w = {.verb = verb};
     cli_node_init(&node, verb);
-    int code = read_wishes(argc, argv, names, &node, &w);
+    read_wishes(&node, line, &w);
+    if (line->code >= 0) {
+        return line->code;
+    }
+    int code = check_wishes(&w);
     if (code != CLI_FINE) {
-        return code < 0 ? CLI_FINE : code;
+        return code;
     }
     code = cli_node_find(&node);
     if (code == CLI_FINE) {
@@ -258,7 +249,9 @@ int cli_drain(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    return drain_or_enable(argc, argv, names, "drain");
+    struct cli_line line = {
+        .argc = argc, .argv = argv, .names = names, .help = help_drain, .words_max = WORDS_MAX};
+    return drain_or_enable(&line, "drain");
 }
 
 int cli_enable(int argc, char **argv)
@@ -270,7 +263,9 @@ int cli_enable(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    return drain_or_enable(argc, argv, names, "enable");
+    struct cli_line line = {
+        .argc = argc, .argv = argv, .names = names, .help = help_enable, .words_max = WORDS_MAX};
+    return drain_or_enable(&line, "enable");
 }
 
 /* ---- forget ---- */
@@ -297,24 +292,15 @@ int cli_forget(int argc, char **argv)
     static const struct option names[] = {
         CLI_NODE_OPTIONS, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     struct cli_node node;
+    struct cli_line line = {
+        .argc = argc, .argv = argv, .names = names, .help = help_forget, .words_max = 1};
     const char *name = NULL;
-    int option;
     cli_node_init(&node, "forget");
-    while ((option = cli_option_or_word(argc, argv, names)) != CLI_OPTION_END) {
-        if (option == 'h') {
-            return cli_help(help_forget);
-        }
-        if (option == CLI_OPTION_WRONG) {
-            return CLI_USAGE;
-        }
-        if (option == CLI_OPTION_WORD && name) {
-            return cli_misused("forget", "unexpected argument `%s`", optarg);
-        }
-        if (option == CLI_OPTION_WORD) {
-            name = optarg;
-        } else {
-            cli_node_option(&node, option);
-        }
+    while (cli_node_next(&node, &line) != CLI_OPTION_END) {
+        name = optarg;
+    }
+    if (line.code >= 0) {
+        return line.code;
     }
     if (!name) {
         return cli_misused("forget", "the name of a NODE is missing");

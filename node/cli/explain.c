@@ -120,21 +120,20 @@ int cli_explain(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     struct cli_node node;
+    struct cli_line line = {.argc = argc, .argv = argv, .names = names, .help = help};
     struct buffer target = {0};
     bool json = false;
-    int option, code = -1;
+    int option;
     cli_node_init(&node, "explain");
     buffer_append_text(&target, "/admin/explain");
-    while (code < 0 && (option = cli_option(argc, argv, names)) != CLI_OPTION_END) {
-        if (option == 'h' || option == CLI_OPTION_WRONG) {
-            code = option == 'h' ? cli_help(help) : (int)CLI_USAGE;
-        } else if (option == JSON) {
+    while ((option = cli_node_next(&node, &line)) != CLI_OPTION_END) {
+        if (option == JSON) {
             json = true;
-        } else if (!cli_node_option(&node, option)) {
+        } else {
             add_parameter(&target, option, optarg);
         }
     }
-    code = code < 0 ? ask(&node, &target, json) : code;
+    int code = line.code < 0 ? ask(&node, &target, json) : line.code;
     cli_node_done(&node);
     buffer_done(&target);
     return code;

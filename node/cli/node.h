@@ -1,7 +1,7 @@
 /* cli_node: the node that a command talks to: where it is, what it may be asked, and one request.
  *
- * A command takes CLI_NODE_OPTIONS among its options and gives what they say to
- * cli_node_option(); then cli_node_find(), cli_node_ask() as often as it likes, cli_node_done().
+ * A command takes CLI_NODE_OPTIONS among its options and reads its own with cli_node_next(); then
+ * cli_node_find(), cli_node_ask() as often as it likes, cli_node_done().
  * The admin token is never an argument, for every user of a machine sees those. */
 #ifndef CLI_NODE_H
 #define CLI_NODE_H
@@ -62,8 +62,21 @@ struct cli_answer {
 void cli_node_init(struct cli_node *n, const char *command);
 void cli_node_done(struct cli_node *n);
 
-/* An option of the command's: false = it is none of these. */
-bool cli_node_option(struct cli_node *n, int option);
+/* What a command was called with, and how far it has been read. */
+struct cli_line {
+    int argc;
+    char **argv;
+    const struct option *names; /* CLI_NODE_OPTIONS among them, and `help` */
+    const char *help;
+    unsigned words_max; /* arguments that are no options; 0 = the command takes none */
+    unsigned words;     /* that have come */
+    int code;           /* -1, or behind the last option: what to return at once */
+};
+
+/* The next option that is the command's own, its value in optarg, or CLI_OPTION_WORD; those of the
+ * node go into `n`. CLI_OPTION_END behind the last, and where help was printed or a mistake told:
+ * then line->code says so. */
+int cli_node_next(struct cli_node *n, struct cli_line *line);
 
 /* CLI_FINE, or what was told on standard error: CLI_USAGE for a URL that is none. */
 int cli_node_find(struct cli_node *n);

@@ -29,7 +29,7 @@ void cli_node_done(struct cli_node *n)
     n->pinned = NULL;
 }
 
-bool cli_node_option(struct cli_node *n, int option)
+static bool take_own(struct cli_node *n, int option)
 {
     switch (option) {
     case 'u':
@@ -47,6 +47,25 @@ bool cli_node_option(struct cli_node *n, int option)
     default:
         return false;
     }
+}
+
+int cli_node_next(struct cli_node *n, struct cli_line *line)
+{
+    bool takes_words = line->words_max > 0;
+    int option;
+    do {
+        option = takes_words ? cli_option_or_word(line->argc, line->argv, line->names)
+                             : cli_option(line->argc, line->argv, line->names);
+    } while (take_own(n, option));
+    line->code = -1;
+    if (option == 'h') {
+        line->code = cli_help(line->help);
+    } else if (option == CLI_OPTION_WRONG) {
+        line->code = CLI_USAGE;
+    } else if (option == CLI_OPTION_WORD && line->words++ == line->words_max) {
+        line->code = cli_misused(n->command, "unexpected argument `%s`", optarg);
+    }
+    return line->code >= 0 ? CLI_OPTION_END : option;
 }
 
 /* ---- a URL ---- */

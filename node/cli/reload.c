@@ -88,20 +88,16 @@ int cli_reload(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     struct cli_node node;
+    struct cli_line line = {.argc = argc, .argv = argv, .names = names, .help = help};
     bool dry_run = false, force = false;
     int option;
     cli_node_init(&node, "reload");
-    while ((option = cli_option(argc, argv, names)) != CLI_OPTION_END) {
-        if (option == 'h') {
-            return cli_help(help);
-        }
-        if (option == CLI_OPTION_WRONG) {
-            return CLI_USAGE;
-        }
-        if (!cli_node_option(&node, option)) {
-            dry_run |= option == 'n';
-            force |= option == 'f';
-        }
+    while ((option = cli_node_next(&node, &line)) != CLI_OPTION_END) {
+        dry_run |= option == 'n';
+        force |= option == 'f';
+    }
+    if (line.code >= 0) {
+        return line.code;
     }
     int code = cli_node_find(&node);
     code = code == CLI_FINE ? reload(&node, dry_run, force) : code;

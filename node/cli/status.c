@@ -139,19 +139,15 @@ int cli_status(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     struct cli_node node;
+    struct cli_line line = {.argc = argc, .argv = argv, .names = names, .help = help};
     enum status_form form = STATUS_TABLES;
     int option;
     cli_node_init(&node, "status");
-    while ((option = cli_option(argc, argv, names)) != CLI_OPTION_END) {
-        if (option == 'h') {
-            return cli_help(help);
-        }
-        if (option == CLI_OPTION_WRONG) {
-            return CLI_USAGE;
-        }
-        if (!cli_node_option(&node, option)) {
-            form = option == 'j' ? STATUS_JSON : option == 'w' ? STATUS_WATCH : STATUS_CHECK;
-        }
+    while ((option = cli_node_next(&node, &line)) != CLI_OPTION_END) {
+        form = option == 'j' ? STATUS_JSON : option == 'w' ? STATUS_WATCH : STATUS_CHECK;
+    }
+    if (line.code >= 0) {
+        return line.code;
     }
     int code = find_and_ask(&node, form);
     cli_node_done(&node);
