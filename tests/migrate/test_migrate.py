@@ -144,6 +144,8 @@ def fill(server):
         write(os.path.join(storage, b"odd", name), b"%d" % number, mode=0o600 + number)
     os.symlink(b"/etc/passwd", os.path.join(storage, b"odd", b"link"))
     os.link(os.path.join(storage, b"odd", b"plain"), os.path.join(storage, b"odd", b"hard"))
+    os.chmod(storage, 0o750)
+    os.chown(storage, 1001, 1001)
     write(os.path.join(storage, b"privkeys/t/private.pem"), b"SECRET-key", mode=0o400, owner=(0, 0))
     with open(os.path.join(storage, b"sparse"), "wb") as file:
         file.write(b"begin")
@@ -163,7 +165,7 @@ def picture(folder):
     found = {}
     top = os.path.join(folder, "volumes/app/storage").encode()
     for at, folders, files in os.walk(top):
-        for name in folders + files:
+        for name in folders + files + ([b""] if at == top else []):   # the folder itself, too
             path = os.path.join(at, name)
             info = os.lstat(path)
             what = [stat.S_IFMT(info.st_mode), stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid]
@@ -222,6 +224,8 @@ def test_everything_is_there_afterwards(old, moved):
     assert new.redis("GET", "key") == "value"
     assert "EXPOSE_PORT=15002" in open(os.path.join(new.folder, ".env"), encoding="utf-8").read()
     assert os.path.exists(os.path.join(new.folder, "volumes/weaviate/now"))
+    with open(os.path.join(new.folder, "volumes/weaviate.conf"), "rb") as file:
+        assert file.read() == b"mounted alone\n"
 
 
 def test_verify_compares_answers_and_tables(old, moved):
@@ -237,6 +241,9 @@ def test_verify_compares_answers_and_tables(old, moved):
     assert {"what": "dify public.rows", "result": "same", "detail": "100000 rows"} in findings
     assert any(finding["what"] == "app conversations of ann" for finding in findings)
     assert new.chat("ann", "said to the new one alone", moved["conversation"])[0] == 200
+    keys.write_text("app SECRET-app-token-of-nobody\n")
+    assert {finding["result"] for finding in compare(1)["findings"] if finding["what"].startswith("app ")} == {"unasked"}
+    keys.write_text(f"app {TOKEN}\n")
     bad = [finding for finding in compare(1)["findings"] if finding["result"] != "same"]
     assert [finding["what"] for finding in bad] == [f"app messages of {moved['conversation']}", "dify public.messages"]
     assert "has 1 entries and 2" in bad[0]["detail"]
@@ -253,6 +260,11 @@ def test_carry_sends_nothing_twice(old, moved):
         file.truncate(whole.stat().st_size // 2)
     migrate(old, "carry", base / "archive", f"me@there:{base / 'carried'}", "--ssh", moved["ssh"])
     assert target.read_bytes() == whole.read_bytes()
+    other = base / "other"
+    other.mkdir()
+    (other / "manifest.json").write_text('{"id": "another"}')
+    assert "holds another archive" in migrate(old, "carry", base / "archive", f"me@there:{other}", "--ssh", moved["ssh"], status=1)
+    assert [path.name for path in other.iterdir()] == ["manifest.json"]
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
@@ -263,6 +275,8 @@ def test_an_archive_that_is_damaged_anywhere_is_refused(old, moved, tmp_path, en
     words = ["--passphrase-file", tmp_path / "passphrase"] if encrypted else []
     migrate(old, "backup", old.folder, "--to", archive, *words)
     migrate(old, "verify-archive", archive, *words)
+    if not encrypted:   # somebody put a plain one in its place
+        assert "is not encrypted" in migrate(old, "verify-archive", archive, "--passphrase-file", tmp_path / "passphrase", status=1)
     names = sorted(path.name for path in archive.iterdir() if path.name not in (".lock", "journal.jsonl"))
     for name in names:
         data = (archive / name).read_bytes()
