@@ -247,6 +247,7 @@ static void begin_anew(struct control *c)
         list_remove(l);
         list_push_back(&a->waiting, l);
     }
+    forget_problems(&a->weak);
     wipe(&a->file);
     a->old_conf = a->conf;
     a->conf = NULL;
