@@ -21,7 +21,7 @@
 #include "gossip/gossip.h"
 #include "log/log.h"
 #include "route/algorithm.h"
-#include "route/user_source.h"
+#include "user/user_source.h"
 
 /* The schema's own maxima (SPEC §2 gives the defaults; these bound a hostile or mistaken file). */
 enum {
@@ -251,7 +251,7 @@ struct conf {
     struct conf *shared; /* whose sections stand in the shared part; NULL = the file's own */
 };
 
-struct conf_field; /* conf/reader.h */
+struct conf_field; /* conf/read/reader.h */
 
 /* Reads and checks `path`.
  * Returns the configuration, or NULL when there is any problem. `*ret_problems` is always set

@@ -14,9 +14,9 @@
 #define GOSSIP_GOSSIP_H
 
 #include "base/bytes.h"
-#include "gossip/address.h"
-#include "gossip/seal.h"
-#include "gossip/wire.h"
+#include "gossip/wire/address.h"
+#include "gossip/wire/seal.h"
+#include "gossip/wire/wire.h"
 
 enum {
     /* Rows kept, the dead and gone included; beyond it those dead for longest are forgotten. */

@@ -7,7 +7,7 @@
 #define GOSSIP_MAP_H
 
 #include "base/list.h"
-#include "gossip/wire.h"
+#include "gossip/wire/wire.h"
 
 struct map_entry {
     struct list link; /* of its priority */

@@ -11,7 +11,7 @@
 
 #include "cli/cli.h"
 #include "conf/problems.h"
-#include "instances/tls_terms.h"
+#include "checks/tls_terms.h"
 #include "tls/client.h"
 
 enum { RAMFS = 0x858458F6 & 0x7FFFFFFF }; /* of RAMFS_MAGIC; an enum is an int */

@@ -15,7 +15,7 @@
 #include "base/buffer.h"
 #include "base/histogram.h"
 #include "base/sha256.h"
-#include "cluster/origin.h"
+#include "ledger/origin.h"
 #include "gossip/gossip.h"
 #include "health/busy.h"
 #include "health/verdict.h"

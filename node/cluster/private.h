@@ -5,9 +5,9 @@
 #define CLUSTER_PRIVATE_H
 
 #include "cluster/cluster.h"
-#include "cluster/ledger.h"
-#include "cluster/pages.h"
-#include "cluster/shared.h"
+#include "ledger/ledger.h"
+#include "ledger/pages.h"
+#include "ledger/shared.h"
 #include "cluster/topics.h"
 
 /* What a member has said, decoded; `owner_data` of its row. */

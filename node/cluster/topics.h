@@ -16,7 +16,7 @@
 #define CLUSTER_TOPICS_H
 
 #include "cluster/cluster.h"
-#include "cluster/pages.h"
+#include "ledger/pages.h"
 
 enum {
     TOPIC_ONE_VALUE = 0,

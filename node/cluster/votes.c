@@ -10,7 +10,7 @@
 
 #include "base/memory.h"
 #include "cluster/private.h"
-#include "cluster/whys.h"
+#include "ledger/whys.h"
 #include "proto/cluster.pb-c.h"
 
 enum {

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "control/build.h"
-#include "control/instance_tls.h"
-#include "control/notify.h"
+#include "assembly/build.h"
+#include "assembly/instance_tls.h"
+#include "life/notify.h"
 #include "control/private.h"
 #include "control/reload.h"
 

@@ -17,7 +17,7 @@
 #define CONTROL_ADOPT_H
 
 #include "base/buffer.h"
-#include "conf/compare.h"
+#include "conf/forms/compare.h"
 #include "control/secure.h"
 #include "net/slices.h"
 #include "snapshot/snapshot.h"

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "http/reply.h"
-#include "report/status.h"
+#include "facts/status.h"
 
 uint16_t drain_instance(struct control *c, struct local_job *job)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "control/handover.h"
-#include "control/notify.h"
+#include "life/notify.h"
 #include "control/private.h"
 #include "worker/last_call.h"
 

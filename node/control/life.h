@@ -4,7 +4,7 @@
 
 #include <uv.h>
 
-#include "control/life_core.h"
+#include "life/life_core.h"
 
 struct control;
 

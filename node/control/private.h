@@ -8,7 +8,7 @@
 #include "control/control.h"
 #include "control/life.h"
 #include "control/settle.h"
-#include "control/signals.h"
+#include "life/signals.h"
 #include "instances/instances.h"
 #include "member/membership.h"
 #include "net/slices.h"

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "conf/fixed.h"
-#include "report/reload_answer.h"
+#include "conf/forms/fixed.h"
+#include "facts/reload_answer.h"
 
 /* Beside what is in force, which stays as it is until the adoption goes on. */
 static void compare(struct control *c)

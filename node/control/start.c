@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "control/listen.h"
+#include "assembly/listen.h"
 
 enum {
     FILES_A_LOOP = 8,      /* poll, wake-up, and what libuv keeps: 5 are seen */

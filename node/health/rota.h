@@ -2,7 +2,7 @@
  * (SPEC §4, "Active").
  *
  * Entries that share host, port, tls and health_check are one container to Dify: they share one
- * check an interval, with the token of each in turn. Pure; instances/checker makes the checks.
+ * check an interval, with the token of each in turn. Pure; checks/checker makes the checks.
  *
  * A round is what is asked at one time, one check after the other:
  *

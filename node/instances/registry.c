@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "instances/tls_terms.h"
+#include "checks/tls_terms.h"
 
 enum { SWEPT_AT_ONCE = 256 /* as many as an application has: each piece of work is about that */ };
 

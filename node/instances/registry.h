@@ -17,7 +17,7 @@
 #include "health/passive.h"
 #include "health/reason.h"
 #include "health/verdict.h"
-#include "instances/checks.h"
+#include "checks/checks.h"
 #include "instances/lately.h"
 #include "instances/mailbox.h"
 #include "snapshot/snapshot.h"

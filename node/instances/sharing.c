@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "instances/container.h"
+#include "checks/container.h"
 
 static_assert((int)CLUSTER_SLOT_CLASSES == (int)SLOT_CLASSES, "the same, told");
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "conf/compare.h"
+#include "conf/forms/compare.h"
 #include "member/membership.h"
 
 static void wipe(struct buffer *b)

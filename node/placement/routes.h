@@ -15,7 +15,7 @@ enum placement_manner {
     PLACEMENT_PINNED,     /* data sets: the first eligible instance in the file's order */
 };
 
-/* What of a JSON body is looked for; see route/json_ids.h. */
+/* What of a JSON body is looked for; see user/json_ids.h. */
 enum {
     PLACEMENT_BODY_CONVERSATION = 1 << 0, /* top-level conversation_id: "" and null name none */
     PLACEMENT_BODY_MESSAGE = 1 << 1,      /* top-level message_id */

@@ -9,7 +9,7 @@
 #include "base/address.h"
 #include "net/stream.h"
 #include "proxy/context.h"
-#include "proxy/exchange_core.h"
+#include "exchange/exchange_core.h"
 #include "upstream/upstream.h"
 
 struct exchange_owner_events {

@@ -4,12 +4,12 @@
 
 #include "client/forwarded.h"
 #include "http/reply.h"
-#include "http/rewrite.h"
+#include "rewrite/rewrite.h"
 #include "placement/answer_ids.h"
 #include "placement/placement_core.h"
 #include "proxy/errand.h"
 #include "proxy/exchange.h"
-#include "proxy/exchange_ending.h"
+#include "exchange/exchange_ending.h"
 #include "spool/spool.h"
 
 enum { EXCHANGE_REQUEST_ID_SIZE = 32 };

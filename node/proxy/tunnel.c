@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "proxy/exchange_core.h"
+#include "exchange/exchange_core.h"
 
 enum {
     /* How often a client that is not read is asked whether it is there: nothing else tells. */

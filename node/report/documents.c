@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "instances/registry.h"
+#include "report/gather.h"
 #include "report/report.h"
 
 static void begin(struct document *d);

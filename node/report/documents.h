@@ -8,7 +8,7 @@
 #define REPORT_DOCUMENTS_H
 
 #include "net/slices.h"
-#include "report/facts.h"
+#include "facts/facts.h"
 #include "worker/job.h"
 
 enum {

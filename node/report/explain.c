@@ -8,6 +8,7 @@
 #include "http/reply.h"
 #include "instances/registry.h"
 #include "queue/request_class.h"
+#include "report/gather.h"
 #include "report/report.h"
 
 enum { PARAMETERS = 5, VALUE_SIZE = 2048, EXPLAIN_ADDRESS_SIZE = INET6_ADDRSTRLEN };

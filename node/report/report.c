@@ -8,8 +8,8 @@
 #include "http/reply.h"
 #include "report/dashboard.h"
 #include "report/explain.h"
-#include "report/metrics.h"
-#include "report/status.h"
+#include "facts/metrics.h"
+#include "facts/status.h"
 
 /* Totals would be lower than they were. */
 #define JOINING_MESSAGE                                                                            \

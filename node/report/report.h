@@ -8,7 +8,7 @@
 #include "member/membership.h"
 #include "net/slices.h"
 #include "report/documents.h"
-#include "report/facts.h"
+#include "facts/facts.h"
 #include "report/sampler.h"
 #include "report/trouble.h"
 #include "worker/worker.h"

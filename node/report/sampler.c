@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "instances/registry.h"
+#include "report/gather.h"
 #include "report/report.h"
 
 enum {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "instances/registry.h"
+#include "report/gather.h"
 #include "report/report.h"
 
 enum {

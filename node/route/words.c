@@ -2,7 +2,7 @@
 #include <stddef.h>
 
 #include "route/algorithm.h"
-#include "route/user_source.h"
+#include "user/user_source.h"
 
 const char *const algorithm_words[] = {
     [ALGORITHM_CONSISTENT_HASH] = "consistent_hash",

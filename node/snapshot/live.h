@@ -102,7 +102,7 @@ struct application_counts {
     uint64_t errors;
     uint64_t retries;              /* attempts beyond a request's first */
     uint64_t queue_rejected[2];    /* 429 for a full queue; for queue.timeout */
-    uint64_t endings[ENDINGS_MAX]; /* by what proxy/exchange_ending.h calls them */
+    uint64_t endings[ENDINGS_MAX]; /* by what exchange/exchange_ending.h calls them */
     struct histogram first_byte;
     struct histogram queued; /* how long those that had to wait for a slot have waited */
     struct histogram whole;  /* from a request's head to the end of its response */

@@ -17,7 +17,7 @@
 #include "route/balance.h"
 #include "route/ring.h"
 #include "route/token_table.h"
-#include "route/user_id.h"
+#include "user/user_id.h"
 #include "snapshot/live.h"
 #include "tls/server.h"
 

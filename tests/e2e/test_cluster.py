@@ -11,10 +11,10 @@ from stub_client import wait_for
 
 PATH = "/v1/_echo"
 # SPEC §5: what a node takes with it is what it served in its last gossip interval. Intervals vary by half
-# (gossip/antientropy.c), and a busy machine delays a packet.
+# (gossip/content/antientropy.c), and a busy machine delays a packet.
 LOSS_INTERVALS = 1.25   # one is promised; the rest is for packets and threads on their way
 EQUAL_SECONDS = 1 * PATIENCE  # issue 3: totals are equal within 1 s of traffic's end
-HAND_SECONDS = 3 * PATIENCE  # who was there tells a node what it counted before (node/cluster/handoff.c)
+HAND_SECONDS = 3 * PATIENCE  # who was there tells a node what it counted before (node/roster/handoff.c)
 TRIES = 100 if PATIENCE == 1 else 20
 
 

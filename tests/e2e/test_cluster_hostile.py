@@ -21,7 +21,7 @@ FLOOD = os.path.join(os.path.dirname(__file__), "flood.py")
 FLOOD_COUNT = 100_000 // (1 if BUILD == "release" else 10)
 FLOOD_SECONDS = 3 * PATIENCE
 PACKET_MAX = 1200   # SPEC §6
-HELLO = 1           # the kind of a first contact, see gossip/seal.h
+HELLO = 1           # the kind of a first contact, see gossip/wire/seal.h
 VICTIM = "node-a"
 
 

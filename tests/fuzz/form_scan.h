@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/buffer.h"
-#include "route/form_user.h"
+#include "user/form_user.h"
 
 /* Appends to `found` the values of `user` and `uid`, each with a mark in front when it is set. The
  * pieces are blocks of `step` bytes of their own, the first of `first` bytes. False when the

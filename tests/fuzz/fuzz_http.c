@@ -7,7 +7,7 @@
 #undef NDEBUG
 #include <assert.h>
 
-#include "http/rewrite.h"
+#include "rewrite/rewrite.h"
 #include "tests/support/http_transcript.h"
 
 /* Small, so that inputs of a few hundred bytes reach them. */

@@ -8,8 +8,8 @@
 #undef NDEBUG
 #include <assert.h>
 
-#include "gossip/seal.h"
-#include "gossip/wire.h"
+#include "gossip/wire/seal.h"
+#include "gossip/wire/wire.h"
 
 static const uint8_t KEYS[][SEAL_KEY_SIZE] = {{1}, {2}};
 static const struct seal_session ALICE = {{0xA}}, BOB = {{0xB}};

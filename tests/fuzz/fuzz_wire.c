@@ -5,7 +5,7 @@
 #undef NDEBUG
 #include <assert.h>
 
-#include "gossip/wire.h"
+#include "gossip/wire/wire.h"
 #include "tests/support/wire_equal.h"
 
 static size_t bound_of(const struct wire_packet *p)

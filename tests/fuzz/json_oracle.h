@@ -8,7 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
-#include "route/json_user.h"
+#include "user/json_user.h"
 
 /* The value of the top-level key `user`. */
 struct oracle {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "gossip/seal.h"
+#include "gossip/wire/seal.h"
 #include "tests/sim/host.h"
 #include "tests/sim/process.h"
 

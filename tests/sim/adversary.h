@@ -5,7 +5,7 @@
 #define TESTS_SIM_ADVERSARY_H
 
 #include "base/bytes.h"
-#include "gossip/address.h"
+#include "gossip/wire/address.h"
 
 struct adversary;
 struct process;

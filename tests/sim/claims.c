@@ -18,7 +18,7 @@ enum {
     KNOWN_AFTER_MS = 5000, /* whoever ran this long is known to all and knows all */
     LOSS_ROUNDS = 4,
     /* A node's own past is told to it within this, and its turn of the others' waiting for each
-     * other: see node/cluster/handoff.c. */
+     * other: see node/roster/handoff.c. */
     TIME_OVER_US = 10 * 1000, /* milliseconds are rounded, loops are late */
     PAST_LAN_MS = 2000,
     PAST_LOSS_MS = 4000,

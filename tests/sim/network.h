@@ -6,7 +6,7 @@
 #define TESTS_SIM_NETWORK_H
 
 #include "base/bytes.h"
-#include "gossip/address.h"
+#include "gossip/wire/address.h"
 
 struct host;
 struct world;

@@ -2,7 +2,7 @@
 #ifndef TESTS_SUPPORT_WIRE_EQUAL_H
 #define TESTS_SUPPORT_WIRE_EQUAL_H
 
-#include "gossip/wire.h"
+#include "gossip/wire/wire.h"
 
 static inline bool wire_rows_equal(const struct wire_packet *a, const struct wire_packet *b)
 {

@@ -10,7 +10,7 @@
 #define TESTS_EXCHANGE_MODEL_H
 
 #include "base/prng.h"
-#include "proxy/exchange_core.h"
+#include "exchange/exchange_core.h"
 
 enum {
     MODEL_READ_MAX = 64 * 1024, /* one read of a socket: NET_READ_SIZE */

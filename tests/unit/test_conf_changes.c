@@ -1,8 +1,8 @@
 /* conf_changes() and what needs a restart: two configurations, and the paths that differ. */
 #include "tests/unit/conf_claims.h"
 
-#include "conf/compare.h"
-#include "conf/fixed.h"
+#include "conf/forms/compare.h"
+#include "conf/forms/fixed.h"
 
 #define NODE      "node: {name: n}\nlisten: [{address: \"127.0.0.1:0\"}]\n"
 #define KEY       "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="

@@ -3,7 +3,7 @@
 #include "tests/unit/conf_claims.h"
 
 #include "base/prng.h"
-#include "conf/compare.h"
+#include "conf/forms/compare.h"
 
 #define NODE "node: {name: n}\nlisten: [{address: \"127.0.0.1:0\"}]\n"
 

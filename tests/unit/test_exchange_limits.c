@@ -1,4 +1,4 @@
-/* proxy/exchange_core: body limit, deadlines and back-pressure, one claim a test. */
+/* exchange/exchange_core: body limit, deadlines and back-pressure, one claim a test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* proxy/exchange_core: requests that belong to an instance; one claim a test. */
+/* exchange/exchange_core: requests that belong to an instance; one claim a test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* proxy/exchange_core: waiting for a slot, and responses that are read to their end for nobody; one
+/* exchange/exchange_core: waiting for a slot, and responses that are read to their end for nobody; one
  * claim a test. */
 #include <setjmp.h>
 #include <stdarg.h>

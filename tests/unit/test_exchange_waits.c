@@ -1,4 +1,4 @@
-/* proxy/exchange_core: the time for all attempts, the pace of a body, and clients that take nothing
+/* exchange/exchange_core: the time for all attempts, the pace of a body, and clients that take nothing
  * of their response; one claim a test. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* http/rewrite, http/reply: what goes on, what we say ourselves. */
+/* rewrite/rewrite, http/reply: what goes on, what we say ourselves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <strings.h>
 
 #include "http/reply.h"
-#include "http/rewrite.h"
+#include "rewrite/rewrite.h"
 #include "tests/support/http_transcript.h"
 
 static const struct http_limits LIMITS = {.header_size = 4096, .headers = 100, .uri_size = 1024};

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "route/user_id.h"
+#include "user/user_id.h"
 
 static const struct json_id_name names[] = {
     {{"conversation_id", 15}, false},

@@ -1,4 +1,4 @@
-/* cluster/ledger and cluster/pages: slots merge to the larger, sums never fall, pages carry all. */
+/* ledger/ledger and ledger/pages: slots merge to the larger, sums never fall, pages carry all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/prng.h"
-#include "cluster/pages.h"
+#include "ledger/pages.h"
 
 static struct ledger_record record(const char *node, uint64_t generation, const char *instance,
                                    uint64_t requests)

@@ -1,11 +1,11 @@
-/* control/life_core, fed by hand: the ways that are known. Random ones: test_life_walk.c. */
+/* life/life_core, fed by hand: the ways that are known. Random ones: test_life_walk.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
 
-#include "control/life_core.h"
+#include "life/life_core.h"
 
 enum { DRAIN_MS = 60 * 1000, T0 = 1000 };
 

@@ -1,4 +1,4 @@
-/* control/life_core: random lives of a node, with workers, clients, an operator and a keepalived
+/* life/life_core: random lives of a node, with workers, clients, an operator and a keepalived
  * that do whatever the real ones may do. Each promise of the header is checked at each step, and
  * counted where it was put to the test.
  *
@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "control/life_core.h"
+#include "life/life_core.h"
 
 enum {
     WALKS = 100 * 1000, /* half a second */

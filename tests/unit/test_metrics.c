@@ -1,4 +1,4 @@
-/* report/metrics: the text follows Prometheus' format, and the histogram's bounds are exact. What
+/* facts/metrics: the text follows Prometheus' format, and the histogram's bounds are exact. What
  * the numbers are is tests/e2e/test_metrics.py's. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "report/metrics.h"
+#include "facts/metrics.h"
 
 /* Facts in one piece, for tests to bend, and the text that came of them. */
 struct scene {

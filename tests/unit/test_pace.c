@@ -1,4 +1,4 @@
-/* proxy/exchange_core_pace against the rule itself, written down the simple way: each millisecond
+/* exchange/exchange_core_pace against the rule itself, written down the simple way: each millisecond
  * of reading and what it brought. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "proxy/exchange_core_pace.h"
+#include "exchange/exchange_core_pace.h"
 
 enum {
     WINDOW_MS = 80,

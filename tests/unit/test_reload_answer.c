@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "report/reload_answer.h"
+#include "facts/reload_answer.h"
 
 static void assert_text(struct buffer *text, const char *expected)
 {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "instances/checker.h"
+#include "checks/checker.h"
 #include "upstream/resolver.h"
 
 enum { PATIENCE_MS = 5000, PORT = 80, ANSWERS_MAX = 12 };

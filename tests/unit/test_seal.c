@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "gossip/seal.h"
+#include "gossip/wire/seal.h"
 
 static const uint8_t KEYS[][SEAL_KEY_SIZE] = {{1}, {2}, {3}};
 static const struct seal_session ALICE = {{0xA}}, BOB = {{0xB}}, EVE = {{0xE}};

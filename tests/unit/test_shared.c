@@ -1,4 +1,4 @@
-/* cluster/shared: which shared configuration is in force, offer by offer. */
+/* ledger/shared: which shared configuration is in force, offer by offer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cluster/shared.h"
+#include "ledger/shared.h"
 
 enum { SELF = 100, STEP_MS = 200, WAIT_MS = 3000 };
 

@@ -1,4 +1,4 @@
-/* report/status: SPEC §5's own example comes out key by key, and the corners it does not show. */
+/* facts/status: SPEC §5's own example comes out key by key, and the corners it does not show. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "report/status.h"
+#include "facts/status.h"
 
 /* SPEC §5, `GET /status`, with its ellipses filled in, and 82 and 197 ms where it has
  * 80 and 200: the histogram has no bucket that ends there. */

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
-#include "route/user_id.h"
+#include "user/user_id.h"
 
 #define JSON "application/json"
 #define FORM "multipart/form-data; boundary=B"

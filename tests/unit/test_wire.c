@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "gossip/wire.h"
+#include "gossip/wire/wire.h"
 #include "tests/support/wire_equal.h"
 
 static char letters[SEAL_PLAIN_MAX]; /* all 'n' */

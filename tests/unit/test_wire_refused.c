@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/prng.h"
-#include "gossip/wire.h"
+#include "gossip/wire/wire.h"
 #include "proto/gossip.pb-c.h"
 #include "tests/support/wire_equal.h"
 

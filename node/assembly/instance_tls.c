@@ -1,0 +1,127 @@
+/* instance_tls: one tls_client for each set of files, found by what makes it another (tls_terms).
+ */
+#include "assembly/instance_tls.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "base/names.h"
+#include "checks/tls_terms.h"
+
+/* What is made of one set of files. */
+struct made {
+    struct named named; /* the set, as text */
+    char *terms;
+    struct tls_client *client; /* the snapshot's; NULL: */
+    const char *complaint;     /* why there is none; the snapshot's */
+};
+
+struct builder {
+    struct snapshot *snapshot;
+    struct names made;
+    struct buffer terms; /* of the instance at hand */
+    struct made *at;     /* which is being made */
+};
+
+static void on_complaint(void *arg, enum tls_file which, const char *text)
+{
+    static const char *const keys[] = {[TLS_FILE_CERTIFICATE] = "tls.certificate",
+                                       [TLS_FILE_KEY] = "tls.key",
+                                       [TLS_FILE_CA] = "tls.ca"};
+    struct builder *b = arg;
+    struct buffer whole = {0};
+    buffer_append_format(&whole, "%s: %s", keys[which], text);
+    b->at->complaint = arena_text(b->snapshot->arena, buffer_bytes(&whole));
+    buffer_done(&whole);
+}
+
+static struct made *make(struct builder *b, const struct conf_instance_tls *tls)
+{
+    struct tls_complaint complaint = {on_complaint, b};
+    struct tls_client_options options = {
+        .verify = tls->verify, .ca = tls->ca, .certificate = tls->certificate, .key = tls->key};
+    struct made *m = memory_new(sizeof(*m));
+    m->terms = memory_copy_text(b->terms.data, b->terms.size);
+    m->named.name = (struct bytes){m->terms, b->terms.size};
+    b->at = m;
+    m->client = tls_client_new(&options, &complaint);
+    return m;
+}
+
+static const struct made *find_or_make(struct builder *b, const struct conf_instance_tls *tls)
+{
+    size_t index;
+    buffer_clear(&b->terms);
+    tls_terms_append_client(&b->terms, tls);
+    struct named *found = names_find(&b->made, buffer_bytes(&b->terms), &index);
+    if (!found) {
+        found = &make(b, tls)->named;
+        names_insert(&b->made, index, found);
+    }
+    return (const struct made *)found;
+}
+
+/* The snapshot holds what was made; the rest goes. */
+static void finish(struct builder *b)
+{
+    struct snapshot *s = b->snapshot;
+    s->tls_clients = arena_array(s->arena, b->made.count, sizeof(struct tls_client *));
+    for (size_t i = 0; i < b->made.count; i++) {
+        struct made *m = (struct made *)b->made.at[i];
+        if (m->client) {
+            s->tls_clients[s->tls_client_count++] = m->client;
+        }
+        free(m->terms);
+        free(m);
+    }
+    names_done(&b->made);
+    buffer_done(&b->terms);
+}
+
+void instance_tls_build(struct snapshot *s, const struct conf *conf)
+{
+    struct builder b = {.snapshot = s};
+    for (size_t a = 0; a < s->application_count; a++) {
+        struct snapshot_application *app = &s->applications[a];
+        for (size_t i = 0; i < app->instance_count; i++) {
+            const struct conf_instance_tls *tls = &conf->applications[a].instances[i].tls;
+            if (tls->enabled) {
+                const struct made *m = find_or_make(&b, tls);
+                app->instances[i].tls = m->client;
+                app->instances[i].tls_complaint = m->complaint;
+            }
+        }
+    }
+    finish(&b);
+}
+
+static void tell_one(const struct snapshot_application *app,
+                     const struct snapshot_instance *instance, struct log_producer *log,
+                     struct problems *problems)
+{
+    char subject[PROBLEM_SUBJECT_SIZE], detail[PROBLEM_DETAIL_SIZE];
+    struct log_field fields[] = {log_span("app", app->name), log_span("instance", instance->name),
+                                 log_text("fault", instance->tls_complaint),
+                                 log_text("message", "this node goes on without the instance")};
+    log_event(log, LOG_WARNING, "instance_tls_unreadable", fields, 4);
+    snprintf(subject, sizeof(subject), "%.*s/%.*s", (int)app->name.size, app->name.at,
+             (int)instance->name.size, instance->name.at);
+    snprintf(detail, sizeof(detail), "%s; this node goes on without the instance",
+             instance->tls_complaint);
+    problems_note(problems, PROBLEM_FILE_UNREADABLE, subject, detail);
+}
+
+void instance_tls_tell(const struct snapshot *s, struct log_producer *log,
+                       struct problems *problems)
+{
+    problems_drop(problems, PROBLEM_FILE_UNREADABLE, NULL); /* those that stay are told anew */
+    for (size_t a = 0; a < s->application_count; a++) {
+        const struct snapshot_application *app = &s->applications[a];
+        for (size_t i = 0; i < app->instance_count; i++) {
+            const struct snapshot_instance *instance = &app->instances[i];
+            if (instance->tls_complaint) {
+                tell_one(app, instance, log, problems);
+            }
+        }
+    }
+}

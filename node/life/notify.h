@@ -1,0 +1,10 @@
+/* notify: tells systemd how the service is doing (sd_notify(3), Type=notify), without its library:
+ * one datagram to the socket that NOTIFY_SOCKET names. Nothing happens when there is none. */
+#ifndef LIFE_NOTIFY_H
+#define LIFE_NOTIFY_H
+
+void notify_ready(void);
+void notify_reloading(void); /* followed by notify_ready() */
+void notify_stopping(void);
+
+#endif

@@ -1,0 +1,75 @@
+/* json_ids: a key is gathered and compared, and then the value behind it. */
+#include "user/json_ids.h"
+
+#include <assert.h>
+
+void json_ids_init(struct json_ids *ids, const struct json_id_name *names, uint32_t count)
+{
+    assert(count <= JSON_IDS_COUNT);
+    *ids = (struct json_ids){.names = names, .count = count, .current = -1};
+}
+
+void json_ids_begin_key(struct json_ids *ids)
+{
+    ids->current = -1;
+    ids->collecting = true;
+    ids->key_too_long = false;
+    ids->key_size = 0;
+}
+
+/* One below the top level that has a value keeps it. */
+static bool is_wanted(const struct json_ids *ids, uint32_t name, bool top)
+{
+    const struct json_id_name *n = &ids->names[name];
+    return n->below != top && bytes_equal(n->name, (struct bytes){ids->key, ids->key_size}) &&
+           (top || ids->sizes[name] == 0);
+}
+
+void json_ids_end_key(struct json_ids *ids, bool top)
+{
+    ids->collecting = false;
+    for (uint32_t i = 0; i < ids->count && !ids->key_too_long; i++) {
+        if (is_wanted(ids, i, top)) {
+            ids->current = (int8_t)i;
+        }
+    }
+}
+
+void json_ids_begin_value(struct json_ids *ids, bool string)
+{
+    if (ids->current < 0) {
+        return;
+    }
+    ids->sizes[ids->current] = 0;
+    ids->collecting = string;
+    ids->too_long = false;
+    ids->current = string ? ids->current : -1;
+}
+
+void json_ids_end_value(struct json_ids *ids)
+{
+    if (ids->current >= 0 && ids->too_long) {
+        ids->sizes[ids->current] = 0;
+    }
+    ids->current = -1;
+    ids->collecting = false;
+}
+
+void json_ids_text(struct json_ids *ids, const char *from, size_t size)
+{
+    if (!ids->collecting || size == 0) {
+        return;
+    }
+    bool value = ids->current >= 0;
+    char *to = value ? ids->values[ids->current] : ids->key;
+    uint8_t *used = value ? &ids->sizes[ids->current] : &ids->key_size;
+    size_t room = (value ? JSON_IDS_SIZE : JSON_IDS_NAME) - (size_t)*used;
+    if (size > room) {
+        ids->collecting = false;
+        ids->key_too_long = !value || ids->key_too_long;
+        ids->too_long = value;
+        return;
+    }
+    memcpy(to + *used, from, size);
+    *used = (uint8_t)(*used + size);
+}
