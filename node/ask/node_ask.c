@@ -13,8 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "ask/node.h"
+#include "base/clock.h"
 #include "http/reader.h"
 
 enum { ANSWER_SIZE_MAX = 64 * 1024 * 1024 /* 256 applications of 256 instances are 30 MiB */ };

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ask/node.h"
 #include "base/bytes.h"
 #include "base/memory.h"
-#include "ask/node.h"
 
 void cli_node_init(struct cli_node *n, const char *command)
 {

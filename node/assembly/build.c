@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#include "base/memory.h"
 #include "assembly/instance_tls.h"
+#include "base/memory.h"
 
 enum { KEY_SIZE = 32 /* of a cluster; conf.h */ };
 

@@ -16,10 +16,10 @@
 #define CHECKS_CHECKER_H
 
 #include "base/status_set.h"
+#include "checks/container.h"
 #include "health/busy.h"
 #include "health/rota.h"
 #include "http/reader.h"
-#include "checks/container.h"
 #include "upstream/connection.h"
 
 enum {

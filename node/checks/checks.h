@@ -7,8 +7,8 @@
 #define CHECKS_CHECKS_H
 
 #include "base/buffer.h"
-#include "conf/conf.h"
 #include "checks/checker.h"
+#include "conf/conf.h"
 
 /* What a health_check asks for, prepared once for all instances of an application. */
 struct check_terms {

@@ -9,9 +9,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "checks/tls_terms.h"
 #include "cli/cli.h"
 #include "conf/problems.h"
-#include "checks/tls_terms.h"
 #include "tls/client.h"
 
 enum { RAMFS = 0x858458F6 & 0x7FFFFFFF }; /* of RAMFS_MAGIC; an enum is an int */

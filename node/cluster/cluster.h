@@ -15,10 +15,10 @@
 #include "base/buffer.h"
 #include "base/histogram.h"
 #include "base/sha256.h"
-#include "ledger/origin.h"
 #include "gossip/gossip.h"
 #include "health/busy.h"
 #include "health/verdict.h"
+#include "ledger/origin.h"
 
 enum {
     CLUSTER_VOTES_LAPSE_MS = 30 * 1000, /* SPEC §4: votes of a dead node, after its death */

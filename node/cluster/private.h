@@ -5,10 +5,10 @@
 #define CLUSTER_PRIVATE_H
 
 #include "cluster/cluster.h"
+#include "cluster/topics.h"
 #include "ledger/ledger.h"
 #include "ledger/pages.h"
 #include "ledger/shared.h"
-#include "cluster/topics.h"
 
 /* What a member has said, decoded; `owner_data` of its row. */
 struct member_info {

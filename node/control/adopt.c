@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/memory.h"
 #include "assembly/build.h"
 #include "assembly/instance_tls.h"
-#include "life/notify.h"
+#include "base/memory.h"
 #include "control/private.h"
 #include "control/reload.h"
+#include "life/notify.h"
 
 enum {
     /* A reload waits so long for a configuration that the cluster has and this node not yet: SPEC

@@ -3,8 +3,8 @@
 #include "control/drain.h"
 
 #include "base/clock.h"
-#include "http/reply.h"
 #include "facts/status.h"
+#include "http/reply.h"
 
 uint16_t drain_instance(struct control *c, struct local_job *job)
 {

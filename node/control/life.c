@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "control/handover.h"
-#include "life/notify.h"
 #include "control/private.h"
+#include "life/notify.h"
 #include "worker/last_call.h"
 
 /* ---- orders ---- */

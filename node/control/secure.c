@@ -107,7 +107,8 @@ static bool is_for(const struct secured_listener *read, const struct conf_listen
     return read->port == listen->port && strcmp(read->host, listen->host) == 0;
 }
 
-/* Several listeners may have port 0: most often one stands where it stood (conf/forms/changes.c). */
+/* Several listeners may have port 0: most often one stands where it stood (conf/forms/changes.c).
+ */
 static const struct secured_listener *find(const struct secured *read,
                                            const struct conf_listen *listen, size_t index)
 {

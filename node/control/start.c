@@ -11,9 +11,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "assembly/listen.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "assembly/listen.h"
 
 enum {
     FILES_A_LOOP = 8,      /* poll, wake-up, and what libuv keeps: 5 are seen */

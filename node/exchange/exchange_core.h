@@ -30,8 +30,8 @@
 #define EXCHANGE_EXCHANGE_CORE_H
 
 #include "base/status_set.h"
-#include "http/method.h"
 #include "exchange/exchange_core_pace.h"
+#include "http/method.h"
 
 #include <stddef.h>
 

@@ -3,8 +3,9 @@
  *
  * report/gather.h gathers them; status.h and metrics.h write them. What is gathered is copied, or
  * held by a reference to the snapshot. A struct of the room that knows a fact is taken over as it
- * is; nothing is translated before it is text. Rows of metrics.c point into these: there a number is a uint64_t, a time is a struct
- * histogram, and the values of a label lie one behind the other. */
+ * is; nothing is translated before it is text. Rows of metrics.c point into these: there a number
+ * is a uint64_t, a time is a struct histogram, and the values of a label lie one behind the other.
+ */
 #ifndef FACTS_FACTS_H
 #define FACTS_FACTS_H
 

@@ -2,8 +2,9 @@
  *
  * The text is kept as lines `name: value CRLF` one behind the other, names and values as received
  * (surrounding white space gone), so that a run of fields that passes through unchanged is copied
- * in one go by rewrite/rewrite. Spans point into `text` by offset, because it may move while it grows.
- * A head is reused for message after message: heads are pooled by the worker that owns them. */
+ * in one go by rewrite/rewrite. Spans point into `text` by offset, because it may move while it
+ * grows. A head is reused for message after message: heads are pooled by the worker that owns them.
+ */
 #ifndef HTTP_HEAD_H
 #define HTTP_HEAD_H
 

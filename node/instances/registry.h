@@ -13,11 +13,11 @@
 #define INSTANCES_REGISTRY_H
 
 #include "base/names.h"
+#include "checks/checks.h"
 #include "conf/conf.h"
 #include "health/passive.h"
 #include "health/reason.h"
 #include "health/verdict.h"
-#include "checks/checks.h"
 #include "instances/lately.h"
 #include "instances/mailbox.h"
 #include "snapshot/snapshot.h"

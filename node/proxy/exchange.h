@@ -7,9 +7,9 @@
 #define PROXY_EXCHANGE_H
 
 #include "base/address.h"
+#include "exchange/exchange_core.h"
 #include "net/stream.h"
 #include "proxy/context.h"
-#include "exchange/exchange_core.h"
 #include "upstream/upstream.h"
 
 struct exchange_owner_events {

@@ -3,13 +3,13 @@
 #define PROXY_EXCHANGE_PRIVATE_H
 
 #include "client/forwarded.h"
+#include "exchange/exchange_ending.h"
 #include "http/reply.h"
-#include "rewrite/rewrite.h"
 #include "placement/answer_ids.h"
 #include "placement/placement_core.h"
 #include "proxy/errand.h"
 #include "proxy/exchange.h"
-#include "exchange/exchange_ending.h"
+#include "rewrite/rewrite.h"
 #include "spool/spool.h"
 
 enum { EXCHANGE_REQUEST_ID_SIZE = 32 };

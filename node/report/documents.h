@@ -7,8 +7,8 @@
 #ifndef REPORT_DOCUMENTS_H
 #define REPORT_DOCUMENTS_H
 
-#include "net/slices.h"
 #include "facts/facts.h"
+#include "net/slices.h"
 #include "worker/job.h"
 
 enum {

@@ -5,11 +5,11 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "facts/metrics.h"
+#include "facts/status.h"
 #include "http/reply.h"
 #include "report/dashboard.h"
 #include "report/explain.h"
-#include "facts/metrics.h"
-#include "facts/status.h"
 
 /* Totals would be lower than they were. */
 #define JOINING_MESSAGE                                                                            \

@@ -5,10 +5,10 @@
 #ifndef REPORT_REPORT_H
 #define REPORT_REPORT_H
 
+#include "facts/facts.h"
 #include "member/membership.h"
 #include "net/slices.h"
 #include "report/documents.h"
-#include "facts/facts.h"
 #include "report/sampler.h"
 #include "report/trouble.h"
 #include "worker/worker.h"

@@ -1,6 +1,6 @@
-/* clash: two processes with one name (gossip/detect/namesake.c finds them): who hears both tells all
- * others by the key `clash`, so that every node names both addresses: an operator looks at any of
- * them. */
+/* clash: two processes with one name (gossip/detect/namesake.c finds them): who hears both tells
+ * all others by the key `clash`, so that every node names both addresses: an operator looks at any
+ * of them. */
 #include <stdio.h>
 
 #include "cluster/private.h"

@@ -17,9 +17,9 @@
 #include "route/balance.h"
 #include "route/ring.h"
 #include "route/token_table.h"
-#include "user/user_id.h"
 #include "snapshot/live.h"
 #include "tls/server.h"
+#include "user/user_id.h"
 
 struct snapshot_instance {
     struct bytes name, host;

@@ -1,7 +1,7 @@
-/* exchange/exchange_core: SPEC §3 (retry, limits, client gone, own errors), one claim a test. The walk
- * through everything else is test_exchange_walk.c, limits and
- * deadlines are in test_exchange_limits.c; the model is the driver here too, so every step
- * below is also held against all promises of the header. */
+/* exchange/exchange_core: SPEC §3 (retry, limits, client gone, own errors), one claim a test. The
+ * walk through everything else is test_exchange_walk.c, limits and deadlines are in
+ * test_exchange_limits.c; the model is the driver here too, so every step below is also held
+ * against all promises of the header. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* exchange/exchange_core: waiting for a slot, and responses that are read to their end for nobody; one
- * claim a test. */
+/* exchange/exchange_core: waiting for a slot, and responses that are read to their end for nobody;
+ * one claim a test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* exchange/exchange_core: the time for all attempts, the pace of a body, and clients that take nothing
- * of their response; one claim a test. */
+/* exchange/exchange_core: the time for all attempts, the pace of a body, and clients that take
+ * nothing of their response; one claim a test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

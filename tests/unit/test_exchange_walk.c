@@ -1,4 +1,5 @@
-/* exchange/exchange_core: random walks with exchange_model, which checks every promise of the header.
+/* exchange/exchange_core: random walks with exchange_model, which checks every promise of the
+ * header.
  *
  * EXCHANGE_WALK_SEED=N in the environment walks that seed alone, step by step. */
 #include <setjmp.h>

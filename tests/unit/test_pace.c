@@ -1,5 +1,5 @@
-/* exchange/exchange_core_pace against the rule itself, written down the simple way: each millisecond
- * of reading and what it brought. */
+/* exchange/exchange_core_pace against the rule itself, written down the simple way: each
+ * millisecond of reading and what it brought. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
