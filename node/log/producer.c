@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "base/clock.h"
+#include "log/plain.h"
 
 /* How long each text of an access line may become, quotes and escapes included. Together with the
  * names, numbers and punctuation they stay below LOG_LINE_MAX, so no line needs a second look. */
@@ -151,8 +152,15 @@ void log_access(struct log_producer *p, const struct log_access *a)
     if (!log_wants_access(p)) {
         return;
     }
+    uint64_t wall_ms = a->timestamp_ms ? a->timestamp_ms : clock_wall_ms();
     struct log_line *l = &p->line;
-    start_line(p, a->timestamp_ms ? a->timestamp_ms : clock_wall_ms());
+    if (p->plain[LOG_STREAM_ACCESS]) {
+        l->size = 0;
+        plain_access(l, &p->clock, wall_ms, a);
+        put(p, LOG_STREAM_ACCESS);
+        return;
+    }
+    start_line(p, wall_ms);
     put_request(l, a);
     put_response(l, a);
     LINE_LITERAL(l, ",\"app\":");
@@ -255,6 +263,14 @@ static void write_event(struct log_producer *p, enum log_level level, const char
 {
     enum { TAIL = 64 /* the number of suppressed ones, and the end */ };
     struct log_line *l = &p->line;
+    if (p->plain[LOG_STREAM_ERROR]) {
+        const struct plain_event plain = {clock_wall_ms(), suppressed, level,
+                                          event,           fields,     field_count};
+        l->size = 0;
+        plain_event(l, &p->clock, &plain);
+        put(p, LOG_STREAM_ERROR);
+        return;
+    }
     start_line(p, clock_wall_ms());
     LINE_LITERAL(l, "\",\"level\":\"");
     line_raw(l, log_level_words[level], strlen(log_level_words[level]));

@@ -16,6 +16,7 @@ struct log_producer {
     struct log_queue queues[LOG_STREAM_COUNT];
     struct log_wake *wake;
     bool wanted[LOG_STREAM_COUNT]; /* false: the stream is off */
+    bool plain[LOG_STREAM_COUNT];  /* it leads to a terminal: lines for people (plain.h) */
     enum log_level level;
     struct bytes node_json; /* of the log: `"node-a"` */
     struct log_clock clock;

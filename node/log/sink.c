@@ -33,6 +33,7 @@ static int open_path(const char *path, struct buffer *ret_error)
 static void start(struct log_sink *s, int fd, bool owned, const struct stat *st)
 {
     *s = (struct log_sink){.fd = fd, .owned = owned, .device = st->st_dev, .inode = st->st_ino};
+    s->terminal = S_ISCHR(st->st_mode) && isatty(fd);
     atomic_init(&s->reopened_fd, -1);
 }
 

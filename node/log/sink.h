@@ -22,7 +22,8 @@ enum sink_way { SINK_WRITE, SINK_SEND, SINK_POLL_FIRST };
 struct log_sink {
     char *path; /* NULL: not ours to reopen */
     int fd;
-    bool owned; /* close it */
+    bool owned;    /* close it */
+    bool terminal; /* somebody looks on */
     enum sink_way way;
     dev_t device; /* with `inode`: two streams to one place share a sink */
     ino_t inode;

@@ -241,6 +241,7 @@ static void connect_rings(struct log *l, struct log_outlet *o, enum log_stream s
         queue_init(&p->queues[stream],
                    stream == LOG_STREAM_ACCESS ? LOG_ACCESS_RING_SIZE : LOG_ERROR_RING_SIZE);
         p->wanted[stream] = true;
+        p->plain[stream] = o->sink.terminal;
         o->queues[o->queue_count++] =
             (struct log_outlet_ring){&p->queues[stream], own ? &l->ignored : &l->discarded[stream]};
     }

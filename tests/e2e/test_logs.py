@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -384,3 +385,38 @@ def test_the_first_line_says_what_runs(stubs):
         first = node.events()[0]
         assert (first["event"], first["pid"], first["file"]) == ("started", node.pid, node.conf_path)
         assert re.match(r"\d+\.\d+", first["version"]) and first["listeners"] == "127.0.0.1:0"
+
+
+def test_where_no_instance_may_be_asked_this_is_named(stubs):
+    with Node(settings(stubs[:1], application={"all_down": "fail"})) as node:
+        assert node.request("POST", "/admin/instances/one/dify1/drain")[0].status == 200
+        assert node.request("POST", "/v1/_echo?user=u", token=TOKEN)[0].status == 503
+        line, = node.wait_access(app="one")
+        assert (line["termination"], line["instance"], line["attempts"]) == ("no_instance", None, 0)
+
+
+def test_this_nodes_own_want_is_named(stubs, tmp_path):
+    """A file that only the node cannot read is no failure of the instance."""
+    entry = {**instance(stubs[0]), "tls": {"ca": str(tmp_path / "nothing.crt")}}
+    with Node(settings([], instances=[entry])) as node:
+        assert node.request("POST", "/v1/_echo?user=u", token=TOKEN)[0].status == 503
+        line, = node.wait_access(app="one")
+        assert line["termination"] == "lacking", line
+        event, = node.events("instance_tls_unreadable")
+        assert event["level"] == "warning"
+
+
+def test_on_a_terminal_lines_are_for_people(stubs):
+    """The access log on a terminal, the error log in a file: each as it is read."""
+    ours, theirs = pty.openpty()
+    with Node(settings(stubs), logs={"access": "stdout"}, stdout=theirs) as node:
+        os.close(theirs)
+        node.request("POST", "/v1/_echo?user=%1B[2Jx", token=TOKEN, headers=[("X-Request-ID", "seen")])
+        seen = b""
+        while b"id=seen" not in seen:
+            seen += os.read(ours, 4096)
+        line = next(line for line in seen.decode().split("\r\n") if "id=seen" in line)
+        assert re.match(r"\d\d:\d\d:\d\d\.\d{3}Z POST /v1/_echo\?user=%1B\[2Jx 200 \d\.\d{3}s one/dify\d "
+                        r'user="\\u001b\[2Jx" from=127\.0\.0\.1 id=seen$', line), line
+        assert node.events("ready")
+    os.close(ours)
