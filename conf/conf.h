@@ -99,7 +99,9 @@ struct conf_admin {
     const char *token; /* "" = none */
     struct cidr *view_allow;
     size_t view_allow_count;
-    const char *view_token; /* "" = none */
+    const char *view_token;     /* "" = none */
+    struct conf_listen *listen; /* addresses alone; where there are any, the others serve clients */
+    size_t listen_count;
 };
 
 struct conf_cors {
@@ -250,6 +252,23 @@ struct conf {
     void *arena;
     struct conf *shared; /* whose sections stand in the shared part; NULL = the file's own */
 };
+
+/* The doors of a node: those of `listen`, and behind them those of `admin.listen`. */
+static inline size_t conf_door_count(const struct conf *conf)
+{
+    return conf->listen_count + conf->admin.listen_count;
+}
+
+static inline bool conf_door_is_admin(const struct conf *conf, size_t door)
+{
+    return door >= conf->listen_count;
+}
+
+static inline const struct conf_listen *conf_door(const struct conf *conf, size_t door)
+{
+    return conf_door_is_admin(conf, door) ? &conf->admin.listen[door - conf->listen_count]
+                                          : &conf->listen[door];
+}
 
 struct conf_field; /* conf/read/reader.h */
 

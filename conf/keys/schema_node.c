@@ -12,6 +12,7 @@
 
 enum {
     LISTEN_MAX = 64,       /* addresses */
+    ADMIN_LISTEN_MAX = 16, /* the same, of admin.listen */
     CERTIFICATES_MAX = 64, /* per address */
     ALLOW_MAX = 256,
     TRUSTED_MAX = 256,
@@ -143,18 +144,24 @@ void conf_listen_take_tls(struct conf_listen *to, const struct conf_listen *from
 }
 
 /* Port 0 is a new port each time. */
-static CONF_EACH(refuse_same_address)
+static bool is_listened_on(struct conf_reader *r, const struct yaml_node *item,
+                           const struct conf_listen *now, struct conf_list others)
 {
-    const struct conf *conf = section;
-    const struct conf_listen *now = &conf->listen[index];
-    for (size_t i = 0; i < index; i++) {
-        const struct conf_listen *other = &conf->listen[i];
+    for (size_t i = 0; i < others.count; i++) {
+        const struct conf_listen *other = &((const struct conf_listen *)(const void *)others.at)[i];
         if (now->host && other->host && now->port != 0 && now->port == other->port &&
             value_same_ip(now->host, other->host)) {
             conf_problem(r, item, "this address is listened on already, line %u", other->line);
-            return;
+            return true;
         }
     }
+    return false;
+}
+
+static CONF_EACH(refuse_same_address)
+{
+    const struct conf *conf = section;
+    is_listened_on(r, item, &conf->listen[index], (struct conf_list){(char *)conf->listen, index});
 }
 
 /* ---- workers, node ---- */
@@ -391,6 +398,33 @@ static CONF_READER(read_admin_token)
 static const struct conf_type type_admin_token = {
     "token", read_admin_token, NULL, CONF_TEXT, BARE_TEXT, "^(?!<hidden>$)[!-~]{0,512}$", true};
 
+static CONF_READER(read_admin_listen)
+{
+    struct conf_listen *listen = place;
+    listen->line = value->line;
+    listen->column = value->column;
+    read_listen_address(r, field, value, place);
+}
+
+static const struct conf_type type_admin_listen = {
+    .name = "address:port",
+    .read = read_admin_listen,
+    .parts = {{offsetof(struct conf_listen, address), sizeof(char *), true},
+              {offsetof(struct conf_listen, host), sizeof(char *), true},
+              {offsetof(struct conf_listen, port), sizeof(uint16_t), false}},
+    .size = sizeof(struct conf_listen),
+    .pattern = CONF_PATTERN_ADDRESS,
+};
+
+static CONF_EACH(refuse_same_door)
+{
+    const struct conf_admin *admin = section;
+    const struct conf_listen *now = &admin->listen[index];
+    if (!is_listened_on(r, item, now, conf_list_at(&r->conf->listen))) {
+        is_listened_on(r, item, now, (struct conf_list){(char *)admin->listen, index});
+    }
+}
+
 static const struct conf_field admin_fields[] = {
     {"allow", &conf_type_list, AT(conf_admin, allow), .min = 0, .max = ALLOW_MAX,
      .items = "addresses", .item = &(const struct conf_field){.type = &type_cidr},
@@ -402,6 +436,12 @@ static const struct conf_field admin_fields[] = {
      .help = "who may only look: /status, /metrics, /dashboard, /admin/explain"},
     {"view_token", &type_admin_token, AT(conf_admin, view_token), .standard = "\"\"",
      .help = "or who sends this"},
+    {"listen", &conf_type_list, AT(conf_admin, listen), .min = 0, .max = ADMIN_LISTEN_MAX,
+     .items = "addresses to listen on",
+     .item = &(const struct conf_field){.type = &type_admin_listen}, .each = refuse_same_door,
+     .standard = "[]", .effect = CONF_RESTART,
+     .help = "such as 127.0.0.1:8283: plain HTTP for these endpoints alone; the other listeners "
+             "then answer /health only"},
     {0},
 };
 

@@ -164,8 +164,17 @@ static void take_listener(struct cli_node *n, const struct conf_listen *l)
     }
 }
 
+/* Where there are listeners for this, the others answer /health only. */
 static const struct conf_listen *listener_to_ask(const struct conf *conf)
 {
+    for (size_t i = 0; i < conf->admin.listen_count; i++) {
+        if (conf->admin.listen[i].port != 0) {
+            return &conf->admin.listen[i];
+        }
+    }
+    if (conf->admin.listen_count > 0) {
+        return NULL;
+    }
     for (size_t i = 0; i < conf->listen_count; i++) {
         if (conf->listen[i].tls_count == 0 && conf->listen[i].port != 0) {
             return &conf->listen[i];

@@ -89,16 +89,16 @@ int listen_open(const struct conf *conf, size_t workers, int *ret_sockets, uint1
     size_t opened = 0;
     int error = 0;
     size_t i = 0;
-    for (i = 0; i < conf->listen_count; i++) {
-        error = port_is_taken(&conf->listen[i]);
-        ret_ports[i] = conf->listen[i].port;
+    for (i = 0; i < conf_door_count(conf); i++) {
+        error = port_is_taken(conf_door(conf, i));
+        ret_ports[i] = conf_door(conf, i)->port;
         if (error) {
             break;
         }
     }
     for (size_t w = 0; w < workers && !error; w++) {
-        for (i = 0; i < conf->listen_count; i++) {
-            int fd = open_one(&conf->listen[i], &ret_ports[i]);
+        for (i = 0; i < conf_door_count(conf); i++) {
+            int fd = open_one(conf_door(conf, i), &ret_ports[i]);
             if (fd < 0) {
                 error = fd;
                 break;
@@ -108,8 +108,8 @@ int listen_open(const struct conf *conf, size_t workers, int *ret_sockets, uint1
     }
     if (error) {
         buffer_append_format(ret_error, "%s:%u:%u: cannot listen on %s: %s", conf->file,
-                             conf->listen[i].line, conf->listen[i].column, conf->listen[i].address,
-                             strerror(-error));
+                             conf_door(conf, i)->line, conf_door(conf, i)->column,
+                             conf_door(conf, i)->address, strerror(-error));
         while (opened > 0) {
             close(ret_sockets[--opened]);
         }

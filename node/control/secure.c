@@ -61,9 +61,10 @@ size_t secure_read(const struct conf *conf, struct tls_tickets *tickets, struct 
                    struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
-    struct secured read = {memory_new(conf->listen_count * sizeof(*read.at)), conf->listen_count};
+    struct secured read = {memory_new(conf_door_count(conf) * sizeof(*read.at)),
+                           conf_door_count(conf)};
     for (size_t i = 0; i < read.count; i++) {
-        const struct conf_listen *listen = &conf->listen[i];
+        const struct conf_listen *listen = conf_door(conf, i);
         read.at[i] = (struct secured_listener){listen->host, listen->port,
                                                read_one(listen, tickets, problems)};
     }
@@ -126,10 +127,10 @@ static const struct secured_listener *find(const struct secured *read,
 void secure_build(struct snapshot *s, const struct conf *conf, const struct secured *read,
                   const struct snapshot *before)
 {
-    s->listener_count = conf->listen_count;
-    s->listeners = arena_array(s->arena, conf->listen_count, sizeof(*s->listeners));
-    for (size_t i = 0; i < conf->listen_count; i++) {
-        const struct conf_listen *listen = &conf->listen[i];
+    s->listener_count = conf_door_count(conf);
+    s->listeners = arena_array(s->arena, conf_door_count(conf), sizeof(*s->listeners));
+    for (size_t i = 0; i < conf_door_count(conf); i++) {
+        const struct conf_listen *listen = conf_door(conf, i);
         const struct secured_listener *found = find(read, listen, i);
         struct tls_server *server = found    ? found->server
                                     : before ? before->listeners[i].tls

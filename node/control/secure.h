@@ -19,7 +19,7 @@ struct secured_listener {
 };
 
 struct secured {
-    struct secured_listener *at; /* in the order of conf->listen */
+    struct secured_listener *at; /* in the order of conf_door() */
     size_t count;
 };
 

@@ -108,7 +108,7 @@ static uint64_t files_needed(const struct control *c)
         checks += conf->applications[a].instance_count;
     }
     return 2 * ((uint64_t)conf->limits.connections + PLACES_ADMIN_MAX) + PLACES_REFUSED_MAX +
-           checks + c->worker_count * (FILES_A_LOOP + conf->listen_count) + FILES_OF_CONTROL;
+           checks + c->worker_count * (FILES_A_LOOP + conf_door_count(conf)) + FILES_OF_CONTROL;
 }
 
 void start_warn_of_files(const struct control *c)
@@ -167,8 +167,8 @@ static int cpu_of(size_t index, size_t workers)
 void start_tell(struct control *c)
 {
     struct buffer listeners = {0};
-    for (size_t i = 0; i < c->conf->listen_count; i++) {
-        const struct conf_listen *l = &c->conf->listen[i];
+    for (size_t i = 0; i < conf_door_count(c->conf); i++) {
+        const struct conf_listen *l = conf_door(c->conf, i);
         bool six = strchr(l->host, ':') != NULL;
         buffer_append_format(&listeners, "%s%s%s%s:%u", i > 0 ? " " : "", six ? "[" : "", l->host,
                              six ? "]" : "", l->port);
@@ -186,22 +186,26 @@ void start_tell(struct control *c)
 
 static void tell_listening(struct control *c, const uint16_t *ports)
 {
-    for (size_t i = 0; i < c->conf->listen_count; i++) {
-        const struct conf_listen *l = &c->conf->listen[i];
+    for (size_t i = 0; i < conf_door_count(c->conf); i++) {
+        const struct conf_listen *l = conf_door(c->conf, i);
         char address[128];
         snprintf(address, sizeof(address), strchr(l->host, ':') ? "[%s]:%u" : "%s:%u", l->host,
                  ports[i]);
-        struct log_field fields[] = {log_text("address", address)};
-        log_event(c->producer, LOG_INFO, "listening", fields, 1);
+        bool admin = conf_door_is_admin(c->conf, i);
+        struct log_field fields[] = {log_text("address", address), log_text("for", "admin")};
+        log_event_always(c->producer, LOG_INFO, "listening", fields, admin ? 2 : 1);
     }
 }
 
 static struct downstream_door *doors_of(const struct conf *conf, const uint16_t *ports)
 {
-    struct downstream_door *doors = memory_new(conf->listen_count * sizeof(*doors));
-    for (size_t i = 0; i < conf->listen_count; i++) {
+    struct downstream_door *doors = memory_new(conf_door_count(conf) * sizeof(*doors));
+    for (size_t i = 0; i < conf_door_count(conf); i++) {
         doors[i].listener = (unsigned)i;
-        doors[i].proxy_protocol = conf->listen[i].proxy_protocol;
+        doors[i].proxy_protocol = conf_door(conf, i)->proxy_protocol;
+        doors[i].serves = conf->admin.listen_count == 0 ? EXCHANGE_SERVES_ALL
+                          : conf_door_is_admin(conf, i) ? EXCHANGE_SERVES_ADMIN
+                                                        : EXCHANGE_SERVES_CLIENTS;
         snprintf(doors[i].port, sizeof(doors[i].port), "%hu", ports[i]);
     }
     return doors;
@@ -216,7 +220,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
         .snapshot = c->snapshot,
         .listeners = sockets,
         .doors = doors,
-        .listener_count = c->conf->listen_count,
+        .listener_count = conf_door_count(c->conf),
         .log = log_producer(c->log, index),
         .seed = prng_next(&c->prng),
         .places = &c->places,
@@ -234,7 +238,7 @@ static int start_one(struct control *c, size_t index, const int *sockets,
 int start_workers(struct control *c, const struct worker_events *events)
 {
     size_t wanted = c->worker_count;
-    size_t listens = c->conf->listen_count;
+    size_t listens = conf_door_count(c->conf);
     int *sockets = memory_new(wanted * listens * sizeof(*sockets));
     uint16_t *ports = memory_new(listens * sizeof(*ports));
     struct buffer reason = {0};

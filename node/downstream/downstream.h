@@ -60,6 +60,7 @@ struct downstream_door {
     unsigned listener; /* in the configuration's order: snapshot.listeners has its certificates */
     char port[DOWNSTREAM_PORT_SIZE];
     bool proxy_protocol; /* each begins with a PROXY header */
+    enum exchange_serves serves;
 };
 
 struct downstream_owner {

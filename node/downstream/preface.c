@@ -42,6 +42,7 @@ void downstream_begin(struct downstream *d, const struct downstream_door *door)
     uint64_t head_ms = downstream_head_ms(d);
     d->door = door;
     d->client.port = bytes_of(door->port);
+    d->client.serves = door->serves;
     if (!door->proxy_protocol) {
         go_on(d, BYTES(""));
         return;

@@ -287,7 +287,7 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
         refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED, no_body);
         return;
     }
-    if (!is_proxied(x)) {
+    if (!is_proxied(x) || client->serves == EXCHANGE_SERVES_ADMIN) {
         begin(x, EXCHANGE_ASK_LOCAL, no_body);
         p->events->on_local(p->owner, x);
         return;
@@ -392,8 +392,8 @@ bool exchange_holds_client(const struct exchange *x)
 
 struct exchange_question exchange_question(const struct exchange *x)
 {
-    return (struct exchange_question){x->head, x->address_raw, x->client->peer_raw, x->address,
-                                      x->snapshot};
+    return (struct exchange_question){x->head,    x->address_raw, x->client->peer_raw,
+                                      x->address, x->snapshot,    x->client->serves};
 }
 
 void exchange_set_job(struct exchange *x, void *job)

@@ -22,6 +22,10 @@ struct exchange_owner_events {
 
 struct exchange;
 
+/* What a listener is for: where the node's own endpoints have listeners of their own, the others
+ * answer /health only. */
+enum exchange_serves { EXCHANGE_SERVES_ALL, EXCHANGE_SERVES_CLIENTS, EXCHANGE_SERVES_ADMIN };
+
 /* The client's side, set once a connection and lent to every exchange of it. */
 struct exchange_client {
     struct stream *stream;
@@ -34,6 +38,7 @@ struct exchange_client {
     struct bytes peer; /* the peer itself; the same two where there is no such header */
     const uint8_t *peer_raw;
     struct bytes port; /* of the listener, as text */
+    enum exchange_serves serves;
     bool tls;
     struct bytes tls_version;  /* TLSv1.3; at NULL: plain */
     uint64_t began_us;         /* when the first byte of the request under way came */
@@ -81,6 +86,7 @@ struct exchange_question {
     const uint8_t *peer_raw;
     struct bytes address; /* the client's as text */
     const struct snapshot *snapshot;
+    enum exchange_serves serves;
 };
 struct exchange_question exchange_question(const struct exchange *x);
 

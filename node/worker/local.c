@@ -148,16 +148,21 @@ static void refuse_method(struct exchange *x, const struct local_endpoint *e)
     refuse_with(x, 405, "method_not_allowed", "This endpoint takes no such method.", allow, false);
 }
 
-/* What nobody answers. Whoever has mistaken the path sees it, in a page of another site too. */
-static void refuse_path(struct exchange *x, enum http_method method)
+/* What nobody answers. Whoever has mistaken the path sees it, in a page of another site too; but a
+ * listener of admin.listen has nothing for pages. */
+static void refuse_path(struct exchange *x, const struct exchange_question *q)
 {
-    if (method == HTTP_METHOD_TRACE) {
+    bool of_api = q->serves != EXCHANGE_SERVES_ADMIN;
+    if (q->head->method == HTTP_METHOD_TRACE) {
         refuse_with(x, 405, "method_not_allowed", "TRACE is not allowed anywhere.",
-                    BYTES("Allow: GET, HEAD\r\n"), true);
+                    BYTES("Allow: GET, HEAD\r\n"), of_api);
         return;
     }
-    refuse_with(x, 404, "not_found", "There is nothing at this path; Dify's API is at /v1/.",
-                (struct bytes){0}, true);
+    refuse_with(x, 404, "not_found",
+                of_api ? "There is nothing at this path; Dify's API is at /v1/."
+                       : "There is nothing at this path; Dify's API is at the node's other "
+                         "listeners.",
+                (struct bytes){0}, of_api);
 }
 
 /* What may act is not done by a HEAD. */
@@ -222,6 +227,12 @@ static bool may_ask(const struct right *right, const struct local_endpoint *e, s
         return right->looks;
     }
     return right->acts || (!e && !is_below_admin(path));
+}
+
+/* admin.listen has the endpoints: here there is /health only, for whoever asks. */
+static bool is_elsewhere(const struct exchange_question *q, const struct local_endpoint *e)
+{
+    return q->serves == EXCHANGE_SERVES_CLIENTS && !(e && e->health);
 }
 
 static void refuse_asker(struct exchange *x, const struct right *right)
@@ -312,11 +323,15 @@ enum local_kind local_request(struct exchange *x, enum local_health health,
     struct exchange_question q = exchange_question(x);
     struct bytes names[2] = {{NULL, 0}, {NULL, 0}};
     const struct local_endpoint *e = find_endpoint(http_head_path(q.head), names);
+    if (is_elsewhere(&q, e)) {
+        refuse_path(x, &q);
+        return LOCAL_ANSWERED;
+    }
     struct right right = e && e->open_to_all ? (struct right){0} : right_of(&q);
     if (!may_ask(&right, e, http_head_path(q.head))) {
         refuse_asker(x, &right);
     } else if (!e) {
-        refuse_path(x, q.head->method);
+        refuse_path(x, &q);
     } else if (!takes(e, q.head->method)) {
         refuse_method(x, e);
     } else if (e->acts && is_of_foreign_page(q.head)) {

@@ -14,7 +14,7 @@
 #include "worker/places.h"
 
 enum {
-    WORKER_LISTEN_MAX = 64, /* addresses a node listens on */
+    WORKER_LISTEN_MAX = 80, /* addresses a node listens on: of `listen` and `admin.listen` */
 };
 
 struct worker;
