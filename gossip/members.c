@@ -72,6 +72,9 @@ static void forget(struct gossip *g, size_t index)
     list_remove(&m->hot);
     list_remove(&m->dirty);
     member_set_session(g, m, NULL);
+    if (m->refused_counter != 0) {
+        bygone_note(g, &m->refused_session, m->refused_counter);
+    }
     index_remove(&g->by_id, m->row.id);
     g->members[index] = g->members[--g->member_count];
     member_free(m);
@@ -146,6 +149,7 @@ void member_set_session(struct gossip *g, struct member *m, struct seal_peer *pe
     if (m->peer) {
         memcpy(&key, seal_peer_session(m->peer)->id, sizeof(key));
         index_remove(&g->by_session, key);
+        bygone_note(g, seal_peer_session(m->peer), seal_peer_top(m->peer));
         seal_peer_free(m->peer);
     }
     m->peer = peer;

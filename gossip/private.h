@@ -6,6 +6,7 @@
  *   probe.c     SWIM's probes and suspicions, joining, the dead
  *   hint.c      what the kernel knows of the dead
  *   antientropy.c  Scuttlebutt: digests, deltas, pushes
+ *   bygone.c    sessions that ended: what was recorded of them does not come again
  *   receive.c   from bytes to a known sender, then by type
  *   send.c      from a wire packet to bytes
  *   text.c      pulling and giving large texts */
@@ -41,6 +42,15 @@ enum {
     LEAVE_PACKETS = 3,
     LEAVE_GAP_MS = 100,
     PROBLEM_GAP_MS = 1000,
+    /* Sessions that ended, 16 bytes each: of those forgotten, and of some restarts of all others.
+     */
+    BYGONE_MAX = 256,
+};
+
+/* Of a session whose window of counters was given up: no packet up to this one is taken again. */
+struct bygone {
+    struct seal_session session;
+    uint64_t top;
 };
 
 /* What a hint may quote, and the burst of pings that it begins: see hint.c. */
@@ -145,6 +155,8 @@ struct gossip {
     struct index by_id, by_session;                      /* of struct member */
     struct gossip_start forgotten[GOSSIP_FORGOTTEN_MAX]; /* by falling (generation, id) */
     size_t forgotten_count;
+    struct bygone bygone[BYGONE_MAX]; /* the oldest is replaced */
+    size_t bygone_next;
     struct list hot, watched, dirty, asking;
     uint32_t sequence;
     struct gossip_address advertise;
@@ -320,6 +332,12 @@ void hint_heard(struct gossip *g, struct member *m);
 void hint_refuted(struct gossip *g, struct member *m, uint32_t sequence);
 /* Another generation, or none. */
 void hint_forget(struct member *m);
+
+/* ---- bygone.c ---- */
+
+void bygone_note(struct gossip *g, const struct seal_session *session, uint64_t top);
+/* 0: nothing is known of this session, and each of its packets is larger. */
+uint64_t bygone_top(const struct gossip *g, const struct seal_session *session);
 
 /* ---- antientropy.c ---- */
 

@@ -163,6 +163,10 @@ static struct member *meet(struct gossip *g, const struct arrival *a)
     struct seal_peer *peer = seal_peer_new(&a->header.from);
     seal_peer_accept(peer, a->bytes);
     namesake_bar_refused(m, peer, p->generation);
+    uint64_t top = bygone_top(g, &a->header.from);
+    if (top != 0) {
+        seal_peer_bar(peer, top);
+    }
     member_set_session(g, m, peer);
     return m;
 }
@@ -346,6 +350,10 @@ void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_addre
     enum seal_result result = seal_read_header(g->seal, packet, &a.header);
     struct member *known =
         result == SEAL_OK && !a.header.hello ? find_session(g, &a.header.from) : NULL;
+    if (result == SEAL_OK && !a.header.hello && !known &&
+        a.header.counter <= bygone_top(g, &a.header.from)) {
+        result = SEAL_REPLAYED;
+    }
     if (result == SEAL_OK) {
         result = seal_open(g->seal, known ? known->peer : NULL, packet, plain, &size);
     }

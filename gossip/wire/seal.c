@@ -264,6 +264,11 @@ const struct seal_session *seal_peer_session(const struct seal_peer *p)
     return &p->session;
 }
 
+uint64_t seal_peer_top(const struct seal_peer *p)
+{
+    return p->top;
+}
+
 static bool is_current(const struct seal *s, uint64_t serial)
 {
     for (size_t i = 0; i < s->key_count; i++) {

@@ -81,6 +81,7 @@ struct seal_peer;
 struct seal_peer *seal_peer_new(const struct seal_session *session);
 void seal_peer_free(struct seal_peer *p);
 const struct seal_session *seal_peer_session(const struct seal_peer *p);
+uint64_t seal_peer_top(const struct seal_peer *p); /* the highest counter that verified */
 
 /* Verifies and opens a packet whose header was read as SEAL_OK. `peer` is the sender's, or NULL
  * when its session is not known: then the key is derived for this packet only and no window is
