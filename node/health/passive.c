@@ -49,6 +49,7 @@ static bool window_is_full(const struct passive *p)
 static void move_to(struct passive *p, enum passive_state state)
 {
     p->state = state;
+    p->silent = p->silent && state != PASSIVE_OK;
     p->since_ms = p->now_ms;
     p->trial_taken = false;
     p->checks_passed = 0;
@@ -101,7 +102,8 @@ bool passive_configure(struct passive *p, uint32_t max_fails, uint64_t fail_time
     return false;
 }
 
-bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool answered)
+/* True: they have ejected it. */
+static bool count_failures(struct passive *p, uint64_t now_ms, uint32_t count, bool by_status)
 {
     assert(count >= 1);
     advance_clock(p, now_ms);
@@ -109,14 +111,32 @@ bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool an
         return false;
     }
     for (uint32_t i = 0; i < count && i < p->max_fails; i++) {
-        remember_failure(p, p->now_ms, answered);
+        remember_failure(p, p->now_ms, by_status);
     }
     if (p->state == PASSIVE_TRIAL || window_is_full(p)) {
         move_to(p, PASSIVE_EJECTED);
-        p->unanswered = !answered;
         return true;
     }
     return false;
+}
+
+bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool answered)
+{
+    bool ejected = count_failures(p, now_ms, count, answered);
+    if (ejected) {
+        p->unanswered = !answered;
+    }
+    return ejected;
+}
+
+bool passive_silence(struct passive *p, uint64_t now_ms, uint32_t count)
+{
+    bool ejected = count_failures(p, now_ms, count, false);
+    if (ejected) {
+        p->unanswered = false;
+        p->silent = true;
+    }
+    return ejected;
 }
 
 void passive_proper_answer(struct passive *p)
@@ -134,7 +154,7 @@ void passive_proper_answer(struct passive *p)
 bool passive_check_passed(struct passive *p, uint64_t now_ms, uint32_t needed)
 {
     advance_clock(p, now_ms);
-    if (p->state != PASSIVE_TRIAL || !p->unanswered || ++p->checks_passed < needed) {
+    if (p->state != PASSIVE_TRIAL || !p->unanswered || p->silent || ++p->checks_passed < needed) {
         return false;
     }
     move_to(p, PASSIVE_OK);
@@ -167,6 +187,11 @@ bool passive_enable(struct passive *p, uint64_t now_ms)
 bool passive_trial_offered(const struct passive *p)
 {
     return p->state == PASSIVE_TRIAL && !p->trial_taken;
+}
+
+bool passive_wants_event(const struct passive *p)
+{
+    return p->silent;
 }
 
 static void offer_trial(struct passive *p, bool taken)
@@ -218,6 +243,17 @@ bool passive_tick(struct passive *p, uint64_t now_ms)
     return true;
 }
 
+/* One that wants an event has an outcome of its own when `first_event` is over, which may be later
+ * than fail_timeout: it is offered again only if that was lost. */
+static uint64_t trial_deadline_ms(const struct passive *p)
+{
+    if (p->silent) {
+        uint64_t patience_ms = p->fail_timeout_ms + PASSIVE_EVENT_MS;
+        return p->trial_taken ? p->since_ms + patience_ms : 0;
+    }
+    return p->since_ms + (p->trial_taken ? p->fail_timeout_ms : PASSIVE_TRIAL_UNCLAIMED_MS);
+}
+
 uint64_t passive_next_deadline_ms(const struct passive *p)
 {
     switch (p->state) {
@@ -226,7 +262,7 @@ uint64_t passive_next_deadline_ms(const struct passive *p)
     case PASSIVE_EJECTED:
         return p->since_ms + p->fail_timeout_ms;
     case PASSIVE_TRIAL:
-        return p->since_ms + (p->trial_taken ? p->fail_timeout_ms : PASSIVE_TRIAL_UNCLAIMED_MS);
+        return trial_deadline_ms(p);
     }
     return 0;
 }

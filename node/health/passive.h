@@ -26,6 +26,12 @@
  *   virtual IP moved away) would vote "tripped" for ever, and nobody could ever disprove it.
  * - Failures while EJECTED (requests of `all_down: try_all`, or when other nodes outvote this one)
  *   neither count nor make the ejection longer.
+ *
+ * Silence (SPEC §4, "Gray"; health/gray says when a stream counts) is a failure that other requests
+ * and checks know nothing of: a Dify whose worker is dead answers them. An ejection that silence
+ * completed stays one for silence whatever else fails meanwhile, and ends by a trial alone that has
+ * shown an event, or by passive_enable(). It has no end by itself: nobody may have asked for a
+ * stream, and nothing else tells.
  */
 #ifndef HEALTH_PASSIVE_H
 #define HEALTH_PASSIVE_H
@@ -40,6 +46,9 @@ enum {
     /* As long as the traffic weight looks back (SPEC §4 rule 3): no opinion without traffic. */
     PASSIVE_TRIAL_UNCLAIMED_MS = 60 * 1000,
     PASSIVE_ANSWER_SECONDS = 60,
+    /* A trial that wants an event may take as long as a request may wait for a slot and then for
+     * its first event. */
+    PASSIVE_EVENT_MS = 20 * 60 * 1000,
 };
 
 enum passive_state { PASSIVE_OK, PASSIVE_EJECTED, PASSIVE_TRIAL };
@@ -52,6 +61,7 @@ struct passive {
     uint64_t since_ms;      /* EJECTED: since then; TRIAL: when the trial was offered or taken */
     bool trial_taken;       /* TRIAL: a request is under way */
     bool unanswered;        /* not OK: the failure that led there brought no answer */
+    bool silent;            /* not OK: it is, or began as, an ejection for silence */
     uint32_t checks_passed; /* TRIAL: in a row */
     uint64_t *failed_at_ms; /* ring of max_fails times, the oldest at failed_first; the lowest bit
                                is not time: by status */
@@ -72,6 +82,9 @@ bool passive_configure(struct passive *p, uint32_t max_fails, uint64_t fail_time
  * an answer. True if the state changed. */
 bool passive_failure(struct passive *p, uint64_t now_ms, uint32_t count, bool answered);
 
+/* `count` >= 1 streams have shown nothing but pings. True if the state changed. */
+bool passive_silence(struct passive *p, uint64_t now_ms, uint32_t count);
+
 /* A proper answer came after all failures by status that were told so far: they are forgotten. */
 void passive_proper_answer(struct passive *p);
 
@@ -91,6 +104,9 @@ bool passive_enable(struct passive *p, uint64_t now_ms);
 /* May one request go to this instance although it is ejected? */
 bool passive_trial_offered(const struct passive *p);
 
+/* Must that one be a stream that is asked for by a POST, and its first event the success? */
+bool passive_wants_event(const struct passive *p);
+
 /* That request is under way. */
 void passive_trial_taken(struct passive *p, uint64_t now_ms);
 
@@ -101,7 +117,8 @@ void passive_trial_void(struct passive *p, uint64_t now_ms);
 /* Time went on. True if the state, or whether a trial is offered, changed. */
 bool passive_tick(struct passive *p, uint64_t now_ms);
 
-/* When passive_tick() has something to do next; 0 = never by itself. */
+/* When passive_tick() has something to do next; 0 = never by itself: OK, and a trial that wants an
+ * event and is on offer. */
 uint64_t passive_next_deadline_ms(const struct passive *p);
 
 /* This node's vote: not OK. */

@@ -281,7 +281,7 @@ static void every_state_is_left_in_the_end(void **state)
     uint64_t now = 0;
     for (int step = 0; step < 200000; step++) {
         now += prng_below(&r, 4000);
-        switch (prng_below(&r, 6)) {
+        switch (prng_below(&r, 7)) {
         case 0:
             passive_failure(&p, now, 1 + (uint32_t)prng_below(&r, 3), true);
             break;
@@ -297,12 +297,18 @@ static void every_state_is_left_in_the_end(void **state)
         case 4:
             passive_tick(&p, now);
             break;
+        case 5:
+            passive_silence(&p, now, 1);
+            break;
         default:
             passive_answered(&p, now, 1);
         }
-        assert_true(passive_tripped(&p) == (passive_next_deadline_ms(&p) != 0));
+        bool wants_event = passive_wants_event(&p) && passive_trial_offered(&p);
+        assert_true((passive_tripped(&p) && !wants_event) == (passive_next_deadline_ms(&p) != 0));
         assert_true(!passive_trial_offered(&p) || p.state == PASSIVE_TRIAL);
     }
+    passive_enable(&p, now); /* not for silence */
+    passive_failure(&p, now, MAX_FAILS, false);
     for (int quiet = 0; passive_tripped(&p); quiet++) {
         assert_true(quiet < 4); /* ejected, taken, unclaimed */
         assert_true(passive_tick(&p, passive_next_deadline_ms(&p) + now));
@@ -436,6 +442,45 @@ static void enabling_ends_whatever_there_was(void **state)
     passive_done(&p);
 }
 
+static void an_ejection_for_silence_ends_by_a_trial_alone(void **state)
+{
+    (void)state;
+    struct passive p = fresh(MAX_FAILS);
+    assert_false(passive_silence(&p, 0, 2));
+    passive_proper_answer(&p); /* a Dify whose worker is dead gives many */
+    assert_true(passive_silence(&p, 1, 1));
+    assert_true(passive_wants_event(&p));
+    assert_false(passive_unreachable(&p));
+    assert_true(passive_tick(&p, 1 + TIMEOUT_MS));
+    assert_true(passive_trial_offered(&p));
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_false(passive_check_passed(&p, 2 + TIMEOUT_MS + i, 1));
+    }
+    assert_int_equal(passive_next_deadline_ms(&p), 0); /* until somebody asks for a stream */
+    passive_trial_taken(&p, 100 * TIMEOUT_MS);
+    assert_false(passive_tick(&p, 102 * TIMEOUT_MS)); /* `first_event` may be longer */
+    assert_true(passive_success(&p, 103 * TIMEOUT_MS));
+    assert_false(passive_tripped(&p) || passive_wants_event(&p));
+    passive_done(&p);
+}
+
+static void an_ejection_for_silence_stays_one_whatever_fails_meanwhile(void **state)
+{
+    (void)state;
+    struct passive p = fresh(MAX_FAILS);
+    passive_silence(&p, 0, MAX_FAILS);
+    passive_tick(&p, TIMEOUT_MS);
+    assert_true(passive_failure(&p, TIMEOUT_MS, 1, false)); /* it has gone altogether */
+    assert_true(passive_unreachable(&p));
+    passive_tick(&p, 2 * TIMEOUT_MS);
+    assert_true(passive_wants_event(&p));
+    assert_false(passive_check_passed(&p, 2 * TIMEOUT_MS, 1));
+    assert_true(passive_enable(&p, 2 * TIMEOUT_MS));
+    assert_true(passive_failure(&p, 2 * TIMEOUT_MS, MAX_FAILS, false));
+    assert_false(passive_wants_event(&p));
+    passive_done(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,6 +511,8 @@ int main(void)
         cmocka_unit_test(that_record_ends_like_any_other),
         cmocka_unit_test(checks_say_nothing_of_an_ejection_by_statuses),
         cmocka_unit_test(enabling_ends_whatever_there_was),
+        cmocka_unit_test(an_ejection_for_silence_ends_by_a_trial_alone),
+        cmocka_unit_test(an_ejection_for_silence_stays_one_whatever_fails_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
