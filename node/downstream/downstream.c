@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "downstream/private.h"
@@ -545,13 +546,13 @@ void downstream_init(struct downstream_owner *owner, struct proxy_context *proxy
     list_init(&owner->idle);
 }
 
-int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener,
-                      const struct downstream_door *door)
+int downstream_accept(struct downstream_owner *owner, int fd, const struct downstream_door *door)
 {
     struct downstream *d = memory_new(sizeof(*d));
     struct proxy_context *p = owner->proxy;
     int error = stream_init(&d->stream, p->net, &stream_events);
     if (error) {
+        close(fd);
         free(d);
         return error;
     }
@@ -562,7 +563,7 @@ int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener,
     list_push_back(&owner->connections, &d->link);
     owner->count++;
     http_reader_init_request(&d->reader, &p->snapshot->limits);
-    error = stream_accept(&d->stream, listener);
+    error = stream_accept(&d->stream, fd);
     if (error) {
         downstream_close(d, false);
         return error;

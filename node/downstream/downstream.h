@@ -78,10 +78,9 @@ struct downstream_owner {
 
 void downstream_init(struct downstream_owner *owner, struct proxy_context *proxy);
 
-/* Takes the next waiting connection of the listener.
- * Returns 0, or a libuv error if there was nothing to take. */
-int downstream_accept(struct downstream_owner *owner, uv_stream_t *listener,
-                      const struct downstream_door *door);
+/* Takes a connection that a listener has accepted; the descriptor is its own, whatever is returned:
+ * 0, or a libuv error. */
+int downstream_accept(struct downstream_owner *owner, int fd, const struct downstream_door *door);
 
 /* Since when the one that is idle, or lingers, longest has done so; 0: there is none. */
 uint64_t downstream_idle_since_ms(const struct downstream_owner *owner);

@@ -112,10 +112,11 @@ int stream_init(struct stream *s, struct net_loop *loop, const struct stream_eve
     return error;
 }
 
-int stream_accept(struct stream *s, uv_stream_t *listener)
+int stream_accept(struct stream *s, int fd)
 {
-    int error = uv_accept(listener, (uv_stream_t *)&s->tcp);
+    int error = uv_tcp_open(&s->tcp, fd);
     if (error) {
+        close(fd);
         return error;
     }
     uv_tcp_nodelay(&s->tcp, 1);

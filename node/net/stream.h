@@ -79,8 +79,9 @@ struct stream {
 /* Before anything else. Returns 0 or a libuv error, after which nothing needs closing. */
 int stream_init(struct stream *s, struct net_loop *loop, const struct stream_events *events);
 
-/* Takes a waiting connection of a listener and begins to read. On an error: stream_close(). */
-int stream_accept(struct stream *s, uv_stream_t *listener);
+/* Takes a connection that has been accepted (net/acceptor), and begins to read. The descriptor is
+ * the stream's, whatever is returned. On an error: stream_close(). */
+int stream_accept(struct stream *s, int fd);
 
 /* From now on TLS, with this session, which is the stream's. `first` are bytes of the peer that
  * came already, behind what the owner took for itself; then a failure may be told from inside.

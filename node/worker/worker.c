@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "net/acceptor.h"
 #include "worker/last_call.h"
 #include "worker/local.h"
 
@@ -36,14 +37,13 @@ struct message {
 };
 
 struct listener {
-    uv_tcp_t tcp;
+    struct acceptor acceptor;
     struct downstream_door door;
-    bool open;
+    struct worker *worker;
 };
 
 enum {
-    BACKLOG = 4096, /* the kernel caps it at net.core.somaxconn */
-    PART_MS = 50,   /* looking at all connections each turn would cost too much */
+    PART_MS = 50, /* looking at all connections each turn would cost too much */
 };
 
 struct worker {
@@ -265,25 +265,27 @@ static enum downstream_place on_find_place(struct downstream_owner *owner,
     return DOWNSTREAM_NOWHERE;
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+static struct listener *of_acceptor(struct acceptor *a)
 {
-    struct worker *w = listener->data;
-    if (status < 0) {
-        struct log_field fields[] = {log_text("error", uv_strerror(status))};
-        log_event(w->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
-        return;
-    }
-    const struct listener *l = LIST_ENTRY((uv_tcp_t *)listener, struct listener, tcp);
-    downstream_accept(&w->downstream, listener, &l->door);
+    return LIST_ENTRY(a, struct listener, acceptor);
+}
+
+static void on_connection(struct acceptor *a, int fd)
+{
+    struct listener *l = of_acceptor(a);
+    downstream_accept(&l->worker->downstream, fd, &l->door);
+}
+
+static void on_accept_lacks(struct acceptor *a, int error)
+{
+    struct log_field fields[] = {log_text("error", uv_strerror(error))};
+    log_event(of_acceptor(a)->worker->proxy.log, LOG_WARNING, "accept_failed", fields, 1);
 }
 
 static void close_listeners(struct worker *w)
 {
     for (size_t i = 0; i < w->listener_count; i++) {
-        if (w->listeners[i].open) {
-            w->listeners[i].open = false;
-            uv_close((uv_handle_t *)&w->listeners[i].tcp, NULL);
-        }
+        acceptor_close(&w->listeners[i].acceptor);
     }
 }
 
@@ -326,9 +328,7 @@ static void close_stream(uv_handle_t *handle, void *arg)
 
 static int fd_of(const struct listener *l)
 {
-    uv_os_fd_t fd = -1;
-    uv_fileno((const uv_handle_t *)&l->tcp, &fd);
-    return fd;
+    return l->acceptor.fd;
 }
 
 bool worker_shut_door(struct worker *w, size_t workers)
@@ -354,7 +354,7 @@ bool worker_door_is_empty(const struct worker *w)
 static void close_empty_listeners(struct worker *w)
 {
     for (size_t i = 0; i < w->listener_count; i++) {
-        if (w->listeners[i].open && last_call_queue(fd_of(&w->listeners[i])) > 0) {
+        if (fd_of(&w->listeners[i]) >= 0 && last_call_queue(fd_of(&w->listeners[i])) > 0) {
             return; /* the next poll tells of them */
         }
     }
@@ -532,17 +532,12 @@ void worker_join(struct worker *w)
 
 static int open_listener(struct worker *w, int fd, const struct downstream_door *door)
 {
-    struct listener *l = &w->listeners[w->listener_count];
-    int error = uv_tcp_init(&w->net.uv, &l->tcp);
-    if (error) {
-        return error;
-    }
-    l->open = true;
+    struct listener *l = &w->listeners[w->listener_count++];
     l->door = *door;
-    l->tcp.data = w;
-    w->listener_count++;
-    error = uv_tcp_open(&l->tcp, fd);
-    return error ? error : uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+    l->worker = w;
+    l->acceptor.on_connection = on_connection;
+    l->acceptor.on_lack = on_accept_lacks;
+    return acceptor_open(&l->acceptor, &w->net, fd);
 }
 
 static int open_handles(struct worker *w)

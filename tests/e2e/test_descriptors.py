@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import resource
 import socket
+import time
 
 import pytest
 from harness import TIMEOUT, TOKEN, Node, check_error, instance, settings
@@ -60,6 +62,26 @@ def test_no_instance_is_ejected_or_down_for_what_the_node_lacks(stubs, few_files
             assert found["votes"]["node-a"] == {"active": "up", "passive": "ok"}
         assert not [event for event in node.events("check_result") if event["active"] == "down"]
         assert all(line["attempts"] == 1 for line in node.wait_access(4 * FALL, status=503))
+
+
+def test_who_is_connected_is_served_while_nobody_can_be_accepted(stub):
+    """A worker that has no descriptor for those who wait does not stand still before their queue."""
+    with Node(settings([stub], workers=1)) as node, node.client() as client:
+        soft, hard = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (3, hard))   # below what libuv keeps in reserve, too
+        with contextlib.ExitStack() as waiting:
+            late = [waiting.enter_context(node.client()) for _ in range(3)]
+            for one in late:
+                one.request("GET", "/health")
+            told = wait_for(lambda: node.events("accept_failed"), TIMEOUT)[0]
+            assert told["error"] == "too many open files"
+            began = time.monotonic()
+            for _ in range(20):
+                assert client.request("GET", "/health").response()[0].status == 200
+            passed = time.monotonic() - began
+            assert len(node.events("accept_failed")) <= 3 + passed / 0.1   # and asks again now and then only
+            resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (soft, hard))
+            assert [one.response()[0].status for one in late] == [200, 200, 200]
 
 
 def test_a_limit_of_open_files_below_what_connections_need_is_told_at_the_start(stub, few_files):

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/acceptor.h"
 #include "net/stream.h"
 #include "tls_files.h"
 
@@ -23,7 +24,7 @@ static struct tls_client *client;
 
 struct scene {
     struct net_loop loop;
-    uv_tcp_t listener;
+    struct acceptor acceptor;
     struct stream stream;
     unsigned accepted, closed, secured, sent;
     int failure, end; /* NOT_YET */
@@ -94,12 +95,11 @@ static const struct stream_events events = {.on_bytes = on_bytes,
                                             .on_sent = on_sent,
                                             .on_closed = on_closed};
 
-static void on_connection(uv_stream_t *listener, int status)
+static void on_connection(struct acceptor *a, int fd)
 {
-    struct scene *s = listener->data;
-    assert_int_equal(status, 0);
+    struct scene *s = LIST_ENTRY(a, struct scene, acceptor);
     assert_int_equal(stream_init(&s->stream, &s->loop, &events), 0);
-    assert_int_equal(stream_accept(&s->stream, listener), 0);
+    assert_int_equal(stream_accept(&s->stream, fd), 0);
     s->accepted++;
 }
 
@@ -155,17 +155,17 @@ static struct scene *connect_to_scene(void)
 {
     struct scene *s = calloc(1, sizeof(*s));
     struct sockaddr_in address = {.sin_family = AF_INET};
-    int size = sizeof(address);
+    socklen_t size = sizeof(address);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     s->failure = s->end = NOT_YET;
     s->peer_reads = true;
     assert_int_equal(net_loop_init(&s->loop), 0);
     pool_init(&s->pool);
-    uv_tcp_init(&s->loop.uv, &s->listener);
-    s->listener.data = s;
-    assert_int_equal(uv_tcp_bind(&s->listener, (struct sockaddr *)&address, 0), 0);
-    assert_int_equal(uv_listen((uv_stream_t *)&s->listener, 1, on_connection), 0);
-    uv_tcp_getsockname(&s->listener, (struct sockaddr *)&address, &size);
+    int door = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(door, (struct sockaddr *)&address, sizeof(address)), 0);
+    s->acceptor.on_connection = on_connection;
+    assert_int_equal(acceptor_open(&s->acceptor, &s->loop, door), 0);
+    assert_int_equal(getsockname(door, (struct sockaddr *)&address, &size), 0);
     s->fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(s->fd, (struct sockaddr *)&address, sizeof(address)), 0);
     while (s->accepted == 0) {
@@ -201,7 +201,7 @@ static int tear_down(void **state)
     if (s->fd >= 0) {
         close(s->fd);
     }
-    uv_close((uv_handle_t *)&s->listener, NULL);
+    acceptor_close(&s->acceptor);
     net_loop_close(&s->loop);
     uv_run(&s->loop.uv, UV_RUN_DEFAULT);
     net_loop_done(&s->loop);

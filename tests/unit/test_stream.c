@@ -10,13 +10,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/acceptor.h"
 #include "net/stream.h"
 
 enum { PATIENCE_MS = 5000 };
 
 struct scene {
     struct net_loop loop;
-    uv_tcp_t listener;
+    struct acceptor acceptor;
     struct stream stream;
     int client;
     unsigned accepted, bytes, closed;
@@ -49,12 +50,11 @@ static const struct stream_events events = {.on_connected = on_error,
                                             .on_send_failed = on_error,
                                             .on_closed = on_closed};
 
-static void on_connection(uv_stream_t *listener, int status)
+static void on_connection(struct acceptor *a, int fd)
 {
-    struct scene *s = listener->data;
-    assert_int_equal(status, 0);
+    struct scene *s = LIST_ENTRY(a, struct scene, acceptor);
     assert_int_equal(stream_init(&s->stream, &s->loop, &events), 0);
-    assert_int_equal(stream_accept(&s->stream, listener), 0);
+    assert_int_equal(stream_accept(&s->stream, fd), 0);
     s->accepted++;
 }
 
@@ -71,14 +71,14 @@ static int set_up(void **state)
 {
     struct scene *s = calloc(1, sizeof(*s));
     struct sockaddr_in address = {.sin_family = AF_INET};
-    int size = sizeof(address);
+    socklen_t size = sizeof(address);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(net_loop_init(&s->loop), 0);
-    uv_tcp_init(&s->loop.uv, &s->listener);
-    s->listener.data = s;
-    assert_int_equal(uv_tcp_bind(&s->listener, (struct sockaddr *)&address, 0), 0);
-    assert_int_equal(uv_listen((uv_stream_t *)&s->listener, 1, on_connection), 0);
-    uv_tcp_getsockname(&s->listener, (struct sockaddr *)&address, &size);
+    int door = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(door, (struct sockaddr *)&address, sizeof(address)), 0);
+    s->acceptor.on_connection = on_connection;
+    assert_int_equal(acceptor_open(&s->acceptor, &s->loop, door), 0);
+    assert_int_equal(getsockname(door, (struct sockaddr *)&address, &size), 0);
     s->client = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(s->client, (struct sockaddr *)&address, sizeof(address)), 0);
     turn_until(s, &s->accepted, 1);
@@ -92,7 +92,7 @@ static int tear_down(void **state)
     stream_close(&s->stream, false);
     turn_until(s, &s->closed, 1);
     close(s->client);
-    uv_close((uv_handle_t *)&s->listener, NULL);
+    acceptor_close(&s->acceptor);
     net_loop_close(&s->loop);
     uv_run(&s->loop.uv, UV_RUN_DEFAULT);
     net_loop_done(&s->loop);
