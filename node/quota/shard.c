@@ -1,0 +1,387 @@
+/* shard: subjects by key, in order of use, and the decision. rows.c has what others are told. */
+#include "quota/shard.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "quota/private.h"
+
+const char *const quota_per_words[] = {"user", "token", "address", "application", NULL};
+const char *const quota_kind_words[] = {"requests", "tokens", "concurrent", NULL};
+
+struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up, bool tells)
+{
+    struct quota_shard *s = memory_new(sizeof(*s));
+    assert(subjects_max >= QUOTA_SUBJECTS_LEAST);
+    *s = (struct quota_shard){.owner_up = owner_up,
+                              .tells = tells,
+                              .subjects_max = subjects_max,
+                              .subject_count = 1,
+                              .part_count = 1};
+    return s;
+}
+
+void quota_shard_free(struct quota_shard *s)
+{
+    size_t pieces = s && s->buckets ? s->subjects_max / PIECE + 1 : 0;
+    for (size_t i = 0; i < pieces; i++) {
+        free(s->subjects[i]);
+        free(s->parts[i]);
+    }
+    if (s) {
+        free(s->subjects);
+        free(s->parts);
+        free(s->buckets);
+    }
+    free(s);
+}
+
+/* What costs memory is made for who has quotas. */
+static void make_room(struct quota_shard *s)
+{
+    size_t pieces = s->subjects_max / PIECE + 1;
+    if (!s->buckets) {
+        s->buckets = memory_new(BUCKETS * sizeof(*s->buckets));
+        s->subjects = memory_new(pieces * sizeof(*s->subjects));
+        s->parts = memory_new(pieces * sizeof(*s->parts));
+    }
+}
+
+/* ---- by use ---- */
+
+static void use_remove(struct quota_shard *s, uint32_t index)
+{
+    struct subject *x = subject_at(s, index);
+    *(x->older ? &subject_at(s, x->older)->newer : &s->oldest) = x->newer;
+    *(x->newer ? &subject_at(s, x->newer)->older : &s->newest) = x->older;
+}
+
+static void use_add(struct quota_shard *s, uint32_t index)
+{
+    struct subject *x = subject_at(s, index);
+    x->older = s->newest;
+    x->newer = 0;
+    *(s->newest ? &subject_at(s, s->newest)->newer : &s->oldest) = index;
+    s->newest = index;
+}
+
+static void touch(struct quota_shard *s, uint32_t index)
+{
+    if (s->newest != index) {
+        use_remove(s, index);
+        use_add(s, index);
+    }
+}
+
+/* ---- news ---- */
+
+void news_remove(struct quota_shard *s, uint32_t index)
+{
+    struct subject *x = subject_at(s, index);
+    if (x->heat == NOT_NEWS) {
+        return;
+    }
+    *(x->news_before ? &subject_at(s, x->news_before)->news_behind : &s->news[x->heat].first) =
+        x->news_behind;
+    *(x->news_behind ? &subject_at(s, x->news_behind)->news_before : &s->news[x->heat].last) =
+        x->news_before;
+    x->heat = NOT_NEWS;
+}
+
+void news_add(struct quota_shard *s, uint32_t index, unsigned heat)
+{
+    struct subject *x = subject_at(s, index);
+    if (!s->tells || x->heat <= heat) {
+        return;
+    }
+    news_remove(s, index);
+    x->heat = (uint8_t)heat;
+    x->news_before = s->news[heat].last;
+    x->news_behind = 0;
+    *(x->news_before ? &subject_at(s, x->news_before)->news_behind : &s->news[heat].first) = index;
+    s->news[heat].last = index;
+}
+
+/* From three quarters of the limit on 0, and so on. */
+static unsigned heat_of(uint64_t used, uint32_t limit)
+{
+    uint64_t quarters = used * QUOTA_HEATS / (limit > 0 ? limit : 1);
+    return quarters < QUOTA_HEATS ? QUOTA_HEATS - 1 - (unsigned)quarters : 0;
+}
+
+/* ---- parts ---- */
+
+void part_free(struct quota_shard *s, uint32_t index)
+{
+    struct part *p = part_at(s, index);
+    *p = (struct part){.next = s->free_parts};
+    s->free_parts = index;
+}
+
+uint32_t part_make(struct quota_shard *s, uint32_t subject)
+{
+    uint32_t index = s->free_parts;
+    if (index) {
+        s->free_parts = part_at(s, index)->next;
+    } else if (s->part_count < s->subjects_max) {
+        index = s->part_count++;
+        struct part **piece = &s->parts[index / PIECE];
+        *piece = *piece ? *piece : memory_new(PIECE * sizeof(**piece));
+    } else {
+        return 0;
+    }
+    struct subject *x = subject_at(s, subject);
+    *part_at(s, index) = (struct part){.next = x->parts};
+    x->parts = index;
+    return index;
+}
+
+/* ---- subjects ---- */
+
+static uint32_t *bucket_of(const struct quota_shard *s, uint64_t key)
+{
+    return &s->buckets[key % BUCKETS];
+}
+
+uint32_t subject_find(const struct quota_shard *s, uint64_t key)
+{
+    uint32_t index = s->buckets ? *bucket_of(s, key) : 0;
+    while (index && subject_at(s, index)->key != key) {
+        index = subject_at(s, index)->chain;
+    }
+    return index;
+}
+
+void subject_forget(struct quota_shard *s, uint32_t index)
+{
+    struct subject *x = subject_at(s, index);
+    uint32_t *at = bucket_of(s, x->key);
+    while (*at != index) {
+        at = &subject_at(s, *at)->chain;
+    }
+    *at = x->chain;
+    use_remove(s, index);
+    news_remove(s, index);
+    while (x->parts) {
+        uint32_t part = x->parts;
+        x->parts = part_at(s, part)->next;
+        part_free(s, part);
+    }
+    *x = (struct subject){.chain = s->free_subjects};
+    s->free_subjects = index;
+    s->counts.subjects--;
+}
+
+/* The least recently used one makes room; of those with requests under way a few are passed by. */
+static bool push_out(struct quota_shard *s)
+{
+    enum { TRIES = 64 };
+    uint32_t index = s->oldest;
+    for (int i = 0; i < TRIES && index; i++) {
+        struct subject *x = subject_at(s, index);
+        if (x->active == 0) {
+            subject_forget(s, index);
+            s->counts.forgotten++;
+            return true;
+        }
+        uint32_t next = x->newer;
+        touch(s, index);
+        index = next;
+    }
+    return false;
+}
+
+uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
+{
+    uint32_t index = subject_find(s, key);
+    make_room(s);
+    if (index) {
+        return index;
+    }
+    if (s->counts.subjects == s->subjects_max - 1 && !push_out(s)) {
+        return 0;
+    }
+    index = s->free_subjects;
+    if (index) {
+        s->free_subjects = subject_at(s, index)->chain;
+    } else {
+        index = s->subject_count++;
+        struct subject **piece = &s->subjects[index / PIECE];
+        *piece = *piece ? *piece : memory_new(PIECE * sizeof(**piece));
+    }
+    *subject_at(s, index) = (struct subject){
+        .key = key, .rule = rule, .heat = NOT_NEWS, .taken = true, .chain = *bucket_of(s, key)};
+    *bucket_of(s, key) = index;
+    use_add(s, index);
+    s->counts.subjects++;
+    return index;
+}
+
+static uint64_t part_used(const struct quota_shard *s, struct part *p, uint64_t window_ms,
+                          uint64_t now_ms)
+{
+    if (window_ms > 0) {
+        return quota_window_used(&p->window, window_ms, now_ms);
+    }
+    return __atomic_load_n(&s->owner_up[p->owner], __ATOMIC_RELAXED) ? p->active : 0;
+}
+
+uint64_t subject_used(struct quota_shard *s, struct subject *x, uint64_t window_ms, uint64_t now_ms)
+{
+    uint64_t used = window_ms > 0 ? quota_window_used(&x->own, window_ms, now_ms) : x->active;
+    for (uint32_t *at = &x->parts; *at;) {
+        struct part *p = part_at(s, *at);
+        uint64_t of_part = part_used(s, p, window_ms, now_ms);
+        used += of_part;
+        if (of_part == 0 && p->active == 0) {
+            uint32_t gone = *at;
+            *at = p->next;
+            part_free(s, gone);
+        } else {
+            at = &p->next;
+        }
+    }
+    return used;
+}
+
+/* ---- deciding ---- */
+
+/* Until no more than `most` counts of all owners together. Each owner's cells leave by themselves:
+ * the earliest time at which enough of all have left is looked for by halves. */
+static uint64_t wait_for(struct quota_shard *s, struct subject *x, const struct quota_ask *ask,
+                         uint64_t now_ms, uint64_t most)
+{
+    if (!x->parts) {
+        return quota_window_wait_ms(&x->own, ask->window_ms, now_ms, most);
+    }
+    uint64_t low = 0, high = 2 * ask->window_ms;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        struct quota_window copy = x->own;
+        uint64_t used = quota_window_used(&copy, ask->window_ms, now_ms + middle);
+        for (uint32_t i = x->parts; i; i = part_at(s, i)->next) {
+            copy = part_at(s, i)->window;
+            used += quota_window_used(&copy, ask->window_ms, now_ms + middle);
+        }
+        *(used <= most ? &high : &low) = middle;
+    }
+    return high;
+}
+
+/* Of a `tokens` quota as much as nothing is asked for: it is over when all of it is spent. */
+static void look(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
+{
+    struct quota_shard *s = ask->shard;
+    uint64_t used = index ? subject_used(s, subject_at(s, index), ask->window_ms, now_ms) : 0;
+    ask->over = used >= ask->limit;
+    ask->used = used;
+    ask->wait_ms = 0;
+    if (ask->over && ask->kind == QUOTA_CONCURRENT) {
+        ask->wait_ms = QUOTA_HEARD_WAIT_MS;
+    } else if (ask->over) {
+        ask->wait_ms = wait_for(s, subject_at(s, index), ask, now_ms, ask->limit - 1);
+    }
+}
+
+static int look_at_all(struct quota_ask *asks, size_t count, uint32_t *indexes, uint64_t now_ms)
+{
+    int refuses = -1;
+    for (size_t i = 0; i < count; i++) {
+        indexes[i] = subject_find(asks[i].shard, asks[i].key);
+        look(&asks[i], indexes[i], now_ms);
+        bool longer = refuses < 0 || asks[i].wait_ms > asks[refuses].wait_ms;
+        if (asks[i].over && !asks[i].shadow && longer) {
+            refuses = (int)i;
+        }
+    }
+    return refuses;
+}
+
+static void grant(struct quota_ask *ask, uint64_t now_ms)
+{
+    struct quota_shard *s = ask->shard;
+    uint32_t index = subject_make(s, ask->key, ask->rule);
+    if (!index) {
+        return; /* a million others have requests under way: nobody counts this one */
+    }
+    struct subject *x = subject_at(s, index);
+    touch(s, index);
+    if (ask->kind == QUOTA_CONCURRENT) {
+        x->active++;
+        ask->used++;
+    } else if (ask->kind == QUOTA_REQUESTS) {
+        quota_window_add(&x->own, ask->window_ms, now_ms, 1);
+        ask->used++;
+    } else {
+        return;
+    }
+    news_add(s, index, heat_of(ask->used, ask->limit));
+}
+
+/* When something of it comes back; of several owners by this node's own. */
+static void look_ahead(struct quota_ask *ask, uint64_t now_ms)
+{
+    uint32_t index = subject_find(ask->shard, ask->key);
+    if (index && ask->window_ms > 0 && !ask->over) {
+        const struct quota_window *own = &subject_at(ask->shard, index)->own;
+        ask->wait_ms =
+            own->sum > 0 ? quota_window_wait_ms(own, ask->window_ms, now_ms, own->sum - 1) : 0;
+    }
+}
+
+enum { ASKS_MAX = QUOTA_SUBJECTS_LEAST / 2 };
+
+int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms)
+{
+    uint32_t indexes[ASKS_MAX];
+    assert(count <= ASKS_MAX);
+    int refuses = look_at_all(asks, count, indexes, now_ms);
+    for (size_t i = 0; i < count; i++) {
+        if (refuses < 0) {
+            grant(&asks[i], now_ms);
+        } else if (indexes[i]) {
+            touch(asks[i].shard, indexes[i]); /* who is refused is not forgotten for that */
+        }
+        look_ahead(&asks[i], now_ms);
+    }
+    return refuses;
+}
+
+int quota_look(struct quota_ask *asks, size_t count, uint64_t now_ms)
+{
+    uint32_t indexes[ASKS_MAX];
+    assert(count <= ASKS_MAX);
+    int refuses = look_at_all(asks, count, indexes, now_ms);
+    for (size_t i = 0; i < count; i++) {
+        look_ahead(&asks[i], now_ms);
+    }
+    return refuses;
+}
+
+void quota_release(struct quota_shard *s, uint64_t key)
+{
+    uint32_t index = subject_find(s, key);
+    if (index && subject_at(s, index)->active > 0) {
+        subject_at(s, index)->active--;
+        news_add(s, index, 0); /* somebody may wait for it elsewhere */
+    }
+}
+
+void quota_spend(const struct quota_ask *ask, uint64_t tokens, uint64_t now_ms)
+{
+    struct quota_shard *s = ask->shard;
+    uint32_t index = tokens > 0 ? subject_make(s, ask->key, ask->rule) : 0;
+    if (!index) {
+        return;
+    }
+    struct subject *x = subject_at(s, index);
+    touch(s, index);
+    quota_window_add(&x->own, ask->window_ms, now_ms, tokens);
+    news_add(s, index, heat_of(subject_used(s, x, ask->window_ms, now_ms), ask->limit));
+}
+
+struct quota_shard_counts quota_shard_counts(const struct quota_shard *s)
+{
+    return s->counts;
+}

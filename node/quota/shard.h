@@ -1,0 +1,124 @@
+/* shard: who has used how much of which quota, of a part of all subjects (SPEC §3, Quotas).
+ *
+ * A subject is a quota and whom it counts: 64 bits of a keyed hash, nothing else. Of each a shard
+ * keeps what this node has granted and, apart, what each other owner has told of its own: an owner
+ * is one start of a node, so its parts are only ever replaced by itself, and nothing counts twice.
+ *
+ * quota_decide() looks at all quotas of a request first, and then grants all or none: so what one
+ * of them refuses counts nowhere. Concurrency is a number that goes up and down; an owner that is
+ * not up has none.
+ *
+ * Subjects of which others must hear are on one of QUOTA_HEATS lists, the hottest first by how near
+ * to its limit the subject is. Beyond `subjects_max` the least recently used subject is forgotten
+ * with all that it had, but for one with requests under way: it begins anew.
+ *
+ * Pure and for one thread: who shares a shard locks it (snapshot/quotas). Times as in window.h. */
+#ifndef QUOTA_SHARD_H
+#define QUOTA_SHARD_H
+
+#include "quota/window.h"
+
+enum quota_per { QUOTA_USER, QUOTA_TOKEN, QUOTA_ADDRESS, QUOTA_APPLICATION };
+enum { QUOTA_PERS = QUOTA_APPLICATION + 1 };
+enum quota_kind { QUOTA_REQUESTS, QUOTA_TOKENS, QUOTA_CONCURRENT };
+enum { QUOTA_KINDS = QUOTA_CONCURRENT + 1 };
+
+/* As configuration and people have them; NULL ends them. */
+extern const char *const quota_per_words[];  /* user, ... */
+extern const char *const quota_kind_words[]; /* requests, ... */
+
+enum {
+    /* Starts of other nodes whose grants still count. */
+    QUOTA_OWNERS_MAX = 256,
+    QUOTA_HEATS = 4,
+    QUOTA_SUBJECTS_LEAST = 64,  /* so that one request's subjects never push each other out */
+    QUOTA_HEARD_WAIT_MS = 1000, /* of a concurrent quota: nobody knows when a request will end */
+};
+
+struct quota_shard;
+
+/* `owner_up`: QUOTA_OWNERS_MAX bytes, 0 where an owner's requests under way are over; lent, and
+ * may be written by another thread. `tells`: others want to hear. */
+struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up, bool tells);
+void quota_shard_free(struct quota_shard *s); /* NULL is fine */
+
+/* One quota of a request. */
+struct quota_ask {
+    struct quota_shard *shard; /* where the key belongs */
+    uint64_t key;
+    uint64_t window_ms; /* 0: concurrent */
+    uint32_t limit;
+    uint16_t rule; /* the caller's number of the quota */
+    enum quota_kind kind;
+    bool shadow;      /* is over, and refuses nothing */
+    bool over;        /* the rest: what quota_decide() says */
+    uint64_t used;    /* the request among them, if it is granted */
+    uint64_t wait_ms; /* until something of it comes back; over: until the request would pass */
+};
+
+/* Grants all of them, or none. Returns the one that refuses, of several the one that lasts longest;
+ * -1: granted. A token's worth of a `tokens` quota is not taken: see quota_spend(). */
+int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms);
+
+/* The same question, and nothing is granted or counted. */
+int quota_look(struct quota_ask *asks, size_t count, uint64_t now_ms);
+
+/* The end of a request that a concurrent quota had granted. */
+void quota_release(struct quota_shard *s, uint64_t key);
+
+/* Tokens, when they are known. */
+void quota_spend(const struct quota_ask *ask, uint64_t tokens, uint64_t now_ms);
+
+/* ---- for others, and for the disk (rows.c) ---- */
+
+/* What one owner has granted of a subject, all of it: a row replaces the one before. */
+struct quota_row {
+    uint64_t key;
+    uint16_t rule, owner; /* owner: with quota_each_row() alone; 0 = this node */
+    uint32_t active;
+    uint8_t use_count;
+    struct quota_use uses[QUOTA_CELLS];
+};
+
+/* The window of a rule; 0: there are none of it any more, or it is concurrent. */
+typedef uint64_t quota_window_of(void *arg, uint16_t rule);
+
+/* Takes what is new of this heat: at most `max` rows. Heat 0 is the hottest. */
+size_t quota_take_news(struct quota_shard *s, unsigned heat, uint64_t now_ms,
+                       quota_window_of *window_of, void *arg, struct quota_row *ret_rows,
+                       size_t max);
+
+/* All that this node has granted is news again, and cold: somebody has come who may lack it. */
+void quota_tell_all(struct quota_shard *s);
+
+/* What an owner (1 to QUOTA_OWNERS_MAX - 1) has told. With owner 0: what this node had granted
+ * before it was started again. */
+void quota_hear(struct quota_shard *s, uint16_t owner, uint64_t window_ms,
+                const struct quota_row *row, uint64_t now_ms);
+
+/* Everything of an owner is forgotten: the number will be another's. */
+void quota_forget_owner(struct quota_shard *s, uint16_t owner);
+
+/* A subject as a whole. */
+struct quota_standing {
+    uint64_t key, used;
+    uint16_t rule;
+};
+
+/* Subjects are visited in pieces, so that a lock is never held for long: piece after piece, until
+ * it returns false. Changed subjects may be visited again or not at all. */
+bool quota_each_standing(struct quota_shard *s, size_t piece, uint64_t now_ms,
+                         quota_window_of *window_of,
+                         void (*visit)(void *arg, const struct quota_standing *standing),
+                         void *arg);
+/* Every owner's row of every subject, for the disk. */
+bool quota_each_row(struct quota_shard *s, size_t piece, uint64_t now_ms,
+                    quota_window_of *window_of,
+                    void (*visit)(void *arg, const struct quota_row *row), void *arg);
+
+struct quota_shard_counts {
+    uint64_t subjects, forgotten; /* now; since the start, for want of room */
+};
+struct quota_shard_counts quota_shard_counts(const struct quota_shard *s);
+
+#endif

@@ -1,0 +1,538 @@
+/* Quotas: windows that slide, all or nothing over several quotas, owners, and a table that is full.
+ * A model that keeps every single use says what must count at least and at most. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/memory.h"
+#include "base/prng.h"
+#include "quota/shard.h"
+
+enum { T = 60 * 1000, SUBJECTS = 64 };
+#define BEGIN_MS (2 * QUOTA_WINDOW_MAX_MS + 12345)
+
+static const uint8_t all_up[QUOTA_OWNERS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1};
+
+static struct quota_ask ask_of(struct quota_shard *s, uint64_t key, uint32_t limit)
+{
+    return (struct quota_ask){
+        .shard = s, .key = key, .window_ms = T, .limit = limit, .kind = QUOTA_REQUESTS};
+}
+
+static bool granted(struct quota_shard *s, uint64_t key, uint32_t limit, uint64_t now_ms)
+{
+    struct quota_ask ask = ask_of(s, key, limit);
+    return quota_decide(&ask, 1, now_ms) < 0;
+}
+
+static uint64_t window_of(void *arg, uint16_t rule)
+{
+    (void)arg;
+    return rule == 9 ? 0 : T; /* 9: concurrent */
+}
+
+/* ---- windows ---- */
+
+static void a_burst_counts_exactly_as_long_as_the_window(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    for (int i = 0; i < 5; i++) {
+        assert_true(granted(s, 1, 5, BEGIN_MS));
+    }
+    struct quota_ask ask = ask_of(s, 1, 5);
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS + T - 1), 0);
+    assert_int_equal(ask.wait_ms, 1);
+    assert_int_equal(ask.used, 5);
+    assert_true(granted(s, 1, 5, BEGIN_MS + T));
+    quota_shard_free(s);
+}
+
+static void who_waits_as_told_is_let_through_and_not_before(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, 5);
+    for (int round = 0; round < 300; round++) {
+        struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+        uint64_t now_ms = BEGIN_MS + prng_below(&prng, T);
+        struct quota_ask ask = ask_of(s, 1, 7);
+        while (quota_decide(&ask, 1, now_ms) < 0) {
+            now_ms += prng_below(&prng, T / 5);
+        }
+        assert_in_range(ask.wait_ms, 1, T);
+        struct quota_ask again = ask_of(s, 1, 7);
+        assert_int_equal(quota_look(&again, 1, now_ms + ask.wait_ms - 1), 0);
+        assert_int_equal(quota_decide(&again, 1, now_ms + ask.wait_ms), -1);
+        quota_shard_free(s);
+    }
+}
+
+static void no_use_leaves_before_its_window_is_over(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, 6);
+    for (int i = 0; i < 20000; i++) {
+        uint64_t length = QUOTA_WINDOW_MIN_MS + prng_below(&prng, i % 2 ? QUOTA_WINDOW_MAX_MS : T);
+        length = length < QUOTA_WINDOW_MAX_MS ? length : QUOTA_WINDOW_MAX_MS;
+        uint64_t now_ms = BEGIN_MS + prng_below(&prng, QUOTA_WINDOW_MAX_MS);
+        struct quota_window w = {0};
+        quota_window_add(&w, length, now_ms, 1);
+        assert_int_equal(quota_window_used(&w, length, now_ms + length - 1), 1);
+        assert_int_equal(quota_window_used(&w, length, now_ms + length + length / 65535 + 1), 0);
+    }
+}
+
+/* Every single use, and what of them counts in windows of two lengths. */
+struct model {
+    uint64_t at_ms[20000];
+    uint32_t amount[20000];
+    size_t count;
+};
+
+static uint64_t within(const struct model *m, uint64_t now_ms, uint64_t window_ms)
+{
+    uint64_t sum = 0;
+    for (size_t i = m->count; i-- > 0 && m->at_ms[i] + window_ms > now_ms;) {
+        sum += m->amount[i];
+    }
+    return sum;
+}
+
+static void never_less_than_what_was_used_and_an_eleventh_too_long_at_most(void **state)
+{
+    (void)state;
+    static const uint64_t lengths[] = {
+        1000, 1007, 60000, 3600000, 86400000, 7 * 86400000, QUOTA_WINDOW_MAX_MS};
+    struct prng prng;
+    prng_init(&prng, 7);
+    struct model *m = memory_new(sizeof(*m));
+    for (int round = 0; round < 40; round++) {
+        uint64_t length = lengths[round % 7], now_ms = BEGIN_MS + prng_below(&prng, 1 << 30);
+        struct quota_window w = {0};
+        m->count = 0;
+        for (int i = 0; i < 3000; i++) {
+            now_ms += prng_below(&prng, 1 + length / (prng_below(&prng, 10) == 0 ? 1 : 200));
+            uint32_t amount = (uint32_t)prng_below(&prng, 3);
+            quota_window_add(&w, length, now_ms, amount);
+            m->at_ms[m->count] = now_ms;
+            m->amount[m->count++] = amount;
+            uint64_t look_ms = now_ms + prng_below(&prng, 1 + length / 50);
+            uint64_t used = quota_window_used(&w, length, look_ms);
+            assert_true(used >= within(m, look_ms, length));
+            assert_true(used <= within(m, look_ms, length + length / 11 + length / 65535 + 2));
+            now_ms = look_ms;
+        }
+    }
+    free(m);
+}
+
+static void a_limit_is_never_exceeded_in_any_window(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, 8);
+    struct model *m = memory_new(sizeof(*m));
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    uint64_t now_ms = BEGIN_MS, refused = 0;
+    for (int i = 0; i < 20000; i++) {
+        now_ms += prng_below(&prng, prng_below(&prng, 50) == 0 ? T : T / 100);
+        bool passes = granted(s, 1, 50, now_ms);
+        m->at_ms[m->count] = now_ms;
+        m->amount[m->count++] = passes;
+        refused += !passes;
+        assert_in_range(within(m, now_ms, T), 0, 50);
+    }
+    assert_in_range(refused, 1000, 19000); /* both happen */
+    quota_shard_free(s);
+    free(m);
+}
+
+static void a_clock_that_steps_back_a_little_changes_nothing(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    assert_true(granted(s, 1, 2, BEGIN_MS + T / 11 + 5));
+    assert_true(granted(s, 1, 2, BEGIN_MS + T / 11 + 1));
+    assert_false(granted(s, 1, 2, BEGIN_MS));
+    assert_false(granted(s, 1, 2, BEGIN_MS + T + T / 11 + 4)); /* both count as the later one */
+    assert_true(granted(s, 1, 2, BEGIN_MS + T + T / 11 + 5));
+    quota_shard_free(s);
+}
+
+static void an_amount_beyond_all_limits_stays_beyond_them(void **state)
+{
+    (void)state;
+    struct quota_window w = {0};
+    quota_window_add(&w, T, BEGIN_MS, UINT64_MAX);
+    quota_window_add(&w, T, BEGIN_MS, UINT64_MAX);
+    assert_int_equal(quota_window_used(&w, T, BEGIN_MS), QUOTA_AMOUNT_MAX);
+    assert_int_equal(quota_window_used(&w, T, BEGIN_MS + 2 * T), 0);
+}
+
+/* ---- several quotas ---- */
+
+static void what_one_quota_refuses_counts_in_none(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_ask asks[3];
+    for (int i = 0; i < 4; i++) {
+        asks[0] = ask_of(s, 1, 100);
+        asks[1] = ask_of(s, 2, 3);
+        asks[2] = ask_of(s, 3, 10);
+        asks[2].kind = QUOTA_CONCURRENT;
+        asks[2].window_ms = 0;
+        assert_int_equal(quota_decide(asks, 3, BEGIN_MS), i < 3 ? -1 : 1);
+    }
+    assert_int_equal(asks[0].used, 3);
+    assert_int_equal(asks[2].used, 3);
+    quota_shard_free(s);
+}
+
+static void a_shadow_is_over_and_lets_pass(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_ask ask = ask_of(s, 1, 2);
+    for (uint64_t i = 1; i <= 5; i++) {
+        ask.shadow = true;
+        assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+        assert_int_equal(ask.over, i > 2);
+        assert_int_equal(ask.used, i);
+    }
+    quota_shard_free(s);
+}
+
+static void tokens_are_over_when_they_are_spent_and_not_before(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_ask ask = ask_of(s, 1, 1000);
+    ask.kind = QUOTA_TOKENS;
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+    assert_int_equal(ask.used, 0);
+    quota_spend(&ask, 999, BEGIN_MS);
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+    quota_spend(&ask, 5000, BEGIN_MS + 10);
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS + 20), 0);
+    assert_int_equal(ask.used, 5999);
+    assert_int_equal(ask.wait_ms, T - 10); /* the last of them must go */
+    quota_shard_free(s);
+}
+
+static void concurrency_ends_with_its_requests(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_ask ask = {.shard = s, .key = 1, .limit = 2, .kind = QUOTA_CONCURRENT};
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS + 400 * T), 0);
+    quota_release(s, 1);
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+    quota_shard_free(s);
+}
+
+static void to_look_counts_nothing(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    for (int i = 0; i < 10; i++) {
+        struct quota_ask ask = ask_of(s, 1, 1);
+        assert_int_equal(quota_look(&ask, 1, BEGIN_MS), -1);
+        assert_int_equal(ask.used, 0);
+    }
+    assert_int_equal(quota_shard_counts(s).subjects, 0);
+    quota_shard_free(s);
+}
+
+/* ---- others ---- */
+
+static size_t news_of(struct quota_shard *s, uint64_t now_ms, struct quota_row *rows, size_t max)
+{
+    size_t count = 0;
+    for (unsigned heat = 0; heat < QUOTA_HEATS; heat++) {
+        count += quota_take_news(s, heat, now_ms, window_of, NULL, rows + count, max - count);
+    }
+    return count;
+}
+
+static void tell(struct quota_shard *from, struct quota_shard *to, uint16_t owner, uint64_t now_ms)
+{
+    struct quota_row rows[SUBJECTS];
+    size_t count = news_of(from, now_ms, rows, SUBJECTS);
+    for (size_t i = 0; i < count; i++) {
+        quota_hear(to, owner, window_of(NULL, rows[i].rule), &rows[i], now_ms);
+    }
+}
+
+static void what_is_told_counts_at_the_other_and_once(void **state)
+{
+    (void)state;
+    struct quota_shard *a = quota_shard_new(SUBJECTS, all_up, true);
+    struct quota_shard *b = quota_shard_new(SUBJECTS, all_up, true);
+    for (int i = 0; i < 6; i++) {
+        assert_true(granted(a, 1, 10, BEGIN_MS + (uint64_t)i * 9000));
+    }
+    for (int i = 0; i < 3; i++) { /* told again and again */
+        quota_tell_all(a);
+        tell(a, b, 1, BEGIN_MS + 46000);
+    }
+    struct quota_ask ask = ask_of(b, 1, 10);
+    assert_int_equal(quota_look(&ask, 1, BEGIN_MS + 46000), -1);
+    assert_int_equal(ask.used, 6);
+    assert_true(granted(b, 1, 7, BEGIN_MS + 46000));
+    ask.limit = 7;
+    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS + 46000), 0);
+    assert_in_range(ask.wait_ms, T - 46000 - 1, T - 46000 + 2); /* a's first */
+    quota_shard_free(a);
+    quota_shard_free(b);
+}
+
+/* On clocks that have nothing to do with each other. */
+static void what_is_told_leaves_the_window_when_it_leaves_the_owners(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, 9);
+    for (int round = 0; round < 200; round++) {
+        struct quota_shard *a = quota_shard_new(SUBJECTS, all_up, true);
+        struct quota_shard *b = quota_shard_new(SUBJECTS, all_up, true);
+        struct quota_shard *c = quota_shard_new(SUBJECTS, all_up, true); /* looks later */
+        uint64_t a_ms = BEGIN_MS + prng_below(&prng, 10 * T), ahead_ms = prng_below(&prng, 90 * T);
+        for (int i = 0; i < 30; i++) {
+            a_ms += prng_below(&prng, T / 12);
+            granted(a, 1, 1000, a_ms);
+        }
+        struct quota_row row;
+        assert_int_equal(news_of(a, a_ms, &row, 1), 1);
+        quota_hear(b, 1, T, &row, a_ms + ahead_ms);
+        quota_hear(c, 1, T, &row, a_ms + ahead_ms);
+        for (int i = 0; i < 40; i++) {
+            struct quota_ask at_a = ask_of(a, 1, 1000), at_b = ask_of(b, 1, 1000);
+            a_ms += prng_below(&prng, T / 20);
+            quota_look(&at_a, 1, a_ms);
+            quota_look(&at_b, 1, a_ms + ahead_ms);
+            assert_true(at_b.used >= at_a.used);
+            struct quota_ask later = ask_of(c, 1, 1000);
+            quota_look(&later, 1, a_ms + ahead_ms + T / 11 + 5);
+            assert_true(later.used <= at_a.used);
+        }
+        quota_shard_free(a);
+        quota_shard_free(b);
+        quota_shard_free(c);
+    }
+}
+
+static void the_hottest_are_told_first(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true);
+    for (uint64_t key = 1; key <= 10; key++) {
+        for (uint64_t i = 0; i < key; i++) {
+            assert_true(granted(s, key, 10, BEGIN_MS));
+        }
+    }
+    struct quota_row rows[SUBJECTS];
+    assert_int_equal(quota_take_news(s, 0, BEGIN_MS, window_of, NULL, rows, SUBJECTS), 3);
+    assert_int_equal(rows[0].key, 8); /* 8, 9 and 10 of 10 */
+    assert_int_equal(quota_take_news(s, 0, BEGIN_MS, window_of, NULL, rows, SUBJECTS), 0);
+    assert_int_equal(news_of(s, BEGIN_MS, rows, SUBJECTS), 7);
+    assert_true(granted(s, 1, 10, BEGIN_MS));
+    assert_int_equal(news_of(s, BEGIN_MS, rows, SUBJECTS), 1);
+    assert_int_equal(rows[0].key, 1);
+    assert_int_equal(rows[0].uses[0].amount, 2);
+    quota_shard_free(s);
+}
+
+static void requests_under_way_lapse_with_their_node_and_grants_do_not(void **state)
+{
+    (void)state;
+    uint8_t up[QUOTA_OWNERS_MAX] = {[1] = 1};
+    struct quota_shard *s = quota_shard_new(SUBJECTS, up, false);
+    struct quota_row streams = {.key = 1, .rule = 9, .active = 3};
+    struct quota_row uses = {.key = 2, .use_count = 1, .uses = {{.age = 0, .amount = 3}}};
+    quota_hear(s, 1, 0, &streams, BEGIN_MS);
+    quota_hear(s, 1, T, &uses, BEGIN_MS);
+    struct quota_ask asks[2] = {{.shard = s, .key = 1, .limit = 3, .kind = QUOTA_CONCURRENT},
+                                ask_of(s, 2, 3)};
+    assert_int_equal(quota_look(&asks[0], 1, BEGIN_MS), 0);
+    assert_int_equal(quota_look(&asks[1], 1, BEGIN_MS), 0);
+    up[1] = 0;
+    assert_int_equal(quota_look(&asks[0], 1, BEGIN_MS), -1);
+    assert_int_equal(quota_look(&asks[1], 1, BEGIN_MS), 0);
+    up[1] = 1; /* it had been taken for dead */
+    assert_int_equal(quota_look(&asks[0], 1, BEGIN_MS), 0);
+    streams.active = 0;
+    quota_hear(s, 1, 0, &streams, BEGIN_MS);
+    assert_int_equal(quota_look(&asks[0], 1, BEGIN_MS), -1);
+    quota_forget_owner(s, 1);
+    assert_int_equal(quota_look(&asks[1], 1, BEGIN_MS), -1);
+    quota_shard_free(s);
+}
+
+static void keep(void *arg, const struct quota_row *row)
+{
+    struct quota_row **at = arg;
+    *(*at)++ = *row;
+}
+
+static uint64_t always(void *arg, uint16_t rule)
+{
+    (void)arg;
+    return window_of(NULL, rule);
+}
+
+static void a_restart_keeps_what_counts(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true), *next;
+    struct quota_row rows[8], *end = rows;
+    struct quota_row told = {.key = 1, .use_count = 1, .uses = {{.age = 0, .amount = 4}}};
+    for (uint64_t i = 0; i < 3; i++) {
+        granted(s, 1, 10, BEGIN_MS + i * 20000);
+    }
+    quota_hear(s, 2, T, &told, BEGIN_MS + 40000);
+    assert_true(quota_each_row(s, 0, BEGIN_MS + 41000, always, keep, &end));
+    assert_false(quota_each_row(s, 1, BEGIN_MS + 41000, always, keep, &end));
+    assert_int_equal(end - rows, 2);
+    next = quota_shard_new(SUBJECTS, all_up, true);
+    for (struct quota_row *r = rows; r < end; r++) {
+        quota_hear(next, r->owner, T, r, 3 * BEGIN_MS);
+    }
+    struct quota_ask ask = ask_of(next, 1, 100);
+    quota_look(&ask, 1, 3 * BEGIN_MS);
+    assert_int_equal(ask.used, 7);
+    quota_look(&ask, 1, 3 * BEGIN_MS + 19001);
+    assert_int_equal(ask.used, 6);
+    assert_int_equal(news_of(next, 3 * BEGIN_MS, rows, 8), 1); /* its own, for the others */
+    assert_int_equal(rows[0].use_count, 2);
+    quota_shard_free(s);
+    quota_shard_free(next);
+}
+
+/* ---- a full table ---- */
+
+static void beyond_the_limit_the_least_recently_used_subject_begins_anew(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true);
+    struct quota_ask held = {.shard = s, .key = 1000, .limit = 1, .kind = QUOTA_CONCURRENT};
+    assert_int_equal(quota_decide(&held, 1, BEGIN_MS), -1);
+    assert_true(granted(s, 1, 1, BEGIN_MS));
+    for (uint64_t key = 2; key < 500; key++) {
+        assert_false(granted(s, 1, 1, BEGIN_MS)); /* in use: refused, and not forgotten */
+        assert_true(granted(s, key, 1, BEGIN_MS));
+        assert_in_range(quota_shard_counts(s).subjects, 1, SUBJECTS - 1);
+    }
+    assert_int_equal(quota_decide(&held, 1, BEGIN_MS), 0); /* under way: never forgotten */
+    assert_true(granted(s, 2, 1, BEGIN_MS));               /* long ago: begins anew */
+    assert_in_range(quota_shard_counts(s).forgotten, 400, 500);
+    struct quota_row rows[SUBJECTS];
+    assert_in_range(news_of(s, BEGIN_MS, rows, SUBJECTS), 1, SUBJECTS - 1);
+    quota_shard_free(s);
+}
+
+struct sums {
+    uint64_t used[40];
+};
+
+static void add_standing(void *arg, const struct quota_standing *standing)
+{
+    ((struct sums *)arg)->used[standing->key] += standing->used;
+}
+
+/* Anything in any order, against the model; nothing is lost, counted twice or leaked. */
+static void a_walk_agrees_with_the_model(void **state)
+{
+    (void)state;
+    enum { KEYS = 8, OWNERS = 4, STEPS = 60000 };
+    struct prng prng;
+    prng_init(&prng, 11);
+    struct quota_shard *nodes[OWNERS];
+    uint64_t active[OWNERS][KEYS] = {{0}};
+    struct model *grants = memory_new(KEYS * sizeof(*grants));
+    for (size_t n = 0; n < OWNERS; n++) {
+        nodes[n] = quota_shard_new(SUBJECTS, all_up, true);
+    }
+    uint64_t now_ms = BEGIN_MS;
+    for (int i = 0; i < STEPS; i++) {
+        size_t n = prng_below(&prng, OWNERS), key = prng_below(&prng, KEYS);
+        bool concurrent = key >= KEYS / 2;
+        now_ms += prng_below(&prng, 60);
+        struct quota_ask ask = ask_of(nodes[n], key, 30);
+        ask.kind = concurrent ? QUOTA_CONCURRENT : QUOTA_REQUESTS;
+        ask.window_ms = concurrent ? 0 : T;
+        ask.rule = concurrent ? 9 : 0;
+        if (concurrent && active[n][key] > 0 && prng_below(&prng, 2) == 0) {
+            quota_release(nodes[n], key);
+            active[n][key]--;
+        } else if (quota_decide(&ask, 1, now_ms) < 0) {
+            struct model *m = &grants[key];
+            active[n][key] += concurrent;
+            m->at_ms[m->count % 20000] = now_ms;
+            m->amount[m->count++ % 20000] = 1;
+            assert_true(m->count < 20000);
+        }
+        for (size_t k = 0; k < OWNERS; k++) { /* all is told at once: nobody is over */
+            struct quota_row rows[KEYS];
+            size_t count = k == n ? news_of(nodes[n], now_ms, rows, KEYS) : 0;
+            for (size_t r = 0; r < count; r++) {
+                for (size_t to = 0; to < OWNERS; to++) {
+                    if (to != n) {
+                        quota_hear(nodes[to], (uint16_t)(n + 1), window_of(NULL, rows[r].rule),
+                                   &rows[r], now_ms);
+                    }
+                }
+            }
+        }
+        uint64_t under_way = 0;
+        for (size_t k = 0; k < OWNERS; k++) {
+            under_way += active[k][key];
+        }
+        assert_true(concurrent ? under_way <= 30 : within(&grants[key], now_ms, T) <= 30);
+    }
+    struct sums sums = {{0}};
+    for (size_t piece = 0;
+         quota_each_standing(nodes[0], piece, now_ms, always, add_standing, &sums); piece++) {
+    }
+    for (size_t key = 0; key < KEYS / 2; key++) {
+        assert_true(sums.used[key] >= within(&grants[key], now_ms, T));
+        assert_true(sums.used[key] <= within(&grants[key], now_ms, T + T / 11 + 70));
+    }
+    for (size_t n = 0; n < OWNERS; n++) {
+        quota_shard_free(nodes[n]);
+    }
+    free(grants);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_burst_counts_exactly_as_long_as_the_window),
+        cmocka_unit_test(who_waits_as_told_is_let_through_and_not_before),
+        cmocka_unit_test(no_use_leaves_before_its_window_is_over),
+        cmocka_unit_test(never_less_than_what_was_used_and_an_eleventh_too_long_at_most),
+        cmocka_unit_test(a_limit_is_never_exceeded_in_any_window),
+        cmocka_unit_test(a_clock_that_steps_back_a_little_changes_nothing),
+        cmocka_unit_test(an_amount_beyond_all_limits_stays_beyond_them),
+        cmocka_unit_test(what_one_quota_refuses_counts_in_none),
+        cmocka_unit_test(a_shadow_is_over_and_lets_pass),
+        cmocka_unit_test(tokens_are_over_when_they_are_spent_and_not_before),
+        cmocka_unit_test(concurrency_ends_with_its_requests),
+        cmocka_unit_test(to_look_counts_nothing),
+        cmocka_unit_test(what_is_told_counts_at_the_other_and_once),
+        cmocka_unit_test(what_is_told_leaves_the_window_when_it_leaves_the_owners),
+        cmocka_unit_test(the_hottest_are_told_first),
+        cmocka_unit_test(requests_under_way_lapse_with_their_node_and_grants_do_not),
+        cmocka_unit_test(a_restart_keeps_what_counts),
+        cmocka_unit_test(beyond_the_limit_the_least_recently_used_subject_begins_anew),
+        cmocka_unit_test(a_walk_agrees_with_the_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
