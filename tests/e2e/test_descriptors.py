@@ -67,6 +67,7 @@ def test_no_instance_is_ejected_or_down_for_what_the_node_lacks(stubs, few_files
 def test_who_is_connected_is_served_while_nobody_can_be_accepted(stub):
     """A worker that has no descriptor for those who wait does not stand still before their queue."""
     with Node(settings([stub], workers=1)) as node, node.client() as client:
+        assert client.request("GET", "/health").response()[0].status == 200  # it has been accepted
         soft, hard = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (3, hard))   # below what libuv keeps in reserve, too
         with contextlib.ExitStack() as waiting:
