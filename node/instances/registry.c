@@ -320,6 +320,16 @@ bool registry_set_up_end(struct registry *r)
     return checks_end_some(&r->checks);
 }
 
+/* Its host may go on as another entry's, and its slots come free; but those who wait for it are the
+ * former configuration's, and are to go where the present one sends them. */
+static void hand_on(struct registry *r, struct tracked_instance *i)
+{
+    struct host_slots *slots = atomic_load(&i->live->slots);
+    if (slots) {
+        host_slots_line_close(slots, &i->live->line, net_now_ms(r->net));
+    }
+}
+
 bool registry_sweep(struct registry *r, struct list **cursor)
 {
     struct list *l = *cursor ? *cursor : r->instances.next;
@@ -327,6 +337,7 @@ bool registry_sweep(struct registry *r, struct list **cursor)
         struct tracked_instance *i = instance_at(l);
         l = l->next;
         if (i->round < r->round) {
+            hand_on(r, i);
             instance_free(r, i);
         }
     }

@@ -136,7 +136,8 @@ void registry_set_up(struct registry *r, const struct conf *conf, size_t index);
 /* When all are set up: false when that is done, too. */
 bool registry_set_up_end(struct registry *r);
 
-/* Lets go of some instances that are no longer named. False: there are no more. */
+/* Lets go of some instances that are no longer named, and hands on who waits for a slot of them:
+ * after the workers have the new snapshot. False: there are no more. */
 bool registry_sweep(struct registry *r, struct list **cursor);
 
 /* Does the configuration in force name it? */

@@ -227,27 +227,6 @@ static void refuse(struct exchange *x, enum exchange_reply reply, bool ended)
                                              .ended = ended});
 }
 
-/* The application that the client's token belongs to. */
-static struct snapshot_application *find_application(const struct exchange *x)
-{
-    struct bytes token;
-    if (!bearer_token(http_head_get(x->head, HTTP_FIELD_AUTHORIZATION), &token)) {
-        return NULL;
-    }
-    int index = token_table_find(x->snapshot->tokens, token, x->proxy->sha);
-    return index < 0 ? NULL : &x->snapshot->applications[index];
-}
-
-static void adopt_application(struct exchange *x)
-{
-    cell_add(&x->app->live->cells[x->proxy->worker].counts.requests, 1);
-    x->rules.attempts = x->app->attempts;
-    x->rules.retry_timeout_ms = x->app->retry_timeout_ms;
-    x->rules.retry_statuses = &x->app->retry_statuses;
-    x->rules.failure_statuses = &x->app->failure_statuses;
-    x->rules.queue_timeout_ms = x->app->queue_timeout_ms;
-}
-
 static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_body)
 {
     const struct http_head *h = x->head;
@@ -301,12 +280,10 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
         answer_preflight(x, no_body);
         return;
     }
-    x->app = find_application(x);
-    if (!x->app) {
+    if (!exchange_adopt(x)) {
         refuse(x, EXCHANGE_REPLY_UNAUTHORIZED, no_body);
         return;
     }
-    adopt_application(x);
     begin_search(x, no_body);
     if (user_is_missing_and_required(x)) {
         refuse(x, EXCHANGE_REPLY_USER_REQUIRED, no_body);

@@ -120,6 +120,13 @@ struct exchange {
  * The exchange may be gone afterwards. */
 void exchange_step(struct exchange *x, struct exchange_input in);
 
+/* exchange_adopt.c: the application that the client's token belongs to. False: there is none. */
+bool exchange_adopt(struct exchange *x);
+/* It is to choose anew: among the instances of now, where it has been nowhere yet. Where its
+ * application is gone, or an id has tied it to an instance of before, it stays with what it began
+ * with. */
+void exchange_renew(struct exchange *x);
+
 /* Outputs of the core. Those that return bool have a follow-up input in *ret_next. */
 bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next);
 bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next);

@@ -168,6 +168,7 @@ static void take_told(struct exchange *x)
     x->tried[index / 64] &=
         ~((uint64_t)1 << (index % 64)); /* it may be back before the others fail */
     give_trial_back(x);
+    exchange_renew(x);
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_MOVED});
 }
 

@@ -245,6 +245,35 @@ def test_an_instance_that_goes_hands_its_waiters_on(stock):
 
 
 @pytest.mark.threads
+@pytest.mark.parametrize("way", ["it leaves the file", "its name moves to another host"])
+def test_a_reload_that_takes_an_instance_away_hands_its_waiters_on(stock, way):
+    """They go where the new configuration sends them, which those who wait did not begin with."""
+    with Stub("dify2", token=stock.token) as second:
+        def only(stub, name):
+            config = limited(stub, 2, queue={"timeout": "60s"})
+            config["applications"]["one"]["instances"][0]["name"] = name
+            return config
+
+        with Node(only(stock, "dify1")) as node, Holder(node, 1) as holder:
+            clients = [node.client() for _ in range(20)]
+            for index, client in enumerate(clients):
+                client.request("POST", "/v1/chat-messages", TOKEN, json_body={"user": f"w{index}", "query": "q"})
+            wait_for(lambda: queued(node) == 20, TIMEOUT)
+            clients.pop().__exit__(None, None, None)
+            status, said = node.reload(only(second, "dify2" if way == "it leaves the file" else "dify1"))
+            assert status == 200, said
+            for client in clients:
+                assert client.response()[0].status == 200
+                client.__exit__(None, None, None)
+            assert {f"w{index}" for index in range(19)} <= set(second.counts()["users"])
+            assert stock.counts()["users"].keys() == {"holder0"}
+            line = node.wait_access(user_id="w3")[0]
+            assert line["attempts"] == 1 and line["queue_time"] > 0
+            assert line["upstream_addr"] == f"{second.host}:{second.port}"
+            assert holder.clients[0].chunk()   # what is under way goes on
+
+
+@pytest.mark.threads
 def test_reloads_change_limit_and_queue_under_load(stock):
     end = time.monotonic() + 2.5
     statuses = []
