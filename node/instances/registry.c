@@ -285,15 +285,18 @@ static void gather_limit(struct registry *r, struct host_shared *host, uint32_t 
     host->max_new = smaller ? max : host->max_new;
 }
 
-/* Once all have been gathered. What is in flight at one that had no limit before holds no slots. */
+/* Once all have been gathered. What is in flight at one that had no limit before holds no slots. It
+ * is asked for before workers see the slots: one that begins in between and takes a slot must not
+ * count twice, for nobody would ever say that it is gone. */
 static void limit_instances(struct registry *r, const struct tracked_application *a)
 {
     for (size_t n = 0; n < a->instance_count; n++) {
         struct tracked_instance *i = a->instances[n];
         host_limit(&r->hosts, i->host, i->host->max_new, net_now_ms(r->net));
         if (i->host->slots && !atomic_load(&i->live->slots)) {
+            uint32_t in_flight = atomic_load(&i->live->in_flight);
+            host_slots_add_unknown(i->host->slots, in_flight);
             atomic_store(&i->live->slots, i->host->slots);
-            host_slots_add_unknown(i->host->slots, atomic_load(&i->live->in_flight));
         }
     }
 }
