@@ -13,7 +13,7 @@
 #include "base/memory.h"
 #include "base/scan.h"
 #include "proxy/account.h"
-#include "proxy/tunnel.h"
+#include "tunnel/tunnel.h"
 
 static_assert((int)EXCHANGE_HIGH_WATER > (int)STREAM_MUCH, "else nobody tells when it is sent");
 

@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "health/reason.h"
 #include "proxy/exchange_private.h"
-#include "proxy/tunnel.h"
+#include "tunnel/tunnel.h"
 
 void exchange_wake_control(struct exchange *x)
 {

@@ -3,7 +3,7 @@
  * on_... record what came and pass it on; the end is decided in one place, late(), but for what an
  * event says by itself. One timer serves all waiting: it looks, and sleeps until something may be
  * late (so bytes cost no timer). */
-#include "proxy/tunnel.h"
+#include "tunnel/tunnel.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -10,8 +10,8 @@
  * - The client breaks the connection: it has left.
  * - Back-pressure as in an exchange: above EXCHANGE_HIGH_WATER the other side is not read.
  * - No byte either way for `idle`, or a client that takes nothing for `idle`: the end. */
-#ifndef PROXY_TUNNEL_H
-#define PROXY_TUNNEL_H
+#ifndef TUNNEL_TUNNEL_H
+#define TUNNEL_TUNNEL_H
 
 #include "net/stream.h"
 #include "upstream/upstream.h"
