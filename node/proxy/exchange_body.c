@@ -1,10 +1,10 @@
 /* exchange_body: the request's body between the client and the instance.
  *
  * What has come waits in `hold`, which is memory, and goes up as a whole when the core says so. A
- * body that grows while it waits for its user moves into a spool (node/spool), which has a file for
- * what is too much, and from then on all of it goes through there: pieces go up as fast as the
- * instance takes them, and what still comes waits behind them. So "all that is held has gone up" is
- * then a matter of time: see pass_on(). */
+ * body that grows while it waits for its user, or for anything else while the node keeps too many,
+ * moves into a spool (node/spool), which has a file for what is too much, and from then on all of
+ * it goes through there: pieces go up as fast as the instance takes them, and what still comes
+ * waits behind them. So "all that is held has gone up" is then a matter of time: see pass_on(). */
 #include <assert.h>
 #include <stdio.h>
 
@@ -12,16 +12,35 @@
 
 static void on_news(void *owner, unsigned news);
 
+static bool is_over(const struct exchange *x)
+{
+    return spool_share_is_over(&x->proxy->spool.share, x->snapshot->spool_memory_all);
+}
+
 /* How much of a body waits in `hold`. One block is what the usual request takes anyway, and never
  * needs a disk. */
 static uint64_t hold_max(const struct exchange *x)
 {
     uint64_t max = x->snapshot->spool_memory;
-    bool over = spool_share_is_over(&x->proxy->spool.share, x->snapshot->spool_memory_all);
-    if (over || max < BLOCK_CAPACITY) {
+    if (is_over(x) || max < BLOCK_CAPACITY) {
         return BLOCK_CAPACITY;
     }
     return max < EXCHANGE_HIGH_WATER ? max : EXCHANGE_HIGH_WATER;
+}
+
+/* Is what has come too much for `hold`? Who waits for its user may wait long, and so may who waits
+ * for a slot, an answer about an id, or a connection: of these the client is held back above
+ * EXCHANGE_HIGH_WATER, which is little for one and much for thousands. */
+static bool needs_spool(const struct exchange *x)
+{
+    enum exchange_phase phase = exchange_core_phase(&x->core);
+    if (x->hold.size <= BLOCK_CAPACITY) {
+        return false;
+    }
+    if (x->searching) {
+        return x->hold.size > hold_max(x);
+    }
+    return phase >= EXCHANGE_PICK && phase <= EXCHANGE_CONNECT && is_over(x);
 }
 
 static void begin_spool(struct exchange *x)
@@ -45,7 +64,7 @@ void exchange_hold(struct exchange *x, struct bytes bytes)
         return;
     }
     chain_append(&x->hold, &x->proxy->net->pool, bytes.at, bytes.size);
-    if (x->searching && x->hold.size > BLOCK_CAPACITY && x->hold.size > hold_max(x)) {
+    if (needs_spool(x)) {
         begin_spool(x);
     }
 }

@@ -78,7 +78,7 @@ struct exchange {
     bool aborted;
     struct bytes request_id;      /* points into the head or into request_id_made */
     struct chain hold;            /* body that no instance has got: see exchange_body.c */
-    size_t hold_counted;          /* of it, in the node's kept memory */
+    uint64_t hold_counted;        /* of it, in the node's kept memory */
     struct spool *spool;          /* NULL: `hold` has all that is held */
     bool end_sent;                /* with a spool: the body's end has gone up in this attempt */
     uint64_t started_us, head_us; /* head_us 0: no response head came */
@@ -151,10 +151,10 @@ void exchange_do_send_up_end(struct exchange *x);
 /* `hold` counts among the bodies that the node keeps. */
 static inline void exchange_count_hold(struct exchange *x)
 {
-    if (x->hold.size != x->hold_counted) {
-        spool_share_change(&x->proxy->spool.share,
-                           (int64_t)x->hold.size - (int64_t)x->hold_counted);
-        x->hold_counted = x->hold.size;
+    uint64_t taken = spool_share_taken(x->hold.size);
+    if (taken != x->hold_counted) {
+        spool_share_change(&x->proxy->spool.share, (int64_t)taken - (int64_t)x->hold_counted);
+        x->hold_counted = taken;
     }
 }
 /* exchange_slot.c. Of the picked one: GRANTED (also where there is no limit), WAITING, FULL, MOVED;

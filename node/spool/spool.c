@@ -68,7 +68,7 @@ static struct pool *pool_of(struct spool *s)
 
 static void count_memory(struct spool *s)
 {
-    uint64_t size = s->memory.size + s->piece.size;
+    uint64_t size = spool_share_taken(s->memory.size) + spool_share_taken(s->piece.size);
     spool_share_change(&s->desk->share, (int64_t)size - (int64_t)s->counted);
     s->counted = size;
 }

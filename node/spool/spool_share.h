@@ -10,12 +10,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/pool.h"
+
 enum { SPOOL_UNSAID = 64 * 1024 };
 
 struct spool_share {
     _Atomic int64_t *node; /* of all workers; lent. NULL: this worker is all there is */
     int64_t unsaid;
 };
+
+/* What so many bytes of one body take: blocks of the pool, the last one as a whole. */
+static inline uint64_t spool_share_taken(uint64_t size)
+{
+    return (size + BLOCK_CAPACITY - 1) / BLOCK_CAPACITY * POOL_BLOCK_SIZE;
+}
 
 /* So much more of it is used, or less. */
 static inline void spool_share_change(struct spool_share *s, int64_t by)

@@ -262,6 +262,49 @@ def test_a_kept_body_waits_for_a_slot(folder):
             assert (head.status, json.loads(body)["body_sha256"]) == (200, upload.sha256())
 
 
+def test_bodies_that_wait_for_a_slot_share_the_nodes_memory(folder):
+    """Each may hold 64 KiB; beyond what all may have together it goes to the disk, as one does that waits for its
+    user, and those in memory count as the blocks that they take."""
+    count, size = 40, 60 * KIB
+    with Stub("dify1") as stub:
+        slow = [instance(stub, max_in_flight=1)]
+        with Node(config([stub], folder, slow, spool_memory_all="1MiB")) as node, node.client() as busy:
+            busy.send(f"POST /v1/_echo HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\nX-User-ID: x\r\n"
+                      "Content-Length: 2\r\n\r\n1".encode())
+            wait_for(lambda: node.instances()["dify1"]["slots_used"] == 1, TIMEOUT)
+            clients = [node.client() for _ in range(count)]
+            for index, client in enumerate(clients):
+                client.send(f"POST /v1/_echo HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+                            f"X-User-ID: u{index}\r\nContent-Length: {size}\r\n\r\n".encode() + data(size, index))
+                wait_for(lambda: node.instances()["dify1"]["queued"] == len(clients[:index + 1]), TIMEOUT)
+            in_memory = 2 * MIB // (4 * 16 * KIB)   # four blocks each; what a worker has not said yet comes on top
+            wait_for(lambda: files(node) >= count - in_memory, TIMEOUT)
+            assert busy.send(b"2").response()[0].status == 200
+            for index, client in enumerate(clients):
+                head, body = client.response()
+                assert head.status == 200
+                assert json.loads(body)["body_sha256"] == hashlib.sha256(data(size, index)).hexdigest()
+                client.close()
+            wait_for(lambda: files(node) == 0, TIMEOUT)
+
+
+def test_small_bodies_count_as_the_block_that_each_takes(folder):
+    """A byte of a body is 16 KiB of memory: 80 of them fill a MiB."""
+    with Stub("dify1") as stub:
+        with Node(config([stub], folder, spool_memory_all="1MiB", spool_memory="1MiB")) as node:
+            small = [node.client() for _ in range(80)]
+            for client in small:
+                client.send(f"POST /v1/_echo HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+                            "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{".encode())
+            wait_for(lambda: node.status()["applications"]["one"]["total_requests"] == 80, TIMEOUT)
+            upload = Upload(node, 300 * KIB).file()   # would have a MiB for itself
+            wait_for(lambda: files(node) == 1, TIMEOUT)
+            assert upload.user_comes().response()[0].status == 200
+            for client in small:
+                assert client.send(b'"user":"u"}').response()[0].status == 200
+                client.close()
+
+
 def test_an_answer_before_the_whole_body_is_passed_on(folder):
     with Stub("dify1") as stub, Node(config([stub], folder, spool_memory="64KiB")) as node:
         upload = Upload(node, 4 * MIB, path="/v1/_early?linger=0").file()
