@@ -1,7 +1,7 @@
 """The table of DIFY.md §0, row by row, as far as this stand-in claims it; each row for both versions.
 
 Not claimed here, so not to be leaned on: whose id is known where beyond GET /v1/messages and conversations,
-a dead worker, what a stop ends, usage, chatflows and agents.
+a dead worker, what a stop ends, and agents.
 """
 
 import json
@@ -284,3 +284,42 @@ def test_sigkill_in_a_stream_cuts_it_without_a_last_chunk(stub):
         other.kill()
         with pytest.raises((EOFError, ConnectionResetError)):
             raw.chunks()
+
+
+# ---- what a run costs
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "total_price": "0.0000002", "currency": "USD"}
+
+
+def run_of(raw, path, streaming, **inputs):
+    """A blocking answer, or the events of a stream that have data."""
+    raw.request("POST", path, "app-one", json_body={
+        "user": "alice", "query": "q", "response_mode": "streaming" if streaming else "blocking",
+        "inputs": {"stub_usage": USAGE, "stub_events": 1, **inputs}})
+    _, body = raw.response()
+    if not streaming:
+        return json.loads(body)
+    return [json.loads(data[6:]) for data in body.split(b"\n\n") if data.startswith(b"data: ")]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat-messages", "/v1/completion-messages"])
+def test_usage_stands_in_message_end_with_exponents_and_in_a_blocking_answer_without(raw, path):
+    *_, end = run_of(raw, path, True)
+    usage = run_of(raw, path, False)["metadata"]["usage"]
+    assert end["event"] == "message_end" and end["metadata"]["usage"]["total_price"] == "2E-7"
+    assert usage["total_price"] == "0.0000002" and usage["total_tokens"] == 7
+
+
+def test_a_workflow_tells_its_total_alone_and_its_nodes_their_own_usage(raw):
+    answer = run_of(raw, "/v1/workflows/run", False)
+    assert answer["data"]["total_tokens"] == 7 and "metadata" not in answer
+    _, node, end = run_of(raw, "/v1/workflows/run", True)
+    assert node["event"] == "node_finished" and node["data"]["outputs"]["usage"]["total_tokens"] == 7
+    assert "message_end" in node["data"]["process_data"]["prompts"][0]["text"]
+    assert end["event"] == "workflow_finished" and end["data"]["total_tokens"] == 7
+
+
+def test_a_chatflow_has_a_message_end_from_1_16_on(raw, stub):
+    events = [each["event"] for each in run_of(raw, "/v1/chat-messages", True, stub_mode="chatflow")]
+    end = ["workflow_finished"] if stub.version == "1.13.0" else ["message_end", "workflow_finished"]
+    assert events == ["workflow_started", "message", "node_finished", *end]

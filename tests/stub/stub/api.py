@@ -1,10 +1,13 @@
 """The Service API that an application's clients use (DIFY.md §1 to §4), and the static health routes.
 
 `inputs` of a chat, completion or workflow request may steer this stand-in: stub_events, stub_interval,
-stub_delay (seconds before a blocking answer or the first event), stub_error (an error event ends the stream).
+stub_delay (seconds before a blocking answer or the first event), stub_error (an error event ends the stream),
+stub_usage (entries of a run's usage), stub_mode ("chatflow": a chat that is a workflow), stub_ping_after (a ping
+behind the last event).
 """
 
 import asyncio
+import decimal
 import hashlib
 import json
 import re
@@ -16,8 +19,13 @@ from .state import Task, new_id
 
 SSE_TYPE = ("Content-Type", "text/event-stream; charset=utf-8")
 PING = b"event: ping\n\n"
-USAGE = {"prompt_tokens": 12, "completion_tokens": 8, "total_tokens": 20, "total_price": "0.0000", "currency": "USD",
-         "latency": 0.1}
+# What a run of this stand-in's model costs, and what is told of one that was stopped.
+USAGE = {"prompt_tokens": 12, "prompt_unit_price": "0.001", "prompt_price_unit": "0.001",
+         "prompt_price": "0.0000120", "completion_tokens": 8, "completion_unit_price": "0.002",
+         "completion_price_unit": "0.001", "completion_price": "0.0000160", "total_tokens": 20,
+         "total_price": "0.0000280", "currency": "USD", "latency": 0.1}
+NO_USAGE = {**USAGE, "prompt_tokens": 0, "prompt_price": "0E-7", "completion_tokens": 0, "completion_price": "0E-7",
+            "total_tokens": 0, "total_price": "0E-7", "latency": 0.0}
 AUDIO_PIECES, AUDIO_PIECE = 8, 4096   # what text-to-audio answers
 MB = 1024 * 1024
 UPLOAD_MAX = 15 * MB   # and more for these, by the end of the name (DIFY.md §1)
@@ -48,6 +56,9 @@ class Script:
         self.interval = float(inputs.get("stub_interval", options.event_interval))
         self.delay = float(inputs.get("stub_delay", 0))
         self.error = inputs.get("stub_error")
+        self.usage = {**USAGE, **(inputs.get("stub_usage") or {})}
+        self.chatflow = inputs.get("stub_mode") == "chatflow"
+        self.tail = PING if inputs.get("stub_ping_after") else b""
         self.ping = options.ping_interval
 
 
@@ -65,6 +76,27 @@ def pieces_of(answer, count):
     words = re.findall(r"\S*\s*", answer)[:-1]
     units = words if len(words) >= count else answer
     return ["".join(units[i * len(units) // count:(i + 1) * len(units) // count]) for i in range(count)]
+
+
+def streamed(usage):
+    """As events tell it: prices are text, small ones with an exponent (Python's decimals)."""
+    return {key: str(decimal.Decimal(value)) if key.endswith("price") else value for key, value in usage.items()}
+
+
+def plainly(usage):
+    """As blocking answers tell it: the same without exponents."""
+    return {key: f"{decimal.Decimal(value):f}" if key.endswith("price") else value for key, value in usage.items()}
+
+
+def node_finished(ids, index, usage):
+    """Of a node with a model: its prompts and its own usage, twice. Large, and not the run's."""
+    prompts = [{"role": "system", "text": 'data: {"event":"message_end","total_tokens":1}', "files": []}]
+    return event({"event": "node_finished", **ids, "data": {
+        "id": new_id(), "node_type": "llm", "index": index, "status": "succeeded",
+        "process_data": {"model_mode": "chat", "prompts": prompts, "usage": streamed(usage)},
+        "outputs": {"text": "a word", "usage": streamed(usage), "finish_reason": "stop"},
+        "execution_metadata": {"total_tokens": usage["total_tokens"], "total_price": usage["total_price"],
+                               "currency": usage["currency"]}}})
 
 
 # ---- chat and completion
@@ -87,6 +119,19 @@ def check_files(instance, request, body):
             raise ApiError(400, "invalid_param", "Invalid upload file")
 
 
+def chatflow_end(instance, ids, script, stopped):
+    """1.16 has a message_end and then the run's end, 1.13 only that (DIFY.md §0); a stopped run has no message_end."""
+    usage, old = script.usage, instance.options.version.startswith("1.13")
+    if not stopped:
+        yield node_finished(ids, 1, usage)
+    if not stopped and not old:
+        yield event({"event": "message_end", **ids,
+                     "metadata": {"usage": streamed(usage), "retriever_resources": []}, "files": None})
+    yield event({"event": "workflow_finished", **ids, "data": {
+        "id": new_id(), "status": "stopped" if stopped else "succeeded", "outputs": {"answer": "words"},
+        "total_tokens": 0 if stopped else usage["total_tokens"], "total_steps": 1}})
+
+
 async def generate(instance, owner, message, script, name):
     """The event stream of a chat or completion run."""
     task = Task(owner)
@@ -95,6 +140,9 @@ async def generate(instance, owner, message, script, name):
     instance.tasks[task.id] = task
     instance.streams_open += 1
     try:
+        if script.chatflow:
+            yield PING
+            yield event({"event": "workflow_started", **ids, "workflow_run_id": new_id(), "data": {}})
         async for data in pause(script.delay, script.ping):
             yield data
         for piece in pieces_of(message["answer"], script.events):
@@ -103,13 +151,19 @@ async def generate(instance, owner, message, script, name):
             yield event({"event": name, **ids, "answer": piece, "from_variable_selector": None})
             async for data in pause(script.interval, script.ping):
                 yield data
-        if script.error:
+        if script.chatflow:
+            for data in chatflow_end(instance, ids, script, task.stopped):
+                yield data
+        elif script.error:
             yield event({"event": "error", "conversation_id": ids["conversation_id"], "message_id": ids["message_id"],
                          "created_at": ids["created_at"], "code": "completion_request_error",
                          "message": str(script.error), "status": 400})
         else:
-            yield event({"event": "message_end", **ids, "metadata": {"usage": USAGE, "retriever_resources": []},
-                         "files": None})
+            usage = NO_USAGE if task.stopped else script.usage
+            yield event({"event": "message_end", **ids,
+                         "metadata": {"usage": streamed(usage), "retriever_resources": []}, "files": None})
+        if script.tail:
+            yield script.tail
     finally:
         instance.streams_open -= 1
         instance.tasks.pop(task.id, None)
@@ -128,7 +182,7 @@ def speak(instance, request, *, chat):
         return Reply(200, [SSE_TYPE], generate(instance, owner, message, script, "message"))
     return blocking({"event": "message", "task_id": new_id(), "id": message["id"], "message_id": message["id"],
                      "conversation_id": message["conversation_id"], "mode": "chat" if chat else "completion",
-                     "answer": answer, "metadata": {"usage": USAGE, "retriever_resources": []},
+                     "answer": answer, "metadata": {"usage": plainly(script.usage), "retriever_resources": []},
                      "created_at": message["created_at"]}, script.delay)
 
 
@@ -164,12 +218,13 @@ def workflow_stop(instance, request):
 
 def new_run(script):
     return {"id": new_id(), "workflow_id": new_id(), "status": "running", "inputs": script.inputs, "outputs": None,
-            "error": None, "total_steps": script.events, "total_tokens": 20, "created_at": int(time.time()),
+            "error": None, "total_steps": script.events, "total_tokens": script.usage["total_tokens"], "created_at": int(time.time()),
             "finished_at": None, "elapsed_time": 0.0}
 
 
-def run_finish(run, instance, user):
-    run.update(status="succeeded", outputs={"text": f"This is {instance.name}. Hello {user}"},
+def run_finish(run, instance, user, stopped=False):
+    run.update(status="stopped" if stopped else "succeeded", total_tokens=0 if stopped else run["total_tokens"],
+               outputs={"text": f"This is {instance.name}. Hello {user}"},
                finished_at=int(time.time()))
     return {key: run[key] for key in ("id", "workflow_id", "status", "outputs", "error", "elapsed_time",
                                       "total_tokens", "total_steps", "created_at", "finished_at")}
@@ -190,11 +245,12 @@ async def run_events(instance, owner, run, script):
                 break
             async for data in pause(script.interval, script.ping):
                 yield data
-            yield event({"event": "node_finished", **ids, "data": {"id": new_id(), "node_type": "code",
-                                                                   "index": index + 1, "status": "succeeded"}})
-        yield event({"event": "workflow_finished", **ids, "data": run_finish(run, instance, owner[1])})
+            yield node_finished(ids, index + 1, script.usage)
+        yield event({"event": "workflow_finished", **ids, "data": run_finish(run, instance, owner[1], task.stopped)})
+        if script.tail:
+            yield script.tail
     finally:
-        run_finish(run, instance, owner[1])
+        run_finish(run, instance, owner[1], task.stopped)
         instance.streams_open -= 1
         instance.tasks.pop(task.id, None)
 

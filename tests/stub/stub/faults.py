@@ -119,6 +119,8 @@ async def status(connection, request, _reply, p):
     headers = [("Content-Type", p["content_type"])]
     if p["retry_after"] is not None:
         headers.append(("Retry-After", str(p["retry_after"])))
+    if p["encoding"]:
+        headers.append(("Content-Encoding", p["encoding"]))
     request.record.status = code
     await connection.send_reply(request, http.Reply(code, headers, body))
 
@@ -215,7 +217,8 @@ KINDS = {   # kind -> (coroutine, parameters with their defaults)
     "stall_before_head": (stall_before_head, {"seconds": None}),
     "stall_after_head": (stall_after_head, {"seconds": None}),
     "stall_mid_body": (stall_mid_body, {"seconds": None, "bytes": None}),
-    "status": (status, {"code": 502, "body": None, "content_type": "text/html", "retry_after": None}),
+    "status": (status, {"code": 502, "body": None, "content_type": "text/html", "retry_after": None,
+                        "encoding": None}),
     "garbage": (garbage, {"data": "\x16\x03\x01\x00\x05 this is not HTTP\r\n\r\n"}),
     "bad_head": (bad_head, {"variant": "two_lengths", "close": True}),
     "slow_bytes": (slow_bytes, {"ms": 2, "per": 1}),
