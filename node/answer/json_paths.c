@@ -27,42 +27,33 @@ enum state {
     BROKEN,
 };
 
-void json_paths_begin(struct json_paths *j, const struct json_path *paths, uint32_t count,
+void json_paths_begin(struct json_paths *j, const struct json_step *steps,
                       json_paths_found *on_found, void *arg)
 {
-    assert(count <= JSON_PATHS_MAX);
-    *j = (struct json_paths){
-        .paths = paths,
-        .count = count,
-        .on_found = on_found,
-        .arg = arg,
-        .next = count == 32 ? UINT32_MAX : (UINT32_C(1) << count) - 1,
-        .state = VALUE,
-    };
+    *j = (struct json_paths){.steps = steps, .on_found = on_found, .arg = arg, .state = VALUE};
 }
 
-/* Of the paths in `set`, those whose step `at` is this one. */
-static uint32_t with_step(const struct json_paths *j, uint32_t set, unsigned at, struct bytes step)
+/* The step with this key from the present level; 0: none. */
+static uint8_t step_of(const struct json_paths *j, struct bytes key)
 {
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < j->count; i++) {
-        bool candidate = (set >> i & 1) && at < JSON_PATHS_DEPTH && j->paths[i].steps[at];
-        if (candidate && bytes_equal(bytes_of(j->paths[i].steps[at]), step)) {
-            found |= UINT32_C(1) << i;
+    uint8_t at = j->firsts[j->depth];
+    while (at != 0) {
+        const struct json_step *s = &j->steps[at];
+        if (s->size == key.size && (key.size == 0 || memcmp(s->key, key.at, key.size) == 0)) {
+            break;
         }
+        at = s->next;
     }
-    return found;
+    return at;
 }
 
-/* Of the paths in `set`, those that end before step `at`. */
-static uint32_t ending(const struct json_paths *j, uint32_t set, unsigned at)
+static uint8_t element_step(const struct json_paths *j)
 {
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < j->count; i++) {
-        bool ends = at == JSON_PATHS_DEPTH || !j->paths[i].steps[at];
-        found |= (set >> i & 1) && ends ? UINT32_C(1) << i : 0;
+    uint8_t at = j->firsts[j->depth];
+    while (at != 0 && j->steps[at].size != JSON_PATHS_ELEMENT) {
+        at = j->steps[at].next;
     }
-    return found;
+    return at;
 }
 
 static bool in_object(const struct json_paths *j)
@@ -96,12 +87,9 @@ static void start_text(struct json_paths *j, bool in_key, bool wanted)
 
 static void tell(struct json_paths *j)
 {
-    struct bytes value = {j->too_long ? NULL : j->text, j->too_long ? 0 : j->size};
-    uint32_t told = ending(j, j->next, j->depth);
-    for (uint32_t i = 0; i < j->count; i++) {
-        if (told >> i & 1) {
-            j->on_found(j->arg, i, value);
-        }
+    if (j->at != 0) {
+        struct bytes value = {j->too_long ? NULL : j->text, j->too_long ? 0 : j->size};
+        j->on_found(j->arg, j->at, value);
     }
 }
 
@@ -113,21 +101,21 @@ static void after_value(struct json_paths *j)
 /* An array's next element is about to come. */
 static void want_element(struct json_paths *j, enum state state)
 {
-    j->next = with_step(j, j->alive[j->depth], j->depth - 1u, BYTES("[]"));
+    j->at = element_step(j);
     j->state = (uint8_t)state;
 }
 
 static void open_level(struct json_paths *j, bool object)
 {
-    uint32_t through = j->next & ~ending(j, j->next, j->depth);
-    if (through == 0 && j->depth > 0) {
+    uint8_t first = j->at != 0 || j->depth == 0 ? j->steps[j->at].below : 0;
+    if (first == 0 && j->depth > 0) {
         j->skipped = 1;
         j->state = SKIP;
         return;
     }
     assert(j->depth < JSON_PATHS_DEPTH);
     j->depth++;
-    j->alive[j->depth] = through;
+    j->firsts[j->depth] = first;
     uint8_t bit = (uint8_t)(1u << (j->depth - 1));
     j->objects = (uint8_t)(object ? j->objects | bit : j->objects & ~bit);
     if (object) {
@@ -149,7 +137,7 @@ static void close_level(struct json_paths *j, bool object)
 
 static void begin_value(struct json_paths *j, char c)
 {
-    bool wanted = ending(j, j->next, j->depth) != 0;
+    bool wanted = j->at != 0;
     if (c == '"') {
         start_text(j, false, wanted);
         j->state = STRING;
@@ -173,8 +161,7 @@ static void end_string(struct json_paths *j)
         after_value(j);
         return;
     }
-    struct bytes key = {j->text, j->size};
-    j->next = j->too_long ? 0 : with_step(j, j->alive[j->depth], j->depth - 1u, key);
+    j->at = j->too_long ? 0 : step_of(j, (struct bytes){j->text, j->size});
     j->state = COLON;
 }
 
@@ -378,10 +365,15 @@ static const char *step(struct json_paths *j, const char *p, const char *end)
 enum json_paths_state json_paths_feed(struct json_paths *j, struct bytes piece)
 {
     const char *p = piece.at, *end = p + piece.size;
-    while (p < end && j->state != END && j->state != BROKEN) {
+    while (p < end && j->state != END && j->state != BROKEN && !j->stopped) {
         p = step(j, p, end);
     }
-    return j->state == END      ? JSON_PATHS_END
-           : j->state == BROKEN ? JSON_PATHS_BROKEN
-                                : JSON_PATHS_MORE;
+    return j->state == END || j->stopped ? JSON_PATHS_END
+           : j->state == BROKEN          ? JSON_PATHS_BROKEN
+                                         : JSON_PATHS_MORE;
+}
+
+void json_paths_stop(struct json_paths *j)
+{
+    j->stopped = true;
 }

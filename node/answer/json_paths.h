@@ -1,4 +1,4 @@
-/* json_paths: the values at some paths of a JSON text that passes.
+/* json_paths: the values at some places of a JSON text that passes.
  *
  * It looks at the bytes in pieces split anywhere, holds none of them back, and keeps nothing but
  * the value that it is reading, up to JSON_PATHS_VALUE bytes of it. A string is told with its
@@ -14,19 +14,31 @@
 #include "base/bytes.h"
 
 enum {
-    JSON_PATHS_MAX = 32,   /* paths of one list */
     JSON_PATHS_DEPTH = 4,  /* steps of one path */
     JSON_PATHS_VALUE = 64, /* bytes of a value: a UUID has 36, a form's token 43 */
     JSON_PATHS_KEY = 32,   /* bytes of a key that a path may have */
+    JSON_PATHS_ELEMENT = UINT8_MAX,
 };
 
-/* The steps from the top: keys, or `[]` for each element of an array; NULL ends it sooner. */
-struct json_path {
-    const char *steps[JSON_PATHS_DEPTH];
+/* The paths are a tree, as an array of its steps. Place 0 is the top of the text, whose `below` is
+ * the first of the steps from there; a step's `next` is another one from the same place. 0: there
+ * is none. Values are told by their place in the array. */
+struct json_step {
+    const char *key;
+    uint8_t size; /* of the key; JSON_PATHS_ELEMENT: each element of an array */
+    uint8_t below, next;
 };
+#define JSON_STEP(key, below, next)                                                                \
+    {                                                                                              \
+        key, sizeof(key) - 1, below, next                                                          \
+    }
+#define JSON_STEP_ELEMENT(below, next)                                                             \
+    {                                                                                              \
+        "[]", JSON_PATHS_ELEMENT, below, next                                                      \
+    }
 
 struct json_paths;
-typedef void json_paths_found(void *arg, unsigned path, struct bytes value);
+typedef void json_paths_found(void *arg, unsigned place, struct bytes value);
 
 enum json_paths_state {
     JSON_PATHS_MORE,
@@ -35,28 +47,32 @@ enum json_paths_state {
 };
 
 struct json_paths {
-    const struct json_path *paths;
-    uint32_t count;
+    const struct json_step *steps;
     json_paths_found *on_found;
     void *arg;
-    uint32_t alive[JSON_PATHS_DEPTH + 1]; /* at each open level: paths that lead on through it */
-    uint32_t next;                        /* paths whose step is what comes next */
+    uint32_t skipped;                     /* open levels below, where no path leads */
+    uint8_t firsts[JSON_PATHS_DEPTH + 1]; /* of each open level: the first step from there */
+    uint8_t at;                           /* the step to what comes next; 0: no path leads there */
     uint8_t depth;                        /* open levels of those */
     uint8_t objects;                      /* one bit each: it is an object */
-    uint32_t skipped;                     /* open levels below, where no path leads */
     uint8_t state;                        /* private */
     uint8_t size;                         /* of `text` */
     bool collecting, in_key, too_long;
+    bool stopped;
     uint8_t hex_left;
     uint16_t unit, high; /* \uXXXX read so far; the high surrogate before it, or 0 */
     char text[JSON_PATHS_VALUE];
 };
 
-/* Both arguments are lent. Zeroes the rest; again for each text. */
-void json_paths_begin(struct json_paths *j, const struct json_path *paths, uint32_t count,
+/* `steps` and `arg` are lent. Again for each text. */
+void json_paths_begin(struct json_paths *j, const struct json_step *steps,
                       json_paths_found *on_found, void *arg);
 
 /* Returns how far it is. on_found is called from in here. */
 enum json_paths_state json_paths_feed(struct json_paths *j, struct bytes piece);
+
+/* Nothing more of this text is looked at: feed returns END at once, also the one that calls
+ * on_found now. */
+void json_paths_stop(struct json_paths *j);
 
 #endif

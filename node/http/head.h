@@ -14,6 +14,7 @@
 /* The fields that somebody here looks at or drops. */
 enum http_field_id {
     HTTP_FIELD_OTHER,
+    HTTP_FIELD_ACCEPT_ENCODING,
     HTTP_FIELD_AUTHORIZATION,
     HTTP_FIELD_CACHE_CONTROL,
     HTTP_FIELD_CONNECTION,

@@ -66,10 +66,10 @@ static void on_code(void *arg, unsigned path, struct bytes value)
 
 bool placement_says_not_found(struct bytes body)
 {
-    static const struct json_path code = {{"code"}};
+    static const struct json_step code[] = {JSON_STEP("", 1, 0), JSON_STEP("code", 0, 0)};
     struct json_paths scan;
     bool found = false;
-    json_paths_begin(&scan, &code, 1, on_code, &found);
+    json_paths_begin(&scan, code, on_code, &found);
     return json_paths_feed(&scan, body) != JSON_PATHS_BROKEN && found;
 }
 

@@ -18,18 +18,22 @@
 static const struct placement_route routes[] = {
     {.method = "POST",
      .pattern = "chat-messages",
+     .runs = true,
      .manner = PLACEMENT_ASK,
      .in_body = PLACEMENT_BODY_CONVERSATION | PLACEMENT_BODY_FILES},
     {.method = "POST",
      .pattern = "completion-messages",
+     .runs = true,
      .manner = PLACEMENT_FREE,
      .in_body = PLACEMENT_BODY_FILES},
     {.method = "POST",
      .pattern = "workflows/run",
+     .runs = true,
      .manner = PLACEMENT_FREE,
      .in_body = PLACEMENT_BODY_FILES},
     {.method = "POST",
      .pattern = "workflows/*/run",
+     .runs = true,
      .manner = PLACEMENT_FREE,
      .in_body = PLACEMENT_BODY_FILES},
 
@@ -144,16 +148,25 @@ static bool method_is(const char *wanted, struct bytes method)
     return !wanted || bytes_equal(head ? BYTES("GET") : method, bytes_of(wanted));
 }
 
+/* Takes the beginning of all routes off. */
+static bool take_prefix(struct bytes *path)
+{
+    const struct bytes prefix = BYTES("/v1/");
+    if (path->size < prefix.size || memcmp(path->at, prefix.at, prefix.size) != 0) {
+        return false;
+    }
+    path->at += prefix.size;
+    path->size -= prefix.size;
+    return true;
+}
+
 const struct placement_route *placement_route_of(struct bytes method, struct bytes path,
                                                  struct bytes *ret_id)
 {
-    struct bytes prefix = BYTES("/v1/");
     *ret_id = (struct bytes){NULL, 0};
-    if (path.size < prefix.size || memcmp(path.at, prefix.at, prefix.size) != 0) {
+    if (!take_prefix(&path)) {
         return &other;
     }
-    path.at += prefix.size;
-    path.size -= prefix.size;
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         struct bytes id = {NULL, 0};
         if (method_is(routes[i].method, method) && matches(routes[i].pattern, path, &id)) {
@@ -162,6 +175,19 @@ const struct placement_route *placement_route_of(struct bytes method, struct byt
         }
     }
     return &other;
+}
+
+bool placement_is_run(struct bytes path)
+{
+    bool found = false;
+    struct bytes id;
+    if (!take_prefix(&path)) {
+        return false;
+    }
+    for (size_t i = 0; routes[i].runs && !found; i++) {
+        found = matches(routes[i].pattern, path, &id);
+    }
+    return found;
 }
 
 struct bytes placement_query_id(const struct placement_route *route, struct bytes query)

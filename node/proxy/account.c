@@ -120,6 +120,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
     const struct http_head *h = x->head;
     static const struct bytes none = {NULL, 0};
     struct bytes user = x->app ? user_id_value(&x->search) : none;
+    const struct usage *usage = x->reads ? answer_reading_usage(&x->reading) : NULL;
     struct buffer forwarded = {0}, uri = {0};
     struct log_tried tried[EXCHANGE_TRIED_MAX];
     char upstream[UPSTREAM_SIZE];
@@ -151,9 +152,9 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .tried = tried,
         .tried_count = list_tried(x, tried),
         .termination = exchange_end_words[end_of(x)],
-        .prompt_tokens = LOG_NONE,
-        .completion_tokens = LOG_NONE,
-        .total_tokens = LOG_NONE,
+        .prompt_tokens = usage && usage->split ? usage->prompt_tokens : LOG_NONE,
+        .completion_tokens = usage && usage->split ? usage->completion_tokens : LOG_NONE,
+        .total_tokens = usage ? usage->total_tokens : LOG_NONE,
         .user_agent = http_head_get(h, HTTP_FIELD_USER_AGENT),
         .forwarded_for = forwarded_for(h, &forwarded),
         .aborted = x->aborted || how == EXCHANGE_FINISH_CUT,

@@ -152,16 +152,14 @@ struct bytes exchange_resolved_path(const struct exchange *x, struct buffer *spa
     return path;
 }
 
-static bool starts_with(struct bytes text, struct bytes prefix)
-{
-    return text.size >= prefix.size && memcmp(text.at, prefix.at, prefix.size) == 0;
-}
-
 /* Everything else is this node's own, or nobody's. */
-static bool is_proxied(const struct exchange *x)
+static bool is_proxied(struct exchange *x)
 {
     struct buffer space = {0};
-    bool proxied = starts_with(exchange_resolved_path(x, &space), BYTES("/v1/"));
+    struct bytes path = exchange_resolved_path(x, &space);
+    const struct bytes api = BYTES("/v1/");
+    bool proxied = path.size >= api.size && memcmp(path.at, api.at, api.size) == 0;
+    x->runs = x->head->method == HTTP_METHOD_POST && placement_is_run(path);
     buffer_done(&space);
     return proxied;
 }

@@ -1,6 +1,6 @@
-/* exchange_ids: the ids that a request names and that its answer tells (node/placement). Those of a
- * JSON body are read in the same pass as the user; those of an answer as it passes, of which no
- * byte is held back. */
+/* exchange_ids: the ids that a request names and that its answer tells (node/placement), and what
+ * its run has cost. Those of a JSON body are read in the same pass as the user; what an answer
+ * tells as it passes, of which no byte is held back. */
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -87,6 +87,25 @@ void exchange_remember(struct exchange *x, enum placement_kind kind, struct byte
     }
 }
 
+void exchange_place_head(struct exchange *x)
+{
+    struct exchange_placing *p = x->placing;
+    const struct http_head *h = x->up_head;
+    if (!p) {
+        return;
+    }
+    struct placement_memory *memory = x->proxy->placements->memory;
+    bool good = h->status >= 200 && h->status < 300;
+    bool named = p->kind != PLACEMENT_NO_ID && p->route->manner != PLACEMENT_EVERYWHERE;
+    if (named && good && p->route->deletes) {
+        placement_memory_forget(memory, p->id);
+    } else if (named && good && p->kind != PLACEMENT_FILE) {
+        exchange_remember(x, p->kind, (struct bytes){p->text, p->text_size}, x->instance->live);
+    } else if (named && h->status == 404 && p->bound) {
+        placement_memory_forget(memory, p->id); /* it has been deleted there */
+    }
+}
+
 static void on_id(void *arg, enum placement_kind kind, struct bytes text)
 {
     struct exchange *x = arg;
@@ -103,25 +122,12 @@ static bool is_encoded(const struct http_head *h)
     return false;
 }
 
-void exchange_place_head(struct exchange *x)
+void exchange_read_head(struct exchange *x)
 {
-    struct exchange_placing *p = x->placing;
     const struct http_head *h = x->up_head;
-    if (!p) {
-        return;
-    }
-    struct placement_memory *memory = x->proxy->placements->memory;
-    bool good = h->status >= 200 && h->status < 300;
-    p->reads = good && placement_tells_ids(p->route) && !is_encoded(h);
-    if (p->reads) {
-        answer_ids_begin(&p->answer, p->route, http_head_get(h, HTTP_FIELD_CONTENT_TYPE), on_id, x);
-    }
-    bool named = p->kind != PLACEMENT_NO_ID && p->route->manner != PLACEMENT_EVERYWHERE;
-    if (named && good && p->route->deletes) {
-        placement_memory_forget(memory, p->id);
-    } else if (named && good && p->kind != PLACEMENT_FILE) {
-        exchange_remember(x, p->kind, (struct bytes){p->text, p->text_size}, x->instance->live);
-    } else if (named && h->status == 404 && p->bound) {
-        placement_memory_forget(memory, p->id); /* it has been deleted there */
-    }
+    const struct answer_wanted wanted = {
+        .route = x->placing ? x->placing->route : NULL, .usage = x->runs, .on_id = on_id, .arg = x};
+    bool good = h->status >= 200 && h->status < 300 && !is_encoded(h);
+    struct bytes type = http_head_get(h, HTTP_FIELD_CONTENT_TYPE);
+    x->reads = good && answer_reading_begin(&x->reading, &wanted, type);
 }

@@ -5,7 +5,7 @@
 #include "client/forwarded.h"
 #include "exchange/exchange_ending.h"
 #include "http/reply.h"
-#include "placement/answer_ids.h"
+#include "placement/answer_reading.h"
 #include "placement/placement_core.h"
 #include "proxy/errand.h"
 #include "proxy/exchange.h"
@@ -39,10 +39,6 @@ struct exchange_placing {
     struct errand *question;
     struct placement_core place;
     uint8_t order[PLACEMENT_INSTANCES_MAX]; /* position -> index of an instance */
-
-    /* the answer */
-    bool reads; /* its ids are looked for */
-    struct answer_ids answer;
 };
 
 /* In the order of use: what a response needs lies together, for a request's lines have left the
@@ -72,6 +68,8 @@ struct exchange {
     enum http_framing framing;
     uint16_t status;    /* sent down; 0 = none yet */
     struct bytes piece; /* of the response, during one step */
+    bool runs;          /* the request makes a run, whose answer tells what it costs */
+    bool reads;         /* `reading` looks for something */
 
     bool searching; /* the body is wanted for the user */
     bool search_holds_memory;
@@ -113,6 +111,7 @@ struct exchange {
     uint8_t forwarded_raw[ADDRESS_SIZE]; /* where a trusted proxy has named the client */
     char forwarded[ADDRESS_TEXT_SIZE];
     struct host_waiter waiter; /* while `asked` */
+    struct answer_reading reading;
     struct user_id_search search;
 };
 
@@ -204,11 +203,14 @@ bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next);
 enum placement_placed exchange_placed(const struct exchange *x); /* as the log has it, at the end */
 void exchange_place_sent(struct exchange *x);                    /* an attempt begins */
 void exchange_do_leave_search(struct exchange *x);
-void exchange_place_head(struct exchange *x); /* a response's head, and a piece of its body */
-static inline void exchange_place_body(struct exchange *x, struct bytes piece)
+void exchange_place_head(struct exchange *x); /* a response's head has come */
+
+/* What the answer tells is read as it passes, from its head on (exchange_ids.c). */
+void exchange_read_head(struct exchange *x);
+static inline void exchange_read_body(struct exchange *x, struct bytes piece)
 {
-    if (x->placing && x->placing->reads) {
-        answer_ids_feed(&x->placing->answer, piece);
+    if (x->reads) {
+        answer_reading_feed(&x->reading, piece);
     }
 }
 

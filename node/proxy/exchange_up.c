@@ -308,6 +308,7 @@ static struct http_request_rewrite rewrite_for(const struct exchange *x,
         .trusted = x->trusted,
         .request_id = x->request_id,
         .upgrade = x->head->upgrade,
+        .plain_answer = x->runs,
         .host_default = instance->host,
     };
 }
@@ -366,6 +367,7 @@ static struct exchange_input head_input(struct exchange *x)
     x->framing = exchange_response_framing(x);
     in.until_close = x->framing == HTTP_FRAME_CLOSE;
     exchange_place_head(x);
+    exchange_read_head(x);
     in.streams = exchange_core_orphaned(&x->core) && exchange_is_stream(h);
     return in;
 }
@@ -381,7 +383,7 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
         exchange_step(x, head_input(x));
         return true;
     case HTTP_EVENT_BODY:
-        exchange_place_body(x, x->piece);
+        exchange_read_body(x, x->piece);
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
                                                  .size = x->piece.size,
                                                  .pending = stream_pending(x->client->stream)});

@@ -11,7 +11,7 @@
 /* Who drops what, and the names it was told to drop beside the known ones. */
 struct filter {
     const struct http_head *head;
-    bool trusted; /* see http_request_rewrite */
+    bool trusted, plain_answer; /* see http_request_rewrite */
     const struct http_extra_field *extra;
     size_t extra_count;
     struct bytes named[HTTP_CONNECTION_NAMES_MAX];
@@ -66,7 +66,7 @@ static void filter_init(struct filter *f, const struct http_head *h,
                         const struct http_extra_field *extra, size_t extra_count)
 {
     f->head = h;
-    f->trusted = false;
+    f->trusted = f->plain_answer = false;
     f->extra = extra;
     f->extra_count = extra_count;
     f->named_count = 0;
@@ -119,6 +119,8 @@ static bool request_passes(const struct filter *f, const struct http_field *fiel
         return !is_named(f, http_field_name(f->head, field));
     case HTTP_FIELD_HOST:
         return !f->head->absolute_form;
+    case HTTP_FIELD_ACCEPT_ENCODING:
+        return !f->plain_answer;
     case HTTP_FIELD_CACHE_CONTROL:
     case HTTP_FIELD_CONTENT_LENGTH:
     case HTTP_FIELD_CONTENT_TYPE:
@@ -207,6 +209,7 @@ char *http_request_write(const struct http_head *h, const struct http_request_re
     struct filter f;
     filter_init(&f, h, rw->extra, rw->extra_count);
     f.trusted = rw->trusted;
+    f.plain_answer = rw->plain_answer;
     at = put(at, http_head_method(h));
     at = put(at, BYTES(" "));
     at = put(at, http_head_target(h));
@@ -265,6 +268,7 @@ static bool response_passes(const struct filter *f, const struct http_response_r
         return length_passes(f->head, rw->framing);
     case HTTP_FIELD_X_REQUEST_ID:
         return rw->request_id.size == 0;
+    case HTTP_FIELD_ACCEPT_ENCODING:
     case HTTP_FIELD_AUTHORIZATION:
     case HTTP_FIELD_CACHE_CONTROL:
     case HTTP_FIELD_CONTENT_TYPE:

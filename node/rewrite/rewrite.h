@@ -24,6 +24,7 @@ struct http_request_rewrite {
     struct bytes request_id;
     struct bytes host_default; /* Host for an HTTP/1.0 request that has none: the instance's */
     bool upgrade;              /* pass Connection: upgrade and the Upgrade field on */
+    bool plain_answer;         /* the answer is read as it passes: Accept-Encoding does not go on */
     const struct http_extra_field *extra; /* debug headers; the client's of these names go,
                                              however spelt (`_` for `-`) */
     size_t extra_count;

@@ -33,7 +33,8 @@ def test_the_access_log(stubs):
         assert (line["termination"], line["tried"]) == ("complete", [])
         assert line["upstream_addr"] == f"{stubs[0].host}:{stubs[0].port}" and line["host"] == "stub"
         assert 0 < line["connect_time"] <= line["upstream_head_time"]
-        assert all(line[name] is None for name in ("tls", "queue_time", "placed", "quota", "prompt_tokens", "total_tokens"))
+        assert all(line[name] is None for name in ("tls", "queue_time", "placed", "quota"))
+        assert (line["prompt_tokens"], line["completion_tokens"], line["total_tokens"]) == (12, 8, 20)
         assert (line["remote_addr"], line["forwarded_for"]) == ("127.0.0.1", "1.2.3.4")
         assert line["user_agent"].startswith('odd "agent" \\ ')
         assert 0.1 <= line["upstream_head_time"] <= line["request_time"] < 5

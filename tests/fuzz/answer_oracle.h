@@ -14,25 +14,64 @@
 #include "answer/json_paths.h"
 #include "base/buffer.h"
 
-static const struct json_path oracle_paths[] = {
-    {{"id"}},
-    {{"data", "[]", "id"}},
-    {{"a", "b"}},
-    {{"a", "b", "c"}},
-    {{"a", "[]"}},
-    {{"a", "[]", "[]", "b"}},
-    {{"[]", "id"}},
-    {{"data"}},
-    {{"data", "reasons", "[]", "form_token"}},
-    {{"", "a"}},
-    {{"\xc3\xa9"}},
+/* The steps from the top: keys, or `[]` for each element of an array; NULL ends it sooner. */
+static const char *const oracle_paths[][JSON_PATHS_DEPTH] = {
+    {"id"},
+    {"data", "[]", "id"},
+    {"a", "b"},
+    {"a", "b", "c"},
+    {"a", "[]"},
+    {"a", "[]", "[]", "b"},
+    {"[]", "id"},
+    {"data"},
+    {"data", "reasons", "[]", "form_token"},
+    {"", "a"},
+    {"\xc3\xa9"},
 };
-enum { ORACLE_PATHS = sizeof(oracle_paths) / sizeof(oracle_paths[0]) };
+enum { ORACLE_PATHS = sizeof(oracle_paths) / sizeof(oracle_paths[0]), ORACLE_STEPS_MAX = 40 };
+
+/* The same as a tree. */
+struct oracle_tree {
+    struct json_step steps[ORACLE_STEPS_MAX];
+    int path_of[ORACLE_STEPS_MAX]; /* -1: it only leads on */
+    uint8_t count;
+};
+
+static inline uint8_t oracle_add(struct oracle_tree *t, uint8_t above, const char *key)
+{
+    bool element = strcmp(key, "[]") == 0;
+    uint8_t size = element ? JSON_PATHS_ELEMENT : (uint8_t)strlen(key);
+    uint8_t *link = &t->steps[above].below;
+    while (*link != 0 && strcmp(t->steps[*link].key, key) != 0) {
+        link = &t->steps[*link].next;
+    }
+    if (*link == 0) {
+        assert(t->count < ORACLE_STEPS_MAX);
+        t->steps[t->count] = (struct json_step){key, size, 0, 0};
+        t->path_of[t->count] = -1;
+        *link = t->count++;
+    }
+    return *link;
+}
+
+static inline struct oracle_tree oracle_tree(void)
+{
+    struct oracle_tree t = {.path_of = {-1}, .count = 1};
+    for (int i = 0; i < ORACLE_PATHS; i++) {
+        uint8_t at = 0;
+        for (int step = 0; step < JSON_PATHS_DEPTH && oracle_paths[i][step]; step++) {
+            at = oracle_add(&t, at, oracle_paths[i][step]);
+        }
+        t.path_of[at] = i;
+    }
+    return t;
+}
 
 /* One line a value: `path value`, or `path -` for none; all of a path together. */
 struct findings {
     struct buffer of[ORACLE_PATHS];
     enum json_paths_state state;
+    const struct oracle_tree *tree; /* while it is read */
 };
 
 static inline void findings_add(struct buffer *b, struct bytes value)
@@ -46,19 +85,22 @@ static inline void findings_add(struct buffer *b, struct bytes value)
     buffer_append(b, "\n", 1);
 }
 
-static inline void on_finding(void *arg, unsigned path, struct bytes value)
+static inline void on_finding(void *arg, unsigned place, struct bytes value)
 {
     struct findings *f = arg;
-    findings_add(&f->of[path], value);
+    if (f->tree->path_of[place] >= 0) {
+        findings_add(&f->of[f->tree->path_of[place]], value);
+    }
 }
 
 /* The first piece has `first` bytes, the others `step`. */
 static inline struct findings find_paths(const char *text, size_t size, size_t first, size_t step)
 {
-    struct findings f = {0};
+    struct oracle_tree tree = oracle_tree();
+    struct findings f = {.tree = &tree};
     struct json_paths scan;
     size_t at = 0, part = first;
-    json_paths_begin(&scan, oracle_paths, ORACLE_PATHS, on_finding, &f);
+    json_paths_begin(&scan, tree.steps, on_finding, &f);
     f.state = JSON_PATHS_MORE;
     while (at < size) {
         part = part < size - at ? part : size - at;
@@ -69,6 +111,7 @@ static inline struct findings find_paths(const char *text, size_t size, size_t f
         at += part;
         part = step ? step : 1;
     }
+    f.tree = NULL;
     return f;
 }
 
@@ -168,7 +211,7 @@ static inline bool oracle_agrees(const char *text, size_t size, const struct fin
     }
     for (int i = 0; i < ORACLE_PATHS && good; i++) {
         struct bytes told = buffer_bytes(&f->of[i]);
-        good = oracle_walk(root, oracle_paths[i].steps, 0, &told) && told.size == 0;
+        good = oracle_walk(root, oracle_paths[i], 0, &told) && told.size == 0;
     }
     json_decref(root);
     return good && f->state == JSON_PATHS_END;

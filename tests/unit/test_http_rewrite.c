@@ -135,6 +135,18 @@ static void an_upgrade_goes_on_only_when_told_to(void **state)
     assert_request(in, &rw, LINE HOSTS OURS "Upgrade: websocket\r\nConnection: upgrade\r\n\r\n");
 }
 
+static void an_answer_that_is_read_is_asked_for_without_compression(void **state)
+{
+    (void)state;
+    const char *in = LINE "Host: h\r\nAccept-Encoding: gzip\r\nA: 1\r\naccept-ENCODING: br\r\n\r\n";
+    struct http_request_rewrite rw = request_rewrite();
+    assert_request(in, &rw,
+                   LINE "Host: h\r\nAccept-Encoding: gzip\r\nA: 1\r\naccept-ENCODING: br\r\n"
+                        "X-Forwarded-Host: h\r\n" OURS "\r\n");
+    rw.plain_answer = true;
+    assert_request(in, &rw, LINE "Host: h\r\nA: 1\r\nX-Forwarded-Host: h\r\n" OURS "\r\n");
+}
+
 #define TRUSTED_OURS                                                                               \
     "Authorization: Bearer app-1\r\nX-Real-IP: 9.9.9.9\r\nX-Forwarded-For: 10.0.0.1\r\n"
 
@@ -445,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_go_on_without_what_was_meant_for_us),
         cmocka_unit_test(an_upgrade_goes_on_only_when_told_to),
+        cmocka_unit_test(an_answer_that_is_read_is_asked_for_without_compression),
         cmocka_unit_test(what_a_trusted_proxy_says_passes_unchanged),
         cmocka_unit_test(debug_fields_replace_the_clients_own),
         cmocka_unit_test(no_spelling_of_our_fields_passes),

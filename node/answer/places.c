@@ -1,0 +1,31 @@
+/* places: siblings in the order in which Dify has them, as far as that is known. */
+#include "answer/places.h"
+
+const struct json_step answer_places[PLACE_COUNT] = {
+    [PLACE_TOP] = JSON_STEP("", PLACE_EVENT, 0),
+    [PLACE_EVENT] = JSON_STEP("event", 0, PLACE_CONVERSATION_ID),
+    [PLACE_CONVERSATION_ID] = JSON_STEP("conversation_id", 0, PLACE_MESSAGE_ID),
+    [PLACE_MESSAGE_ID] = JSON_STEP("message_id", 0, PLACE_TASK_ID),
+    [PLACE_TASK_ID] = JSON_STEP("task_id", 0, PLACE_RUN_ID),
+    [PLACE_RUN_ID] = JSON_STEP("workflow_run_id", 0, PLACE_ID),
+    [PLACE_ID] = JSON_STEP("id", 0, PLACE_METADATA),
+    [PLACE_METADATA] = JSON_STEP("metadata", PLACE_USAGE, PLACE_DATA),
+    [PLACE_DATA] = JSON_STEP("data", PLACE_DATA_TOKENS, 0),
+
+    [PLACE_USAGE] = JSON_STEP("usage", PLACE_PROMPT_TOKENS, 0),
+    [PLACE_PROMPT_TOKENS] = JSON_STEP("prompt_tokens", 0, PLACE_COMPLETION_TOKENS),
+    [PLACE_COMPLETION_TOKENS] = JSON_STEP("completion_tokens", 0, PLACE_TOTAL_TOKENS),
+    [PLACE_TOTAL_TOKENS] = JSON_STEP("total_tokens", 0, PLACE_TOTAL_PRICE),
+    [PLACE_TOTAL_PRICE] = JSON_STEP("total_price", 0, PLACE_CURRENCY),
+    [PLACE_CURRENCY] = JSON_STEP("currency", 0, 0),
+
+    [PLACE_DATA_TOKENS] = JSON_STEP("total_tokens", 0, PLACE_DATA_RUN_ID),
+    [PLACE_DATA_RUN_ID] = JSON_STEP("workflow_run_id", 0, PLACE_DATA_FORM_TOKEN),
+    [PLACE_DATA_FORM_TOKEN] = JSON_STEP("form_token", 0, PLACE_DATA_REASONS),
+    [PLACE_DATA_REASONS] = JSON_STEP("reasons", PLACE_DATA_REASON, PLACE_DATA_ITEM),
+    [PLACE_DATA_ITEM] = JSON_STEP_ELEMENT(PLACE_DATA_ITEM_ID, 0),
+
+    [PLACE_DATA_REASON] = JSON_STEP_ELEMENT(PLACE_REASON_FORM_TOKEN, 0),
+    [PLACE_REASON_FORM_TOKEN] = JSON_STEP("form_token", 0, 0),
+    [PLACE_DATA_ITEM_ID] = JSON_STEP("id", 0, 0),
+};
