@@ -16,15 +16,13 @@
     "This node has just started and has not heard yet what the others know; ask again in 2 "       \
     "seconds."
 
-/* The history, and what has changed in the last hour. */
-static void dashboard_data(struct report *r, struct buffer *body)
+/* What has changed in the last hour. */
+static void put_changes(const struct report *r, struct buffer *body)
 {
-    enum { HOUR_S = 3600, ENDING = 2 /* } and the newline */ };
+    enum { HOUR_S = 3600 };
     const struct problem_change *list[PROBLEM_CHANGES_MAX];
     uint64_t now_s = clock_wall_ms() / 1000;
     size_t count = problems_changes(&r->member->problems, now_s - HOUR_S, list);
-    history_json(body, r->sampler.history);
-    body->size -= ENDING;
     buffer_append_text(body, ",\"changes\":[");
     for (size_t i = 0; i < count; i++) {
         buffer_append_format(
@@ -36,7 +34,40 @@ static void dashboard_data(struct report *r, struct buffer *body)
         buffer_append_json(body, bytes_of(list[i]->subject));
         buffer_append_text(body, "}");
     }
-    buffer_append_text(body, "]}\n");
+    buffer_append_text(body, "]");
+}
+
+/* What to do about each kind of problem that there is now. */
+static void put_remedies(struct report *r, struct buffer *body)
+{
+    const struct problem *list[PROBLEMS_MAX];
+    bool is_there[PROBLEM_KINDS] = {false};
+    const char *separator = "";
+    size_t count = problems_list(&r->member->problems, list);
+    for (size_t i = 0; i < count; i++) {
+        is_there[list[i]->id] = true;
+    }
+    buffer_append_text(body, ",\"remedies\":{");
+    for (unsigned id = 0; id < PROBLEM_KINDS; id++) {
+        if (is_there[id]) {
+            buffer_append_format(body, "%s\"%s\":", separator, problem_kinds[id].name);
+            buffer_append_json(body, bytes_of(problem_kinds[id].remedy));
+            separator = ",";
+        }
+    }
+    buffer_append_text(body, "}");
+}
+
+/* The history, and what the page shows beside /status. */
+static void dashboard_data(struct report *r, const struct local_job *job, struct buffer *body)
+{
+    enum { ENDING = 2 /* } and the newline */ };
+    history_json(body, r->sampler.history);
+    body->size -= ENDING;
+    buffer_append_format(body, ",\"may\":\"%s\"", job->acts ? "act" : "look");
+    put_remedies(r, body);
+    put_changes(r, body);
+    buffer_append_text(body, "}\n");
 }
 
 void report_open(struct report *r)
@@ -80,7 +111,7 @@ void report_ask(struct report *r, struct local_job *job)
         explain_answer(r, job);
         break;
     case ENDPOINT_DASHBOARD_DATA:
-        dashboard_data(r, &job->body);
+        dashboard_data(r, job, &job->body);
         break;
     case ENDPOINT_RELOAD:
     case ENDPOINT_NODE_DRAIN:

@@ -42,6 +42,7 @@ struct local_job {
     char application[JOB_NAME_SIZE + 1], instance[JOB_NAME_SIZE + 1]; /* "" = not asked with */
     struct local_query query;
     char asked[JOB_ASKED_SIZE + 1]; /* who asks, for people: `10.0.0.7 (admin.token)` */
+    bool acts;                      /* and may act, too */
     struct buffer query_text;       /* explain: what stands behind `?` */
     /* the answer */
     uint16_t status;

@@ -129,6 +129,7 @@ struct local_job *local_job_new(const struct local_question *question, struct ex
     copy_name(job->instance, question->instance);
     job->query = question->query;
     memcpy(job->asked, question->asked, sizeof(job->asked));
+    job->acts = question->acts;
     buffer_append_bytes(&job->query_text, question->query_text);
     exchange_set_job(x, job);
     return job;
@@ -311,8 +312,11 @@ static enum local_kind ask_control(struct exchange *x, const struct local_endpoi
         refuse_asker(x, right);
         return LOCAL_ANSWERED;
     }
-    snprintf(question.asked, sizeof(question.asked), "%.*s (%s)", (int)q.address.size, q.address.at,
-             right->by);
+    /* The dashboard says that it is the one who asks; it may be believed, for it tells no more. */
+    bool by_page = http_head_find(q.head, BYTES("x-difyring-page")).size > 0;
+    snprintf(question.asked, sizeof(question.asked), "%.*s (%s%s)", (int)q.address.size,
+             q.address.at, right->by, by_page ? ", dashboard" : "");
+    question.acts = right->acts;
     *ret = question;
     return LOCAL_JOB;
 }

@@ -21,6 +21,7 @@ struct local_question {
     struct bytes application, instance, query_text;
     struct local_query query;
     char asked[JOB_ASKED_SIZE + 1];
+    bool acts; /* the asker may act */
 };
 
 enum local_kind local_request(struct exchange *x, enum local_health health,

@@ -2,11 +2,10 @@
 
 import html.parser
 import re
-import shutil
-import subprocess
-import tempfile
 
 import pytest
+from browser import CHROMIUM, Browser
+from cluster import Cluster
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, settings
 from stub_client import wait_for
 from test_metrics import ADMIN_TOKEN, member, udp_ports
@@ -15,7 +14,10 @@ pytestmark = pytest.mark.slow
 
 INTERVAL = 5                                # seconds between two points
 POINT_SECONDS = 2 * INTERVAL + 5 * PATIENCE   # so long it takes at most until one is there
-CHROMIUM = shutil.which("chromium")
+needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: what the script draws is not looked at")
+
+
+OWN = ("/status", "/metrics", "/admin/config")   # where the page leads to
 
 
 class Page(html.parser.HTMLParser):
@@ -78,13 +80,13 @@ def test_the_page_needs_nobody_else(stubs):
         page = Page(text)
         assert text.startswith("<!DOCTYPE html>") and page.all("html")[0]["lang"] == "en"
         for tag, attrs in page.tags:
-            assert not attrs.get("src") and attrs.get("href", "/status") == "/status", (tag, attrs)
+            assert not attrs.get("src") and attrs.get("href", "/status") in OWN, (tag, attrs)
             assert not [name for name in attrs if name.startswith("on")], (tag, attrs)
         assert set(re.findall(r"https?://[^\"' )]+", text)) <= {"http://www.w3.org/2000/svg"}   # a name, no address
         assert "@import" not in text and "url(" not in text
         script = "".join(page.scripts)
         assert set(re.findall(r"ask\(\"([^\"]+)\"\)", script)) == {"/status", "/dashboard/data"}
-        assert script.count("fetch(") == 1
+        assert script.count("fetch(") == 2   # to ask, and to act
 
 
 def test_names_of_others_never_become_markup_or_script(stubs):
@@ -165,9 +167,54 @@ def test_every_node_shows_the_whole_cluster_and_a_newcomer_no_burst(stubs):
             wait_for(lambda: abs(sum(rate or 0 for rate in history(b)["all"]["rate"]) * INTERVAL - 50) < 5, POINT_SECONDS)
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no chromium here: what the script draws is not looked at")
+# ---- who may act
+
+def data(node, **more):
+    return node.json("GET", "/dashboard/data", **more)[1]
+
+
+def test_the_page_knows_who_may_act(stubs):
+    admin = {"allow": ["127.0.0.2/32"], "token": ADMIN_TOKEN, "view_allow": ["127.0.0.1/32"], "view_token": "viewer-4711"}
+    with Node(settings(stubs, admin=admin)) as node:
+        assert data(node)["may"] == "look" and data(node, token="viewer-4711")["may"] == "look"
+        assert data(node, token=ADMIN_TOKEN)["may"] == "act" and data(node, source="127.0.0.2")["may"] == "act"
+        check_error(*node.request("POST", "/admin/instances/one/dify1/drain", headers=PAGE), 403, "forbidden")
+
+
+PAGE = [("X-Difyring-Page", "dashboard"), ("Sec-Fetch-Site", "same-origin")]
+
+
+def test_what_the_page_does_is_logged_as_such_and_other_sites_cannot(stubs):
+    with Node(settings(stubs)) as node:
+        for site in ("cross-site", "same-site"):
+            fields = [("X-Difyring-Page", "dashboard"), ("Sec-Fetch-Site", site)]
+            check_error(*node.request("POST", "/admin/instances/one/dify1/drain", headers=fields), 403, "forbidden")
+        assert node.instances()["dify1"]["status"] == "unknown"
+        assert node.request("POST", "/admin/instances/one/dify1/drain", headers=PAGE)[0].status == 200
+        assert node.request("POST", "/admin/instances/one/dify1/enable")[0].status == 200
+        wait_for(lambda: [e["asked_by"] for e in node.events("instance_drain")] == [
+            "127.0.0.1 (admin.allow, dashboard)", "127.0.0.1 (admin.allow)"], TIMEOUT)
+
+
+def test_what_to_do_and_what_has_changed_stand_beside_the_history(stubs):
+    with Node(settings(stubs)) as node:
+        assert (data(node)["remedies"], data(node)["changes"]) == ({}, [])
+        assert node.request("POST", "/admin/instances/one/dify1/drain")[0].status == 200
+        wait_for(lambda: data(node)["changes"], TIMEOUT)
+        now = data(node)
+        assert list(now["remedies"]) == ["instance_drained"] and "enable" in now["remedies"]["instance_drained"]
+        assert node.request("POST", "/admin/instances/one/dify1/enable")[0].status == 200
+        wait_for(lambda: data(node)["remedies"] == {}, TIMEOUT)
+        changes = data(node)["changes"]
+        assert [(c["kind"], c["subject"], c["over"]) for c in changes] == [
+            ("instance_drained", "one/dify1", True), ("instance_drained", "one/dify1", False)]
+
+
+# ---- what a browser makes of it
+
+@needs_browser
 def test_a_browser_draws_it(stubs):
-    instances = [instance(stub, max_fails=1, fail_timeout="60s") for stub in stubs]
+    instances = [instance(stub, max_fails=1, fail_timeout="60s", max_in_flight=10) for stub in stubs]
     with Node(settings(stubs, instances=instances)) as node:
         stubs[1].fault("status", code=503, count=None, match="/_echo")
 
@@ -177,17 +224,70 @@ def test_a_browser_draws_it(stubs):
             return node.instances()["dify2"]["status"] == "ejected"
         wait_for(eject, TIMEOUT)
         points(node)
-        with tempfile.TemporaryDirectory(prefix="difyring-browser-") as folder:
-            result = subprocess.run(
-                [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}",
-                 "--virtual-time-budget=4000", "--dump-dom", f"http://127.0.0.1:{node.port}/dashboard"],
-                capture_output=True, text=True, timeout=60 * PATIENCE, check=True)
-        drawn = result.stdout
-        assert "Content Security Policy" not in result.stderr
-        text = re.sub(r"\s+", " ", re.sub(r"<script>.*?</script>|<style>.*?</style>|<[^>]+>", " ", drawn, flags=re.S))
-        for expected in ("as seen by node-a", "● live", "1 of 1", "one configuration, one ring", "dify1 ○ unknown",
-                         "dify2 ✕ ejected", "1 request failed, the last one: status 503", "tripped : node-a",
-                         "▲ warning: instance ejected one/dify2 –", "Changes of the last hour", "Requests a second", "p95"):
-            assert expected in text, (expected, text)
-        assert len(re.findall(r'<path d="M[^"]', drawn)) >= 4   # an area and lines
-        assert re.search(r'aria-label="Requests a second over the last 15 minutes\. requests: last', drawn)
+        with Browser() as browser:
+            browser.open(f"http://127.0.0.1:{node.port}/dashboard")
+            browser.wait('document.body.innerText.includes("live") && document.querySelector("#rate path") !== null')
+            text = re.sub(r"\s+", " ", browser.text())
+            for expected in ("as seen by node-a", "● live", "1 of 1", "one configuration, one ring", "dify1 ",
+                             "▲ 1 warning", "✕ ejected for", "1 request failed, the last one: status 503",
+                             "votes: unknown, tripped: node-a", " of 10", "▲ warning: instance ejected one/dify2 –",
+                             "look at the instance's log", "Changes of the last hour", "Requests a second", "p95"):
+                assert expected in text, (expected, text)
+            assert text.index("instance ejected") < text.index("Requests a second")   # what is wrong comes first
+            assert text.index("dify2 127") < text.index("dify1 127")
+            assert browser.value("document.title") == "(▲1) instance ejected one/dify2 – node-a – difyring"
+            assert browser.value('document.querySelectorAll(\'path[d^="M"]\').length') >= 4   # an area and lines
+            assert "requests: last" in browser.value('document.getElementById("rate").getAttribute("aria-label")')
+            assert browser.complaints == []
+
+
+CLICK = """(() => { const b = [...document.querySelectorAll("button")].find(b => b.textContent.startsWith("%s") && b.whom === "%s");
+               if (b) b.click(); return b ? b.textContent : null; })()"""
+
+
+@needs_browser
+def test_a_drain_takes_two_clicks_and_the_right_to_it(stubs):
+    admin = {"allow": [], "token": ADMIN_TOKEN, "view_allow": ["127.0.0.1/32"]}
+    with Node(settings(stubs, admin=admin)) as node, Browser() as browser:
+        browser.open(f"http://127.0.0.1:{node.port}/dashboard")
+        browser.wait('document.body.innerText.includes("You may look, and not act.")')
+        assert browser.value(CLICK % ("Drain", "dify1")) is None
+        browser.value(f"""document.getElementById("token").value = "{ADMIN_TOKEN}";
+                          document.getElementById("unlock").requestSubmit()""")
+        browser.wait('document.body.innerText.includes("You may act here.")')
+        browser.wait('[...document.querySelectorAll("button")].some(b => b.whom === "dify1")')
+        assert browser.value(CLICK % ("Drain", "dify1")) == "Drain dify1?"
+        assert node.instances()["dify1"]["status"] == "unknown"   # one click asks
+        browser.value(CLICK % ("Drain", "dify1"))
+        wait_for(lambda: node.instances()["dify1"]["status"] == "draining", TIMEOUT)
+        browser.wait('document.body.innerText.includes("instance drained")')
+        browser.wait("(" + CLICK % ("Enable", "dify1") + ') === "Enable dify1?"')
+        browser.value(CLICK % ("Enable", "dify1"))
+        wait_for(lambda: node.instances()["dify1"]["status"] != "draining", TIMEOUT)
+        wait_for(lambda: [e["asked_by"] for e in node.events("instance_drain")] == ["127.0.0.1 (admin.token, dashboard)"] * 2, TIMEOUT)
+        assert ADMIN_TOKEN not in browser.value("document.documentElement.outerHTML")
+
+
+@needs_browser
+def test_a_dead_node_an_outage_and_a_node_that_is_gone(stubs):
+    check = {"interval": "100ms", "timeout": "200ms", "path": "/health"}
+    with Cluster(settings(stubs, health_check=check, application={"all_down": "fail"}), 2) as cluster, Browser() as browser:
+        cluster.settle(revision=1)
+        port = cluster["node-a"].port
+        browser.open(f"http://127.0.0.1:{port}/dashboard", dark=True, width=390)
+        browser.wait('document.body.innerText.includes("● No problems")')
+        link = browser.value('[...document.querySelectorAll("#nodes a")].map(a => a.href).join()')
+        assert link == f"http://127.0.0.12:{port}/dashboard"   # node-b's host, and the port of this page
+        assert browser.value("document.documentElement.scrollWidth <= innerWidth")   # no sideways scroll of the page
+        cluster.kill("node-b")
+        browser.wait('document.title.startsWith("(▲1) node dead node-b – ")')
+        for stub in stubs:
+            stub.fault("status", count=None, code=500, match="/health")
+        browser.wait('document.title.includes("no instance one – ") && document.title.startsWith("(✕1 ")')
+        assert "none of 3 instances is eligible; requests get 503" in browser.text()
+        assert browser.value('getComputedStyle(document.body).backgroundColor') == "rgb(21, 24, 27)"
+        for stub in stubs:
+            stub.clear()
+        browser.wait('document.title.startsWith("(▲1) node dead node-b – ")')   # it fades when it is over
+        cluster.kill("node-a")
+        browser.wait('document.title.startsWith("(no answer) ") && document.body.className === "stale"')
