@@ -123,7 +123,9 @@ void drains_merge(struct cluster *c, const struct drain_record *record)
         }
         d = add(c, record);
     }
-    if (d->record.drained != record->drained || !record->drained) {
+    bool other = d->record.drained != record->drained || d->record.now != record->now ||
+                 d->record.hold_ms != record->hold_ms;
+    if (other || !record->drained) {
         verdict_news_all(c); /* enabling ends an ejection of what was not drained, too */
     }
     d->record.drained = record->drained;

@@ -243,7 +243,7 @@ static void on_absent(struct exchange_core *c)
 {
     assert(!c->attempt_open);
     enter(c, EXCHANGE_AWAY);
-    if (!await_return(c, c->in->look_ms)) {
+    if (!await_return(c, c->in->look_ms, c->in->hold_ms)) {
         answer(c, EXCHANGE_REPLY_LOST);
     }
 }

@@ -14,7 +14,8 @@
  *   - who waits for a slot waits at most queue_timeout_ms in all, and leaves the queue once;
  *   - after the client has left nothing goes down, though a response may be read to its end;
  *   - a request that belongs to an instance is never sent to another one, and waits for it no
- * longer than `queue_timeout`;
+ *     longer than `queue_timeout`; while that one is drained with `hold`, for that long, which is
+ *     no part of the time for a slot or for all attempts;
  *   - what is held in memory is bounded: reading stops above EXCHANGE_HIGH_WATER.
  *
  * States
@@ -185,6 +186,7 @@ struct exchange_input {
                                     none waited */
     size_t pending;              /* bodies: bytes waiting on the side they go to */
     uint64_t look_ms;            /* ABSENT: after this time it is looked again */
+    uint64_t hold_ms;            /* ABSENT: it waits so long in all; 0: as for a slot */
     uint16_t status;             /* UP_HEAD */
     enum exchange_reply reply;   /* REFUSE */
     enum exchange_finish finish; /* TUNNEL_END: CLOSE, CUT or RESET */
@@ -241,7 +243,9 @@ struct exchange_core {
     uint64_t silent_until_ms;  /* while down_deadline_ms: a byte must have come by then */
     uint64_t take_deadline_ms; /* whether the client takes its response is asked then; 0 = never */
     uint64_t queued_ms;        /* when it first had to wait for a slot; 0 = it has not */
-    uint64_t queued_again_ms;  /* WAIT: since when it has this time */
+    uint64_t queued_again_ms;  /* WAIT, AWAY: since when it has this time */
+    uint64_t drained_ms;       /* when it first found an instance drained with `hold`; 0 = never */
+    uint64_t patience_ms;      /* AWAY: it waits until then */
     uint64_t queue_time_ms;    /* that it has waited in all before */
     uint64_t body_size;        /* bytes of the request's body that came */
     uint64_t held;             /* of them still held */
@@ -294,7 +298,7 @@ static inline uint64_t exchange_core_queue_time_ms(const struct exchange_core *c
 /* For a slot. */
 static inline bool exchange_core_had_to_wait(const struct exchange_core *c)
 {
-    return c->queued_ms > 0;
+    return c->queued_ms > 0 || c->drained_ms > 0;
 }
 
 /* Nothing goes to the client any more. */

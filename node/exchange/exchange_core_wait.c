@@ -68,17 +68,23 @@ void await_slot(struct exchange_core *c)
     c->up_deadline_ms = c->queued_ms + c->rules->queue_timeout_ms;
 }
 
-bool await_return(struct exchange_core *c, uint64_t look_ms)
+bool await_return(struct exchange_core *c, uint64_t look_ms, uint64_t hold_ms)
 {
-    await_slot(c);
-    bool over = is_due(c->up_deadline_ms, c->now_ms);
-    c->up_deadline_ms = sooner(c->up_deadline_ms, c->now_ms + look_ms);
-    return !over;
+    if (hold_ms > 0) {
+        c->queued_again_ms = c->now_ms;
+        c->drained_ms = c->drained_ms == 0 ? c->now_ms : c->drained_ms;
+        c->patience_ms = c->drained_ms + hold_ms;
+    } else {
+        await_slot(c);
+        c->patience_ms = c->up_deadline_ms;
+    }
+    c->up_deadline_ms = sooner(c->patience_ms, c->now_ms + look_ms);
+    return !waited_long_enough(c);
 }
 
 bool waited_long_enough(const struct exchange_core *c)
 {
-    return c->queued_ms + c->rules->queue_timeout_ms <= c->now_ms;
+    return is_due(c->patience_ms, c->now_ms);
 }
 
 void slot_came(struct exchange_core *c)

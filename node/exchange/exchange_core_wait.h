@@ -19,9 +19,9 @@ void count_body(struct exchange_core *c, uint64_t size);
 /* A slot: what is left of the time for that, which is counted from the first time on. */
 void await_slot(struct exchange_core *c);
 
-/* The one where it belongs: as for a slot, but it is looked again after look_ms. False: the time is
- * over, as waited_long_enough() says. */
-bool await_return(struct exchange_core *c, uint64_t look_ms);
+/* The one where it belongs: as for a slot, or for `hold_ms` from the first such wait on; it is
+ * looked again after look_ms. False: the time is over, as waited_long_enough() says. */
+bool await_return(struct exchange_core *c, uint64_t look_ms, uint64_t hold_ms);
 bool waited_long_enough(const struct exchange_core *c);
 
 /* The waiting is over; it is no part of the time for all attempts. */

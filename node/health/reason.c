@@ -126,7 +126,8 @@ struct reason_found reason_find(const struct reason_input *in)
     case VERDICT_EJECTED:
         return find_tripped(in);
     case VERDICT_DRAINING:
-        return (struct reason_found){.why = {.kind = REASON_DRAINED, .at_s = in->drain.at_s}};
+        return (struct reason_found){
+            .why = {.kind = REASON_DRAINED, .detail = in->drain.now, .at_s = in->drain.at_s}};
     case VERDICT_HEALTHY:
     case VERDICT_UNKNOWN:
         return find_healthy(in);
@@ -280,6 +281,9 @@ static const char *plain_text(unsigned kind, unsigned detail)
     };
     if (kind == REASON_TRIAL_PASSED && detail == 1) {
         return "its time out of service is over, and no request failed since";
+    }
+    if (kind == REASON_DRAINED && detail == 1) {
+        return "an operator drained it with `now` (what belongs there waits)";
     }
     return texts[kind] ? texts[kind] : "no check and no request has said anything yet";
 }

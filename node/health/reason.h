@@ -76,7 +76,7 @@ struct reason_found {
 };
 
 struct reason_drain {
-    bool known, drained;
+    bool known, drained, now;
     uint32_t at_s;
 };
 

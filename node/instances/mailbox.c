@@ -203,7 +203,19 @@ static enum placement_standing standing_of(const struct tracked_instance *i)
         return PLACEMENT_ELIGIBLE;
     }
     bool down = v->verdict == VERDICT_UNHEALTHY || i->check.rota.active.state == ACTIVE_DOWN;
-    return down ? PLACEMENT_AWAY : PLACEMENT_ASIDE;
+    return down ? PLACEMENT_AWAY : i->held ? PLACEMENT_HELD : PLACEMENT_ASIDE;
+}
+
+/* What belongs there may wait for a slot although its line is closed; now it is not to go there. */
+static void publish_standing(struct tracked_instance *i, uint64_t now_ms)
+{
+    struct instance_live *live = i->live;
+    enum placement_standing now = standing_of(i);
+    atomic_store_explicit(&live->hold_ms, i->hold_ms, memory_order_relaxed);
+    uint32_t was = atomic_exchange_explicit(&live->standing, now, memory_order_relaxed);
+    if (now == PLACEMENT_HELD && was != PLACEMENT_HELD) {
+        close_line(i, now_ms);
+    }
 }
 
 void mailbox_publish(struct tracked_application *a, uint64_t now_ms)
@@ -211,7 +223,6 @@ void mailbox_publish(struct tracked_application *a, uint64_t now_ms)
     for (size_t i = 0; i < a->instance_count; i++) {
         struct tracked_instance *instance = a->instances[i];
         publish_instance(instance, now_ms);
-        atomic_store_explicit(&instance->live->standing, standing_of(instance),
-                              memory_order_relaxed);
+        publish_standing(instance, now_ms);
     }
 }

@@ -95,6 +95,8 @@ struct tracked_instance {
     uint64_t told_weight; /* of its answers, when this node voted last */
     struct verdict_result verdict;
     bool unreachable; /* eligible by all votes, but not from here right now */
+    bool held;        /* drained with `now` */
+    uint64_t hold_ms; /* and for so long what belongs there waits; 0: as placement says */
 
     /* Why: of this node's votes; of the verdict, by whose vote, and since when (verdicts.c). */
     struct reason why_active, why_passive;

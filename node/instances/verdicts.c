@@ -14,6 +14,7 @@
 #include "log/log.h"
 
 enum { TOLD_SLACK_S = 5 /* far more than a vote takes, and than clocks should differ */ };
+enum { HOLD_MAX_MS = 24 * 3600 * 1000 /* as the endpoint takes it */ };
 enum { ALL_MS = 1000 /* the traffic that a vote tells of changes with time, too */ };
 
 static uint64_t now_ms_of(const struct verdicts *v)
@@ -222,7 +223,7 @@ static void explain_status(struct verdicts *v, struct tracked_instance *i,
         .node_count = v->node_count,
         .votes = votes,
         .status = i->verdict.verdict,
-        .drain = {known, drain.drained, drain.at_s},
+        .drain = {known, drain.drained, i->held, drain.at_s},
     };
     struct reason_found found = reason_find(&in);
     bool began = !told->set || i->verdict.verdict != was;
@@ -243,6 +244,15 @@ static void explain_status(struct verdicts *v, struct tracked_instance *i,
     snprintf(told->node, sizeof(told->node), "%.*s", (int)node.size, node.size ? node.at : "");
 }
 
+/* What belongs there is not sent either. The time may be another node's word, of any version. */
+static void note_hold(const struct verdicts *v, struct tracked_instance *i)
+{
+    uint64_t hold_ms = 0;
+    i->held =
+        cluster_drained_now(v->cluster, bytes_of(i->of->name), bytes_of(i->live->name), &hold_ms);
+    i->hold_ms = hold_ms < HOLD_MAX_MS ? hold_ms : HOLD_MAX_MS;
+}
+
 static void decide(struct verdicts *v, struct tracked_application *a)
 {
     struct view *view = view_new(v, a);
@@ -251,6 +261,7 @@ static void decide(struct verdicts *v, struct tracked_application *a)
         struct tracked_instance *tracked = a->instances[i];
         const struct verdict_result *now = &view->results[i], was = tracked->verdict;
         v->moved |= was.eligible != now->eligible;
+        note_hold(v, tracked);
         tracked->verdict = *now;
         tracked->was_ejected |=
             now->verdict == VERDICT_EJECTED && passive_tripped(&tracked->passive);

@@ -115,11 +115,17 @@ static enum placement_placed placed_at(const struct placement_core *c)
     return c->at == c->remembered ? PLACEMENT_REMEMBERED : PLACEMENT_FOUND;
 }
 
+/* May anything but a stop go there? */
+static bool takes_requests(const struct placement_core *c, int at)
+{
+    return c->standing[at] < PLACEMENT_AWAY;
+}
+
 /* To where it belongs, or until that can be reached. */
 static uint32_t send_home(struct placement_core *c, int at)
 {
     c->at = at;
-    if (c->standing[at] == PLACEMENT_AWAY) {
+    if (!takes_requests(c, at)) {
         enter(c, PLACEMENT_WAIT_PLACE);
         return PLACEMENT_DO_WAIT;
     }
@@ -330,7 +336,7 @@ static uint32_t answered(struct placement_core *c, const struct placement_input 
 static uint32_t changed(struct placement_core *c)
 {
     if (c->phase == PLACEMENT_WAIT_PLACE) {
-        if (c->standing[c->at] == PLACEMENT_AWAY) {
+        if (!takes_requests(c, c->at)) {
             return 0;
         }
         return send_home(c, c->at);

@@ -15,7 +15,7 @@
  *   - with PLACEMENT_TRY it is sent on only after an answer that proves that nothing has run, or
  *     none; at most once to each instance in a round
  *   - in a round eligible instances come before those that are drained or ejected, and nobody is
- *     asked who is away
+ *     asked who is away or held
  *   - "not found" is said, by this node or by passing on a 404, only when every instance of the
  *     application has said no; while one could not be asked the request waits
  *   - one end comes out: PASS, PASS_KEPT, NOT_FOUND or LOST
@@ -44,7 +44,8 @@ enum {
 enum placement_standing {
     PLACEMENT_ELIGIBLE,
     PLACEMENT_ASIDE, /* drained (not with `now`) or ejected: asked last, and gets what is its own */
-    PLACEMENT_AWAY,  /* down, not to be reached from here, or drained with `now` */
+    PLACEMENT_AWAY,  /* down, or not to be reached from here */
+    PLACEMENT_HELD,  /* drained with `now`: gets nothing but stops of what is at work there */
 };
 
 /* What an answer means; see placement_judge(). */

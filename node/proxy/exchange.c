@@ -404,6 +404,7 @@ static void finish(struct exchange *x, enum exchange_finish how)
     }
     exchange_discard(x);
     exchange_count_hold(x);
+    exchange_end_wait(x, false);
     exchange_place_end(x);
     if (x->search_holds_memory) {
         user_id_done(&x->search);

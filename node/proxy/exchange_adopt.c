@@ -1,4 +1,6 @@
 /* exchange_adopt: the application of a request, and the rules that come with it. */
+#include <assert.h>
+
 #include "proxy/exchange_private.h"
 
 /* The application that the client's token belongs to. */
@@ -42,21 +44,56 @@ static struct snapshot_application *application_of(const struct snapshot *s, str
     return NULL;
 }
 
+static struct snapshot_instance *find_instance(const struct snapshot_application *app,
+                                               struct bytes name)
+{
+    for (size_t i = 0; i < app->instance_count; i++) {
+        if (bytes_equal(app->instances[i].name, name)) {
+            return &app->instances[i];
+        }
+    }
+    return NULL;
+}
+
+/* For the log, which names the attempts before the last; those at instances that have left are
+ * not told. */
+static void renumber_tried(struct exchange *x, const struct snapshot_application *app)
+{
+    struct exchange_ending *e = &x->ending;
+    uint8_t count = 0;
+    for (uint8_t i = 0; i < e->tried_count; i++) {
+        const struct snapshot_instance *now =
+            find_instance(app, x->app->instances[e->tried[i].instance].name);
+        if (now) {
+            e->tried[count] = e->tried[i];
+            e->tried[count++].instance = (uint16_t)(now - app->instances);
+        }
+    }
+    e->tried_count = count;
+}
+
 void exchange_renew(struct exchange *x)
 {
     struct snapshot *now = x->proxy->snapshot;
-    bool tied = x->placing && (x->placing->placed_by_core || x->placing->bound);
-    if (now == x->snapshot || exchange_core_attempts(&x->core) > 0 || tied) {
+    if (now == x->snapshot) {
         return;
     }
     struct snapshot_application *app = application_of(now, x->app->name);
-    if (app && app->separate == x->app->separate) {
-        struct snapshot *before = x->snapshot;
-        x->snapshot = snapshot_ref(now);
-        x->app = app;
-        x->picked = NULL;
-        memset(x->tried, 0, sizeof(x->tried));
-        adopt_rules(x);
-        snapshot_unref(before);
+    struct snapshot_instance *last =
+        app && x->instance ? find_instance(app, x->instance->name) : NULL;
+    if (!app || app->separate != x->app->separate || (x->instance && !last)) {
+        return;
     }
+    assert(!x->up && !x->asked && !x->held);
+    renumber_tried(x, app);
+    if (x->placing) {
+        exchange_place_again(x);
+    }
+    x->instance = last;
+    x->picked = NULL;
+    memset(x->tried, 0, sizeof(x->tried));
+    snapshot_unref(x->snapshot);
+    x->snapshot = snapshot_ref(now);
+    x->app = app;
+    adopt_rules(x);
 }

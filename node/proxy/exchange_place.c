@@ -14,7 +14,6 @@
 
 enum {
     LOOK_OTHERS_MS = 10,   /* somebody else is searching: a question takes milliseconds */
-    LOOK_PLACE_MS = 200,   /* a container that restarts is away for seconds */
     LOOK_SEARCH_MS = 1000, /* who could not be asked is asked again, by a request of its own */
 };
 
@@ -191,32 +190,31 @@ void exchange_do_leave_search(struct exchange *x)
 
 /* ---- waiting for one to come back ---- */
 
-static void stop_waiting(struct exchange *x)
-{
-    struct exchange_placing *p = x->placing;
-    if (p->awaited) {
-        atomic_fetch_sub_explicit(&p->awaited->awaited, 1, memory_order_relaxed);
-        p->awaited = NULL;
-    }
-}
-
 static struct exchange_input own_reply(const struct exchange *x, enum exchange_reply reply)
 {
     return (struct exchange_input){
         .kind = EXCHANGE_REFUSE, .reply = reply, .ended = exchange_core_request_ended(&x->core)};
 }
 
-/* As in a queue, which may be full. */
-static struct exchange_input wait_for(struct exchange *x, size_t index, uint64_t look_ms)
+/* For those that have not said yet whether they have it; one that is drained with `hold` lets
+ * wait for longest, and how it stands is known here. */
+static struct exchange_input wait_for_answers(struct exchange *x, size_t index, uint64_t look_ms)
 {
-    struct instance_live *live = x->app->instances[index].live;
-    uint32_t waiting = atomic_fetch_add_explicit(&live->awaited, 1, memory_order_relaxed);
-    x->placing->awaited = live;
-    if (waiting >= x->app->queue_size) {
-        stop_waiting(x);
-        return own_reply(x, EXCHANGE_REPLY_LOST);
+    const struct exchange_placing *p = x->placing;
+    uint64_t longest_ms = 0;
+    bool others = false;
+    for (int i = 0; i < p->place.count; i++) {
+        uint8_t said = p->place.said[i];
+        uint64_t hold_ms = exchange_hold_ms(x, p->order[i]);
+        if (said != PLACEMENT_NOT_SAID && said != PLACEMENT_UNASKED) {
+            continue;
+        }
+        others = others || hold_ms == 0;
+        index = hold_ms > longest_ms ? p->order[i] : index;
+        longest_ms = hold_ms > longest_ms ? hold_ms : longest_ms;
     }
-    return (struct exchange_input){.kind = EXCHANGE_ABSENT, .look_ms = look_ms};
+    bool look_sooner = longest_ms > 0 && (!others || look_ms < EXCHANGE_LOOK_MS);
+    return exchange_wait_for(x, index, look_sooner ? EXCHANGE_LOOK_MS : look_ms);
 }
 
 /* ---- where to ---- */
@@ -230,7 +228,7 @@ static struct exchange_input go_to(struct exchange *x, size_t index)
     x->picked_trial = false;
     x->picked = &x->app->instances[index];
     if (exchange_ask_picked(x, true, &in.kind)) {
-        return wait_for(x, index, LOOK_PLACE_MS);
+        return exchange_wait_for(x, index, EXCHANGE_LOOK_MS);
     }
     return in;
 }
@@ -261,8 +259,9 @@ static struct exchange_input carry_out(struct exchange *x, uint32_t what)
         return (struct exchange_input){.kind = EXCHANGE_SEARCHING};
     }
     if (what & PLACEMENT_DO_WAIT) {
-        bool place = p->place.phase == PLACEMENT_WAIT_PLACE;
-        return wait_for(x, index, place ? LOOK_PLACE_MS : LOOK_SEARCH_MS);
+        return p->place.phase == PLACEMENT_WAIT_PLACE
+                   ? exchange_wait_for(x, index, EXCHANGE_LOOK_MS)
+                   : wait_for_answers(x, index, LOOK_SEARCH_MS);
     }
     end_search(x, (what & PLACEMENT_DO_ABSENT) != 0);
     if (what & PLACEMENT_DO_SEND) {
@@ -308,7 +307,7 @@ static struct exchange_input search(struct exchange *x)
     p->search_key = placements_key(x->proxy->placements, p->id, exchange_place_user(x));
     switch (placements_begin(x->proxy->placements, p->search_key, now_ms(x), longest_ms)) {
     case PLACEMENTS_OTHERS:
-        return wait_for(x, p->order[0], LOOK_OTHERS_MS);
+        return wait_for_answers(x, p->order[0], LOOK_OTHERS_MS);
     case PLACEMENTS_NOBODYS:
         return nobody_has_it(x);
     case PLACEMENTS_YOURS:
@@ -328,6 +327,9 @@ static struct exchange_input go_on(struct exchange *x)
     }
     look_how_they_stand(x);
     if (p->place.phase == PLACEMENT_SENT) {
+        if (!p->sent && standing_of(x, p->index) >= PLACEMENT_AWAY) {
+            return exchange_wait_for(x, p->index, EXCHANGE_LOOK_MS);
+        }
         if (!p->sent) {
             return go_to(x, p->index);
         }
@@ -420,7 +422,6 @@ static bool pick_pinned(struct exchange *x, struct exchange_input *ret_next)
 bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next)
 {
     struct exchange_placing *p = x->placing;
-    stop_waiting(x);
     if (!p->looked) {
         p->looked = true;
         exchange_place_read_body(x);
@@ -453,6 +454,15 @@ bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next)
     return !p->given_up;
 }
 
+void exchange_place_again(struct exchange *x)
+{
+    struct exchange_placing *p = x->placing;
+    assert(!p->question);
+    end_search(x, false);
+    p->placed_by_core = p->bound = p->sent = false;
+    p->next = 0;
+}
+
 void exchange_place_sent(struct exchange *x)
 {
     if (x->placing) {
@@ -462,7 +472,6 @@ void exchange_place_sent(struct exchange *x)
 
 void exchange_place_done(struct exchange *x)
 {
-    stop_waiting(x);
     exchange_do_leave_search(x);
     end_search(x, false);
     free(x->placing);
@@ -471,8 +480,8 @@ void exchange_place_done(struct exchange *x)
 
 enum placement_placed exchange_placed(const struct exchange *x)
 {
-    if (!x->placing) {
-        return PLACEMENT_PLACED_NULL;
+    if (!x->placing || x->placing->kind == PLACEMENT_NO_ID) {
+        return x->placing ? x->placing->placed : PLACEMENT_PLACED_NULL;
     }
     bool lost = x->own == EXCHANGE_REPLY_LOST || x->own == EXCHANGE_REPLY_NOT_FOUND;
     return lost ? PLACEMENT_LOST : x->placing->placed;

@@ -12,7 +12,10 @@
 #include "rewrite/rewrite.h"
 #include "spool/spool.h"
 
-enum { EXCHANGE_REQUEST_ID_SIZE = 32 };
+enum {
+    EXCHANGE_REQUEST_ID_SIZE = 32,
+    EXCHANGE_LOOK_MS = 200, /* a container that restarts is away for seconds */
+};
 
 /* What an exchange has more where instances have a state of their own (exchange_place.c). */
 struct exchange_placing {
@@ -30,7 +33,6 @@ struct exchange_placing {
     bool given_up;        /* nobody has it, and the first choice is to say so */
     bool stops_sent;
     size_t index;
-    struct instance_live *awaited; /* counts this one among those that wait; NULL: none does */
 
     /* a search */
     bool searching;      /* this one holds it, by search_key */
@@ -99,6 +101,7 @@ struct exchange {
     bool classed;                     /* `class` is known */
     enum slot_class class;            /* of the request */
     struct host_corner *asked;        /* of the next one: it waits there, or has a slot */
+    struct instance_live *awaited;    /* counts this one among those that wait for it */
     struct snapshot_instance *picked; /* the next one */
     uint64_t tried[SNAPSHOT_TRIED_WORDS];
 
@@ -121,9 +124,8 @@ void exchange_step(struct exchange *x, struct exchange_input in);
 
 /* exchange_adopt.c: the application that the client's token belongs to. False: there is none. */
 bool exchange_adopt(struct exchange *x);
-/* It is to choose anew: among the instances of now, where it has been nowhere yet. Where its
- * application is gone, or an id has tied it to an instance of before, it stays with what it began
- * with. */
+/* It is to choose anew: among the instances of now. Where its application, or the instance that it
+ * was at, is there no more, it stays with what it began with. */
 void exchange_renew(struct exchange *x);
 
 /* Outputs of the core. Those that return bool have a follow-up input in *ret_next. */
@@ -176,6 +178,16 @@ struct bytes exchange_resolved_path(const struct exchange *x, struct buffer *spa
 
 void exchange_wake_control(struct exchange *x);
 
+/* Instances that are away (exchange_away.c). How long what belongs to this one waits, if it is
+ * drained with `hold`; 0: it is not. */
+uint64_t exchange_hold_ms(const struct exchange *x, size_t index);
+/* As in a queue, which may be full; it is looked again after look_ms. */
+struct exchange_input exchange_wait_for(struct exchange *x, size_t index, uint64_t look_ms);
+/* Nobody takes the request: it waits, if there is one drained with `hold`. */
+void exchange_wait_drained(struct exchange *x, struct exchange_input *ret_next);
+/* It waits no more; `on`: it goes on, and by the configuration of now. */
+void exchange_end_wait(struct exchange *x, bool on);
+
 /* Ids (exchange_ids.c, exchange_place.c). Of an application whose instances are separate: what is
  * to be looked for in the request is set up, and how its body is read; before the search for the
  * user. */
@@ -202,6 +214,7 @@ void exchange_remember(struct exchange *x, enum placement_kind kind, struct byte
 bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next);
 enum placement_placed exchange_placed(const struct exchange *x); /* as the log has it, at the end */
 void exchange_place_sent(struct exchange *x);                    /* an attempt begins */
+void exchange_place_again(struct exchange *x); /* what was decided is of another configuration */
 void exchange_do_leave_search(struct exchange *x);
 void exchange_place_head(struct exchange *x); /* a response's head has come */
 

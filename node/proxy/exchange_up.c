@@ -50,6 +50,7 @@ bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_ki
 
 bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
 {
+    exchange_end_wait(x, true);
     uint64_t key = 0;
     bool hashed = exchange_ring_key(x, &key), moves = true;
     enum slot_class class = x->app->limited ? exchange_slot_class(x) : SLOT_SHORT;
@@ -65,6 +66,9 @@ bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
         x->tried[index / 64] |= (uint64_t)1 << (index % 64);
         x->picked = &x->app->instances[index];
         moves = exchange_ask_picked(x, hashed, &ret_next->kind);
+    }
+    if (ret_next->kind == EXCHANGE_NONE_LEFT && !x->up) {
+        exchange_wait_drained(x, ret_next);
     }
     return true;
 }

@@ -64,8 +64,10 @@ static void gather_slots(const struct tracked_instance *i, struct facts_instance
         to->max_in_flight = view.max;
         to->slots_used = view.used + host->others.taken;
         to->queue_length = host_slots_line_count(host->slots, &i->live->line);
-        to->queued = to->queue_length + host->others_waiting;
+        to->queued = host->others_waiting;
     }
+    to->queue_length += atomic_load_explicit(&i->live->awaited, memory_order_relaxed);
+    to->queued += to->queue_length;
 }
 
 void facts_reason(const struct report *r, const struct tracked_instance *i, struct told_reason *ret)

@@ -61,6 +61,7 @@ struct instance_live {
     uint16_t port;
     alignas(CACHE_LINE) _Atomic uint32_t route; /* enum instance_route */
     _Atomic uint32_t standing;  /* for what belongs there: enum placement_standing; by control */
+    _Atomic uint64_t hold_ms;   /* so long they wait: drained with `now` and `hold`; 0: it is not */
     _Atomic uint32_t awaited;   /* requests that wait for its return */
     uint16_t place;             /* its number for placement/memory; 0: it has none */
     _Atomic uint32_t in_flight; /* attempts under way, all workers */

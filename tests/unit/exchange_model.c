@@ -413,8 +413,9 @@ static void judge_deadlines(struct model *m)
                "waiting ends with its own time, counted from its beginning");
     }
     if (c->phase == EXCHANGE_AWAY) {
-        demand(m, c->up_deadline_ms <= m->queued_ms + r->queue_timeout_ms,
-               "who waits for an instance to come back waits no longer than for a slot");
+        demand(m, c->up_deadline_ms <= m->patience_ms,
+               "who waits for an instance to come back waits no longer than for a slot, or its "
+               "hold");
     }
     if (c->phase == EXCHANGE_CONNECT) {
         demand(m, c->up_deadline_ms == connect_end_ms(m),
@@ -455,8 +456,12 @@ static void judge_rest(struct model *m)
 /* Time that is spent in queues is no part of that for all attempts. */
 static void take_waiting(struct model *m)
 {
-    if (given(m, EXCHANGE_ABSENT)) {
+    if (given(m, EXCHANGE_ABSENT) && m->in.hold_ms > 0) { /* no part of the time for a slot */
+        m->drained_ms = m->drained_ms == 0 ? m->now_ms : m->drained_ms;
+        m->patience_ms = m->drained_ms + m->in.hold_ms;
+    } else if (given(m, EXCHANGE_ABSENT)) {
         m->queued_ms = m->queued_ms == 0 ? m->now_ms : m->queued_ms;
+        m->patience_ms = m->queued_ms + m->rules.queue_timeout_ms;
     } else if (given(m, EXCHANGE_QUEUED)) {
         m->waiting = true;
         m->queued_again_ms = m->now_ms;
@@ -517,6 +522,7 @@ static struct exchange_input place(struct model *m, enum exchange_input_kind aft
         m->searched = m->searching = true;
     } else if (failed || way == 0) {
         in.kind = EXCHANGE_ABSENT;
+        in.hold_ms = prng_below(&m->prng, 2) * (1 + prng_below(&m->prng, MODEL_HOLD_MS));
     } else if (way == 1 && m->attempts == 0) {
         in.kind = EXCHANGE_REFUSE;
         in.reply = EXCHANGE_REPLY_NOT_FOUND;
@@ -564,6 +570,7 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
             in.kind = ways[pick < 0 ? prng_below(&m->prng, 8) : (uint64_t)pick];
             in.bound = m->bound = pick == MODEL_BOUND;
             in.look_ms = 200;
+            in.hold_ms = m->hold_ms;
             m->searching = in.kind == EXCHANGE_SEARCHING;
         } else if (m->out.what & (EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT)) {
             int way = connect < 0 ? (int)prng_below(&m->prng, 3) : connect;

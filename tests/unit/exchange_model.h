@@ -14,6 +14,7 @@
 
 enum {
     MODEL_READ_MAX = 64 * 1024, /* one read of a socket: NET_READ_SIZE */
+    MODEL_HOLD_MS = 90 * 1000,  /* of an instance that is drained */
     MODEL_LATE_MS = 16,         /* a tick of the timers' wheel */
     MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
     MODEL_OUTPUTS = 25,         /* bits of EXCHANGE_DO_... */
@@ -36,6 +37,7 @@ struct model {
     enum exchange_phase before; /* the phase it was given in */
     bool client_owed_before;    /* then only the client could act */
     bool by_hand;               /* only what is fed happens */
+    uint64_t hold_ms;           /* of an instance that is away by hand */
     const char *broken;         /* NULL: all promises kept so far */
 
     /* the client */
@@ -53,6 +55,7 @@ struct model {
     bool open, reported, connected, sent_head, sent_end, any_taken, deaf, paused_up;
     bool waiting;                        /* in a queue, */
     uint64_t queued_ms, queued_again_ms; /* since the first time, and this one */
+    uint64_t drained_ms, patience_ms;    /* in a hold, and how long it waits for an instance */
     bool places;                         /* it names something that lives at one instance, */
     bool bound;                          /* which has been picked */
     bool searching, searched;

@@ -48,6 +48,46 @@ static void one_that_comes_back_gets_the_request(void **state)
     assert_int_equal(m.core.phase, EXCHANGE_SEND);
 }
 
+static void one_that_is_held_is_waited_for_as_long_as_that_says(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    uint64_t began_ms = m.now_ms;
+    m.hold_ms = 3 * m.rules.queue_timeout_ms;
+    feed(&m, get(), MODEL_ABSENT, LATER);
+    while (m.finishes == 0) {
+        m.now_ms = exchange_core_deadline_ms(&m.core);
+        feed(&m, IN(.kind = EXCHANGE_DEADLINE), MODEL_ABSENT, LATER);
+    }
+    assert_int_equal(m.now_ms, began_ms + m.hold_ms);
+    assert_reply(&m, EXCHANGE_REPLY_LOST, EXCHANGE_FINISH_KEEP);
+    m = fresh();
+    m.hold_ms = 1; /* less than for a slot, too */
+    feed(&m, get(), MODEL_ABSENT, LATER);
+    deadline(&m);
+    assert_int_equal(m.now_ms, began_ms + 1);
+}
+
+static void a_hold_is_no_part_of_the_time_for_a_slot_nor_for_the_attempts(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    m.hold_ms = 10 * (m.rules.queue_timeout_ms + m.rules.retry_timeout_ms);
+    feed(&m, get(), MODEL_ABSENT, LATER);
+    uint64_t end_ms = m.now_ms + m.hold_ms / 2;
+    while (m.now_ms < end_ms) {
+        m.now_ms = exchange_core_deadline_ms(&m.core);
+        feed(&m, IN(.kind = EXCHANGE_DEADLINE), MODEL_ABSENT, LATER);
+    }
+    m.now_ms = exchange_core_deadline_ms(&m.core);
+    feed(&m, IN(.kind = EXCHANGE_DEADLINE), WITHOUT_SLOT, LATER);
+    assert_int_equal(m.core.phase, EXCHANGE_WAIT);
+    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.queue_timeout_ms);
+    feed(&m, IN(.kind = EXCHANGE_SLOT), 1, LATER);
+    assert_int_equal(m.core.phase, EXCHANGE_CONNECT);
+    assert_true(exchange_core_deadline_ms(&m.core) > m.now_ms);
+}
+
 static void what_one_may_have_got_goes_nowhere_else(void **state)
 {
     (void)state;
@@ -89,6 +129,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_refuses_is_looked_for_until_the_queues_time_is_over),
         cmocka_unit_test(one_that_comes_back_gets_the_request),
+        cmocka_unit_test(one_that_is_held_is_waited_for_as_long_as_that_says),
+        cmocka_unit_test(a_hold_is_no_part_of_the_time_for_a_slot_nor_for_the_attempts),
         cmocka_unit_test(what_one_may_have_got_goes_nowhere_else),
         cmocka_unit_test(its_502_is_the_answer),
         cmocka_unit_test(a_search_that_never_ends_is_503),

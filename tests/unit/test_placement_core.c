@@ -147,6 +147,27 @@ static void a_404_goes_before_a_500_that_says_no(void **state)
                      PLACEMENT_DO_ABSENT | PLACEMENT_DO_NOT_FOUND);
 }
 
+static void what_is_drained_with_now_waits_is_not_asked_and_never_said_not_to_exist(void **state)
+{
+    (void)state;
+    struct placement_core c = fresh(PLACEMENT_ASK, 2);
+    c.remembered = 1;
+    c.standing[1] = PLACEMENT_HELD;
+    assert_int_equal(step(&c, PLACEMENT_BEGIN), PLACEMENT_DO_WAIT);
+    assert_int_equal(step(&c, PLACEMENT_CHANGED), 0);
+    c.standing[1] = PLACEMENT_ELIGIBLE;
+    assert_int_equal(step(&c, PLACEMENT_CHANGED), PLACEMENT_DO_SEND);
+
+    c = fresh(PLACEMENT_ASK, 2);
+    c.standing[1] = PLACEMENT_HELD;
+    assert_int_equal(step(&c, PLACEMENT_BEGIN), PLACEMENT_DO_QUESTION);
+    assert_int_equal(c.at, 0);
+    assert_int_equal(answer(&c, PLACEMENT_NO), PLACEMENT_DO_WAIT);
+    c.standing[1] = PLACEMENT_ASIDE; /* drained without it by now */
+    assert_int_equal(step(&c, PLACEMENT_CHANGED), PLACEMENT_DO_QUESTION);
+    assert_int_equal(answer(&c, PLACEMENT_YES), PLACEMENT_DO_REMEMBER | PLACEMENT_DO_SEND);
+}
+
 static uint32_t stopped(struct placement_core *c, int at, enum placement_verdict verdict)
 {
     return placement_core_step(
@@ -165,6 +186,9 @@ static void a_stop_goes_everywhere_and_one_answer_comes_back(void **state)
     assert_int_equal(stopped(&broken, 0, PLACEMENT_UNASKED), PLACEMENT_DO_PASS_KEPT);
     assert_int_equal(broken.at, 2);
 
+    c = fresh(PLACEMENT_EVERYWHERE, 1); /* its runs are at work yet */
+    c.standing[0] = PLACEMENT_HELD;
+    assert_int_equal(step(&c, PLACEMENT_BEGIN), PLACEMENT_DO_SEND_ALL);
     c = fresh(PLACEMENT_EVERYWHERE, 1);
     c.standing[0] = PLACEMENT_AWAY;
     assert_int_equal(step(&c, PLACEMENT_BEGIN), PLACEMENT_DO_LOST);
@@ -265,7 +289,7 @@ static enum placement_verdict says(struct world *w, int i)
 static void check_order(struct world *w)
 {
     const struct placement_core *c = &w->c;
-    assert_int_not_equal(c->standing[c->at], PLACEMENT_AWAY);
+    assert_true(c->standing[c->at] < PLACEMENT_AWAY);
     assert_int_equal(w->asked_in_round[c->at]++, 0);
     for (int i = 0; i < c->count; i++) {
         bool open = c->said[i] == PLACEMENT_NOT_SAID && i != c->at;
@@ -306,7 +330,7 @@ static void check_end(struct world *w, uint32_t what)
 static void change_standing(struct world *w)
 {
     for (int i = 0; i < w->c.count; i++) {
-        w->c.standing[i] = (uint8_t)(roll(w, 2) ? PLACEMENT_ELIGIBLE : roll(w, 3));
+        w->c.standing[i] = (uint8_t)(roll(w, 2) ? PLACEMENT_ELIGIBLE : roll(w, 4));
     }
 }
 
@@ -322,7 +346,7 @@ static uint32_t send(struct world *w)
     struct placement_core *c = &w->c;
     int at = c->at;
     if (c->phase == PLACEMENT_SENT) {
-        assert_int_not_equal(c->standing[at], PLACEMENT_AWAY);
+        assert_true(c->standing[at] < PLACEMENT_AWAY);
         assert_true(w->sent_to < 0 || w->sent_to == at); /* it belongs to one */
         w->sent_to = at;
         if (roll(w, 4) == 0) {
@@ -467,6 +491,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_remembered_conversation_is_not_asked_for),
         cmocka_unit_test(a_remembered_one_whose_instance_is_away_waits_and_is_never_moved),
+        cmocka_unit_test(what_is_drained_with_now_waits_is_not_asked_and_never_said_not_to_exist),
         cmocka_unit_test(an_unknown_conversation_is_asked_for_in_order_and_the_first_yes_gets_it),
         cmocka_unit_test(a_conversation_that_nobody_has_is_not_found_and_sent_nowhere),
         cmocka_unit_test(a_malformed_id_is_the_first_choices_to_refuse),
