@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 #include "base/cidr.h"
+#include "exchange/client_gone.h"
 #include "gossip/gossip.h"
 #include "log/log.h"
 #include "route/algorithm.h"
@@ -79,8 +80,8 @@ struct conf_limits {
 };
 
 struct conf_timeouts { /* milliseconds */
-    uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms, idle_ms,
-        drain_ms;
+    uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms,
+        first_event_ms, idle_ms, drain_ms; /* first_event 0 = never */
 };
 
 struct conf_log {
@@ -205,7 +206,8 @@ struct conf_application {
     enum algorithm algorithm;
     bool fail_when_all_down; /* all_down: fail */
     enum conf_state state;   /* as written: see conf_is_separate() */
-    bool queue_set;          /* the file has a queue section */
+    enum client_gone client_gone;
+    bool queue_set; /* the file has a queue section */
     struct conf_queue queue;
     struct conf_instance *instances;
     size_t instance_count;

@@ -174,6 +174,10 @@ static const struct conf_field application_fields[] = {
      .choices = (const char *const[]){"auto", "shared", "separate", NULL}, .standard = "auto",
      .help = "shared: replicas of one Dify; separate: each instance has its own conversations, and "
              "what names one goes to where it is; auto: shared where all have one token"},
+    {"client_gone", &conf_type_choice, AT(conf_application, client_gone),
+     .choices = (const char *const[]){"abort", "finish", "stop", NULL}, .standard = "abort",
+     .help = "what becomes of a run whose client left: its connection is closed (but Dify works on "
+             "in a workflow or chatflow), it is read to its end, or it is stopped at its instance"},
     {"health_check", CONF_SECTION(conf_health_check), AT(conf_application, health_check),
      .from = offsetof(struct conf, health_check)},
     {"retries", CONF_SECTION(conf_retries), AT(conf_application, retries),

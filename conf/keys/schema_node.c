@@ -256,6 +256,10 @@ static const struct conf_field timeouts_fields[] = {
     {"first_byte", &conf_type_duration, AT(conf_timeouts, first_byte_ms), .min = 1,
      .max = 24 * HOUR, .standard = "1200s",
      .help = "until the response's head; Dify's blocking mode sends nothing until it is done"},
+    {"first_event", &conf_type_duration, AT(conf_timeouts, first_event_ms), .min = 0,
+     .max = 24 * HOUR, .standard = "60s",
+     .help = "until a stream that began with a ping has another event: with three that have none "
+             "an instance fails, for its worker is dead; 0 = never"},
     {"idle", &conf_type_duration, AT(conf_timeouts, idle_ms), .min = 1, .max = 24 * HOUR,
      .standard = "300s", .help = "between two pieces of a response"},
     {"drain", &conf_type_duration, AT(conf_timeouts, drain_ms), .min = 0, .max = 24 * HOUR,

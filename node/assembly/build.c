@@ -111,6 +111,7 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
     to->failure_statuses = status_set_of(check->failure_statuses, check->failure_status_count);
     to->retry_statuses = status_set_of(from->retries.statuses, from->retries.status_count);
     to->separate = from->instance_count > 1 && conf_is_separate(from);
+    to->client_gone = from->client_gone;
     to->question_ms = check->timeout_ms;
     to->queue_size = from->queue.size;
     to->queue_timeout_ms = from->queue.timeout_ms;
@@ -192,6 +193,7 @@ static void build_limits(struct snapshot *s, const struct conf *conf)
         .keepalive_ms = t->keepalive_ms,
         .connect_ms = t->connect_ms,
         .first_byte_ms = t->first_byte_ms,
+        .first_event_ms = t->first_event_ms,
         .idle_ms = t->idle_ms,
     };
     s->admin_allow =

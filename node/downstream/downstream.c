@@ -14,7 +14,6 @@
 
 #include "base/memory.h"
 #include "downstream/private.h"
-#include "proxy/errand.h"
 
 /* The head and the limits go back to where they are live: an idle connection is small. */
 static void release_head(struct downstream *d)
@@ -595,5 +594,5 @@ void downstream_close_all(struct downstream_owner *owner)
         }
         downstream_close(d, false);
     }
-    errand_end_all(owner->proxy);
+    errand_end_all(&owner->proxy->errands);
 }

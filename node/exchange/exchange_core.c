@@ -7,6 +7,7 @@
  * Each on_... below is one input: HANDLERS has the list. It changes the state and collects
  * outputs in `ret`, by the deeds of exchange_core_deeds. */
 #include "exchange/exchange_core_deeds.h"
+#include "exchange/exchange_core_gone.h"
 #include "exchange/exchange_core_retry.h"
 #include "exchange/exchange_core_wait.h"
 
@@ -179,6 +180,12 @@ static void on_sent_down(struct exchange_core *c)
     }
 }
 
+static void on_up_task(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_RESPOND);
+    task_came(c);
+}
+
 static void on_down_gone(struct exchange_core *c)
 {
     if (c->phase == EXCHANGE_LOCAL && c->in->may_read) {
@@ -187,8 +194,12 @@ static void on_down_gone(struct exchange_core *c)
     }
     bool sent = c->phase == EXCHANGE_SEND || c->phase == EXCHANGE_RESPOND;
     if (c->in->read_on && sent && c->down_ended && !c->deaf) {
+        bool again = c->orphaned; /* it has closed its side, and then the rest */
         c->orphaned = true;
         on_sent_down(c); /* nothing waits for it any more */
+        if (!again) {
+            limit_orphan(c);
+        }
         return;
     }
     drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
@@ -282,13 +293,6 @@ static void start_response(struct exchange_core *c)
     out(c, EXCHANGE_DO_HEAD | EXCHANGE_DO_FORGET);
 }
 
-/* It turns out that the instance stops when nobody reads. */
-static void end_for_nobody(struct exchange_core *c)
-{
-    drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
-    finish(c, EXCHANGE_FINISH_CUT);
-}
-
 static void on_up_head(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_SEND);
@@ -305,11 +309,14 @@ static void on_up_head(struct exchange_core *c)
         pick(c);
         return;
     }
-    if (c->orphaned && c->in->streams) {
+    if (c->orphaned && !c->in->read_on) {
         end_for_nobody(c);
         return;
     }
     start_response(c);
+    if (c->orphaned && c->gone_deadline_ms == 0) {
+        limit_orphan(c); /* a stream that nobody knew to be one */
+    }
 }
 
 /* It is not the response head that first_byte waits for. */
@@ -482,6 +489,9 @@ static void on_deadline(struct exchange_core *c)
     case EXCHANGE_LATE_INSTANCE:
         instance_is_late(c);
         break;
+    case EXCHANGE_LATE_GONE:
+        end_for_nobody(c);
+        break;
     }
 }
 
@@ -523,6 +533,7 @@ static handler *const HANDLERS[] = {
     [EXCHANGE_UP_SWITCH] = on_up_switch,
     [EXCHANGE_UP_HEAD] = on_up_head,
     [EXCHANGE_UP_BODY] = on_up_body,
+    [EXCHANGE_UP_TASK] = on_up_task,
     [EXCHANGE_UP_END] = on_up_end,
     [EXCHANGE_UP_GONE] = on_up_gone,
     [EXCHANGE_UP_STALE] = on_up_stale,

@@ -13,6 +13,7 @@
  *   - a client is reset once it has taken nothing for `idle`, and not before;
  *   - who waits for a slot waits at most queue_timeout_ms in all, and leaves the queue once;
  *   - after the client has left nothing goes down, though a response may be read to its end;
+ *   - a run is stopped once at most, and only for a client that has left;
  *   - a request that belongs to an instance is never sent to another one, and waits for it no
  *     longer than `queue_timeout`; while that one is drained with `hold`, for that long, which is
  *     no part of the time for a slot or for all attempts;
@@ -31,6 +32,7 @@
 #define EXCHANGE_EXCHANGE_CORE_H
 
 #include "base/status_set.h"
+#include "exchange/client_gone.h"
 #include "exchange/exchange_core_pace.h"
 #include "http/method.h"
 
@@ -49,6 +51,10 @@ enum {
     /* So many times within `idle` a client that has a response before it is asked whether it takes
        any of it: one that takes nothing is found within a sixteenth more. */
     EXCHANGE_LOOKS = 16,
+    /* Of a stream whose client has left: so long it may take to tell its task, and, once that has
+       been stopped, to end. Dify was seen to need 1.6 s. */
+    EXCHANGE_TASK_MS = 10 * 1000,
+    EXCHANGE_STOPPED_MS = 10 * 1000,
     /* An instance that stopped reading our request gets this long to have said why. */
     EXCHANGE_DEAF_MS = 2000,
 };
@@ -93,6 +99,7 @@ enum exchange_input_kind {
     EXCHANGE_UP_SWITCH,  /* a 101 head */
     EXCHANGE_UP_HEAD,    /* the final head: status, until_close */
     EXCHANGE_UP_BODY,
+    EXCHANGE_UP_TASK,    /* it has told its task, which a stop can name */
     EXCHANGE_UP_END,     /* the response is complete: reusable */
     EXCHANGE_UP_GONE,    /* the connection ended before the response did: unsent */
     EXCHANGE_UP_STALE,   /* a kept-alive connection had been closed before any byte of this
@@ -154,6 +161,7 @@ enum {
     EXCHANGE_DO_KEEP_UP = 1 << 2,       /* give it back to the pool, the attempt is over */
     EXCHANGE_DO_CONTINUE = 1 << 3,      /* 100 Continue to the client */
     EXCHANGE_DO_LEAVE_QUEUE = 1 << 23,  /* it waits no more; first of all */
+    EXCHANGE_DO_STOP = 1 << 25,         /* the run that the response tells of; see UP_TASK */
     EXCHANGE_DO_LEAVE_SEARCH = 1 << 24, /* it waits for no answer of a search; also first of all */
     EXCHANGE_DO_PICK = 1 << 4,          /* answer with PICKED, QUEUED, CROWDED or NONE_LEFT; or
                                           SEARCHING, ABSENT or REFUSE */
@@ -207,10 +215,10 @@ struct exchange_input {
     bool unread;        /* DEADLINE: bytes of the client have come, which this node is late
                            to read */
     bool may_read;      /* DOWN_GONE: it closed its sending side, no more is known */
-    bool read_on;       /* DOWN_GONE: the instance works to the end all the same, and its slot is
-                           taken until then */
-    bool bound;   /* PICKED, QUEUED, CROWDED: what it names is there, so it goes nowhere else */
-    bool streams; /* UP_HEAD: an event stream, which ends when nobody reads it */
+    bool read_on;       /* DOWN_GONE; UP_HEAD when it has left: the response is read to its end all
+                           the same */
+    bool streams;       /* the same: it is, or will be, an event stream */
+    bool bound; /* PICKED, QUEUED, CROWDED: what it names is there, so it goes nowhere else */
 };
 
 struct exchange_outputs {
@@ -226,6 +234,7 @@ struct exchange_rules {
     uint64_t retry_timeout_ms, body_size_max;
     uint64_t request_body_ms, connect_ms, first_byte_ms, idle_ms, queue_timeout_ms;
     uint64_t search_ms; /* SEARCH: of all questions of a round */
+    enum client_gone client_gone;
     uint32_t body_rate; /* bytes a second; 0 = any */
     const struct status_set *retry_statuses, *failure_statuses;
 };
@@ -242,6 +251,8 @@ struct exchange_core {
     uint64_t up_deadline_ms;   /* the instance must have acted by then; 0 = none */
     uint64_t silent_until_ms;  /* while down_deadline_ms: a byte must have come by then */
     uint64_t take_deadline_ms; /* whether the client takes its response is asked then; 0 = never */
+    uint64_t gone_deadline_ms; /* a response that is read for nobody must have ended; 0 = no limit
+                                  but those of all */
     uint64_t queued_ms;        /* when it first had to wait for a slot; 0 = it has not */
     uint64_t queued_again_ms;  /* WAIT, AWAY: since when it has this time */
     uint64_t drained_ms;       /* when it first found an instance drained with `hold`; 0 = never */
@@ -264,8 +275,9 @@ struct exchange_core {
     bool half_gone;    /* LOCAL: the client has closed its side and may still read */
     bool bound;        /* the request belongs to the one that was picked: no other gets it */
     bool orphaned;     /* the client has left; the response is read to its end for nobody */
-    bool cut_short;    /* CONNECT: the time for all attempts leaves this one less than its own */
-    struct pace pace;  /* of the request's body */
+    bool task_known, stopped;
+    bool cut_short;   /* CONNECT: the time for all attempts leaves this one less than its own */
+    struct pace pace; /* of the request's body */
 };
 
 void exchange_core_init(struct exchange_core *c, const struct exchange_rules *rules,

@@ -79,6 +79,7 @@ void finish(struct exchange_core *c, enum exchange_finish how)
     c->up_deadline_ms = 0;
     c->down_deadline_ms = 0;
     c->take_deadline_ms = 0;
+    c->gone_deadline_ms = 0;
     c->ret->finish = how;
     out(c, EXCHANGE_DO_FINISH);
     c->ret->what &= ~(uint32_t)(EXCHANGE_DO_PAUSE_DOWN | EXCHANGE_DO_PAUSE_UP);

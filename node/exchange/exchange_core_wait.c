@@ -14,7 +14,8 @@ static bool is_due(uint64_t deadline_ms, uint64_t now_ms)
 
 uint64_t exchange_core_deadline_ms(const struct exchange_core *c)
 {
-    return sooner(c->take_deadline_ms, sooner(c->up_deadline_ms, c->down_deadline_ms));
+    return sooner(sooner(c->take_deadline_ms, c->gone_deadline_ms),
+                  sooner(c->up_deadline_ms, c->down_deadline_ms));
 }
 
 static struct pace_rules pace_rules(const struct exchange_core *c)
@@ -155,6 +156,9 @@ enum exchange_late exchange_core_late(struct exchange_core *c)
     }
     if (is_due(c->down_deadline_ms, c->now_ms) && body_is_late(c, c->in->unread)) {
         return EXCHANGE_LATE_BODY;
+    }
+    if (is_due(c->gone_deadline_ms, c->now_ms)) {
+        return EXCHANGE_LATE_GONE;
     }
     return is_due(c->up_deadline_ms, c->now_ms) ? EXCHANGE_LATE_INSTANCE : EXCHANGE_LATE_NOBODY;
 }

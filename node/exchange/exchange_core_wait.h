@@ -50,6 +50,7 @@ enum exchange_late {
     EXCHANGE_LATE_TAKING, /* the client takes nothing of what waits for it */
     EXCHANGE_LATE_BODY,   /* or sends nothing, or less than its rate */
     EXCHANGE_LATE_INSTANCE,
+    EXCHANGE_LATE_GONE, /* what is read for nobody has not ended */
 };
 
 /* EXCHANGE_DEADLINE: whose time is over. Moves the deadlines that turn out to be nobody's end. */

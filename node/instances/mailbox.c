@@ -11,6 +11,9 @@
  *
  * The route word, and who changes it:
  *
+ * (TRIAL stands for TRIAL_EVENT, too, which only a POST that asks for a stream takes: `passive`
+ * says which one it is, and the outcome of that is its first event.)
+ *
  *   CLOSED <-- control, by the verdict, from any state --> OPEN
  *     |                                                     ^
  *     | control: fail_timeout is over                       | control: the trial was good, and by
@@ -110,6 +113,10 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
     if (failures > 0) {
         changed |= passive_failure(p, now_ms, failures, false);
     }
+    failures = atomic_exchange(&s->silent_new, 0);
+    if (failures > 0) {
+        changed |= passive_silence(p, now_ms, failures);
+    }
     mailbox_note_change(i, before, (struct reason){0});
     if (i->check.checker && atomic_load_explicit(&s->check_wanted, memory_order_relaxed)) {
         checker_want(i->check.checker, &i->check);
@@ -152,7 +159,9 @@ static enum instance_route wanted_route(const struct tracked_instance *i)
     bool open = v->routable && !i->unreachable;
     bool ejected = !open && (v->verdict == VERDICT_EJECTED || i->unreachable);
     if (ejected && i->passive.state == PASSIVE_TRIAL) {
-        return passive_trial_offered(&i->passive) ? INSTANCE_TRIAL : INSTANCE_TRIAL_TAKEN;
+        enum instance_route trial =
+            passive_wants_event(&i->passive) ? INSTANCE_TRIAL_EVENT : INSTANCE_TRIAL;
+        return passive_trial_offered(&i->passive) ? trial : INSTANCE_TRIAL_TAKEN;
     }
     return open ? INSTANCE_OPEN : INSTANCE_CLOSED;
 }
@@ -182,7 +191,8 @@ static void publish_instance(struct tracked_instance *i, uint64_t now_ms)
         open_line(i); /* before anybody is sent there */
     }
     while (wanted != now) {
-        if (wanted == INSTANCE_TRIAL && now == INSTANCE_TRIAL_TAKEN && !i->seen.taken_known) {
+        bool trial = wanted == INSTANCE_TRIAL || wanted == INSTANCE_TRIAL_EVENT;
+        if (trial && now == INSTANCE_TRIAL_TAKEN && !i->seen.taken_known) {
             return; /* rule 4 */
         }
         if (atomic_compare_exchange_strong(route, &now, wanted)) {

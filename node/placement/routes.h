@@ -35,6 +35,7 @@ struct placement_route {
     enum placement_kind id_made;    /* what `id` at the top of an answer is */
     enum placement_kind ids_listed; /* what `data[].id` in an answer is: found there */
     bool run_of_500;                /* 1.13 answers 500 for an id that it does not know */
+    const char *stop;               /* a run, whose stop is POST to this, its task and `/stop` */
     bool deletes;                   /* what it names is gone after a 2xx */
     bool runs;                      /* see placement_is_run(); these rows are the first */
 };

@@ -11,7 +11,7 @@ void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker)
 {
     *p = (struct proxy_context){.net = net, .worker = worker, .sha = sha256_new()};
     spool_desk_init(&p->spool, net, NULL);
-    list_init(&p->errands);
+    errand_desk_init(&p->errands, net, worker);
 }
 
 void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes, struct placements *placements)
@@ -22,7 +22,7 @@ void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes, struct pla
 
 void proxy_done(struct proxy_context *p)
 {
-    assert(p->exchange_count == 0 && list_empty(&p->errands));
+    assert(p->exchange_count == 0 && p->errands.count == 0);
     while (p->head_count > 0) {
         struct http_head *head = p->heads[--p->head_count];
         http_head_done(head);

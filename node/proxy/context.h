@@ -6,7 +6,8 @@
 #include "base/sha256.h"
 #include "log/log.h"
 #include "net/loop.h"
-#include "proxy/placements.h"
+#include "placing/errand.h"
+#include "placing/placements.h"
 #include "snapshot/snapshot.h"
 #include "spool/spool.h"
 #include "tls/failure.h"
@@ -60,8 +61,7 @@ struct proxy_context {
     struct answer_cell answers;    /* of requests that belong to no application */
     struct spool_desk spool;       /* of bodies that wait */
     struct placements *placements; /* of the whole node */
-    struct list errands;
-    size_t errand_count;
+    struct errand_desk errands;
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
     struct exchange *spares;

@@ -62,17 +62,24 @@ static struct exchange *take_spare(struct proxy_context *p)
     } else {
         x = memory_new(sizeof(*x));
         wheel_timer_init(&x->timer, on_timer);
+        exchange_gray_init(x);
     }
     memset(x, 0, offsetof(struct exchange, core));
     user_id_init(&x->search);
     return x;
 }
 
+static void free_spare(struct proxy_context *p, struct exchange *x)
+{
+    net_timer_clear(p->net, &x->timer);
+    net_timer_clear(p->net, &x->gray_timer);
+    free(x);
+}
+
 static void give_spare(struct proxy_context *p, struct exchange *x)
 {
     if (p->spare_count == PROXY_SPARES_MAX) {
-        net_timer_clear(p->net, &x->timer);
-        free(x);
+        free_spare(p, x);
         return;
     }
     wheel_pause(&x->timer);
@@ -86,8 +93,7 @@ void exchange_free_spares(struct proxy_context *p)
     while (p->spares) {
         struct exchange *x = p->spares;
         p->spares = x->next_spare;
-        net_timer_clear(p->net, &x->timer);
-        free(x);
+        free_spare(p, x);
     }
 }
 
@@ -336,9 +342,9 @@ void exchange_down_bad(struct exchange *x)
 void exchange_down_gone(struct exchange *x, bool may_read)
 {
     x->aborted = exchange_core_phase(&x->core) != EXCHANGE_LOCAL;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE,
-                                             .may_read = may_read,
-                                             .read_on = exchange_reads_on(x)});
+    struct exchange_input in = {.kind = EXCHANGE_DOWN_GONE, .may_read = may_read};
+    exchange_say_if_read_on(x, &in);
+    exchange_step(x, in);
 }
 
 void exchange_down_dropped(struct exchange *x)
@@ -363,29 +369,6 @@ void exchange_down_sent(struct exchange *x)
 bool exchange_holds_client(const struct exchange *x)
 {
     return exchange_core_holds_client(&x->core);
-}
-
-struct exchange_question exchange_question(const struct exchange *x)
-{
-    return (struct exchange_question){x->head,    x->address_raw, x->client->peer_raw,
-                                      x->address, x->snapshot,    x->client->serves};
-}
-
-void exchange_set_job(struct exchange *x, void *job)
-{
-    x->job = job;
-}
-
-void *exchange_job(const struct exchange *x)
-{
-    return x->job;
-}
-
-void exchange_answer(struct exchange *x, const struct exchange_local_answer *answer)
-{
-    x->job = NULL;
-    x->answer = answer;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_ANSWERED});
 }
 
 /* The end: everything lent goes back, then the owner hears of it. */
@@ -448,8 +431,21 @@ enum {
               EXCHANGE_DO_CONTINUE | EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT |
               EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_UP_BODY |
               EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET |
-              EXCHANGE_DO_LEAVE_QUEUE | EXCHANGE_DO_LEAVE_SEARCH,
+              EXCHANGE_DO_LEAVE_QUEUE | EXCHANGE_DO_LEAVE_SEARCH | EXCHANGE_DO_STOP,
 };
+
+static void leave(struct exchange *x, uint32_t what)
+{
+    if (what & EXCHANGE_DO_STOP) {
+        exchange_do_stop(x);
+    }
+    if (what & EXCHANGE_DO_LEAVE_SEARCH) {
+        exchange_do_leave_search(x);
+    }
+    if (what & EXCHANGE_DO_LEAVE_QUEUE) {
+        exchange_do_leave_queue(x);
+    }
+}
 
 /* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
  */
@@ -461,12 +457,7 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
     if ((what & UPWARDS) == 0) {
         return false;
     }
-    if (what & EXCHANGE_DO_LEAVE_SEARCH) {
-        exchange_do_leave_search(x);
-    }
-    if (what & EXCHANGE_DO_LEAVE_QUEUE) {
-        exchange_do_leave_queue(x);
-    }
+    leave(x, what);
     if (what & EXCHANGE_DO_REPORT) {
         exchange_do_report(x, o->outcome);
     }

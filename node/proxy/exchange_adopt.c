@@ -21,6 +21,7 @@ static void adopt_rules(struct exchange *x)
     x->rules.retry_statuses = &x->app->retry_statuses;
     x->rules.failure_statuses = &x->app->failure_statuses;
     x->rules.queue_timeout_ms = x->app->queue_timeout_ms;
+    x->rules.client_gone = x->app->client_gone;
 }
 
 bool exchange_adopt(struct exchange *x)

@@ -211,3 +211,26 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
     buffer_done(&body);
     buffer_done(&extra);
 }
+
+void exchange_set_job(struct exchange *x, void *job)
+{
+    x->job = job;
+}
+
+void *exchange_job(const struct exchange *x)
+{
+    return x->job;
+}
+
+struct exchange_question exchange_question(const struct exchange *x)
+{
+    return (struct exchange_question){x->head,    x->address_raw, x->client->peer_raw,
+                                      x->address, x->snapshot,    x->client->serves};
+}
+
+void exchange_answer(struct exchange *x, const struct exchange_local_answer *answer)
+{
+    x->job = NULL;
+    x->answer = answer;
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_ANSWERED});
+}

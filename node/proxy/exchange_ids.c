@@ -41,9 +41,12 @@ void exchange_place_begin(struct exchange *x, struct user_request *request)
     struct buffer space = {0};
     struct bytes path = exchange_resolved_path(x, &space), id;
     const struct placement_route *route = placement_route_of(http_head_method(x->head), path, &id);
-    if (route->manner != PLACEMENT_FREE || route->in_body != 0 || placement_tells_ids(route)) {
+    bool has_ids =
+        route->manner != PLACEMENT_FREE || route->in_body != 0 || placement_tells_ids(route);
+    if (x->app->separate ? has_ids : route->stop != NULL) {
         struct exchange_placing *p = x->placing = memory_new(sizeof(*p));
         p->route = route;
+        p->remembers = x->app->separate;
         name_id(x, route->in_path, id);
         name_id(x, route->in_query, placement_query_id(route, http_head_query(x->head)));
         bool wants_body = route->in_body != 0 || route->manner == PLACEMENT_ASK ||
@@ -82,7 +85,7 @@ void exchange_remember(struct exchange *x, enum placement_kind kind, struct byte
                        const struct instance_live *live)
 {
     uint64_t id = placement_id(x->proxy->placements->key, x->app->name, kind, text);
-    if (id != 0 && live->place != PLACEMENT_NOWHERE) {
+    if (x->placing->remembers && id != 0 && live->place != PLACEMENT_NOWHERE) {
         placement_memory_set(x->proxy->placements->memory, id, live->place);
     }
 }
@@ -96,7 +99,8 @@ void exchange_place_head(struct exchange *x)
     }
     struct placement_memory *memory = x->proxy->placements->memory;
     bool good = h->status >= 200 && h->status < 300;
-    bool named = p->kind != PLACEMENT_NO_ID && p->route->manner != PLACEMENT_EVERYWHERE;
+    bool named =
+        p->remembers && p->kind != PLACEMENT_NO_ID && p->route->manner != PLACEMENT_EVERYWHERE;
     if (named && good && p->route->deletes) {
         placement_memory_forget(memory, p->id);
     } else if (named && good && p->kind != PLACEMENT_FILE) {
@@ -109,6 +113,9 @@ void exchange_place_head(struct exchange *x)
 static void on_id(void *arg, enum placement_kind kind, struct bytes text)
 {
     struct exchange *x = arg;
+    if (kind == PLACEMENT_TASK) {
+        exchange_note_task(x, text);
+    }
     exchange_remember(x, kind, text, x->instance->live);
 }
 

@@ -149,7 +149,7 @@ static void ask(struct exchange *x, size_t index)
         .on_done = on_question,
         .owner = x,
     };
-    x->placing->question = errand_start(x->proxy, &options);
+    x->placing->question = errand_start(&x->proxy->errands, &options);
     buffer_done(&text);
 }
 
@@ -367,7 +367,7 @@ static void stop_too(struct exchange *x, size_t index)
         .text = buffer_bytes(&text),
         .timeout_ms = x->app->question_ms,
     };
-    errand_start(x->proxy, &options);
+    errand_start(&x->proxy->errands, &options);
     buffer_done(&text);
 }
 

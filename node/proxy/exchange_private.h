@@ -4,10 +4,10 @@
 
 #include "client/forwarded.h"
 #include "exchange/exchange_ending.h"
+#include "health/gray.h"
 #include "http/reply.h"
 #include "placement/answer_reading.h"
 #include "placement/placement_core.h"
-#include "proxy/errand.h"
 #include "proxy/exchange.h"
 #include "rewrite/rewrite.h"
 #include "spool/spool.h"
@@ -25,6 +25,10 @@ struct exchange_placing {
     size_t text_size;
     char text[PLACEMENT_ID_MAX]; /* the id */
     uint64_t id;
+    bool remembers;   /* instances have a state of their own: ids are looked for */
+    bool task_told;   /* to the core */
+    size_t task_size; /* of the run, for `client_gone: stop`; 0 = not known, or not wanted */
+    char task[PLACEMENT_ID_MAX];
     struct json_ids body; /* ids, and the user, of a JSON request */
     bool looked;          /* all of the request is known */
     bool placed_by_core;  /* `place` says where to go */
@@ -55,10 +59,12 @@ struct exchange {
     struct snapshot_application *app;   /* NULL: none */
     struct snapshot_instance *instance; /* NULL: none picked yet */
     struct upstream *up;
-    struct http_head *up_head; /* NULL: nothing has come yet */
-    bool up_reused;            /* it was idle before */
-    bool counted;              /* among the instance's requests */
-    bool trial;
+    struct http_head *up_head;               /* NULL: nothing has come yet */
+    bool up_reused;                          /* it was idle before */
+    bool counted;                            /* among the instance's requests */
+    uint8_t trial;                           /* enum snapshot_trial */
+    bool watched;                            /* its events are looked at: see exchange_gray.c */
+    bool overdue;                            /* it is one of its instance's */
     uint8_t failed;                          /* of enum exchange_end: why there is no connection */
     uint64_t connect_began_us, connected_us; /* the same for a kept-alive one; 0 = not yet */
     struct host_corner *held; /* where its slot counts; NULL: its instance has no limit */
@@ -76,6 +82,7 @@ struct exchange {
     bool searching; /* the body is wanted for the user */
     bool search_holds_memory;
     bool aborted;
+    bool head_known;              /* the final head of the present attempt has come */
     struct bytes request_id;      /* points into the head or into request_id_made */
     struct chain hold;            /* body that no instance has got: see exchange_body.c */
     uint64_t hold_counted;        /* of it, in the node's kept memory */
@@ -97,7 +104,7 @@ struct exchange {
     struct exchange_placing *placing; /* NULL: it has nothing to do with ids */
 
     /* the choice */
-    bool picked_trial;
+    uint8_t picked_trial;
     bool classed;                     /* `class` is known */
     enum slot_class class;            /* of the request */
     struct host_corner *asked;        /* of the next one: it waits there, or has a slot */
@@ -107,6 +114,8 @@ struct exchange {
 
     /* not zeroed when it begins: set as a whole, or kept */
     struct exchange_core core;
+    struct gray gray;
+    struct wheel_timer gray_timer;
     struct wheel_timer timer; /* stays in the wheel from one exchange to the next */
     struct exchange_rules rules;
     struct exchange *next_spare;
@@ -169,9 +178,24 @@ void exchange_slot_hold(struct exchange *x);
 void exchange_slot_release(struct exchange *x, bool idle);
 enum slot_class exchange_slot_class(struct exchange *x); /* of the request: for who needs one */
 uint32_t exchange_slot_retry_after_s(struct exchange *x);
-/* The client has left: does its instance work on, so that its slot is taken? */
-bool exchange_reads_on(const struct exchange *x);
+
+/* exchange_gray.c. */
+void exchange_gray_init(struct exchange *x); /* once, with its memory */
+void exchange_gray_send(struct exchange *x); /* the request goes up */
+void exchange_gray_head(struct exchange *x); /* the final head has come */
+void exchange_gray_body(struct exchange *x); /* a piece of its body, if it is `watched` */
+void exchange_gray_end(struct exchange *x);  /* the attempt is over */
+void exchange_tell_failure(struct exchange *x, unsigned kind, unsigned detail);
+
+/* exchange_gone.c. The client has left, or had when the head came: is the response read on all the
+ * same, and is it a stream? Into the input. */
+void exchange_say_if_read_on(const struct exchange *x, struct exchange_input *in);
 bool exchange_is_stream(const struct http_head *head);
+/* Was a stream asked for? Known of a small body, which is kept; else the response's head tells. */
+bool exchange_asks_to_stream(const struct exchange *x);
+void exchange_note_task(struct exchange *x, struct bytes task);
+void exchange_tell_task(struct exchange *x); /* to the core, once */
+void exchange_do_stop(struct exchange *x);
 
 /* Its path without detours; `space` is lent. */
 struct bytes exchange_resolved_path(const struct exchange *x, struct buffer *space);
@@ -195,7 +219,7 @@ void exchange_place_begin(struct exchange *x, struct user_request *request);
 void exchange_place_done(struct exchange *x);
 static inline void exchange_place_start(struct exchange *x, struct user_request *request)
 {
-    if (x->app->separate) {
+    if (x->app->separate || x->app->client_gone != CLIENT_GONE_ABORT) {
         exchange_place_begin(x, request);
     }
 }

@@ -105,48 +105,6 @@ uint32_t exchange_slot_retry_after_s(struct exchange *x)
     return corner ? host_slots_retry_after_s(corner->slots, exchange_slot_class(x), now_ms(x)) : 1;
 }
 
-/* Was a stream asked for? Known of a small body, which is kept; else the response's head tells. */
-static bool asks_to_stream(const struct exchange *x)
-{
-    static const struct user_source source = {USER_FROM_JSON, {"response_mode", 13}};
-    static const struct user_plan plan = {&source, 1, EXCHANGE_REPLAY_MAX};
-    struct user_request request = {
-        .content_type = http_head_get(x->head, HTTP_FIELD_CONTENT_TYPE),
-        .has_body = true,
-    };
-    struct user_id_search search;
-    user_id_init(&search);
-    if (user_id_begin(&search, &plan, &request) == USER_ID_NEEDS_BODY) {
-        for (const struct block *b = x->hold.first; b; b = b->next) {
-            user_id_body(&search, (struct bytes){b->data + b->start, b->end - b->start});
-        }
-        user_id_end(&search);
-    }
-    bool streams = bytes_equal(user_id_value(&search), BYTES("streaming"));
-    user_id_done(&search);
-    return streams;
-}
-
-bool exchange_is_stream(const struct http_head *head)
-{
-    struct bytes type = http_head_get(head, HTTP_FIELD_CONTENT_TYPE);
-    struct bytes stream = BYTES("text/event-stream");
-    return type.size >= stream.size &&
-           bytes_equal_nocase((struct bytes){type.at, stream.size}, stream);
-}
-
-bool exchange_reads_on(const struct exchange *x)
-{
-    if (!x->held || !x->up || x->head->method != HTTP_METHOD_POST || upstream_unsent(x->up) ||
-        exchange_backlog(x) > 0) { /* nothing runs before it has the whole request */
-        return false;
-    }
-    if (exchange_core_phase(&x->core) == EXCHANGE_RESPOND) {
-        return !exchange_is_stream(x->up_head);
-    }
-    return x->hold.size == 0 || !asks_to_stream(x);
-}
-
 /* One that waited has been told. Its client may have left meanwhile, unheard: the instance is not
  * to see that one. */
 static void take_told(struct exchange *x)

@@ -48,21 +48,33 @@ bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_ki
     return true;
 }
 
+static bool asks_to_stream(const void *arg)
+{
+    const struct exchange *x = arg;
+    return x->head->method == HTTP_METHOD_POST && exchange_asks_to_stream(x);
+}
+
 bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
 {
     exchange_end_wait(x, true);
     uint64_t key = 0;
     bool hashed = exchange_ring_key(x, &key), moves = true;
-    enum slot_class class = x->app->limited ? exchange_slot_class(x) : SLOT_SHORT;
-    if (x->placing && exchange_place_pick(x, ret_next)) {
+    struct snapshot_asker asker = {
+        .class = x->app->limited ? exchange_slot_class(x) : SLOT_SHORT,
+        .streams = asks_to_stream,
+        .arg = x,
+    };
+    if (x->placing && x->placing->remembers && exchange_place_pick(x, ret_next)) {
         return true;
     }
     *ret_next = (struct exchange_input){.kind = EXCHANGE_NONE_LEFT};
     while (moves) {
-        int index = snapshot_pick(x->app, x->tried, hashed ? &key : NULL, class, &x->picked_trial);
+        enum snapshot_trial trial;
+        int index = snapshot_pick(x->app, x->tried, hashed ? &key : NULL, &asker, &trial);
         if (index < 0) {
             break;
         }
+        x->picked_trial = (uint8_t)trial;
         x->tried[index / 64] |= (uint64_t)1 << (index % 64);
         x->picked = &x->app->instances[index];
         moves = exchange_ask_picked(x, hashed, &ret_next->kind);
@@ -160,6 +172,7 @@ static bool let_go(struct exchange *x, bool keep, bool flush)
     x->up = NULL;
     proxy_head_give(x->proxy, x->up_head);
     x->up_head = NULL;
+    x->head_known = false;
     return idle;
 }
 
@@ -180,7 +193,7 @@ static void want_check(struct exchange *x)
 
 /* What ended a run of requests, if this was the last of it (SPEC §5, reason): into the word that
  * control reads with the mailbox. */
-static void tell_failure(struct exchange *x, enum reason_kind kind, unsigned detail)
+void exchange_tell_failure(struct exchange *x, unsigned kind, unsigned detail)
 {
     atomic_store_explicit(&x->instance->live->failure_why, instance_why(kind, detail),
                           memory_order_relaxed);
@@ -191,21 +204,28 @@ static void tell_no_answer(struct exchange *x)
     bool late = x->cause == EXCHANGE_DEADLINE;
     if (x->cause_phase == EXCHANGE_CONNECT || x->cause_phase == EXCHANGE_PICK) {
         if (late || x->lost_error == UV_ETIMEDOUT) {
-            tell_failure(x, REASON_CONNECT_TIMEOUT, FAULT_CONNECT_TIMED_OUT);
+            exchange_tell_failure(x, REASON_CONNECT_TIMEOUT, FAULT_CONNECT_TIMED_OUT);
         } else if (x->lost_error == UV_EPROTO) {
-            tell_failure(x, REASON_TLS, FAULT_NONE);
+            exchange_tell_failure(x, REASON_TLS, FAULT_NONE);
         } else if (x->lost_error == UV_EAI_NONAME) {
-            tell_failure(x, REASON_UNRESOLVED, FAULT_NO_ADDRESS);
+            exchange_tell_failure(x, REASON_UNRESOLVED, FAULT_NO_ADDRESS);
         } else {
-            tell_failure(x, REASON_REFUSED, reason_system_fault(-x->lost_error));
+            exchange_tell_failure(x, REASON_REFUSED, reason_system_fault(-x->lost_error));
         }
     } else if (late) {
-        tell_failure(x, REASON_FIRST_BYTE_TIMEOUT, FAULT_NONE);
+        exchange_tell_failure(x, REASON_FIRST_BYTE_TIMEOUT, FAULT_NONE);
     } else if (x->cause == EXCHANGE_UP_GARBAGE) {
-        tell_failure(x, REASON_GARBAGE, FAULT_GARBAGE);
+        exchange_tell_failure(x, REASON_GARBAGE, FAULT_GARBAGE);
     } else {
-        tell_failure(x, REASON_RESET, FAULT_LOST);
+        exchange_tell_failure(x, REASON_RESET, FAULT_LOST);
     }
+}
+
+/* How a trial has ended, if this was one that an answer decides: another goes on with its events.
+ */
+static _Atomic uint32_t *box_of_trial(const struct exchange *x, _Atomic uint32_t *box)
+{
+    return x->trial == SNAPSHOT_TRIAL ? box : NULL;
 }
 
 void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
@@ -216,15 +236,15 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
     switch (outcome) {
     case EXCHANGE_OUTCOME_SUCCESS:
         instance_live_proper_answer(live);
-        box = x->trial ? &live->trial_good : NULL;
+        box = box_of_trial(x, &live->trial_good);
         break;
     case EXCHANGE_OUTCOME_ERROR:
         want_check(x);
-        box = x->trial ? &live->trial_good : NULL;
+        box = box_of_trial(x, &live->trial_good);
         break;
     case EXCHANGE_OUTCOME_BAD_STATUS:
         cell_add(&cell->counts.failures, 1);
-        tell_failure(x, REASON_STATUS, x->up_head->status);
+        exchange_tell_failure(x, REASON_STATUS, x->up_head->status);
         instance_live_bad_status(live);
         exchange_wake_control(x);
         break;
@@ -234,7 +254,7 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
         box = &live->failures_new;
         break;
     case EXCHANGE_OUTCOME_NEUTRAL:
-        box = x->trial ? &live->trial_void : NULL;
+        box = box_of_trial(x, &live->trial_void);
         break;
     }
     if (box) {
@@ -246,6 +266,7 @@ void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
 void exchange_do_release(struct exchange *x, bool keep)
 {
     atomic_fetch_sub_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
+    exchange_gray_end(x);
     bool uncounted = !x->held && instance_live_corner(x->instance->live, x->proxy->worker);
     bool idle = let_go(x, keep && !uncounted, x->tunnel != NULL);
     exchange_slot_release(x, idle);
@@ -340,6 +361,7 @@ void exchange_do_send_up(struct exchange *x)
         x->counted = true;
         cell_add(&x->instance->live->cells[x->proxy->worker].counts.requests, 1);
     }
+    exchange_gray_send(x);
     write_head(x, &rw);
     exchange_begin_body(x);
     buffer_done(&user);
@@ -372,7 +394,11 @@ static struct exchange_input head_input(struct exchange *x)
     in.until_close = x->framing == HTTP_FRAME_CLOSE;
     exchange_place_head(x);
     exchange_read_head(x);
-    in.streams = exchange_core_orphaned(&x->core) && exchange_is_stream(h);
+    x->head_known = true;
+    exchange_gray_head(x);
+    if (exchange_core_orphaned(&x->core)) {
+        exchange_say_if_read_on(x, &in);
+    }
     return in;
 }
 
@@ -388,6 +414,10 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
         return true;
     case HTTP_EVENT_BODY:
         exchange_read_body(x, x->piece);
+        exchange_tell_task(x);
+        if (x->watched) {
+            exchange_gray_body(x);
+        }
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
                                                  .size = x->piece.size,
                                                  .pending = stream_pending(x->client->stream)});

@@ -20,8 +20,9 @@ enum {
 
 struct host_shared {
     _Atomic uint32_t references;
-    _Atomic uint32_t kept;    /* idle connections that stay, of all workers */
-    struct host_slots *slots; /* NULL: it never had a limit. Set once, by control */
+    _Atomic uint64_t event_ms; /* when a stream last had an event, other than a ping; 0 = never */
+    _Atomic uint32_t kept;     /* idle connections that stay, of all workers */
+    struct host_slots *slots;  /* NULL: it never had a limit. Set once, by control */
     /* control's own */
     uint32_t max;               /* its limit; 0 = none */
     uint64_t round;             /* of the configuration that is being set up, */

@@ -27,12 +27,14 @@ enum {
 };
 
 /* May requests go there? Written by control; TRIAL is taken by the one worker that turns it into
- * TRIAL_TAKEN, and its outcome decides (SPEC §4, passive). */
+ * TRIAL_TAKEN, and its outcome decides (SPEC §4, passive). TRIAL_EVENT is the same for a POST that
+ * asks for a stream, and that one alone. */
 enum instance_route {
     INSTANCE_CLOSED,
     INSTANCE_OPEN,
     INSTANCE_TRIAL,
     INSTANCE_TRIAL_TAKEN,
+    INSTANCE_TRIAL_EVENT,
 };
 
 /* What is counted of an instance. It only grows. In a worker's cell it is touched by cell_add() and
@@ -65,13 +67,15 @@ struct instance_live {
     _Atomic uint32_t awaited;   /* requests that wait for its return */
     uint16_t place;             /* its number for placement/memory; 0: it has none */
     _Atomic uint32_t in_flight; /* attempts under way, all workers */
+    _Atomic uint32_t
+        overdue; /* of them: streams that wait for their first event, see health/gray */
     /* Of its host and port, which it keeps; NULL: they have no limit, and nobody waits or counts.
      * Written by control, once. */
     _Atomic(struct host_slots *) slots;
     /* Grows when the addresses change: is a connection's still one of them? */
     _Atomic uint32_t address_epoch;
     /* Mailbox to control: added to by workers, taken by control after its wake-up. */
-    _Atomic uint32_t failures_new, trial_good, trial_void;
+    _Atomic uint32_t failures_new, silent_new, trial_good, trial_void;
     _Atomic uint32_t failure_why;    /* of the last one, see instance_why(); before its box */
     _Atomic uint32_t statuses;       /* failures by status, see instance_live_bad_status() */
     _Atomic uint32_t check_wanted;   /* 1: an answer calls for a check; control makes it 0 again */

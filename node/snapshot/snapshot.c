@@ -91,6 +91,8 @@ struct candidates {
     const uint64_t *tried;
     uint64_t lost[SNAPSHOT_TRIED_WORDS]; /* trials that another worker was quicker to take */
     enum slot_class class;
+    bool (*streams)(const void *arg); /* as the asker has them */
+    const void *arg;
     struct snapshot_walk *walk; /* records who is stepped over; NULL: traffic */
 };
 
@@ -115,7 +117,8 @@ static bool is_candidate(void *arg, size_t member)
     }
     uint32_t route =
         atomic_load_explicit(&c->app->instances[member].live->route, memory_order_relaxed);
-    bool may = route == INSTANCE_OPEN || route == INSTANCE_TRIAL;
+    bool may = route == INSTANCE_OPEN || route == INSTANCE_TRIAL ||
+               (route == INSTANCE_TRIAL_EVENT && c->streams && c->streams(c->arg));
     if (c->walk && !may) {
         record(c->walk, member);
     }
@@ -177,9 +180,13 @@ static int pick_in_turn(struct snapshot_application *app, struct candidates *c)
 }
 
 int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, const uint64_t *key,
-                  enum slot_class class, bool *ret_trial)
+                  const struct snapshot_asker *asker, enum snapshot_trial *ret_trial)
 {
-    struct candidates c = {.app = app, .tried = tried, .class = class};
+    struct candidates c = {.app = app,
+                           .tried = tried,
+                           .class = asker->class,
+                           .streams = asker->streams,
+                           .arg = asker->arg};
     for (;;) {
         int picked = key ? ring_lookup(app->ring, *key, is_candidate, &c) : pick_in_turn(app, &c);
         if (picked < 0) {
@@ -187,13 +194,14 @@ int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, const
         }
         struct instance_live *live = app->instances[picked].live;
         uint32_t route = atomic_load(&live->route);
-        if (route == INSTANCE_TRIAL &&
-            atomic_compare_exchange_strong(&live->route, &route, INSTANCE_TRIAL_TAKEN)) {
-            *ret_trial = true;
+        bool trial = route == INSTANCE_TRIAL || route == INSTANCE_TRIAL_EVENT;
+        enum snapshot_trial kind = route == INSTANCE_TRIAL ? SNAPSHOT_TRIAL : SNAPSHOT_TRIAL_EVENT;
+        if (trial && atomic_compare_exchange_strong(&live->route, &route, INSTANCE_TRIAL_TAKEN)) {
+            *ret_trial = kind;
             return picked;
         }
         if (route == INSTANCE_OPEN) {
-            *ret_trial = false;
+            *ret_trial = SNAPSHOT_NO_TRIAL;
             return picked;
         }
         c.lost[(size_t)picked / 64] |= (uint64_t)1 << ((size_t)picked % 64);

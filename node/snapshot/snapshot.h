@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/cidr.h"
 #include "base/status_set.h"
+#include "exchange/client_gone.h"
 #include "http/cors.h"
 #include "http/reader.h"
 #include "log/redact.h"
@@ -35,6 +36,7 @@ struct snapshot_application {
     struct bytes name;
     enum algorithm algorithm;
     bool fail_when_all_down, reject_missing_user;
+    enum client_gone client_gone;
     bool separate;        /* two or more instances, each with a state of its own */
     uint64_t question_ms; /* how long an instance may take to say whether it has an id */
     bool limited;         /* an instance's host and port may have slots: max_in_flight */
@@ -54,7 +56,8 @@ struct snapshot_application {
 };
 
 struct snapshot_timeouts {
-    uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms, idle_ms;
+    uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms,
+        first_event_ms, idle_ms; /* first_event 0 = never */
 };
 
 struct snapshot_listener {
@@ -122,14 +125,25 @@ struct bytes snapshot_redact(const struct snapshot *s, struct bytes text, bool c
 
 enum { SNAPSHOT_TRIED_WORDS = BALANCE_MEMBERS_MAX / 64 };
 
+/* Who is to get an instance. `streams`: is it a POST that asks for a stream? Asked only where an
+ * instance wants such a one for its trial; NULL: no. */
+struct snapshot_asker {
+    enum slot_class class;
+    bool (*streams)(const void *arg);
+    const void *arg;
+};
+
+/* It is the trial of an ejected instance, whose outcome must be told: that it has answered, or that
+ * its stream has shown an event. */
+enum snapshot_trial { SNAPSHOT_NO_TRIAL, SNAPSHOT_TRIAL, SNAPSHOT_TRIAL_EVENT };
+
 /* The instance for a request of this application: with a `key` the key's on the ring, else the
  * next in turn or the least busy one, as the algorithm says, of those that have a slot for one of
- * this class; if none has, the one where it will be served first. `tried` are the instances that
+ * its class; if none has, the one where it will be served first. `tried` are the instances that
  * this exchange has been to, bit i of word i / 64. Returns its index, or -1 when no instance is
- * left. *ret_trial: this request is the trial of an ejected instance, and its outcome must be told.
- */
+ * left. */
 int snapshot_pick(struct snapshot_application *app, const uint64_t *tried, const uint64_t *key,
-                  enum slot_class class, bool *ret_trial);
+                  const struct snapshot_asker *asker, enum snapshot_trial *ret_trial);
 
 /* Whom a choice steps over, in the order that it asks. */
 struct snapshot_walk {

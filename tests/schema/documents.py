@@ -135,6 +135,8 @@ def document(r):
         entry.update(keys_of(later, 20, {"proxy_protocol": boolean}))
     if later.chance(20) or any(entry.get("proxy_protocol") for entry in right["listen"]):
         right["trusted_proxies"] = later.some(["10.0.0.0/8", "::1", "fd00::/8"], 1)
+    if later.chance(20):
+        right.setdefault("timeouts", {})["first_event"] = durations(0, 24 * HOUR * 1000)(later)
     return right
 
 
@@ -142,6 +144,7 @@ def newest(r):
     """The same with shared keys that came later: their canonical text is no older version's."""
     right = document(r)
     for application in right["applications"].values():
+        application.update(keys_of(r, 30, {"client_gone": words("abort", "finish", "stop")}))
         for entry in application["instances"]:
             if isinstance(entry.get("tls"), dict) and r.chance(50):
                 entry["tls"].update({"certificate": r.of(PATHS), "key": r.of(PATHS)})

@@ -51,7 +51,7 @@ class Stub:
         for each in self.tokens:
             arguments += ["--token", each]
         for key, value in options.items():
-            arguments += ["--" + key.replace("_", "-"), str(value)]
+            arguments += ["--" + key.replace("_", "-"), *([] if value is True else [str(value)])]
         # Our end of its standard input closes when we end in whatever way: no stub outlives its test.
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.pid = self.process.pid
@@ -111,6 +111,11 @@ class Stub:
     def database(self, alive):
         """False: every call with a token is 500, while /health and its like go on saying 200; clear() ends it."""
         return self.control("POST", "/database", {"alive": alive})
+
+    def worker(self, alive, busy=False):
+        """False: streamed chatflows and workflows are a ping and silence; busy: those that come from now on are.
+        clear() ends it, and all runs."""
+        return self.control("POST", "/worker", {"alive": alive, "busy": busy})
 
     def close_connections(self, reset=False):
         return self.control("POST", "/connections/close", {"reset": reset})

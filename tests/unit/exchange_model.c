@@ -42,7 +42,7 @@ static bool is_failure(const struct model *m)
         return status_set_has(&m->failure_statuses, m->in.status);
     case EXCHANGE_DEADLINE: /* unless it was the client's turn, or others had taken its time */
         return m->out.reply != EXCHANGE_REPLY_REQUEST_TIMEOUT && !m->client_owed_before &&
-               m->before != EXCHANGE_HOLD && m->out.reply != EXCHANGE_REPLY_LOST &&
+               m->before != EXCHANGE_HOLD && m->out.reply != EXCHANGE_REPLY_LOST && !m->gone_over &&
                !(m->before == EXCHANGE_CONNECT && m->attempts > 1 &&
                  connect_end_ms(m) < m->connect_ms + m->rules.connect_ms);
     case EXCHANGE_BEGIN:
@@ -67,6 +67,7 @@ static bool is_failure(const struct model *m)
     case EXCHANGE_UP_INTERIM:
     case EXCHANGE_UP_STALE: /* closing an idle connection is every instance's right */
     case EXCHANGE_UP_BODY:
+    case EXCHANGE_UP_TASK:
     case EXCHANGE_UP_END:
     case EXCHANGE_UP_DEAF:
     case EXCHANGE_SENT_UP:
@@ -279,8 +280,19 @@ static void do_leave_queue(struct model *m)
     m->waiting = false;
 }
 
+static void do_stop(struct model *m)
+{
+    demand(m, m->orphan && m->task_told && m->rules.client_gone == CLIENT_GONE_STOP,
+           "a run is stopped only for a client that has left, and when it can be named");
+    demand(m, m->stopped_ms == 0 && m->open, "a run is stopped once");
+    m->stopped_ms = m->now_ms;
+}
+
 static void carry_up(struct model *m, uint32_t what)
 {
+    if (what & EXCHANGE_DO_STOP) {
+        do_stop(m);
+    }
     if (what & EXCHANGE_DO_LEAVE_QUEUE) {
         do_leave_queue(m);
     }
@@ -388,6 +400,12 @@ static void judge_deadlines(struct model *m)
     const struct exchange_rules *r = &m->rules;
     uint64_t longest_ms = EXCHANGE_DEAF_MS + r->request_body_ms + r->connect_ms + r->first_byte_ms +
                           r->idle_ms + r->queue_timeout_ms + r->search_ms;
+    demand(m, m->stopped_ms == 0 || m->now_ms < m->stopped_ms + EXCHANGE_STOPPED_MS + MODEL_LATE_MS,
+           "a stopped run is not read for ever");
+    demand(m,
+           !(m->orphan && m->task_told && m->rules.client_gone == CLIENT_GONE_STOP) ||
+               m->stopped_ms > 0,
+           "and none that can be stopped goes on");
     uint64_t deadline_ms = exchange_core_deadline_ms(c);
     if (c->phase == EXCHANGE_LOCAL || c->phase == EXCHANGE_TUNNEL) {
         demand(m, deadline_ms == 0, "an own endpoint, or a tunnel, looks after its time itself");
@@ -499,6 +517,8 @@ static void take_in(struct model *m)
     m->orphan = m->orphan || (given(m, EXCHANGE_DOWN_GONE) && works_on);
     m->left = given(m, EXCHANGE_DOWN_GONE) && !works_on &&
               !(m->in.may_read && m->before == EXCHANGE_LOCAL);
+    m->gone_over = m->core.gone_deadline_ms > 0 && m->core.gone_deadline_ms <= m->now_ms;
+    m->task_told = m->task_told || given(m, EXCHANGE_UP_TASK);
     take_waiting(m);
     if (given(m, EXCHANGE_UP_DEAF)) {
         m->deaf = true;
@@ -507,30 +527,6 @@ static void take_in(struct model *m)
     if (given(m, EXCHANGE_UP_GONE) && !m->in.unsent) {
         m->may_repeat = false;
     }
-}
-
-/* What a pick gives to a request that belongs somewhere: it is searched for once, and what could
- * not be delivered there waits. */
-static struct exchange_input place(struct model *m, enum exchange_input_kind after)
-{
-    bool failed = m->attempts > 0 && after != EXCHANGE_DEADLINE && after != EXCHANGE_MOVED;
-    struct exchange_input in = {
-        .kind = EXCHANGE_PICKED, .bound = true, .look_ms = 1 + m->rules.queue_timeout_ms / 4};
-    uint64_t way = prng_below(&m->prng, 8);
-    if (!m->searched && way > 4) {
-        in.kind = EXCHANGE_SEARCHING;
-        m->searched = m->searching = true;
-    } else if (failed || way == 0) {
-        in.kind = EXCHANGE_ABSENT;
-        in.hold_ms = prng_below(&m->prng, 2) * (1 + prng_below(&m->prng, MODEL_HOLD_MS));
-    } else if (way == 1 && m->attempts == 0) {
-        in.kind = EXCHANGE_REFUSE;
-        in.reply = EXCHANGE_REPLY_NOT_FOUND;
-    } else if (way == 2) {
-        in.kind = prng_below(&m->prng, 2) ? EXCHANGE_QUEUED : EXCHANGE_CROWDED;
-    }
-    m->bound = in.kind == EXCHANGE_PICKED || in.kind == EXCHANGE_QUEUED || m->bound;
-    return in;
 }
 
 static void one_step(struct model *m, struct exchange_input in)
@@ -561,7 +557,7 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
     while (!m->broken && m->finishes == 0) {
         in = (struct exchange_input){.kind = in.kind};
         if ((m->out.what & EXCHANGE_DO_PICK) && m->places) {
-            in = place(m, m->in.kind);
+            in = model_place(m, m->in.kind);
         } else if (m->out.what & EXCHANGE_DO_PICK) {
             static const enum exchange_input_kind ways[] = {
                 EXCHANGE_NONE_LEFT, EXCHANGE_PICKED, EXCHANGE_QUEUED, EXCHANGE_CROWDED,

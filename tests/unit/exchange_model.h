@@ -17,7 +17,7 @@ enum {
     MODEL_HOLD_MS = 90 * 1000,  /* of an instance that is drained */
     MODEL_LATE_MS = 16,         /* a tick of the timers' wheel */
     MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
-    MODEL_OUTPUTS = 25,         /* bits of EXCHANGE_DO_... */
+    MODEL_OUTPUTS = 26,         /* bits of EXCHANGE_DO_... */
     MODEL_SEARCHING = 8,        /* what a pick gives: it is searched for, */
     MODEL_ABSENT = 9,           /* is away, */
     MODEL_BOUND = 10,           /* or must be there */
@@ -59,9 +59,12 @@ struct model {
     bool places;                         /* it names something that lives at one instance, */
     bool bound;                          /* which has been picked */
     bool searching, searched;
-    bool orphan;     /* the client has left, and the response is read on */
-    bool late_pick;  /* its response head made the core ask for another instance */
-    bool may_repeat; /* no byte of any attempt so far can have reached an instance */
+    bool orphan;         /* the client has left, and the response is read on */
+    bool gone_over;      /* the time for that is over, in this step */
+    bool task_told;      /* by the response */
+    uint64_t stopped_ms; /* when its run was stopped; 0 = it was not */
+    bool late_pick;      /* its response head made the core ask for another instance */
+    bool may_repeat;     /* no byte of any attempt so far can have reached an instance */
     bool reusable;
     uint64_t sent_to, up_waiting, up_first;
 
@@ -84,6 +87,10 @@ void model_step(struct model *m, struct exchange_input in);
  * of MODEL_…; -1 as the prng says. The same for a connection: 1 a
  * pooled one, 0 refused at once, 2 later; -1 as the prng says. */
 void model_step_with(struct model *m, struct exchange_input in, int pick, int connect);
+
+/* What a pick gives to a request that belongs somewhere: it is searched for once, and what could
+ * not be delivered there waits. */
+struct exchange_input model_place(struct model *m, enum exchange_input_kind after);
 
 /* One random thing happens. False when the exchange is over. */
 bool model_act(struct model *m);

@@ -41,6 +41,7 @@ void model_init(struct model *m, uint64_t seed)
         .idle_ms = times_ms[below(m, 4)],
         .queue_timeout_ms = times_ms[below(m, 4)],
         .search_ms = times_ms[below(m, 4)],
+        .client_gone = (enum client_gone)below(m, CLIENT_GONE_STOP + 1),
         .body_rate = one_in(m, 2) ? 0 : 1 + (uint32_t)below(m, 5000),
         .retry_statuses = &m->retry_statuses,
         .failure_statuses = &m->failure_statuses,
@@ -127,8 +128,10 @@ static void client_leaves(struct model *m)
         return; /* nobody reads there, so nobody knows */
     }
     bool half = !m->half_gone && one_in(m, 2);
-    model_step(m, (struct exchange_input){
-                      .kind = EXCHANGE_DOWN_GONE, .may_read = half, .read_on = one_in(m, 2)});
+    model_step(m, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE,
+                                          .may_read = half,
+                                          .read_on = one_in(m, 2),
+                                          .streams = one_in(m, 2)});
 }
 
 /* ---- an instance ---- */
@@ -155,6 +158,9 @@ static void response_end(struct model *m)
 static void rest_of_read(struct model *m)
 {
     uint32_t attempt = m->attempts;
+    if (!over(m) && m->attempts == attempt && m->core.phase == EXCHANGE_RESPOND && one_in(m, 4)) {
+        tell(m, EXCHANGE_UP_TASK);
+    }
     for (unsigned pieces = (unsigned)below(m, 3); pieces > 0; pieces--) {
         if (!over(m) && m->attempts == attempt && m->core.phase == EXCHANGE_RESPOND) {
             response_piece(m);
@@ -206,7 +212,8 @@ static void instance_answers(struct model *m)
     default:
         model_step(m, (struct exchange_input){.kind = EXCHANGE_UP_HEAD,
                                               .status = some_status(m),
-                                              .streams = one_in(m, 4),
+                                              .streams = one_in(m, 2),
+                                              .read_on = !one_in(m, 4),
                                               .until_close = one_in(m, 8)});
         rest_of_read(m);
         break;
@@ -275,6 +282,30 @@ static void instance_acts(struct model *m)
     case EXCHANGE_DONE:
         break;
     }
+}
+
+/* What a pick gives to a request that belongs somewhere: it is searched for once, and what could
+ * not be delivered there waits. */
+struct exchange_input model_place(struct model *m, enum exchange_input_kind after)
+{
+    bool failed = m->attempts > 0 && after != EXCHANGE_DEADLINE && after != EXCHANGE_MOVED;
+    struct exchange_input in = {
+        .kind = EXCHANGE_PICKED, .bound = true, .look_ms = 1 + m->rules.queue_timeout_ms / 4};
+    uint64_t way = prng_below(&m->prng, 8);
+    if (!m->searched && way > 4) {
+        in.kind = EXCHANGE_SEARCHING;
+        m->searched = m->searching = true;
+    } else if (failed || way == 0) {
+        in.kind = EXCHANGE_ABSENT;
+        in.hold_ms = prng_below(&m->prng, 2) * (1 + prng_below(&m->prng, MODEL_HOLD_MS));
+    } else if (way == 1 && m->attempts == 0) {
+        in.kind = EXCHANGE_REFUSE;
+        in.reply = EXCHANGE_REPLY_NOT_FOUND;
+    } else if (way == 2) {
+        in.kind = prng_below(&m->prng, 2) ? EXCHANGE_QUEUED : EXCHANGE_CROWDED;
+    }
+    m->bound = in.kind == EXCHANGE_PICKED || in.kind == EXCHANGE_QUEUED || m->bound;
+    return in;
 }
 
 /* ---- sockets and time ---- */

@@ -104,50 +104,6 @@ static void the_body_of_one_that_waits_stays_unread_beyond_a_buffer(void **state
     assert_true(did(&m, EXCHANGE_DO_SEND_UP | EXCHANGE_DO_RESUME_DOWN));
 }
 
-static void a_run_whose_client_left_is_read_to_its_end(void **state)
-{
-    (void)state;
-    for (int headed = 0; headed < 2; headed++) {
-        struct model m = post_sent(10);
-        all_is_up(&m);
-        if (headed) {
-            head(&m, 200);
-        }
-        give(&m, IN(.kind = EXCHANGE_DOWN_GONE, .may_read = true, .read_on = true));
-        assert_false(did(&m, EXCHANGE_DO_DROP_UP) || did(&m, EXCHANGE_DO_FINISH));
-        give(&m, IN(.kind = EXCHANGE_DOWN_GONE, .read_on = true)); /* and then it breaks */
-        if (!headed) {
-            head(&m, 200);
-        }
-        piece(&m);
-        piece(&m);
-        assert_false(did(&m, EXCHANGE_DO_PAUSE_UP));
-        end(&m);
-        assert_true(did(&m, EXCHANGE_DO_KEEP_UP));
-        assert_cut(&m);
-    }
-}
-
-static void a_stream_whose_client_left_is_not(void **state)
-{
-    (void)state;
-    struct model m = post_sent(10);
-    all_is_up(&m);
-    give(&m, IN(.kind = EXCHANGE_DOWN_GONE, .read_on = true)); /* nobody knew which it would be */
-    give(&m, IN(.kind = EXCHANGE_UP_HEAD, .status = 200, .streams = true));
-    assert_true(did(&m, EXCHANGE_DO_DROP_UP));
-    assert_cut(&m);
-}
-
-static void nor_is_a_request_that_is_still_coming(void **state)
-{
-    (void)state;
-    struct model m = post_coming(10);
-    give(&m, IN(.kind = EXCHANGE_DOWN_GONE, .read_on = true));
-    assert_true(did(&m, EXCHANGE_DO_DROP_UP));
-    assert_cut(&m);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,9 +115,6 @@ int main(void)
         cmocka_unit_test(a_client_that_leaves_the_queue_frees_its_place),
         cmocka_unit_test(a_502_that_nobody_has_room_to_better_is_the_answer),
         cmocka_unit_test(the_body_of_one_that_waits_stays_unread_beyond_a_buffer),
-        cmocka_unit_test(a_run_whose_client_left_is_read_to_its_end),
-        cmocka_unit_test(a_stream_whose_client_left_is_not),
-        cmocka_unit_test(nor_is_a_request_that_is_still_coming),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,9 @@ import re
 import time
 
 from .http import Reply
-from .service import ApiError, dump, form_parts, json_body, json_reply, not_found, route
+from .service import ApiError, dump, form_parts, internal_error, json_body, json_reply, not_found, route
 from .state import Task, new_id
+from .worker import follow
 
 SSE_TYPE = ("Content-Type", "text/event-stream; charset=utf-8")
 PING = b"event: ping\n\n"
@@ -107,9 +108,13 @@ def conversation_for(instance, request, body, query):
     if not ident:
         return instance.conversation_add(owner, str(query)[:40])
     conversation = instance.conversation_find(owner, ident)
-    if not conversation:
+    if not conversation and not (instance.options.chatflow and is_1_13(instance)):
         raise not_found(request, "Conversation Not Exists.")
     return conversation
+
+
+def is_1_13(instance):
+    return instance.options.version.startswith("1.13")
 
 
 def check_files(instance, request, body):
@@ -117,19 +122,6 @@ def check_files(instance, request, body):
         ident = isinstance(item, dict) and item.get("upload_file_id")
         if ident and (ident not in instance.files or instance.files[ident]["owner"] != (request.token, request.user)):
             raise ApiError(400, "invalid_param", "Invalid upload file")
-
-
-def chatflow_end(instance, ids, script, stopped):
-    """1.16 has a message_end and then the run's end, 1.13 only that (DIFY.md §0); a stopped run has no message_end."""
-    usage, old = script.usage, instance.options.version.startswith("1.13")
-    if not stopped:
-        yield node_finished(ids, 1, usage)
-    if not stopped and not old:
-        yield event({"event": "message_end", **ids,
-                     "metadata": {"usage": streamed(usage), "retriever_resources": []}, "files": None})
-    yield event({"event": "workflow_finished", **ids, "data": {
-        "id": new_id(), "status": "stopped" if stopped else "succeeded", "outputs": {"answer": "words"},
-        "total_tokens": 0 if stopped else usage["total_tokens"], "total_steps": 1}})
 
 
 async def generate(instance, owner, message, script, name):
@@ -140,9 +132,6 @@ async def generate(instance, owner, message, script, name):
     instance.tasks[task.id] = task
     instance.streams_open += 1
     try:
-        if script.chatflow:
-            yield PING
-            yield event({"event": "workflow_started", **ids, "workflow_run_id": new_id(), "data": {}})
         async for data in pause(script.delay, script.ping):
             yield data
         for piece in pieces_of(message["answer"], script.events):
@@ -151,10 +140,7 @@ async def generate(instance, owner, message, script, name):
             yield event({"event": name, **ids, "answer": piece, "from_variable_selector": None})
             async for data in pause(script.interval, script.ping):
                 yield data
-        if script.chatflow:
-            for data in chatflow_end(instance, ids, script, task.stopped):
-                yield data
-        elif script.error:
+        if script.error:
             yield event({"event": "error", "conversation_id": ids["conversation_id"], "message_id": ids["message_id"],
                          "created_at": ids["created_at"], "code": "completion_request_error",
                          "message": str(script.error), "status": 400})
@@ -176,9 +162,13 @@ def speak(instance, request, *, chat):
     conversation = conversation_for(instance, request, body, query) if chat else None
     script = Script(instance, body)
     owner = (request.token, request.user)
+    if chat and not conversation:   # 1.13: the worker says nothing of a conversation that it does not know
+        return Reply(200, [SSE_TYPE], silence())
     answer = f"This is {instance.name}. Hello {request.user}, you said: {query}"
     message = instance.message_add(owner, conversation, query, answer)
     if body.get("response_mode") == "streaming":
+        if chat and (instance.options.chatflow or script.chatflow):
+            return in_worker(instance, chatflow_events(instance, owner, message, new_run(script), script), script)
         return Reply(200, [SSE_TYPE], generate(instance, owner, message, script, "message"))
     return blocking({"event": "message", "task_id": new_id(), "id": message["id"], "message_id": message["id"],
                      "conversation_id": message["conversation_id"], "mode": "chat" if chat else "completion",
@@ -201,7 +191,7 @@ def completion_messages(instance, request):
 def stop(instance, request):
     """Always a success; it works only where the task runs, and for its own user."""
     task = instance.tasks.get(request.path_args[0])
-    if task and task.owner == (request.token, request.user):
+    if task and (task.anybodys or task.owner == (request.token, request.user)):
         task.stopped = True
     return json_reply({"result": "success"})
 
@@ -222,36 +212,90 @@ def new_run(script):
             "finished_at": None, "elapsed_time": 0.0}
 
 
-def run_finish(run, instance, user, stopped=False):
+def run_finish(run, instance, user, *, stopped=False):
     run.update(status="stopped" if stopped else "succeeded", total_tokens=0 if stopped else run["total_tokens"],
-               outputs={"text": f"This is {instance.name}. Hello {user}"},
-               finished_at=int(time.time()))
+               finished_at=int(time.time()),
+               outputs={} if stopped else {"text": f"This is {instance.name}. Hello {user}"})
+    instance.runs_ended[run["status"]] = instance.runs_ended.get(run["status"], 0) + 1
     return {key: run[key] for key in ("id", "workflow_id", "status", "outputs", "error", "elapsed_time",
                                       "total_tokens", "total_steps", "created_at", "finished_at")}
 
 
-async def run_events(instance, owner, run, script):
-    """Begins with a ping at once. The run itself ends well even when nobody listens any more."""
-    task = Task(owner)
-    ids = {"task_id": task.id, "workflow_run_id": run["id"]}
-    instance.tasks[task.id] = task
+async def pause_in_worker(seconds, task):
+    """Sleeps, but a stop ends it."""
+    until = time.monotonic() + seconds
+    while not task.stopped and (left := until - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, 0.02))
+
+
+def in_worker(instance, events, script):
+    """The streamed answer of what the worker does."""
+    return Reply(200, [SSE_TYPE], stream_of(instance, instance.worker.start(events), script))
+
+
+async def stream_of(instance, job, script):
     instance.streams_open += 1
     try:
-        yield PING
+        async for data in follow(instance.worker, job, PING, script.ping):
+            yield data
+    finally:
+        instance.streams_open -= 1
+
+
+async def silence():
+    yield PING
+    await asyncio.sleep(300)
+
+
+async def run_events(instance, owner, run, script):
+    """What the worker says of a workflow."""
+    task = Task(owner, anybodys=True)
+    ids = {"task_id": task.id, "workflow_run_id": run["id"]}
+    instance.tasks[task.id] = task
+    try:
         yield event({"event": "workflow_started", **ids, "data": {"id": run["id"], "workflow_id": run["workflow_id"],
                                                                   "created_at": run["created_at"]}})
+        await pause_in_worker(script.delay, task)
         for index in range(script.events):
             if task.stopped:
                 break
-            async for data in pause(script.interval, script.ping):
-                yield data
+            await pause_in_worker(script.interval, task)
             yield node_finished(ids, index + 1, script.usage)
-        yield event({"event": "workflow_finished", **ids, "data": run_finish(run, instance, owner[1], task.stopped)})
+        yield event({"event": "workflow_finished", **ids,
+                     "data": run_finish(run, instance, owner[1], stopped=task.stopped)})
         if script.tail:
             yield script.tail
     finally:
-        run_finish(run, instance, owner[1], task.stopped)
-        instance.streams_open -= 1
+        instance.tasks.pop(task.id, None)
+
+
+async def chatflow_events(instance, owner, message, run, script):
+    """What the worker says of a chatflow; a stopped one, and any one of 1.13, has no message_end."""
+    task = Task(owner, anybodys=True)
+    ids = {"conversation_id": message["conversation_id"], "message_id": message["id"],
+           "created_at": message["created_at"], "task_id": task.id}
+    flow = {**ids, "workflow_run_id": run["id"]}
+    instance.tasks[task.id] = task
+    instance.run_add(run)
+    try:
+        yield event({"event": "workflow_started", **flow, "data": {"id": run["id"], "workflow_id": run["workflow_id"],
+                                                                   "created_at": run["created_at"]}})
+        await pause_in_worker(script.delay, task)
+        for piece in pieces_of(message["answer"], script.events):
+            if task.stopped:
+                break
+            yield event({"event": "message", **ids, "id": message["id"], "answer": piece, "from_variable_selector": None})
+            await pause_in_worker(script.interval, task)
+        if not task.stopped:
+            yield node_finished(flow, 1, script.usage)
+        if not task.stopped and not is_1_13(instance):
+            yield event({"event": "message_end", **ids, "id": message["id"],
+                         "metadata": {"usage": streamed(script.usage), "retriever_resources": []}, "files": None})
+        yield event({"event": "workflow_finished", **flow,
+                     "data": run_finish(run, instance, owner[1], stopped=task.stopped)})
+        if script.tail:
+            yield script.tail
+    finally:
         instance.tasks.pop(task.id, None)
 
 
@@ -263,7 +307,7 @@ def workflow_run(instance, request):
     run = new_run(script)
     instance.run_add(run)
     if body.get("response_mode") == "streaming":
-        return Reply(200, [SSE_TYPE], run_events(instance, (request.token, request.user), run, script))
+        return in_worker(instance, run_events(instance, (request.token, request.user), run, script), script)
     return blocking({"task_id": new_id(), "workflow_run_id": run["id"],
                      "data": run_finish(run, instance, request.user)}, script.delay)
 
@@ -277,6 +321,8 @@ def run_of(instance, request):
 
 @route("GET", "/v1/workflows/run/{}")
 def workflow_run_detail(instance, request):
+    if request.path_args[0] not in instance.runs and is_1_13(instance):
+        raise internal_error()
     return json_reply(run_of(instance, request))
 
 
@@ -328,6 +374,9 @@ def messages(instance, request):
 
 @route("DELETE", "/v1/conversations/{}", user="json")
 def conversation_delete(instance, request):
+    known = instance.conversation_find((request.token, request.user), request.path_args[0])
+    if not known and is_1_13(instance):   # a success, and nothing is deleted
+        return Reply(204, [("Content-Type", "application/json")])
     instance.conversation_remove(conversation_of(instance, request))
     return Reply(204, [("Content-Type", "application/json")])
 

@@ -29,7 +29,7 @@ class ControlService:
             ("GET", "/counts"): self.counts, ("GET", "/faults"): self.faults,
             ("POST", "/faults"): self.fault_add, ("DELETE", "/faults"): self.fault_clear,
             ("POST", "/connections/close"): self.connections_close, ("POST", "/refuse"): self.refuse,
-            ("POST", "/database"): self.database,
+            ("POST", "/database"): self.database, ("POST", "/worker"): self.worker,
         }
 
     def on_accept(self):
@@ -75,7 +75,9 @@ class ControlService:
                 "streams_open": instance.streams_open, "tasks_running": len(instance.tasks),
                 "conversations": len(instance.conversations), "files": len(instance.files),
                 "refusing": listener.socket is None, "ending": self.api.ending,
-                "database_alive": instance.database_alive, "time": time.time()}
+                "database_alive": instance.database_alive, "worker_alive": instance.worker.alive,
+                "runs_working": len(instance.worker.running), "runs_waiting": len(instance.worker.queue),
+                "runs_ended": instance.runs_ended, "time": time.time()}
 
     def faults(self, _request, _wish):
         return [fault.as_dict() for fault in self.api.faults.faults]
@@ -88,6 +90,7 @@ class ControlService:
     def fault_clear(self, _request, _wish):
         self.api.faults.clear()
         self.api.instance.database_alive = True
+        self.api.instance.worker.restart()
         if not self.api.ending:
             self.api.listener.open()
         return {"result": "success"}
@@ -114,3 +117,9 @@ class ControlService:
         """{"alive": false}: whatever needs a token fails, and /health knows nothing of it."""
         self.api.instance.database_alive = bool(wish.get("alive", False))
         return {"database_alive": self.api.instance.database_alive}
+
+    def worker(self, _request, wish):
+        """{"alive": false}: chatflows and workflows are a ping and silence until it is back. {"alive": true,
+        "busy": true}: those at work go on, and further ones wait."""
+        self.api.instance.worker.set_alive(bool(wish.get("alive", False)), bool(wish.get("busy", False)))
+        return {"worker_alive": self.api.instance.worker.alive}

@@ -22,6 +22,7 @@ def options_of(arguments):
     parser.add_argument("--name", required=True, help="shown in answers, so that one sees who answered")
     parser.add_argument("--token", action="append", required=True, help="app token; more than one: more applications")
     parser.add_argument("--version", choices=VERSIONS, default=VERSIONS[-1], help="of the Dify to answer as")
+    parser.add_argument("--chatflow", action="store_true", help="chats are chatflows, which the worker runs")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: the kernel picks one")
     parser.add_argument("--control-port", type=int, default=0)

@@ -7,6 +7,8 @@ import os
 import time
 from collections import OrderedDict, deque
 
+from .worker import Worker
+
 CONVERSATIONS_MAX = 100_000          # ten users' worth of the largest test, then some
 MESSAGES_MAX = 50                    # kept in a conversation
 FILES_BYTES_MAX = 256 * 1024 * 1024  # two of Dify's largest uploads
@@ -109,11 +111,12 @@ class Conversation:
 class Task:
     """A running stream that a stop request can end."""
 
-    __slots__ = ("id", "owner", "stopped")
+    __slots__ = ("id", "owner", "stopped", "anybodys")
 
-    def __init__(self, owner):
+    def __init__(self, owner, anybodys=False):
         self.id = new_id()
         self.owner = owner
+        self.anybodys = anybodys   # a workflow's or a chatflow's: Dify does not look at the user there
         self.stopped = False
 
 
@@ -133,6 +136,8 @@ class Instance:
         self.runs = OrderedDict()            # workflow run id -> dict
         self.tasks = {}                      # task id -> Task, running ones only
         self.streams_open = 0
+        self.worker = Worker()
+        self.runs_ended = {}                 # status -> how many
 
     def conversation_add(self, owner, name):
         conversation = Conversation(owner, name)

@@ -1,5 +1,5 @@
 /* placements: a small table of searches, by buckets. */
-#include "proxy/placements.h"
+#include "placing/placements.h"
 
 #include <assert.h>
 

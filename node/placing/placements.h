@@ -4,8 +4,8 @@
  * A search is of an id and a user, for Dify says of another user's id what it says of none. The
  * worker that begins one holds it; requests of any worker for the same wait until it has ended. One
  * lock, which only ids that are not remembered take. */
-#ifndef PROXY_PLACEMENTS_H
-#define PROXY_PLACEMENTS_H
+#ifndef PLACING_PLACEMENTS_H
+#define PLACING_PLACEMENTS_H
 
 #include <pthread.h>
 
