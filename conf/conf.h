@@ -21,6 +21,7 @@
 #include "exchange/client_gone.h"
 #include "gossip/gossip.h"
 #include "log/log.h"
+#include "quota/shard.h"
 #include "route/algorithm.h"
 #include "user/user_source.h"
 
@@ -34,9 +35,13 @@ enum {
     CONF_WORKERS_MAX = 256,
     CONF_ATTEMPTS_MAX = 16,
     CONF_RING_POINTS_MAX = 1 << 22, /* per application: sum of weights x virtual_nodes; 64 MiB */
+    CONF_QUOTAS_MAX = 8,            /* per application */
     CONF_PROBLEMS_MAX = 100,        /* further problems of a file are counted, not listed */
     CONF_FILE_SIZE_MAX = 16 * 1024 * 1024, /* four such applications, a token a line */
 };
+
+/* Of a quota: what one of its cells holds. */
+#define CONF_QUOTA_AMOUNT_MAX QUOTA_AMOUNT_MAX
 
 /* One problem of a file. `line` and `column` count from 1; 0 = the file as a whole. */
 struct conf_problem {
@@ -196,6 +201,16 @@ struct conf_queue {
     unsigned line, column;
 };
 
+/* Of the amounts one is given; the others, and every_ms with `concurrent`, are 0. */
+struct conf_quota {
+    enum quota_per per;
+    uint32_t requests, tokens, concurrent;
+    uint64_t every_ms;
+    bool requests_given, tokens_given, concurrent_given, every_ms_given;
+    bool shadow;
+    unsigned line, column;
+};
+
 /* What the instances of an application know of each other's conversations. */
 enum conf_state { CONF_STATE_AUTO, CONF_STATE_SHARED, CONF_STATE_SEPARATE };
 
@@ -215,6 +230,8 @@ struct conf_application {
     struct conf_health_check health_check;
     struct conf_retries retries;
     struct conf_user_id user_id;
+    struct conf_quota *quotas;
+    size_t quota_count;
     unsigned line, column;
 };
 

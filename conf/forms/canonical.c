@@ -38,13 +38,14 @@ const char **conf_sorted_texts(struct conf_list list)
     return sorted;
 }
 
-/* Not given: an empty list where an empty one cannot be written, a text without a default, a
- * section that may be left out. */
+/* Not given: an empty list where an empty one cannot be written, or that came later and whose
+ * default is empty, a text without a default, what may be left out. */
 static bool is_given(const struct conf_field *field, const char *section)
 {
     const char *place = section + field->offset;
     if (field->item) {
-        return conf_list_at(place).count >= field->min;
+        size_t least = field->item->section && field->min == 0 ? 1 : (size_t)field->min;
+        return conf_list_at(place).count >= least;
     }
     if (field->type->parts[0].text) {
         return *(const char *const *)(const void *)(place + field->type->parts[0].offset);

@@ -187,6 +187,9 @@ static const struct conf_field application_fields[] = {
     {"instances", &conf_type_list, AT(conf_application, instances), .min = 1,
      .max = CONF_INSTANCES_MAX, .required = true, .items = "instances",
      .item = &CONF_SECTION_ITEM(instance), .each = refuse_same_name},
+    {"quotas", &conf_type_list, AT(conf_application, quotas), .max = CONF_QUOTAS_MAX,
+     .standard = "[]", .items = "quotas", .item = &conf_quota_item, .each = conf_refuse_same_quota,
+     .help = "how much each user, token, address or the application may use; more gets 429"},
     {0},
 };
 

@@ -193,6 +193,8 @@ bool conf_address(struct conf_reader *r, const struct yaml_node *value, bool num
 extern const struct conf_section conf_cluster, conf_vip, conf_health_check, conf_retries,
     conf_consistent_hash, conf_user_id, conf_application;
 extern const struct conf_type conf_type_applications;
+extern const struct conf_field conf_quota_item;
+CONF_EACH(conf_refuse_same_quota);
 
 /* What canonical.c, changes.c and compare.c have in common. */
 

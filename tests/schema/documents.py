@@ -140,6 +140,24 @@ def document(r):
     return right
 
 
+def quota(r, index):
+    kind = r.of(["requests", "tokens", "concurrent"])
+    every = {} if kind == "concurrent" else {"every": duration(r, 1000 * (index + 1), 30 * 24 * HOUR * 1000)}
+    return {"per": r.of(["user", "token", "address", "application"]), kind: r.whole(1, 4 * 10**9), **every,
+            **keys_of(r, 30, {"shadow": boolean})}
+
+
+def unlike(quotas):
+    """Without those that count what another one counts."""
+    known, kept = set(), []
+    for entry in quotas:
+        shape = (entry["per"], *(key for key in entry if key not in ("per", "every", "shadow")))
+        if shape not in known:
+            kept.append(entry)
+            known.add(shape)
+    return kept
+
+
 def newest(r):
     """The same with shared keys that came later: their canonical text is no older version's."""
     right = document(r)
@@ -148,6 +166,8 @@ def newest(r):
         for entry in application["instances"]:
             if isinstance(entry.get("tls"), dict) and r.chance(50):
                 entry["tls"].update({"certificate": r.of(PATHS), "key": r.of(PATHS)})
+        if r.chance(30):
+            application["quotas"] = unlike([quota(r, i) for i in range(r.below(5))])
     return right
 
 

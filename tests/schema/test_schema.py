@@ -20,7 +20,7 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 # What a schema cannot say, and the problems that come of it.
 BEYOND = {
-    "two values must differ": r"duplicate instance name|is listened on already|is used already by|takes over",
+    "two values must differ": r"duplicate instance name|this quota counts the same|is listened on already|is used already by|takes over",
     "two values must fit each other": r"a peer is of the family|the ring would have|"
                                       r"or a range such as 200-399$",  # 300-200
     "what an address or a host's name is": r"expected (an IPv4|HOST:PORT|\[?ADDRESS|an address or a block|"

@@ -328,6 +328,61 @@ static void a_proxy_header_needs_somebody_to_be_believed(void **state)
     conf_free(parse_good(text));
 }
 
+static void a_quota_counts_one_thing_within_one_window(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"{per: user, requests: 60}", "7:9: `every` is missing in a quota of requests or tokens"},
+        {"{per: user, every: 1m}",
+         "7:9: a quota has exactly one of `requests`, `tokens` and `concurrent`"},
+        {"{per: user, requests: 1, tokens: 1, every: 1m}",
+         "7:9: a quota has exactly one of `requests`, `tokens` and `concurrent`"},
+        {"{per: user, concurrent: 4, every: 1m}",
+         "7:43: `concurrent` counts what is under way and has no `every`"},
+        {"{requests: 60, every: 1m}", "7:9: `per` is missing in a quota"},
+        {"{per: user, requests: 0, every: 999ms}",
+         "7:31: must be from 1 to 4000000000\n7:41: must be from 1s to 400d"},
+        {"{per: user, requests: 60, every: 1m}\n      - {per: user, requests: 70, every: 60s}",
+         "8:9: this quota counts the same as the one at line 7; keep the lower limit"},
+    };
+    check_rows(LISTEN "applications:\n  a:\n    user_tokens: [t]\n"
+                      "    instances: [{name: i, host: h, port: 1, token: x}]\n    quotas:\n",
+               "      - ", rows, COUNT(rows));
+}
+
+static void what_quotas_say_is_what_is_written_of_them(void **state)
+{
+    (void)state;
+    struct conf *c =
+        parse_good(LISTEN "applications:\n  a:\n    user_tokens: [t]\n"
+                          "    instances: [{name: i, host: h, port: 1, token: x}]\n    quotas:\n"
+                          "      - {per: user, requests: 60, every: 1m}\n"
+                          "      - {per: application, tokens: 2000000, every: 1d, shadow: true}\n"
+                          "      - {per: address, concurrent: 4}\n");
+    const struct conf_quota *q = c->applications[0].quotas;
+    size_t size;
+    char *text = conf_canonical(c, &size);
+    assert_int_equal(c->applications[0].quota_count, 3);
+    assert_int_equal(q[1].per, QUOTA_APPLICATION);
+    assert_int_equal(q[1].tokens, 2000000);
+    assert_int_equal(q[1].every_ms, 86400000);
+    assert_true(q[1].shadow && !q[0].shadow);
+    assert_non_null(strstr(text,
+                           "    quotas:\n"
+                           "      - { per: user, requests: 60, every: 60000ms, shadow: false }\n"
+                           "      - { per: application, tokens: 2000000, every: 86400000ms, "
+                           "shadow: true }\n"
+                           "      - { per: address, concurrent: 4, shadow: false }\n"));
+    free(text);
+    conf_free(c);
+    c = parse_good(LISTEN "applications:\n  a:\n    user_tokens: [t]\n    quotas: []\n"
+                          "    instances: [{name: i, host: h, port: 1, token: x}]\n");
+    text = conf_canonical(c, &size);
+    assert_null(strstr(text, "quotas")); /* as older versions have it */
+    free(text);
+    conf_free(c);
+}
+
 int main(void)
 {
     setenv("DIFYRING_TEST_WORD", "secret-word", 1);
@@ -336,6 +391,8 @@ int main(void)
         cmocka_unit_test(wrong_values_of_the_node_are_named_at_their_place),
         cmocka_unit_test(wrong_values_of_an_application_are_named_at_their_place),
         cmocka_unit_test(wrong_values_of_an_instance_are_named_at_their_place),
+        cmocka_unit_test(a_quota_counts_one_thing_within_one_window),
+        cmocka_unit_test(what_quotas_say_is_what_is_written_of_them),
         cmocka_unit_test(a_proxy_header_needs_somebody_to_be_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
