@@ -34,9 +34,9 @@ enum {
     CONF_VIRTUAL_NODES_MAX = 4096,
     CONF_WORKERS_MAX = 256,
     CONF_ATTEMPTS_MAX = 16,
-    CONF_RING_POINTS_MAX = 1 << 22, /* per application: sum of weights x virtual_nodes; 64 MiB */
-    CONF_QUOTAS_MAX = 8,            /* per application */
-    CONF_PROBLEMS_MAX = 100,        /* further problems of a file are counted, not listed */
+    CONF_RING_POINTS_MAX = 1 << 22,   /* per application: sum of weights x virtual_nodes; 64 MiB */
+    CONF_QUOTAS_MAX = QUOTA_ASKS_MAX, /* per application */
+    CONF_PROBLEMS_MAX = 100,          /* further problems of a file are counted, not listed */
     CONF_FILE_SIZE_MAX = 16 * 1024 * 1024, /* four such applications, a token a line */
 };
 

@@ -9,8 +9,10 @@ size_t conf_unsupported(const struct conf *conf, struct conf_problems *ret_probl
     for (size_t a = 0; a < conf->application_count; a++) {
         const struct conf_application *application = &conf->applications[a];
         for (size_t i = 0; i < application->quota_count; i++) {
-            problem_add(problems, application->quotas[i].line, application->quotas[i].column,
-                        "this version counts no quotas yet; leave `quotas` out");
+            if (application->quotas[i].tokens_given) {
+                problem_add(problems, application->quotas[i].line, application->quotas[i].column,
+                            "this version counts no tokens yet; use `requests`");
+            }
         }
     }
     return problem_list_finish(problems, ret_problems);

@@ -122,6 +122,45 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
     build_instances(s->arena, to, from);
 }
 
+/* Names a quota: the same on all nodes, and over reloads as long as none of these changes. */
+static void name_quota(struct snapshot_quota *q, const char *app, struct bytes secret,
+                       struct sha256 *sha)
+{
+    char what[64];
+    uint8_t digest[SHA256_SIZE];
+    snprintf(what, sizeof(what), "%s %s %llu", quota_per_words[q->per], quota_kind_words[q->kind],
+             (unsigned long long)q->window_ms);
+    const struct bytes parts[] = {
+        BYTES("difyring quota\n"), bytes_of(app), BYTES("\n"), bytes_of(what), BYTES("\n"), secret};
+    q->id = sha256_prefix(sha, parts, 4);
+    sha256_digest(sha, parts, sizeof(parts) / sizeof(parts[0]), digest);
+    memcpy(q->key, digest, sizeof(q->key));
+    explicit_bzero(digest, sizeof(digest));
+}
+
+static void build_quotas(struct snapshot *s, struct snapshot_application *to,
+                         const struct conf_application *from, struct bytes secret,
+                         struct sha256 *sha)
+{
+    to->quotas = arena_array(s->arena, from->quota_count, sizeof(*to->quotas));
+    for (; to->quota_count < from->quota_count; to->quota_count++) {
+        const struct conf_quota *c = &from->quotas[to->quota_count];
+        struct snapshot_quota *q = &to->quotas[to->quota_count];
+        *q = (struct snapshot_quota){
+            .window_ms = c->every_ms,
+            .limit = c->requests + c->tokens + c->concurrent, /* one of them */
+            .per = c->per,
+            .kind = c->requests_given ? QUOTA_REQUESTS
+                    : c->tokens_given ? QUOTA_TOKENS
+                                      : QUOTA_CONCURRENT,
+            .shadow = c->shadow,
+        };
+        name_quota(q, from->name, secret, sha);
+        to->quotas_ask_user = to->quotas_ask_user || q->per == QUOTA_USER;
+        to->quotas_ask_class = to->quotas_ask_class || q->kind == QUOTA_CONCURRENT;
+    }
+}
+
 static struct token_table *build_tokens(const struct conf *conf, struct sha256 *sha)
 {
     size_t count = 0, at = 0;
@@ -251,8 +290,12 @@ static struct redactor *build_secrets(const struct conf *conf, const struct reda
 }
 
 struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *before,
+                                const uint8_t secret[QUOTAS_SECRET_SIZE],
                                 const _Atomic bool *cancelled)
 {
+    /* All nodes of a cluster have the key that they send with. */
+    const uint8_t *own = conf->has_cluster ? conf->cluster.keys[0] : secret;
+    const struct bytes hashed_with = {(const char *)own, QUOTAS_SECRET_SIZE};
     struct arena *arena = arena_new();
     struct sha256 *sha = sha256_new();
     struct snapshot *s = arena_take(arena, sizeof(*s));
@@ -264,6 +307,7 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *
     bool limited = has_limits(conf);
     for (size_t a = 0; a < conf->application_count && !atomic_load(cancelled); a++) {
         build_application(s, &s->applications[a], &conf->applications[a], conf);
+        build_quotas(s, &s->applications[a], &conf->applications[a], hashed_with, sha);
         s->applications[a].ring =
             build_ring(&conf->applications[a], conf->virtual_nodes, sha, before);
         s->applications[a].limited = limited;
@@ -276,8 +320,12 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *
     return s;
 }
 
-void build_bind(struct snapshot_application *app, const struct tracked_application *known)
+void build_bind(struct snapshot_application *app, const struct tracked_application *known,
+                struct quotas *quotas)
 {
+    for (size_t i = 0; i < app->quota_count; i++) {
+        quotas_bind(quotas, &app->quotas[i]);
+    }
     for (size_t i = 0; i < app->instance_count; i++) {
         struct instance_live *live = known->next[i]->live;
         assert(bytes_equal(bytes_of(live->name), app->instances[i].name));

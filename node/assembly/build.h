@@ -10,12 +10,15 @@
 #include "snapshot/snapshot.h"
 
 /* Any thread. A snapshot with one reference, in which every application is still to be bound; then
- * comes snapshot_index(). Rings that `before` (NULL at the start) has are live with it. Once
+ * comes snapshot_index(). `secret`: subjects of quotas are hashed with it where there is no cluster
+ * key. Rings that `before` (NULL at the start) has are live with it. Once
  * `cancelled` is set it returns soon, with something that is only good for snapshot_unref(). */
 struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *before,
+                                const uint8_t secret[QUOTAS_SECRET_SIZE],
                                 const _Atomic bool *cancelled);
 
 /* The loop's thread: what the prepared application (registry_prepare()) counts and is routed by. */
-void build_bind(struct snapshot_application *app, const struct tracked_application *known);
+void build_bind(struct snapshot_application *app, const struct tracked_application *known,
+                struct quotas *quotas);
 
 #endif

@@ -68,7 +68,7 @@ static void build(struct control *c)
     }
     conf_weak(&a->view, &a->weak);
     digest_view(a);
-    a->snapshot = build_snapshot(&a->view, c->snapshot, &a->cancelled);
+    a->snapshot = build_snapshot(&a->view, c->snapshot, c->quotas.secret, &a->cancelled);
     secure_build(a->snapshot, &a->view, &a->secured, c->snapshot);
     secure_forget(&a->secured);
 }
@@ -303,6 +303,7 @@ static void have_snapshot(struct control *c)
         end(c); /* what is in force stays */
         return;
     }
+    quotas_bind_begin(&c->quotas);
     to_slices(c, ADOPT_BINDING);
 }
 
@@ -424,7 +425,7 @@ static bool bind_one(struct control *c)
     if (a->at < a->view.application_count) {
         size_t at = a->at++;
         build_bind(&a->snapshot->applications[at],
-                   registry_prepare(&c->instances.registry, &a->view.applications[at]));
+                   registry_prepare(&c->instances.registry, &a->view.applications[at]), &c->quotas);
         return true;
     }
     to_pool(c, ADOPT_INDEXING);

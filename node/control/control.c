@@ -327,6 +327,7 @@ static void end(struct control *c)
     net_loop_done(&c->net);
     membership_done(&c->member);
     placements_close(&c->placements);
+    quotas_close(&c->quotas);
     pthread_mutex_destroy(&c->lock);
     conf_free(c->conf);
     free(c);
@@ -345,6 +346,7 @@ int control_run(const char *config_file)
     start_pool_size(start_worker_count(conf));
     c->file = config_file;
     start_placements(c, conf);
+    quotas_open(&c->quotas, conf->has_cluster);
     c->conf = conf;
     c->started_ms = clock_monotonic_ms();
     c->started_wall_ms = clock_wall_ms();

@@ -41,6 +41,7 @@ struct control {
     _Atomic int64_t kept_bytes; /* of bodies that wait, all workers */
     struct slots_desks desks;
     struct placements placements; /* where ids live, for all workers */
+    struct quotas quotas;         /* who has used how much */
 
     struct signals signals;
     uv_async_t wake;

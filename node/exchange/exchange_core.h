@@ -134,6 +134,7 @@ enum exchange_reply {
     EXCHANGE_REPLY_QUEUE_TIMEOUT,
     EXCHANGE_REPLY_NOT_FOUND, /* no instance has what the request names */
     EXCHANGE_REPLY_LOST,      /* the one that has it, or may have it, could not be reached */
+    EXCHANGE_REPLY_QUOTA,     /* one of the application's quotas is used up */
 };
 
 /* How an attempt counts for the instance's health (SPEC §4, passive). */

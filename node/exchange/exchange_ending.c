@@ -75,6 +75,8 @@ static enum exchange_end end_of_reply(const struct exchange_ending *e, enum exch
         return EXCHANGE_ENDED_FIRST_BYTE_TIMEOUT;
     case EXCHANGE_REPLY_NOT_FOUND:
         return EXCHANGE_ENDED_LOCAL;
+    case EXCHANGE_REPLY_QUOTA:
+        return EXCHANGE_ENDED_QUOTA;
     case EXCHANGE_REPLY_LOST:
         return EXCHANGE_ENDED_NO_INSTANCE;
     case EXCHANGE_REPLY_QUEUE_FULL:

@@ -148,6 +148,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .instance = x->instance ? x->instance->name : none,
         .upstream_addr = upstream_addr(x, upstream),
         .placed = placed_text(exchange_placed(x)),
+        .quota = x->quota.over,
         .attempts = exchange_core_attempts(&x->core),
         .tried = tried,
         .tried_count = list_tried(x, tried),

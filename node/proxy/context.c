@@ -14,10 +14,12 @@ void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker)
     errand_desk_init(&p->errands, net, worker);
 }
 
-void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes, struct placements *placements)
+void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes, struct placements *placements,
+                struct quotas *quotas)
 {
     p->spool.share.node = kept_bytes;
     p->placements = placements;
+    p->quotas = quotas;
 }
 
 void proxy_done(struct proxy_context *p)

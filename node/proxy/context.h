@@ -7,11 +7,11 @@
 #include "log/log.h"
 #include "net/loop.h"
 #include "placing/errand.h"
-#include "placing/placements.h"
 #include "snapshot/snapshot.h"
 #include "spool/spool.h"
 #include "tls/failure.h"
 #include "tls/pace.h"
+#include "together/placements.h"
 
 struct exchange;
 
@@ -62,6 +62,7 @@ struct proxy_context {
     struct spool_desk spool;       /* of bodies that wait */
     struct placements *placements; /* of the whole node */
     struct errand_desk errands;
+    struct quotas *quotas; /* of the whole node, as placements */
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
     struct exchange *spares;
@@ -70,8 +71,8 @@ struct proxy_context {
 
 void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker);
 /* What is the whole node's. */
-void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes,
-                struct placements *placements);
+void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes, struct placements *placements,
+                struct quotas *quotas);
 void proxy_done(struct proxy_context *p);
 
 /* From here on proxy.marked_count tells how many of the exchanges at work now are left. */

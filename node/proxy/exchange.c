@@ -216,12 +216,6 @@ static void begin_search(struct exchange *x, bool no_body)
     search_goes_on(x, user_id_begin(&x->search, &x->app->user_plan, &request));
 }
 
-static bool user_is_missing_and_required(const struct exchange *x)
-{
-    return x->app && !x->searching && x->app->reject_missing_user &&
-           user_id_value(&x->search).size == 0;
-}
-
 /* `ended`: nothing more of the request will come. */
 static void refuse(struct exchange *x, enum exchange_reply reply, bool ended)
 {
@@ -229,6 +223,15 @@ static void refuse(struct exchange *x, enum exchange_reply reply, bool ended)
                                              .reply = reply,
                                              .keep_alive = x->head->keep_alive,
                                              .ended = ended});
+}
+
+static bool is_refused(struct exchange *x, bool ended)
+{
+    enum exchange_reply reply = exchange_refusal(x);
+    if (reply != EXCHANGE_REPLY_NONE) {
+        refuse(x, reply, ended);
+    }
+    return reply != EXCHANGE_REPLY_NONE;
 }
 
 static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_body)
@@ -289,11 +292,9 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
         return;
     }
     begin_search(x, no_body);
-    if (user_is_missing_and_required(x)) {
-        refuse(x, EXCHANGE_REPLY_USER_REQUIRED, no_body);
-        return;
+    if (!is_refused(x, no_body)) {
+        begin(x, EXCHANGE_BEGIN, no_body);
     }
-    begin(x, EXCHANGE_BEGIN, no_body);
 }
 
 void exchange_refuse(struct proxy_context *p, struct exchange_client *client,
@@ -306,8 +307,7 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
 {
     if (x->searching) {
         search_goes_on(x, user_id_body(&x->search, bytes));
-        if (user_is_missing_and_required(x)) {
-            refuse(x, EXCHANGE_REPLY_USER_REQUIRED, false);
+        if (is_refused(x, false)) {
             return;
         }
     }
@@ -326,8 +326,7 @@ void exchange_down_end(struct exchange *x)
 {
     if (x->searching) {
         search_goes_on(x, user_id_end(&x->search));
-        if (user_is_missing_and_required(x)) {
-            refuse(x, EXCHANGE_REPLY_USER_REQUIRED, true);
+        if (is_refused(x, true)) {
             return;
         }
     }
@@ -341,6 +340,7 @@ void exchange_down_bad(struct exchange *x)
 
 void exchange_down_gone(struct exchange *x, bool may_read)
 {
+    exchange_quota_release(x); /* also of a run that is read on for nobody */
     x->aborted = exchange_core_phase(&x->core) != EXCHANGE_LOCAL;
     struct exchange_input in = {.kind = EXCHANGE_DOWN_GONE, .may_read = may_read};
     exchange_say_if_read_on(x, &in);
@@ -381,6 +381,7 @@ static void finish(struct exchange *x, enum exchange_finish how)
         client->bytes_in += tunnel_close(x->tunnel);
     }
     x->aborted = x->aborted || how == EXCHANGE_FINISH_RESET;
+    exchange_quota_release(x);
     account_exchange(x, how);
     if (x->job) {
         p->events->on_forget(p->owner, x);

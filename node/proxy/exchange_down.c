@@ -37,8 +37,13 @@ enum http_framing exchange_response_framing(const struct exchange *x)
     return x->head->minor >= 1 ? HTTP_FRAME_CHUNKED : HTTP_FRAME_CLOSE;
 }
 
-static struct http_response_rewrite rewrite_of(const struct exchange *x,
-                                               struct http_extra_field debug[2])
+/* What a response gains. */
+struct reply_fields {
+    struct request_quota_texts texts;
+    struct http_extra_field fields[REQUEST_QUOTA_FIELDS + 2];
+};
+
+static struct http_response_rewrite rewrite_of(const struct exchange *x, struct reply_fields *f)
 {
     struct http_response_rewrite rw = {
         .framing = x->framing,
@@ -46,20 +51,26 @@ static struct http_response_rewrite rewrite_of(const struct exchange *x,
         .minor = x->head->minor,
         .upgrade = x->up_head->status == 101,
         .request_id = x->request_id,
-        .extra = debug,
+        .extra = f->fields,
     };
+    struct bytes values[REQUEST_QUOTA_FIELDS];
+    rw.extra_count = request_quotas_values(&x->quota, &f->texts, values);
+    for (size_t i = 0; i < rw.extra_count; i++) {
+        f->fields[i] = (struct http_extra_field){request_quota_names[i], values[i]};
+    }
     if (x->snapshot->debug_headers) {
-        debug[0] = (struct http_extra_field){BYTES("X-Dify-Instance"), x->instance->name};
-        debug[1] = (struct http_extra_field){BYTES("X-Served-By"), x->snapshot->node_name};
-        rw.extra_count = 2;
+        f->fields[rw.extra_count++] =
+            (struct http_extra_field){BYTES("X-Dify-Instance"), x->instance->name};
+        f->fields[rw.extra_count++] =
+            (struct http_extra_field){BYTES("X-Served-By"), x->snapshot->node_name};
     }
     return rw;
 }
 
 void exchange_do_head(struct exchange *x)
 {
-    struct http_extra_field debug[2];
-    struct http_response_rewrite rw = rewrite_of(x, debug);
+    struct reply_fields fields;
+    struct http_response_rewrite rw = rewrite_of(x, &fields);
     x->status = x->up_head->status;
     send_head(x, &rw);
 }
@@ -69,8 +80,8 @@ void exchange_do_interim(struct exchange *x)
     if (x->up_head->status == 100) {
         return; /* the client has had ours, or did not ask */
     }
-    struct http_extra_field debug[2];
-    struct http_response_rewrite rw = rewrite_of(x, debug);
+    struct reply_fields fields;
+    struct http_response_rewrite rw = rewrite_of(x, &fields);
     rw.framing = HTTP_FRAME_NONE;
     rw.keep_alive = true;
     rw.extra_count = 0;
@@ -142,6 +153,7 @@ static const struct own_answer own_answers[] = {
          "Too many requests. Please try again later. The instance had no "
          "free slot within queue.timeout.",
          0},
+    [EXCHANGE_REPLY_QUOTA] = {429, "rate_limit_error", NULL, 0}, /* request_quotas_message() */
     [EXCHANGE_REPLY_NOT_FOUND] = {404, "not_found", "Conversation Not Exists.", 0},
     [EXCHANGE_REPLY_LOST] = {503, "service_unavailable",
                              "The instance that has this, or may have it, could not be "
@@ -169,6 +181,7 @@ static void append_extra(struct buffer *b, const struct exchange *x, enum exchan
     if (reply == EXCHANGE_REPLY_METHOD_NOT_ALLOWED) {
         buffer_append_text(b, ALLOW);
     }
+    request_quotas_append(&x->quota, b);
     if (!local || x->answer->of_api) {
         cors_append_answer(b, &x->snapshot->cors, x->head);
     }
@@ -189,7 +202,13 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
     } else {
         struct own_answer own = own_answer_of(reply);
         bool queue = reply == EXCHANGE_REPLY_QUEUE_FULL || reply == EXCHANGE_REPLY_QUEUE_TIMEOUT;
+        char message[REQUEST_QUOTA_MESSAGE];
         own.retry_after_s = queue ? exchange_slot_retry_after_s(x) : own.retry_after_s;
+        if (reply == EXCHANGE_REPLY_QUOTA) {
+            request_quotas_message(&x->quota, x->app, message);
+            own.message = message;
+            own.retry_after_s = x->quota.wait_s;
+        }
         http_error_body(&body, own.status, own.code, bytes_of(own.message));
         head = (struct http_reply){
             .status = own.status,

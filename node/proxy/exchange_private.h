@@ -10,6 +10,7 @@
 #include "placement/placement_core.h"
 #include "proxy/exchange.h"
 #include "rewrite/rewrite.h"
+#include "snapshot/request_quotas.h"
 #include "spool/spool.h"
 
 enum {
@@ -98,6 +99,8 @@ struct exchange {
     struct exchange_ending ending;
     struct tunnel *tunnel;                      /* NULL: HTTP */
     const struct exchange_local_answer *answer; /* of an own endpoint, during one step */
+
+    struct request_quotas quota;
 
     enum exchange_reply own; /* its own answer; NONE: there is none */
 
@@ -211,6 +214,19 @@ struct exchange_input exchange_wait_for(struct exchange *x, size_t index, uint64
 void exchange_wait_drained(struct exchange *x, struct exchange_input *ret_next);
 /* It waits no more; `on`: it goes on, and by the configuration of now. */
 void exchange_end_wait(struct exchange *x, bool on);
+/* Quotas (exchange_quota.c). Whether a request must be refused by what is known of its user, who
+ * may be missing; NONE: it may go on, and all quotas that know whom they count have granted it. */
+enum exchange_reply exchange_refusal(struct exchange *x);
+/* It is under way no more, or for nobody. */
+void exchange_quota_do_release(struct exchange *x);
+static inline void exchange_quota_release(struct exchange *x)
+{
+    if (x->quota.held != 0) {
+        exchange_quota_do_release(x);
+    }
+}
+/* So many tokens have been used by the request: once, when they are known. */
+void exchange_quota_spend(struct exchange *x, uint64_t tokens);
 
 /* Ids (exchange_ids.c, exchange_place.c). Of an application whose instances are separate: what is
  * to be looked for in the request is set up, and how its body is read; before the search for the

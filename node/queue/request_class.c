@@ -18,6 +18,7 @@ struct row {
 };
 
 static const struct row table[] = {
+    /* stops: request_is_stop() knows that they are the first */
     {POST, "/v1/chat-messages/*/stop", SLOT_SHORT},
     {POST, "/v1/completion-messages/*/stop", SLOT_SHORT},
     {POST, "/v1/workflows/tasks/*/stop", SLOT_SHORT},
@@ -63,6 +64,16 @@ static bool fits(struct bytes path, const char *pattern)
         }
     }
     return path.size == 0;
+}
+
+bool request_is_stop(enum http_method method, struct bytes path)
+{
+    enum { STOPS = 3 }; /* the first rows */
+    bool stops = false;
+    for (size_t i = 0; i < STOPS && method == HTTP_METHOD_POST && !stops; i++) {
+        stops = fits(path, table[i].path);
+    }
+    return stops;
 }
 
 enum slot_class request_class(enum http_method method, struct bytes path)

@@ -12,4 +12,7 @@
 /* `path`: of the target, without its query, escapes and dots resolved (http_normalize_path()). */
 enum slot_class request_class(enum http_method method, struct bytes path);
 
+/* Does it end a run? Such a request is never refused by a quota, nor counted (SPEC §3, Quotas). */
+bool request_is_stop(enum http_method method, struct bytes path);
+
 #endif

@@ -108,6 +108,16 @@ void quota_forget_owner(struct quota_shard *s, uint16_t owner)
     }
 }
 
+void quota_forget_rule(struct quota_shard *s, uint16_t rule)
+{
+    for (uint32_t i = 1; i < s->subject_count; i++) {
+        const struct subject *x = subject_at(s, i);
+        if (x->taken && x->rule == rule) {
+            subject_forget(s, i);
+        }
+    }
+}
+
 /* ---- in pieces ---- */
 
 struct piece {

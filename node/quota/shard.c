@@ -330,12 +330,10 @@ static void look_ahead(struct quota_ask *ask, uint64_t now_ms)
     }
 }
 
-enum { ASKS_MAX = QUOTA_SUBJECTS_LEAST / 2 };
-
 int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms)
 {
-    uint32_t indexes[ASKS_MAX];
-    assert(count <= ASKS_MAX);
+    uint32_t indexes[QUOTA_ASKS_MAX];
+    assert(count <= QUOTA_ASKS_MAX);
     int refuses = look_at_all(asks, count, indexes, now_ms);
     for (size_t i = 0; i < count; i++) {
         if (refuses < 0) {
@@ -350,8 +348,8 @@ int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms)
 
 int quota_look(struct quota_ask *asks, size_t count, uint64_t now_ms)
 {
-    uint32_t indexes[ASKS_MAX];
-    assert(count <= ASKS_MAX);
+    uint32_t indexes[QUOTA_ASKS_MAX];
+    assert(count <= QUOTA_ASKS_MAX);
     int refuses = look_at_all(asks, count, indexes, now_ms);
     for (size_t i = 0; i < count; i++) {
         look_ahead(&asks[i], now_ms);

@@ -12,7 +12,7 @@
  * to its limit the subject is. Beyond `subjects_max` the least recently used subject is forgotten
  * with all that it had, but for one with requests under way: it begins anew.
  *
- * Pure and for one thread: who shares a shard locks it (snapshot/quotas). Times as in window.h. */
+ * Pure and for one thread: who shares a shard locks it (together/quotas). Times as in window.h. */
 #ifndef QUOTA_SHARD_H
 #define QUOTA_SHARD_H
 
@@ -28,6 +28,7 @@ extern const char *const quota_per_words[];  /* user, ... */
 extern const char *const quota_kind_words[]; /* requests, ... */
 
 enum {
+    QUOTA_ASKS_MAX = 8, /* quotas of one request */
     /* Starts of other nodes whose grants still count. */
     QUOTA_OWNERS_MAX = 256,
     QUOTA_HEATS = 4,
@@ -98,6 +99,9 @@ void quota_hear(struct quota_shard *s, uint16_t owner, uint64_t window_ms,
 
 /* Everything of an owner is forgotten: the number will be another's. */
 void quota_forget_owner(struct quota_shard *s, uint16_t owner);
+
+/* Every subject of a rule is: the same. */
+void quota_forget_rule(struct quota_shard *s, uint16_t rule);
 
 /* A subject as a whole. */
 struct quota_standing {

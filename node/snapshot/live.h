@@ -13,6 +13,7 @@
 
 #include "base/histogram.h"
 #include "base/list.h"
+#include "quota/shard.h"
 #include "snapshot/answers.h"
 #include "snapshot/hosts.h"
 #include "snapshot/recent.h"
@@ -105,9 +106,11 @@ struct application_counts {
     uint64_t finished; /* summed before `requests`, which is never less */
     uint64_t requests;
     uint64_t errors;
-    uint64_t retries;              /* attempts beyond a request's first */
-    uint64_t queue_rejected[2];    /* 429 for a full queue; for queue.timeout */
-    uint64_t endings[ENDINGS_MAX]; /* by what exchange/exchange_ending.h calls them */
+    uint64_t retries;                    /* attempts beyond a request's first */
+    uint64_t queue_rejected[2];          /* 429 for a full queue; for queue.timeout */
+    uint64_t quota_rejected[QUOTA_PERS]; /* 429 */
+    uint64_t quota_shadowed[QUOTA_PERS]; /* would have been, but for `shadow` */
+    uint64_t endings[ENDINGS_MAX];       /* by what exchange/exchange_ending.h calls them */
     struct histogram first_byte;
     struct histogram queued; /* how long those that had to wait for a slot have waited */
     struct histogram whole;  /* from a request's head to the end of its response */

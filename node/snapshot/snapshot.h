@@ -20,6 +20,7 @@
 #include "route/token_table.h"
 #include "snapshot/live.h"
 #include "tls/server.h"
+#include "together/quotas.h"
 #include "user/user_id.h"
 
 struct snapshot_instance {
@@ -50,6 +51,10 @@ struct snapshot_application {
     struct status_set failure_statuses, retry_statuses;
     uint32_t attempts;
     uint64_t retry_timeout_ms;
+    struct snapshot_quota *quotas;
+    size_t quota_count;
+    bool quotas_ask_user;  /* one of them is per user */
+    bool quotas_ask_class; /* ... counts what is under way */
     struct application_live *live;
     pthread_mutex_t turn_lock; /* held for the few nanoseconds of one pick */
     struct smooth_wrr *turn;

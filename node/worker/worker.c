@@ -568,7 +568,7 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
         return error;
     }
     proxy_init(&w->proxy, &w->net, options->index);
-    proxy_lend(&w->proxy, options->kept_bytes, options->placements);
+    proxy_lend(&w->proxy, options->kept_bytes, options->placements, options->quotas);
     w->proxy.snapshot = snapshot_ref(options->snapshot);
     w->proxy.log = options->log;
     w->proxy.handshake_pace = options->handshake_pace;

@@ -46,6 +46,7 @@ struct worker_options {
     struct slots_desk *desk;         /* its own: what those who wait for slots are told */
     const _Atomic bool *joining;     /* of the whole node: /health says so */
     struct placements *placements;   /* the same: where ids live */
+    struct quotas *quotas;           /* the same: who has used how much */
     const struct worker_events *events;
     void *control;
 };

@@ -59,11 +59,24 @@ static void asking_is_short_but_for_streams_and_files(void **state)
     each(longs, HTTP_METHOD_DELETE, SLOT_SHORT);
 }
 
+static void only_stops_are_stops(void **state)
+{
+    (void)state;
+    assert_true(request_is_stop(HTTP_METHOD_POST, BYTES("/v1/chat-messages/t/stop")));
+    assert_true(request_is_stop(HTTP_METHOD_POST, BYTES("/v1/completion-messages/t/stop")));
+    assert_true(request_is_stop(HTTP_METHOD_POST, BYTES("/v1/workflows/tasks/t/stop/")));
+    assert_false(request_is_stop(HTTP_METHOD_GET, BYTES("/v1/chat-messages/t/stop")));
+    assert_false(request_is_stop(HTTP_METHOD_POST, BYTES("/v1/chat-messages/a/b/stop")));
+    assert_false(request_is_stop(HTTP_METHOD_POST, BYTES("/v1/messages/m/feedbacks")));
+    assert_false(request_is_stop(HTTP_METHOD_POST, BYTES("/v1/chat-messages")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stops_feedback_names_variables_and_forms_are_short),
         cmocka_unit_test(what_runs_or_uploads_is_long),
+        cmocka_unit_test(only_stops_are_stops),
         cmocka_unit_test(asking_is_short_but_for_streams_and_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

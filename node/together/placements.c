@@ -1,5 +1,5 @@
 /* placements: a small table of searches, by buckets. */
-#include "placing/placements.h"
+#include "together/placements.h"
 
 #include <assert.h>
 

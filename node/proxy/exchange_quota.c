@@ -1,0 +1,71 @@
+/* exchange_quota: when an exchange's quotas are asked, and whom they count
+ * (snapshot/request_quotas). */
+#include "proxy/exchange_private.h"
+#include "queue/request_class.h"
+
+static struct request_subjects subjects_of(const struct exchange *x)
+{
+    struct request_subjects whom = {.user = user_id_value(&x->search), .address = x->address_raw};
+    bearer_token(http_head_get(x->head, HTTP_FIELD_AUTHORIZATION), &whom.token);
+    return whom;
+}
+
+static bool is_stop(const struct exchange *x)
+{
+    struct buffer space = {0};
+    if (x->head->method != HTTP_METHOD_POST) {
+        return false;
+    }
+    bool stops = request_is_stop(x->head->method, exchange_resolved_path(x, &space));
+    buffer_done(&space);
+    return stops;
+}
+
+static bool ask(struct exchange *x)
+{
+    x->quota.asked = true;
+    if (is_stop(x)) {
+        return false;
+    }
+    struct request_subjects whom = subjects_of(x);
+    return request_quotas_refuse(&x->quota, x->proxy->quotas, x->app, &whom,
+                                 x->app->quotas_ask_class ? exchange_slot_class(x) : SLOT_SHORT,
+                                 &x->app->live->cells[x->proxy->worker].counts,
+                                 net_now_ms(x->proxy->net));
+}
+
+static bool user_is_missing(const struct exchange *x)
+{
+    return !x->searching && x->app->reject_missing_user && user_id_value(&x->search).size == 0;
+}
+
+/* Once all of them know whom they count. */
+static bool quotas_refuse(struct exchange *x)
+{
+    return x->app->quota_count > 0 && !x->quota.asked &&
+           (!x->searching || !x->app->quotas_ask_user) && ask(x);
+}
+
+enum exchange_reply exchange_refusal(struct exchange *x)
+{
+    if (!x->app) {
+        return EXCHANGE_REPLY_NONE;
+    }
+    return user_is_missing(x) ? EXCHANGE_REPLY_USER_REQUIRED
+           : quotas_refuse(x) ? EXCHANGE_REPLY_QUOTA
+                              : EXCHANGE_REPLY_NONE;
+}
+
+void exchange_quota_do_release(struct exchange *x)
+{
+    struct request_subjects whom = subjects_of(x);
+    request_quotas_release(&x->quota, x->proxy->quotas, x->app, &whom);
+}
+
+void exchange_quota_spend(struct exchange *x, uint64_t tokens)
+{
+    if (x->app && x->app->quota_count > 0) {
+        struct request_subjects whom = subjects_of(x);
+        request_quotas_spend(x->proxy->quotas, x->app, &whom, tokens, net_now_ms(x->proxy->net));
+    }
+}

@@ -1,0 +1,200 @@
+/* request_quotas: from an application's quotas to asks, and from what they say to what is told. */
+#include "snapshot/request_quotas.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+static_assert((int)QUOTA_ASKS_MAX <= 8 * (int)sizeof(((struct request_quotas *)0)->held),
+              "a bit each");
+
+#define NAME(literal)                                                                              \
+    {                                                                                              \
+        "" literal, sizeof(literal) - 1                                                            \
+    }
+const struct bytes request_quota_names[REQUEST_QUOTA_FIELDS] = {
+    NAME("RateLimit-Limit"),
+    NAME("RateLimit-Remaining"),
+    NAME("RateLimit-Reset"),
+};
+
+static struct bytes subject_of(const struct request_subjects *whom, enum quota_per per)
+{
+    struct bytes subject = {"", 0};
+    switch (per) {
+    case QUOTA_USER:
+        subject = whom->user; /* all without one are one */
+        break;
+    case QUOTA_TOKEN:
+        subject = whom->token;
+        break;
+    case QUOTA_ADDRESS:
+        subject = (struct bytes){(const char *)whom->address, 16};
+        break;
+    case QUOTA_APPLICATION:
+        break;
+    }
+    subject.at = subject.at ? subject.at : "";
+    return subject;
+}
+
+static void prepare(struct quotas *quotas, const struct snapshot_quota *q,
+                    const struct request_subjects *whom, struct quota_ask *ret_ask)
+{
+    quotas_prepare(quotas, q, subject_of(whom, q->per), ret_ask);
+}
+
+static uint64_t left_of(const struct quota_ask *ask)
+{
+    return ask->used < ask->limit ? ask->limit - ask->used : 0;
+}
+
+/* The one with the smallest share left, as answers tell it. */
+static void note_tightest(struct request_quotas *r, const struct quota_ask *asks, size_t count)
+{
+    const struct quota_ask *tightest = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct quota_ask *a = &asks[i];
+        bool smaller = !tightest || left_of(a) * tightest->limit < left_of(tightest) * a->limit;
+        tightest = a->kind != QUOTA_CONCURRENT && !a->shadow && smaller ? a : tightest;
+    }
+    if (tightest) {
+        r->limit = tightest->limit;
+        r->remaining = (uint32_t)left_of(tightest);
+        r->reset_s = (uint32_t)((tightest->wait_ms + 999) / 1000);
+    }
+}
+
+static void count_over(struct request_quotas *r, const struct snapshot_quota *q,
+                       struct application_counts *cell)
+{
+    cell_add(q->shadow ? &cell->quota_shadowed[q->per] : &cell->quota_rejected[q->per], 1);
+    r->over = quota_per_words[q->per];
+}
+
+bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
+                           const struct snapshot_application *app,
+                           const struct request_subjects *whom, enum slot_class class,
+                           struct application_counts *cell, uint64_t now_ms)
+{
+    struct quota_ask asks[QUOTA_ASKS_MAX];
+    uint8_t number[QUOTA_ASKS_MAX]; /* of the application's */
+    size_t count = 0;
+    for (size_t i = 0; i < app->quota_count; i++) {
+        if (app->quotas[i].kind != QUOTA_CONCURRENT || class == SLOT_LONG) {
+            number[count] = (uint8_t)i;
+            prepare(quotas, &app->quotas[i], whom, &asks[count++]);
+        }
+    }
+    int refuses = quotas_decide(quotas, asks, count, now_ms);
+    for (size_t i = 0; i < count; i++) {
+        const struct snapshot_quota *q = &app->quotas[number[i]];
+        if (asks[i].over && q->shadow && refuses < 0) {
+            count_over(r, q, cell);
+        }
+        if (refuses < 0 && q->kind == QUOTA_CONCURRENT) {
+            r->held |= (uint8_t)(1u << number[i]);
+        }
+    }
+    note_tightest(r, asks, count);
+    if (refuses >= 0) {
+        r->refused_by = number[refuses];
+        r->wait_s = (uint32_t)((asks[refuses].wait_ms + 999) / 1000);
+        count_over(r, &app->quotas[number[refuses]], cell);
+    }
+    return refuses >= 0;
+}
+
+void request_quotas_release(struct request_quotas *r, struct quotas *quotas,
+                            const struct snapshot_application *app,
+                            const struct request_subjects *whom)
+{
+    for (size_t i = 0; i < app->quota_count; i++) {
+        struct quota_ask ask;
+        if (r->held & 1u << i) {
+            prepare(quotas, &app->quotas[i], whom, &ask);
+            quotas_release(quotas, &ask);
+        }
+    }
+    r->held = 0;
+}
+
+void request_quotas_spend(struct quotas *quotas, const struct snapshot_application *app,
+                          const struct request_subjects *whom, uint64_t tokens, uint64_t now_ms)
+{
+    for (size_t i = 0; i < app->quota_count; i++) {
+        struct quota_ask ask;
+        if (app->quotas[i].kind == QUOTA_TOKENS) {
+            prepare(quotas, &app->quotas[i], whom, &ask);
+            quotas_spend(quotas, &ask, tokens, now_ms);
+        }
+    }
+}
+
+/* ---- what clients are told ---- */
+
+static struct bytes number_text(char text[REQUEST_QUOTA_DIGITS], uint32_t number)
+{
+    char *at = text + REQUEST_QUOTA_DIGITS;
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return (struct bytes){at, (size_t)(text + REQUEST_QUOTA_DIGITS - at)};
+}
+
+size_t request_quotas_values(const struct request_quotas *r, struct request_quota_texts *texts,
+                             struct bytes ret_values[REQUEST_QUOTA_FIELDS])
+{
+    if (r->limit == 0) {
+        return 0;
+    }
+    ret_values[0] = number_text(texts->digits[0], r->limit);
+    ret_values[1] = number_text(texts->digits[1], r->remaining);
+    ret_values[2] = number_text(texts->digits[2], r->reset_s);
+    return REQUEST_QUOTA_FIELDS;
+}
+
+void request_quotas_append(const struct request_quotas *r, struct buffer *to)
+{
+    struct request_quota_texts texts;
+    struct bytes values[REQUEST_QUOTA_FIELDS];
+    size_t count = request_quotas_values(r, &texts, values);
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_bytes(to, request_quota_names[i]);
+        buffer_append_text(to, ": ");
+        buffer_append_bytes(to, values[i]);
+        buffer_append_text(to, "\r\n");
+    }
+}
+
+void quota_window_text(uint64_t ms, char text[QUOTA_WINDOW_TEXT])
+{
+    static const struct {
+        uint64_t ms;
+        const char *unit;
+    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
+    size_t i = 0;
+    while (ms % units[i].ms != 0) {
+        i++;
+    }
+    snprintf(text, QUOTA_WINDOW_TEXT, "%llu%s", (unsigned long long)(ms / units[i].ms),
+             units[i].unit);
+}
+
+void request_quotas_message(const struct request_quotas *r, const struct snapshot_application *app,
+                            char text[REQUEST_QUOTA_MESSAGE])
+{
+    const struct snapshot_quota *q = &app->quotas[r->refused_by];
+    char window[QUOTA_WINDOW_TEXT];
+    if (q->kind == QUOTA_CONCURRENT) {
+        snprintf(text, REQUEST_QUOTA_MESSAGE,
+                 "Rate limit exceeded: at most %u requests at a time per %s. Please try again "
+                 "later.",
+                 q->limit, quota_per_words[q->per]);
+        return;
+    }
+    quota_window_text(q->window_ms, window);
+    snprintf(text, REQUEST_QUOTA_MESSAGE,
+             "Rate limit exceeded: at most %u %s per %s every %s. Please try again later.",
+             q->limit, quota_kind_words[q->kind], quota_per_words[q->per], window);
+}

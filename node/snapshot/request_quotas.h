@@ -1,0 +1,65 @@
+/* request_quotas: what the quotas of one request say (SPEC §3): asked once, before anything goes to
+ * an instance.
+ *
+ * What is kept is what answers tell of the tightest one (RateLimit-*), which word the log has, and
+ * which concurrent quotas are to be given back; subjects are hashed again when one is needed. */
+#ifndef SNAPSHOT_REQUEST_QUOTAS_H
+#define SNAPSHOT_REQUEST_QUOTAS_H
+
+#include "base/buffer.h"
+#include "snapshot/snapshot.h"
+
+/* Zeroed: not asked yet, or nothing to tell. */
+struct request_quotas {
+    const char *over; /* `per` of one that it is over, shadows too; NULL: none */
+    uint32_t limit;   /* of the tightest; 0: nothing is told */
+    uint32_t remaining, reset_s;
+    uint32_t wait_s;    /* refused: until it would pass */
+    uint8_t refused_by; /* its number in the application */
+    uint8_t held;       /* concurrent ones that count it: a bit each, by number */
+    bool asked;
+};
+
+/* Whom they count. */
+struct request_subjects {
+    struct bytes user, token;
+    const uint8_t *address; /* 16 bytes */
+};
+
+/* Grants the request by all of the application's quotas, or refuses it (true). `cell`: the worker's
+ * counters. */
+bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
+                           const struct snapshot_application *app,
+                           const struct request_subjects *whom, enum slot_class class,
+                           struct application_counts *cell, uint64_t now_ms);
+
+/* It is under way no more. */
+void request_quotas_release(struct request_quotas *r, struct quotas *quotas,
+                            const struct snapshot_application *app,
+                            const struct request_subjects *whom);
+
+/* So many tokens were used: once, when they are known. */
+void request_quotas_spend(struct quotas *quotas, const struct snapshot_application *app,
+                          const struct request_subjects *whom, uint64_t tokens, uint64_t now_ms);
+
+/* RateLimit-Limit, -Remaining and -Reset, as numbers of a text that holds them. */
+enum { REQUEST_QUOTA_FIELDS = 3, REQUEST_QUOTA_DIGITS = 10, REQUEST_QUOTA_MESSAGE = 160 };
+struct request_quota_texts {
+    char digits[REQUEST_QUOTA_FIELDS][REQUEST_QUOTA_DIGITS];
+};
+extern const struct bytes request_quota_names[REQUEST_QUOTA_FIELDS];
+/* Returns how many there are: all, or none. */
+size_t request_quotas_values(const struct request_quotas *r, struct request_quota_texts *texts,
+                             struct bytes ret_values[REQUEST_QUOTA_FIELDS]);
+/* The same as header lines. */
+void request_quotas_append(const struct request_quotas *r, struct buffer *to);
+
+/* Why it was refused, for its client. */
+void request_quotas_message(const struct request_quotas *r, const struct snapshot_application *app,
+                            char text[REQUEST_QUOTA_MESSAGE]);
+
+/* A window as it may stand in a file: `1d`. */
+enum { QUOTA_WINDOW_TEXT = 32 };
+void quota_window_text(uint64_t ms, char text[QUOTA_WINDOW_TEXT]);
+
+#endif

@@ -1,0 +1,120 @@
+/* quotas: what all workers of a node know together of who has used how much (quota/shard).
+ *
+ * Subjects are spread over shards by their key, each behind a lock that is held for some hundred
+ * nanoseconds. A request takes the locks of all its quotas at once, in order, so it is granted by
+ * all or by none, and a node is exact however many workers it has. An application without quotas
+ * takes none of them.
+ *
+ * A rule is a number for a quota (application, per, kind, window) for as long as any configuration
+ * has it: it is the same over reloads, so what was counted stays. Owners are numbers for starts of
+ * other nodes.
+ *
+ * Workers ask, release and spend; all the rest is for control's thread. `now_ms` is monotonic. */
+#ifndef SNAPSHOT_QUOTAS_H
+#define SNAPSHOT_QUOTAS_H
+
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+
+#include "base/bytes.h"
+#include "base/siphash.h"
+#include "quota/shard.h"
+
+enum {
+    QUOTAS_SHARDS = 64,
+    QUOTAS_SUBJECTS_MAX = 1 << 20, /* SPEC §3: a million a node */
+    /* Those of three configurations, of 256 applications with 8 quotas each: the one in force, the
+     * one before, that the last requests end under, and those that may come back. */
+    QUOTAS_RULES_MAX = 3 * 256 * 8,
+    QUOTAS_SECRET_SIZE = 32,
+};
+
+/* A quota as requests see it; part of a snapshot. */
+struct snapshot_quota {
+    uint64_t id;                   /* the same on all nodes */
+    uint8_t key[SIPHASH_KEY_SIZE]; /* subjects are hashed with; nobody without the secret has it */
+    uint64_t window_ms;            /* 0: concurrent */
+    uint32_t limit;
+    uint16_t rule; /* by quotas_bind() */
+    enum quota_per per;
+    enum quota_kind kind;
+    bool shadow;
+};
+
+struct quotas_rule {
+    uint64_t id, window_ms;
+    uint32_t limit;
+    enum quota_kind kind;
+    enum quota_per per;
+    uint32_t bound;            /* the last round of binding that had it */
+    _Atomic uint64_t rejected; /* with shadow: would have been */
+};
+
+struct quotas_owner {
+    uint64_t member, start; /* see cluster.h; 0: free */
+    uint64_t down_ms;       /* since when; 0: it is up */
+};
+
+struct quotas_shard {
+    alignas(64) pthread_mutex_t lock;
+    struct quota_shard *shard;
+};
+
+struct quotas {
+    struct quotas_shard shards[QUOTAS_SHARDS];
+    struct quotas_rule rules[QUOTAS_RULES_MAX];
+    uint16_t rule_count;
+    uint32_t round;                               /* of binding */
+    struct quotas_owner owners[QUOTA_OWNERS_MAX]; /* 0 is this node */
+    uint8_t owner_up[QUOTA_OWNERS_MAX];
+    uint8_t secret[QUOTAS_SECRET_SIZE]; /* of a node without a cluster */
+    size_t tell_all;                    /* so many shards are still to be told anew */
+};
+
+/* `tells`: there may be other nodes. */
+void quotas_open(struct quotas *q, bool tells);
+void quotas_close(struct quotas *q);
+
+/* ---- any thread ---- */
+
+/* Fills in what is the quota's. `whom`: the user's id, the token, the address; empty for the
+ * application itself. */
+void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, struct bytes whom,
+                    struct quota_ask *ret_ask);
+int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms);
+int quotas_look(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms);
+void quotas_release(struct quotas *q, const struct quota_ask *ask);
+void quotas_spend(struct quotas *q, const struct quota_ask *ask, uint64_t tokens, uint64_t now_ms);
+
+/* ---- control ---- */
+
+/* A configuration is about to be bound, then each of its quotas: gets its number. */
+void quotas_bind_begin(struct quotas *q);
+void quotas_bind(struct quotas *q, struct snapshot_quota *quota);
+
+/* The rule of this id; NULL: no configuration of this node has it. */
+struct quotas_rule *quotas_find_rule(struct quotas *q, uint64_t id);
+
+/* The number of a start of a member, made where there is none. */
+uint16_t quotas_owner(struct quotas *q, uint64_t member, uint64_t start);
+/* What this member has under way counts, or not. `start` 0: of all its starts. */
+void quotas_owner_up(struct quotas *q, uint64_t member, uint64_t start, bool up, uint64_t now_ms);
+
+/* What is new, the hottest first. */
+size_t quotas_take_news(struct quotas *q, uint64_t now_ms, struct quota_row *ret_rows, size_t max);
+/* All of it is news again, a shard with each quotas_take_news(). */
+void quotas_tell_all(struct quotas *q);
+void quotas_hear(struct quotas *q, uint16_t owner, const struct quotas_rule *rule,
+                 const struct quota_row *row, uint64_t now_ms);
+
+/* One piece after the other, until false. Any thread; `piece` counts from 0. */
+bool quotas_each_standing(struct quotas *q, size_t *piece, uint64_t now_ms,
+                          void (*visit)(void *arg, const struct quota_standing *standing),
+                          void *arg);
+bool quotas_each_row(struct quotas *q, size_t *piece, uint64_t now_ms,
+                     void (*visit)(void *arg, const struct quota_row *row), void *arg);
+
+struct quota_shard_counts quotas_counts(struct quotas *q);
+
+#endif

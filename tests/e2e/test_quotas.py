@@ -1,0 +1,191 @@
+"""Quotas: a limit is exact on one node whatever workers it has, a refusal says what and for how long, a shadow
+refuses nobody, and a reload forgets nothing."""
+
+import json
+import time
+
+import pytest
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, parallel, settings
+from stub_client import wait_for
+
+OTHER = "usertoken--one-more"
+
+
+def quotas(stubs, *entries, **sections):
+    return settings(stubs, application={"quotas": list(entries), "user_tokens": [TOKEN, OTHER]}, **sections)
+
+
+def ask(node, user="u", **more):
+    return node.request("GET", f"/v1/_echo?user={user}", token=more.pop("token", TOKEN), **more)
+
+
+def chat(node, user="u", **more):
+    return node.request("POST", "/v1/chat-messages", token=TOKEN,
+                        json_body={"user": user, "query": "q", "inputs": {}, "response_mode": "blocking", **more})
+
+
+def limit_fields(head):
+    return tuple(int(head.headers[f"ratelimit-{name}"]) for name in ("limit", "remaining", "reset"))
+
+
+@pytest.mark.threads
+def test_a_limit_is_exact_over_all_workers(stubs):
+    """Forty connections, spread over four workers, ask for more than there is: as many pass as may."""
+    with Node(quotas(stubs, {"per": "user", "requests": 100, "every": "1h"}, workers=4)) as node:
+        def customer():
+            with node.client() as client:
+                return [client.request("GET", "/v1/_echo?user=u", TOKEN).response()[0].status for _ in range(5)]
+        statuses = [status for found in parallel([customer] * 40) for status in found]
+        assert statuses.count(200) == 100 and statuses.count(429) == 100
+        assert ask(node, "another")[0].status == 200
+
+
+@pytest.mark.smoke
+def test_a_refusal_says_what_and_for_how_long(stub):
+    with Node(quotas([stub], {"per": "user", "requests": 2, "every": 3})) as node:
+        began = time.monotonic()
+        assert [limit_fields(ask(node)[0])[:2] for _ in range(2)] == [(2, 1), (2, 0)]
+        head, body = ask(node)
+        value = check_error(head, body, 429, "rate_limit_error")
+        assert all(word in value["message"] for word in ("2 requests", "per user", "every 3s"))
+        wait = int(head.headers["retry-after"])
+        assert 1 <= wait <= 3 and limit_fields(head)[:2] == (2, 0) and 1 <= limit_fields(head)[2] <= 3
+        line = node.wait_access(status=429)[0]
+        assert (line["quota"], line["termination"], line["instance"], line["attempts"]) == ("user", "quota", None, 0)
+        assert all(line["quota"] is None for line in node.access(status=200))
+        wait_for(lambda: ask(node)[0].status == 200, wait + TIMEOUT)
+        if time.monotonic() - began < 5:
+            assert time.monotonic() - began >= 3   # not before its window was over
+
+
+def test_each_counts_whom_it_says(stub):
+    for per, same, another in [
+            ("user", {"user": "u"}, {"user": "v"}),
+            ("token", {"user": "w"}, {"user": "w", "token": OTHER}),
+            ("address", {"user": "w"}, {"user": "w", "source": "127.0.0.9"})]:
+        with Node(quotas([stub], {"per": per, "requests": 1, "every": "1h"})) as node:
+            assert ask(node, **same)[0].status == 200
+            assert ask(node, **same)[0].status == 429
+            assert ask(node, **another)[0].status == 200, per
+    with Node(quotas([stub], {"per": "application", "requests": 2, "every": "1h"})) as node:
+        assert [ask(node, user, token=token)[0].status for user, token in
+                [("u", TOKEN), ("v", OTHER), ("w", TOKEN)]] == [200, 200, 429]
+
+
+def test_requests_without_a_user_are_one_user(stub):
+    with Node(quotas([stub], {"per": "user", "requests": 2, "every": "1h"})) as node:
+        assert [node.request("GET", "/v1/_echo", token=TOKEN)[0].status for _ in range(3)] == [200, 200, 429]
+        assert ask(node)[0].status == 200
+
+
+def test_the_user_of_a_body_counts_whatever_its_framing(stub):
+    with Node(quotas([stub], {"per": "user", "requests": 2, "every": "1h"})) as node:
+        assert chat(node)[0].status == 200
+        body = json.dumps({"query": "q" * 100000, "inputs": {}, "response_mode": "blocking", "user": "u"}).encode()
+        with node.client() as client:
+            client.send(b"POST /v1/chat-messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKEN.encode() +
+                        b"\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" +
+                        b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+            assert client.response()[0].status == 200
+        head, body = chat(node)
+        check_error(head, body, 429, "rate_limit_error")
+        with node.client() as client:   # the connection goes on behind a refusal
+            assert client.request("GET", "/v1/_echo?user=u", TOKEN).response()[0].status == 429
+            assert client.request("GET", "/v1/_echo?user=v", TOKEN).response()[0].status == 200
+
+
+def test_what_one_quota_refuses_counts_in_no_other(stub):
+    with Node(quotas([stub], {"per": "application", "requests": 3, "every": "1h"},
+                     {"per": "user", "requests": 1, "every": "1h"})) as node:
+        assert ask(node)[0].status == 200
+        assert [ask(node)[0].status for _ in range(5)] == [429] * 5
+        head = ask(node, "v")[0]
+        assert head.status == 200 and limit_fields(head)[:2] == (1, 0)   # the tightest of the two
+        assert ask(node, "w")[0].status == 200
+        head, body = ask(node, "x")
+        assert "3 requests per application every 1h" in check_error(head, body, 429, "rate_limit_error")["message"]
+
+
+def test_a_shadow_counts_and_logs_and_refuses_nobody(stub):
+    with Node(quotas([stub], {"per": "token", "requests": 1, "every": "1h", "shadow": True})) as node:
+        heads = [ask(node)[0] for _ in range(3)]
+        assert [head.status for head in heads] == [200] * 3
+        assert not any(name.startswith("ratelimit") for head in heads for name in head.headers)
+        assert [line["quota"] for line in node.wait_access(3)] == [None, "token", "token"]
+        assert {line["termination"] for line in node.access()} == {"complete"}
+
+
+def test_stops_are_never_refused_nor_counted(stub):
+    with Node(quotas([stub], {"per": "user", "requests": 1, "every": "1h"})) as node:
+        def stop():
+            return node.request("POST", "/v1/chat-messages/3b241101-e2bb-4255-8caf-4136c566a962/stop", token=TOKEN,
+                                json_body={"user": "u"})[0].status
+        assert stop() != 429
+        assert chat(node)[0].status == 200
+        assert chat(node)[0].status == 429
+        assert stop() != 429
+
+
+def stream(client, user="u", seconds=30):
+    client.request("POST", "/v1/chat-messages", TOKEN, json_body={
+        "user": user, "query": "q", "response_mode": "streaming",
+        "inputs": {"stub_events": int(seconds / 0.05), "stub_interval": 0.05}})
+    return client.head().status
+
+
+def test_concurrency_counts_long_requests_and_ends_with_them(stub):
+    with Node(quotas([stub], {"per": "user", "concurrent": 2})) as node:
+        with node.client() as one:
+            with node.client() as two:
+                assert stream(one) == 200 and stream(two) == 200
+                head, body = chat(node)
+                value = check_error(head, body, 429, "rate_limit_error")
+                assert "2 requests at a time per user" in value["message"]
+                assert head.headers["retry-after"] and "ratelimit-limit" not in head.headers
+                assert chat(node, "v")[0].status == 200
+                assert node.request("GET", "/v1/parameters?user=u", token=TOKEN)[0].status == 200   # a short one
+            wait_for(lambda: chat(node)[0].status == 200, TIMEOUT)   # two has left
+            assert all(chat(node)[0].status == 200 for _ in range(5))
+
+
+def test_a_reload_keeps_what_was_counted(stub):
+    def config(limit, **more):
+        return quotas([stub], {"per": "user", "requests": limit, "every": "1h", **more})
+    with Node(config(2)) as node:
+        assert [ask(node)[0].status for _ in range(3)] == [200, 200, 429]
+        assert node.reload(config(4))[0] == 200
+        wait_for(lambda: limit_fields(ask(node, "v")[0])[0] == 4, TIMEOUT)
+        assert [ask(node)[0].status for _ in range(3)] == [200, 200, 429]
+        assert node.reload(settings([stub]))[0] == 200
+        wait_for(lambda: ask(node)[0].status == 200, TIMEOUT)
+        assert node.reload(config(4))[0] == 200   # not for long: it is not forgotten either
+        wait_for(lambda: ask(node)[0].status == 429, TIMEOUT)
+        assert node.reload(quotas([stub], {"per": "user", "requests": 4, "every": "2h"}))[0] == 200
+        wait_for(lambda: ask(node)[0].status == 200, TIMEOUT)   # another window is another quota
+
+
+def test_a_window_slides(stub):
+    """Of ten requests a second's quota lets four pass in any second, and goes on doing so."""
+    if PATIENCE > 1:
+        pytest.skip("measures seconds")
+    with Node(quotas([stub], {"per": "application", "requests": 4, "every": 1})) as node:
+        passed, end = [], time.monotonic() + 4
+        with node.client() as client:
+            while time.monotonic() < end:
+                before = time.monotonic()
+                if client.request("GET", "/v1/_echo?user=u", TOKEN).response()[0].status == 200:
+                    passed.append((before, time.monotonic()))
+                time.sleep(0.02)
+        for index in range(len(passed) - 4):
+            assert passed[index + 4][1] - passed[index][0] >= 1   # five never lie within a second
+        assert len(passed) >= 12   # 16 at most, and nearly as many
+
+
+def test_own_errors_of_a_limited_request_have_the_fields_too(stub):
+    config = quotas([stub], {"per": "user", "requests": 9, "every": "1h"}, limits={"body_size": 10})
+    with Node(config) as node:
+        head, body = node.request("POST", "/v1/chat-messages?user=u", token=TOKEN, body=b"x" * 100)
+        check_error(head, body, 413, "file_too_large")
+        assert limit_fields(head)[0] == 9
+        head, _ = node.request("GET", "/v1/_echo", token="unknown")
+        assert head.status == 401 and "ratelimit-limit" not in head.headers
