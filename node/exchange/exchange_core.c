@@ -217,6 +217,7 @@ static void begin_attempt(struct exchange_core *c)
     c->attempts += c->attempts == 0 || !c->bound ? 1 : 0;
     c->attempt_open = true;
     c->reported = false;
+    c->carries = false;
     c->interim_count = 0;
     await_connection(c);
     out(c, EXCHANGE_DO_CONNECT);
@@ -277,7 +278,7 @@ static void on_up_connected(struct exchange_core *c)
     enter(c, EXCHANGE_SEND);
     c->replayable = c->down_ended && c->held == c->body_size && c->held <= EXCHANGE_REPLAY_MAX;
     c->held = c->replayable ? c->held : 0;
-    out(c, EXCHANGE_DO_SEND_UP);
+    out(c, c->carries ? EXCHANGE_DO_SEND_AGAIN : EXCHANGE_DO_SEND_UP);
     resume_client(c);
     await_body(c);
     await_head(c);
@@ -401,15 +402,17 @@ static void on_up_end(struct exchange_core *c)
     finish_answered(c);
 }
 
-/* Not the instance's failure, and nothing was sent: no attempt, the same one goes on. */
+/* Not the instance's failure, and nothing was sent: no attempt, the same one goes on. What is not
+ * held any more lies written before the connection, whole and as this instance is to get it. */
 static void on_up_stale(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_SEND && !c->reported);
-    if (c->orphaned || !exchange_core_can_repeat(c, EXCHANGE_MISHAP_UNSENT)) {
+    if (c->orphaned) {
         give_up(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_OUTCOME_NEUTRAL);
         return;
     }
     enter(c, EXCHANGE_CONNECT);
+    c->carries = !c->replayable;
     c->deaf = false;
     await_connection(c);
     out(c, EXCHANGE_DO_RECONNECT);

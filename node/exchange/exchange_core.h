@@ -8,6 +8,8 @@
  *   - each attempt (PICK answered by PICKED) gets exactly one REPORT and is dropped or kept once;
  *   - a request whose method is not safe is not sent again once a byte of it may have reached an
  *     instance (exchange_core_retry.c has the whole rule);
+ *   - what had been written for a kept-alive connection that took none of it goes to the same
+ *     instance over another one, however large it is, or nowhere;
  *   - a response that did not end properly is never ended properly towards the client;
  *   - a connect ends with the time for all attempts; a request that an instance may have does not;
  *   - a client is reset once it has taken nothing for `idle`, and not before;
@@ -168,9 +170,13 @@ enum {
                                           SEARCHING, ABSENT or REFUSE */
     EXCHANGE_DO_CONNECT = 1 << 5,       /* to the picked one: UP_CONNECTED or UP_FAILED */
     EXCHANGE_DO_RECONNECT = 1 << 21,    /* the attempt goes on over another connection to the same
-                                           instance; answered like CONNECT, and done in its place */
+                                           instance; answered like CONNECT, and done in its place.
+                                           What was written is put aside: see SEND_AGAIN */
     EXCHANGE_DO_SEND_UP = 1 << 6,       /* request head, all that is held (a copy if it stays:
                                            exchange_core_keeps_body()), and the end if it came */
+    EXCHANGE_DO_SEND_AGAIN = 1 << 26,   /* instead, after RECONNECT, where exchange_core_carries():
+                                           what had been written before; then as SEND_UP_BODY, and
+                                           the end if it came and is not part of that */
     EXCHANGE_DO_SEND_UP_BODY = 1 << 7,  /* all that is held */
     EXCHANGE_DO_SEND_UP_END = 1 << 8,
     EXCHANGE_DO_DISCARD = 1 << 9,  /* what is held is not wanted any more */
@@ -272,6 +278,7 @@ struct exchange_core {
     bool attempt_open; /* an attempt has been picked and neither dropped nor kept */
     bool reported;     /* its outcome has been told */
     bool replayable;   /* the whole request is held, or has no body */
+    bool carries;      /* what has been written waits for another connection to the same instance */
     bool deaf;         /* the instance takes no more of the request */
     bool half_gone;    /* LOCAL: the client has closed its side and may still read */
     bool bound;        /* the request belongs to the one that was picked: no other gets it */
@@ -330,6 +337,12 @@ static inline bool exchange_core_keep_alive(const struct exchange_core *c)
 static inline bool exchange_core_keeps_body(const struct exchange_core *c)
 {
     return c->held > 0;
+}
+
+/* RECONNECT: is what was written to be kept, for it is nowhere else? */
+static inline bool exchange_core_carries(const struct exchange_core *c)
+{
+    return c->carries;
 }
 
 static inline bool exchange_core_request_ended(const struct exchange_core *c)

@@ -12,7 +12,7 @@ static const uint8_t REPEATED_AFTER[] = {
 
 bool exchange_core_can_repeat(const struct exchange_core *c, enum exchange_mishap mishap)
 {
-    bool whole = c->replayable || mishap == EXCHANGE_MISHAP_NO_CONNECTION;
+    bool whole = c->replayable || (mishap == EXCHANGE_MISHAP_NO_CONNECTION && !c->carries);
     return whole && (REPEATED_AFTER[c->method] & mishap) != 0;
 }
 

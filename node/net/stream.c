@@ -240,6 +240,12 @@ void stream_write_chain(struct stream *s, struct chain *chain)
     }
 }
 
+void stream_take_unsent(struct stream *s, struct chain *to)
+{
+    assert(s->sending.size == 0);
+    chain_move(to, &s->out);
+}
+
 size_t stream_pending(const struct stream *s)
 {
     return s->out.size + s->sending.size + (s->tls ? s->tls->wire.size : 0);
@@ -319,8 +325,8 @@ static void drop_unsent(struct stream *s)
 static void fail_sending(struct stream *s, int error)
 {
     s->send_failed = true;
-    drop_unsent(s);
     s->events->on_send_failed(s, error);
+    drop_unsent(s);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int error)

@@ -101,6 +101,10 @@ void stream_commit(struct stream *s, size_t size);
 /* Moves a whole chain behind what waits. */
 void stream_write_chain(struct stream *s, struct chain *chain);
 
+/* Takes what is queued away again: all that was ever written, of one that nothing has left of yet.
+ * For on_send_failed too, while that is told. */
+void stream_take_unsent(struct stream *s, struct chain *to);
+
 /* Bytes queued and not yet in the kernel's hands. */
 size_t stream_pending(const struct stream *s);
 

@@ -430,9 +430,10 @@ static void open_tunnel(struct exchange *x)
 enum {
     UPWARDS = EXCHANGE_DO_REPORT | EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP |
               EXCHANGE_DO_CONTINUE | EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT |
-              EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_UP_BODY |
-              EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET |
-              EXCHANGE_DO_LEAVE_QUEUE | EXCHANGE_DO_LEAVE_SEARCH | EXCHANGE_DO_STOP,
+              EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_AGAIN |
+              EXCHANGE_DO_SEND_UP_BODY | EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD |
+              EXCHANGE_DO_FORGET | EXCHANGE_DO_LEAVE_QUEUE | EXCHANGE_DO_LEAVE_SEARCH |
+              EXCHANGE_DO_STOP,
 };
 
 static void leave(struct exchange *x, uint32_t what)
@@ -480,6 +481,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
     }
     if (what & EXCHANGE_DO_SEND_UP) {
         exchange_do_send_up(x);
+    }
+    if (what & EXCHANGE_DO_SEND_AGAIN) {
+        exchange_do_send_again(x);
     }
     if (what & EXCHANGE_DO_SEND_UP_BODY) {
         exchange_do_send_up_body(x);

@@ -82,6 +82,7 @@ uint64_t exchange_backlog(const struct exchange *x)
 void exchange_discard(struct exchange *x)
 {
     chain_clear(&x->hold, &x->proxy->net->pool);
+    chain_clear(&x->unsent, &x->proxy->net->pool);
     if (x->spool) {
         spool_free(x->spool);
         x->spool = NULL;
@@ -117,11 +118,12 @@ static void end_chunk(const struct exchange *x)
     }
 }
 
-static void write_end(const struct exchange *x)
+static void write_end(struct exchange *x)
 {
-    if (is_chunked(x)) {
+    if (is_chunked(x) && !x->end_sent) {
         stream_write(upstream_stream(x->up), "0\r\n\r\n", 5);
     }
+    x->end_sent = true;
 }
 
 /* What is kept goes up until enough waits there, or the file must be read first. True: all that has
@@ -136,8 +138,7 @@ static bool pass_on(struct exchange *x)
             return false;
         }
         if (taken == SPOOL_ALL_TAKEN) {
-            if (exchange_core_request_ended(&x->core) && !x->end_sent) {
-                x->end_sent = true;
+            if (exchange_core_request_ended(&x->core)) {
                 write_end(x);
             }
             return true;
@@ -229,6 +230,20 @@ void exchange_begin_body(struct exchange *x)
         spool_retain(x->spool);
     }
     pass_on(x);
+}
+
+/* What had been written has the head in it, and the end perhaps. */
+void exchange_do_send_again(struct exchange *x)
+{
+    stream_write_chain(upstream_stream(x->up), &x->unsent);
+    if (x->spool) {
+        pass_on(x);
+        return;
+    }
+    write_hold(x);
+    if (exchange_core_request_ended(&x->core)) {
+        write_end(x);
+    }
 }
 
 void exchange_do_send_up_body(struct exchange *x)

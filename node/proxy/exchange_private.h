@@ -88,7 +88,8 @@ struct exchange {
     struct chain hold;            /* body that no instance has got: see exchange_body.c */
     uint64_t hold_counted;        /* of it, in the node's kept memory */
     struct spool *spool;          /* NULL: `hold` has all that is held */
-    bool end_sent;                /* with a spool: the body's end has gone up in this attempt */
+    bool end_sent;                /* the body's end has gone up in this attempt */
+    struct chain unsent;          /* written in vain, for a connection that took none of it */
     uint64_t started_us, head_us; /* head_us 0: no response head came */
     uint64_t bytes_queued_before;
     uint64_t mark;        /* proxy.mark when it began */
@@ -157,7 +158,8 @@ uint64_t exchange_backlog(const struct exchange *x);
 void exchange_discard(struct exchange *x);
 void exchange_forget(struct exchange *x);
 void exchange_begin_body(struct exchange *x); /* from its start, behind the head */
-void exchange_sent_up(struct exchange *x);    /* the instance has taken all that waited for it */
+void exchange_do_send_again(struct exchange *x);
+void exchange_sent_up(struct exchange *x); /* the instance has taken all that waited for it */
 void exchange_do_send_up_body(struct exchange *x);
 void exchange_do_send_up_end(struct exchange *x);
 

@@ -178,6 +178,9 @@ static bool let_go(struct exchange *x, bool keep, bool flush)
 
 bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next)
 {
+    if (exchange_core_carries(&x->core)) {
+        stream_take_unsent(upstream_stream(x->up), &x->unsent);
+    }
     let_go(x, false, false);
     return take_connection(x, ret_next);
 }

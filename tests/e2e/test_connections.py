@@ -3,13 +3,16 @@ clients that take nothing or send next to nothing, and what the time for all att
 
 import contextlib
 import os
+import re
 import select
+import signal
 import socket
 import time
 
 import pytest
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, settings
 from stub_client import Stub, wait_for
+from test_hostile_peers import Peer
 
 pytestmark = pytest.mark.alone
 
@@ -370,3 +373,79 @@ def test_places_are_counted_right_when_many_come_at_once(stub):
                 client = stack.enter_context(node.client())
                 assert client.request("GET", "/v1/_sse?events=2&interval=60", TOKEN).head().status == 200
             assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 503
+
+
+class Counting(Peer):
+    """An instance that reads requests to their end and keeps its connections; each request as (head, body)."""
+
+    def __init__(self):
+        self.seen = []
+        super().__init__(self.answer)
+
+    def answer(self, connection):
+        data = b""
+        while True:
+            while b"\r\n\r\n" not in data:
+                came = connection.recv(1 << 20)
+                if not came:
+                    return
+                data += came
+            head, _, data = data.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            chunked = b"chunked" in head
+            while len(data) < int(length[1]) if length else chunked and not data.endswith(b"0\r\n\r\n"):
+                data += connection.recv(1 << 20)
+            self.seen.append((head, data))
+            data = b""
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+def stand_still(node):
+    """Until SIGCONT. All threads have stopped when this returns."""
+    def all_stopped():
+        for task in os.listdir(f"/proc/{node.pid}/task"):
+            with open(f"/proc/{node.pid}/task/{task}/stat", encoding="ascii") as file:
+                if file.read().rpartition(")")[2].split()[0] != "T":
+                    return False
+        return True
+    node.signal(signal.SIGSTOP)
+    wait_for(all_stopped, TIMEOUT)
+
+
+BODIES = {"small": b"x" * 20, "large": b"x" * 200_000, "a chunk": b"5\r\nhello\r\n0\r\n\r\n",
+          "a large chunk": b"186a0\r\n" + b"x" * 100_000 + b"\r\n0\r\n\r\n"}
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_kept_connection_that_ends_unused_loses_no_request_however_large(body, behind):
+    """The news that it has ended comes after the request in the same turn, which takes more sockets than are told at
+    a time. A POST that it took no byte of goes up over another one, also where its body is still to come."""
+    body = BODIES[body]
+    framing = b"Transfer-Encoding: chunked" if body.endswith(b"\r\n") else b"Content-Length: %d" % len(body)
+    head = b"POST /v1/x HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer " + TOKEN.encode() + \
+        b"\r\nX-User-ID: u\r\n" + framing + b"\r\n\r\n"
+    with Counting() as peer, Node(settings([peer], workers=1)) as node, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(node.client()) for _ in range(60)]
+        for client in clients:
+            assert client.request("GET", "/health").response()[0].status == 200
+        first = clients[0]
+        assert first.request("GET", "/v1/x?user=u", TOKEN).response()[0].status == 200
+        stand_still(node)
+        first.socket.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            first.socket.sendall(head if behind else head + body)
+        for client in clients[1:]:
+            client.request("GET", "/health")
+        peer.connections[-1].shutdown(socket.SHUT_RDWR)
+        node.signal(signal.SIGCONT)
+        first.socket.settimeout(TIMEOUT)
+        for client in clients[1:]:
+            assert client.response()[0].status == 200
+        if behind:
+            first.send(body)
+        assert first.response()[0].status == 200
+        posts = [(line, got) for line, got in peer.seen if line.startswith(b"POST")]
+        assert len(posts) == 1 and posts[0][1].count(b"x") == body.count(b"x")
+        assert len(peer.connections) == 2
+        assert node.wait_access(method="POST")[0]["attempts"] == 1

@@ -116,6 +116,7 @@ static void do_connect(struct model *m)
     demand(m, !m->open && (given(m, EXCHANGE_PICKED) || given(m, EXCHANGE_SLOT)),
            "CONNECT goes to the one just picked");
     demand(m, !m->waiting && !m->orphan, "nobody connects who waits, or for nobody");
+    demand(m, !m->carries, "what was written for an instance goes to no other");
     m->open = true;
     m->reported = m->sent_end = m->any_taken = m->up_ended = m->late_pick = false;
     bool again = m->bound && m->attempts > 0;
@@ -132,9 +133,28 @@ static void do_reconnect(struct model *m)
 {
     demand(m, m->open && !m->reported && given(m, EXCHANGE_UP_STALE) && !m->any_taken,
            "RECONNECT only for an attempt of which nothing was sent");
-    m->connected = m->sent_head = m->sent_end = m->deaf = false;
+    m->carries = exchange_core_carries(&m->core);
+    demand(m, m->carries == (m->hold_from > 0 || !m->ended || m->body_in > EXCHANGE_REPLAY_MAX),
+           "what is not held any more is carried");
+    m->connected = m->sent_head = m->deaf = false;
+    m->sent_end = m->sent_end && m->carries;
     m->connect_ms = m->now_ms;
     m->up_waiting = 0;
+}
+
+static void do_send_again(struct model *m)
+{
+    demand(m, m->open && m->connected && !m->sent_head && m->carries,
+           "SEND_AGAIN once a connection");
+    demand(m, m->hold_from == m->sent_to, "what was written, and what has come since");
+    demand(m, m->may_repeat && !m->any_taken, "nothing is sent twice");
+    m->sent_head = true;
+    m->carries = false;
+    m->up_first = MODEL_HEAD_SIZE + m->body_in;
+    m->up_waiting = m->up_first;
+    m->sent_to = m->body_in;
+    m->sent_end = m->ended;
+    m->hold_from = m->core.held > 0 ? m->hold_from : m->body_in;
 }
 
 static void do_send_up(struct model *m)
@@ -326,6 +346,9 @@ static void carry_up(struct model *m, uint32_t what)
     }
     if (what & EXCHANGE_DO_SEND_UP) {
         do_send_up(m);
+    }
+    if (what & EXCHANGE_DO_SEND_AGAIN) {
+        do_send_again(m);
     }
     if (what & EXCHANGE_DO_SEND_UP_BODY) {
         do_send_up_body(m);
@@ -529,7 +552,7 @@ static void take_in(struct model *m)
     }
 }
 
-static void one_step(struct model *m, struct exchange_input in)
+void model_one_step(struct model *m, struct exchange_input in)
 {
     if (!demand(m, m->finishes == 0, "nothing after FINISH") || m->broken) {
         return;
@@ -549,41 +572,4 @@ static void one_step(struct model *m, struct exchange_input in)
     if (m->finishes == 0 && m->core.phase != EXCHANGE_PICK) {
         judge_rest(m);
     }
-}
-
-void model_step_with(struct model *m, struct exchange_input in, int pick, int connect)
-{
-    one_step(m, in);
-    while (!m->broken && m->finishes == 0) {
-        in = (struct exchange_input){.kind = in.kind};
-        if ((m->out.what & EXCHANGE_DO_PICK) && m->places) {
-            in = model_place(m, m->in.kind);
-        } else if (m->out.what & EXCHANGE_DO_PICK) {
-            static const enum exchange_input_kind ways[] = {
-                EXCHANGE_NONE_LEFT, EXCHANGE_PICKED, EXCHANGE_QUEUED, EXCHANGE_CROWDED,
-                EXCHANGE_PICKED,    EXCHANGE_PICKED, EXCHANGE_PICKED, EXCHANGE_QUEUED,
-                EXCHANGE_SEARCHING, EXCHANGE_ABSENT, EXCHANGE_PICKED};
-            in.kind = ways[pick < 0 ? prng_below(&m->prng, 8) : (uint64_t)pick];
-            in.bound = m->bound = pick == MODEL_BOUND;
-            in.look_ms = 200;
-            in.hold_ms = m->hold_ms;
-            m->searching = in.kind == EXCHANGE_SEARCHING;
-        } else if (m->out.what & (EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT)) {
-            int way = connect < 0 ? (int)prng_below(&m->prng, 3) : connect;
-            if (way == 2) {
-                m->reused = false;
-                return;
-            }
-            m->reused = way == 1;
-            in.kind = way == 1 ? EXCHANGE_UP_CONNECTED : EXCHANGE_UP_FAILED;
-        } else {
-            return;
-        }
-        one_step(m, in);
-    }
-}
-
-void model_step(struct model *m, struct exchange_input in)
-{
-    model_step_with(m, in, -1, -1);
 }

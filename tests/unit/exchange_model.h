@@ -17,7 +17,7 @@ enum {
     MODEL_HOLD_MS = 90 * 1000,  /* of an instance that is drained */
     MODEL_LATE_MS = 16,         /* a tick of the timers' wheel */
     MODEL_HEAD_SIZE = 200,      /* any, but more than nothing */
-    MODEL_OUTPUTS = 26,         /* bits of EXCHANGE_DO_... */
+    MODEL_OUTPUTS = 27,         /* bits of EXCHANGE_DO_... */
     MODEL_SEARCHING = 8,        /* what a pick gives: it is searched for, */
     MODEL_ABSENT = 9,           /* is away, */
     MODEL_BOUND = 10,           /* or must be there */
@@ -52,6 +52,7 @@ struct model {
     uint32_t attempts;
     uint64_t first_pick_ms, connect_ms; /* when the first one and the present one began */
     bool reused;                        /* its connection was an idle one */
+    bool carries; /* what was written goes up again as it was, and only there */
     bool open, reported, connected, sent_head, sent_end, any_taken, deaf, paused_up;
     bool waiting;                        /* in a queue, */
     uint64_t queued_ms, queued_again_ms; /* since the first time, and this one */
@@ -80,7 +81,11 @@ struct model {
 
 void model_init(struct model *m, uint64_t seed);
 
-/* One input into the core; its outputs are carried out, PICK included (by `pick`). */
+/* One input into the core; its outputs are carried out and judged. What they ask for is not given.
+ */
+void model_one_step(struct model *m, struct exchange_input in);
+
+/* The same, and what it asks for is given. */
 void model_step(struct model *m, struct exchange_input in);
 
 /* What a pick gives: 1 an instance, 0 none, 2 one without a slot, 3 one whose queue is full, or one

@@ -5,6 +5,43 @@
 
 #include <stddef.h>
 
+void model_step_with(struct model *m, struct exchange_input in, int pick, int connect)
+{
+    model_one_step(m, in);
+    while (!m->broken && m->finishes == 0) {
+        in = (struct exchange_input){.kind = in.kind};
+        if ((m->out.what & EXCHANGE_DO_PICK) && m->places) {
+            in = model_place(m, m->in.kind);
+        } else if (m->out.what & EXCHANGE_DO_PICK) {
+            static const enum exchange_input_kind ways[] = {
+                EXCHANGE_NONE_LEFT, EXCHANGE_PICKED, EXCHANGE_QUEUED, EXCHANGE_CROWDED,
+                EXCHANGE_PICKED,    EXCHANGE_PICKED, EXCHANGE_PICKED, EXCHANGE_QUEUED,
+                EXCHANGE_SEARCHING, EXCHANGE_ABSENT, EXCHANGE_PICKED};
+            in.kind = ways[pick < 0 ? prng_below(&m->prng, 8) : (uint64_t)pick];
+            in.bound = m->bound = pick == MODEL_BOUND;
+            in.look_ms = 200;
+            in.hold_ms = m->hold_ms;
+            m->searching = in.kind == EXCHANGE_SEARCHING;
+        } else if (m->out.what & (EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT)) {
+            int way = connect < 0 ? (int)prng_below(&m->prng, 3) : connect;
+            if (way == 2) {
+                m->reused = false;
+                return;
+            }
+            m->reused = way == 1;
+            in.kind = way == 1 ? EXCHANGE_UP_CONNECTED : EXCHANGE_UP_FAILED;
+        } else {
+            return;
+        }
+        model_one_step(m, in);
+    }
+}
+
+void model_step(struct model *m, struct exchange_input in)
+{
+    model_step_with(m, in, -1, -1);
+}
+
 static uint64_t below(struct model *m, uint64_t bound)
 {
     return prng_below(&m->prng, bound);

@@ -264,34 +264,6 @@ static void unsent_post_on_a_dead_pooled_connection_is_sent_to_another_one(void 
     assert_int_equal(m.out.finish, EXCHANGE_FINISH_KEEP);
 }
 
-static void a_stale_connection_is_no_attempt_and_no_failure(void **state)
-{
-    (void)state;
-    struct model m = post_sent(100);
-    feed(&m, IN(.kind = EXCHANGE_UP_STALE), 1, LATER);
-    assert_true(did(&m, EXCHANGE_DO_RECONNECT));
-    assert_false(did(&m, EXCHANGE_DO_REPORT));
-    assert_int_equal(exchange_core_deadline_ms(&m.core), m.now_ms + m.rules.connect_ms);
-    tell(&m, EXCHANGE_UP_CONNECTED);
-    assert_true(did(&m, EXCHANGE_DO_SEND_UP));
-    assert_int_equal(m.attempts, 1);
-    m = post_sent(EXCHANGE_REPLAY_MAX + 1);
-    tell(&m, EXCHANGE_UP_STALE);
-    assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_KEEP);
-    assert_int_equal(m.out.outcome, EXCHANGE_OUTCOME_NEUTRAL);
-}
-
-static void a_request_too_large_to_keep_is_not_sent_again_even_if_unsent(void **state)
-{
-    (void)state;
-    struct model m = post_sent(EXCHANGE_REPLAY_MAX);
-    assert_int_equal(m.core.held, EXCHANGE_REPLAY_MAX);
-    m = post_sent(EXCHANGE_REPLAY_MAX + 1);
-    assert_int_equal(m.core.held, 0);
-    give(&m, IN(.kind = EXCHANGE_UP_GONE, .unsent = true));
-    assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_KEEP);
-}
-
 static void get_is_retried_on_502_at_another_instance(void **state)
 {
     (void)state;
@@ -570,8 +542,6 @@ int main(void)
         cmocka_unit_test(post_is_never_sent_twice),
         cmocka_unit_test(a_5xx_that_is_no_failure_is_told_apart),
         cmocka_unit_test(unsent_post_on_a_dead_pooled_connection_is_sent_to_another_one),
-        cmocka_unit_test(a_stale_connection_is_no_attempt_and_no_failure),
-        cmocka_unit_test(a_request_too_large_to_keep_is_not_sent_again_even_if_unsent),
         cmocka_unit_test(get_is_retried_on_502_at_another_instance),
         cmocka_unit_test(get_is_retried_on_a_connection_lost_before_the_head_but_not_on_garbage),
         cmocka_unit_test(get_retry_that_finds_nobody_left_passes_the_502_on),
