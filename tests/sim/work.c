@@ -86,6 +86,7 @@ void work_tell_counts(struct process *p)
     }
     cluster_set_counts(p->cluster, host_now_ms(p->world, p->host), counts, WORK_APPS,
                        n->active_connections);
+    slots_tell(p);
     p->work.told = *n;
     p->work.log[p->work.log_count % WORK_LOG].at_us = p->world->now_us;
     p->work.log[p->work.log_count++ % WORK_LOG].total = n->total;

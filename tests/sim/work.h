@@ -4,6 +4,7 @@
 #define TESTS_SIM_WORK_H
 
 #include "cluster/cluster.h"
+#include "tests/sim/slots.h"
 
 struct process;
 struct world;
@@ -42,6 +43,7 @@ struct work {
     char version[WORK_VERSION_SIZE]; /* "v" and how often it told */
     uint32_t node_number;
     bool draining, vip_holder;
+    struct slots_truth slots;
     char ring_digest[2 * SHA256_SIZE + 1];
 };
 
