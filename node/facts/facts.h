@@ -49,7 +49,7 @@ struct facts_instance {
     struct check_last last_check;
     struct facts_minute last_minute;
     const struct check_times *checks; /* NULL: none was made; /metrics only */
-    uint64_t up, in_flight, queue_length;
+    uint64_t up, drained, in_flight, queue_length;
     uint64_t max_in_flight, slots_used, queued; /* of its host and port: limit, and of all nodes */
     const struct verdict_vote *votes;           /* one a member; /status only */
     double ring_share;                          /* eligible instances only; by facts_share() */

@@ -434,6 +434,8 @@ static const struct metric metrics[] = {
      APPLICATION(counts.retries)},
     {GAUGE, "difyring_instance_up",
      "1 if the cluster's verdict lets requests go to the instance, else 0.", INSTANCE(up)},
+    {GAUGE, "difyring_instance_drained",
+     "1 while somebody has the instance drained: then it is not up by choice.", INSTANCE(drained)},
     {GAUGE, "difyring_instance_in_flight",
      "Attempts of this node that are in flight at the instance.", INSTANCE(in_flight)},
     {GAUGE, "difyring_queue_length", "Requests of this node that wait for the instance.",

@@ -110,6 +110,7 @@ static void gather_configured(const struct report *r, struct facts *f, struct by
     }
     gather_minute(r, i, &to->last_minute);
     to->up = i->verdict.eligible;
+    to->drained = i->verdict.verdict == VERDICT_DRAINING;
     to->in_flight = atomic_load_explicit(&i->live->in_flight, memory_order_relaxed);
     gather_slots(i, to);
     to->votes = f->members ? gather_votes(r, f, app, to->name) : NULL;

@@ -22,7 +22,9 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 FAMILIES = {
     "difyring_requests_total": "counter", "difyring_request_head_seconds": "histogram",
     "difyring_request_seconds": "histogram", "difyring_check_seconds": "histogram", "difyring_problems": "gauge",
-    "difyring_reloads_total": "counter",
+    "difyring_reloads_total": "counter", "difyring_terminations_total": "counter", "difyring_placements_total": "counter",
+    "difyring_placements": "gauge", "difyring_certificate_not_after_seconds": "gauge",
+    "difyring_tls_handshakes_total": "counter", "difyring_instance_drained": "gauge",
     "difyring_retries_total": "counter", "difyring_instance_up": "gauge", "difyring_instance_in_flight": "gauge",
     "difyring_queue_length": "gauge", "difyring_queue_seconds": "histogram", "difyring_queue_rejected_total": "counter",
     "difyring_connections": "gauge", "difyring_client_aborts_total": "counter",
