@@ -95,33 +95,51 @@ void instance_tls_build(struct snapshot *s, const struct conf *conf)
     finish(&b);
 }
 
-static void tell_one(const struct snapshot_application *app,
-                     const struct snapshot_instance *instance, struct log_producer *log,
-                     struct problems *problems)
+/* Instances whose files cannot be read: what was told of others is over. */
+struct unreadable {
+    char subjects[PROBLEMS_NOTED_MAX][PROBLEM_SUBJECT_SIZE];
+    const char *list[PROBLEMS_NOTED_MAX], *complaints[PROBLEMS_NOTED_MAX];
+    size_t count;
+};
+
+static void note_one(struct unreadable *all, const struct snapshot_application *app,
+                     const struct snapshot_instance *instance, struct log_producer *log)
 {
-    char subject[PROBLEM_SUBJECT_SIZE], detail[PROBLEM_DETAIL_SIZE];
     struct log_field fields[] = {log_span("app", app->name), log_span("instance", instance->name),
                                  log_text("fault", instance->tls_complaint),
                                  log_text("message", "this node goes on without the instance")};
     log_event(log, LOG_WARNING, "instance_tls_unreadable", fields, 4);
-    snprintf(subject, sizeof(subject), "%.*s/%.*s", (int)app->name.size, app->name.at,
-             (int)instance->name.size, instance->name.at);
-    snprintf(detail, sizeof(detail), "%s; this node goes on without the instance",
-             instance->tls_complaint);
-    problems_note(problems, PROBLEM_FILE_UNREADABLE, subject, detail);
+    if (all->count < PROBLEMS_NOTED_MAX) { /* beyond that the log alone has it */
+        char *subject = all->subjects[all->count];
+        snprintf(subject, PROBLEM_SUBJECT_SIZE, "%.*s/%.*s", (int)app->name.size, app->name.at,
+                 (int)instance->name.size, instance->name.at);
+        all->complaints[all->count] = instance->tls_complaint;
+        all->list[all->count++] = subject;
+    }
+}
+
+static void tell_all(const struct unreadable *all, struct problems *problems)
+{
+    problems_keep(problems, PROBLEM_FILE_UNREADABLE, all->list, all->count);
+    for (size_t i = 0; i < all->count; i++) {
+        char detail[PROBLEM_DETAIL_SIZE];
+        snprintf(detail, sizeof(detail), "%s; this node goes on without the instance",
+                 all->complaints[i]);
+        problems_note(problems, PROBLEM_FILE_UNREADABLE, all->subjects[i], detail);
+    }
 }
 
 void instance_tls_tell(const struct snapshot *s, struct log_producer *log,
                        struct problems *problems)
 {
-    problems_drop(problems, PROBLEM_FILE_UNREADABLE, NULL); /* those that stay are told anew */
+    struct unreadable all = {.count = 0};
     for (size_t a = 0; a < s->application_count; a++) {
         const struct snapshot_application *app = &s->applications[a];
         for (size_t i = 0; i < app->instance_count; i++) {
-            const struct snapshot_instance *instance = &app->instances[i];
-            if (instance->tls_complaint) {
-                tell_one(app, instance, log, problems);
+            if (app->instances[i].tls_complaint) {
+                note_one(&all, app, &app->instances[i], log);
             }
         }
     }
+    tell_all(&all, problems);
 }

@@ -4,12 +4,11 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
+#include "assembly/endings.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "conf/problems.h"
 #include "control/private.h"
-
-enum { DAY_MS = 24 * 60 * 60 * 1000 };
 
 /* ---- reading ---- */
 
@@ -142,57 +141,16 @@ void secure_build(struct snapshot *s, const struct conf *conf, const struct secu
     }
 }
 
-void secure_each_ending(const struct snapshot *s, uint64_t now_s,
-                        void (*visit)(void *arg, const struct snapshot_listener *listener,
-                                      const struct tls_certificate *certificate),
-                        void *arg)
-{
-    for (size_t i = 0; i < s->listener_count; i++) {
-        size_t count = 0;
-        const struct snapshot_listener *listener = &s->listeners[i];
-        const struct tls_certificate *c =
-            listener->tls ? tls_server_certificates(listener->tls, &count) : NULL;
-        for (size_t k = 0; k < count; k++) {
-            if (c[k].not_after < (int64_t)now_s + SECURE_ENDING_S) {
-                visit(arg, listener, &c[k]);
-            }
-        }
-    }
-}
-
-static void tell_ending(void *arg, const struct snapshot_listener *listener,
-                        const struct tls_certificate *certificate)
-{
-    struct control *c = arg;
-    bool ended = certificate->not_after < (int64_t)(clock_wall_ms() / 1000);
-    struct log_field fields[] = {
-        log_span("listen", listener->address),
-        log_text("name", certificate->name_count > 0 ? certificate->names[0] : ""),
-        log_unsigned("not_after",
-                     certificate->not_after > 0 ? (uint64_t)certificate->not_after : 0),
-        log_text("message", ended ? "the certificate has ended: clients refuse it; put a new one "
-                                    "into its file and reload"
-                                  : "the certificate ends within 14 days: put a new one into its "
-                                    "file and reload"),
-    };
-    log_event_always(c->producer, LOG_WARNING, "certificate_ends", fields, 4);
-    problems_note_as(&c->member.problems, PROBLEM_CERTIFICATE_ENDS,
-                     ended ? PROBLEM_CRITICAL : PROBLEM_WARNING,
-                     certificate->name_count > 0 ? certificate->names[0] : "?",
-                     ended ? "a listener's certificate has ended: clients refuse it"
-                           : "a listener's certificate ends within 14 days");
-}
-
-static void on_day(uv_timer_t *timer)
+static void on_change(uv_timer_t *timer)
 {
     secure_watch(timer->data);
 }
 
 void secure_watch(struct control *c)
 {
-    problems_drop(&c->member.problems, PROBLEM_CERTIFICATE_ENDS, NULL); /* of those that were */
-    secure_each_ending(c->snapshot, clock_wall_ms() / 1000, tell_ending, c);
-    uv_timer_start(&c->certificate_timer, on_day, DAY_MS, 0);
+    uint64_t next_ms =
+        endings_tell(c->snapshot, clock_wall_ms() / 1000, c->producer, &c->member.problems);
+    uv_timer_start(&c->certificate_timer, on_change, next_ms, 0);
 }
 
 void secure_set_keys(struct tls_tickets *tickets, const struct conf *conf)

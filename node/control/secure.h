@@ -37,14 +37,7 @@ size_t secure_check(const struct conf *conf, struct conf_problems *ret_problems)
 void secure_build(struct snapshot *s, const struct conf *conf, const struct secured *read,
                   const struct snapshot *before);
 
-/* Certificates that end within SECURE_ENDING_S, or have ended. */
-enum { SECURE_ENDING_S = 14 * 24 * 60 * 60 };
-void secure_each_ending(const struct snapshot *s, uint64_t now_s,
-                        void (*visit)(void *arg, const struct snapshot_listener *listener,
-                                      const struct tls_certificate *certificate),
-                        void *arg);
-
-/* Tells the log of them: once now, and each day again. */
+/* Tells of certificates that end: once now, and whenever one comes to its last days or its end. */
 void secure_watch(struct control *c);
 
 /* The cluster's keys, or none, for the tickets of sessions. */

@@ -130,8 +130,8 @@ void problems_keep(struct problems *p, enum problem_id id, const char *const *su
     for (size_t i = 0; i < PROBLEMS_NOTED_MAX; i++) {
         struct problem *one = &p->noted[i];
         bool kept = false;
-        for (size_t s = 0; s < count; s++) {
-            kept = kept || strcmp(one->subject, subjects[s]) == 0;
+        for (size_t s = 0; s < count; s++) { /* as far as a problem's subject reaches */
+            kept = kept || strncmp(one->subject, subjects[s], sizeof(one->subject) - 1) == 0;
         }
         if (one->used && one->id == id && !kept) {
             end(p, one);

@@ -236,10 +236,17 @@ def test_a_node_that_cannot_read_a_file_goes_on_without_the_instance(stubs, ca, 
             assert {line["instance"] for line in node.wait_access(6, app="one")} == {"dify2"}
             assert all(line["attempts"] == 1 for line in node.access(app="one"))   # it is skipped, not tried
             assert node.instances()["dify1"]["failures"] == 0 and not tls.failed
+            assert node.reload()[0] == 200   # it goes on: nothing ends, and nothing begins
+            wait_for(lambda: len(node.events("instance_tls_unreadable")) == 2, TIMEOUT)
+            assert node.request("POST", "/admin/drain")[0].status == 200
+            wait_for(lambda: node.events("node_drain"), TIMEOUT)   # behind whatever else was told
+            assert [e["event"] for e in node.events() if e.get("kind") == "file_unreadable"] == ["problem"]
+            assert node.request("POST", "/admin/enable")[0].status == 200
             shutil.copy(ca.path, path)
             assert node.reload()[0] == 200   # the files are read again
             node.wait_instance("dify1", status="healthy")
             wait_for(lambda: get(node)[0].status == 200 and node.access(instance="dify1"), TIMEOUT)
+            assert [one for one in node.status()["problems"] if one["kind"] == "file_unreadable"] == []
 
 
 # ---- the end of what comes

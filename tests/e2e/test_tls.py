@@ -395,6 +395,32 @@ def test_no_handshake_fails_while_certificates_change(stubs, ca):
 
 # ---- what is told
 
+def told_of_ends(node):
+    return [(e["event"], e["subject"], e["severity"]) for e in node.events() if e.get("kind") == "certificate_ends"]
+
+
+def test_an_ending_certificate_is_told_once_and_when_it_ends(stubs, ca):
+    """A reload changes nothing of what goes on; the end comes without a look at the clock of a day."""
+    good = ca.pair("renewed", ["c.test"])
+    ending = ca.pair("ending", ["c.test"], days=2)
+    config = settings(stubs[:1], listen=[{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": [ending]}])
+    with Node(config) as node:
+        since = wait_for(lambda: [one["since"] for one in node.status()["problems"] if one["kind"] == "certificate_ends"], TIMEOUT)
+        time.sleep(1.1)   # `since` is in seconds
+        assert node.reload()[0] == 200
+        assert [one["since"] for one in node.status()["problems"] if one["kind"] == "certificate_ends"] == since
+        assert told_of_ends(node) == [("problem", "c.test", "warning")]
+        ca.end_in("ending", 5)
+        assert node.reload()[0] == 200
+        wait_for(lambda: ("problem", "c.test", "critical") in told_of_ends(node), 10 + TIMEOUT)
+        assert node.status()["problems"][0]["severity"] == "critical"
+        for which in ("certificate", "key"):
+            shutil.copy(good[which], ending[which])
+        assert node.reload()[0] == 200
+        wait_for(lambda: told_of_ends(node)[-1][:2] == ("problem_over", "c.test"), TIMEOUT)
+        assert [one for one in node.status()["problems"] if one["kind"] == "certificate_ends"] == []
+
+
 def test_status_and_metrics_tell_names_and_ends(node, ca):
     told = node.status()["node"]["certificates"]
     assert [one["names"] for one in told] == [["a.test", "*.w.test"], ["A.test"], ["b.test"], ["A.test"], ["A.test"]]
