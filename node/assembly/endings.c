@@ -29,7 +29,7 @@ static void log_it(struct log_producer *log, const struct snapshot_listener *lis
                                   : "the certificate ends within 14 days: put a new one into its "
                                     "file and reload"),
     };
-    log_event_always(log, LOG_WARNING, "certificate_ends", fields, 4);
+    log_event_always(log, ended ? LOG_ERROR : LOG_WARNING, "certificate_ends", fields, 4);
 }
 
 static void list_it(struct ending *list, const char *name, bool ended)

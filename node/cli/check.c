@@ -2,8 +2,8 @@
  * output. */
 #include <stdio.h>
 
+#include "assembly/secure.h"
 #include "cli/cli.h"
-#include "control/secure.h"
 
 static const char help[] =
     "usage: difyring check -c FILE [--host]\n"

@@ -384,7 +384,7 @@ static void finish(struct control *c)
     }
     c->adoption.in_force_once = true;
     tell_in_force(c);
-    secure_watch(c);
+    secure_watch_now(&c->certificates);
     to_slices(c, ADOPT_SWEEPING);
 }
 

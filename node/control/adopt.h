@@ -16,9 +16,9 @@
 #ifndef CONTROL_ADOPT_H
 #define CONTROL_ADOPT_H
 
+#include "assembly/secure.h"
 #include "base/buffer.h"
 #include "conf/forms/compare.h"
-#include "control/secure.h"
 #include "net/slices.h"
 #include "snapshot/snapshot.h"
 #include "worker/job.h"

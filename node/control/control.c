@@ -20,6 +20,7 @@
 #include "control/reported.h"
 #include "control/show.h"
 #include "control/start.h"
+#include "life/notify.h"
 
 enum {
     FIRST_LOOKUP_MS = 3000, /* names without an address by then get one later */
@@ -171,6 +172,39 @@ static void on_signal(void *owner, int number)
     }
 }
 
+/* ---- the workers' loops, looked after ---- */
+
+static void on_alive(void *owner)
+{
+    (void)owner;
+    notify_alive();
+}
+
+static void on_stands(void *owner, unsigned worker, bool stands)
+{
+    struct control *c = owner;
+    char subject[16];
+    snprintf(subject, sizeof(subject), "worker %u", worker);
+    if (stands) {
+        problems_note(&c->member.problems, PROBLEM_WORKER_STANDS, subject,
+                      "it stands still, and its connections with it; the node ends if it goes on");
+    } else {
+        problems_drop(&c->member.problems, PROBLEM_WORKER_STANDS, subject);
+    }
+}
+
+static const struct watchdog_events watchdog_events = {.alive = on_alive, .stands = on_stands};
+
+static void open_watchdog(struct control *c, size_t workers)
+{
+    c->watchdog.workers = c->workers;
+    c->watchdog.worker_count = &c->worker_count;
+    c->watchdog.log = c->producer;
+    c->watchdog.events = &watchdog_events;
+    c->watchdog.owner = c;
+    watchdog_open(&c->watchdog, &c->net, workers);
+}
+
 static void lack_of_files(void)
 {
     fprintf(stderr, "difyring: the event loop cannot start; is the number of open files used "
@@ -186,7 +220,9 @@ static void open_handles(struct control *c)
     uv_async_init(&c->net.uv, &c->wake, on_wake);
     uv_prepare_init(&c->net.uv, &c->log_flush);
     uv_prepare_start(&c->log_flush, on_log_flush);
-    uv_timer_init(&c->net.uv, &c->certificate_timer);
+    c->certificates = (struct secure_watch){
+        .snapshot = &c->snapshot, .log = c->producer, .problems = &c->member.problems};
+    secure_watch_open(&c->certificates, &c->net);
     c->lookups = lookups_open(&c->net.uv);
     standstill_open(&c->standstill, &c->net);
     slices_open(&c->slices, &c->net);
@@ -195,12 +231,12 @@ static void open_handles(struct control *c)
     settle_open(c);
     c->wake.data = c;
     c->log_flush.data = c;
-    c->certificate_timer.data = c;
 }
 
 /* Everything of control's own closes; the workers first, so that nothing wakes it any more. */
 void control_stop(struct control *c)
 {
+    watchdog_close(&c->watchdog);
     for (size_t w = 0; w < c->worker_count; w++) {
         worker_finish(c->workers[w]);
     }
@@ -223,7 +259,7 @@ void control_stop(struct control *c)
     life_close(c);
     uv_close((uv_handle_t *)&c->wake, NULL);
     uv_close((uv_handle_t *)&c->log_flush, NULL);
-    uv_close((uv_handle_t *)&c->certificate_timer, NULL);
+    secure_watch_close(&c->certificates);
     net_loop_close(&c->net);
 }
 
@@ -284,6 +320,7 @@ static int begin(struct control *c)
     open_handles(c);
     open_instances(c, wanted);
     c->worker_count = 0;
+    open_watchdog(c, wanted);
     if (as_member_open(c) != 0) {
         bool told = c->life.phase == LIFE_STOPPED;
         life_tell(c, LIFE_TERMINATE);
@@ -324,6 +361,7 @@ static void end(struct control *c)
     places_done(&c->places);
     slots_desks_done(&c->desks);
     handover_free(c);
+    watchdog_done(&c->watchdog);
     net_loop_done(&c->net);
     membership_done(&c->member);
     placements_close(&c->placements);

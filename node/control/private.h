@@ -14,6 +14,7 @@
 #include "net/slices.h"
 #include "net/standstill.h"
 #include "report/report.h"
+#include "watchdog/watchdog.h"
 #include "worker/worker.h"
 
 struct control {
@@ -24,7 +25,7 @@ struct control {
     struct lookups *lookups;
     struct instances instances;
     struct prng prng;
-    uv_timer_t certificate_timer;
+    struct secure_watch certificates;
     struct tls_tickets *tickets; /* of all listeners, for the process's life */
     struct log *log;
     struct log_producer *producer;
@@ -48,6 +49,7 @@ struct control {
     uv_prepare_t log_flush;
     struct settle settle;
     struct standstill standstill;
+    struct watchdog watchdog;
     struct slices slices;
     struct adoption adoption;
     struct report report;

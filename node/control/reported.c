@@ -25,6 +25,7 @@ void reported_open(struct control *c)
     r->net = &c->net;
     r->slices = &c->slices;
     r->standstill = &c->standstill;
+    r->worker_standstills = &c->watchdog.count;
     r->log = c->log;
     r->places = &c->places;
     r->registry = &c->instances.registry;

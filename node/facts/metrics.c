@@ -532,6 +532,8 @@ static const struct metric metrics[] = {
     {GAUGE, "difyring_control_standstill_cpu_seconds",
      "The most CPU time that the control loop took for a turn in the last minute.",
      NODE(standstill.cpu_us), .unit = MICROSECONDS},
+    {COUNTER, "difyring_worker_standstills_total",
+     "How often a worker's loop has stood still for 5 s.", NODE(worker_standstills)},
     {COUNTER, "difyring_log_lines_dropped_total",
      "Log lines lost because their reader was too slow, or their disk full.", NODE(log_dropped),
      .by = {&stream}},

@@ -43,6 +43,15 @@ void notify_reloading(void)
     notify(text);
 }
 
+/* sd_watchdog_enabled(3) */
+void notify_alive(void)
+{
+    const char *pid = getenv("WATCHDOG_PID");
+    if (getenv("WATCHDOG_USEC") && (!pid || strtol(pid, NULL, 10) == (long)getpid())) {
+        notify("WATCHDOG=1\n");
+    }
+}
+
 void notify_stopping(void)
 {
     notify("STOPPING=1\n");

@@ -7,4 +7,7 @@ void notify_ready(void);
 void notify_reloading(void); /* followed by notify_ready() */
 void notify_stopping(void);
 
+/* All goes on; where the unit has WatchdogSec. */
+void notify_alive(void);
+
 #endif

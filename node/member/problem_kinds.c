@@ -51,6 +51,9 @@ const struct problem_kind problem_kinds[PROBLEM_KINDS] = {
                                .remedy = "compare the nodes' configuration and ring digests; the "
                                          "problems of the other nodes say why"},
     [PROBLEM_CLOCK_OFF] = {"clock_off", WARNING, .remedy = "keep the clocks of all nodes by NTP"},
+    [PROBLEM_WORKER_STANDS] = {"worker_stands", CRITICAL, .shown_ms = PROBLEM_UNTIL_DROPPED,
+                               .remedy = "nothing, now: the node ends after 10 s and is started "
+                                         "again; report its event worker_stands, with the version"},
     [PROBLEM_NAME_CLASH] = {"name_clash", WARNING, .shown_ms = CLASH_MS,
                             .remedy = "give each node a node.name of its own"},
     [PROBLEM_STATE_NOT_WRITTEN] = {"state_not_written", WARNING, .shown_ms = PROBLEM_UNTIL_DROPPED,

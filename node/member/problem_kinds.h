@@ -26,6 +26,7 @@ enum problem_id {
     PROBLEM_NOT_CONVERGED,
     PROBLEM_CLOCK_OFF,
     /* noted by who notices */
+    PROBLEM_WORKER_STANDS,
     PROBLEM_NAME_CLASH,
     PROBLEM_STATE_NOT_WRITTEN,
     PROBLEM_STATE_DAMAGED,

@@ -294,6 +294,7 @@ static void gather_node(struct report *r, struct facts *f, const struct report_o
     *to = (struct facts_node){
         .gossip = *gossip_counters(gossip),
         .standstill = standstill_longest(r->standstill),
+        .worker_standstills = *r->worker_standstills,
         .divergence_ms = sampler_divergence_ms(r),
         .vip_holder = r->member->row.vip_holder,
         .vip_conflicts = r->sampler.conflicts,

@@ -28,6 +28,7 @@ struct report {
     struct net_loop *net;
     struct slices *slices;
     struct standstill *standstill;
+    const uint64_t *worker_standstills; /* since the start */
     struct log *log;
     struct places *places;
     const struct placements *placements;

@@ -6,13 +6,12 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "net/acceptor.h"
+#include "net/stack.h"
 #include "worker/last_call.h"
 #include "worker/local.h"
 
@@ -64,6 +63,7 @@ struct worker {
     uint32_t owed;        /* connections that are to give way, when one is idle or gone */
     uint32_t quiet_epoch; /* with awaiting_quiet */
     _Atomic uint64_t exchanges, turns; /* published once a turn */
+    _Atomic pid_t thread_id;
     pthread_mutex_t lock;
     struct list inbox;
 };
@@ -125,6 +125,11 @@ void worker_poke(struct worker *w)
 uint64_t worker_turns(const struct worker *w)
 {
     return atomic_load_explicit(&w->turns, memory_order_relaxed);
+}
+
+pid_t worker_thread(const struct worker *w)
+{
+    return atomic_load_explicit(&w->thread_id, memory_order_relaxed);
 }
 
 uint64_t worker_exchanges(const struct worker *w)
@@ -472,16 +477,6 @@ static void on_turn_end(uv_prepare_t *handle)
     log_flush(w->proxy.log);
 }
 
-static void pin(int cpu)
-{
-    if (cpu >= 0) {
-        cpu_set_t set;
-        CPU_ZERO(&set);
-        CPU_SET((size_t)cpu, &set);
-        pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
-    }
-}
-
 static void on_desk(void *owner)
 {
     worker_poke(owner); /* the turn ends in on_turn_end() */
@@ -490,10 +485,8 @@ static void on_desk(void *owner)
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL); /* signals are control's */
-    pin(w->options.cpu);
+    /* signals are control's */
+    atomic_store(&w->thread_id, stack_begin_thread("worker", w->options.cpu));
     uv_run(&w->net.uv, UV_RUN_DEFAULT);
     return NULL;
 }

@@ -92,6 +92,7 @@ void worker_join(struct worker *w);
  * thread. */
 void worker_poke(struct worker *w);
 uint64_t worker_turns(const struct worker *w);
+pid_t worker_thread(const struct worker *w); /* as the kernel numbers it; 0: not yet */
 
 /* For /status and /metrics, from any thread. */
 uint64_t worker_exchanges(const struct worker *w);

@@ -2,14 +2,13 @@
  *
  * Files are read where the file that names them is: at the start and at each reload, on the pool,
  * before anything is decided; a shared part that comes from the cluster brings none. */
-#ifndef CONTROL_SECURE_H
-#define CONTROL_SECURE_H
+#ifndef ASSEMBLY_SECURE_H
+#define ASSEMBLY_SECURE_H
 
 #include "conf/conf.h"
+#include "member/problems.h"
 #include "snapshot/snapshot.h"
 #include "tls/server.h"
-
-struct control;
 
 /* What was read for one listener; `host` is the configuration's. */
 struct secured_listener {
@@ -37,8 +36,20 @@ size_t secure_check(const struct conf *conf, struct conf_problems *ret_problems)
 void secure_build(struct snapshot *s, const struct conf *conf, const struct secured *read,
                   const struct snapshot *before);
 
-/* Tells of certificates that end: once now, and whenever one comes to its last days or its end. */
-void secure_watch(struct control *c);
+/* Tells of certificates that end (endings.h): at each secure_watch_now(), and whenever one comes to
+ * its last days or its end. */
+struct secure_watch {
+    /* lent */
+    struct snapshot *const *snapshot; /* the one in force */
+    struct log_producer *log;
+    struct problems *problems;
+
+    uv_timer_t timer;
+};
+
+void secure_watch_open(struct secure_watch *w, struct net_loop *net);
+void secure_watch_now(struct secure_watch *w);
+void secure_watch_close(struct secure_watch *w);
 
 /* The cluster's keys, or none, for the tickets of sessions. */
 void secure_set_keys(struct tls_tickets *tickets, const struct conf *conf);

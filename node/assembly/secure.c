@@ -1,5 +1,5 @@
 /* secure: see there. */
-#include "control/secure.h"
+#include "assembly/secure.h"
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "conf/problems.h"
-#include "control/private.h"
 
 /* ---- reading ---- */
 
@@ -143,14 +142,24 @@ void secure_build(struct snapshot *s, const struct conf *conf, const struct secu
 
 static void on_change(uv_timer_t *timer)
 {
-    secure_watch(timer->data);
+    secure_watch_now(timer->data);
 }
 
-void secure_watch(struct control *c)
+void secure_watch_now(struct secure_watch *w)
 {
-    uint64_t next_ms =
-        endings_tell(c->snapshot, clock_wall_ms() / 1000, c->producer, &c->member.problems);
-    uv_timer_start(&c->certificate_timer, on_change, next_ms, 0);
+    uint64_t next_ms = endings_tell(*w->snapshot, clock_wall_ms() / 1000, w->log, w->problems);
+    uv_timer_start(&w->timer, on_change, next_ms, 0);
+}
+
+void secure_watch_open(struct secure_watch *w, struct net_loop *net)
+{
+    uv_timer_init(&net->uv, &w->timer);
+    w->timer.data = w;
+}
+
+void secure_watch_close(struct secure_watch *w)
+{
+    uv_close((uv_handle_t *)&w->timer, NULL);
 }
 
 void secure_set_keys(struct tls_tickets *tickets, const struct conf *conf)
