@@ -12,6 +12,16 @@ static void advance(struct gossip *g, uint64_t now_ms)
     g->now_ms = now_ms > g->now_ms ? now_ms : g->now_ms;
 }
 
+void gossip_advance(struct gossip *g, uint64_t now_ms)
+{
+    advance(g, now_ms);
+    if (g->now_ms > g->tick_ms && g->now_ms - g->tick_ms > LAG_MIN_MS) {
+        probe_shift(g, g->now_ms - g->tick_ms);
+        hint_give_up(g);
+        g->tick_ms = g->now_ms;
+    }
+}
+
 /* ---- life ---- */
 
 struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms)
@@ -31,6 +41,7 @@ struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms)
     list_init(&g->watched);
     list_init(&g->dirty);
     list_init(&g->asking);
+    list_init(&g->urged);
     g->now_ms = now_ms;
     if (!g->alone) {
         g->seal = seal_new(options->cluster_name, options->keys, options->key_count, &g->session);
@@ -40,7 +51,9 @@ struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms)
     self->row.heard_ms = now_ms;
     /* the first tries at once, the periods at random places: nodes that start together spread */
     g->join_ms = now_ms;
-    g->probe_ms = now_ms + prng_below(&g->prng, g->profile->probe_ms);
+    g->revive_ms = UINT64_MAX;
+    reach_eagerly(g);
+    g->probe_ms = UINT64_MAX;
     g->sync_ms = now_ms + prng_below(&g->prng, g->profile->sync_ms);
     g->tick_ms = now_ms;
     g->claims_ms = UINT64_MAX;
@@ -58,7 +71,6 @@ void gossip_free(struct gossip *g)
     text_done(g);
     free(g->members);
     free(g->join);
-    free(g->round);
     free(g->wants);
     index_done(&g->by_id);
     index_done(&g->by_session);
@@ -84,16 +96,13 @@ static void leave_tick(struct gossip *g)
 
 void gossip_tick(struct gossip *g, uint64_t now_ms)
 {
-    advance(g, now_ms);
     if (g->alone) {
         return;
     }
-    if (g->now_ms > g->tick_ms + LAG_MIN_MS) {
-        probe_shift(g, g->now_ms - g->tick_ms);
-        hint_give_up(g);
-    }
+    gossip_advance(g, now_ms);
     hint_tick(g);
     probe_tick(g);
+    reach_tick(g);
     namesake_tick(g);
     antientropy_tick(g);
     text_tick(g);
@@ -108,6 +117,7 @@ uint64_t gossip_deadline_ms(const struct gossip *g)
     }
     uint64_t deadlines[] = {
         probe_deadline_ms(g),
+        reach_deadline_ms(g),
         hint_deadline_ms(g),
         antientropy_deadline_ms(g),
         text_deadline_ms(g),
@@ -175,6 +185,7 @@ static void put_own(struct gossip *g, enum wire_priority priority, struct wire_e
         return;
     }
     self->map.known[priority] = entry->version;
+    antientropy_wake(g);
     if (priority == WIRE_URGENT) {
         antientropy_mark_dirty(g, self);
     }

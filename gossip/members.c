@@ -11,8 +11,8 @@
  * Precedence of rumours: generation, then incarnation, then LEFT > DEAD > SUSPECT > ALIVE. Two
  * rules on top. Rumours never bring back the dead: else a node that has missed a death would revive
  * it everywhere, again and again; the member's own packet does. And a death is believed by rumour
- * only if this node itself has not heard the member lately: one node with bad ears must not kill
- * everybody for everybody. */
+ * only if this node itself has not heard the member lately, and has asked it in vain: one node with
+ * bad ears must not kill everybody for everybody. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -67,7 +67,7 @@ static void forget(struct gossip *g, size_t index)
     struct member *m = g->members[index];
     assert(!m->row.self);
     g->events->on_member_leaving(g->owner, &m->row);
-    probe_forget(m);
+    probe_done(m);
     hint_forget(m);
     list_remove(&m->hot);
     list_remove(&m->dirty);
@@ -130,11 +130,13 @@ struct member *member_add(struct gossip *g, struct bytes name, uint64_t generati
     map_init(&m->map);
     list_init(&m->hot);
     list_init(&m->watched);
+    list_init(&m->urged);
     list_init(&m->dirty);
     list_init(&m->hint.asking);
     append(g, m);
     if (!m->row.self) {
         antientropy_mark_dirty(g, m);
+        probe_look(g);
         member_tell(g, m, WIRE_DEAD);
         if (state == WIRE_SUSPECT) {
             probe_suspect(g, m, 0);
@@ -178,8 +180,9 @@ void member_replace(struct gossip *g, struct member *m, const struct wire_row *n
     m->claim_generation = 0;
     m->claim_refuted = false;
     m->advertises = false;
-    probe_forget(m);
+    probe_done(m);
     hint_forget(m);
+    probe_look(g);
     member_make_hot(g, m);
     antientropy_mark_dirty(g, m);
     member_tell(g, m, before);
@@ -272,6 +275,7 @@ void member_make_hot(struct gossip *g, struct member *m)
     m->hot_left = RUMOUR_SENDS * log2_ceiling(g->member_count + 1);
     list_remove(&m->hot);
     list_push_front(&g->hot, &m->hot);
+    antientropy_wake(g);
 }
 
 void member_tell(struct gossip *g, struct member *m, enum wire_state before)
@@ -289,6 +293,7 @@ void member_set_state(struct gossip *g, struct member *m, enum wire_state state)
     m->row.state_since_ms = g->now_ms;
     if (state != WIRE_SUSPECT) {
         probe_forget(m);
+        probe_look(g);
     }
     g->counters.suspicions += state == WIRE_SUSPECT;
     g->counters.deaths += state == WIRE_DEAD;
@@ -300,7 +305,7 @@ void member_set_state(struct gossip *g, struct member *m, enum wire_state state)
 
 bool member_heard_lately(const struct gossip *g, const struct member *m)
 {
-    return m->row.heard_ms != 0 && m->row.heard_ms + g->profile->probe_ms > g->now_ms;
+    return m->row.heard_ms != 0 && m->row.heard_ms + g->profile->silence_ms / 2 > g->now_ms;
 }
 
 /* The same generation, and not a word that is older than what we know. */
@@ -314,7 +319,7 @@ static void believe(struct gossip *g, struct member *m, const struct wire_row *s
     }
     if (m->row.state == WIRE_DEAD && said->state != WIRE_LEFT) {
         if (newer && said->state == WIRE_ALIVE) {
-            probe_contact(g, m); /* somebody hears it: its own packet may bring it back here */
+            reach_contact(g, m); /* somebody hears it: its own packet may bring it back here */
             antientropy_ask_where(g, member_by_id(g, teller), m);
         }
         return;
@@ -330,6 +335,8 @@ static void believe(struct gossip *g, struct member *m, const struct wire_row *s
     } else if (newer && said->state == WIRE_ALIVE) {
         member_make_hot(g, m);
         member_set_state(g, m, WIRE_ALIVE);
+    } else if (said->state == WIRE_DEAD && !probe_was_silent(g, m)) {
+        probe_confirm(g, m, teller);
     } else {
         member_set_state(g, m, said->state);
     }

@@ -3,9 +3,12 @@
  *   gossip.c    the public calls, time
  *   members.c   the table: rows, rumours, who replaces whom
  *   namesake.c  two processes with one name
- *   probe.c     SWIM's probes and suspicions, joining, the dead
+ *   probe.c     SWIM's probes and suspicions
+ *   reach.c     joining, and reaching the dead
+ *   round_trip.c  how long an answer takes
  *   hint.c      what the kernel knows of the dead
  *   antientropy.c  Scuttlebutt: digests, deltas, pushes
+ *   pace.c      when the next sync is
  *   bygone.c    sessions that ended: what was recorded of them does not come again
  *   receive.c   from bytes to a known sender, then by type
  *   send.c      from a wire packet to bytes
@@ -25,20 +28,17 @@ enum {
      * on (DESIGN §4). Nine nodes' pushes are eight packets a change. */
     FEW_MAX = 8,
     PUSH_FANOUT = 3,
-    /* Members probed in one period: full mesh up to 16 nodes, where everyone then hears everyone.
-     */
-    PROBES_PER_PERIOD = 15,
-    PROBE_PINGS = 3,
     PROBE_HELPERS = 3,
-    HINT_PINGS = 3,     /* few enough for a host that sends six hints and then one a second */
-    HINT_SENT_KEPT = 8, /* a hint comes back in a round trip */
+    TRIP_PINGS_KEPT = 16, /* whose answers may be under way */
+    HINT_PINGS = 3,       /* few enough for a host that sends six hints and then one a second */
+    HINT_SENT_KEPT = 8,   /* a hint comes back in a round trip */
     /* A rumour is sent this often times log2(n): SWIM §4.1 has 3 lambda log n; syncs repair
      * what that misses. */
     RUMOUR_SENDS = 3,
     RUMOURS_PER_PACKET = 6,
     CONFIRMERS_MAX = 4, /* Lifeguard's K: further confirmations change nothing */
     /* A tick that comes later than this is lag of ours. */
-    LAG_MIN_MS = 100,
+    LAG_MIN_MS = 50,
     LEAVE_PACKETS = 3,
     LEAVE_GAP_MS = 100,
     PROBLEM_GAP_MS = 1000,
@@ -68,6 +68,17 @@ struct hint {
     uint64_t not_before_ms;        /* no burst before */
     bool pinging;                  /* the packet at hand is the burst's */
     bool killed, refuted;          /* dead by hints; and heard since, in this generation */
+};
+
+/* How long a member's answers take: see round_trip.c. */
+struct round_trip {
+    uint64_t smoothed, variance; /* in sixteenths of a millisecond */
+    bool known;
+    struct {
+        uint32_t sequence;
+        uint64_t at_ms; /* 0 = none */
+    } pings[TRIP_PINGS_KEPT];
+    uint32_t ping_next;
 };
 
 struct member {
@@ -102,11 +113,23 @@ struct member {
     struct list watched;
     bool watching;
     uint64_t watch_began_ms, watch_end_ms, ping_ms; /* ping_ms: when the next one is due */
-    uint32_t pings_sent, sequence;
+    uint32_t pings_sent, sequence, first_sequence;
     uint64_t confirmers[CONFIRMERS_MAX];
     size_t confirmer_count;
+    uint64_t due_ms; /* at rest: when it is asked next; 0 = to be drawn */
+    unsigned uneasy; /* how often its silence is halved: packets to or from it get lost */
+    struct round_trip trip;
+
+    /* It does not hear us, as it says: on the list while answers are left to be repeated. */
+    struct list urged;
+    uint64_t urge_ms;
+    uint32_t urges_left;
 
     struct hint hint;
+
+    /* The last two tables that differed, by their summaries, and how often that led to a sync. */
+    uint64_t differ_ours, differ_theirs;
+    uint32_t differ_count;
 
     uint64_t pushed; /* the urgent version that was passed on */
     struct list dirty;
@@ -157,18 +180,21 @@ struct gossip {
     size_t forgotten_count;
     struct bygone bygone[BYGONE_MAX]; /* the oldest is replaced */
     size_t bygone_next;
-    struct list hot, watched, dirty, asking;
+    struct list hot, watched, dirty, asking, urged;
     uint32_t sequence;
     struct gossip_address advertise;
 
     struct gossip_address *join;
     size_t join_count, join_next, dead_next;
 
-    uint64_t *round; /* ids in this round's order of probing */
-    size_t round_count, round_next;
     size_t digest_next; /* where the next partial digest begins */
 
     uint64_t sync_ms, probe_ms, join_ms, forward_ms; /* due; forward_ms 0 = nothing to pass on */
+    uint64_t revive_ms;                              /* UINT64_MAX: none of the dead was heard */
+    uint64_t eager_ms;                               /* until then joins are tried more often */
+    size_t up_others;                                /* when all were looked at last */
+    uint32_t calm;                                   /* syncs since the last news */
+    uint64_t sync_with;                              /* whose table differs; 0 = anybody's */
     uint64_t tick_ms;                                /* when the next tick was due */
     bool leaving;
     uint32_t leave_sends;
@@ -204,6 +230,11 @@ struct gossip {
     uint8_t bytes[GOSSIP_PACKET_MAX];
 };
 
+/* ---- gossip.c ---- */
+
+/* The time of a call. If this node was late itself, the others get that time. */
+void gossip_advance(struct gossip *g, uint64_t now_ms);
+
 /* ---- members.c ---- */
 
 uint64_t member_id_of(struct gossip *g, struct bytes name);
@@ -229,7 +260,7 @@ void member_remember(struct gossip *g, uint64_t id);
 /* Its row becomes that of a later generation, with an empty map. */
 void member_replace(struct gossip *g, struct member *m, const struct wire_row *now);
 
-/* Within the last probe period, by a packet of its own. */
+/* By a packet of its own, so lately that what others say of it is known better here. */
 bool member_heard_lately(const struct gossip *g, const struct member *m);
 
 /* Sets a row's state; tells the owner and makes it a rumour. */
@@ -294,6 +325,15 @@ void namesake_warn(struct gossip *g, struct wire_packet *answer, const struct wi
 /* False: a contested node has nothing to say to the sender (`known` may be NULL). */
 bool namesake_listens(struct gossip *g, struct member *known, const struct wire_packet *p);
 
+/* ---- round_trip.c ---- */
+
+void trip_sent(struct gossip *g, struct member *m, uint32_t sequence);
+void trip_answered(struct gossip *g, struct member *m, uint32_t sequence);
+/* What is under way is no measure: this node was late itself. */
+void trip_drop(struct member *m);
+/* For so long an answer is waited for. */
+uint64_t trip_answer_ms(const struct gossip *g, const struct member *m);
+
 /* ---- probe.c ---- */
 
 void probe_ping(struct gossip *g, struct member *m);
@@ -304,11 +344,15 @@ void probe_tick(struct gossip *g);
 uint64_t probe_deadline_ms(const struct gossip *g);
 void probe_suspect(struct gossip *g, struct member *m, uint64_t teller);
 void probe_confirm(struct gossip *g, struct member *m, uint64_t teller);
+/* A suspect that has not answered this node for as long as it takes to suspect somebody. */
+bool probe_was_silent(const struct gossip *g, const struct member *m);
 void probe_forget(struct member *m);
+/* A packet of its own came. */
+void probe_heard(struct gossip *g, struct member *m);
+/* Somebody has come up: its turn is to be drawn. */
+void probe_look(struct gossip *g);
+/* This node was late by so much: nobody is to be judged by what was not read yet. */
 void probe_shift(struct gossip *g, uint64_t lag_ms);
-/* HELLO to where a member may be, or an sync if its session is known; at most one a ping gap.
- */
-void probe_contact(struct gossip *g, struct member *m);
 void probe_on_ping(struct gossip *g, struct member *from, const struct wire_packet *p);
 void probe_on_ack(struct gossip *g, struct member *from, const struct wire_packet *p);
 void probe_on_ping_request(struct gossip *g, struct member *from, const struct wire_packet *p);
@@ -317,6 +361,18 @@ void probe_on_proxy_ack(struct gossip *g, struct member *from, const struct wire
 void probe_warn(struct gossip *g, struct member *m, const struct wire_row *said);
 /* A ping to everybody, or a few: our identity says what changed. */
 void probe_announce(struct gossip *g);
+void probe_done(struct member *m); /* its row goes */
+
+/* ---- reach.c ---- */
+
+void reach_tick(struct gossip *g);
+uint64_t reach_deadline_ms(const struct gossip *g);
+/* HELLO to where a member may be; at most one a ping gap. */
+void reach_contact(struct gossip *g, struct member *m);
+/* A packet of one that is dead here: the way is open, so it is asked more often. */
+void reach_heard_dead(struct gossip *g, struct member *m);
+/* Somebody is to be found, or found again: greetings go out more often for a while. */
+void reach_eagerly(struct gossip *g);
 
 /* ---- hint.c ---- */
 
@@ -344,6 +400,8 @@ uint64_t bygone_top(const struct gossip *g, const struct seal_session *session);
 void antientropy_tick(struct gossip *g);
 uint64_t antientropy_deadline_ms(const struct gossip *g);
 void antientropy_begin(struct gossip *g, struct member *to);
+/* Of all that is known, for those who have the same: what pings and their answers say. */
+uint64_t antientropy_summary(const struct gossip *g);
 /* Asks `who`, which hears `m`, for all it knows of it: m may have a new address. At most once in a
  * join interval. */
 void antientropy_ask_where(struct gossip *g, struct member *who, struct member *m);
@@ -352,6 +410,15 @@ void antientropy_on_packet(struct gossip *g, struct member *from, struct wire_pa
 void antientropy_mark_dirty(struct gossip *g, struct member *m);
 void antientropy_push(struct gossip *g);
 void antientropy_push_all(struct gossip *g); /* of ours, both priorities */
+
+/* ---- pace.c ---- */
+
+/* There is news: the next sync is soon. */
+void antientropy_wake(struct gossip *g);
+/* What a ping or its answer said of the sender's table. */
+void antientropy_compare(struct gossip *g, struct member *from, uint64_t summary);
+/* One sync now, and the time of the next. */
+void antientropy_sync(struct gossip *g);
 
 /* ---- send.c ---- */
 

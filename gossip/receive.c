@@ -206,6 +206,7 @@ static void show_life(struct gossip *g, struct member *m, const struct arrival *
     bool newer = incarnation > m->row.incarnation;
     m->row.heard_ms = g->now_ms;
     hint_heard(g, m);
+    probe_heard(g, m);
     m->row.raised = a->p->raised;
     m->source = *a->from;
     m->contests = gossip_address_known(&a->p->holder) || (m->contests && a->p->type == WIRE_ACK);
@@ -224,6 +225,7 @@ static void show_life(struct gossip *g, struct member *m, const struct arrival *
     } else if (m->row.state == WIRE_DEAD) {
         struct wire_row said = member_row(m);
         probe_warn(g, m, &said);
+        reach_heard_dead(g, m);
     }
 }
 
@@ -342,10 +344,10 @@ void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_addre
     uint8_t plain[SEAL_PLAIN_MAX];
     struct arrival a = {.from = from, .bytes = packet, .p = &g->in, .room = packet.size};
     size_t size = 0;
-    g->now_ms = now_ms > g->now_ms ? now_ms : g->now_ms;
     if (g->alone) {
         return;
     }
+    gossip_advance(g, now_ms);
     g->counters.bytes_in += packet.size;
     enum seal_result result = seal_read_header(g->seal, packet, &a.header);
     struct member *known =

@@ -23,6 +23,7 @@ struct wire_packet *send_begin(struct gossip *g, enum wire_type type)
     p->leaving = g->leaving;
     p->advertise = g->advertise;
     p->raised = self->row.raised;
+    p->summary = 0;
     p->seen = p->holder = (struct gossip_address){{0}, 0};
     p->sequence = 0;
     p->target = 0;
@@ -69,7 +70,7 @@ void send_to(struct gossip *g, struct member *to)
         struct bytes packet = hand_out(g, &to->row.address, seal_peer_session(to->peer));
         hint_note_sent(g, to, packet);
     } else {
-        probe_contact(g, to);
+        reach_contact(g, to);
     }
 }
 

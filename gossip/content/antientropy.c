@@ -168,16 +168,16 @@ static void builder_add_wants(struct builder *b)
 
 /* ---- digests ---- */
 
-static uint32_t mix(const struct wire_row *row)
+static uint64_t mix(const struct wire_row *row, uint64_t bulk)
 {
     uint64_t x = row->id;
     const uint64_t parts[] = {row->generation, row->incarnation, (uint64_t)row->state,
-                              row->versions[WIRE_URGENT]};
+                              row->versions[WIRE_URGENT], bulk};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         x = (x ^ parts[i]) * 0x9E3779B97F4A7C15ULL;
         x ^= x >> 29;
     }
-    return (uint32_t)(x >> 32);
+    return x;
 }
 
 static size_t bucket_of(uint64_t id)
@@ -191,8 +191,18 @@ static void hash_buckets(const struct gossip *g, uint32_t ret_buckets[WIRE_BUCKE
     memset(ret_buckets, 0, WIRE_BUCKETS_MAX * sizeof(*ret_buckets));
     for (size_t i = 0; i < g->member_count; i++) {
         struct wire_row row = member_row(g->members[i]);
-        ret_buckets[bucket_of(row.id)] ^= mix(&row);
+        ret_buckets[bucket_of(row.id)] ^= (uint32_t)(mix(&row, 0) >> 32);
     }
+}
+
+uint64_t antientropy_summary(const struct gossip *g)
+{
+    uint64_t summary = 0;
+    for (size_t i = 0; i < g->member_count; i++) {
+        struct wire_row row = member_row(g->members[i]);
+        summary ^= mix(&row, row.versions[WIRE_BULK]);
+    }
+    return summary != 0 ? summary : 1; /* 0: an earlier version, which tells none */
 }
 
 static bool add_all_rows(struct gossip *g, struct builder *b)
@@ -344,6 +354,10 @@ static void apply_entries(struct gossip *g, struct member *m, const struct wire_
     }
     if (d->base <= m->map.known[d->priority] && d->top > m->map.known[d->priority]) {
         m->map.known[d->priority] = d->top;
+        changed = true;
+    }
+    if (changed) {
+        antientropy_wake(g);
     }
     if (changed && d->priority == WIRE_URGENT) {
         antientropy_mark_dirty(g, m);
@@ -375,7 +389,7 @@ static void apply_delta(struct gossip *g, const struct wire_packet *p, const str
         member_tell(g, m, m->row.state);
     }
     if (!m->peer && member_is_up(m) && member_few_up(g)) {
-        probe_contact(g, m); /* a session, so that pushes reach it from now on */
+        reach_contact(g, m); /* a session, so that pushes reach it from now on */
     }
     apply_entries(g, m, p, d);
 }
@@ -527,12 +541,7 @@ void antientropy_tick(struct gossip *g)
         push_bulk(g);
     }
     if (g->now_ms >= g->sync_ms) {
-        uint64_t half_ms = g->profile->sync_ms / 2;
-        g->sync_ms = g->now_ms + half_ms + prng_below(&g->prng, 2 * half_ms);
-        struct member *to = member_random_up(g, NULL);
-        if (to) {
-            antientropy_begin(g, to);
-        }
+        antientropy_sync(g);
     }
 }
 

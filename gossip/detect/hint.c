@@ -111,11 +111,11 @@ static void begin(struct gossip *g, struct member *m)
     probe_ask_helpers(g, m);
 }
 
-/* Of two members each hears the other once in an exchange interval, which varies by half: a filter
- * must not kill it between two of its packets. */
+/* Of two members each speaks after so long at rest, with its jitter: a filter must not kill it
+ * between two of its packets. Of more the helpers hear it. */
 static uint64_t silent_ms(const struct gossip *g, const struct member *m)
 {
-    return m->row.heard_ms + g->profile->sync_ms * 3 / 2;
+    return m->row.heard_ms + g->profile->idle_ms * 5 / 4 + g->profile->forward_ms;
 }
 
 static void step(struct gossip *g, struct member *m)
@@ -128,6 +128,7 @@ static void step(struct gossip *g, struct member *m)
             stop(g, m, 0);
             h->killed = true;
             member_set_state(g, m, WIRE_DEAD);
+            reach_eagerly(g);
             probe_announce(g); /* the others may have sent it nothing lately: they will now */
         }
     } else if (h->ping_count < HINT_PINGS) {
@@ -202,8 +203,11 @@ static bool within_bounds(struct gossip *g)
 void gossip_hint(struct gossip *g, uint64_t now_ms, const struct gossip_address *to,
                  struct bytes quoted)
 {
-    g->now_ms = now_ms > g->now_ms ? now_ms : g->now_ms;
-    if (g->alone || quoted.size < SEAL_HEADER_SIZE + sizeof(uint64_t) || !within_bounds(g)) {
+    if (g->alone) {
+        return;
+    }
+    gossip_advance(g, now_ms);
+    if (quoted.size < SEAL_HEADER_SIZE + sizeof(uint64_t) || !within_bounds(g)) {
         return;
     }
     uint64_t mark = mark_of(quoted);

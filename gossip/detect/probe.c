@@ -1,11 +1,22 @@
-/* probe: is everybody still there? And: reaching those who are not, or not yet.
+/* probe: is everybody still there?
  *
- * Each period up to PROBES_PER_PERIOD members are probed, in a shuffled round-robin (SWIM §4.3), so
- * every member's turn comes. A probe is up to three pings, a gap apart, and with the last one the
- * same asked of three helpers. Any packet of the member ends it, so in a busy cluster hardly a ping
- * is sent at all. A failed probe makes the member suspect, and it is pinged on, each ping telling
- * it what is said of it (Lifeguard's buddy rule), until it refutes, is heard, or the time is over;
- * the time shrinks with each other member that suspects it too. */
+ *            silent for idle_ms()             no answer in window_ms()        nor in the
+ * suspicion's AT REST  ------------------>  ASKED: pings  ------------------>  SUSPECT: pings
+ * -------->  DEAD ^                             |                                   | and silent
+ * for
+ *     +------- any packet of its own, or a helper had one --------------+            silence_ms
+ *
+ * A member that speaks is not asked, so in a busy cluster hardly a ping is sent at all (but where
+ * answers took long: do they still?). At rest one
+ * ping and its answer tell both ends that the other lives, and whether there is anything to sync
+ * (antientropy_summary). The second ping waits for as long as an answer takes (round_trip.c), the
+ * others follow each ping_gap(): whoever is silent is asked often rather than long, which tells a
+ * lossy network from a death. Where it takes more than two, the next silence is shorter.
+ *
+ * In a window helpers are asked to ping it, too (SWIM §4.1); a suspicion's pings tell it what is
+ * said of it (Lifeguard's buddy rule), its time shrinks with each other member that suspects it
+ * too, and whoever is told so repeats its answers for a while, as the first ones seem to get lost.
+ */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -13,22 +24,81 @@
 #include "gossip/private.h"
 
 enum {
-    JOINS_PER_TICK = 8, /* of a long list; the others' turn comes */
     SHRINK_SCALE = 100,
+    WINDOW_PINGS_MIN = 4, /* and more where the round trip leaves time for them */
+    UNEASY_MAX = 3,
+    UNEASY_PINGS = 3, /* from so many on a window tells of loss */
+    HELP_FIRST = 4,   /* asked with this ping of a window, */
+    HELP_EACH = 6,    /* and with each so many after it */
+    /* So many ask a suspect as often as the profile says; more of them each less often. */
+    ASKERS = 8,
+    ASKERS_SHARE_MAX = 8,
+    IDLE_JITTER = 4, /* a quarter: of two the one that is first asks for both */
+    URGES = 12,
+    ANNOUNCED_MAX = 16,  /* at once; the others hear it from them */
+    SUSPICION_TRIPS = 3, /* so many answers could have come in any suspicion */
 };
 
 /* log(c+1) / log(K+1) for K = CONFIRMERS_MAX, in hundredths: Lifeguard §IV-B. */
 static const uint64_t shrink_by_confirmers[CONFIRMERS_MAX + 1] = {0, 43, 68, 86, 100};
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* ---- how long ---- */
+
+static uint64_t idle_ms(const struct gossip *g, const struct member *m)
+{
+    const struct profile *p = g->profile;
+    uint64_t ms = larger(p->idle_ms, p->idle_each_ms * g->up_others) >> m->uneasy;
+    return larger(ms, p->ping_ms);
+}
+
+static uint64_t ping_gap(const struct gossip *g, const struct member *m)
+{
+    return larger(g->profile->ping_ms, trip_answer_ms(g, m) / 4);
+}
+
+static uint64_t suspect_gap(const struct gossip *g, const struct member *m)
+{
+    uint64_t share = g->up_others / ASKERS;
+    share = share < 1 ? 1 : share > ASKERS_SHARE_MAX ? ASKERS_SHARE_MAX : share;
+    return share * ping_gap(g, m);
+}
+
+static uint64_t window_ms(const struct gossip *g, const struct member *m)
+{
+    uint64_t least_ms = 2 * trip_answer_ms(g, m) + WINDOW_PINGS_MIN * ping_gap(g, m);
+    return larger(g->profile->window_ms, least_ms);
+}
+
+static uint64_t suspicion_end_ms(const struct gossip *g, const struct member *m)
+{
+    const struct profile *p = g->profile;
+    uint64_t least_ms = SUSPICION_TRIPS * trip_answer_ms(g, m);
+    uint64_t range_ms = p->suspicion_max_ms - p->suspicion_min_ms;
+    uint64_t saved_ms = range_ms * shrink_by_confirmers[m->confirmer_count] / SHRINK_SCALE;
+    uint64_t end_ms = m->watch_began_ms + larger(p->suspicion_max_ms - saved_ms, least_ms);
+    uint64_t silent_ms = m->row.heard_ms != 0 ? m->row.heard_ms + p->silence_ms : 0;
+    return larger(end_ms, silent_ms);
+}
+
+bool probe_was_silent(const struct gossip *g, const struct member *m)
+{
+    return m->watching && m->pings_sent >= WINDOW_PINGS_MIN &&
+           g->now_ms >= m->watch_began_ms + window_ms(g, m);
+}
+
 /* ---- watching ---- */
 
-static void watch(struct gossip *g, struct member *m, uint64_t begin_ms, uint64_t duration_ms)
+static void watch(struct gossip *g, struct member *m)
 {
     m->watching = true;
-    m->watch_began_ms = begin_ms;
-    m->watch_end_ms = begin_ms + duration_ms;
-    m->ping_ms = begin_ms;
+    m->watch_began_ms = m->ping_ms = g->now_ms;
     m->pings_sent = 0;
+    m->first_sequence = g->sequence + 1;
     list_remove(&m->watched);
     list_push_back(&g->watched, &m->watched);
 }
@@ -37,14 +107,61 @@ void probe_forget(struct member *m)
 {
     m->watching = false;
     m->confirmer_count = 0;
+    m->due_ms = 0;
     list_remove(&m->watched);
 }
 
+void probe_done(struct member *m)
+{
+    probe_forget(m);
+    list_remove(&m->urged);
+    m->urges_left = 0;
+    m->uneasy = 0;
+    memset(&m->trip, 0, sizeof(m->trip));
+}
+
+/* All that was under way when this node stood still may have been answered, and lies unread: it has
+ * at least the time of one answer from now on. */
 void probe_shift(struct gossip *g, uint64_t lag_ms)
 {
+    for (size_t i = 1; i < g->member_count; i++) {
+        trip_drop(g->members[i]);
+    }
     for (struct list *l = g->watched.next; l != &g->watched; l = l->next) {
         struct member *m = LIST_ENTRY(l, struct member, watched);
-        m->watch_end_ms += lag_ms;
+        m->watch_end_ms = larger(m->watch_end_ms + lag_ms, g->now_ms + trip_answer_ms(g, m));
+        m->ping_ms = g->now_ms;
+    }
+}
+
+void probe_look(struct gossip *g)
+{
+    g->probe_ms = g->probe_ms < g->now_ms ? g->probe_ms : g->now_ms;
+}
+
+/* Its next turn, after so long a silence. */
+static void rest(struct gossip *g, struct member *m, uint64_t heard_ms)
+{
+    uint64_t ms = idle_ms(g, m);
+    m->due_ms = heard_ms + ms + prng_below(&g->prng, ms / IDLE_JITTER + 1);
+    g->probe_ms = g->probe_ms < m->due_ms ? g->probe_ms : m->due_ms;
+}
+
+static void note_ease(struct member *m)
+{
+    if (m->pings_sent >= UNEASY_PINGS) {
+        m->uneasy += m->uneasy < UNEASY_MAX;
+    } else if (m->pings_sent <= 1) {
+        m->uneasy -= m->uneasy > 0;
+    }
+}
+
+void probe_heard(struct gossip *g, struct member *m)
+{
+    if (m->watching && m->row.state == WIRE_ALIVE) {
+        note_ease(m);
+        probe_forget(m);
+        rest(g, m, g->now_ms);
     }
 }
 
@@ -53,6 +170,8 @@ void probe_ping(struct gossip *g, struct member *m)
     struct wire_packet *p = send_begin(g, WIRE_PING);
     m->sequence = ++g->sequence;
     p->sequence = m->sequence;
+    p->summary = antientropy_summary(g);
+    trip_sent(g, m, m->sequence);
     if (m->row.state == WIRE_SUSPECT) {
         p->rows[p->row_count++] = member_row(m);
     }
@@ -78,15 +197,6 @@ void probe_ask_helpers(struct gossip *g, const struct member *m)
 
 /* ---- suspicion ---- */
 
-static void shrink(const struct gossip *g, struct member *m)
-{
-    const struct profile *p = g->profile;
-    uint64_t range_ms = p->suspicion_max_ms - p->suspicion_min_ms;
-    uint64_t saved_ms = range_ms * shrink_by_confirmers[m->confirmer_count] / SHRINK_SCALE;
-    uint64_t end_ms = m->watch_began_ms + p->suspicion_max_ms - saved_ms;
-    m->watch_end_ms = end_ms < m->watch_end_ms ? end_ms : m->watch_end_ms;
-}
-
 void probe_confirm(struct gossip *g, struct member *m, uint64_t teller)
 {
     for (size_t i = 0; i < m->confirmer_count; i++) {
@@ -95,8 +205,10 @@ void probe_confirm(struct gossip *g, struct member *m, uint64_t teller)
         }
     }
     if (m->confirmer_count < CONFIRMERS_MAX) {
+        uint64_t before_ms = suspicion_end_ms(g, m);
         m->confirmers[m->confirmer_count++] = teller;
-        shrink(g, m);
+        uint64_t saved_ms = before_ms - suspicion_end_ms(g, m);
+        m->watch_end_ms -= saved_ms; /* what this node was late stays added */
     }
 }
 
@@ -110,41 +222,48 @@ void probe_suspect(struct gossip *g, struct member *m, uint64_t teller)
     }
     member_set_state(g, m, WIRE_SUSPECT);
     m->confirmer_count = 0;
-    watch(g, m, g->now_ms, g->profile->suspicion_max_ms);
+    watch(g, m);
+    m->watch_end_ms = suspicion_end_ms(g, m);
 }
 
 static void step_suspect(struct gossip *g, struct member *m)
 {
     if (g->now_ms >= m->watch_end_ms) {
         member_set_state(g, m, WIRE_DEAD);
+        reach_heard_dead(g, m);
+        probe_announce(g);
         return;
     }
     if (g->now_ms >= m->ping_ms) {
-        m->ping_ms = g->now_ms + g->profile->ping_gap_ms;
+        m->ping_ms = g->now_ms + suspect_gap(g, m);
         m->pings_sent++;
         probe_ping(g, m);
         if (m->pings_sent % 2 == 0) {
-            probe_contact(g, m); /* it may have started anew: then only HELLO gets through */
+            reach_contact(g, m); /* it may have started anew: then only HELLO gets through */
         }
     }
 }
 
-static void step_probe(struct gossip *g, struct member *m)
+/* Is there time for one more ping and its answer? */
+static bool may_ping(const struct gossip *g, const struct member *m)
 {
-    if (m->row.heard_ms >= m->watch_began_ms) {
-        probe_forget(m);
-        return;
-    }
+    return m->ping_ms + trip_answer_ms(g, m) <= m->watch_end_ms;
+}
+
+static void step_asked(struct gossip *g, struct member *m)
+{
     if (g->now_ms >= m->watch_end_ms) {
+        m->uneasy += m->uneasy < UNEASY_MAX;
         probe_forget(m);
         probe_suspect(g, m, 0);
+        probe_announce(g);
         return;
     }
-    if (g->now_ms >= m->ping_ms && m->pings_sent < PROBE_PINGS) {
-        m->ping_ms = g->now_ms + g->profile->ping_gap_ms;
+    if (g->now_ms >= m->ping_ms && may_ping(g, m)) {
+        m->ping_ms = g->now_ms + (m->pings_sent == 0 ? trip_answer_ms(g, m) : ping_gap(g, m));
         m->pings_sent++;
         probe_ping(g, m);
-        if (m->pings_sent == PROBE_PINGS) {
+        if (m->pings_sent >= HELP_FIRST && (m->pings_sent - HELP_FIRST) % HELP_EACH == 0) {
             probe_ask_helpers(g, m);
         }
     }
@@ -159,133 +278,105 @@ static void step_watched(struct gossip *g)
         if (m->row.state == WIRE_SUSPECT) {
             step_suspect(g, m);
         } else {
-            step_probe(g, m);
+            step_asked(g, m);
         }
     }
 }
 
-/* ---- the period ---- */
+/* ---- at rest ---- */
 
-/* A new round: everybody, shuffled (Fisher and Yates). */
-static void shuffle_round(struct gossip *g)
+static void step_rest(struct gossip *g, struct member *m)
 {
-    g->round_count = g->member_count - 1;
-    g->round_next = 0;
-    g->round = memory_resize(g->round, (g->round_count + 1) * sizeof(*g->round));
-    for (size_t i = 0; i < g->round_count; i++) {
-        size_t j = (size_t)prng_below(&g->prng, i + 1);
-        g->round[i] = g->round[j];
-        g->round[j] = g->members[i + 1]->row.id;
+    if (m->due_ms == 0) {
+        rest(g, m, g->now_ms - prng_below(&g->prng, idle_ms(g, m))); /* all at different times */
+    } else if (g->now_ms >= m->due_ms && m->row.heard_ms + idle_ms(g, m) > g->now_ms &&
+               trip_answer_ms(g, m) <= g->profile->answer_ms) {
+        rest(g, m, m->row.heard_ms);
+    } else if (g->now_ms >= m->due_ms) {
+        watch(g, m);
+        m->watch_end_ms = g->now_ms + window_ms(g, m);
     }
 }
 
-static struct member *next_of_round(struct gossip *g)
+static void look_at_all(struct gossip *g)
 {
-    while (g->round_next < g->round_count) {
-        struct member *m = member_by_id(g, g->round[g->round_next++]);
-        if (m && m->row.state == WIRE_ALIVE && !m->watching && !m->row.self) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
-/* Spread over the first half of the period, so that no burst meets a full socket buffer. Who was
- * heard in the last half period is not asked. */
-static void begin_period(struct gossip *g)
-{
-    uint64_t half_ms = g->profile->probe_ms / 2;
-    bool renewed = false;
-    for (size_t probes = 0; probes < PROBES_PER_PERIOD; probes++) {
-        struct member *m = next_of_round(g);
-        if (!m && !renewed && probes == 0) {
-            renewed = true;
-            shuffle_round(g);
-            m = next_of_round(g);
-        }
-        if (!m) {
-            return; /* the round is over: the next one begins with the next period */
-        }
-        if (m->row.heard_ms == 0 || m->row.heard_ms + half_ms < g->now_ms) {
-            uint64_t begin_ms = g->now_ms + probes * half_ms / PROBES_PER_PERIOD;
-            watch(g, m, begin_ms, g->profile->probe_ms);
-        }
-    }
-}
-
-/* ---- joining, and the dead ---- */
-
-void probe_contact(struct gossip *g, struct member *m)
-{
-    bool lately = m->contact_ms != 0 && g->now_ms < m->contact_ms + g->profile->ping_gap_ms;
-    if (!lately && gossip_address_known(&m->row.address)) {
-        m->contact_ms = g->now_ms;
-        send_hello(g, &m->row.address);
-    }
-}
-
-static bool is_joined(const struct gossip *g, const struct gossip_address *address)
-{
-    if (gossip_address_equal(address, &g->advertise)) {
-        return true;
-    }
+    size_t up = 0;
     for (size_t i = 1; i < g->member_count; i++) {
-        const struct member *m = g->members[i];
-        if (member_is_up(m) && m->peer && gossip_address_equal(&m->row.address, address)) {
-            return true;
-        }
+        up += member_is_up(g->members[i]);
     }
-    return false;
-}
-
-static void try_joins(struct gossip *g)
-{
-    for (size_t i = 0; i < g->join_count && i < JOINS_PER_TICK; i++) {
-        const struct gossip_address *address = &g->join[g->join_next++ % g->join_count];
-        if (namesake_is_contested(g) ||
-            !is_joined(g, address)) { /* who says so must say it again */
-            send_hello(g, address);
-        }
-    }
-}
-
-static void try_the_dead(struct gossip *g)
-{
+    g->up_others = up;
+    g->probe_ms = UINT64_MAX;
     for (size_t i = 1; i < g->member_count; i++) {
-        struct member *m = g->members[1 + g->dead_next++ % (g->member_count - 1)];
-        if (!member_is_up(m)) {
-            probe_contact(g, m);
-            return;
+        struct member *m = g->members[i];
+        if (m->row.state == WIRE_ALIVE && !m->watching) {
+            step_rest(g, m);
         }
+        if (m->row.state == WIRE_ALIVE && !m->watching && m->due_ms < g->probe_ms) {
+            g->probe_ms = m->due_ms;
+        }
+    }
+}
+
+/* ---- answers that are repeated ---- */
+
+static void urge(struct gossip *g, struct member *m)
+{
+    m->urges_left = URGES;
+    if (list_empty(&m->urged)) {
+        m->urge_ms = g->now_ms + ping_gap(g, m);
+        list_push_back(&g->urged, &m->urged);
+    }
+}
+
+static void answer(struct gossip *g, struct member *to, uint32_t sequence)
+{
+    struct wire_packet *p = send_begin(g, WIRE_ACK);
+    p->sequence = sequence;
+    p->summary = antientropy_summary(g);
+    send_add_rumours(g, p);
+    send_to(g, to);
+}
+
+static void step_urged(struct gossip *g)
+{
+    struct list *next;
+    for (struct list *l = g->urged.next; l != &g->urged; l = next) {
+        struct member *m = LIST_ENTRY(l, struct member, urged);
+        next = l->next;
+        if (g->now_ms < m->urge_ms) {
+            continue;
+        }
+        m->urge_ms = g->now_ms + ping_gap(g, m);
+        m->urges_left--;
+        if (m->urges_left == 0) {
+            list_remove(&m->urged);
+        }
+        answer(g, m, 0);
     }
 }
 
 void probe_tick(struct gossip *g)
 {
-    const struct profile *p = g->profile;
     step_watched(g);
     if (g->now_ms >= g->probe_ms) {
-        g->probe_ms = g->now_ms + p->probe_ms;
-        begin_period(g);
+        look_at_all(g);
         step_watched(g);
     }
-    if (g->now_ms >= g->join_ms) {
-        g->join_ms = g->now_ms + p->join_ms - prng_below(&g->prng, p->join_ms / 4);
-        try_joins(g);
-        namesake_ask(g);
-        try_the_dead(g);
-    }
+    step_urged(g);
 }
 
 uint64_t probe_deadline_ms(const struct gossip *g)
 {
-    uint64_t first_ms = g->probe_ms < g->join_ms ? g->probe_ms : g->join_ms;
-    for (const struct list *l = g->watched.next; l != &g->watched; l = l->next) {
-        const struct member *m =
-            (const struct member *)((const char *)l - offsetof(struct member, watched));
-        bool pings = m->row.state == WIRE_SUSPECT || m->pings_sent < PROBE_PINGS;
+    uint64_t first_ms = g->probe_ms;
+    for (struct list *l = g->watched.next; l != &g->watched; l = l->next) {
+        const struct member *m = LIST_ENTRY(l, struct member, watched);
+        bool pings = m->row.state == WIRE_SUSPECT || may_ping(g, m);
         uint64_t due_ms = pings && m->ping_ms < m->watch_end_ms ? m->ping_ms : m->watch_end_ms;
         first_ms = due_ms < first_ms ? due_ms : first_ms;
+    }
+    for (struct list *l = g->urged.next; l != &g->urged; l = l->next) {
+        const struct member *m = LIST_ENTRY(l, struct member, urged);
+        first_ms = m->urge_ms < first_ms ? m->urge_ms : first_ms;
     }
     return first_ms;
 }
@@ -294,15 +385,23 @@ uint64_t probe_deadline_ms(const struct gossip *g)
 
 void probe_on_ping(struct gossip *g, struct member *from, const struct wire_packet *p)
 {
-    struct wire_packet *answer = send_begin(g, WIRE_ACK);
-    answer->sequence = p->sequence;
-    send_add_rumours(g, answer);
-    send_to(g, from);
+    uint64_t self = member_self(g)->row.id;
+    for (size_t i = 0; i < p->row_count; i++) {
+        bool ill = p->rows[i].state == WIRE_SUSPECT || p->rows[i].state == WIRE_DEAD;
+        if (ill && p->rows[i].id == self) {
+            urge(g, from);
+        }
+    }
+    uint64_t summary = p->summary;
+    answer(g, from, p->sequence);
+    antientropy_compare(g, from, summary);
 }
 
 /* That it came at all is what counts (receive.c has noted it); but somebody may wait for it. */
 void probe_on_ack(struct gossip *g, struct member *from, const struct wire_packet *p)
 {
+    trip_answered(g, from, p->sequence);
+    antientropy_compare(g, from, p->summary);
     for (size_t i = 0; i < RELAYS_MAX; i++) {
         struct ping_relay *relay = &g->relays[i];
         if (relay->asker == 0 || relay->target != from->row.id || relay->sequence != p->sequence) {
@@ -338,9 +437,13 @@ void probe_on_proxy_ack(struct gossip *g, struct member *from, const struct wire
     if (target) {
         hint_refuted(g, target, p->sequence);
     }
-    if (target && target->watching && target->row.state == WIRE_ALIVE &&
-        target->sequence == p->sequence) {
+    bool now = target && target->watching && target->row.state == WIRE_ALIVE &&
+               p->sequence - target->first_sequence <= target->sequence - target->first_sequence;
+    if (now) {
+        target->uneasy =
+            0; /* a link that is cut for good must not cost more than one that is not */
         probe_forget(target);
+        rest(g, target, g->now_ms);
         antientropy_ask_where(g, from, target);
     }
 }
@@ -359,15 +462,13 @@ void probe_warn(struct gossip *g, struct member *m, const struct wire_row *said)
 
 void probe_announce(struct gossip *g)
 {
-    if (member_few_up(g)) {
-        for (size_t i = 1; i < g->member_count; i++) {
-            if (member_is_up(g->members[i])) {
-                probe_ping(g, g->members[i]);
-            }
+    size_t others = g->member_count - 1, told = 0;
+    size_t first = others > 0 ? (size_t)prng_below(&g->prng, others) : 0;
+    for (size_t i = 0; i < others && told < ANNOUNCED_MAX; i++) {
+        struct member *m = g->members[1 + (first + i) % others];
+        if (member_is_up(m)) {
+            probe_ping(g, m);
+            told++;
         }
-        return;
-    }
-    for (size_t i = 0; i < FEW_MAX; i++) {
-        probe_ping(g, member_random_up(g, NULL));
     }
 }

@@ -134,6 +134,7 @@ static void build(const struct wire_packet *p, struct message *m)
     m->packet.holder = address_data(&p->holder, m->holder);
     m->packet.sequence = p->sequence;
     m->packet.target = p->target;
+    m->packet.summary = p->summary;
     m->packet.member_count = p->member_count;
     build_rows(p, m);
     memcpy(m->buckets, p->buckets, p->bucket_count * sizeof(p->buckets[0]));
@@ -326,6 +327,7 @@ static bool read_packet(const Gossip__Packet *m, struct wire_packet *ret_packet)
         .raised = m->raised,
         .sequence = m->sequence,
         .target = m->target,
+        .summary = m->summary,
         .member_count = m->member_count,
         .digest = bytes_in(m->digest),
         .offset = m->offset,

@@ -91,6 +91,7 @@ struct wire_packet {
     struct gossip_address seen, holder;
 
     uint32_t sequence;     /* PING, ACK, PING_REQUEST, PROXY_ACK */
+    uint64_t summary;      /* PING, ACK: a hash over all that the sender knows; 0: not told */
     uint64_t target;       /* PING_REQUEST, PROXY_ACK: a member's id */
     uint32_t member_count; /* SYN: how many members the sender knows, itself included */
     struct wire_row rows[WIRE_ROWS_MAX]; /* any type: rumours; SYN, SYN_ACK: the digest */

@@ -11,13 +11,14 @@ enum {
     TEXT = 1 << 5,   /* text_size, chunk */
     PADDING = 1 << 6,
     SEEN = 1 << 7, /* seen, holder */
+    SUMMARY = 1 << 8,
 };
 
 static const unsigned FIELDS_OF[] = {
     [WIRE_HELLO] = PADDING,
     [WIRE_WELCOME] = PADDING | SEEN,
-    [WIRE_PING] = SEQUENCE,
-    [WIRE_ACK] = SEQUENCE | SEEN,
+    [WIRE_PING] = SEQUENCE | SUMMARY,
+    [WIRE_ACK] = SEQUENCE | SEEN | SUMMARY,
     [WIRE_PING_REQUEST] = SEQUENCE | TARGET,
     [WIRE_PROXY_ACK] = SEQUENCE | TARGET,
     [WIRE_SYN] = MEMBERS,
@@ -34,6 +35,7 @@ static unsigned fields_in(const struct wire_packet *p)
            (p->delta_count || p->entry_count ? DELTAS : 0U) |
            (p->digest.size || p->offset ? DIGEST : 0U) |
            (p->text_size || p->chunk.size ? TEXT : 0U) | (p->padding ? PADDING : 0U) |
+           (p->summary ? SUMMARY : 0U) |
            (gossip_address_known(&p->seen) || gossip_address_known(&p->holder) ? SEEN : 0U);
 }
 

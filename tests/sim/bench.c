@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "tests/sim/bench_loss.h"
 #include "tests/sim/host.h"
 #include "tests/sim/pool.h"
 #include "tests/sim/process.h"
@@ -19,6 +20,8 @@ enum {
     JOINS_MAX = 3,
     FULL_VIEW_LIMIT_S = 120,
     TRAFFIC_S = 10,
+    REST_BEGINS_S = 20, /* after the last change */
+    REST_S = 20,
     CHANGE_LIMIT_MS = 60 * 1000,
     CHANGE_GAP_MS = 300,
     CRASH_LIMIT_MS = 60 * 1000,
@@ -101,14 +104,12 @@ static void on_host_start(struct world *w, const struct event *e)
     process_start(w, &w->hosts[e->host]);
 }
 
-static void begin(struct bench *b, const struct row *row, uint64_t seed)
+struct world *bench_world(size_t hosts, unsigned loss_permille, uint64_t seed)
 {
-    struct world *w = b->w = world_new(&(struct world_options){
-        .seed = seed, .host_count = row->hosts, .profile = GOSSIP_LAN, .bench = true});
-    w->owner = b;
-    w->on_member = on_member;
-    w->network.loss_permille = row->loss_permille;
-    for (uint32_t i = 0; i < row->hosts; i++) {
+    struct world *w = world_new(&(struct world_options){
+        .seed = seed, .host_count = hosts, .profile = GOSSIP_LAN, .bench = true});
+    w->network.loss_permille = loss_permille;
+    for (uint32_t i = 0; i < hosts; i++) {
         struct host *h = &w->hosts[i];
         uint64_t joins = world_between(w, 1, JOINS_MAX);
         for (; joins > 0 && i > 0; joins--) {
@@ -117,6 +118,14 @@ static void begin(struct bench *b, const struct row *row, uint64_t seed)
         world_after(w, world_between(w, 0, START_MS) * 1000,
                     (struct event){.run = on_host_start, .host = i});
     }
+    return w;
+}
+
+static void begin(struct bench *b, const struct row *row, uint64_t seed)
+{
+    b->w = bench_world(row->hosts, row->loss_permille, seed);
+    b->w->owner = b;
+    b->w->on_member = on_member;
 }
 
 static void end(struct bench *b)
@@ -225,6 +234,27 @@ static void crash_many(struct bench *b)
 
 /* ---- rows ---- */
 
+/* Bytes a second and node while nothing changes. */
+static double rest_rate(struct bench *b)
+{
+    struct world *w = b->w;
+    size_t n = w->options.host_count;
+    unsigned *rates = memory_new(n * sizeof(*rates));
+    for (size_t i = 0; i < n; i++) {
+        rates[i] = w->hosts[i].process->work.rate;
+        work_stop_requests(w->hosts[i].process);
+    }
+    world_run(w, w->now_us + REST_BEGINS_S * WORLD_SECOND_US);
+    uint64_t bytes = w->network.bytes;
+    world_run(w, w->now_us + REST_S * WORLD_SECOND_US);
+    bytes = w->network.bytes - bytes;
+    for (size_t i = 0; i < n; i++) {
+        w->hosts[i].process->work.rate = rates[i];
+    }
+    free(rates);
+    return (double)bytes / (double)n / REST_S;
+}
+
 static bool print_row(const struct row *row)
 {
     struct bench b = {0};
@@ -238,13 +268,15 @@ static bool print_row(const struct row *row)
     uint64_t bytes = b.w->network.bytes;
     world_run(b.w, b.w->now_us + TRAFFIC_S * WORLD_SECOND_US);
     double rate = (double)(b.w->network.bytes - bytes) / (double)row->hosts / TRAFFIC_S;
+    double rest = rest_rate(&b);
     change_many(&b);
     crash_many(&b);
-    printf("%5zu %5u %% %8.1f s %7.3f s %6.3f s %7.3f s %6.3f s %7.0f ms %7.0f ms %8.1f kB/s\n",
+    printf("%5zu %5u %% %8.1f s %7.3f s %6.3f s %7.3f s %6.3f s %7.0f ms %7.0f ms %8.1f kB/s %8.0f "
+           "B/s\n",
            row->hosts, row->loss_permille / 10, full_s, percentile(&b.killed, 50) / 1e3,
            percentile(&b.killed, 99) / 1e3, percentile(&b.vanished, 50) / 1e3,
            percentile(&b.vanished, 99) / 1e3, percentile(&b.staleness, 99),
-           percentile(&b.everywhere, 100), rate / 1e3);
+           percentile(&b.everywhere, 100), rate / 1e3, rest);
     fflush(stdout);
     bool good = !b.w->failed;
     if (!good) {
@@ -310,6 +342,9 @@ int bench_run(char **texts, size_t count)
     if (count == 1 && strcmp(texts[0], "deaths") == 0) {
         return false_deaths() > 0;
     }
+    if (count == 1 && strcmp(texts[0], "loss") == 0) {
+        return bench_loss() > 0;
+    }
     for (size_t i = 0; i < row_count; i++) {
         numbers[i] = i;
         if (count > 0) {
@@ -324,7 +359,7 @@ int bench_run(char **texts, size_t count)
         }
     }
     puts("hosts   loss  full view  killed p50    p99  gone p50      p99  change p99     all     a "
-         "node");
+         "node    at rest");
     size_t failed = pool_run(
         &(struct pool_job){
             .run = run_row, .died = row_died, .arg = rows, .seconds_max = ROW_SECONDS_MAX},

@@ -224,6 +224,26 @@ static void fault_loss(struct world *w, const struct faults *f)
     world_after(w, length_us, (struct event){.run = on_calm, .argument = f->base_loss_permille});
 }
 
+static void on_heard_again(struct world *w, const struct event *e)
+{
+    network_lose_from(&w->network, (size_t)e->argument, 0);
+    world_tell(w, "what host %llu sends comes again", (unsigned long long)e->argument);
+}
+
+/* It hears all, and the others hear little of it. */
+static void fault_one_way_loss(struct world *w, const struct faults *f)
+{
+    (void)f;
+    size_t from = pick_host(w)->index;
+    unsigned permille = (unsigned)world_between(w, 200, 900);
+    uint64_t length_us = draw_length_us(w, BURST_MIN_MS, CUT_MAX_MS);
+    network_lose_from(&w->network, from, permille);
+    world_tell(w, "of what host %zu sends %u permille get lost for %.1f s", from, permille,
+               (double)length_us / 1e6);
+    world_disturb(w, w->now_us + length_us + aftermath_us());
+    world_after(w, length_us, (struct event){.run = on_heard_again, .argument = from});
+}
+
 /* ---- what only some worlds have ---- */
 
 /* Starts without its past, with a clock that was set back, and out of reach of those who know its
@@ -322,9 +342,9 @@ static const struct {
     unsigned weight;
     void (*strike)(struct world *w, const struct faults *f);
 } FAULTS[] = {
-    {24, fault_pause},  {24, fault_crash},    {8, fault_stop},      {12, fault_cut},
+    {22, fault_pause},  {22, fault_crash},    {8, fault_stop},      {12, fault_cut},
     {6, fault_loss},    {6, fault_address},   {6, fault_clock},     {4, fault_clone},
-    {4, fault_refusal}, {2, fault_crash_all}, {4, fault_lost_past},
+    {4, fault_refusal}, {2, fault_crash_all}, {4, fault_lost_past}, {4, fault_one_way_loss},
 };
 enum { FAULT_KINDS = sizeof(FAULTS) / sizeof(FAULTS[0]), WEIGHTS = 100 };
 

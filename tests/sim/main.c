@@ -2,7 +2,7 @@
  *
  *   sim [--seeds N] [--first S] [--fixed FILE] [--traces]   TAP: every seed that broke a claim
  *   sim --seed S [--verbose] [--packets]                    that one again, with what happens
- *   sim --bench [HOSTS[:LOSS]...|deaths]                    the figures
+ *   sim --bench [HOSTS[:LOSS]...|deaths|loss]               the figures
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -38,12 +38,14 @@ void network_init(struct network *n, size_t host_count)
 {
     *n = (struct network){.host_count = host_count, .delay_min_us = 100, .delay_max_us = 2000};
     n->cut = memory_new(host_count * host_count * sizeof(*n->cut));
+    n->own_loss = memory_new(host_count * host_count * sizeof(*n->own_loss));
     n->hint_credits = memory_new(host_count * host_count * sizeof(*n->hint_credits));
 }
 
 void network_done(struct network *n)
 {
     free(n->cut);
+    free(n->own_loss);
     free(n->hint_credits);
 }
 
@@ -143,7 +145,8 @@ void network_send(struct world *w, uint32_t from_host, const struct gossip_addre
     }
     int copies = world_chance(w, n->duplicate_permille) ? 2 : 1;
     for (; copies > 0; copies--) {
-        if (world_chance(w, n->loss_permille)) {
+        if (world_chance(w, n->loss_permille) ||
+            world_chance(w, n->own_loss[from_host * n->host_count + to_host])) {
             continue;
         }
         struct carried *c = malloc(sizeof(*c) + packet.size);
@@ -156,6 +159,13 @@ void network_send(struct world *w, uint32_t from_host, const struct gossip_addre
 void network_cut(struct network *n, size_t from, size_t to, bool cut)
 {
     n->cut[from * n->host_count + to] = cut;
+}
+
+void network_lose_from(struct network *n, size_t from, unsigned permille)
+{
+    for (size_t to = 0; to < n->host_count; to++) {
+        n->own_loss[from * n->host_count + to] = permille;
+    }
 }
 
 void network_heal(struct network *n)

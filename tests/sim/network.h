@@ -21,6 +21,7 @@ struct network {
     uint64_t delay_min_us, delay_max_us; /* of most packets */
     uint64_t late_max_us;                /* of those that others overtake */
     bool *cut;                           /* [from * host_count + to]: nothing gets through */
+    unsigned *own_loss;                  /* the same: of this way alone, permille */
     struct hint_credit *hint_credits;    /* [from * host_count + to] */
     size_t host_count;
     uint64_t packets, bytes; /* sent, lost ones too */
@@ -42,6 +43,8 @@ struct host *network_host(struct world *w, const struct gossip_address *a);
 /* Nothing goes from `from` to `to` any more, or again. */
 void network_cut(struct network *n, size_t from, size_t to, bool cut);
 void network_heal(struct network *n);
+/* So much of what a host sends gets lost besides, whoever it is for. */
+void network_lose_from(struct network *n, size_t from, unsigned permille);
 bool network_is_whole(const struct network *n);
 
 #endif

@@ -69,6 +69,10 @@ static void draw_network(struct scenario *s)
         n->delay_min_us = 20 * 1000;
         n->delay_max_us = 80 * 1000;
         n->late_max_us = 200 * 1000;
+        if (world_chance(s->w, 300)) { /* no delay is like the one before */
+            n->delay_min_us = 200;
+            n->delay_max_us = n->late_max_us = 300 * 1000;
+        }
     }
 }
 

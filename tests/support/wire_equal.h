@@ -41,8 +41,8 @@ static inline bool wire_equal(const struct wire_packet *a, const struct wire_pac
     return a->type == b->type && bytes_equal(a->name, b->name) && a->generation == b->generation &&
            a->incarnation == b->incarnation && a->leaving == b->leaving &&
            gossip_address_equal(&a->advertise, &b->advertise) && a->sequence == b->sequence &&
-           a->target == b->target && a->member_count == b->member_count &&
-           a->bucket_count == b->bucket_count &&
+           a->target == b->target && a->summary == b->summary &&
+           a->member_count == b->member_count && a->bucket_count == b->bucket_count &&
            memcmp(a->buckets, b->buckets, a->bucket_count * sizeof(a->buckets[0])) == 0 &&
            wire_rows_equal(a, b) && wire_deltas_equal(a, b) && bytes_equal(a->digest, b->digest) &&
            a->offset == b->offset && a->text_size == b->text_size &&

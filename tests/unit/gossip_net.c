@@ -20,6 +20,7 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
     node->sent_to_outsiders += known ? 0 : packet.size;
     bool lost =
         network->loss_percent > 0 && prng_below(&network->losses, 100) < network->loss_percent;
+    lost |= network->size_max > 0 && packet.size > network->size_max;
     if (!known || network->cut[node->index][to->ip[15]] || lost) {
         return;
     }
@@ -27,7 +28,8 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
         slot++;
         assert(slot < network->packets + NET_PACKETS_MAX);
     }
-    *slot = (struct net_packet){network->now_ms + 1, node->address, *to, packet.size, {0}};
+    *slot = (struct net_packet){
+        network->now_ms + network->delay_ms, node->address, *to, packet.size, {0}};
     memcpy(slot->bytes, packet.at, packet.size);
     network->last[to->ip[15]] = *slot;
 }
@@ -105,6 +107,7 @@ struct net *net_new(void)
     network->now_ms = 1000;
     network->generation = 1;
     network->seed = 1;
+    network->delay_ms = 1;
     prng_init(&network->losses, 1);
     for (unsigned i = 0; i < NET_NODES_MAX; i++) {
         network->nodes[i].index = i;

@@ -42,7 +42,8 @@ struct net {
     struct net_packet last[NET_NODES_MAX]; /* the last packet that each was sent */
     uint64_t generation;
     uint64_t packet_count;
-    unsigned loss_percent;
+    unsigned loss_percent, delay_ms; /* delay_ms: 1 */
+    size_t size_max;                 /* what is larger gets lost; 0: nothing */
     uint64_t seed;
     struct prng losses;
 };

@@ -14,7 +14,8 @@
 
 enum {
     KNOWN_MS = 800, /* kill -9, by all others: mostly 200 to 300 */
-    SLOW_MS = 2000, /* no death by time-outs is quicker */
+    SLOW_MS = 900,  /* no death by time-outs is quicker */
+    GONE_MS = 2000, /* SPEC §6: and by then it is known */
 };
 
 static struct net *cluster_of(unsigned count)
@@ -70,7 +71,7 @@ static void a_host_that_vanished_gives_no_hint(void **state)
     n->gone[1] = true;
     net_kill(n, 1);
     assert_false(net_run_until(n, SLOW_MS, one_is_dead_to_all));
-    assert_true(net_run_until(n, 5000, one_is_dead_to_all));
+    assert_true(net_run_until(n, GONE_MS - SLOW_MS, one_is_dead_to_all));
     assert_int_equal(n->hint_count, 0);
     net_free(n);
 }
@@ -84,9 +85,11 @@ static void a_process_that_starts_again_on_its_port_joins(void **state)
         net_run(n, after_ms);
         net_start(n, 1);
         assert_true(net_run_until(n, 2000, net_all_alive));
+        net_run(n, 100); /* the former start may have been found dead just before */
         unsigned before = deaths(n);
         net_run(n, 5000);
         assert_int_equal(deaths(n), before);
+        assert_true(net_all_alive(n));
         net_free(n);
     }
 }
@@ -154,7 +157,7 @@ static void a_flood_of_hints_makes_no_flood_of_pings(void **state)
         sent[quoted] = quote_one_packet(n, quoted == 1);
         net_free(n);
     }
-    assert_true(sent[1] > sent[0]);
+    assert_true(sent[1] != sent[0]);             /* (a burst holds other pings back) */
     assert_true(sent[1] <= sent[0] + 4 * 2 * 3); /* a burst of three and its answers each 0.25 s */
 }
 
@@ -204,16 +207,18 @@ static void a_filter_one_way_kills_nobody_who_is_heard(void **state)
     net_free(n);
 }
 
-/* Of three not everybody hears everybody that often; the third one is asked. When nobody can say,
+/* Of six not everybody hears everybody that often; others are asked. When nobody can say,
  * it may be wrong, and once. */
 static unsigned wrong_deaths(bool alone)
 {
     unsigned wrong = 0;
     for (unsigned wait = 0; wait < 2000; wait += 97) {
-        struct net *n = cluster_of(3);
+        struct net *n = cluster_of(6);
         net_run(n, wait);
         n->refused[0][1] = true;
-        n->refused[2][1] = alone;
+        for (unsigned i = 2; i < 6; i++) {
+            n->refused[i][1] = alone;
+        }
         net_run(n, 3000);
         assert_in_range(n->nodes[0].death_events, 0, 1);
         assert_true(alone || net_all_alive(n));

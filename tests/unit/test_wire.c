@@ -123,6 +123,7 @@ static void pings_and_their_kin_carry_the_largest_numbers(void **state)
         start_longest(type);
         packet.sequence = UINT32_MAX;
         packet.target = type >= WIRE_PING_REQUEST ? UINT64_MAX : 0;
+        packet.summary = type >= WIRE_PING_REQUEST ? 0 : UINT64_MAX;
         check_round_trip();
     }
 }

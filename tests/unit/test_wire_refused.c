@@ -307,6 +307,7 @@ static void a_field_of_another_type_is_refused(void **state)
         bool deltas = type == WIRE_SYN_ACK || type == WIRE_DELTA;
         make(type), m.sequence = 1, assert_int_equal(decodes(), ping);
         make(type), m.target = 1, assert_int_equal(decodes(), proxy);
+        make(type), m.summary = 1, assert_int_equal(decodes(), ping && !proxy);
         make(type), m.member_count = 2, assert_int_equal(decodes(), type == WIRE_SYN);
         make(type), m.buckets = buckets, m.n_buckets = 1;
         assert_int_equal(decodes(), type == WIRE_SYN);
