@@ -22,6 +22,11 @@ void gossip_advance(struct gossip *g, uint64_t now_ms)
     }
 }
 
+static struct member *member_of(const struct gossip_member *row)
+{
+    return (struct member *)(uintptr_t)row; /* the row is the struct's first member */
+}
+
 /* ---- life ---- */
 
 struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms)
@@ -141,6 +146,14 @@ void gossip_set_join(struct gossip *g, const struct gossip_address *addresses, s
     g->join_count = count;
 }
 
+void gossip_suspect(struct gossip *g, uint64_t now_ms, struct gossip_member *member)
+{
+    if (!g->alone && !member->self && member->state == WIRE_ALIVE) {
+        gossip_advance(g, now_ms);
+        probe_suspect(g, member_of(member), 0);
+    }
+}
+
 void gossip_set_keys(struct gossip *g, const uint8_t (*keys)[SEAL_KEY_SIZE], size_t key_count)
 {
     assert(!g->alone);
@@ -223,11 +236,6 @@ void gossip_flush(struct gossip *g, uint64_t now_ms)
 }
 
 /* ---- reading ---- */
-
-static struct member *member_of(const struct gossip_member *row)
-{
-    return (struct member *)(uintptr_t)row; /* the row is the struct's first member */
-}
 
 struct bytes gossip_get(const struct gossip *g, const struct gossip_member *member,
                         struct bytes key)

@@ -113,6 +113,10 @@ void gossip_hint(struct gossip *g, uint64_t now_ms, const struct gossip_address 
 void gossip_tick(struct gossip *g, uint64_t now_ms);
 uint64_t gossip_deadline_ms(const struct gossip *g);
 
+/* Who is outside gossip has reason to think that this member has ended: it is a suspect at once,
+ * and asked as one. Not up, or this node: nothing. */
+void gossip_suspect(struct gossip *g, uint64_t now_ms, struct gossip_member *member);
+
 /* The addresses to join by, as looked up now; replaces the earlier list. They are tried for ever,
  * those of dead members too. */
 void gossip_set_join(struct gossip *g, const struct gossip_address *addresses, size_t count);

@@ -76,6 +76,9 @@ struct gossip *cluster_gossip(struct cluster *c); /* for joins, keys, counters, 
  * so; a node that is alone for ever never joins. */
 bool cluster_joining(const struct cluster *c);
 
+/* The virtual IP has come here though nobody gave it up: whoever held it is a suspect at once. */
+void cluster_took_vip(struct cluster *c, uint64_t now_ms);
+
 /* ---- nodes ---- */
 
 enum { CLUSTER_KEY_SIZE = 8 /* hex digits: the first of SHA-256 of a cluster key */ };

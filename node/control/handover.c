@@ -36,6 +36,9 @@ static void on_change(void *owner)
                                  log_bool("kept", vip_kept(h->vip))};
     log_event(h->control->producer, LOG_INFO, "vip_changed", fields, 3);
     row_set_vip(&h->control->member, held);
+    if (held && h->control->member.cluster) {
+        cluster_took_vip(h->control->member.cluster, net_now_ms(&h->control->net));
+    }
     life_feed(h->control, &(struct life_input){.kind = LIFE_ADDRESS_HELD, .held = held});
 }
 

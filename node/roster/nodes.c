@@ -280,3 +280,16 @@ uint64_t nodes_deadline_ms(const struct cluster *c)
     uint64_t lapse_ms = own(c)->lapse_ms;
     return lapse_ms != 0 ? lapse_ms : UINT64_MAX;
 }
+
+void cluster_took_vip(struct cluster *c, uint64_t now_ms)
+{
+    c->now_ms = now_ms;
+    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
+        struct gossip_member *m = gossip_member(c->gossip, i);
+        struct cluster_node node;
+        if (!m->self && cluster_node(c, m, &node) && node.vip_holder && !node.draining) {
+            gossip_suspect(c->gossip, now_ms, m);
+        }
+    }
+    cluster_settle(c);
+}

@@ -142,10 +142,50 @@ static void a_dead_member_is_forgotten_after_its_time(void **state)
     assert_int_equal(net_total(&net->nodes[0]), 10);
 }
 
+static enum wire_state third_seen_by(struct net *net, size_t index)
+{
+    return gossip_find(cluster_gossip(net->nodes[index].cluster), BYTES("node-c"))->state;
+}
+
+static void say(struct net_node *node, bool holder, bool draining)
+{
+    struct cluster_node said = {.version = "1", .vip_holder = holder, .draining = draining};
+    cluster_set_node(node->cluster, node->net->now_ms, &said);
+    net_run(node->net, 500);
+}
+
+/* keepalived of node-a says so before any ping was missed. Who lives shows it at once. */
+static void who_held_the_address_is_a_suspect_when_it_comes_here(void **state)
+{
+    struct net *net = *state;
+    struct cluster *c;
+    start_three(net);
+    c = net->nodes[0].cluster;
+    say(&net->nodes[2], false, false);
+    cluster_took_vip(c, net->now_ms);
+    assert_int_equal(third_seen_by(net, 0), WIRE_ALIVE);
+    say(&net->nodes[2], true, true); /* it gives the address up itself */
+    cluster_took_vip(c, net->now_ms);
+    assert_int_equal(third_seen_by(net, 0), WIRE_ALIVE);
+    say(&net->nodes[2], true, false);
+    cluster_took_vip(c, net->now_ms);
+    assert_int_equal(third_seen_by(net, 0), WIRE_SUSPECT);
+    net_run(net, 10);
+    assert_int_equal(third_seen_by(net, 0), WIRE_ALIVE);
+    net_kill(&net->nodes[2]);
+    net_run(net, 300); /* of a silence that nobody wonders about */
+    assert_int_equal(third_seen_by(net, 0), WIRE_ALIVE);
+    cluster_took_vip(c, net->now_ms);
+    assert_int_equal(third_seen_by(net, 0), WIRE_SUSPECT);
+    assert_true(net_wait(net, 1100, third_is_dead, NULL));
+}
+
 int main(void)
 {
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_held_the_address_is_a_suspect_when_it_comes_here,
+                                        set_up, tear_down),
         CLAIM(a_dead_member_is_forgotten_by_all_and_its_counts_stay),
         CLAIM(who_was_away_forgets_too_and_brings_nobody_back),
         CLAIM(a_dead_member_is_forgotten_after_its_time),
