@@ -55,6 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, status, value):
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
+        self.send_header("Content-Type", "application/octet-stream" if isinstance(value, bytes) else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
