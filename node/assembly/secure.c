@@ -11,14 +11,14 @@
 
 /* ---- reading ---- */
 
-struct reading {
+struct secure_reading {
     const struct conf_listen *listen;
     struct problem_list *problems;
 };
 
 static void complain(void *arg, size_t pair, enum tls_file which, const char *text)
 {
-    const struct reading *r = arg;
+    const struct secure_reading *r = arg;
     const struct conf_certificate *c = &r->listen->tls[pair];
     switch (which) {
     case TLS_FILE_CERTIFICATE:
@@ -37,7 +37,7 @@ static void complain(void *arg, size_t pair, enum tls_file which, const char *te
 static struct tls_server *read_one(const struct conf_listen *listen, struct tls_tickets *tickets,
                                    struct problem_list *problems)
 {
-    struct reading reading = {listen, problems};
+    struct secure_reading reading = {listen, problems};
     struct tls_server_complaint complaint = {complain, &reading};
     struct tls_pair_paths *pairs = memory_new((listen->tls_count + 1) * sizeof(*pairs));
     for (size_t i = 0; i < listen->tls_count; i++) {

@@ -12,6 +12,7 @@
 #ifndef CLUSTER_CLUSTER_H
 #define CLUSTER_CLUSTER_H
 
+#include "answer/usage_sum.h"
 #include "base/buffer.h"
 #include "base/histogram.h"
 #include "base/sha256.h"
@@ -230,7 +231,8 @@ bool cluster_drain(const struct cluster *c, struct bytes application, struct byt
 struct cluster_instance_count {
     struct bytes instance;
     uint64_t requests, failures;
-    uint64_t active; /* a gauge */
+    uint64_t active;               /* a gauge */
+    const struct usage_sum *usage; /* what its runs have cost; NULL = none */
 };
 struct cluster_count {
     struct bytes application;
@@ -259,6 +261,11 @@ struct cluster_totals cluster_application_totals(struct cluster *c, struct bytes
                                                  uint64_t ret_latency[HISTOGRAM_BUCKETS]);
 struct cluster_totals cluster_instance_totals(struct cluster *c, struct bytes application,
                                               struct bytes instance);
+/* What runs have cost, as the totals; NULL: nothing was ever told. Valid until something changes.
+ */
+const struct usage_sum *cluster_instance_usage(struct cluster *c, struct bytes application,
+                                               struct bytes instance);
+void cluster_application_usage(struct cluster *c, struct bytes application, struct usage_sum *ret);
 /* Requests of all applications, those that are no longer configured too. */
 uint64_t cluster_requests(struct cluster *c);
 /* Of one member, over all its generations. */

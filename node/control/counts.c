@@ -10,6 +10,7 @@ static void publish_application(struct control *c, const struct tracked_applicat
     struct application_counts sum = {0};
     struct cluster_instance_count *instances =
         memory_new((a->record_count + 1) * sizeof(*instances));
+    struct usage_sum *usage = memory_new((a->record_count + 1) * sizeof(*usage));
     application_live_sum(a->live, &sum);
     struct cluster_count count = {
         .application = bytes_of(a->name),
@@ -22,16 +23,20 @@ static void publish_application(struct control *c, const struct tracked_applicat
     for (struct list *l = a->records.next; l != &a->records; l = l->next) {
         const struct instance_record *r = LIST_ENTRY(l, struct instance_record, link);
         struct instance_counts counts = instance_record_sum(r);
-        instances[count.instance_count++] = (struct cluster_instance_count){
+        usage[count.instance_count] = instance_record_usage(r);
+        instances[count.instance_count] = (struct cluster_instance_count){
             .instance = bytes_of(r->name),
             .requests = counts.requests,
             .failures = counts.failures,
             .active = r->current
                           ? atomic_load_explicit(&r->current->live->in_flight, memory_order_relaxed)
                           : 0,
+            .usage = &usage[count.instance_count],
         };
+        count.instance_count++;
     }
     cluster_enter_counts(c->member.cluster, net_now_ms(&c->net), &count);
+    free(usage);
     free(instances);
 }
 

@@ -43,7 +43,9 @@ struct facts_instance {
     const struct snapshot_instance *configured; /* NULL: it has left, and has counters only */
     struct cluster_totals cluster;              /* of all nodes, ever */
     struct instance_counts counts;              /* of this node, since its start */
-    struct facts_answers answers;               /* to requests whose last attempt went there */
+    const struct usage_sum *usage;              /* the same of its runs; NULL: none was told */
+    const struct usage_sum *cluster_usage;
+    struct facts_answers answers; /* to requests whose last attempt went there */
     struct verdict_result verdict;
     struct told_reason told;
     struct check_last last_check;
@@ -61,8 +63,9 @@ struct facts_application {
     struct cluster_totals cluster;
     uint64_t latency[HISTOGRAM_BUCKETS]; /* time to first byte, of all nodes that are up */
     struct application_counts counts;
-    struct facts_answers answers;     /* to requests that were given no instance */
-    struct facts_instance *instances; /* first the configured ones, in the snapshot's order */
+    const struct usage_sum *cluster_usage; /* NULL: none was told */
+    struct facts_answers answers;          /* to requests that were given no instance */
+    struct facts_instance *instances;      /* first the configured ones, in the snapshot's order */
     size_t instance_count;
 };
 

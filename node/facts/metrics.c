@@ -224,6 +224,49 @@ static void put_requests(struct buffer *b, const struct metric *m, const struct 
     }
 }
 
+static void put_usage_tokens(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    for (size_t a = 0; a < facts->application_count; a++) {
+        const struct facts_application *app = &facts->applications[a];
+        for (size_t i = 0; i < app->instance_count; i++) {
+            const struct usage_sum *u = app->instances[i].usage;
+            const struct {
+                const char *kind;
+                uint64_t tokens;
+            } kinds[] = {{"prompt", u ? u->prompt_tokens : 0},
+                         {"completion", u ? u->completion_tokens : 0},
+                         {"unsplit", u ? u->unsplit_tokens : 0}};
+            for (size_t k = 0; u && k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+                struct label labels[LABELS_MAX] = {{"app", app->name},
+                                                   {"dify_instance", app->instances[i].name},
+                                                   {"kind", bytes_of(kinds[k].kind)}};
+                put(b, m, labels, kinds[k].tokens);
+            }
+        }
+    }
+}
+
+static void put_usage_prices(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    for (size_t a = 0; a < facts->application_count; a++) {
+        const struct facts_application *app = &facts->applications[a];
+        struct usage_sum sum = {0};
+        for (size_t i = 0; i < app->instance_count; i++) {
+            if (app->instances[i].usage) {
+                usage_sum_add(&sum, app->instances[i].usage);
+            }
+        }
+        for (uint32_t i = 0; i < sum.money_count; i++) {
+            char text[USAGE_PRICE_TEXT_SIZE];
+            struct label labels[LABELS_MAX] = {{"app", app->name},
+                                               {"currency", bytes_of(sum.money[i].currency)}};
+            usage_price_text(sum.money[i].price, text);
+            put_head(b, m, "", labels);
+            buffer_append_format(b, "%s\n", text);
+        }
+    }
+}
+
 static void put_queue_rejected(struct buffer *b, const struct metric *m, const struct facts *facts)
 {
     static const char *const reasons[] = {"full", "timeout"};
@@ -455,6 +498,12 @@ static const struct metric metrics[] = {
      "Requests with an id that have ended, by where they went: home (the first choice), remembered "
      "or found (elsewhere), lost.",
      NODE(counts.placed), .by = {&placed}},
+    {COUNTER, "difyring_usage_tokens_total",
+     "Tokens that answers of runs told: prompt, completion, unsplit (of which no kind was told); "
+     "they add up.",
+     .put = put_usage_tokens},
+    {COUNTER, "difyring_usage_price_total", "Price that answers of runs told, in its currency.",
+     .put = put_usage_prices},
     {COUNTER, "difyring_instance_failures_total",
      "Passive failures: no connection, a lost one, garbage, no answer in time, or a status of "
      "failure_statuses.",

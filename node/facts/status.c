@@ -240,6 +240,22 @@ static json_t *last_minute(const struct facts_minute *minute)
     return object;
 }
 
+/* In the order of currencies. */
+static json_t *usage(const struct usage_sum *sum)
+{
+    json_t *object = json_object(), *price = json_object();
+    for (uint32_t i = 0; sum && i < sum->money_count; i++) {
+        char text[USAGE_PRICE_TEXT_SIZE];
+        usage_price_text(sum->money[i].price, text);
+        put_text(price, sum->money[i].currency, text);
+    }
+    put_number(object, "prompt_tokens", sum ? sum->prompt_tokens : 0);
+    put_number(object, "completion_tokens", sum ? sum->completion_tokens : 0);
+    put_number(object, "total_tokens", usage_sum_tokens(sum));
+    put(object, "price", price);
+    return object;
+}
+
 static json_t *instance(const struct facts *facts, const struct facts_instance *i)
 {
     assert(i->ring_share >= 0 && i->ring_share <= 1.0001);
@@ -252,6 +268,7 @@ static json_t *instance(const struct facts *facts, const struct facts_instance *
     put_number(object, "requests", i->cluster.requests);
     put_number(object, "failures", i->cluster.failures);
     put_number(object, "active_requests", i->cluster.active);
+    put(object, "usage", usage(i->cluster_usage));
     put(object, "ring_share", json_real(round(i->ring_share * 1e4) / 1e4));
     put_number(object, "max_in_flight", i->max_in_flight);
     put_number(object, "slots_used", i->slots_used);
@@ -275,6 +292,7 @@ static json_t *application(const struct facts *facts, const struct facts_applica
     put_number(object, "errors", app->cluster.errors);
     put_number(object, "active_requests", app->cluster.active);
     put(object, "latency_ms", latency_ms(app->latency));
+    put(object, "usage", usage(app->cluster_usage));
     put(object, "instances", instances);
     return object;
 }

@@ -80,10 +80,20 @@ struct instance_counts instance_record_sum(const struct instance_record *r)
     return sum;
 }
 
+struct usage_sum instance_record_usage(const struct instance_record *r)
+{
+    struct usage_sum sum = r->gone_usage;
+    if (r->current) {
+        instance_live_usage(r->current->live, &sum);
+    }
+    return sum;
+}
+
 /* An instance goes: what it has counted stays on record. */
 static void close_record(struct tracked_instance *i)
 {
     instance_live_sum(i->live, &i->record->gone);
+    instance_live_usage(i->live, &i->record->gone_usage);
     if (i->record->current == i) {
         i->record->current = NULL;
     }

@@ -32,7 +32,8 @@ struct instance_record {
     struct list link;
     const char *name;
     uint16_t place; /* instance_live.place; as long as the node runs it means no other */
-    struct instance_counts gone;      /* of those that are gone */
+    struct instance_counts gone; /* of those that are gone */
+    struct usage_sum gone_usage;
     struct answer_cell *answers;      /* one a worker; all its instances count here */
     struct tracked_instance *current; /* NULL while there is none */
 };
@@ -156,6 +157,7 @@ struct tracked_application *registry_application(const struct registry *r, const
 
 /* All that was ever counted under this name. */
 struct instance_counts instance_record_sum(const struct instance_record *r);
+struct usage_sum instance_record_usage(const struct instance_record *r);
 
 /* The first look-up of every name has ended. */
 bool registry_all_looked_up(const struct registry *r);

@@ -22,12 +22,19 @@ static void free_things(struct names *things)
     names_done(things);
 }
 
+static void free_parts(struct names *parts)
+{
+    for (size_t i = 0; i < parts->count; i++) {
+        struct ledger_part *part = (struct ledger_part *)parts->at[i];
+        free_parts(&part->instances);
+        free(part->usage);
+    }
+    free_things(parts);
+}
+
 static void free_slot(struct ledger_slot *slot)
 {
-    for (size_t i = 0; i < slot->applications.count; i++) {
-        free_things(&((struct ledger_part *)slot->applications.at[i])->instances);
-    }
-    free_things(&slot->applications);
+    free_parts(&slot->applications);
     free(slot);
 }
 
@@ -37,6 +44,7 @@ static void free_total(struct ledger_total *total)
         free_total((struct ledger_total *)total->instances.at[i]);
     }
     names_done(&total->instances);
+    free(total->usage);
     free((void *)(uintptr_t)total->named.name.at);
     free(total);
 }
@@ -59,12 +67,25 @@ void ledger_free(struct ledger *l)
     free(l);
 }
 
+static bool usage_valid(const struct usage_sum *u)
+{
+    bool valid = u->prompt_tokens <= LEDGER_NUMBER_MAX &&
+                 u->completion_tokens <= LEDGER_NUMBER_MAX &&
+                 u->unsplit_tokens <= LEDGER_NUMBER_MAX;
+    for (uint32_t i = 0; valid && i < u->money_count; i++) {
+        const struct usage_money *m = &u->money[i];
+        valid = m->price.micro <= LEDGER_PRICE_MAX && m->price.rest <= LEDGER_PRICE_MAX &&
+                usage_currency_valid(m->currency);
+    }
+    return valid;
+}
+
 bool ledger_record_valid(const struct ledger_record *r)
 {
     return names_valid(r->node) && r->generation > 0 && names_valid(r->application) &&
            (r->instance.size == 0 || names_valid(r->instance)) &&
            r->requests <= LEDGER_NUMBER_MAX && r->failures <= LEDGER_NUMBER_MAX &&
-           r->active <= LEDGER_NUMBER_MAX;
+           r->active <= LEDGER_NUMBER_MAX && (!r->usage || usage_valid(r->usage));
 }
 
 /* ---- finding ---- */
@@ -229,10 +250,22 @@ static bool raise_number(uint64_t *number, uint64_t *sum, uint64_t to)
     return true;
 }
 
+static struct usage_sum *take_usage(struct usage_sum **usage)
+{
+    *usage = *usage ? *usage : memory_new(sizeof(**usage));
+    return *usage;
+}
+
+static bool raise_usage(struct ledger_part *part, const struct usage_sum *to)
+{
+    return !usage_sum_is_empty(to) &&
+           usage_sum_raise(take_usage(&part->usage), take_usage(&part->total->usage), to);
+}
+
 bool ledger_merge(struct ledger *l, const struct ledger_record *r)
 {
     assert(ledger_record_valid(r));
-    if (r->requests == 0 && r->failures == 0) {
+    if (r->requests == 0 && r->failures == 0 && usage_sum_is_empty(r->usage)) {
         return false;
     }
     struct ledger_part *part = take_parts(l, r);
@@ -242,6 +275,7 @@ bool ledger_merge(struct ledger *l, const struct ledger_record *r)
     uint64_t before = part->requests;
     bool grew = raise_number(&part->requests, &part->total->requests, r->requests);
     grew = raise_number(&part->failures, &part->total->failures, r->failures) || grew;
+    grew = raise_usage(part, r->usage) || grew;
     if (r->instance.size == 0) {
         l->requests += part->requests - before;
         ledger_find_node(l, r->node)->requests += part->requests - before;
@@ -290,7 +324,7 @@ uint64_t ledger_sum(const struct ledger *l)
         sum += app->requests + app->failures;
         for (size_t i = 0; i < app->instances.count; i++) {
             const struct ledger_total *t = (const struct ledger_total *)app->instances.at[i];
-            sum += t->requests + t->failures;
+            sum += t->requests + t->failures + usage_sum_numbers(t->usage);
         }
     }
     return sum;
@@ -304,7 +338,7 @@ uint64_t ledger_slot_sum(const struct ledger_slot *slot)
         sum += app->requests + app->failures;
         for (size_t i = 0; i < app->instances.count; i++) {
             const struct ledger_part *p = (const struct ledger_part *)app->instances.at[i];
-            sum += p->requests + p->failures;
+            sum += p->requests + p->failures + usage_sum_numbers(p->usage);
         }
     }
     return sum;
@@ -315,7 +349,8 @@ uint64_t ledger_slot_sum(const struct ledger_slot *slot)
 static bool part_covered(const struct ledger_part *part, const struct ledger_part *shown)
 {
     if (part->requests > (shown ? shown->requests : 0) ||
-        part->failures > (shown ? shown->failures : 0)) {
+        part->failures > (shown ? shown->failures : 0) ||
+        !usage_sum_covered(part->usage, shown ? shown->usage : NULL)) {
         return false;
     }
     for (size_t i = 0; i < part->instances.count; i++) {
@@ -357,6 +392,7 @@ void ledger_each(const struct ledger_node *node, const struct ledger_slot *slot,
             r.requests = part->requests;
             r.failures = part->failures;
             r.active = part->active;
+            r.usage = part->usage;
             visit(arg, &r);
         }
     }

@@ -15,18 +15,21 @@
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
 
+#include "answer/usage_sum.h"
 #include "base/histogram.h"
 #include "base/names.h"
 
 enum {
     /* Numbers of all slots together: 64 nodes, 100 starts each, 50 applications of 3 instances.
-     * About 100 bytes each. */
+     * About 100 bytes each, and 300 more where usage was told. */
     LEDGER_RECORDS_MAX = 1 << 20,
 };
 
 /* No counter gets there: 100 000 a second for almost three years without a restart. The sum over
  * LEDGER_RECORDS_MAX of them is below 2^63. */
 #define LEDGER_NUMBER_MAX ((uint64_t)1 << 43)
+/* Of the two parts of a price: 9 thousand million, and as many runs. */
+#define LEDGER_PRICE_MAX ((uint64_t)1 << 53)
 
 /* One number of each kind. `failures` of an application: errors. */
 struct ledger_record {
@@ -35,13 +38,15 @@ struct ledger_record {
     struct bytes application;
     struct bytes instance; /* size 0: the application itself */
     uint64_t requests, failures, active;
+    const struct usage_sum *usage; /* NULL: none */
 };
 
 /* The sums over all slots. */
 struct ledger_total {
     struct named named; /* an application or an instance of one */
     uint64_t requests, failures, active;
-    struct names instances; /* of an application: struct ledger_total */
+    struct usage_sum *usage; /* NULL: none was ever told */
+    struct names instances;  /* of an application: struct ledger_total */
 };
 
 /* What one slot says of an application, or of an instance of one. */
@@ -49,7 +54,8 @@ struct ledger_part {
     struct named named; /* the total's name */
     struct ledger_total *total;
     uint64_t requests, failures, active;
-    struct names instances; /* of an application: struct ledger_part */
+    struct usage_sum *usage; /* NULL: none was ever told */
+    struct names instances;  /* of an application: struct ledger_part */
 };
 
 struct ledger_slot {

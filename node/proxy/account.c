@@ -115,12 +115,18 @@ static bool is_unlogged(const struct exchange *x)
     return false;
 }
 
+/* What its run cost; NULL: nothing was told. */
+static const struct usage *usage_of(const struct exchange *x)
+{
+    return x->reads ? answer_reading_usage(&x->reading) : NULL;
+}
+
 static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange_finish how)
 {
     const struct http_head *h = x->head;
     static const struct bytes none = {NULL, 0};
     struct bytes user = x->app ? user_id_value(&x->search) : none;
-    const struct usage *usage = x->reads ? answer_reading_usage(&x->reading) : NULL;
+    const struct usage *usage = usage_of(x);
     struct buffer forwarded = {0}, uri = {0};
     struct log_tried tried[EXCHANGE_TRIED_MAX];
     char upstream[UPSTREAM_SIZE];
@@ -221,6 +227,10 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
         if (attempts > 1) {
             cell_add(&counts->retries, attempts - 1);
         }
+    }
+    const struct usage *usage = usage_of(x);
+    if (usage) {
+        usage_cell_count(&x->instance->live->cells[x->proxy->worker].usage, usage);
     }
     enum placement_placed placed = exchange_placed(x);
     if (placed != PLACEMENT_PLACED_NULL) {

@@ -119,22 +119,13 @@ static void on_id(void *arg, enum placement_kind kind, struct bytes text)
     exchange_remember(x, kind, text, x->instance->live);
 }
 
-static bool is_encoded(const struct http_head *h)
-{
-    for (size_t i = 0; i < h->field_count; i++) {
-        if (bytes_equal_nocase(http_field_name(h, &h->fields[i]), BYTES("content-encoding"))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void exchange_read_head(struct exchange *x)
 {
     const struct http_head *h = x->up_head;
     const struct answer_wanted wanted = {
         .route = x->placing ? x->placing->route : NULL, .usage = x->runs, .on_id = on_id, .arg = x};
-    bool good = h->status >= 200 && h->status < 300 && !is_encoded(h);
+    bool good =
+        h->status >= 200 && h->status < 300 && !http_head_find(h, BYTES("content-encoding")).at;
     struct bytes type = http_head_get(h, HTTP_FIELD_CONTENT_TYPE);
     x->reads = good && answer_reading_begin(&x->reading, &wanted, type);
 }

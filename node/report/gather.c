@@ -45,6 +45,16 @@ static struct facts_answers gather_answers(struct facts *f, size_t count)
 
 /* ---- applications ---- */
 
+static const struct usage_sum *copy_usage(struct facts *f, const struct usage_sum *sum)
+{
+    if (usage_sum_is_empty(sum)) {
+        return NULL;
+    }
+    struct usage_sum *to = arena_take(f->arena, sizeof(*to));
+    *to = *sum;
+    return to;
+}
+
 static const struct verdict_vote *gather_votes(const struct report *r, struct facts *f,
                                                struct bytes app, struct bytes instance)
 {
@@ -128,6 +138,9 @@ static void gather_instance(const struct report *r, struct facts *f, struct fact
     to->configured = configured;
     to->cluster = cluster_instance_totals(r->cluster, app->name, to->name);
     to->counts = instance_record_sum(record);
+    struct usage_sum usage = instance_record_usage(record);
+    to->usage = copy_usage(f, &usage);
+    to->cluster_usage = copy_usage(f, cluster_instance_usage(r->cluster, app->name, to->name));
     to->answers = gather_answers(f, r->registry->workers);
     if (configured) {
         gather_configured(r, f, app->name, record->current, to);
@@ -147,6 +160,9 @@ static void gather_application(const struct report *r, struct facts *f,
     to->name = configured ? configured->name : copy(f, bytes_of(a->name));
     to->configured = configured;
     to->cluster = cluster_application_totals(r->cluster, to->name, to->latency);
+    struct usage_sum usage;
+    cluster_application_usage(r->cluster, to->name, &usage);
+    to->cluster_usage = copy_usage(f, &usage);
     to->answers = gather_answers(f, a->live->cell_count);
     to->instances = arena_array(f->arena, a->record_count, sizeof(*to->instances));
     application_live_sum(a->live, &to->counts);

@@ -9,7 +9,7 @@
 #include "base/memory.h"
 
 /* What a point has; milliseconds from P50 on. */
-enum field { RATE, ERRORS, P50, P95, P99, FIELDS };
+enum field { RATE, ERRORS, TOKENS, P50, P95, P99, FIELDS };
 
 struct point {
     bool known, timed; /* rates; percentiles */
@@ -18,7 +18,7 @@ struct point {
 
 /* What has been counted until the last sample, or within one. */
 struct sums {
-    uint64_t requests, errors;
+    uint64_t requests, errors, tokens;
     uint64_t latency[HISTOGRAM_BUCKETS];
     bool fallen; /* a latency counter is smaller than before */
 };
@@ -80,7 +80,8 @@ static void take_difference(struct series *s, const struct history_count *now, s
 {
     struct sums *before = &s->before;
     *ret = (struct sums){.requests = now->requests - before->requests,
-                         .errors = now->errors - before->errors};
+                         .errors = now->errors - before->errors,
+                         .tokens = now->tokens - before->tokens};
     for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         ret->fallen = ret->fallen || now->latency[i] < before->latency[i];
         ret->latency[i] = now->latency[i] - before->latency[i];
@@ -88,12 +89,14 @@ static void take_difference(struct series *s, const struct history_count *now, s
     }
     before->requests = now->requests;
     before->errors = now->errors;
+    before->tokens = now->tokens;
 }
 
 static void add_sums(struct sums *to, const struct sums *more)
 {
     to->requests += more->requests;
     to->errors += more->errors;
+    to->tokens += more->tokens;
     to->fallen = to->fallen || more->fallen;
     for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         to->latency[i] += more->latency[i];
@@ -107,7 +110,8 @@ static struct point point_of(const struct sums *sums, uint64_t elapsed_ms)
     struct point p = {
         .known = true,
         .values = {(float)((double)sums->requests / seconds),
-                   (float)((double)sums->errors / seconds)},
+                   (float)((double)sums->errors / seconds),
+                   (float)((double)sums->tokens / seconds)},
     };
     for (unsigned i = P50; i < FIELDS && !sums->fallen; i++) {
         uint64_t us = histogram_percentile_us(sums->latency, permille[i]);
@@ -163,7 +167,7 @@ static size_t place_of(const struct history *h, size_t nth)
 
 static void put_series(struct buffer *b, const struct history *h, const struct series *s)
 {
-    static const char *const names[FIELDS] = {"rate", "errors", "p50", "p95", "p99"};
+    static const char *const names[FIELDS] = {"rate", "errors", "tokens", "p50", "p95", "p99"};
     for (unsigned field = 0; field < FIELDS; field++) {
         buffer_append_format(b, "%s\"%s\":[", field > 0 ? "," : "{", names[field]);
         for (size_t i = 0; i < h->count; i++) {

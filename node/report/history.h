@@ -15,8 +15,8 @@ enum {
 
 struct history_count {
     struct bytes application;
-    uint64_t requests, errors; /* of the whole cluster, so far */
-    const uint64_t *latency;   /* HISTOGRAM_BUCKETS counts, of the nodes that are up */
+    uint64_t requests, errors, tokens; /* of the whole cluster, so far */
+    const uint64_t *latency;           /* HISTOGRAM_BUCKETS counts, of the nodes that are up */
 };
 
 struct history;
@@ -32,8 +32,9 @@ void history_add(struct history *h, uint64_t wall_ms, uint64_t now_ms,
                  const struct history_count *counts, size_t count, bool gap);
 
 /* {"interval_seconds":5,"times":[...],"all":SERIES,"applications":{NAME:SERIES,...}} and a newline,
- * the oldest first. SERIES: arrays as long as times: rate, errors (each per second), p50, p95, p99
- * (milliseconds); null where nothing is known. Times: milliseconds since 1970, of each end. */
+ * the oldest first. SERIES: arrays as long as times: rate, errors, tokens (each per second), p50,
+ * p95, p99 (milliseconds); null where nothing is known. Times: milliseconds since 1970, of each
+ * end. */
 void history_json(struct buffer *b, const struct history *h);
 
 #endif

@@ -61,8 +61,10 @@ static void take_sample(struct report *r)
     for (struct list *l = head->next; l != head; l = l->next) {
         struct bytes name = bytes_of(LIST_ENTRY(l, struct tracked_application, link)->name);
         struct cluster_totals totals = cluster_application_totals(r->cluster, name, latency[count]);
-        counts[count] =
-            (struct history_count){name, totals.requests, totals.errors, latency[count]};
+        struct usage_sum usage;
+        cluster_application_usage(r->cluster, name, &usage);
+        counts[count] = (struct history_count){name, totals.requests, totals.errors,
+                                               usage_sum_tokens(&usage), latency[count]};
         count++;
     }
     s->gap_left = look_who_is_up(r) ? GAP_SAMPLES : s->gap_left;

@@ -219,6 +219,13 @@ void instance_live_sum(const struct instance_live *s, struct instance_counts *to
     }
 }
 
+void instance_live_usage(const struct instance_live *s, struct usage_sum *to)
+{
+    for (size_t w = 0; w < s->cell_count; w++) {
+        usage_cell_sum(&s->cells[w].usage, to);
+    }
+}
+
 void application_live_sum(const struct application_live *s, struct application_counts *to)
 {
     for (size_t w = 0; w < s->cell_count; w++) {

@@ -17,6 +17,7 @@
 #include "snapshot/answers.h"
 #include "snapshot/hosts.h"
 #include "snapshot/recent.h"
+#include "snapshot/usage_cell.h"
 #include "tls/client.h"
 #include "tls/slot.h"
 
@@ -56,6 +57,7 @@ struct instance_cell {
     uint32_t idle_count, idle_limit_ms;
     uint64_t no_pool_until_ms;
     struct recent_cell recent; /* control reads it */
+    struct usage_cell usage;
 };
 
 struct instance_live {
@@ -239,5 +241,6 @@ void cell_sum(void *to, const void *counts, size_t size);
 /* The sums of all workers, added to `to`. */
 void instance_live_sum(const struct instance_live *s, struct instance_counts *to);
 void application_live_sum(const struct application_live *s, struct application_counts *to);
+void instance_live_usage(const struct instance_live *s, struct usage_sum *to);
 
 #endif

@@ -204,6 +204,18 @@ static uint64_t within(uint64_t number)
     return number < LEDGER_NUMBER_MAX ? number : LEDGER_NUMBER_MAX;
 }
 
+static void usage_within(struct usage_sum *u)
+{
+    u->prompt_tokens = within(u->prompt_tokens);
+    u->completion_tokens = within(u->completion_tokens);
+    u->unsplit_tokens = within(u->unsplit_tokens);
+    for (uint32_t i = 0; i < u->money_count; i++) {
+        struct usage_price *p = &u->money[i].price;
+        p->micro = p->micro < LEDGER_PRICE_MAX ? p->micro : LEDGER_PRICE_MAX;
+        p->rest = p->rest < LEDGER_PRICE_MAX ? p->rest : LEDGER_PRICE_MAX;
+    }
+}
+
 /* A counter of this process into its present slot. */
 static void enter(struct cluster *c, struct ledger_record *r)
 {
@@ -211,15 +223,25 @@ static void enter(struct cluster *c, struct ledger_record *r)
     key.generation = 1;
     const struct ledger *before = own(c)->base;
     const struct ledger_part *base = before ? ledger_find_part(before, &key) : NULL;
+    struct usage_sum usage = {0};
+    if (r->usage) {
+        usage = *r->usage;
+    }
     if (base) {
         r->requests -= base->requests < r->requests ? base->requests : r->requests;
         r->failures -= base->failures < r->failures ? base->failures : r->failures;
+        if (base->usage) {
+            usage_sum_less(&usage, base->usage);
+        }
     }
     r->requests = within(r->requests);
     r->failures = within(r->failures);
     r->active = within(r->active);
+    usage_within(&usage);
+    r->usage = &usage;
     ledger_merge(c->ledger, r);
     ledger_set_active(c->ledger, r);
+    r->usage = NULL;
 }
 
 static void enter_application(struct cluster *c, const struct cluster_count *count)
@@ -239,6 +261,7 @@ static void enter_application(struct cluster *c, const struct cluster_count *cou
         r.requests = instance->requests;
         r.failures = instance->failures;
         r.active = instance->active;
+        r.usage = instance->usage;
         enter(c, &r);
     }
 }
@@ -278,6 +301,15 @@ static void add_to_base(void *arg, const struct ledger_record *r)
     const struct ledger_part *before = ledger_find_part(base, &sum);
     sum.requests = within(sum.requests + (before ? before->requests : 0));
     sum.failures = within(sum.failures + (before ? before->failures : 0));
+    struct usage_sum usage = {0};
+    if (r->usage) {
+        usage = *r->usage;
+    }
+    if (before && before->usage) {
+        usage_sum_add(&usage, before->usage);
+    }
+    usage_within(&usage);
+    sum.usage = &usage;
     ledger_merge(base, &sum);
 }
 
@@ -338,6 +370,25 @@ struct cluster_totals cluster_instance_totals(struct cluster *c, struct bytes ap
                                               struct bytes instance)
 {
     return totals_of(ledger_find_total(c->ledger, application, instance), false);
+}
+
+const struct usage_sum *cluster_instance_usage(struct cluster *c, struct bytes application,
+                                               struct bytes instance)
+{
+    const struct ledger_total *t = ledger_find_total(c->ledger, application, instance);
+    return t ? t->usage : NULL;
+}
+
+void cluster_application_usage(struct cluster *c, struct bytes application, struct usage_sum *ret)
+{
+    const struct ledger_total *t = ledger_find_total(c->ledger, application, (struct bytes){0});
+    *ret = (struct usage_sum){0};
+    for (size_t i = 0; t && i < t->instances.count; i++) {
+        const struct usage_sum *usage = ((const struct ledger_total *)t->instances.at[i])->usage;
+        if (usage) {
+            usage_sum_add(ret, usage);
+        }
+    }
 }
 
 uint64_t cluster_requests(struct cluster *c)

@@ -47,7 +47,7 @@ def history(node):
     head, value = node.json("GET", "/dashboard/data")
     assert head.status == 200 and head.headers["content-type"] == "application/json"
     for series in (value["all"], *value["applications"].values()):
-        assert set(series) == {"rate", "errors", "p50", "p95", "p99"}
+        assert set(series) == {"rate", "errors", "tokens", "p50", "p95", "p99"}
         assert all(len(values) == len(value["times"]) for values in series.values())
     return value
 
@@ -137,13 +137,16 @@ def test_the_history_holds_what_was_sent(stubs):
         stubs[0].fault("status", code=500, count=None, match="/_echo")
         for i in range(40):
             post(node, f"u{i}")
+        for i in range(10):
+            node.request("POST", "/v1/chat-messages", token=TOKEN, json_body={"user": "u", "query": "q", "inputs": {}})
         failed = len([r for r in stubs[0].requests() if r["fault"]])
         value = points(node)
         assert value["interval_seconds"] == INTERVAL
         for series in (value["all"], value["applications"]["one"]):
             rate = next(i for i, rate in enumerate(series["rate"]) if rate)
-            assert abs(series["rate"][rate] - 40 / INTERVAL) < 2
-            assert abs(series["errors"][rate] / series["rate"][rate] - failed / 40) < 0.001
+            assert abs(series["rate"][rate] - 50 / INTERVAL) < 2
+            assert abs(series["errors"][rate] / series["rate"][rate] - failed / 50) < 0.001
+            assert abs(series["tokens"][rate] / series["rate"][rate] - 10 * 20 / 50) < 0.001
             assert 0 < series["p50"][rate] <= series["p95"][rate] <= series["p99"][rate] < TIMEOUT * 1000
         assert value["times"] == sorted(value["times"])
         later = points(node, 2)

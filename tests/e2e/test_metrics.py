@@ -32,6 +32,7 @@ FAMILIES = {
     "difyring_gossip_bytes_total": "counter", "difyring_gossip_rejected_total": "counter",
     "difyring_gossip_divergence_seconds": "gauge", "difyring_cluster_requests_total": "counter",
     "difyring_worker_standstills_total": "counter",
+    "difyring_usage_tokens_total": "counter", "difyring_usage_price_total": "counter",
     "difyring_control_standstill_seconds": "gauge", "difyring_control_standstill_cpu_seconds": "gauge",
     "difyring_log_lines_dropped_total": "counter", "difyring_config_revision": "gauge",
     "difyring_build_info": "gauge", "process_start_time_seconds": "gauge", "process_open_fds": "gauge",

@@ -1,11 +1,15 @@
 """What a run cost, as its answer told it: in the access log, /status, /metrics and /usage (doc/USAGE.md)."""
 
+import decimal
 import json
+import random
 import socket
 
 import pytest
-from harness import TOKEN, Node, settings
-from stub_client import Stub
+from cluster import Cluster
+from harness import TOKEN, Node, parallel, settings
+from prometheus import Metrics
+from stub_client import Stub, wait_for
 
 VERSIONS = ["1.13.0", "1.16.0"]
 USAGE = {"prompt_tokens": 1033, "completion_tokens": 128, "total_tokens": 1161, "total_price": "0.0012890",
@@ -108,3 +112,125 @@ def test_an_answer_that_is_encoded_all_the_same_is_not_read(dify):
         assert tokens_of(run(node)[1]) == (1033, 128, 1161)
         dify.fault("status", match="chat-messages", encoding="gzip", **answer)
         assert tokens_of(run(node)[1]) == (None, None, None)
+
+
+# ---- totals
+
+class Told:
+    """What answers told, added up by instance."""
+
+    def __init__(self):
+        self.tokens, self.prices = {}, {}
+
+    def add(self, instance, usage, split=True):
+        tokens = [usage[name] for name in TOKENS] if split else [0, 0, usage["total_tokens"]]
+        before = self.tokens.get(instance, [0, 0, 0])
+        self.tokens[instance] = [a + b for a, b in zip(before, tokens)]
+        if split:
+            prices = self.prices.setdefault(instance, {})
+            prices[usage["currency"]] = prices.get(usage["currency"], 0) + decimal.Decimal(usage["total_price"])
+
+    def check(self, status):
+        """Is it all in /status, and nothing more?"""
+        app = status["applications"]["one"]
+        told = {name: each["usage"] for name, each in app["instances"].items()}
+        for name, usage in told.items():
+            assert [usage[kind] for kind in TOKENS] == self.tokens.get(name, [0, 0, 0])
+            assert {c: decimal.Decimal(p) for c, p in usage["price"].items()} == self.prices.get(name, {})
+        assert [app["usage"][kind] for kind in TOKENS] == [sum(column) for column in zip([0, 0, 0], *self.tokens.values())]
+
+
+def some_usage(rng):
+    prompt, completion = rng.randrange(5000), rng.randrange(900)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
+            "total_price": str(decimal.Decimal(rng.randrange(10 ** rng.randrange(1, 7))) / 10 ** 7),
+            "currency": rng.choice(["USD", "RMB"])}
+
+
+def some_run(node, rng, told):
+    """A run at random, and what it told put down. Some clients leave, some instances answer 502 first."""
+    path = rng.choice(["/v1/chat-messages", "/v1/completion-messages", "/v1/workflows/run"])
+    usage, stream, chatflow = some_usage(rng), rng.random() < 0.6, path == "/v1/chat-messages" and rng.random() < 0.3
+    inputs = {"stub_usage": usage, "stub_events": 3, **({"stub_mode": "chatflow"} if chatflow else {})}
+    with node.client() as client:
+        leaves = stream and rng.random() < 0.15
+        if leaves:
+            inputs["stub_interval"] = 0.2
+        client.request("POST", path, TOKEN, json_body={
+            "user": f"u{rng.randrange(9)}", "query": "q", "inputs": inputs,
+            "response_mode": "streaming" if stream else "blocking"})
+        head = client.head()
+        ident = head.headers["x-request-id"]
+        if leaves and head.status == 200:
+            client.chunk()   # it has begun, and tells nothing more to anybody
+        else:
+            client.body(head)
+    line, = node.wait_access(request_id=ident)
+    if not leaves and line["status"] == 200:
+        told.add(line["instance"], usage, split=path != "/v1/workflows/run")
+
+
+@pytest.fixture(scope="module")
+def pair():
+    with Stub("dify1", tokens=["app-1"], event_interval=0.001) as one, \
+            Stub("dify2", tokens=["app-2"], event_interval=0.001) as two:
+        yield one, two
+
+
+def test_sums_are_what_the_answers_told(pair):
+    rng, told = random.Random(1), Told()
+    with Node(config_of(*pair)) as node:
+        for number in range(150):
+            if number % 25 == 0:
+                rng.choice(pair).fault("reset_before_head", match="/v1/")   # no POST is sent twice: 502
+            some_run(node, rng, told)
+        told.check(node.status())
+        metrics = Metrics(node.request("GET", "/metrics")[1].decode())
+        for name, tokens in told.tokens.items():
+            kinds = {kind: metrics.get("difyring_usage_tokens_total", app="one", dify_instance=name, kind=kind)
+                     for kind in ("prompt", "completion", "unsplit")}
+            assert kinds["prompt"] == tokens[0] and kinds["completion"] == tokens[1] and sum(kinds.values()) == tokens[2]
+        for currency in "USD", "RMB":
+            price = sum(prices.get(currency, 0) for prices in told.prices.values())
+            assert metrics.get("difyring_usage_price_total", app="one", currency=currency) == float(price)
+
+
+
+def test_totals_are_the_clusters_and_outlive_kills(pair):
+    rng, told = random.Random(2), Told()
+    with Cluster(config_of(*pair), 3) as cluster:
+        cluster.settle()
+        names = list(cluster.names)
+        for _ in range(3):
+            for name in names:
+                for _ in range(10):
+                    some_run(cluster[name], rng, told)
+            wait_for(lambda: all_told(cluster, told), timeout=10)
+            victim = rng.choice(names)
+            cluster.kill(victim)   # all that it counted has been told: nothing is missing
+            for name in names:
+                if name != victim:
+                    some_run(cluster[name], rng, told)
+            cluster.start(victim)
+            wait_for(lambda: all_told(cluster, told), timeout=20)
+
+
+def all_told(cluster, told):
+    try:
+        for status in cluster.statuses():
+            told.check(status)
+    except AssertionError:
+        return False
+    return True
+
+
+def test_a_reload_keeps_what_was_counted(pair):
+    told, rng = Told(), random.Random(3)
+    with Node(config_of(*pair)) as node:
+        for _ in range(10):
+            some_run(node, rng, told)
+        assert node.reload(config_of(pair[0]))[0] == 200
+        app = node.status()["applications"]["one"]   # also what the instance cost that has left
+        assert app["usage"]["total_tokens"] == sum(tokens[2] for tokens in told.tokens.values())
+        assert node.reload(config_of(*pair))[0] == 200
+        told.check(node.status())

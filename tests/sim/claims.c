@@ -147,6 +147,14 @@ static void check_applications(struct process *p)
             totals = cluster_instance_totals(p->cluster, app, bytes_of(WORK_INSTANCE_NAMES[i]));
             never_falls(p, "an instance's total", &p->seen.instance_requests[a][i],
                         totals.requests);
+            struct usage_sum wanted = work_usage(totals.requests);
+            const struct usage_sum *usage =
+                cluster_instance_usage(p->cluster, app, bytes_of(WORK_INSTANCE_NAMES[i]));
+            if (!usage_sum_covered(usage, &wanted) || !usage_sum_covered(&wanted, usage)) {
+                world_fail(p->world, "%s: usage of %s is not that of its %llu requests",
+                           p->host->name, WORK_INSTANCE_NAMES[i],
+                           (unsigned long long)totals.requests);
+            }
         }
     }
 }

@@ -60,6 +60,14 @@ static void draw_gauges(struct process *p)
     n->active_connections = idle ? 0 : world_between(p->world, 0, 1000);
 }
 
+struct usage_sum work_usage(uint64_t requests)
+{
+    return (struct usage_sum){.prompt_tokens = 3 * requests,
+                              .unsplit_tokens = requests,
+                              .money_count = requests > 0,
+                              .money = {{"USD", {7 * requests, 5 * requests}}}};
+}
+
 void work_tell_counts(struct process *p)
 {
     work_count(p);
@@ -67,13 +75,16 @@ void work_tell_counts(struct process *p)
     struct work_numbers *n = &p->work.now;
     struct cluster_instance_count instances[WORK_APPS][WORK_INSTANCES];
     struct cluster_count counts[WORK_APPS];
+    struct usage_sum usage[WORK_APPS][WORK_INSTANCES];
     for (size_t a = 0; a < WORK_APPS; a++) {
         counts[a] = (struct cluster_count){.application = bytes_of(WORK_APP_NAMES[a]),
                                            .latency = n->latency[a],
                                            .instances = instances[a],
                                            .instance_count = WORK_INSTANCES};
         for (size_t i = 0; i < WORK_INSTANCES; i++) {
+            usage[a][i] = work_usage(n->requests[a][i]);
             instances[a][i] = (struct cluster_instance_count){
+                .usage = &usage[a][i],
                 .instance = bytes_of(WORK_INSTANCE_NAMES[i]),
                 .requests = n->requests[a][i],
                 .failures = n->failures[a][i],

@@ -51,6 +51,8 @@ struct work {
 void work_start(struct process *p);
 
 /* Requests since the last call, then tells. */
+/* What so many requests cost: each the same. */
+struct usage_sum work_usage(uint64_t requests);
 void work_tell_counts(struct process *p);
 void work_count(struct process *p);
 void work_stop_requests(struct process *p);

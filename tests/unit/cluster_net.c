@@ -238,14 +238,39 @@ void net_serve(struct net_node *node, size_t app, size_t instance, uint64_t coun
     node->latency[app][histogram_bucket(20000)] += count;
 }
 
+static struct usage_sum usage_of(uint64_t requests)
+{
+    return (struct usage_sum){.prompt_tokens = 3 * requests,
+                              .completion_tokens = 2 * requests,
+                              .unsplit_tokens = requests,
+                              .money_count = requests > 0,
+                              .money = {{"USD", {7 * requests, 5 * requests}}}};
+}
+
+void net_check_usage(const struct net_node *node)
+{
+    for (size_t a = 0; node->cluster && a < NET_APPS; a++) {
+        for (size_t i = 0; i < NET_INSTANCES; i++) {
+            struct bytes app = bytes_of(net_app(a)), instance = bytes_of(net_instance(i));
+            uint64_t requests = cluster_instance_totals(node->cluster, app, instance).requests;
+            const struct usage_sum *told = cluster_instance_usage(node->cluster, app, instance);
+            struct usage_sum wanted = usage_of(requests);
+            assert_true(usage_sum_covered(told, &wanted) && usage_sum_covered(&wanted, told));
+        }
+    }
+}
+
 static void tell_counts(struct net_node *node)
 {
+    struct usage_sum usage[NET_APPS][NET_INSTANCES];
     struct cluster_count counts[NET_APPS];
     struct cluster_instance_count instances[NET_APPS][NET_INSTANCES];
     for (size_t a = 0; a < NET_APPS; a++) {
         for (size_t i = 0; i < NET_INSTANCES; i++) {
-            instances[a][i] = (struct cluster_instance_count){
-                bytes_of(net_instance(i)), node->requests[a][i], node->failures[a][i], 0};
+            usage[a][i] = usage_of(node->requests[a][i]);
+            instances[a][i] =
+                (struct cluster_instance_count){bytes_of(net_instance(i)), node->requests[a][i],
+                                                node->failures[a][i], 0, &usage[a][i]};
         }
         counts[a] = (struct cluster_count){
             .application = bytes_of(net_app(a)),

@@ -65,6 +65,8 @@ const char *net_app(size_t app);
 const char *net_instance(size_t instance);
 
 uint64_t net_total(const struct net_node *node); /* requests of all applications */
+/* Each request costs the same: wherever its instance's requests are known, what they cost is. */
+void net_check_usage(const struct net_node *node);
 bool net_has_problem(const struct net_node *node, const char *kind);
 
 #endif

@@ -31,6 +31,7 @@ static bool all_have_total(struct net *net, void *arg)
         if (net->nodes[i].cluster && net_total(&net->nodes[i]) != total) {
             return false;
         }
+        net_check_usage(&net->nodes[i]);
     }
     return true;
 }
@@ -326,6 +327,26 @@ static void a_raised_generation_neither_loses_nor_doubles(void **state)
     expect_total(net, 237, SECOND);
 }
 
+static void usage_goes_the_way_of_requests(void **state)
+{
+    struct net *net = *state;
+    start(net, 3);
+    net_serve(&net->nodes[0], 0, 0, 30);
+    net_serve(&net->nodes[1], 0, 0, 5);
+    net_serve(&net->nodes[2], 0, 1, 2);
+    expect_total(net, 37, SECOND);
+    struct usage_sum sum;
+    cluster_application_usage(net->nodes[2].cluster, BYTES("shop"), &sum);
+    assert_int_equal(usage_sum_tokens(&sum), 6 * 37);
+    assert_int_equal(sum.money_count, 1);
+    assert_int_equal(sum.money[0].price.micro, 7 * 37);
+    assert_null(cluster_instance_usage(net->nodes[2].cluster, BYTES("shop"), BYTES("dify3")));
+    net_kill(&net->nodes[1]);
+    net_start(net, 1, "file", false); /* without its state: the others give it back */
+    net_run(net, 10 * SECOND);
+    expect_total(net, 37, SECOND);
+}
+
 static void names_of_full_length_and_many_instances_come_through(void **state)
 {
     struct net *net = *state;
@@ -335,7 +356,7 @@ static void names_of_full_length_and_many_instances_come_through(void **state)
         memset(names[i], 'i', 64);
         names[i][62] = (char)('0' + i / 10);
         names[i][63] = (char)('0' + i % 10);
-        instances[i] = (struct cluster_instance_count){{names[i], 64}, i, 1, 1};
+        instances[i] = (struct cluster_instance_count){{names[i], 64}, i, 1, 1, NULL};
     }
     net_start(net, 0, "file", false);
     net_start(net, 1, "file", false);
@@ -402,6 +423,7 @@ static void whatever_happens_all_come_to_the_same_total(void **state)
             for (size_t n = 0; n < NET_NODES; n++) {
                 /* nobody knows more than what was served: nothing is counted twice */
                 assert_true(!net->nodes[n].cluster || net_total(&net->nodes[n]) <= served);
+                net_check_usage(&net->nodes[n]);
             }
         }
         for (size_t n = 0; n < NET_NODES; n++) {
@@ -437,6 +459,7 @@ int main(void)
         CLAIM(a_slot_of_one_who_is_gone_is_told_by_one),
         CLAIM(a_partition_counts_on_and_heals),
         CLAIM(a_raised_generation_neither_loses_nor_doubles),
+        CLAIM(usage_goes_the_way_of_requests),
         CLAIM(names_of_full_length_and_many_instances_come_through),
         cmocka_unit_test(whatever_happens_all_come_to_the_same_total),
     };

@@ -102,7 +102,8 @@ static int tear_down(void **state)
 static void count_active(struct cluster *c, uint64_t requests, uint64_t failures, uint64_t active)
 {
     static uint64_t latency[HISTOGRAM_BUCKETS];
-    const struct cluster_instance_count instance = {BYTES("dify1"), requests, failures, active};
+    const struct cluster_instance_count instance = {BYTES("dify1"), requests, failures, active,
+                                                    NULL};
     const struct cluster_count counts = {.application = BYTES("shop"),
                                          .requests = requests,
                                          .errors = failures,

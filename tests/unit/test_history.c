@@ -26,8 +26,8 @@ static int scene_new(void **state)
     struct scene *s = calloc(1, sizeof *s);
     assert_non_null(s);
     s->history = history_new();
-    s->counts[0] = (struct history_count){BYTES("one"), 0, 0, s->latency[0]};
-    s->counts[1] = (struct history_count){BYTES("t\"wo"), 0, 0, s->latency[1]};
+    s->counts[0] = (struct history_count){BYTES("one"), 0, 0, 0, s->latency[0]};
+    s->counts[1] = (struct history_count){BYTES("t\"wo"), 0, 0, 0, s->latency[1]};
     *state = s;
     return 0;
 }
@@ -76,6 +76,17 @@ static double value(struct scene *s, const char *app, const char *field, size_t 
 
 #define assert_near(a, b) assert_true(fabs((a) - (b)) < 1e-3 * fabs(b) + 1e-9)
 #define assert_nothing(a) assert_true(isnan(a))
+
+static void tokens_are_a_rate_too(void **state)
+{
+    struct scene *s = *state;
+    sample(s, 2, false);
+    s->counts[0].tokens += 600;
+    s->counts[1].tokens += 40;
+    sample(s, 2, false);
+    assert_near(value(s, "one", "tokens", 0), 600.0 * 1000 / HISTORY_INTERVAL_MS);
+    assert_near(value(s, NULL, "tokens", 0), 640.0 * 1000 / HISTORY_INTERVAL_MS);
+}
 
 static void rates_are_of_one_interval(void **state)
 {
@@ -196,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLAIM(rates_are_of_one_interval),
+        CLAIM(tokens_are_a_rate_too),
         CLAIM(percentiles_of_all_are_those_of_all_requests_together),
         CLAIM(an_interval_without_answers_has_a_rate_and_no_percentiles),
         CLAIM(a_gap_is_a_hole_and_what_came_in_it_is_in_no_rate),

@@ -93,6 +93,60 @@ static void gauges_follow_and_end_with_their_process(void **state)
     ledger_free(l);
 }
 
+static struct usage_sum usage(uint64_t prompt, uint64_t micro, const char *currency)
+{
+    struct usage_sum u = {.prompt_tokens = prompt};
+    usage_sum_money(&u, currency)->price.micro = micro;
+    return u;
+}
+
+static void usage_merges_number_by_number(void **state)
+{
+    (void)state;
+    struct ledger *l = ledger_new();
+    struct usage_sum dollars = usage(10, 500, "USD"), yuan = usage(12, 3, "RMB"),
+                     nothing = usage(0, 0, "EUR");
+    struct ledger_record r = record("a", 1, "dify1", 0);
+    r.usage = &dollars;
+    assert_true(ledger_merge(l, &r));
+    assert_false(ledger_merge(l, &r));
+    r.usage = &yuan; /* a later state of the slot has both */
+    usage_sum_money(&yuan, "USD")->price.micro = 400;
+    assert_true(ledger_merge(l, &r));
+    r.node = BYTES("b");
+    assert_true(ledger_merge(l, &r));
+    const struct usage_sum *sum = ledger_find_total(l, BYTES("shop"), BYTES("dify1"))->usage;
+    assert_int_equal(sum->prompt_tokens, 12 + 12);
+    assert_int_equal(sum->money_count, 2);
+    assert_string_equal(sum->money[0].currency, "RMB");
+    assert_int_equal(sum->money[0].price.micro, 3 + 3);
+    assert_int_equal(sum->money[1].price.micro, 500 + 400);
+    uint64_t revision = l->revision;
+    r.usage = &nothing; /* a price of nought is one that was told */
+    assert_true(ledger_merge(l, &r));
+    assert_int_equal(sum->money_count, 3);
+    assert_int_equal(l->revision, revision + 1);
+    assert_int_equal(ledger_sum(l), 24 + 3 + 3 + 500 + 400);
+    ledger_free(l);
+}
+
+static void usage_of_more_currencies_than_there_is_room_for_is_left_out(void **state)
+{
+    (void)state;
+    struct ledger *l = ledger_new();
+    for (char c = 'a'; c < 'a' + 2 * USAGE_CURRENCIES_MAX; c++) {
+        char node[2] = {(char)('a' + (c - 'a') / USAGE_CURRENCIES_MAX), 0}, currency[2] = {c, 0};
+        struct usage_sum u = usage(1, 5, currency);
+        struct ledger_record r = record(node, 1, "dify1", 0);
+        r.usage = &u;
+        ledger_merge(l, &r);
+    }
+    const struct usage_sum *sum = ledger_find_total(l, BYTES("shop"), BYTES("dify1"))->usage;
+    assert_int_equal(sum->money_count, USAGE_CURRENCIES_MAX);
+    assert_int_equal(sum->prompt_tokens, 2);
+    ledger_free(l);
+}
+
 static void wrong_records_are_told_from_right_ones(void **state)
 {
     (void)state;
@@ -105,6 +159,16 @@ static void wrong_records_are_told_from_right_ones(void **state)
     assert_false(ledger_record_valid(&r));
     r = good;
     r.requests = LEDGER_NUMBER_MAX + 1;
+    assert_false(ledger_record_valid(&r));
+    r = good;
+    struct usage_sum u = usage(LEDGER_NUMBER_MAX, LEDGER_PRICE_MAX, "USD");
+    r.usage = &u;
+    assert_true(ledger_record_valid(&r));
+    u.prompt_tokens++;
+    assert_false(ledger_record_valid(&r));
+    u = usage(1, LEDGER_PRICE_MAX + 1, "USD");
+    assert_false(ledger_record_valid(&r));
+    u = usage(1, 1, "U$");
     assert_false(ledger_record_valid(&r));
     r = good;
     r.node = BYTES("");
@@ -184,6 +248,10 @@ static struct ledger *random_ledger(struct prng *p)
             .failures = prng_below(p, 100),
             .active = prng_below(p, 3),
         };
+        struct usage_sum u = usage(prng_below(p, 9), prng_below(p, 1000), "USD");
+        u.unsplit_tokens = prng_next(p) % LEDGER_NUMBER_MAX;
+        usage_sum_money(&u, "RMB")->price.rest = prng_below(p, 3);
+        r.usage = r.instance.size > 0 && prng_below(p, 2) == 0 ? &u : NULL;
         ledger_merge(l, &r);
         ledger_set_active(l, &r);
     }
@@ -230,7 +298,7 @@ static void pages_of_any_size_carry_a_ledger_whole(void **state)
     for (int round = 0; round < 300; round++) {
         struct ledger *l = random_ledger(&p);
         struct sink sink;
-        size_t page_max = 250 + prng_below(&p, 800);
+        size_t page_max = 350 + prng_below(&p, 700);
         struct ledger *copy = through_pages(l, page_max, &sink);
         assert_true(sink.largest <= page_max);
         assert_true(all_covered(l, copy) && all_covered(copy, l));
@@ -347,6 +415,8 @@ int main(void)
         cmocka_unit_test(a_slot_counts_once_however_often_it_comes),
         cmocka_unit_test(instances_add_up_beside_their_application),
         cmocka_unit_test(gauges_follow_and_end_with_their_process),
+        cmocka_unit_test(usage_merges_number_by_number),
+        cmocka_unit_test(usage_of_more_currencies_than_there_is_room_for_is_left_out),
         cmocka_unit_test(wrong_records_are_told_from_right_ones),
         cmocka_unit_test(covered_means_every_number),
         cmocka_unit_test(pages_of_any_size_carry_a_ledger_whole),

@@ -87,6 +87,24 @@ static void requests_are_counted_by_application_instance_and_status(void **state
         has_line(s, "difyring_requests_total{app=\"one\",dify_instance=\"dify1\",code=\"502\"} 1"));
 }
 
+static void usage_is_told_by_kind_and_currency(void **state)
+{
+    struct scene *s = *state;
+    static const struct usage_sum here = {12, 8, 5, 1, {{"USD", {4199, 1000000}}}};
+    static const struct usage_sum gone = {1, 0, 0, 2, {{"RMB", {0, 0}}, {"USD", {0, 200000}}}};
+    s->instances[0].usage = &here;
+    s->instances[1].usage = &gone;
+#define TOKENS "difyring_usage_tokens_total{app=\"one\",dify_instance="
+    assert_true(has_line(s, TOKENS "\"dify1\",kind=\"prompt\"} 12"));
+    assert_true(has_line(s, TOKENS "\"dify1\",kind=\"completion\"} 8"));
+    assert_true(has_line(s, TOKENS "\"dify1\",kind=\"unsplit\"} 5"));
+    assert_true(has_line(s, TOKENS "\"gone\",kind=\"unsplit\"} 0"));
+    assert_true(has_line(s, "difyring_usage_price_total{app=\"one\",currency=\"USD\"} 0.0042002"));
+    assert_true(has_line(s, "difyring_usage_price_total{app=\"one\",currency=\"RMB\"} 0"));
+    s->instances[1].usage = NULL;
+    assert_null(strstr(text_of(s), TOKENS "\"gone\""));
+}
+
 static void label_values_are_escaped(void **state)
 {
     struct scene *s = *state;
@@ -192,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLAIM(requests_are_counted_by_application_instance_and_status),
+        CLAIM(usage_is_told_by_kind_and_currency),
         CLAIM(label_values_are_escaped),
         CLAIM(a_bound_divides_exactly),
         CLAIM(what_is_beyond_the_last_bound_is_in_infinity_and_in_the_count),

@@ -37,9 +37,13 @@ static const char spec_example[] =
     "\"applications\":{\"customer_service\":{\"algorithm\":\"consistent_hash\","
     "\"total_requests\":1000,\"errors\":2,\"active_requests\":7,"
     "\"latency_ms\":{\"p50\":12,\"p95\":82,\"p99\":197},"
+    "\"usage\":{\"prompt_tokens\":1200,\"completion_tokens\":800,\"total_tokens\":2000,"
+    "\"price\":{\"USD\":\"0.0042\"}},"
     "\"instances\":{\"dify1\":{\"host\":\"172.20.62.200\",\"port\":80,\"weight\":1,"
     "\"status\":\"healthy\",\"eligible\":true,\"requests\":334,\"failures\":0,"
-    "\"active_requests\":2,\"ring_share\":0.3391,"
+    "\"active_requests\":2,"
+    "\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0,\"price\":{}},"
+    "\"ring_share\":0.3391,"
     "\"max_in_flight\":10,\"slots_used\":3,\"queued\":0,"
     "\"since\":1640990000,\"reason\":{\"kind\":\"check_passed\",\"text\":\"2 checks in a row "
     "passed\",\"node\":\"node-a\"},\"last_check\":{\"result\":\"up\",\"ms\":3,\"at\":1640995198},"
@@ -84,6 +88,13 @@ static void set_members(struct scene *s)
     s->members[1].lapsed = true; /* no vote of it is shown */
 }
 
+static const struct usage_sum cost = {
+    .prompt_tokens = 1200,
+    .completion_tokens = 800,
+    .money_count = 1,
+    .money = {{"USD", {4199, 1000000}}}, /* the parts are not carried over */
+};
+
 static void set_applications(struct scene *s)
 {
     s->votes[0] = (struct verdict_vote){.active = ACTIVE_UP};
@@ -109,6 +120,7 @@ static void set_applications(struct scene *s)
         (struct facts_application){.name = BYTES("customer_service"),
                                    .configured = &s->configured[0],
                                    .cluster = {.requests = 1000, .errors = 2, .active = 7},
+                                   .cluster_usage = &cost,
                                    .instances = &s->instance};
     /* the buckets of these end at 11.263, 81.919 and 196.607 ms; told are 12, 82 and 197 */
     s->applications[0].latency[histogram_bucket(11000)] = 60;
