@@ -135,6 +135,7 @@ static void name_quota(struct snapshot_quota *q, const char *app, struct bytes s
     q->id = sha256_prefix(sha, parts, 4);
     sha256_digest(sha, parts, sizeof(parts) / sizeof(parts[0]), digest);
     memcpy(q->key, digest, sizeof(q->key));
+    q->only = siphash(q->key, BYTES(""));
     explicit_bzero(digest, sizeof(digest));
 }
 

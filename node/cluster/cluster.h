@@ -20,6 +20,7 @@
 #include "health/busy.h"
 #include "health/verdict.h"
 #include "ledger/origin.h"
+#include "quota/shard.h"
 
 enum {
     CLUSTER_VOTES_LAPSE_MS = 30 * 1000, /* SPEC §4: votes of a dead node, after its death */
@@ -31,6 +32,7 @@ enum {
 };
 
 struct cluster;
+struct cluster_quota_news;
 
 /* A change that the owner acts on. Called from inside; set a flag and return. */
 struct cluster_events {
@@ -49,6 +51,8 @@ struct cluster_events {
     void (*on_problem)(void *owner, const char *kind, const char *subject, const char *detail);
     /* A member has left the list for good. May be NULL. */
     void (*on_forgotten)(void *owner, const char *name);
+    /* What another node has granted, or whether it is there. May be NULL. */
+    void (*on_quota)(void *owner, const struct cluster_quota_news *news);
     /* The generation was raised (see gossip.h): persist it. */
     void (*on_generation)(void *owner, uint64_t generation);
 };
@@ -197,6 +201,41 @@ struct cluster_slots_others {
 size_t cluster_slots_of_others(struct cluster *c, struct cluster_slots_others **ret_rows);
 /* May that be another answer than the last time? */
 bool cluster_take_slots_changed(struct cluster *c);
+
+/* ---- quotas ---- */
+
+/* All that one start of a node has granted of a subject, as quota/shard tells it (`rule` and
+ * `owner` of `row` mean nothing here). */
+struct cluster_quota_row {
+    uint64_t rule; /* the same on all nodes */
+    struct quota_row row;
+    bool concurrent; /* what counts is row.active, else row.uses */
+};
+
+/* How many may be told now: once an exchange interval CLUSTER_QUOTA_ROWS_MAX, of many nodes more
+ * seldom; else none. */
+enum { CLUSTER_QUOTA_ROWS_MAX = 80 };
+size_t cluster_quota_room(struct cluster *c, uint64_t now_ms);
+void cluster_tell_quotas(struct cluster *c, uint64_t now_ms, const struct cluster_quota_row *rows,
+                         size_t count);
+
+/* Of another node: a row; UP: what it has under way counts, and it may lack what this node has
+ * granted; DOWN: what it has under way does not count. */
+enum cluster_quota_news_kind { CLUSTER_QUOTA_ROW, CLUSTER_QUOTA_UP, CLUSTER_QUOTA_DOWN };
+struct cluster_quota_news {
+    enum cluster_quota_news_kind kind;
+    uint64_t member, start; /* its id, and the generation of its start */
+    const struct cluster_quota_row *row;
+};
+
+/* How many requests this node has refused, of quotas that have refused any. */
+struct cluster_quota_count {
+    uint64_t rule, rejected;
+};
+void cluster_set_quota_counts(struct cluster *c, uint64_t now_ms,
+                              const struct cluster_quota_count *counts, size_t count);
+/* ... and the others, as they last told. */
+uint64_t cluster_quota_rejected(struct cluster *c, uint64_t rule);
 
 /* ---- drained instances ---- */
 

@@ -41,6 +41,7 @@ int as_member_open(struct control *c)
     m->slices = &c->slices;
     m->lookups = c->lookups;
     m->log = c->producer;
+    m->quotas = &c->quotas;
     m->events = &membership_events;
     m->owner = c;
     return membership_open(m, c->conf, prng_next(&c->prng));

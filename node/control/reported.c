@@ -32,6 +32,7 @@ void reported_open(struct control *c)
     r->member = &c->member;
     r->workers = c->workers;
     r->placements = &c->placements;
+    r->quotas = &c->quotas;
     r->worker_count = &c->worker_count;
     r->snapshot = &c->snapshot;
     r->look = look;

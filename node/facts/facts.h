@@ -57,6 +57,19 @@ struct facts_instance {
     double ring_share;                          /* eligible instances only; by facts_share() */
 };
 
+enum { FACTS_NEAREST = 5 };
+
+struct facts_nearest {
+    uint64_t subject, used;
+};
+
+struct facts_quota {
+    const struct snapshot_quota *quota;
+    uint64_t rejected; /* by all nodes, since their starts; with shadow: would have been */
+    struct facts_nearest nearest[FACTS_NEAREST]; /* the most used first */
+    size_t nearest_count;
+};
+
 struct facts_application {
     struct bytes name;
     const struct snapshot_application *configured; /* NULL: it has left */
@@ -65,7 +78,9 @@ struct facts_application {
     struct application_counts counts;
     const struct usage_sum *cluster_usage; /* NULL: none was told */
     struct facts_answers answers;          /* to requests that were given no instance */
-    struct facts_instance *instances;      /* first the configured ones, in the snapshot's order */
+    struct facts_quota *quotas;            /* /status only */
+    size_t quota_count;
+    struct facts_instance *instances; /* first the configured ones, in the snapshot's order */
     size_t instance_count;
 };
 
@@ -96,6 +111,7 @@ struct facts_node {
     uint64_t divergence_ms; /* how long nodes that are up have not been of one mind; 0 = they are */
     uint64_t vip_holder, vip_conflict, vip_conflicts; /* this host; now; begun since the start */
     uint64_t placements;                              /* ids whose instance is remembered */
+    uint64_t quota_subjects, quota_forgotten;         /* now; for want of room, since the start */
     uint64_t connections, workers, config_revision, draining, joining;
     uint64_t log_dropped[LOG_STREAM_COUNT];
     uint64_t reloads[3]; /* as struct report_reloads */
@@ -121,6 +137,8 @@ struct facts {
     size_t listener_count;
 
     /* of the gathering */
+    struct facts_quota **quota_of; /* by rule; NULL: no quota is looked at */
+    size_t quota_piece;
     struct arena *arena;
     struct snapshot *snapshot; /* a reference */
     uint64_t whose;            /* votes: the members, by their order */

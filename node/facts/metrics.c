@@ -280,6 +280,43 @@ static void put_queue_rejected(struct buffer *b, const struct metric *m, const s
     }
 }
 
+/* Of whom some quota counts, or has counted. */
+static bool has_quota(const struct facts_application *app, enum quota_per per)
+{
+    const struct snapshot_application *configured = app->configured;
+    bool has = app->counts.quota_rejected[per] > 0 || app->counts.quota_shadowed[per] > 0;
+    for (size_t i = 0; configured && i < configured->quota_count; i++) {
+        has = has || configured->quotas[i].per == per;
+    }
+    return has;
+}
+
+static void put_quotas(struct buffer *b, const struct metric *m, const struct facts *facts,
+                       bool shadowed)
+{
+    for (size_t a = 0; a < facts->application_count; a++) {
+        const struct facts_application *app = &facts->applications[a];
+        for (unsigned per = 0; per < QUOTA_PERS; per++) {
+            struct label labels[LABELS_MAX] = {{"app", app->name},
+                                               {"per", bytes_of(quota_per_words[per])}};
+            if (has_quota(app, (enum quota_per)per)) {
+                put(b, m, labels,
+                    shadowed ? app->counts.quota_shadowed[per] : app->counts.quota_rejected[per]);
+            }
+        }
+    }
+}
+
+static void put_quota_rejected(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    put_quotas(b, m, facts, false);
+}
+
+static void put_quota_shadowed(struct buffer *b, const struct metric *m, const struct facts *facts)
+{
+    put_quotas(b, m, facts, true);
+}
+
 static void put_endings(struct buffer *b, const struct metric *m, struct bytes app,
                         const uint64_t counts[ENDINGS_MAX])
 {
@@ -492,6 +529,16 @@ static const struct metric metrics[] = {
      "Requests by how they ended, as termination in the access log; app is empty for those that "
      "belong to none.",
      .put = put_terminations},
+    {COUNTER, "difyring_quota_rejected_total", "429 of quotas, by whom they count.",
+     .put = put_quota_rejected},
+    {COUNTER, "difyring_quota_shadowed_total",
+     "Requests that quotas with `shadow` would have refused, by whom they count.",
+     .put = put_quota_shadowed},
+    {GAUGE, "difyring_quota_subjects", "Subjects of quotas that are counted now.",
+     NODE(quota_subjects)},
+    {COUNTER, "difyring_quota_forgotten_total",
+     "Subjects of quotas that were forgotten for want of room, and began anew.",
+     NODE(quota_forgotten)},
     {GAUGE, "difyring_placements",
      "Ids of conversations, messages, runs, files whose instance is remembered.", NODE(placements)},
     {COUNTER, "difyring_placements_total",

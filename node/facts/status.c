@@ -1,8 +1,10 @@
 /* status: facts -> one Jansson tree -> text. Keys are set in SPEC §5's order and Jansson keeps it,
  * so that a diff of two answers shows what changed and nothing else. */
 #include "facts/status.h"
+#include "snapshot/request_quotas.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 
@@ -281,6 +283,40 @@ static json_t *instance(const struct facts *facts, const struct facts_instance *
     return object;
 }
 
+static json_t *quota(const struct bytes app, const struct facts_quota *q)
+{
+    json_t *object = json_object(), *nearest = json_array();
+    char text[QUOTA_WINDOW_TEXT];
+    put_text(object, "per", quota_per_words[q->quota->per]);
+    put_number(object, quota_kind_words[q->quota->kind], q->quota->limit);
+    if (q->quota->window_ms > 0) {
+        quota_window_text(q->quota->window_ms, text);
+        put_text(object, "every", text);
+    }
+    put_number(object, "rejected", q->rejected);
+    put(object, "shadow", json_boolean(q->quota->shadow));
+    for (size_t i = 0; i < q->nearest_count; i++) {
+        json_t *one = json_object();
+        snprintf(text, sizeof(text), "%016" PRIx64, q->nearest[i].subject);
+        put(one, "subject",
+            q->quota->per == QUOTA_APPLICATION ? json_stringn(app.at, app.size)
+                                               : json_string(text));
+        put_number(one, "used", q->nearest[i].used);
+        json_array_append_new(nearest, one);
+    }
+    put(object, "nearest", nearest);
+    return object;
+}
+
+static json_t *quotas(const struct facts_application *app)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < app->quota_count; i++) {
+        json_array_append_new(list, quota(app->name, &app->quotas[i]));
+    }
+    return list;
+}
+
 static json_t *application(const struct facts *facts, const struct facts_application *app)
 {
     json_t *object = json_object(), *instances = json_object();
@@ -293,6 +329,7 @@ static json_t *application(const struct facts *facts, const struct facts_applica
     put_number(object, "active_requests", app->cluster.active);
     put(object, "latency_ms", latency_ms(app->latency));
     put(object, "usage", usage(app->cluster_usage));
+    put(object, "quotas", quotas(app));
     put(object, "instances", instances);
     return object;
 }

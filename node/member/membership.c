@@ -68,6 +68,12 @@ static void on_problem(void *owner, const char *kind, const char *subject, const
     problems_note(&m->problems, id, subject, detail);
 }
 
+static void on_quota(void *owner, const struct cluster_quota_news *news)
+{
+    struct membership *m = owner;
+    quotas_take(m->quotas, news, net_now_ms(m->net));
+}
+
 static void on_generation(void *owner, uint64_t generation)
 {
     struct membership *m = owner;
@@ -83,6 +89,7 @@ static const struct cluster_events cluster_events = {
     .on_shared = on_shared,
     .on_forgotten = on_forgotten,
     .on_problem = on_problem,
+    .on_quota = on_quota,
     .on_generation = on_generation,
 };
 
@@ -94,6 +101,7 @@ void membership_tell(struct membership *m)
     if (m->events->describe(m->owner, &node)) {
         row_settle(m, &node);
     }
+    quotas_tell(m->quotas, m->cluster, net_now_ms(m->net));
     gossip_flush(cluster_gossip(m->cluster), net_now_ms(m->net));
 }
 

@@ -17,6 +17,7 @@
 #include "member/row.h"
 #include "member/shared_config.h"
 #include "member/udp.h"
+#include "together/quotas_told.h"
 
 struct membership_events {
     /* This node's counters into the cluster, a piece: false when all are there. `cursor` is NULL at
@@ -35,6 +36,7 @@ struct membership {
     struct slices *slices;
     struct lookups *lookups;
     struct log_producer *log;
+    struct quotas *quotas; /* who has used how much */
     const struct membership_events *events;
     void *owner;
 

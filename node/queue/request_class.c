@@ -2,7 +2,6 @@
 #include "queue/request_class.h"
 
 #include <stdbool.h>
-#include <string.h>
 
 enum {
     GETS = 1 << HTTP_METHOD_GET | 1 << HTTP_METHOD_HEAD,
@@ -35,41 +34,40 @@ static const struct row table[] = {
     {GETS, "/v1/**", SLOT_SHORT},
 };
 
-/* The next segment of a path, which moves behind it. */
-static struct bytes segment(struct bytes *path)
-{
-    const char *at = path->at, *end = path->at + path->size;
-    at += at < end && *at == '/' ? 1 : 0;
-    const char *slash = at < end ? memchr(at, '/', (size_t)(end - at)) : NULL;
-    struct bytes found = {at, (size_t)((slash ? slash : end) - at)};
-    *path = (struct bytes){found.at + found.size, (size_t)(end - found.at) - found.size};
-    return found;
-}
-
+/* `path` has no slash at its end, but for "/" itself. */
 static bool fits(struct bytes path, const char *pattern)
 {
-    struct bytes wanted = bytes_of(pattern);
-    if (path.size > 1 && path.at[path.size - 1] == '/') {
-        path.size--;
-    }
-    while (wanted.size > 0) {
-        struct bytes want = segment(&wanted);
-        if (bytes_equal(want, BYTES("**"))) {
-            return true;
+    const char *at = path.at, *end = path.at + path.size;
+    for (const char *p = pattern; *p; p++) {
+        if (p[0] == '/' && p[1] == '*' && p[2] == '*') {
+            return at == end || *at == '/';
         }
-        struct bytes have = segment(&path);
-        bool any = bytes_equal(want, BYTES("*")) && have.size > 0;
-        if (!any && !bytes_equal(want, have)) {
+        if (*p == '*') {
+            const char *from = at;
+            while (at < end && *at != '/') {
+                at++;
+            }
+            if (at == from) {
+                return false;
+            }
+        } else if (at == end || *at++ != *p) {
             return false;
         }
     }
-    return path.size == 0;
+    return at == end;
+}
+
+static struct bytes without_last_slash(struct bytes path)
+{
+    bool slash = path.size > 1 && path.at[path.size - 1] == '/';
+    return (struct bytes){path.at, path.size - (slash ? 1 : 0)};
 }
 
 bool request_is_stop(enum http_method method, struct bytes path)
 {
     enum { STOPS = 3 }; /* the first rows */
     bool stops = false;
+    path = without_last_slash(path);
     for (size_t i = 0; i < STOPS && method == HTTP_METHOD_POST && !stops; i++) {
         stops = fits(path, table[i].path);
     }
@@ -78,6 +76,7 @@ bool request_is_stop(enum http_method method, struct bytes path)
 
 enum slot_class request_class(enum http_method method, struct bytes path)
 {
+    path = without_last_slash(path);
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if ((table[i].methods & 1u << method) != 0 && fits(path, table[i].path)) {
             return table[i].class;

@@ -284,12 +284,12 @@ static void look(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
     }
 }
 
-static int look_at_all(struct quota_ask *asks, size_t count, uint32_t *indexes, uint64_t now_ms)
+static int look_at_all(struct quota_ask *asks, size_t count, uint32_t *ret_indexes, uint64_t now_ms)
 {
     int refuses = -1;
     for (size_t i = 0; i < count; i++) {
-        indexes[i] = subject_find(asks[i].shard, asks[i].key);
-        look(&asks[i], indexes[i], now_ms);
+        ret_indexes[i] = subject_find(asks[i].shard, asks[i].key);
+        look(&asks[i], ret_indexes[i], now_ms);
         bool longer = refuses < 0 || asks[i].wait_ms > asks[refuses].wait_ms;
         if (asks[i].over && !asks[i].shadow && longer) {
             refuses = (int)i;
@@ -298,50 +298,64 @@ static int look_at_all(struct quota_ask *asks, size_t count, uint32_t *indexes, 
     return refuses;
 }
 
-static void grant(struct quota_ask *ask, uint64_t now_ms)
+/* `index` 0: it is new. */
+static void grant(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
-    uint32_t index = subject_make(s, ask->key, ask->rule);
+    if (ask->kind == QUOTA_TOKENS) {
+        return;
+    }
+    index = index ? index : subject_make(s, ask->key, ask->rule);
     if (!index) {
         return; /* a million others have requests under way: nobody counts this one */
     }
     struct subject *x = subject_at(s, index);
-    touch(s, index);
+    ask->used++;
     if (ask->kind == QUOTA_CONCURRENT) {
         x->active++;
-        ask->used++;
-    } else if (ask->kind == QUOTA_REQUESTS) {
-        quota_window_add(&x->own, ask->window_ms, now_ms, 1);
-        ask->used++;
     } else {
-        return;
+        quota_window_add(&x->own, ask->window_ms, now_ms, 1);
     }
     news_add(s, index, heat_of(ask->used, ask->limit));
 }
 
-/* When something of it comes back; of several owners by this node's own. */
+static int find_tightest(const struct quota_ask *asks, size_t count)
+{
+    int tightest = -1;
+    for (size_t i = 0; i < count; i++) {
+        const struct quota_ask *a = &asks[i], *t = tightest < 0 ? NULL : &asks[tightest];
+        bool smaller = !t || quota_left(a) * t->limit < quota_left(t) * a->limit;
+        tightest = a->kind != QUOTA_CONCURRENT && !a->shadow && smaller ? (int)i : tightest;
+    }
+    return tightest;
+}
+
 static void look_ahead(struct quota_ask *ask, uint64_t now_ms)
 {
     uint32_t index = subject_find(ask->shard, ask->key);
-    if (index && ask->window_ms > 0 && !ask->over) {
+    if (index && !ask->over) {
         const struct quota_window *own = &subject_at(ask->shard, index)->own;
-        ask->wait_ms =
-            own->sum > 0 ? quota_window_wait_ms(own, ask->window_ms, now_ms, own->sum - 1) : 0;
+        uint64_t most = own->sum > 0 ? own->sum - 1 : 0;
+        ask->wait_ms = quota_window_wait_ms(own, ask->window_ms, now_ms, most);
     }
 }
 
-int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms)
+int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms, int *ret_tightest)
 {
     uint32_t indexes[QUOTA_ASKS_MAX];
     assert(count <= QUOTA_ASKS_MAX);
     int refuses = look_at_all(asks, count, indexes, now_ms);
     for (size_t i = 0; i < count; i++) {
-        if (refuses < 0) {
-            grant(&asks[i], now_ms);
-        } else if (indexes[i]) {
-            touch(asks[i].shard, indexes[i]); /* who is refused is not forgotten for that */
+        if (indexes[i]) { /* who is refused is not forgotten for that */
+            touch(asks[i].shard, indexes[i]);
         }
-        look_ahead(&asks[i], now_ms);
+    }
+    for (size_t i = 0; i < count && refuses < 0; i++) {
+        grant(&asks[i], indexes[i], now_ms);
+    }
+    *ret_tightest = find_tightest(asks, count);
+    if (*ret_tightest >= 0) {
+        look_ahead(&asks[*ret_tightest], now_ms);
     }
     return refuses;
 }
@@ -350,11 +364,7 @@ int quota_look(struct quota_ask *asks, size_t count, uint64_t now_ms)
 {
     uint32_t indexes[QUOTA_ASKS_MAX];
     assert(count <= QUOTA_ASKS_MAX);
-    int refuses = look_at_all(asks, count, indexes, now_ms);
-    for (size_t i = 0; i < count; i++) {
-        look_ahead(&asks[i], now_ms);
-    }
-    return refuses;
+    return look_at_all(asks, count, indexes, now_ms);
 }
 
 void quota_release(struct quota_shard *s, uint64_t key)

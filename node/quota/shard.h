@@ -54,15 +54,23 @@ struct quota_ask {
     bool shadow;      /* is over, and refuses nothing */
     bool over;        /* the rest: what quota_decide() says */
     uint64_t used;    /* the request among them, if it is granted */
-    uint64_t wait_ms; /* until something of it comes back; over: until the request would pass */
+    uint64_t wait_ms; /* over: until the request would pass; the tightest: see below; else 0 */
 };
 
 /* Grants all of them, or none. Returns the one that refuses, of several the one that lasts longest;
- * -1: granted. A token's worth of a `tokens` quota is not taken: see quota_spend(). */
-int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms);
+ * -1: granted. A token's worth of a `tokens` quota is not taken: see quota_spend().
+ * `*ret_tightest`: the one of requests or tokens, shadows apart, with the smallest share left, or
+ * -1; unless it is over, its wait_ms is the time until something of what this node granted comes
+ * back. */
+int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms, int *ret_tightest);
 
 /* The same question, and nothing is granted or counted. */
 int quota_look(struct quota_ask *asks, size_t count, uint64_t now_ms);
+
+static inline uint64_t quota_left(const struct quota_ask *ask)
+{
+    return ask->used < ask->limit ? ask->limit - ask->used : 0;
+}
 
 /* The end of a request that a concurrent quota had granted. */
 void quota_release(struct quota_shard *s, uint64_t key);

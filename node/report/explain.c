@@ -9,6 +9,7 @@
 #include "instances/registry.h"
 #include "queue/request_class.h"
 #include "report/gather.h"
+#include "report/quotas.h"
 #include "report/report.h"
 
 enum { PARAMETERS = 5, VALUE_SIZE = 2048, EXPLAIN_ADDRESS_SIZE = INET6_ADDRSTRLEN };
@@ -96,6 +97,8 @@ static void read_question(struct bytes query, struct question *q)
 /* ---- the walk ---- */
 
 struct explanation {
+    bool has_address;
+    uint8_t address_raw[16]; /* IPv4 as ::ffff:a.b.c.d */
     struct snapshot_application *app;
     const struct tracked_application *tracked;
     char user[VALUE_SIZE], source[128], address[EXPLAIN_ADDRESS_SIZE];
@@ -255,7 +258,13 @@ static void put_explanation(const struct report *r, struct buffer *b, const stru
     }
     buffer_append_text(b, "],\"slots\":{");
     put_slots(b, e);
-    buffer_append_text(b, "},\"quotas\":[]}\n");
+    buffer_append_text(b, "},\"quotas\":[");
+    const struct request_subjects whom = {
+        .user = {e->user, e->user_size},
+        .address = e->has_address ? e->address_raw : NULL,
+    };
+    explain_quotas(r, b, e->app, &whom);
+    buffer_append_text(b, "]}\n");
 }
 
 /* ---- from the job to its answer ---- */
@@ -271,7 +280,7 @@ static const char *find_application(const struct report *r, const struct questio
                                     struct explanation *e)
 {
     const struct snapshot *s = *r->snapshot;
-    uint8_t raw[16];
+    uint8_t raw[16] = {0};
     for (size_t i = 0; i < s->application_count; i++) {
         if (q->app.given ? bytes_equal(s->applications[i].name, bytes_of(q->app.value))
                          : s->application_count == 1) {
@@ -283,6 +292,13 @@ static const char *find_application(const struct report *r, const struct questio
     if (q->address.given && (inet_pton(family, q->address.value, raw) != 1 ||
                              !inet_ntop(family, raw, e->address, sizeof(e->address)))) {
         return "`address` is an IPv4 or IPv6 address.";
+    }
+    e->has_address = q->address.given;
+    if (family == AF_INET) {
+        memset(&e->address_raw[10], 0xff, 2);
+        memcpy(&e->address_raw[12], raw, 4);
+    } else {
+        memcpy(e->address_raw, raw, sizeof(raw));
     }
     if (e->app && e->app->algorithm == ALGORITHM_IP_HASH && !q->address.given) {
         return "The application's algorithm is ip_hash: `address` is missing.";

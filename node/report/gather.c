@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "instances/registry.h"
+#include "report/quotas.h"
 #include "report/report.h"
 
 enum {
@@ -166,6 +167,7 @@ static void gather_application(const struct report *r, struct facts *f,
     to->answers = gather_answers(f, a->live->cell_count);
     to->instances = arena_array(f->arena, a->record_count, sizeof(*to->instances));
     application_live_sum(a->live, &to->counts);
+    facts_quotas_of(r, f, to);
     for (size_t i = 0; i < instance_count; i++) {
         gather_instance(r, f, to, a->instances[i]->record, &configured->instances[i]);
     }
@@ -331,6 +333,9 @@ static void gather_node(struct report *r, struct facts *f, const struct report_o
     for (size_t i = 0; i < gossip_member_count(gossip); i++) {
         to->members[gossip_member(gossip, i)->state]++;
     }
+    struct quota_shard_counts quotas = quotas_counts(r->quotas);
+    to->quota_subjects = quotas.subjects;
+    to->quota_forgotten = quotas.forgotten;
     gather_workers(r, f);
 }
 
@@ -465,7 +470,7 @@ bool facts_some(struct report *r, struct facts *f)
         gather_application(r, f, r->registry->configured[at], &f->snapshot->applications[at]);
     } else if (!f->members && (a = next_gone(r, f)) != NULL) {
         gather_application(r, f, a, NULL);
-    } else {
+    } else if (!facts_quotas_some(r, f)) {
         gather_rest(r, f);
         return false;
     }

@@ -32,6 +32,7 @@ struct report {
     struct log *log;
     struct places *places;
     const struct placements *placements;
+    struct quotas *quotas;
     struct registry *registry;
     struct membership *member;
     struct worker *const *workers;

@@ -43,25 +43,9 @@ static void prepare(struct quotas *quotas, const struct snapshot_quota *q,
     quotas_prepare(quotas, q, subject_of(whom, q->per), ret_ask);
 }
 
-static uint64_t left_of(const struct quota_ask *ask)
+static uint32_t seconds(uint64_t ms)
 {
-    return ask->used < ask->limit ? ask->limit - ask->used : 0;
-}
-
-/* The one with the smallest share left, as answers tell it. */
-static void note_tightest(struct request_quotas *r, const struct quota_ask *asks, size_t count)
-{
-    const struct quota_ask *tightest = NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct quota_ask *a = &asks[i];
-        bool smaller = !tightest || left_of(a) * tightest->limit < left_of(tightest) * a->limit;
-        tightest = a->kind != QUOTA_CONCURRENT && !a->shadow && smaller ? a : tightest;
-    }
-    if (tightest) {
-        r->limit = tightest->limit;
-        r->remaining = (uint32_t)left_of(tightest);
-        r->reset_s = (uint32_t)((tightest->wait_ms + 999) / 1000);
-    }
+    return (uint32_t)((ms + 999) / 1000);
 }
 
 static void count_over(struct request_quotas *r, const struct snapshot_quota *q,
@@ -85,7 +69,7 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
             prepare(quotas, &app->quotas[i], whom, &asks[count++]);
         }
     }
-    int refuses = quotas_decide(quotas, asks, count, now_ms);
+    int tightest, refuses = quotas_decide(quotas, asks, count, now_ms, &tightest);
     for (size_t i = 0; i < count; i++) {
         const struct snapshot_quota *q = &app->quotas[number[i]];
         if (asks[i].over && q->shadow && refuses < 0) {
@@ -95,10 +79,14 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
             r->held |= (uint8_t)(1u << number[i]);
         }
     }
-    note_tightest(r, asks, count);
+    if (tightest >= 0) {
+        r->limit = asks[tightest].limit;
+        r->remaining = (uint32_t)quota_left(&asks[tightest]);
+        r->reset_s = seconds(asks[tightest].wait_ms);
+    }
     if (refuses >= 0) {
         r->refused_by = number[refuses];
-        r->wait_s = (uint32_t)((asks[refuses].wait_ms + 999) / 1000);
+        r->wait_s = seconds(asks[refuses].wait_ms);
         count_over(r, &app->quotas[number[refuses]], cell);
     }
     return refuses >= 0;
@@ -128,6 +116,17 @@ void request_quotas_spend(struct quotas *quotas, const struct snapshot_applicati
             quotas_spend(quotas, &ask, tokens, now_ms);
         }
     }
+}
+
+bool request_quota_prepare(struct quotas *quotas, const struct snapshot_quota *q,
+                           const struct request_subjects *whom, struct quota_ask *ret_ask)
+{
+    bool known = (q->per != QUOTA_TOKEN || whom->token.size > 0) &&
+                 (q->per != QUOTA_ADDRESS || whom->address);
+    if (known) {
+        prepare(quotas, q, whom, ret_ask);
+    }
+    return known;
 }
 
 /* ---- what clients are told ---- */

@@ -23,8 +23,12 @@ struct request_quotas {
 /* Whom they count. */
 struct request_subjects {
     struct bytes user, token;
-    const uint8_t *address; /* 16 bytes */
+    const uint8_t *address; /* 16 bytes; NULL: not known */
 };
+
+/* One of them, as it is asked. False: it is not known whom it counts. */
+bool request_quota_prepare(struct quotas *quotas, const struct snapshot_quota *q,
+                           const struct request_subjects *whom, struct quota_ask *ret_ask);
 
 /* Grants the request by all of the application's quotas, or refuses it (true). `cell`: the worker's
  * counters. */

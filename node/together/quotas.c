@@ -54,7 +54,7 @@ static void give(struct quotas *q, size_t shard)
 void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, struct bytes whom,
                     struct quota_ask *ret_ask)
 {
-    uint64_t key = siphash(quota->key, whom);
+    uint64_t key = quota->per == QUOTA_APPLICATION ? quota->only : siphash(quota->key, whom);
     *ret_ask = (struct quota_ask){
         .shard = q->shards[shard_of(key)].shard,
         .key = key,
@@ -91,11 +91,12 @@ static void give_all(struct quotas *q, uint64_t set)
     }
 }
 
-int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms)
+int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms,
+                  int *ret_tightest)
 {
     uint64_t set = shards_of(asks, count);
     take_all(q, set);
-    int refuses = quota_decide(asks, count, clock_of(now_ms));
+    int refuses = quota_decide(asks, count, clock_of(now_ms), ret_tightest);
     give_all(q, set);
     for (size_t i = 0; i < count; i++) {
         if (asks[i].over && (asks[i].shadow || (int)i == refuses)) {

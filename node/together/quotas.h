@@ -35,6 +35,7 @@ struct snapshot_quota {
     uint64_t id;                   /* the same on all nodes */
     uint8_t key[SIPHASH_KEY_SIZE]; /* subjects are hashed with; nobody without the secret has it */
     uint64_t window_ms;            /* 0: concurrent */
+    uint64_t only;                 /* per application: the key of its one subject */
     uint32_t limit;
     uint16_t rule; /* by quotas_bind() */
     enum quota_per per;
@@ -69,7 +70,8 @@ struct quotas {
     struct quotas_owner owners[QUOTA_OWNERS_MAX]; /* 0 is this node */
     uint8_t owner_up[QUOTA_OWNERS_MAX];
     uint8_t secret[QUOTAS_SECRET_SIZE]; /* of a node without a cluster */
-    size_t tell_all;                    /* so many shards are still to be told anew */
+    uint64_t counts_told_ms;
+    size_t tell_all; /* so many shards are still to be told anew */
 };
 
 /* `tells`: there may be other nodes. */
@@ -82,7 +84,8 @@ void quotas_close(struct quotas *q);
  * application itself. */
 void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, struct bytes whom,
                     struct quota_ask *ret_ask);
-int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms);
+int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms,
+                  int *ret_tightest);
 int quotas_look(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms);
 void quotas_release(struct quotas *q, const struct quota_ask *ask);
 void quotas_spend(struct quotas *q, const struct quota_ask *ask, uint64_t tokens, uint64_t now_ms);

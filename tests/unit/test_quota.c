@@ -22,10 +22,16 @@ static struct quota_ask ask_of(struct quota_shard *s, uint64_t key, uint32_t lim
         .shard = s, .key = key, .window_ms = T, .limit = limit, .kind = QUOTA_REQUESTS};
 }
 
+static int decide(struct quota_ask *asks, size_t count, uint64_t now_ms)
+{
+    int tightest;
+    return quota_decide(asks, count, now_ms, &tightest);
+}
+
 static bool granted(struct quota_shard *s, uint64_t key, uint32_t limit, uint64_t now_ms)
 {
     struct quota_ask ask = ask_of(s, key, limit);
-    return quota_decide(&ask, 1, now_ms) < 0;
+    return decide(&ask, 1, now_ms) < 0;
 }
 
 static uint64_t window_of(void *arg, uint16_t rule)
@@ -44,7 +50,7 @@ static void a_burst_counts_exactly_as_long_as_the_window(void **state)
         assert_true(granted(s, 1, 5, BEGIN_MS));
     }
     struct quota_ask ask = ask_of(s, 1, 5);
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS + T - 1), 0);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS + T - 1), 0);
     assert_int_equal(ask.wait_ms, 1);
     assert_int_equal(ask.used, 5);
     assert_true(granted(s, 1, 5, BEGIN_MS + T));
@@ -60,13 +66,13 @@ static void who_waits_as_told_is_let_through_and_not_before(void **state)
         struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
         uint64_t now_ms = BEGIN_MS + prng_below(&prng, T);
         struct quota_ask ask = ask_of(s, 1, 7);
-        while (quota_decide(&ask, 1, now_ms) < 0) {
+        while (decide(&ask, 1, now_ms) < 0) {
             now_ms += prng_below(&prng, T / 5);
         }
         assert_in_range(ask.wait_ms, 1, T);
         struct quota_ask again = ask_of(s, 1, 7);
         assert_int_equal(quota_look(&again, 1, now_ms + ask.wait_ms - 1), 0);
-        assert_int_equal(quota_decide(&again, 1, now_ms + ask.wait_ms), -1);
+        assert_int_equal(decide(&again, 1, now_ms + ask.wait_ms), -1);
         quota_shard_free(s);
     }
 }
@@ -187,10 +193,32 @@ static void what_one_quota_refuses_counts_in_none(void **state)
         asks[2] = ask_of(s, 3, 10);
         asks[2].kind = QUOTA_CONCURRENT;
         asks[2].window_ms = 0;
-        assert_int_equal(quota_decide(asks, 3, BEGIN_MS), i < 3 ? -1 : 1);
+        assert_int_equal(decide(asks, 3, BEGIN_MS), i < 3 ? -1 : 1);
     }
     assert_int_equal(asks[0].used, 3);
     assert_int_equal(asks[2].used, 3);
+    quota_shard_free(s);
+}
+
+static void the_tightest_is_told_and_when_something_of_it_comes_back(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_ask asks[4] = {ask_of(s, 1, 100), ask_of(s, 2, 10), ask_of(s, 3, 2),
+                                ask_of(s, 4, 2)};
+    int tightest;
+    asks[2].shadow = true;
+    asks[3].kind = QUOTA_CONCURRENT;
+    asks[3].window_ms = 0;
+    assert_int_equal(quota_decide(asks, 4, BEGIN_MS, &tightest), -1);
+    assert_int_equal(tightest, 1);
+    assert_int_equal(asks[1].used, 1);
+    assert_int_equal(asks[1].wait_ms, T);
+    assert_int_equal(quota_decide(asks, 1, BEGIN_MS + T / 2, &tightest), -1);
+    assert_int_equal(tightest, 0);
+    assert_int_equal(asks[0].wait_ms, T / 2); /* the first one's */
+    assert_int_equal(quota_decide(&asks[2], 2, BEGIN_MS, &tightest), -1);
+    assert_int_equal(tightest, -1);
     quota_shard_free(s);
 }
 
@@ -201,7 +229,7 @@ static void a_shadow_is_over_and_lets_pass(void **state)
     struct quota_ask ask = ask_of(s, 1, 2);
     for (uint64_t i = 1; i <= 5; i++) {
         ask.shadow = true;
-        assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+        assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
         assert_int_equal(ask.over, i > 2);
         assert_int_equal(ask.used, i);
     }
@@ -214,12 +242,12 @@ static void tokens_are_over_when_they_are_spent_and_not_before(void **state)
     struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
     struct quota_ask ask = ask_of(s, 1, 1000);
     ask.kind = QUOTA_TOKENS;
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
     assert_int_equal(ask.used, 0);
     quota_spend(&ask, 999, BEGIN_MS);
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
     quota_spend(&ask, 5000, BEGIN_MS + 10);
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS + 20), 0);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS + 20), 0);
     assert_int_equal(ask.used, 5999);
     assert_int_equal(ask.wait_ms, T - 10); /* the last of them must go */
     quota_shard_free(s);
@@ -230,11 +258,11 @@ static void concurrency_ends_with_its_requests(void **state)
     (void)state;
     struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
     struct quota_ask ask = {.shard = s, .key = 1, .limit = 2, .kind = QUOTA_CONCURRENT};
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS + 400 * T), 0);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS + 400 * T), 0);
     quota_release(s, 1);
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS), -1);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
     quota_shard_free(s);
 }
 
@@ -288,7 +316,7 @@ static void what_is_told_counts_at_the_other_and_once(void **state)
     assert_int_equal(ask.used, 6);
     assert_true(granted(b, 1, 7, BEGIN_MS + 46000));
     ask.limit = 7;
-    assert_int_equal(quota_decide(&ask, 1, BEGIN_MS + 46000), 0);
+    assert_int_equal(decide(&ask, 1, BEGIN_MS + 46000), 0);
     assert_in_range(ask.wait_ms, T - 46000 - 1, T - 46000 + 2); /* a's first */
     quota_shard_free(a);
     quota_shard_free(b);
@@ -423,15 +451,15 @@ static void beyond_the_limit_the_least_recently_used_subject_begins_anew(void **
     (void)state;
     struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true);
     struct quota_ask held = {.shard = s, .key = 1000, .limit = 1, .kind = QUOTA_CONCURRENT};
-    assert_int_equal(quota_decide(&held, 1, BEGIN_MS), -1);
+    assert_int_equal(decide(&held, 1, BEGIN_MS), -1);
     assert_true(granted(s, 1, 1, BEGIN_MS));
     for (uint64_t key = 2; key < 500; key++) {
         assert_false(granted(s, 1, 1, BEGIN_MS)); /* in use: refused, and not forgotten */
         assert_true(granted(s, key, 1, BEGIN_MS));
         assert_in_range(quota_shard_counts(s).subjects, 1, SUBJECTS - 1);
     }
-    assert_int_equal(quota_decide(&held, 1, BEGIN_MS), 0); /* under way: never forgotten */
-    assert_true(granted(s, 2, 1, BEGIN_MS));               /* long ago: begins anew */
+    assert_int_equal(decide(&held, 1, BEGIN_MS), 0); /* under way: never forgotten */
+    assert_true(granted(s, 2, 1, BEGIN_MS));         /* long ago: begins anew */
     assert_in_range(quota_shard_counts(s).forgotten, 400, 500);
     struct quota_row rows[SUBJECTS];
     assert_in_range(news_of(s, BEGIN_MS, rows, SUBJECTS), 1, SUBJECTS - 1);
@@ -472,7 +500,7 @@ static void a_walk_agrees_with_the_model(void **state)
         if (concurrent && active[n][key] > 0 && prng_below(&prng, 2) == 0) {
             quota_release(nodes[n], key);
             active[n][key]--;
-        } else if (quota_decide(&ask, 1, now_ms) < 0) {
+        } else if (decide(&ask, 1, now_ms) < 0) {
             struct model *m = &grants[key];
             active[n][key] += concurrent;
             m->at_ms[m->count % 20000] = now_ms;
@@ -522,6 +550,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_steps_back_a_little_changes_nothing),
         cmocka_unit_test(an_amount_beyond_all_limits_stays_beyond_them),
         cmocka_unit_test(what_one_quota_refuses_counts_in_none),
+        cmocka_unit_test(the_tightest_is_told_and_when_something_of_it_comes_back),
         cmocka_unit_test(a_shadow_is_over_and_lets_pass),
         cmocka_unit_test(tokens_are_over_when_they_are_spent_and_not_before),
         cmocka_unit_test(concurrency_ends_with_its_requests),

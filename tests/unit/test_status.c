@@ -39,6 +39,8 @@ static const char spec_example[] =
     "\"latency_ms\":{\"p50\":12,\"p95\":82,\"p99\":197},"
     "\"usage\":{\"prompt_tokens\":1200,\"completion_tokens\":800,\"total_tokens\":2000,"
     "\"price\":{\"USD\":\"0.0042\"}},"
+    "\"quotas\":[{\"per\":\"user\",\"requests\":60,\"every\":\"1m\",\"rejected\":3,"
+    "\"shadow\":false,\"nearest\":[{\"subject\":\"00000000000001f4\",\"used\":59}]}],"
     "\"instances\":{\"dify1\":{\"host\":\"172.20.62.200\",\"port\":80,\"weight\":1,"
     "\"status\":\"healthy\",\"eligible\":true,\"requests\":334,\"failures\":0,"
     "\"active_requests\":2,"
@@ -59,6 +61,8 @@ struct scene {
     struct facts_application applications[2];
     struct facts_instance instance;
     struct verdict_vote votes[2];
+    struct snapshot_quota configured_quota;
+    struct facts_quota quota;
     struct facts_problem problem;
 };
 
@@ -115,12 +119,20 @@ static void set_applications(struct scene *s)
         .slots_used = 3,
         .votes = s->votes,
     };
+    s->configured_quota =
+        (struct snapshot_quota){.per = QUOTA_USER, .limit = 60, .window_ms = 60000};
+    s->quota = (struct facts_quota){.quota = &s->configured_quota,
+                                    .rejected = 3,
+                                    .nearest = {{.subject = 500, .used = 59}},
+                                    .nearest_count = 1};
     s->configured[0] = (struct snapshot_application){.instance_count = 1};
     s->applications[0] =
         (struct facts_application){.name = BYTES("customer_service"),
                                    .configured = &s->configured[0],
                                    .cluster = {.requests = 1000, .errors = 2, .active = 7},
                                    .cluster_usage = &cost,
+                                   .quotas = &s->quota,
+                                   .quota_count = 1,
                                    .instances = &s->instance};
     /* the buckets of these end at 11.263, 81.919 and 196.607 ms; told are 12, 82 and 197 */
     s->applications[0].latency[histogram_bucket(11000)] = 60;
