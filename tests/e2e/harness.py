@@ -33,6 +33,7 @@ TIMEOUT = 10 * PATIENCE    # seconds for what takes milliseconds; a test that wa
 TOKEN = "usertoken--one"   # of the application `one`
 COMPLAINTS = re.compile(r"Sanitizer|runtime error:|^==\d+==|Assertion", re.M)
 STATE_SECONDS = 5 * PATIENCE
+LONG = bool(os.environ.get("DIFYRING_LONG"))   # tests/long: the same tests, as large as the promise says
 
 
 def instance(stub, **more):

@@ -106,7 +106,7 @@ class Quickstart:
 
     def wait_until_it_stays(self):
         self.wait_until_it_says(STAYS)
-        assert len(self.children) == 5
+        assert len(self.children) == 6
 
     def wait_for_exit(self):
         return self.process.wait(SECONDS_MAX)
@@ -125,7 +125,7 @@ def test_once_shows_a_cluster_that_loses_nothing_and_ends(tmp_path):
         text = run.output()
         run.assert_nothing_is_left()
     print(f"{time.monotonic() - began:.1f} s")
-    assert len(re.findall(r"^HTTP/1\.1 200 ", text, re.M)) == 3
+    assert len(re.findall(r"^HTTP/1\.1 200 ", text, re.M)) == 3 + 1
     assert re.findall(r"^X-Served-By: (\S+?)\s*$", text, re.M | re.I) == ["node-a", "node-b", "node-a"]
     served = re.findall(r"^X-Dify-Instance: (dify[123])\s*$", text, re.M | re.I)
     assert len(served) == 3 and len(set(served)) == 1   # one user, one instance, through whichever node
@@ -135,16 +135,22 @@ def test_once_shows_a_cluster_that_loses_nothing_and_ends(tmp_path):
         ("node-a", "2", "2"), ("node-b", "2", "2"), ("node-a", "2", "1"), ("node-a", "3", "2"), ("node-b", "3", "2")]
     assert re.search(r"^node-b +\S+ +dead ", text, re.M)
     assert len(re.findall(r"\bdify[123] .*\bhealthy\b", text)) == 3   # in `difyring status`
+    # the second half
+    assert text.count("HTTP/1.1 429 ") == 1 and re.search(r"^Retry-After: [1-9]\d*\s*$", text, re.M)
+    assert '"code":"too_many_requests"' in text and "/status says: 2 queued" in text
+    served = re.findall(r"^(\w+): 200 after (\d+)\.\d+ s$", text, re.M)
+    assert [user for user, _ in served] == ["alice", "bob", "carol"]
+    assert sorted(int(seconds) // 2 for _, seconds in served) == [1, 2, 3]   # one after the other
 
 
 def test_the_printed_curl_lines_work_when_repeated_and_the_key_is_nowhere(tmp_path):
     with Quickstart(tmp_path) as run:
         run.wait_until_it_stays()
         lines = [line for line in run.output().splitlines() if line.strip().startswith("curl ")]
-        assert len(lines) == 7
+        assert len(lines) == 10
         for line in lines:
             subprocess.run(["bash", "-c", line + " -f"], check=True, stdout=subprocess.DEVNULL,
-                           timeout=SECONDS_MAX)
+                           timeout=SECONDS_MAX, cwd=ROOT)
         node = next(pid for pid in run.children if " run -c " in command_of(pid))
         with open(f"/proc/{node}/environ", encoding="utf-8") as file:
             key = re.search(r"DIFYRING_KEY=([^\0]+)", file.read())[1]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from cluster import Cluster
-from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, settings
+from harness import LONG, PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, settings
 from stub_client import Stub, wait_for
 
 pytestmark = pytest.mark.alone
@@ -74,7 +74,7 @@ def jain(values):
 def test_fifty_clients_of_five_users_share_ten_slots(stock):
     """One user sends half of all. Nobody is refused, the limit holds, users get the same."""
     config = limited(stock, health_check={"interval": 0.2, "timeout": 0.2, "unhealthy_threshold": 1})
-    end = time.monotonic() + 2 + PATIENCE
+    end = time.monotonic() + (60 if LONG else 2 + PATIENCE)
     served, statuses, lock = {}, [], threading.Lock()
 
     def customer(node, index):
@@ -108,6 +108,8 @@ def test_fifty_clients_of_five_users_share_ten_slots(stock):
         assert set(statuses) == {200}
         assert counts["connections_peak"] <= SLOTS, counts
         assert jain(list(served.values())) >= 0.95, served
+        print(f"{len(statuses)} runs, Jain's index {jain(list(served.values())):.4f}; a list and a stop together: p50 "
+              f"{times[len(times) // 2] * 1000:.1f} ms, p99 {times[len(times) * 99 // 100] * 1000:.1f} ms")
         assert times[len(times) // 2] < 0.05 * PATIENCE, times   # two of them, one after the other
         assert node.instances()["dify1"]["status"] == "healthy"
         assert [event["active"] for event in node.events("check_result")] == ["up"]
@@ -115,8 +117,9 @@ def test_fifty_clients_of_five_users_share_ten_slots(stock):
 
 def test_leavers_are_never_seen_by_the_instance(stock):
     """They wait for a slot, also in the moment in which one comes free."""
+    left = 0
     with Node(limited(stock, 2, queue={"size": 500})) as node, Holder(node, 1) as holder:
-        for _ in range(2):
+        for _ in range(11 if LONG else 2):
             stock.forget()
             leavers = [node.client() for _ in range(100)]
             for index, client in enumerate(leavers):
@@ -132,7 +135,9 @@ def test_leavers_are_never_seen_by_the_instance(stock):
             wait_for(lambda: queued(node) == 0, TIMEOUT)
             users = stock.counts()["users"]
             assert set(users) <= {"leaver0"}, users
+            left += len(leavers) - 1
             holder.__init__(node, 1)
+        print(f"{left} have left the queue, seen by the instance: 0")
 
 
 def test_a_full_queue_is_429_at_once_and_says_when_to_come_back(stock):

@@ -12,7 +12,7 @@ import time
 import pytest
 from certificates import RSA, Authority
 from cluster import Cluster
-from harness import PATIENCE, TIMEOUT, TOKEN, Client, Node, observe, run_command, settings
+from harness import LONG, PATIENCE, TIMEOUT, TOKEN, Client, Node, observe, parallel, run_command, settings
 from stub_client import wait_for
 
 BIG = 3 << 20
@@ -373,6 +373,58 @@ def test_a_reload_reads_the_files_again_and_open_streams_go_on(stubs, ca):
             assert client.socket.version() == "TLSv1.3" and subject(client) == "other"
         assert len(stream.chunks()) == 20
         assert node.status()["node"]["certificates"][0]["names"] == ["b.test"]
+
+
+def test_nobody_loses_anything_while_certificates_change_under_load(stubs, ca):
+    """New files with each reload; kept connections, new ones, resumed ones and open streams beside it."""
+    turns = 100 if LONG else 12
+    changing = ca.pair("turning", ["a.test"])
+    config = settings(stubs[:1], workers=2,
+                      listen=[{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": [changing]}])
+    done, over = {"kept": 0, "new": 0, "resumed": 0, "events": 0}, []
+
+    def kept(node):
+        with Secure(node, ca) as client:
+            while not over:
+                client.echo()
+                done["kept"] += 1
+
+    def new(node):
+        while not over:
+            with Secure(node, ca) as client:
+                client.echo()
+                session, context = client.socket.session, client.context
+            done["new"] += 1
+            with Secure(node, ca, session=session, context=context) as client:
+                client.echo()
+                done["resumed"] += client.socket.session_reused
+
+    def streams(node):
+        while not over:
+            with Secure(node, ca) as client:
+                client.request("GET", "/v1/_sse?events=50&interval=0.02", TOKEN).head()
+                assert len(client.chunks()) == 50
+                done["events"] += 50
+
+    def operator(node):
+        try:
+            for turn in range(turns):
+                ca.pair("turning", ["a.test"], days=10 + turn)   # certificate and key, each time
+                status, said = node.reload()
+                assert status == 200, said
+                deadline = node.status()["node"]["certificates"][0]["not_after"] - time.time()
+                assert abs(deadline - (10 + turn) * 86400) < 3600
+        finally:
+            over.append(True)
+
+    with Node(config) as node:
+        parallel([lambda: operator(node), lambda: kept(node), lambda: new(node), lambda: new(node), lambda: streams(node)])
+        assert all(done.values()), done
+        assert not [line for line in node.access() if line["status"] >= 400 or line["termination"] not in
+                    ("complete", "local")]
+        failed = {name: count for name, count in handshakes(node).items() if name not in ("ok", "resumed") and count}
+        assert not failed, failed
+        print(f"{turns} reloads with new files: {done}, failed: 0")
 
 
 @pytest.mark.threads
