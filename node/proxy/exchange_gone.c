@@ -89,11 +89,17 @@ void exchange_say_if_read_on(const struct exchange *x, struct exchange_input *in
     }
 }
 
+/* It goes into a path of a request of the node's own. */
+static bool is_segment(struct bytes task)
+{
+    return http_sane_request_id(task) && !memchr(task.at, '/', task.size);
+}
+
 void exchange_note_task(struct exchange *x, struct bytes task)
 {
     struct exchange_placing *p = x->placing;
     if (x->app->client_gone == CLIENT_GONE_STOP && is_run(x) && p->task_size == 0 &&
-        task.size <= sizeof(p->task)) {
+        task.size <= sizeof(p->task) && is_segment(task)) {
         memcpy(p->task, task.at, task.size);
         p->task_size = task.size;
     }

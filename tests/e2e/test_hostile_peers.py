@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, settings
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, observe, settings
 from stub_client import wait_for
 
 HEAD = f"Host: h\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
@@ -125,6 +125,28 @@ def test_interim_answers_without_end_are_garbage(stubs):
             while not statuses or statuses[-1] < 200:
                 statuses.append(client.head().status)
             assert (statuses[0], statuses[-1]) == (102, 502) and len(statuses) < 20
+
+
+def test_what_is_no_id_of_a_task_goes_into_no_path():
+    """With `client_gone: stop` the id stands in the path of a request of the node's own, with the instance's token."""
+    said = []
+
+    def talk(connection):
+        said.append(connection.recv(65536))
+        event = b'data: {"event": "message", "task_id": "a/stop HTTP/1.1\\r\\nHost: h\\r\\n\\r\\nGET /b", "answer": "x"}\n\n'
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                           + b"%x\r\n%b\r\n" % (len(event), event))
+        while connection.recv(65536):
+            pass
+
+    with Peer(talk) as peer, Node(settings([peer], application={"client_gone": "stop", "state": "separate"})) as node:
+        client = node.client()
+        client.request("POST", "/v1/chat-messages", TOKEN, json_body={"user": "u", "query": "q", "response_mode": "streaming"})
+        assert client.head().status == 200 and b"task_id" in client.chunk()
+        reset(client)
+        observe(0.5 * PATIENCE, lambda: len(said) == 1)   # no stop, as of a run that has told no task
+        assert len(peer.connections) == 1
+        peer.connections[0].shutdown(socket.SHUT_RDWR)   # else it is read on for 10 s
 
 
 def test_interim_answers_do_not_put_off_the_first_byte(stubs):
