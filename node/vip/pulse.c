@@ -45,10 +45,21 @@ static void on_server_closed(uv_handle_t *handle)
     free(handle);
 }
 
+static void close_server(struct pulse *p)
+{
+    if (p->server) {
+        uv_close((uv_handle_t *)p->server, on_server_closed);
+        p->server = NULL;
+    }
+}
+
 static void on_guard(uv_stream_t *server, int status)
 {
     struct pulse *p = server->data;
     if (status < 0) {
+        /* No descriptor, mostly: libuv would ask again at once, for as long as there is none, and
+         * the loop would stand still (net/acceptor.h). pulse_restore() opens it again. */
+        close_server(p);
         return;
     }
     struct guard_link *g = memory_new(sizeof(*g));
@@ -62,14 +73,6 @@ static void on_guard(uv_stream_t *server, int status)
         drop(g);
     } else {
         beat(g); /* a guard that comes need not wait for the next one */
-    }
-}
-
-static void close_server(struct pulse *p)
-{
-    if (p->server) {
-        uv_close((uv_handle_t *)p->server, on_server_closed);
-        p->server = NULL;
     }
 }
 

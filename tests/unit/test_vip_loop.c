@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -319,10 +322,46 @@ static void a_node_that_is_unwell_cuts_its_guards_off(void **state)
     unlink(w.path);
 }
 
+/* A guard that comes then does not hold up the loop, which is that of the whole node's gossip. */
+static void without_a_descriptor_the_loop_goes_on_and_guards_are_taken_again_later(void **state)
+{
+    struct scene *s = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct pulse pulse;
+    struct buffer error = {0};
+    struct rlimit before, none;
+    snprintf(address.sun_path, sizeof(address.sun_path), "%.90s.sock", s->path);
+    assert_int_equal(pulse_open(&pulse, &s->loop, address.sun_path, &error), 0);
+    buffer_done(&error);
+    int guard = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(guard, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    for (int i = 0; i < 3; i++) {
+        uv_run(&s->loop, UV_RUN_NOWAIT);
+        assert_false(pulse_restore(&pulse));
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    close(guard);
+    assert_true(pulse_restore(&pulse));
+    guard = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(guard, (struct sockaddr *)&address, sizeof(address)), 0);
+    uv_run(&s->loop, UV_RUN_NOWAIT);
+    assert_int_equal(pulse.guard_count, 1);
+    close(guard);
+    pulse_close(&pulse);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    unlink(address.sun_path);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN); /* as in the node: guards may leave while they are written to */
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            without_a_descriptor_the_loop_goes_on_and_guards_are_taken_again_later, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(the_track_file_says_1_but_while_ready, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_track_file_that_was_removed_or_changed_is_written_again,
                                         set_up, tear_down),
