@@ -369,7 +369,17 @@ bool cluster_shared_is_pulling(const struct cluster *c);
 void cluster_shared_applied(struct cluster *c, uint64_t now_ms);
 void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reason);
 
+/* From now on others hear of what is in force here when it is vouched for; until then they see what
+ * they were told before. */
+void cluster_shared_hold(struct cluster *c);
+void cluster_shared_vouch(struct cluster *c, uint64_t now_ms);
+bool cluster_shared_is_vouched(const struct cluster *c);
+
+/* Of the one that is taken over; lent. SHA256_SIZE bytes, as the next one. */
+const uint8_t *cluster_shared_pulled_digest(const struct cluster *c);
+
 /* In force. */
+const uint8_t *cluster_shared_digest(const struct cluster *c);
 uint64_t cluster_shared_revision(const struct cluster *c);
 struct bytes cluster_shared_text(const struct cluster *c);
 struct bytes cluster_shared_base(const struct cluster *c);

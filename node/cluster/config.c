@@ -15,6 +15,7 @@ struct config {
 struct own_config {
     struct shared_offer offers[GOSSIP_MEMBERS_MAX]; /* filled anew for each decision */
     bool changed;
+    bool held, owes; /* what is in force is told when it is vouched for */
 };
 
 static struct own_config *own(const struct cluster *c)
@@ -79,6 +80,10 @@ static void tell(struct cluster *c)
 {
     struct bytes text = buffer_bytes(&c->shared.text);
     if (c->shared.mine.revision == 0) {
+        return;
+    }
+    own(c)->owes = own(c)->held;
+    if (own(c)->held) {
         return;
     }
     own(c)->changed = true;
@@ -263,6 +268,37 @@ void cluster_shared_refused(struct cluster *c, uint64_t now_ms, const char *reas
             (unsigned long long)revision, reason, (unsigned long long)c->shared.mine.revision);
     }
     cluster_settle(c);
+}
+
+void cluster_shared_hold(struct cluster *c)
+{
+    own(c)->held = true;
+}
+
+void cluster_shared_vouch(struct cluster *c, uint64_t now_ms)
+{
+    bool owes = own(c)->owes;
+    c->now_ms = now_ms;
+    own(c)->held = own(c)->owes = false;
+    if (owes) {
+        tell(c);
+    }
+    cluster_settle(c);
+}
+
+bool cluster_shared_is_vouched(const struct cluster *c)
+{
+    return !own(c)->held;
+}
+
+const uint8_t *cluster_shared_digest(const struct cluster *c)
+{
+    return c->shared.mine.digest;
+}
+
+const uint8_t *cluster_shared_pulled_digest(const struct cluster *c)
+{
+    return c->shared.pulled.digest;
 }
 
 uint64_t cluster_shared_revision(const struct cluster *c)

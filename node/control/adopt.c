@@ -224,6 +224,9 @@ static void begin_reload(struct control *c)
 static void begin_shared(struct control *c)
 {
     struct adoption *a = &c->adoption;
+    if (!shared_config_may_be_tried(&c->member)) {
+        return;
+    }
     a->kind = ADOPT_SHARED;
     a->view = *c->conf;
     shared_config_take(&c->member, &a->text);
@@ -254,6 +257,17 @@ static void begin_anew(struct control *c)
     to_pool(c, ADOPT_DROPPING);
 }
 
+static void refuse_condemned(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    a->old_conf = a->conf; /* freed when it is dropped, later */
+    a->conf = NULL;
+    forget_problems(&a->weak);
+    wipe(&a->file);
+    refuse_file(c);
+    to_pool(c, ADOPT_DROPPING);
+}
+
 /* The cluster says which shared part holds: the file's, or the one in force, which is then put in
  * its place. Others may take it over from now on; here it is in force a little later. */
 static void have_file(struct control *c)
@@ -270,6 +284,10 @@ static void have_file(struct control *c)
     bool takes_back = a->differences.taken_back_count > 0 && !a->is_base;
     if ((takes_back && !(a->given & LOCAL_FORCE)) || a->given & LOCAL_DRY_RUN) {
         leave_file(c, takes_back && !(a->given & LOCAL_FORCE) ? 409 : 200);
+        return;
+    }
+    if (!reload_may_be_tried(c)) {
+        refuse_condemned(c);
         return;
     }
     reload_keep_fixed(c, a->conf);
@@ -361,6 +379,7 @@ static void tell_in_force(struct control *c)
         reload_tell_changed(c, "config_reloaded");
         problems_drop(&c->member.problems, PROBLEM_RELOAD_REFUSED, NULL);
         problems_drop(&c->member.problems, PROBLEM_CHANGES_LOST, NULL);
+        problems_drop(&c->member.problems, PROBLEM_CONFIG_CONDEMNED, NULL);
         c->reloads.success++;
         break;
     case ADOPT_SHARED:
@@ -383,6 +402,7 @@ static void finish(struct control *c)
         worker_set_snapshot(c->workers[w], c->snapshot);
     }
     c->adoption.in_force_once = true;
+    on_trial_in_force(&c->member);
     tell_in_force(c);
     secure_watch_now(&c->certificates);
     to_slices(c, ADOPT_SWEEPING);

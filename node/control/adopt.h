@@ -63,8 +63,9 @@ struct adoption {
     struct conf view;       /* what is built from: points into those above and control.conf */
     struct buffer text;     /* of `shared` */
     struct buffer file;     /* RELOAD: canonical; holds tokens, as `text` does */
-    struct buffer base;     /* RELOAD: until it was compared */
-    bool is_base;           /* the file says what the base says */
+    uint8_t file_digest[SHA256_SIZE];
+    struct buffer base;                  /* RELOAD: until it was compared */
+    bool is_base;                        /* the file says what the base says */
     struct conf_differences differences; /* of what was in force: the file's, or the new one's */
     struct conf_problems problems, weak;
     struct snapshot *snapshot;

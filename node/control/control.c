@@ -346,6 +346,7 @@ static int begin(struct control *c)
     }
     warn_of_state(c);
     start_warn_of_files(c);
+    on_trial_in_force(&c->member); /* with workers */
     life_feed(c, &(struct life_input){.kind = LIFE_STARTED, .workers = c->worker_count});
     return 0;
 }

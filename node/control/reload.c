@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "conf/forms/fixed.h"
+#include "conf/problems.h"
 #include "facts/reload_answer.h"
 
 /* Beside what is in force, which stays as it is until the adoption goes on. */
@@ -14,6 +15,9 @@ static void compare(struct control *c)
     struct adoption *a = &c->adoption;
     struct conf *base = NULL;
     struct conf_problems problems = {0};
+    struct sha256 *sha = sha256_new();
+    sha256_digest(sha, &(struct bytes){a->file.data, a->file.size}, 1, a->file_digest);
+    sha256_free(sha);
     a->is_base = bytes_equal(buffer_bytes(&a->file), buffer_bytes(&a->base));
     if (!a->is_base) {
         base = conf_parse_shared(a->conf->file, a->base.data, a->base.size, &problems);
@@ -68,6 +72,28 @@ void reload_read(struct control *c)
         }
     }
     forget_base(a);
+}
+
+bool reload_may_be_tried(struct control *c)
+{
+    struct adoption *a = &c->adoption;
+    char digest[2 * SHA256_SIZE + 1];
+    sha256_hex(a->file_digest, digest);
+    if ((a->is_base && !(a->given & LOCAL_FORCE)) || strcmp(digest, c->config_digest) == 0) {
+        return true; /* what is in force stays */
+    }
+    if (a->given & LOCAL_FORCE) {
+        on_trial_pardon(&c->member, a->file_digest);
+    }
+    if (on_trial_begin(&c->member, a->file_digest)) {
+        return true;
+    }
+    struct problem_list *problems = problem_list_new(c->file);
+    problem_add(problems, 0, 0,
+                "the shared sections of this file have ended this process twice within a minute: "
+                "take the last change out, or insist with force");
+    problem_list_finish(problems, &a->problems);
+    return false;
 }
 
 void reload_tell_weak(struct control *c, const struct conf_problems *problems)

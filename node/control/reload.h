@@ -8,6 +8,10 @@
  * and with the base; or the problems. */
 void reload_read(struct control *c);
 
+/* The file's shared part has not ended this process twice, or is not what comes into force. False:
+ * c->adoption.problems say so. */
+bool reload_may_be_tried(struct control *c);
+
 /* What cannot change while the node runs is named, and carried over into `next`. */
 void reload_keep_fixed(struct control *c, struct conf *next);
 

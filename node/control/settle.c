@@ -25,8 +25,9 @@ static void on_tick(uv_timer_t *timer)
 static void arm_tick(struct control *c)
 {
     uint64_t now_ms = net_now_ms(&c->net), due_ms = instances_deadline_ms(&c->instances);
-    uint64_t adopt_ms = adopt_deadline_ms(c);
+    uint64_t adopt_ms = adopt_deadline_ms(c), vouch_ms = on_trial_deadline_ms(&c->member);
     due_ms = adopt_ms < due_ms ? adopt_ms : due_ms;
+    due_ms = vouch_ms < due_ms ? vouch_ms : due_ms;
     uv_timer_start(&c->settle.tick, on_tick, due_ms > now_ms ? due_ms - now_ms : 1, 0);
 }
 
@@ -37,6 +38,9 @@ static void settle(struct control *c)
         instances_settle(&c->instances);
         membership_tell(&c->member);
     } while (adopt_may_go_on(c) || c->instances.news);
+    if (!c->begins) { /* a start has more to come */
+        on_trial_settle(&c->member);
+    }
     membership_save(&c->member);
     if (!c->life.joined && !cluster_joining(c->member.cluster)) {
         life_tell(c, LIFE_JOINED);

@@ -66,6 +66,7 @@ static void save_all(struct membership *m)
         save_owner(m, false);
         save_generation(m, false);
         kept_shared(m);
+        on_trial_save_again(m);
     }
     save_state(m, false);
 }

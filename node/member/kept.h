@@ -4,7 +4,7 @@
 #define MEMBER_KEPT_H
 
 #include "conf/conf.h"
-#include "member/state_dir.h"
+#include "state/state_dir.h"
 
 struct membership;
 

@@ -230,6 +230,7 @@ void membership_close(struct membership *m)
     if (m->cluster) {
         counting_now(m);
         counting_close(m);
+        on_trial_close(m);
         for (unsigned i = 0; i < FAREWELLS; i++) {
             gossip_leave(cluster_gossip(m->cluster), net_now_ms(m->net));
         }

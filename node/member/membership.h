@@ -13,6 +13,7 @@
 #include "log/log.h"
 #include "member/counting.h"
 #include "member/kept.h"
+#include "member/on_trial.h"
 #include "member/problems.h"
 #include "member/row.h"
 #include "member/shared_config.h"
@@ -48,6 +49,7 @@ struct membership {
     struct problems problems;
     struct kept kept;
     struct shared_config shared;
+    struct on_trial on_trial;
     struct counting counting;
     struct row row;
 };

@@ -83,6 +83,9 @@ const struct problem_kind problem_kinds[PROBLEM_KINDS] = {
     [PROBLEM_CONFIG_REFUSED] = {"config_refused", WARNING, .shown_ms = PROBLEM_UNTIL_DROPPED,
                                 .remedy = "bring all nodes to the same version of difyring, then "
                                           "reload"},
+    [PROBLEM_CONFIG_CONDEMNED] = {"config_condemned", WARNING, .shown_ms = PROBLEM_UNTIL_DROPPED,
+                                  .remedy = "take the last change out of the file, and reload; "
+                                            "report what ended the process"},
     [PROBLEM_CONFIG_CONFLICT] = {"config_conflict", WARNING, .shown_ms = ONCE_MS,
                                  .remedy = "reload on the node whose file is the right one"},
     [PROBLEM_CHANGES_LOST] = {"changes_lost", WARNING, .shown_ms = PROBLEM_UNTIL_DROPPED,

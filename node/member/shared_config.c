@@ -91,6 +91,7 @@ void shared_config_start(struct membership *m, struct conf *conf)
     char *canonical = conf_canonical(conf, &size);
     struct bytes file = {canonical, size}, chosen;
     bool takes_back = compare_start(m, conf, &stored);
+    on_trial_start(m, file, &stored, &takes_back);
     cluster_shared_start(m->cluster, net_now_ms(m->net), file, &stored, takes_back, &chosen);
     if (!bytes_equal(chosen, file)) {
         put_into(m, conf, chosen);
@@ -138,6 +139,19 @@ void shared_config_take(struct membership *m, struct buffer *ret_text)
 {
     m->shared.waits = false;
     buffer_append_bytes(ret_text, buffer_bytes(&m->shared.text));
+}
+
+bool shared_config_may_be_tried(struct membership *m)
+{
+    const uint8_t *digest = cluster_shared_pulled_digest(m->cluster);
+    bool is_in_force = memcmp(digest, cluster_shared_digest(m->cluster), SHA256_SIZE) == 0;
+    if (is_in_force || on_trial_begin(m, digest)) {
+        return true;
+    }
+    m->shared.waits = false;
+    cluster_shared_refused(m->cluster, net_now_ms(m->net),
+                           "it has ended this process twice within a minute");
+    return false;
 }
 
 void shared_config_forget(struct membership *m)

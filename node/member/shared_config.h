@@ -32,6 +32,9 @@ void shared_config_settle(struct membership *m);
 /* The cluster brings one. */
 void shared_config_brought(struct membership *m, struct bytes text);
 
+/* False: it has ended this process before, and is refused. */
+bool shared_config_may_be_tried(struct membership *m);
+
 /* Take it over into `ret_text`, or let it be: it is overtaken. */
 void shared_config_take(struct membership *m, struct buffer *ret_text);
 void shared_config_forget(struct membership *m);

@@ -1,5 +1,5 @@
 /* state_dir: open, write, fsync, rename, fsync the folder. */
-#include "member/state_dir.h"
+#include "state/state_dir.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -47,6 +47,10 @@ const char *state_dir_file_name(enum state_file file)
         return "generation";
     case STATE_DIR_SHARED:
         return "shared";
+    case STATE_DIR_TRIALS:
+        return "trials";
+    case STATE_DIR_VOUCHED:
+        return "vouched";
     case STATE_DIR_STATE:
         break;
     }

@@ -4,14 +4,20 @@
  * the new one. Writing happens on libuv's thread pool, since a sync may take long; what comes
  * meanwhile for the same file waits, and only the latest of it is written. A file that does not
  * read well is set aside under NAME.damaged: its owner can look at it, and the node goes on. */
-#ifndef MEMBER_STATE_DIR_H
-#define MEMBER_STATE_DIR_H
+#ifndef STATE_STATE_DIR_H
+#define STATE_STATE_DIR_H
 
 #include "base/buffer.h"
 #include "net/loop.h"
 
-/* Whose folder it is; this process's generation; the shared configuration; counters and drains. */
-enum state_file { STATE_DIR_OWNER, STATE_DIR_GENERATION, STATE_DIR_SHARED, STATE_DIR_STATE };
+enum state_file {
+    STATE_DIR_OWNER,      /* whose folder it is */
+    STATE_DIR_GENERATION, /* this process's */
+    STATE_DIR_SHARED,     /* the shared configuration in force */
+    STATE_DIR_VOUCHED,    /* the last one that has ended no process */
+    STATE_DIR_TRIALS,     /* those that have been begun since */
+    STATE_DIR_STATE,      /* counters and drains */
+};
 enum { STATE_FILES = STATE_DIR_STATE + 1 };
 
 struct state_dir;
