@@ -1,12 +1,14 @@
 /* cli_check: `difyring check`. The problems are what was asked for, so they are on standard
  * output. */
+#include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "assembly/secure.h"
 #include "cli/cli.h"
 
 static const char help[] =
-    "usage: difyring check -c FILE [--host]\n"
+    "usage: difyring check -c FILE [--host] [--format json]\n"
     "       difyring check --schema\n"
     "\n"
     "Reads a configuration and prints every problem on standard output, one a line:\n"
@@ -20,62 +22,109 @@ static const char help[] =
     "  -c, --config FILE  the configuration\n"
     "  -H, --host         look at this machine, too: the folder of uploads, keys and files for "
     "TLS\n"
+    "      --format WORD  text, or json: {\"valid\", \"errors\", \"warnings\", \"notes\"}, each a "
+    "list of\n"
+    "                     {\"file\", \"line\", \"column\", \"message\"}\n"
     "  -s, --schema       print the JSON Schema of configuration files, for editors, and end\n"
     "  -h, --help         this text\n"
     "\n"
     "Exit codes: 0 fine (also with warnings), 1 `difyring run` refuses it, 2 bad usage.\n";
 
-static void print_problems(const char *file, const struct conf_problems *problems, const char *kind)
+enum severity { SEVERITY_ERROR, SEVERITY_WARNING, SEVERITY_NOTE };
+
+static const struct {
+    const char *before, *list; /* in a line; in JSON */
+} severities[] = {{"", "errors"}, {"warning: ", "warnings"}, {"note: ", "notes"}};
+
+struct report {
+    const char *file;
+    json_t *json; /* NULL: lines */
+};
+
+static void put_one(const struct report *r, enum severity severity, const struct conf_problem *p)
 {
-    for (size_t i = 0; i < problems->count; i++) {
-        const struct conf_problem *p = &problems->at[i];
-        printf("%s:%u:%u: %s%s\n", p->file, p->line, p->column, kind, p->message);
-    }
-    if (problems->unlisted > 0) {
-        printf("%s:0:0: %sand %zu more\n", file, kind, problems->unlisted);
+    if (r->json) {
+        json_array_append_new(json_object_get(r->json, severities[severity].list),
+                              json_pack("{s:s, s:i, s:i, s:s}", "file", p->file, "line",
+                                        (int)p->line, "column", (int)p->column, "message",
+                                        p->message));
+    } else {
+        printf("%s:%u:%u: %s%s\n", p->file, p->line, p->column, severities[severity].before,
+               p->message);
     }
 }
 
+/* Gives them back; returns how many there were. */
+static size_t put(const struct report *r, enum severity severity, struct conf_problems *problems)
+{
+    char more[40];
+    size_t count = problems->count + problems->unlisted;
+    for (size_t i = 0; i < problems->count; i++) {
+        put_one(r, severity, &problems->at[i]);
+    }
+    snprintf(more, sizeof(more), "and %zu more", problems->unlisted);
+    if (problems->unlisted > 0) {
+        put_one(r, severity, &(struct conf_problem){.file = r->file, .message = more});
+    }
+    conf_problems_free(problems);
+    return count;
+}
+
 /* Prints every problem and warning; true for a file that `difyring run` takes. */
-static bool check(const char *file, bool host)
+static bool check(const struct report *r, bool host)
 {
     struct conf_problems problems;
-    struct conf *conf = conf_load_once(file, &problems);
-    print_problems(file, &problems, "");
-    conf_problems_free(&problems);
+    struct conf *conf = conf_load_once(r->file, &problems);
+    put(r, SEVERITY_ERROR, &problems);
     if (!conf) {
         return false;
     }
     conf_weak(conf, &problems);
-    print_problems(file, &problems, "warning: ");
-    conf_problems_free(&problems);
+    put(r, SEVERITY_WARNING, &problems);
     conf_notes(conf, &problems);
-    print_problems(file, &problems, "note: ");
-    conf_problems_free(&problems);
+    put(r, SEVERITY_NOTE, &problems);
     if (host) {
         cli_check_host(conf, &problems);
-        print_problems(file, &problems, "warning: ");
-        conf_problems_free(&problems);
+        put(r, SEVERITY_WARNING, &problems);
     }
-    size_t unreadable_count = secure_check(conf, &problems);
-    print_problems(file, &problems, "");
-    conf_problems_free(&problems);
-    size_t unsupported_count = conf_unsupported(conf, &problems);
-    print_problems(file, &problems, "");
-    conf_problems_free(&problems);
+    secure_check(conf, &problems);
+    size_t refused = put(r, SEVERITY_ERROR, &problems);
+    conf_unsupported(conf, &problems);
+    refused += put(r, SEVERITY_ERROR, &problems);
     conf_free(conf);
-    return unsupported_count + unreadable_count == 0;
+    return refused == 0;
+}
+
+static int print_report(const char *file, bool host, bool as_json)
+{
+    struct report r = {.file = file};
+    if (as_json) {
+        r.json = json_pack("{s:b, s:[], s:[], s:[]}", "valid", 0, "errors", "warnings", "notes");
+    }
+    bool valid = check(&r, host);
+    if (r.json) {
+        json_object_set_new(r.json, "valid", json_boolean(valid));
+        json_dumpf(r.json, stdout, JSON_INDENT(1));
+        printf("\n");
+        json_decref(r.json);
+    } else if (valid) {
+        printf("%s is valid\n", file);
+    }
+    return valid ? CLI_FINE : CLI_FAILED;
 }
 
 int cli_check(int argc, char **argv)
 {
+    enum { CHECK_FORMAT = 1000 /* without a letter */ };
+    static const char *const formats[] = {"json", "text", NULL};
     static const struct option names[] = {{"config", required_argument, NULL, 'c'},
                                           {"host", no_argument, NULL, 'H'},
+                                          {"format", required_argument, NULL, CHECK_FORMAT},
                                           {"schema", no_argument, NULL, 's'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     const char *file = NULL;
-    bool host = false;
+    bool host = false, as_json = false;
     for (;;) {
         switch (cli_option(argc, argv, names)) {
         case 'c':
@@ -83,6 +132,12 @@ int cli_check(int argc, char **argv)
             continue;
         case 'H':
             host = true;
+            continue;
+        case CHECK_FORMAT:
+            as_json = strcmp(optarg, formats[0]) == 0;
+            if (!as_json && strcmp(optarg, formats[1]) != 0) {
+                return cli_unknown_word(argv[0], optarg, formats);
+            }
             continue;
         case 's':
             conf_print_schema(stdout);
@@ -99,9 +154,5 @@ int cli_check(int argc, char **argv)
     if (!file) {
         return cli_misused(argv[0], "-c FILE is missing");
     }
-    if (!check(file, host)) {
-        return CLI_FAILED;
-    }
-    printf("%s is valid\n", file);
-    return CLI_FINE;
+    return print_report(file, host, as_json);
 }

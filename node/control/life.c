@@ -10,6 +10,12 @@
 #include "life/notify.h"
 #include "worker/last_call.h"
 
+enum {
+    /* What a stop takes beside timeouts.drain: the address moves, idle connections end, state is
+     * written. */
+    STOP_BESIDES_MS = 30 * 1000,
+};
+
 /* ---- orders ---- */
 
 static void say_ready(struct control *c)
@@ -30,7 +36,7 @@ static void log_out_of_service(struct control *c)
 static void drain_workers(struct control *c)
 {
     if (c->life.phase == LIFE_DRAINING) {
-        notify_stopping();
+        notify_stopping(c->conf->timeouts.drain_ms + STOP_BESIDES_MS);
         log_event(c->producer, LOG_INFO, "draining", NULL, 0);
     } else {
         log_out_of_service(c);

@@ -23,6 +23,26 @@ static void log_check_change(const struct instances *all, const struct tracked_i
     log_event(all->log, down ? LOG_WARNING : LOG_INFO, "check_result", fields, 5);
 }
 
+/* debug: each check. */
+static void log_check(const struct instances *all, const struct tracked_instance *i)
+{
+    static const char *const words[] = {
+        [CHECK_NEVER] = "", [CHECK_UP] = "up", [CHECK_DOWN] = "down", [CHECK_BUSY] = "busy"};
+    const struct check_entry *e = &i->check;
+    if (e->rota.outcome == ROTA_NOTHING || !log_wants(all->log, LOG_DEBUG)) {
+        return;
+    }
+    struct log_field fields[] = {
+        log_text("app", i->of->name),
+        log_text("instance", i->live->name),
+        log_text("result", words[e->last.result]),
+        log_unsigned("ms", e->last.took_ms),
+        log_text("reason", fault_word(e->last_fault)),
+        log_unsigned("status", e->last_fault < FAULT_NO_ADDRESS ? e->last_fault : 0),
+    };
+    log_event_always(all->log, LOG_DEBUG, "check", fields, 6);
+}
+
 static struct tracked_instance *instance_of(struct check_entry *e)
 {
     return LIST_ENTRY(e, struct tracked_instance, check);
@@ -82,6 +102,7 @@ static void on_check_round(struct checker *c)
         struct tracked_instance *instance = instance_of(c->entries[i]);
         bool votes = take_outcome(instance, c->options.rise, net_now_ms(all->net));
         votes |= note_why(instance, &c->options);
+        log_check(all, instance);
         if (instance->check.rota.changed) {
             log_check_change(all, instance);
         }

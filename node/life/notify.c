@@ -52,7 +52,10 @@ void notify_alive(void)
     }
 }
 
-void notify_stopping(void)
+void notify_stopping(uint64_t within_ms)
 {
-    notify("STOPPING=1\n");
+    char text[80];
+    snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu\n",
+             (unsigned long long)within_ms * 1000);
+    notify(text);
 }

@@ -3,9 +3,12 @@
 #ifndef LIFE_NOTIFY_H
 #define LIFE_NOTIFY_H
 
+#include <stdint.h>
+
 void notify_ready(void);
 void notify_reloading(void); /* followed by notify_ready() */
-void notify_stopping(void);
+/* It ends within so long: systemd waits for that, whatever TimeoutStopSec says. */
+void notify_stopping(uint64_t within_ms);
 
 /* All goes on; where the unit has WatchdogSec. */
 void notify_alive(void);

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -52,6 +53,29 @@ def test_an_unknown_command_is_bad_usage(word):
 @pytest.mark.parametrize("words", [["--nonsense"], ["-Z"], ["word", "another"]])
 def test_unknown_options_and_arguments_are_bad_usage(command, words):
     assert f"difyring {command} -h" in failed(run_command(command, *words), 2)
+
+
+def rows_of_the_contract():
+    """{command: options} of the table in doc/SPEC.md §1, without what is not built yet."""
+    with open(os.path.join(ROOT, "doc", "SPEC.md"), encoding="utf-8") as file:
+        text = file.read()
+    missing = re.findall(r"^- `([a-z]+) (--[a-z-]+)`", text[:text.index("## 1. Command line")], re.M)
+    found, last = {}, None
+    for row in re.findall(r"^\| (`difyring .*?) \| ", text, re.M):
+        for part in re.findall(r"`([^`]+)`", row):
+            words = part.replace("difyring ", "").split()
+            last = words[0] if re.fullmatch(r"[a-z][a-z-]*", words[0]) else last
+            found.setdefault(last, set()).update(re.findall(r"--[a-z-]+", part))
+    return {command: {option for option in options if (command, option) not in missing} for command, options in found.items()}
+
+
+def test_every_command_and_option_of_the_contract_is_there():
+    rows = rows_of_the_contract()
+    assert set(rows) >= set(COMMANDS) - {"vip-guard", "vip-relay"} | {"help"} and "--format" in rows["check"], rows
+    for command, options in rows.items():
+        if command not in ("help", "version"):
+            text = run_command(command, "-h").stdout
+            assert [option for option in options if f"{option}" not in text] == [], command
 
 
 def test_the_value_of_a_wrong_option_is_not_repeated():
@@ -190,6 +214,22 @@ def test_a_short_token_is_a_warning_here_and_in_the_log(tmp_path):
     with Node(text) as node:
         event, = node.events("config_unwise")
         assert event["level"] == "warning" and event["line"] == 5 and "qqq" not in node.stderr()
+
+
+def test_check_speaks_json_to_programs(tmp_path):
+    path = write(tmp_path, GOOD)
+    result = run_command("check", "-c", path, "--format", "json")
+    value = json.loads(result.stdout)
+    assert (result.returncode, value["valid"], value["errors"]) == (0, True, [])
+    text = run_command("check", "-c", path, "--format=text").stdout
+    assert len(value["warnings"]) == text.count(": warning: ") and len(value["notes"]) == text.count(": note: ")
+    path = write(tmp_path, GOOD + "\nnobody: knows\nnor: this\n")
+    result = run_command("check", "--format", "json", "-c", path)
+    value = json.loads(result.stdout)
+    assert (result.returncode, value["valid"], len(value["errors"])) == (1, False, 2)
+    lines = [f"{e['file']}:{e['line']}:{e['column']}: {e['message']}" for e in value["errors"]]
+    assert lines == run_command("check", "-c", path).stdout.splitlines()
+    assert "did you mean `json`" in failed(run_command("check", "-c", path, "--format", "jsn"), 2)
 
 
 def test_check_is_content_with_a_good_file(tmp_path):

@@ -421,3 +421,17 @@ def test_on_a_terminal_lines_are_for_people(stubs):
                         r'user="\\u001b\[2Jx" from=127\.0\.0\.1 id=seen$', line), line
         assert node.events("ready")
     os.close(ours)
+
+
+def test_debug_tells_each_check(stubs):
+    config = settings(stubs[:1], health_check={"interval": "50ms", "path": "/health", "unhealthy_threshold": 1})
+    with Node(config, logs={"level": "debug"}) as node:
+        wait_for(lambda: len(node.events("check")) > 3, TIMEOUT)
+        one = node.events("check")[0]
+        assert (one["level"], one["app"], one["instance"], one["result"]) == ("debug", "one", "dify1", "up"), one
+        stubs[0].fault("status", code=500, count=None, match="/health")
+        bad = wait_for(lambda: [event for event in node.events("check") if event["result"] == "down"], TIMEOUT)[0]
+        assert bad["status"] == 500
+    with Node(config) as node:
+        wait_for(lambda: node.events("instance_status"), TIMEOUT)
+        assert node.events("check") == []

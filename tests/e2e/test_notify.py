@@ -55,7 +55,7 @@ def test_systemd_hears_of_every_step(stubs, tmp_path, kind):
         reload_is_told()
         wait_for(lambda: node.events("config_problem"), TIMEOUT)
         node.signal(signal.SIGTERM)
-        assert told(listener) == {"STOPPING": "1"}
+        assert told(listener) == {"STOPPING": "1", "EXTEND_TIMEOUT_USEC": "90000000"}   # timeouts.drain and 30 s
         assert node.wait() == 0
         listener.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -70,7 +70,7 @@ def test_nothing_follows_stopping(stubs, tmp_path):
         with node.client() as client:
             client.request("GET", "/v1/_sse?events=2&interval=60&user=u", TOKEN).head()
             node.signal(signal.SIGTERM)
-            assert told(listener) == {"STOPPING": "1"}
+            assert told(listener) == {"STOPPING": "1", "EXTEND_TIMEOUT_USEC": "90000000"}   # timeouts.drain and 30 s
             node.signal(signal.SIGHUP)
             wait_for(lambda: node.events("config_reloaded"), TIMEOUT)
         assert node.wait() == 0
