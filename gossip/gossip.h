@@ -192,7 +192,7 @@ enum gossip_rejection {
     GOSSIP_REJECT_MALFORMED, /* verified, but no packet of this protocol */
     GOSSIP_REJECT_OWN,
     GOSSIP_REJECT_STALE, /* of an earlier generation, or of a clashing name */
-    GOSSIP_REJECT_LIMIT, /* no row free */
+    GOSSIP_REJECT_LIMIT, /* no row free; or too many of strangers a second */
 };
 enum { GOSSIP_REJECTIONS = GOSSIP_REJECT_LIMIT + 1 };
 const char *gossip_rejection_text(enum gossip_rejection rejection);

@@ -214,6 +214,9 @@ struct gossip {
     uint64_t forged_ms; /* when the present window of forgeries began */
     uint32_t forged_now, forged_before;
 
+    uint64_t strangers_ms; /* when the present window of packets of unknown sessions began */
+    uint32_t strangers_now;
+
     uint64_t hints_ms; /* when the present window of hints began */
     uint32_t hints_now;
 

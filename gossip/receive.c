@@ -15,6 +15,10 @@ enum {
     FORGED_MIN = 5,
     /* First bytes that may be a later version of this protocol rather than noise. */
     VERSION_PLAUSIBLE_MAX = 15,
+    /* Packets of sessions that are not known, in a second, greetings too: each costs the derivation
+     * of a key. A flood of them makes strangers try again, and members are heard as before. */
+    STRANGERS_MAX = 4000,
+    STRANGERS_WINDOW_MS = 1000,
 };
 
 static void reject(struct gossip *g, enum gossip_rejection reason)
@@ -338,6 +342,15 @@ static struct member *find_session(const struct gossip *g, const struct seal_ses
     return index_get(&g->by_session, key);
 }
 
+static bool is_flooded(struct gossip *g)
+{
+    if (g->now_ms >= g->strangers_ms + STRANGERS_WINDOW_MS) {
+        g->strangers_ms = g->now_ms;
+        g->strangers_now = 0;
+    }
+    return g->strangers_now++ >= STRANGERS_MAX;
+}
+
 void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_address *from,
                     struct bytes packet)
 {
@@ -355,6 +368,10 @@ void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_addre
     if (result == SEAL_OK && !a.header.hello && !known &&
         a.header.counter <= bygone_top(g, &a.header.from)) {
         result = SEAL_REPLAYED;
+    }
+    if (result == SEAL_OK && !known && is_flooded(g)) {
+        reject(g, GOSSIP_REJECT_LIMIT);
+        return;
     }
     if (result == SEAL_OK) {
         result = seal_open(g->seal, known ? known->peer : NULL, packet, plain, &size);

@@ -269,6 +269,28 @@ static void after_a_storm_all_are_back_in_time(void **state)
     assert_true(took_ms <= 6 * COUNT_COUNT * BACK_MEAN_MS);
 }
 
+/* Each would cost a key. Members are heard all the same, and strangers later. */
+static void a_flood_of_strangers_is_dropped_unread(void **state)
+{
+    (void)state;
+    enum { FLOOD = 10000, READ = 4000 };
+    struct net *n = cluster_of(2);
+    net_run(n, 1000);
+    struct net_packet p = n->last[0];
+    for (unsigned i = 0; i < FLOOD; i++) {
+        memcpy(p.bytes + 3, &i, sizeof(i)); /* of the session */
+        gossip_receive(n->nodes[0].gossip, n->now_ms, &p.from,
+                       (struct bytes){(char *)p.bytes, p.size});
+    }
+    const uint64_t *rejected = gossip_counters(n->nodes[0].gossip)->rejected;
+    assert_in_range(rejected[GOSSIP_REJECT_LIMIT], FLOOD - READ, FLOOD - READ + 10);
+    net_run(n, 1000);
+    assert_int_equal(gossip_counters(n->nodes[0].gossip)->suspicions, 0);
+    net_start(n, 2);
+    assert_true(net_run_until(n, 2000, net_all_alive));
+    net_free(n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +305,7 @@ int main(void)
         cmocka_unit_test(rest_costs_little),
         cmocka_unit_test(a_difference_is_found_at_rest),
         cmocka_unit_test(after_a_storm_all_are_back_in_time),
+        cmocka_unit_test(a_flood_of_strangers_is_dropped_unread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
