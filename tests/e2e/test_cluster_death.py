@@ -9,7 +9,7 @@ from stub_client import wait_for
 
 ROUNDS = 3
 KILLED_SECONDS = 0.5 * PATIENCE   # SPEC §6, of the quickest round: the machine may have other things to do
-TIME_OUTS_SECONDS = 2.0 * PATIENCE   # without the kernel's help no death is known by then
+TIME_OUTS_SECONDS = 1.0 * PATIENCE   # of the median: without the kernel's help no death is known by then
 
 
 def is_dead_for(cluster, name):
@@ -31,6 +31,6 @@ def test_a_killed_process_is_dead_at_once(stubs, count, host):
             took.append(time.monotonic() - killed)
             cluster.start(victim)
         print(f"dead after {took}")
-        assert max(took) < TIME_OUTS_SECONDS
+        assert sorted(took)[len(took) // 2] < TIME_OUTS_SECONDS
         assert min(took) < KILLED_SECONDS
         cluster.settle()

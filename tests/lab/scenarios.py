@@ -114,7 +114,7 @@ def set_advert(advert_ms):
 # ---- the cluster behind the address
 
 GOSSIP_SECONDS = 0.5    # counters of the last interval may be lost with the node that had them
-NOTICE_SECONDS = 10     # a dead member is noticed within 5 s on a quiet machine (SPEC §6)
+NOTICE_SECONDS = 10     # a dead member is noticed within 2 s on a quiet machine (SPEC §6)
 
 
 def total(node):
