@@ -18,7 +18,7 @@ from test_migrate import HERE, SECRETS, TOKEN, Server, daemon, fill, migrate, wr
 BINARY = os.environ.get("DIFYRING_BIN") or os.path.join(ROOT, "build", "release", "node", "difyring")
 USERS = {"one": "SECRET-user-one", "only": "SECRET-user-only"}
 OLD, NEW = 15011, 15012
-CLIENTS = 8
+CLIENTS = 4
 CONFIG = """\
 # The operator's own words stay.
 node: {{ name: {name}, state_dir: {folder}/{name} }}
@@ -63,7 +63,11 @@ class Pair:
         for number, name in enumerate(("node-a", "node-b"), 1):
             self.file(name).write_text(CONFIG.format(name=name, folder=folder, port=8100 + number, udp=7950 + number, old=OLD, key=key))
             self.start([BINARY, "run", "-c", str(self.file(name))])
-        self.wait(lambda status: status["cluster"]["alive"] == 2 and self.instance(status)["status"] == "healthy")
+        try:
+            self.wait(lambda status: status["cluster"]["alive"] == 2 and self.instance(status)["status"] == "healthy")
+        except BaseException:
+            self.end()
+            raise
 
     def file(self, name):
         return self.folder / f"{name}.yaml"
@@ -108,7 +112,7 @@ class Pair:
         """Ends the clients: none has failed, and all that they said is there, in order, at both nodes."""
         time.sleep(1.5)
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=150)
+        output, _ = process.communicate(timeout=500)
         report = json.loads(output)
         assert report["failed"] == [], report["failed"][:5]
         assert report["requests"] > 4 * CLIENTS and (not held or report["longest"] > 1)
@@ -165,7 +169,7 @@ def pair(servers, tmp_path):
 
 def common(servers, pair):
     return ["--node", "http://127.0.0.1:8101", "--token-file", pair.folder / "token", "--config", f"me@node-a:{pair.file('node-a')}",
-            "--ssh", servers["ssh"], "--hold", "100s", "--wait", "60"]
+            "--ssh", servers["ssh"], "--hold", "600s", "--wait", "120"]
 
 
 def cutover(servers, pair, *more, **how):
@@ -193,8 +197,7 @@ def test_there_and_back_while_clients_chat(servers, pair):
     print(said)
     assert "every table and every file is the same" in said and "knows 2 of 2 tokens" in said
     assert pair.ports() == {NEW} and runs(new) and not runs(old) and not runs(old, "db_postgres")
-    assert pair.file("node-a").read_text() == text.replace(str(OLD), str(NEW)).replace('host: "127', 'host: "127').replace(
-        'host: "127.0.0.1"', "host: 127.0.0.1")
+    assert pair.file("node-a").read_text() == text.replace(str(OLD), str(NEW))
     assert new.redis("GET", "key") == "value"
     time.sleep(2)
     said = rollback(servers, pair)
@@ -207,17 +210,17 @@ def test_there_and_back_while_clients_chat(servers, pair):
 def test_what_is_killed_goes_on(servers, pair):
     """SIGKILL in every state, and begun again: in the end it is done, and nobody has noticed."""
     chatting = pair.chat()
-    kills, patience, seen = 0, 1.0, set()
+    kills, patience, seen = 0, 2.0, set()
     while True:
-        process = cutover(servers, pair, "--hold", "300s", wait=False)
+        process = cutover(servers, pair, wait=False)
         try:
             output, said = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
-            kills, patience = kills + 1, patience * 1.35
-            journal = (servers["base"] / "old" / ".dify-migrate" / "moves.jsonl").read_text().splitlines()
-            seen.add(json.loads(journal[-1])["step"])
+            kills, patience = kills + 1, patience * 1.5
+            journal = servers["base"] / "old" / ".dify-migrate" / "moves.jsonl"
+            seen.add(json.loads(journal.read_text().splitlines()[-1])["step"] if journal.exists() else "nothing")
             continue
         assert process.returncode == 0, output + said
         break
@@ -237,16 +240,16 @@ def test_a_failure_goes_back_by_itself(servers, pair, fault):
     try:
         if fault == "terminated":
             process = cutover(servers, pair, wait=False)
-            pair.wait(lambda status: pair.instance(status)["status"] == "draining", 120)
+            pair.wait(lambda status: pair.instance(status)["status"] == "draining", 300)
             time.sleep(3)
             process.send_signal(signal.SIGTERM)
-            output, said = process.communicate(timeout=120)
+            output, said = process.communicate(timeout=400)
             assert process.returncode != 0 and "serves as before" in said, output + said
         elif fault == "file":
             process = cutover(servers, pair, wait=False)
-            pair.wait(lambda status: pair.instance(status)["status"] == "draining", 120)
-            pair.file("node-a").write_text(text.replace("workers: 1", "workers: 2"))   # somebody edits it meanwhile
-            output, said = process.communicate(timeout=120)
+            pair.wait(lambda status: pair.instance(status)["status"] == "draining", 300)
+            pair.file("node-a").write_text(text.replace("size: 100", "size: 99", 1))   # somebody edits it meanwhile
+            output, said = process.communicate(timeout=400)
             assert process.returncode == 1 and "more than the host" in said and "serves as before" in said, output + said
         else:
             broken = was.replace("APP_TOKEN=SECRET-app-token", "APP_TOKEN=other") if fault == "token" else was.replace("DB_PASSWORD=SECRET-database", "DB_PASSWORD=no")
@@ -259,7 +262,7 @@ def test_a_failure_goes_back_by_itself(servers, pair, fault):
         with open(env, "w", encoding="utf-8") as file:
             file.write(was)
     assert pair.ports() == {OLD} and runs(old)
-    assert pair.file("node-a").read_text().replace("workers: 2", "workers: 1").replace('"127.0.0.1"', "127.0.0.1") == text.replace('"127.0.0.1"', "127.0.0.1")
+    assert pair.file("node-a").read_text().replace("size: 99", "size: 100") == text
     pair.check(chatting)
     if fault == "new one":   # its database keeps its first password
         new.compose("up", "-d", "db_postgres")

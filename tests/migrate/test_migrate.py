@@ -112,7 +112,7 @@ def migrate(server, *arguments, status=0, wait=True):
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if not wait:
         return process
-    output, said = process.communicate(timeout=300)
+    output, said = process.communicate(timeout=900)
     assert process.returncode == status, f"exit {process.returncode}\n{output}\n{said}"
     assert "Traceback" not in said
     for secret in SECRETS:
