@@ -93,14 +93,15 @@ static bool raise_money(struct usage_sum *s, struct usage_sum *total, const stru
     struct usage_money beyond = {.price = {0, 0}}; /* the total has no room for it */
     uint32_t before = s->money_count;
     struct usage_money *mine = usage_sum_money(s, to->currency);
-    struct usage_money *all = usage_sum_money(total, to->currency);
-    if (!mine) {
-        return false;
+    bool grows = mine && (s->money_count > before || to->price.micro > mine->price.micro ||
+                          to->price.rest > mine->price.rest);
+    if (grows) {
+        struct usage_money *all = usage_sum_money(total, to->currency);
+        all = all ? all : &beyond;
+        raise_number(&mine->price.micro, &all->price.micro, to->price.micro);
+        raise_number(&mine->price.rest, &all->price.rest, to->price.rest);
     }
-    all = all ? all : &beyond;
-    bool grew = raise_number(&mine->price.micro, &all->price.micro, to->price.micro);
-    grew = raise_number(&mine->price.rest, &all->price.rest, to->price.rest) || grew;
-    return grew || s->money_count > before;
+    return grows;
 }
 
 bool usage_sum_raise(struct usage_sum *s, struct usage_sum *total, const struct usage_sum *to)

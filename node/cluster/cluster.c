@@ -181,6 +181,8 @@ struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_
     c->alone = gossip.key_count == 0;
     c->now_ms = now_ms;
     c->ledger = ledger_new();
+    c->days = usage_days_new();
+    c->days_revision = UINT64_MAX;
     c->own = memory_new(TOPIC_COUNT * sizeof(*c->own));
     c->alive_count = 1;
     c->members_changed = true;
@@ -214,6 +216,7 @@ void cluster_free(struct cluster *c)
     gossip_free(c->gossip);
     shared_done(&c->shared);
     ledger_free(c->ledger);
+    usage_days_free(c->days);
     free(c->own);
     free((void *)(uintptr_t)c->name.at);
     free(c);

@@ -310,6 +310,14 @@ uint64_t cluster_requests(struct cluster *c);
 /* Of one member, over all its generations. */
 uint64_t cluster_member_requests(struct cluster *c, const struct gossip_member *member);
 
+/* ---- usage by days (ledger/usage_days.h) ---- */
+
+struct usage_days;
+struct usage_days *cluster_usage_days(struct cluster *c);
+/* What the totals have grown by since the last look belongs to the day of `wall_ms`. Call it often:
+ * where nothing has grown it costs nothing. */
+void cluster_look_usage(struct cluster *c, uint64_t wall_ms);
+
 /* ---- the last minute ---- */
 
 /* What one node, or some together, saw of an instance in the last minute. */
@@ -400,6 +408,11 @@ uint64_t cluster_state_revision(const struct cluster *c);
 /* No bytes while the revision is 0: what was stored before is still to be kept. */
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes);
 bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret);
+
+/* The days of usage, in two parts (enum usage_part), each a file. */
+void cluster_save_usage(struct cluster *c, unsigned part, struct buffer *ret_bytes);
+bool cluster_load_usage(struct cluster *c, struct bytes bytes); /* false: damaged, or a later one */
+uint64_t cluster_usage_revision(const struct cluster *c, unsigned part);
 
 /* The generation of a start: above every earlier one and not below the wall clock in ms. */
 void cluster_save_generation(uint64_t generation, struct sha256 *sha, struct buffer *ret_bytes);

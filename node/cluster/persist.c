@@ -1,4 +1,4 @@
-/* persist: three kinds of files: protobuf, and behind it the SHA-256 of the kind and the protobuf.
+/* persist: four kinds of files: protobuf, and behind it the SHA-256 of the kind and the protobuf.
  * So a file that was cut, mixed up or written by another version is told from a good one before
  * anything of it is used. */
 #include <assert.h>
@@ -12,6 +12,7 @@ enum { FILE_VERSION = 1 };
 #define KIND_STATE      BYTES("difyring counters\n")
 #define KIND_SHARED     BYTES("difyring shared\n")
 #define KIND_GENERATION BYTES("difyring generation\n")
+#define KIND_USAGE      BYTES("difyring usage\n")
 
 /* Appends the digest to what stands in `b`. */
 static void seal_file(struct sha256 *sha, struct bytes kind, struct buffer *b)
@@ -103,6 +104,26 @@ bool cluster_load_state(struct cluster *c, struct bytes bytes)
 uint64_t cluster_state_revision(const struct cluster *c)
 {
     return c->ledger->revision + drains_revision(c);
+}
+
+/* ---- usage by days ---- */
+
+void cluster_save_usage(struct cluster *c, unsigned part, struct buffer *ret_bytes)
+{
+    buffer_clear(ret_bytes);
+    usage_days_save(c->days, (enum usage_part)part, ret_bytes);
+    seal_file(c->sha, KIND_USAGE, ret_bytes);
+}
+
+bool cluster_load_usage(struct cluster *c, struct bytes bytes)
+{
+    struct bytes text = open_file(c->sha, KIND_USAGE, bytes);
+    return text.at && usage_days_load(c->days, text);
+}
+
+uint64_t cluster_usage_revision(const struct cluster *c, unsigned part)
+{
+    return usage_days_revision(c->days, (enum usage_part)part);
 }
 
 /* ---- the shared configuration ---- */

@@ -9,6 +9,7 @@
 #include "ledger/ledger.h"
 #include "ledger/pages.h"
 #include "ledger/shared.h"
+#include "ledger/usage_days.h"
 
 /* What a member has said, decoded; `owner_data` of its row. */
 struct member_info {
@@ -58,7 +59,9 @@ struct cluster {
     struct cluster_news news;
 
     struct ledger *ledger;
-    bool past_changed; /* counts.c: slots of this node's earlier starts */
+    struct usage_days *days; /* usage.c: what the totals have grown by, and up to where */
+    uint64_t days_revision;  /* of the ledger, at the last look */
+    bool past_changed;       /* counts.c: slots of this node's earlier starts */
 
     struct shared shared; /* config.c */
 };
@@ -94,6 +97,10 @@ bool counts_no_past(const struct cluster *c);
 /* How often `size` bytes may be told by each node, if all nodes together tell `budget` in a second.
  */
 uint64_t counts_pace_ms(const struct cluster *c, size_t size, uint64_t budget);
+
+/* usage.c */
+/* What the totals hold now is of before: the days begin. */
+void usage_begin(struct cluster *c);
 
 /* latency.c */
 void latency_enter(struct cluster *c, const struct cluster_count *count);

@@ -96,6 +96,7 @@ static void do_job(struct control *c, struct local_job *job)
     case ENDPOINT_DASHBOARD:
     case ENDPOINT_DASHBOARD_DATA:
     case ENDPOINT_EXPLAIN:
+    case ENDPOINT_USAGE:
         report_ask(&c->report, job);
         return;
     case ENDPOINT_RELOAD:

@@ -20,7 +20,7 @@ static void publish_application(struct control *c, const struct tracked_applicat
         .latency = sum.first_byte.counts,
         .instances = instances,
     };
-    for (struct list *l = a->records.next; l != &a->records; l = l->next) {
+    for (struct list *l = a->records.next; l != &a->records; l = l->next, count.instance_count++) {
         const struct instance_record *r = LIST_ENTRY(l, struct instance_record, link);
         struct instance_counts counts = instance_record_sum(r);
         usage[count.instance_count] = instance_record_usage(r);
@@ -33,7 +33,6 @@ static void publish_application(struct control *c, const struct tracked_applicat
                           : 0,
             .usage = &usage[count.instance_count],
         };
-        count.instance_count++;
     }
     cluster_enter_counts(c->member.cluster, net_now_ms(&c->net), &count);
     free(usage);
@@ -44,9 +43,9 @@ static void publish_application(struct control *c, const struct tracked_applicat
 static void publish_work(struct control *c)
 {
     struct checks *checks = &c->instances.registry.checks;
+    uint64_t now_ms = net_now_ms(&c->net);
     struct cluster_work *work = memory_new((checks->containers.count + 1) * sizeof(*work));
-    size_t count = checks_work(checks, net_now_ms(&c->net), work);
-    cluster_set_work(c->member.cluster, net_now_ms(&c->net), work, count);
+    cluster_set_work(c->member.cluster, now_ms, work, checks_work(checks, now_ms, work));
     free(work);
 }
 

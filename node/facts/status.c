@@ -270,7 +270,6 @@ static json_t *instance(const struct facts *facts, const struct facts_instance *
     put_number(object, "requests", i->cluster.requests);
     put_number(object, "failures", i->cluster.failures);
     put_number(object, "active_requests", i->cluster.active);
-    put(object, "usage", usage(i->cluster_usage));
     put(object, "ring_share", json_real(round(i->ring_share * 1e4) / 1e4));
     put_number(object, "max_in_flight", i->max_in_flight);
     put_number(object, "slots_used", i->slots_used);
@@ -279,6 +278,9 @@ static json_t *instance(const struct facts *facts, const struct facts_instance *
     put(object, "reason", reason(&i->told));
     put(object, "last_check", last_check(&i->last_check));
     put(object, "last_minute", last_minute(&i->last_minute));
+    if (i->cluster_usage) {
+        put(object, "usage", usage(i->cluster_usage));
+    }
     put(object, "votes", votes(facts, i));
     return object;
 }

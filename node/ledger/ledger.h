@@ -45,8 +45,9 @@ struct ledger_record {
 struct ledger_total {
     struct named named; /* an application or an instance of one */
     uint64_t requests, failures, active;
-    struct usage_sum *usage; /* NULL: none was ever told */
-    struct names instances;  /* of an application: struct ledger_total */
+    struct usage_sum *usage;       /* NULL: none was ever told */
+    struct usage_account *account; /* where its days are counted (usage_days.h); NULL: not yet */
+    struct names instances;        /* of an application: struct ledger_total */
 };
 
 /* What one slot says of an application, or of an instance of one. */

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "ledger/usage_wire.h"
 #include "proto/cluster.pb-c.h"
 
 enum {
@@ -66,34 +67,9 @@ static void append_or_turn(struct page_writer *w, const Cluster__Page *page)
     }
 }
 
-/* Of one record, as the wire has it. */
-struct packed_usage {
-    Cluster__Money money[USAGE_CURRENCIES_MAX];
-    Cluster__Money *pointers[USAGE_CURRENCIES_MAX];
-};
-
-static void pack_usage(Cluster__Count *count, const struct usage_sum *u, struct packed_usage *space)
-{
-    if (!u) {
-        return;
-    }
-    count->prompt_tokens = u->prompt_tokens;
-    count->completion_tokens = u->completion_tokens;
-    count->unsplit_tokens = u->unsplit_tokens;
-    count->money = space->pointers;
-    for (uint32_t i = 0; i < u->money_count; i++) {
-        Cluster__Money *money = space->pointers[i] = &space->money[i];
-        cluster__money__init(money);
-        money->currency = binary(bytes_of(u->money[i].currency));
-        money->micro = u->money[i].price.micro;
-        money->rest = u->money[i].price.rest;
-    }
-    count->n_money = u->money_count;
-}
-
 static bool append_count(struct page_writer *w, const struct ledger_record *r)
 {
-    struct packed_usage space;
+    struct usage_packed space;
     Cluster__Count count = CLUSTER__COUNT__INIT;
     Cluster__Count *counts[] = {&count};
     Cluster__Page page = CLUSTER__PAGE__INIT;
@@ -114,7 +90,7 @@ static bool append_count(struct page_writer *w, const struct ledger_record *r)
     count.requests = r->requests;
     count.failures = r->failures;
     count.active = r->active;
-    pack_usage(&count, r->usage, &space);
+    usage_pack(&count, r->usage, &space);
     return append(w, &page);
 }
 
@@ -189,29 +165,6 @@ size_t page_writer_done(struct page_writer *w)
 
 /* ---- reading ---- */
 
-/* False: a currency that is none, or too many of them. */
-static bool unpack_usage(const Cluster__Count *c, struct usage_sum *ret)
-{
-    *ret = (struct usage_sum){.prompt_tokens = c->prompt_tokens,
-                              .completion_tokens = c->completion_tokens,
-                              .unsplit_tokens = c->unsplit_tokens};
-    for (size_t i = 0; i < c->n_money; i++) {
-        char currency[USAGE_CURRENCY_SIZE + 1] = "";
-        struct bytes text = text_of(&c->money[i]->currency);
-        if (text.size == 0 || text.size > USAGE_CURRENCY_SIZE) {
-            return false;
-        }
-        memcpy(currency, text.at, text.size);
-        struct usage_money *money =
-            usage_currency_valid(currency) ? usage_sum_money(ret, currency) : NULL;
-        if (!money) {
-            return false;
-        }
-        money->price = (struct usage_price){c->money[i]->micro, c->money[i]->rest};
-    }
-    return true;
-}
-
 /* Fills in what a count leaves to the one before it. */
 static void follow(struct ledger_record *r, const Cluster__Count *c)
 {
@@ -237,7 +190,7 @@ static bool walk_counts(const struct page_reader *reader, const Cluster__Page *p
     struct ledger_record r = {.node = reader->owner, .usage = &usage};
     for (size_t i = 0; i < page->n_counts; i++) {
         follow(&r, page->counts[i]);
-        if (!unpack_usage(page->counts[i], &usage) || !ledger_record_valid(&r)) {
+        if (!usage_unpack(page->counts[i], &usage) || !ledger_record_valid(&r)) {
             return false;
         }
         if (tell) {

@@ -14,6 +14,8 @@ enum {
      * LAN. Nothing is written where nothing was counted. */
     SAVE_MS = 200,
     SAVE_AGAIN_MS = 1000, /* what could not be written */
+    /* Days of usage follow from the counters: what a kill takes counts after the start. */
+    SAVE_USAGE_MS = 10 * 1000,
 };
 
 /* ---- writing ---- */
@@ -58,17 +60,37 @@ static void save_state(struct membership *m, bool at_once)
     }
 }
 
+static void save_usage(struct membership *m, bool at_once)
+{
+    for (unsigned part = 0; part < 2; part++) {
+        uint64_t revision = cluster_usage_revision(m->cluster, part);
+        if (revision != m->kept.usage_revisions[part]) {
+            struct buffer bytes = {0};
+            m->kept.usage_revisions[part] = revision;
+            cluster_save_usage(m->cluster, part, &bytes);
+            state_dir_write(m->kept.files, (enum state_file)(STATE_DIR_USAGE + part), &bytes,
+                            at_once);
+        }
+    }
+}
+
 /* What has changed; and all, while something could not be written: the disk may have room again. */
 static void save_all(struct membership *m)
 {
     if (m->kept.again) {
         m->kept.state_revision = 0; /* written again, whatever it is */
+        memset(m->kept.usage_revisions, 0, sizeof(m->kept.usage_revisions));
+        m->kept.usage_ms = 0;
         save_owner(m, false);
         save_generation(m, false);
         kept_shared(m);
         on_trial_save_again(m);
     }
     save_state(m, false);
+    if (net_now_ms(m->net) >= m->kept.usage_ms + SAVE_USAGE_MS) {
+        m->kept.usage_ms = net_now_ms(m->net);
+        save_usage(m, false);
+    }
 }
 
 void kept_settle(struct membership *m, uint64_t shared_revision)
@@ -81,6 +103,7 @@ void kept_settle(struct membership *m, uint64_t shared_revision)
     }
     if (now_ms >= k->saved_ms + (k->again ? SAVE_AGAIN_MS : SAVE_MS)) {
         k->saved_ms = now_ms;
+        cluster_look_usage(m->cluster, clock_wall_ms());
         save_all(m);
     }
 }
@@ -199,12 +222,20 @@ void kept_load(struct membership *m)
         !cluster_load_state(m->cluster, buffer_bytes(&bytes))) {
         kept_set_aside(m, STATE_DIR_STATE);
     }
+    for (enum state_file file = STATE_DIR_USAGE; file <= STATE_DIR_USAGE_PAST; file++) {
+        buffer_clear(&bytes);
+        if (kept_read(m, file, &bytes) && !cluster_load_usage(m->cluster, buffer_bytes(&bytes))) {
+            kept_set_aside(m, file);
+        }
+    }
     buffer_done(&bytes);
 }
 
 void kept_close(struct membership *m)
 {
     if (m->cluster) {
+        cluster_look_usage(m->cluster, clock_wall_ms());
+        save_usage(m, true);
         save_state(m, true);
     }
     if (m->kept.files) {

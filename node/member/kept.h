@@ -1,5 +1,6 @@
 /* kept: what a node finds again after a restart: whose folder node.state_dir is, its generation,
- * the shared configuration, counters and drains. Without a folder nothing is kept. */
+ * the shared configuration, counters and drains, usage by days. Without a folder nothing is kept.
+ */
 #ifndef MEMBER_KEPT_H
 #define MEMBER_KEPT_H
 
@@ -14,7 +15,8 @@ struct kept {
     uint64_t generation;
     uint64_t shared_revision, state_revision; /* as written */
     uint64_t saved_ms;
-    bool again; /* a file could not be written */
+    uint64_t usage_ms, usage_revisions[2]; /* as written */
+    bool again;                            /* a file could not be written */
 };
 
 /* Makes the folder, looks whose it is, and chooses this process's generation. 0, or -1 with the

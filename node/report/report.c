@@ -75,6 +75,7 @@ void report_open(struct report *r)
     r->cluster = r->member->cluster;
     document_open(&r->status, r, status_json, true);
     document_open(&r->metrics, r, metrics_text, false);
+    usage_csv_open(&r->usage, r);
     sampler_open(r);
 }
 
@@ -83,6 +84,7 @@ void report_close(struct report *r)
     if (r->sampler.history) {
         document_close(&r->status);
         document_close(&r->metrics);
+        usage_csv_close(&r->usage);
         sampler_close(r);
     }
 }
@@ -101,6 +103,9 @@ void report_ask(struct report *r, struct local_job *job)
     case ENDPOINT_METRICS:
         job->content_type = METRICS_CONTENT_TYPE;
         document_ask(&r->metrics, job);
+        return;
+    case ENDPOINT_USAGE:
+        usage_csv_ask(&r->usage, job);
         return;
     case ENDPOINT_DASHBOARD:
         job->content_type = DASHBOARD_CONTENT_TYPE;

@@ -11,6 +11,7 @@
 #include "report/documents.h"
 #include "report/sampler.h"
 #include "report/trouble.h"
+#include "report/usage_csv.h"
 #include "worker/worker.h"
 
 /* What only the owner knows. Texts are valid until it changes anything. */
@@ -45,6 +46,7 @@ struct report {
     struct document status, metrics;
     struct sampler sampler;
     struct trouble trouble;
+    struct usage_csv usage;
 };
 
 /* When the first snapshot is there. */

@@ -306,6 +306,7 @@ static void try_to_end(struct cluster *c)
     }
     own(c)->joining = false;
     own(c)->changed = true;
+    usage_begin(c);
     if (heard) { /* what the others do not tell, nobody does */
         handoff_all_heard(c);
     }

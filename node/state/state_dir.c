@@ -52,9 +52,13 @@ const char *state_dir_file_name(enum state_file file)
     case STATE_DIR_VOUCHED:
         return "vouched";
     case STATE_DIR_STATE:
+        return "state";
+    case STATE_DIR_USAGE:
+        return "usage";
+    case STATE_DIR_USAGE_PAST:
         break;
     }
-    return "state";
+    return "usage-past";
 }
 
 static void path_of(const struct state_dir *s, enum state_file file, const char *ending,

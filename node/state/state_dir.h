@@ -17,8 +17,10 @@ enum state_file {
     STATE_DIR_VOUCHED,    /* the last one that has ended no process */
     STATE_DIR_TRIALS,     /* those that have been begun since */
     STATE_DIR_STATE,      /* counters and drains */
+    STATE_DIR_USAGE,      /* of the last days */
+    STATE_DIR_USAGE_PAST, /* of the days before those */
 };
-enum { STATE_FILES = STATE_DIR_STATE + 1 };
+enum { STATE_FILES = STATE_DIR_USAGE_PAST + 1 };
 
 struct state_dir;
 

@@ -32,6 +32,7 @@ enum endpoint {
     ENDPOINT_CONFIG,
     ENDPOINT_FORGET, /* the node's name is in the place of an application's */
     ENDPOINT_EXPLAIN,
+    ENDPOINT_USAGE,
 };
 
 struct local_job {
@@ -43,7 +44,7 @@ struct local_job {
     struct local_query query;
     char asked[JOB_ASKED_SIZE + 1]; /* who asks, for people: `10.0.0.7 (admin.token)` */
     bool acts;                      /* and may act, too */
-    struct buffer query_text;       /* explain: what stands behind `?` */
+    struct buffer query_text;       /* explain, usage: what stands behind `?` */
     /* the answer */
     uint16_t status;
     const char *content_type;

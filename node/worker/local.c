@@ -33,6 +33,7 @@ static const struct local_endpoint endpoints[] = {
      .takes = LOCAL_FORCE | LOCAL_DRY_RUN,
      .endpoint = ENDPOINT_RELOAD},
     {.path = PATH("/metrics"), .get = true, .looks = true, .endpoint = ENDPOINT_METRICS},
+    {.path = PATH("/usage"), .get = true, .looks = true, .endpoint = ENDPOINT_USAGE},
     {.path = PATH("/dashboard"), .get = true, .looks = true, .endpoint = ENDPOINT_DASHBOARD},
     {.path = PATH("/dashboard/data"),
      .get = true,
@@ -300,7 +301,7 @@ static enum local_kind ask_control(struct exchange *x, const struct local_endpoi
     char error[LOCAL_QUERY_ERROR_SIZE];
     struct local_question question = {
         .endpoint = e->endpoint, .application = names[0], .instance = names[1]};
-    if (e->endpoint == ENDPOINT_EXPLAIN) {
+    if (e->endpoint == ENDPOINT_EXPLAIN || e->endpoint == ENDPOINT_USAGE) {
         question.query_text = http_head_query(q.head);
     }
     bool reads = e->acts || e->takes; /* what others are asked with does not matter */

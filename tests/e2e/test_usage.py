@@ -1,9 +1,11 @@
 """What a run cost, as its answer told it: in the access log, /status, /metrics and /usage (doc/USAGE.md)."""
 
+import csv
 import decimal
 import json
 import random
 import socket
+import time
 
 import pytest
 from cluster import Cluster
@@ -133,7 +135,8 @@ class Told:
     def check(self, status):
         """Is it all in /status, and nothing more?"""
         app = status["applications"]["one"]
-        told = {name: each["usage"] for name, each in app["instances"].items()}
+        nothing = {**dict.fromkeys(TOKENS, 0), "price": {}}
+        told = {name: each.get("usage", nothing) for name, each in app["instances"].items()}
         for name, usage in told.items():
             assert [usage[kind] for kind in TOKENS] == self.tokens.get(name, [0, 0, 0])
             assert {c: decimal.Decimal(p) for c, p in usage["price"].items()} == self.prices.get(name, {})
@@ -233,4 +236,130 @@ def test_a_reload_keeps_what_was_counted(pair):
         app = node.status()["applications"]["one"]   # also what the instance cost that has left
         assert app["usage"]["total_tokens"] == sum(tokens[2] for tokens in told.tokens.values())
         assert node.reload(config_of(*pair))[0] == 200
+        told.check(node.status())
+
+
+# ---- /usage
+
+HEADER = "day,application,instance,requests,prompt_tokens,completion_tokens,total_tokens,price,currency"
+
+
+def usage_rows(node, query="", **more):
+    head, body = node.request("GET", f"/usage{query}", **more)
+    assert head.status == 200 and head.headers["content-type"] == "text/csv; charset=utf-8"
+    lines = body.decode().split("\r\n")
+    assert lines[0] == HEADER and lines[-1] == ""
+    return list(csv.DictReader(lines[:-1]))
+
+
+def check_rows(rows, told, requests):
+    """The rows of today are what the answers told."""
+    assert sum(int(row["requests"]) for row in rows) == requests
+    for name in {row["instance"] for row in rows}:
+        of_it = [row for row in rows if row["instance"] == name]
+        assert [sum(int(row[kind]) for row in of_it) for kind in TOKENS] == told.tokens.get(name, [0, 0, 0])
+        prices = {row["currency"]: decimal.Decimal(row["price"]) for row in of_it if row["currency"]}
+        assert prices == told.prices.get(name, {})
+
+
+def today():
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
+def test_usage_by_days_is_csv(pair):
+    rng, told = random.Random(4), Told()
+    with Node(config_of(*pair)) as node:
+        assert usage_rows(node) == []
+        for _ in range(20):
+            some_run(node, rng, told)
+        node.request("GET", "/v1/parameters", token=TOKEN)   # costs nothing, and is a request
+        rows = usage_rows(node)   # of now: what has just been answered is there
+        assert {(row["day"], row["application"]) for row in rows} == {(today(), "one")}
+        check_rows(rows, told, 21)
+        assert usage_rows(node, f"?from={today()}&to={today()}") == rows
+        assert usage_rows(node, "?from=2020-01-01") == rows and usage_rows(node, "?to=2099-12-31") == rows
+        assert usage_rows(node, "?to=2020-01-01") == [] and usage_rows(node, "?from=2099-01-01") == []
+        with node.client() as client:
+            assert client.request("HEAD", "/usage").head().status == 200
+
+
+@pytest.mark.parametrize("query, says", [
+    ("from=2026-02-30", "from is no day"), ("to=yesterday", "to is no day"), ("from=", "from is no day"),
+    ("from=2026-11-30&to=2026-11-29", "from is after to"), ("day=2026-11-30", "takes from and to")])
+def test_what_is_no_day_is_named(pair, query, says):
+    with Node(config_of(*pair)) as node:
+        head, error = node.json("GET", f"/usage?{query}")
+        assert head.status == 400 and error["code"] == "invalid_param" and says in error["message"]
+
+
+def test_who_may_look_may_ask(pair):
+    admin = {"allow": ["127.0.0.1"], "view_token": "only-looks"}
+    with Node(config_of(*pair, admin=admin)) as node:
+        assert node.request("GET", "/usage", source="127.0.0.2")[0].status == 403
+        assert usage_rows(node, token="only-looks", source="127.0.0.2") == []
+        assert node.request("POST", "/usage")[0].status == 405
+
+
+def test_days_outlive_a_restart_and_a_kill(pair, tmp_path):
+    rng, told = random.Random(5), Told()
+    config = config_of(*pair, node={"name": "node-a", "state_dir": str(tmp_path)})
+    for number in range(4):
+        node = Node(config)
+        try:
+            check_rows(usage_rows(node), told, 10 * number)
+            for _ in range(10):
+                some_run(node, rng, told)
+            check_rows(usage_rows(node), told, 10 * number + 10)
+            if number % 2:
+                wait_for(lambda: settled(tmp_path), timeout=5)
+                node.process.kill()
+                node.process.wait()
+            else:
+                node.stop()
+        finally:
+            node.destroy()
+
+
+def settled(folder):
+    """Nothing has been counted that is not in the file of the counters: it is written within 0.2 s."""
+    return time.time() - (folder / "state").stat().st_mtime > 0.5
+
+
+def test_any_node_tells_the_days_of_all_and_a_newcomer_no_more_than_its_own(pair):
+    rng, told = random.Random(6), Told()
+    with Cluster(config_of(*pair), 3, start=["node-a", "node-b"]) as cluster:
+        for number in range(20):
+            some_run(cluster[("node-a", "node-b")[number % 2]], rng, told)
+        for name in "node-a", "node-b":
+            wait_for(lambda name=name: agrees(cluster[name], told, 20), timeout=5)
+        cluster.start("node-c")
+        cluster.settle()
+        assert usage_rows(cluster["node-c"]) == []   # of before it came
+        since = Told()
+        some_run(cluster["node-c"], rng, since)
+        wait_for(lambda: agrees(cluster["node-c"], since, 1), timeout=5)
+
+
+def agrees(node, told, requests):
+    try:
+        check_rows(usage_rows(node), told, requests)
+        return True
+    except AssertionError:
+        return False
+
+
+@pytest.mark.parametrize("path, mode", [("/v1/chat-messages", {}), ("/v1/chat-messages", {"stub_mode": "chatflow"}),
+                                        ("/v1/workflows/run", {})])
+def test_a_run_that_is_read_to_its_end_without_its_client_counts(pair, path, mode):
+    told = Told()
+    with Node(config_of(*pair, application={"client_gone": "finish"})) as node:
+        with node.client() as client:
+            client.request("POST", path, TOKEN, headers=[("X-Request-ID", "left")], json_body={
+                "user": "u", "query": "q", "response_mode": "streaming",
+                "inputs": {"stub_events": 3, "stub_interval": 0.2, "stub_usage": USAGE, **mode}})
+            assert client.head().status == 200
+            client.chunk()
+        line, = node.wait_access(request_id="left")
+        told.add(line["instance"], USAGE, split=path != "/v1/workflows/run")
+        assert line["termination"] == "client_left" and line["total_tokens"] == 1161
         told.check(node.status())

@@ -44,7 +44,6 @@ static const char spec_example[] =
     "\"instances\":{\"dify1\":{\"host\":\"172.20.62.200\",\"port\":80,\"weight\":1,"
     "\"status\":\"healthy\",\"eligible\":true,\"requests\":334,\"failures\":0,"
     "\"active_requests\":2,"
-    "\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0,\"price\":{}},"
     "\"ring_share\":0.3391,"
     "\"max_in_flight\":10,\"slots_used\":3,\"queued\":0,"
     "\"since\":1640990000,\"reason\":{\"kind\":\"check_passed\",\"text\":\"2 checks in a row "
