@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ask/ranking.h"
 #include "base/memory.h"
 
 enum {
-    COLUMNS_MAX = 12,
+    COLUMNS_MAX = 16,
     DIGEST_SHOWN = 8, /* characters: enough to see that two differ */
     GAP = 2,          /* spaces between columns */
 };
@@ -216,19 +217,20 @@ static void add_heard(struct table *t, const json_t *node)
     }
 }
 
-static void print_nodes(FILE *out, const json_t *nodes)
+static void print_nodes(FILE *out, const json_t *status)
 {
-    static const char *const titles[] = {"NODE",   "ADDRESS", "STATE",    "VIP",  "HEARD",
-                                         "CONFIG", "RING",    "REQUESTS", "OPEN", NULL};
+    static const char *const titles[] = {"NODE",     "ADDRESS", "STATE",    "VIP",    "HEARD",
+                                         "VERSION",  "KEY",     "REVISION", "CONFIG", "RING",
+                                         "REQUESTS", "OPEN",    NULL};
     struct table t;
-    size_t index;
-    json_t *node;
-    table_begin(&t, "llllrllrr");
+    size_t count;
+    struct ranked *nodes = ranking_nodes(status, &count);
+    table_begin(&t, "llllrllrllrr");
     for (size_t i = 0; titles[i]; i++) {
         table_add(&t, "%s", titles[i]);
     }
-    json_array_foreach(nodes, index, node)
-    {
+    for (size_t i = 0; i < count; i++) {
+        const json_t *node = nodes[i].value;
         bool alive = is_text(node, "state", "alive");
         table_add(&t, "%s", text_of(node, "name"));
         table_add(&t, "%s", text_of(node, "address"));
@@ -236,12 +238,15 @@ static void print_nodes(FILE *out, const json_t *nodes)
                   alive && is_true(node, "draining") ? ", draining" : "");
         table_add(&t, "%s", is_true(node, "vip_holder") ? "holds" : "-");
         add_heard(&t, node);
-        table_add(&t, "%" JSON_INTEGER_FORMAT " %.*s", number_of(node, "config_revision"),
-                  DIGEST_SHOWN, text_of(node, "config_digest"));
+        table_add(&t, "%s", text_of(node, "version"));
+        table_add(&t, "%s", text_of(node, "key"));
+        add_number(&t, node, "config_revision");
+        table_add(&t, "%.*s", DIGEST_SHOWN, text_of(node, "config_digest"));
         table_add(&t, "%.*s", DIGEST_SHOWN, text_of(node, "ring_digest"));
         add_number(&t, node, "total_requests");
         add_number(&t, node, "active_connections");
     }
+    free(nodes);
     fprintf(out, "\n");
     table_print(out, &t);
 }
@@ -293,18 +298,41 @@ static void add_votes(struct table *t, json_t *votes)
     free(text);
 }
 
-static void add_instance(struct table *t, const char *app, const char *name, const json_t *instance)
+static void add_slots(struct table *t, const json_t *instance)
 {
-    table_add(t, "%s", app);
-    table_add(t, "%s", name);
-    table_add(t, "%s:%" JSON_INTEGER_FORMAT, text_of(instance, "host"),
-              number_of(instance, "port"));
+    json_int_t most = number_of(instance, "max_in_flight");
+    if (most == 0) { /* no limit, so nobody counts */
+        table_add(t, "-");
+        return;
+    }
+    table_add(t, "%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT,
+              number_of(instance, "slots_used"), most);
+}
+
+static void add_minute(struct table *t, const json_t *minute)
+{
+    table_add(t, "%.1f", (double)number_of(minute, "requests") / 60);
+    add_number(t, minute, "p95_ms");
+    add_number(t, minute, "failures");
+}
+
+static void add_instance(struct table *t, const struct ranked *one, json_int_t now_s)
+{
+    const json_t *instance = one->value;
+    char age[24];
+    table_add(t, "%s", one->application);
+    table_add(t, "%s", one->name);
     table_add(t, "%s", text_of(instance, "status"));
+    table_add(t, "%s", age_text(now_s, number_of(instance, "since"), age));
     table_add(t, "%s", yes_no(is_true(instance, "eligible")));
     table_add(t, "%.2f%%", 100 * json_number_value(json_object_get(instance, "ring_share")));
-    add_number(t, instance, "requests");
-    add_number(t, instance, "failures");
+    add_minute(t, json_object_get(instance, "last_minute"));
     add_number(t, instance, "active_requests");
+    add_slots(t, instance);
+    add_number(t, instance, "queued");
+    add_number(t, instance, "requests");
+    table_add(t, "%s:%" JSON_INTEGER_FORMAT, text_of(instance, "host"),
+              number_of(instance, "port"));
     table_add(t, "%s", text_of(json_object_get(instance, "reason"), "text"));
     add_votes(t, json_object_get(instance, "votes"));
 }
@@ -318,7 +346,7 @@ static void print_latencies(FILE *out, json_t *applications)
         const json_t *latency = json_object_get(app, "latency_ms");
         fprintf(out,
                 "%s: %" JSON_INTEGER_FORMAT " requests, %" JSON_INTEGER_FORMAT
-                " errors; answer begins after %g ms (p50), %g (p95), %g (p99)\n",
+                " errors; time to first byte %g ms (p50), %g (p95), %g (p99)\n",
                 name, number_of(app, "total_requests"), number_of(app, "errors"),
                 json_number_value(json_object_get(latency, "p50")),
                 json_number_value(json_object_get(latency, "p95")),
@@ -326,36 +354,33 @@ static void print_latencies(FILE *out, json_t *applications)
     }
 }
 
-static void print_applications(FILE *out, json_t *applications)
+static void print_applications(FILE *out, const json_t *status)
 {
-    static const char *const titles[] = {"APPLICATION", "INSTANCE", "HOST",     "STATUS",
-                                         "ELIGIBLE",    "SHARE",    "REQUESTS", "FAILURES",
-                                         "ACTIVE",      "WHY",      "VOTES",    NULL};
+    static const char *const titles[] = {
+        "APPLICATION", "INSTANCE", "STATUS", "FOR",    "ELIGIBLE", "SHARE",
+        "REQ/S",       "P95 MS",   "FAILED", "ACTIVE", "SLOTS",    "QUEUED",
+        "REQUESTS",    "HOST",     "WHY",    "VOTES",  NULL};
     struct table t;
-    const char *app_name, *name;
-    json_t *app, *instance;
-    table_begin(&t, "lllllrrrrll");
+    size_t count;
+    struct ranked *instances = ranking_instances(status, &count);
+    table_begin(&t, "lllrlrrrrrrrrlll");
     for (size_t i = 0; titles[i]; i++) {
         table_add(&t, "%s", titles[i]);
     }
-    json_object_foreach(applications, app_name, app)
-    {
-        json_object_foreach(json_object_get(app, "instances"), name, instance)
-        {
-            add_instance(&t, app_name, name, instance);
-        }
+    for (size_t i = 0; i < count; i++) {
+        add_instance(&t, &instances[i], number_of(status, "timestamp"));
     }
+    free(instances);
     fprintf(out, "\n");
     table_print(out, &t);
-    fprintf(out, "\n");
-    print_latencies(out, applications);
+    fprintf(out, "REQ/S, P95 and FAILED are of the last minute.\n\n");
+    print_latencies(out, json_object_get(status, "applications"));
 }
 
 void status_tables(FILE *out, const json_t *status)
 {
-    const json_t *cluster = json_object_get(status, "cluster");
     print_problems(out, status);
-    print_head(out, status, cluster);
-    print_nodes(out, json_object_get(cluster, "nodes"));
-    print_applications(out, json_object_get(status, "applications"));
+    print_head(out, status, json_object_get(status, "cluster"));
+    print_nodes(out, status);
+    print_applications(out, status);
 }

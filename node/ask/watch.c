@@ -14,6 +14,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "ask/ranking.h"
 #include "base/clock.h"
 
 enum { EACH_MS = 1000, WIDTH_MIN = 20, HEIGHT_MIN = 4, LINE_SIZE = 1024 };
@@ -107,48 +108,49 @@ static void draw_problems(struct screen *s, const json_t *status)
     line(s, "", "%s", "");
 }
 
-static void draw_nodes(struct screen *s, json_t *cluster)
+static void draw_nodes(struct screen *s, const json_t *status)
 {
-    size_t index;
-    json_t *n;
+    size_t count;
+    struct ranked *nodes = ranking_nodes(status, &count);
     line(s, "\x1b[2m", "%-16s %-9s %-22s %-6s %10s %8s", "NODE", "STATE", "ADDRESS", "VIP",
          "REQUESTS", "OPEN");
-    json_array_foreach(json_object_get(cluster, "nodes"), index, n)
-    {
+    for (size_t i = 0; i < count; i++) {
+        const json_t *n = nodes[i].value;
         line(s, style_of(text_of(n, "state")), "%-16s %-9s %-22s %-6s %10lld %8lld",
              text_of(n, "name"), text_of(n, "state"), text_of(n, "address"),
              json_is_true(json_object_get(n, "vip_holder")) ? "holds" : "-",
              number_of(n, "total_requests"), number_of(n, "active_connections"));
     }
+    free(nodes);
     line(s, "", "%s", "");
 }
 
-static void draw_instance(struct screen *s, const char *app, const char *name, const json_t *i)
+static void draw_instance(struct screen *s, const struct ranked *one)
 {
-    char whole[160];
-    const json_t *minute = json_object_get(i, "last_minute");
-    snprintf(whole, sizeof(whole), "%s/%s", app, name);
-    line(s, style_of(text_of(i, "status")),
-         "%-28s %-9s %8.1f %8lld %8lld %7lld %5lld/%-4lld %6lld  %s", whole, text_of(i, "status"),
-         (double)number_of(minute, "requests") / 60, number_of(minute, "p95_ms"),
-         number_of(minute, "failures"), number_of(i, "active_requests"), number_of(i, "slots_used"),
-         number_of(i, "max_in_flight"), number_of(i, "queued"),
+    char whole[160], slots[48] = "-";
+    const json_t *i = one->value, *minute = json_object_get(i, "last_minute");
+    if (number_of(i, "max_in_flight") > 0) {
+        snprintf(slots, sizeof(slots), "%lld/%lld", number_of(i, "slots_used"),
+                 number_of(i, "max_in_flight"));
+    }
+    snprintf(whole, sizeof(whole), "%s/%s", one->application, one->name);
+    line(s, style_of(text_of(i, "status")), "%-28s %-9s %8.1f %8lld %8lld %7lld %10s %6lld  %s",
+         whole, text_of(i, "status"), (double)number_of(minute, "requests") / 60,
+         number_of(minute, "p95_ms"), number_of(minute, "failures"),
+         number_of(i, "active_requests"), slots, number_of(i, "queued"),
          text_of(json_object_get(i, "reason"), "text"));
 }
 
-static void draw_applications(struct screen *s, json_t *applications)
+static void draw_applications(struct screen *s, const json_t *status)
 {
-    const char *app_name, *name;
-    json_t *app, *i;
+    size_t count;
+    struct ranked *instances = ranking_instances(status, &count);
     line(s, "\x1b[2m", "%-28s %-9s %8s %8s %8s %7s %10s %6s  %s", "INSTANCE", "STATUS", "REQ/s",
          "p95 ms", "FAILED", "ACTIVE", "SLOTS", "QUEUED", "WHY");
-    json_object_foreach(applications, app_name, app)
-    {
-        json_object_foreach(json_object_get(app, "instances"), name, i)
-        {
-            draw_instance(s, app_name, name, i);
-        }
+    for (size_t i = 0; i < count; i++) {
+        draw_instance(s, &instances[i]);
     }
+    free(instances);
 }
 
 static void size_of(struct screen *s)
@@ -176,8 +178,8 @@ static void draw(const struct cli_node *n, json_t *status)
              name[0] ? name : "single node", number_of(cluster, "alive"),
              number_of(cluster, "size"), text_of(json_object_get(status, "node"), "name"));
         draw_problems(&s, status);
-        draw_nodes(&s, cluster);
-        draw_applications(&s, json_object_get(status, "applications"));
+        draw_nodes(&s, status);
+        draw_applications(&s, status);
     } else {
         line(&s, "\x1b[31;1m", "no answer: %s", n->error);
     }

@@ -198,6 +198,39 @@ def test_an_answer_that_ends_with_the_connection_is_whole():
     assert result.returncode == 0 and "until-close" in result.stdout
 
 
+def entry(status="healthy", **more):
+    return {"host": "10.0.0.1", "port": 80, "status": status, "eligible": status == "healthy", "requests": 334, "failures": 0,
+            "active_requests": 2, "ring_share": 0.25, "max_in_flight": 10, "slots_used": 3, "queued": 4, "since": 1000,
+            "reason": {"kind": "check_passed", "text": "2 checks in a row passed", "node": "n"}, "last_check": None,
+            "last_minute": {"requests": 90, "failures": 5, "p95_ms": 80}, "votes": {}, **more}
+
+
+def test_the_worst_comes_first_with_its_reason_slots_and_queue():
+    """Instances of all applications, and nodes; what is kept though it fails is worse than what is drained."""
+    reason = {"kind": "check_failed", "text": "3 checks in a row failed: refused", "node": "n"}
+    status = {
+        "timestamp": 1300, "problems": [{"severity": "warning", "kind": "instance_kept", "subject": "two/kept", "since": 1, "detail": "x"}],
+        "node": {"name": "a"},
+        "cluster": {"name": "c", "alive": 1, "size": 2, "converged": True, "nodes": [
+            {"name": name, "address": "10.0.0.1:7946", "state": state, "version": "0.1.0", "key": "5f0c1122", "config_revision": 3}
+            for name, state in (("a", "alive"), ("b", "dead"))]},
+        "applications": {"one": {"instances": {"good": entry(max_in_flight=0), "drained": entry("draining")}},
+                         "two": {"instances": {"kept": entry(), "down": entry("unhealthy", reason=reason)}}}}
+    body = json.dumps(status).encode()
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
+        text = status_command("-u", url).stdout
+    rows = {line.split()[1]: line for line in text.splitlines() if line.startswith(("one ", "two "))}
+    assert list(rows) == ["kept", "down", "drained", "good"]
+    head = next(line for line in text.splitlines() if line.startswith("APPLICATION"))
+    assert re.split(r"  +", head) == ["APPLICATION", "INSTANCE", "STATUS", "FOR", "ELIGIBLE", "SHARE", "REQ/S", "P95 MS", "FAILED",
+                                      "ACTIVE", "SLOTS", "QUEUED", "REQUESTS", "HOST", "WHY", "VOTES"]
+    assert re.split(r"  +", rows["down"].strip()) == ["two", "down", "unhealthy", "5 m", "no", "25.00%", "1.5", "80", "5", "2", "3/10",
+                                                      "4", "334", "10.0.0.1:80", "3 checks in a row failed: refused"]
+    assert re.split(r"  +", rows["good"].strip())[10] == "-"   # no limit, no slots
+    nodes = [line.split() for line in text.splitlines() if re.match(r"[ab] +10\.0\.0\.1:7946", line)]
+    assert [row[0] for row in nodes] == ["b", "a"] and nodes[0][6:8] == ["0.1.0", "5f0c1122"]
+
+
 @pytest.mark.slow
 def test_a_node_that_drips_is_given_up_on():
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -276,8 +309,10 @@ def test_watch_is_live_until_q(stubs):
             screen.wait("no problems")
             for stub in stubs:
                 screen.wait(f"one/{stub.name} ")
-            node.request("POST", "/admin/instances/one/dify1/drain")
-            screen.wait("instance_drained one/dify1")   # without a key
+            node.request("POST", "/admin/instances/one/dify3/drain")
+            screen.wait("instance_drained one/dify3")   # without a key
+            last = screen.read().rpartition("SLOTS")[2]
+            assert last.index("one/dify3 ") < last.index("one/dify1 ") < last.index("one/dify2 ")   # the worst first
             screen.seen = ""
             screen.resize(40, 10, screen.process)
             screen.wait("q quits")
