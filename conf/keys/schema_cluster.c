@@ -117,7 +117,7 @@ static CONF_READER(read_key_file)
         return;
     }
     if (source_read(path, SOURCE_FILES, KEY_FILE_SIZE_MAX, &text, &size, &reason) != 0) {
-        conf_problem(r, value, "the key file cannot be read: %s", reason);
+        conf_problem(r, value, "the key file `%s` cannot be read: %s", path, reason);
         return;
     }
     read_key_lines(r, value, (struct bytes){text, size}, place);

@@ -1,4 +1,5 @@
 /* weak: what is valid and works, and is told once because it is unwise, or is not what it says. */
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -60,6 +61,43 @@ static void check_application(const struct conf_application *application,
                         "ordinary words; use a longer one",
                         instance->name, TOKEN_SIZE_LEAST);
         }
+    }
+}
+
+/* `$NAME`, as a shell would have it: here only `${NAME}` is replaced. */
+static bool is_meant_as_variable(const char *token)
+{
+    return token[0] == '$' && (isalpha((unsigned char)token[1]) || token[1] == '_');
+}
+
+static void check_variables(const struct conf_application *application,
+                            struct problem_list *problems)
+{
+    for (size_t i = 0; i < application->user_token_count; i++) {
+        if (is_meant_as_variable(application->user_tokens[i])) {
+            problem_add(problems, application->line, application->column,
+                        "a user token of `%s` begins with `$` and is taken as it is written; the "
+                        "environment's is \"${NAME}\", with braces",
+                        application->name);
+        }
+    }
+    for (size_t i = 0; i < application->instance_count; i++) {
+        const struct conf_instance *instance = &application->instances[i];
+        if (is_meant_as_variable(instance->token)) {
+            problem_add(problems, instance->line, instance->column,
+                        "the token of `%s` begins with `$` and is taken as it is written; the "
+                        "environment's is \"${NAME}\", with braces",
+                        instance->name);
+        }
+    }
+}
+
+static void check_times(const struct conf_health_check *check, struct problem_list *problems)
+{
+    if (check->enabled && check->timeout_ms > check->interval_ms) {
+        problem_add(problems, 0, 0,
+                    "`health_check.timeout` is longer than `interval`: while an instance is "
+                    "silent its next check waits, so it is found later than the interval says");
     }
 }
 
@@ -172,8 +210,10 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
             "networks of your people, or use `admin.token` alone, and `admin.view_allow` for "
             "those who only look");
     }
+    check_times(&conf->health_check, problems);
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);
+        check_variables(&conf->applications[i], problems);
         check_queue(conf, &conf->applications[i], problems);
         check_datasets(&conf->applications[i], problems);
     }

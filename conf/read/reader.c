@@ -40,6 +40,23 @@ static bool is_known(const struct conf_field *fields, struct bytes key)
     return false;
 }
 
+/* Words that other balancers have for the same. */
+static const char *known_by_another_word(const struct conf_field *fields, struct bytes key)
+{
+    static const struct {
+        const char *word, *key;
+    } words[] = {
+        {"fall", "unhealthy_threshold"}, {"rise", "healthy_threshold"}, {"apps", "applications"},
+        {"servers", "instances"},        {"backends", "instances"},     {"upstreams", "instances"},
+    };
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (bytes_equal(key, bytes_of(words[i].word)) && is_known(fields, bytes_of(words[i].key))) {
+            return words[i].key;
+        }
+    }
+    return NULL;
+}
+
 static void report_unknown(struct conf_reader *r, const struct conf_field *fields,
                            const struct yaml_node *key, const char *what)
 {
@@ -47,7 +64,8 @@ static void report_unknown(struct conf_reader *r, const struct conf_field *field
         return;
     }
     bool full = problem_list_is_full(r->problems);
-    const char *nearest = full ? NULL : nearest_key(fields, key->text);
+    const char *nearest = full ? NULL : known_by_another_word(fields, key->text);
+    nearest = full || nearest ? nearest : nearest_key(fields, key->text);
     bool show = problem_may_show(key->text.at);
     if (!show && nearest) { /* without the key: a secret may differ from a word by little */
         conf_problem(r, key, "unknown key in %s; did you mean `%s`?", what, nearest);

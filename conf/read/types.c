@@ -145,8 +145,11 @@ static const char *nearest_choice(const char *const *choices, struct bytes writt
         written.size < VALUE_KEY_SIZE ? value_folded(written, false, space) : written;
     for (; *choices; choices++) {
         unsigned distance = value_distance(text, bytes_of(*choices), best);
-        if (text.size >= 3 && strncmp(*choices, text.at, text.size) == 0) {
-            return *choices;
+        size_t size = strlen(*choices);
+        if (text.size >= 3 && text.size < size &&
+            (strncmp(*choices, text.at, text.size) == 0 ||
+             memcmp(*choices + size - text.size, text.at, text.size) == 0)) {
+            return *choices; /* its beginning, or its end */
         }
         if (distance < best && distance < (strlen(*choices) + 1) / 2) {
             best = distance;

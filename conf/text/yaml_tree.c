@@ -405,6 +405,28 @@ static bool has_variable(struct bytes text, size_t first, size_t last)
     return false;
 }
 
+/* What is mostly behind libyaml's words. */
+static const char *hint_for(const char *problem)
+{
+    static const struct {
+        const char *problem, *hint;
+    } hints[] = {
+        {"did not find expected node content",
+         "; is a bracket open, or an address with `::` without quotes (\"[::1]:82\")?"},
+        {"could not find expected ':'",
+         "; is the space behind `:` missing, or is it a full-width one (`\xEF\xBC\x9A`)?"},
+        {"did not find expected key", "; look at the indentation of this line and those above"},
+        {"did not find expected '-' indicator",
+         "; look at the indentation of this line and those above"},
+    };
+    for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
+        if (strcmp(problem, hints[i].problem) == 0) {
+            return hints[i].hint;
+        }
+    }
+    return "";
+}
+
 /* libyaml's texts hold no part of the file. */
 static void syntax_problem(struct builder *b, const yaml_parser_t *parser)
 {
@@ -421,10 +443,10 @@ static void syntax_problem(struct builder *b, const yaml_parser_t *parser)
         problem_add(b->problems, line, column,
                     "YAML: %s; inside { } and [ ] write \"${NAME}\" in quotes", problem);
     } else if (parser->context && context_line < line) {
-        problem_add(b->problems, line, column, "YAML: %s, %s that begins at line %u", problem,
-                    parser->context, context_line);
+        problem_add(b->problems, line, column, "YAML: %s, %s that begins at line %u%s", problem,
+                    parser->context, context_line, hint_for(problem));
     } else {
-        problem_add(b->problems, line, column, "YAML: %s", problem);
+        problem_add(b->problems, line, column, "YAML: %s%s", problem, hint_for(problem));
     }
     b->failed = true;
 }

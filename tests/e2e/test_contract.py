@@ -276,3 +276,13 @@ def test_a_problem_that_is_over_goes_within_five_seconds(stubs):
         finally:
             for client in clients:
                 client.socket.close()
+
+
+def test_each_field_of_the_access_log_is_named_in_the_page_of_logs(stubs):
+    fields = re.search(r"one JSON object a line: `([\w, ]+)`", section(8))[1].split(", ")
+    with open(os.path.join(ROOT, "doc", "LOGS.md"), encoding="utf-8") as file:
+        named = set(re.findall(r"`(\w+)`", file.read()))
+    with Node(settings(stubs)) as node:
+        node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": "u"})
+        line = node.wait_access(1, app="one")[0]
+    assert list(line) == fields and set(fields) <= named, set(fields) - named

@@ -37,7 +37,8 @@ static const struct row rows[] = {
     ROW(LISTEN APPLICATIONS "workers: \001\nnode: {name: \"a\177b\", x\001: 1}\n",
         "3:10: a control character (U+0001); remove it\n4:16: a control character (U+007F); remove "
         "it\n4:22: a control character (U+0001); remove it"),
-    ROW("a: [\n", "2:1: YAML: did not find expected node content"),
+    ROW("a: [\n", "2:1: YAML: did not find expected node content; is a bracket open, or an address "
+                  "with `::` without quotes (\"[::1]:82\")?"),
     ROW("a: {b: ${TOK}}\n", "1:9: YAML: did not find expected ',' or '}'; inside { } and [ ] write "
                             "\"${NAME}\" in quotes"),
     ROW("a: [b, ${TOK}]\n", "1:9: YAML: did not find expected ',' or ']'; inside { } and [ ] write "

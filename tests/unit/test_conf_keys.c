@@ -123,11 +123,12 @@ static const struct row top_rows[] = {
      "3:19: a key is exactly 32 bytes in base64 (44 characters); make one with `difyring keygen`"},
     {"cluster: { keys: [\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"], key_file: /nonexistent "
      "}",
-     "3:10: `keys` and `key_file` exclude each other; remove one\n3:78: the key file cannot be "
-     "read: No such file or directory"},
+     "3:10: `keys` and `key_file` exclude each other; remove one\n3:78: the key file "
+     "`/nonexistent` cannot be read: No such file or directory"},
     {"cluster: { key_file: /nonexistent/keys }",
-     "3:22: the key file cannot be read: No such file or directory"},
-    {"cluster: { key_file: / }", "3:22: the key file cannot be read: is a directory, not a file"},
+     "3:22: the key file `/nonexistent/keys` cannot be read: No such file or directory"},
+    {"cluster: { key_file: / }",
+     "3:22: the key file `/` cannot be read: is a directory, not a file"},
     {"cluster: { keys: [\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"], bind: localhost:1, "
      "join: [node-b, node-b:0, node-b:x], profile: lann }",
      "3:74: expected ADDRESS:PORT or [IPV6]:PORT with a numeric address, not a name\n3:94: the "

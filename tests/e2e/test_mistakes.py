@@ -1,0 +1,143 @@
+"""doc/MISTAKES.md holds: each mistake there is made in a file, and `difyring check` says what the page says.
+
+`python3 tests/e2e/test_mistakes.py` writes the page's table anew.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BIN = os.path.abspath(os.environ.get("DIFYRING_BIN") or os.path.join(ROOT, "build/release/node/difyring"))
+PAGE = os.path.join(ROOT, "doc", "MISTAKES.md")
+ROW = re.compile(r"^\| (.+?) \| (.+) \|$", re.M)
+
+GOOD = """\
+listen:
+  - address: 127.0.0.1:8282
+applications:
+  service:
+    user_tokens: ["usertoken--v1"]
+    instances:
+      - name: dify1
+        host: 10.0.0.1
+        port: 80
+        token: app-1
+      - { name: dify2, host: 10.0.0.2, port: 80, token: app-2 }
+  reports:
+    user_tokens: ["usertoken--r1"]
+    instances:
+      - { name: dify1, host: 10.0.0.1, port: 80, token: app-3 }
+"""
+MORE = "cluster: { join: [\"10.0.0.12:7946\"], %s }\nnode: { name: a }\n"
+VIP = ("node: { name: a }\nvip: { address: %s, interface: lo, router_id: %s, priority: 100, advert_interval: %s, peers: [10.0.0.12], "
+       "track_file: /run/x }\n")
+
+
+def change(old, new):
+    assert old in GOOD, old
+    return GOOD.replace(old, new, 1)
+
+
+# What the page calls it: the file.
+MISTAKES = {
+    "a tab for the indent": change("      - name: dify1", "\t- name: dify1"),
+    "a key that is one column off": change("        host: 10.0.0.1", "       host: 10.0.0.1"),
+    "a list where a mapping belongs": change("  service:\n    user_tokens", "  service:\n  - user_tokens"),
+    "`::1:8282` without quotes": change("  - address: 127.0.0.1:8282", "  - { address: ::1:8282 }"),
+    "`address: 8282`": change("127.0.0.1:8282", "8282"),
+    "`address: localhost:8282`": change("127.0.0.1:8282", "localhost:8282"),
+    "an instance without `token`": change("        token: app-1\n", ""),
+    "an application without `user_tokens`": change('    user_tokens: ["usertoken--v1"]\n', ""),
+    "an instance's name twice": change("name: dify2", "name: dify1"),
+    "a key twice": change("        port: 80\n", "        port: 80\n        port: 81\n"),
+    "a user token of two applications": change("usertoken--r1", "usertoken--v1"),
+    "`port: \"80\"`": change("        port: 80\n", '        port: "80"\n'),
+    "`port: http`": change("        port: 80\n", "        port: http\n"),
+    "`port: 70000`": change("        port: 80\n", "        port: 70000\n"),
+    "`weight: 0`": change("        port: 80\n", "        port: 80\n        weight: 0\n"),
+    "`weight: 1.5`": change("        port: 80\n", "        port: 80\n        weight: 1.5\n"),
+    "`log: { level: warn }` (taken)": GOOD + "log: { level: warn }\n",
+    "`log: { level: verbose }`": GOOD + "log: { level: verbose }\n",
+    "`instnaces:`": change("    instances:", "    instnaces:"),
+    "`user_token:`": change("    user_tokens: [\"usertoken--v1\"]", "    user_token: [\"usertoken--v1\"]"),
+    "`healthcheck:`": GOOD + "healthcheck: { enabled: true }\n",
+    "`apps:`": change("applications:", "apps:"),
+    "`health_check: { fall: 3 }`": GOOD + "health_check: { fall: 3 }\n",
+    "`algorithm: round_robin`": change("  service:\n", "  service:\n    algorithm: round_robin\n"),
+    "`${NAME}` that is not set": change("token: app-1\n", 'token: "${DIFY_NOWHERE}"\n'),
+    "`$NAME` without braces": change("token: app-1\n", 'token: "$DIFY_TOKEN"\n'),
+    "`${NAME:-x}`": change("token: app-1\n", 'token: "${NAME:-x}"\n'),
+    "`${NAME}` in `{ }` without quotes": change("token: app-2 }", "token: ${NAME} }"),
+    "a key file that is missing": GOOD + MORE % "key_file: /nowhere/cluster.key",
+    "a key that is none": GOOD + MORE % 'keys: ["abc"]',
+    "a cluster without a key": GOOD + "node: { name: a }\ncluster: { join: [\"10.0.0.12:7946\"] }\n",
+    "`interval: 5sec`": GOOD + "health_check: { interval: 5sec }\n",
+    "`body_size: 100MB`": GOOD + "limits: { body_size: 100MB }\n",
+    "`connections: 10k`": GOOD + "limits: { connections: 10k }\n",
+    "`timeouts: { connect: -1s }`": GOOD + "timeouts: { connect: -1s }\n",
+    "a time-out longer than the interval": GOOD + "health_check: { interval: 1s, timeout: 5s }\n",
+    "one address twice": change("  - address: 127.0.0.1:8282\n", "  - address: 127.0.0.1:8282\n  - address: 127.0.0.1:8282\n"),
+    "`host: http://10.0.0.1`": change("        host: 10.0.0.1", "        host: http://10.0.0.1"),
+    "`host: 10.0.0.1:80`": change("        host: 10.0.0.1", "        host: 10.0.0.1:80"),
+    "`user_tokens: x`, no list": change('["usertoken--v1"]', "usertoken--v1"),
+    "`token: \"Bearer app-1\"`": change("token: app-1\n", 'token: "Bearer app-1"\n'),
+    "curly quotes": change('["usertoken--v1"]', "[“usertoken--v1”]"),
+    "an empty file": "",
+    "a file in UTF-16": GOOD.encode("utf-16"),
+    "a Chinese name": change("  service:", "  客服:"),
+    "a full-width colon": change("        port: 80\n", "        port： 80\n"),
+    "`x-base: &a`, a habit of compose": "x-base: &a { interval: 5s }\n" + GOOD,
+    "`enabled: 1`": GOOD + "health_check: { enabled: 1 }\n",
+    "`router_id: 300`": GOOD + VIP % ("10.0.0.100/24", 300, "100ms"),
+    "`advert_interval: 55ms`": GOOD + VIP % ("10.0.0.100/24", 51, "55ms"),
+    "`0.0.0.0/0` may do everything": GOOD + "admin: { allow: [0.0.0.0/0] }\n",
+}
+
+
+def said_of(text):
+    """(exit code, what `check` says about the mistake: the first message, without its place)."""
+    with tempfile.TemporaryDirectory(prefix="difyring-mistake-") as folder:
+        path = os.path.join(folder, "node.yaml")
+        with open(path, "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+        result = subprocess.run([BIN, "check", "-c", path], capture_output=True, text=True, check=False, timeout=60)
+    lines = [line for line in (result.stderr + result.stdout).splitlines() if line.startswith(path + ":")]
+    wanted = [line for line in lines if "state_dir" not in line and ": note: " not in line]
+    wanted.sort(key=lambda line: "is missing in" in line)   # what it is called instead is said first
+    assert "usertoken--" not in result.stdout + result.stderr and "app-1" not in result.stdout + result.stderr
+    if not wanted:
+        return result.returncode, "is valid"
+    place, _, message = wanted[0][len(path) + 1:].partition(": ")
+    assert re.fullmatch(r"\d+(:\d+)?", place), wanted[0]
+    return result.returncode, message
+
+
+def cell(text):
+    return text.replace("|", "\\|")
+
+
+def table():
+    rows = []
+    for name, text in MISTAKES.items():
+        code, message = said_of(text)
+        rows.append(f"| {cell(name)} | {cell(message)}{'' if code else ' (exit 0)'} |")
+    return rows
+
+
+def test_each_mistake_is_told_as_the_page_says():
+    with open(PAGE, encoding="utf-8") as file:
+        written = [line for line in file.read().splitlines() if ROW.match(line)][1:]
+    assert written == table()
+
+
+if __name__ == "__main__":
+    with open(PAGE, encoding="utf-8") as file:
+        page = file.read()
+    head, _, tail = page.partition("|---|---|\n")
+    rest = tail[tail.index("\n\n"):] if "\n\n" in tail else "\n"
+    with open(PAGE, "w", encoding="utf-8") as file:
+        file.write(head + "|---|---|\n" + "\n".join(table()) + rest)
+    sys.exit(0)
