@@ -109,6 +109,7 @@ static void note(struct checker *c, struct check_entry *e)
         enum check_result result = e->rota.outcome == ROTA_SUCCESS   ? CHECK_UP
                                    : e->rota.outcome == ROTA_EXCUSED ? CHECK_BUSY
                                                                      : CHECK_DOWN;
+        atomic_store_explicit(&e->live->check_passed, result == CHECK_UP, memory_order_relaxed);
         e->last = (struct check_last){result, c->took_ms, clock_wall_ms() / 1000};
     }
     if (e->called && !e->rota.wanted) { /* the next answer that calls for a check may do so */

@@ -594,5 +594,5 @@ void downstream_close_all(struct downstream_owner *owner)
         }
         downstream_close(d, false);
     }
-    errand_end_all(&owner->proxy->errands);
+    errand_end_all(&owner->proxy->placing.errands);
 }

@@ -227,6 +227,7 @@ static void on_picked(struct exchange_core *c)
 {
     drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL); /* the one whose response is bettered */
     c->bound = c->in->bound;
+    c->asks = c->in->asks;
     begin_attempt(c);
 }
 
@@ -234,6 +235,7 @@ static void on_queued(struct exchange_core *c)
 {
     drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
     c->bound = c->in->bound;
+    c->asks = c->in->asks;
     enter(c, EXCHANGE_WAIT);
     await_slot(c);
 }
@@ -276,7 +278,8 @@ static void on_up_connected(struct exchange_core *c)
 {
     assert(c->attempt_open && !c->reported);
     enter(c, EXCHANGE_SEND);
-    c->replayable = c->down_ended && c->held == c->body_size && c->held <= EXCHANGE_REPLAY_MAX;
+    c->replayable =
+        c->down_ended && c->held == c->body_size && (c->asks || c->held <= EXCHANGE_REPLAY_MAX);
     c->held = c->replayable ? c->held : 0;
     out(c, c->carries ? EXCHANGE_DO_SEND_AGAIN : EXCHANGE_DO_SEND_UP);
     resume_client(c);
@@ -294,15 +297,40 @@ static void start_response(struct exchange_core *c)
     out(c, EXCHANGE_DO_HEAD | EXCHANGE_DO_FORGET);
 }
 
-static void on_up_head(struct exchange_core *c)
+/* Its answer has come to its end. */
+static void end_attempt(struct exchange_core *c)
 {
-    assert(c->phase == EXCHANGE_SEND);
-    c->until_close = c->in->until_close;
+    bool keep = c->in->reusable && c->down_ended && !c->deaf;
+    c->attempt_open = false;
+    out(c, keep ? EXCHANGE_DO_KEEP_UP : EXCHANGE_DO_DROP_UP);
+}
+
+static void report_status(struct exchange_core *c)
+{
     if (status_set_has(c->rules->failure_statuses, c->in->status)) {
         report(c, EXCHANGE_OUTCOME_BAD_STATUS);
     } else {
         report(c, c->in->status >= 500 ? EXCHANGE_OUTCOME_ERROR : EXCHANGE_OUTCOME_SUCCESS);
     }
+}
+
+static void on_up_not_here(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_SEND && c->attempt_open);
+    report_status(c);
+    if (c->orphaned) {
+        end_for_nobody(c);
+        return;
+    }
+    end_attempt(c);
+    pick(c);
+}
+
+static void on_up_head(struct exchange_core *c)
+{
+    assert(c->phase == EXCHANGE_SEND);
+    c->until_close = c->in->until_close;
+    report_status(c);
     if (!c->orphaned && status_set_has(c->rules->retry_statuses, c->in->status) &&
         exchange_core_may_retry(c, EXCHANGE_MISHAP_STATUS)) {
         /* The driver picks before this attempt is let go: should there be no other instance, this
@@ -396,9 +424,7 @@ static void on_up_end(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_RESPOND && c->attempt_open && c->reported);
     out(c, EXCHANGE_DO_END);
-    c->attempt_open = false;
-    out(c,
-        c->in->reusable && c->down_ended && !c->deaf ? EXCHANGE_DO_KEEP_UP : EXCHANGE_DO_DROP_UP);
+    end_attempt(c);
     finish_answered(c);
 }
 
@@ -473,6 +499,8 @@ static void instance_is_late(struct exchange_core *c)
         attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_MISHAP_BROKEN);
     } else if (c->phase == EXCHANGE_HOLD) { /* the file that the body is kept in */
         give_up(c, EXCHANGE_REPLY_INSUFFICIENT_STORAGE, EXCHANGE_OUTCOME_NEUTRAL);
+    } else if (c->phase == EXCHANGE_SEND && c->asks) {
+        attempt_failed(c, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_MISHAP_BROKEN);
     } else {
         give_up(c, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_OUTCOME_FAILURE);
     }
@@ -536,6 +564,7 @@ static handler *const HANDLERS[] = {
     [EXCHANGE_UP_SWITCH] = on_up_switch,
     [EXCHANGE_UP_HEAD] = on_up_head,
     [EXCHANGE_UP_BODY] = on_up_body,
+    [EXCHANGE_UP_NOT_HERE] = on_up_not_here,
     [EXCHANGE_UP_TASK] = on_up_task,
     [EXCHANGE_UP_END] = on_up_end,
     [EXCHANGE_UP_GONE] = on_up_gone,

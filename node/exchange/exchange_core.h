@@ -101,18 +101,20 @@ enum exchange_input_kind {
     EXCHANGE_UP_SWITCH,  /* a 101 head */
     EXCHANGE_UP_HEAD,    /* the final head: status, until_close */
     EXCHANGE_UP_BODY,
-    EXCHANGE_UP_TASK,    /* it has told its task, which a stop can name */
-    EXCHANGE_UP_END,     /* the response is complete: reusable */
-    EXCHANGE_UP_GONE,    /* the connection ended before the response did: unsent */
-    EXCHANGE_UP_STALE,   /* a kept-alive connection had been closed before any byte of this
-                            attempt was sent: as if it had never been there */
-    EXCHANGE_UP_GARBAGE, /* what came is not HTTP */
-    EXCHANGE_UP_DEAF,    /* it takes no more of the request; an answer may still be on its way */
-    EXCHANGE_SENT_UP,    /* all that waited has gone up (with `more`: some of it); or in HOLD:
-                            what is kept is no longer full */
-    EXCHANGE_SENT_DOWN,  /* all that waited has gone down */
-    EXCHANGE_TUNNEL_END, /* the tunnel is over: finish */
-    EXCHANGE_DEADLINE,   /* deadline_ms is over: taken_ms, unread */
+    EXCHANGE_UP_NOT_HERE, /* the answer to one that asks: another is to be asked; status, reusable.
+                             It has come to its end where that can be */
+    EXCHANGE_UP_TASK,     /* it has told its task, which a stop can name */
+    EXCHANGE_UP_END,      /* the response is complete: reusable */
+    EXCHANGE_UP_GONE,     /* the connection ended before the response did: unsent */
+    EXCHANGE_UP_STALE,    /* a kept-alive connection had been closed before any byte of this
+                             attempt was sent: as if it had never been there */
+    EXCHANGE_UP_GARBAGE,  /* what came is not HTTP */
+    EXCHANGE_UP_DEAF,     /* it takes no more of the request; an answer may still be on its way */
+    EXCHANGE_SENT_UP,     /* all that waited has gone up (with `more`: some of it); or in HOLD:
+                             what is kept is no longer full */
+    EXCHANGE_SENT_DOWN,   /* all that waited has gone down */
+    EXCHANGE_TUNNEL_END,  /* the tunnel is over: finish */
+    EXCHANGE_DEADLINE,    /* deadline_ms is over: taken_ms, unread */
 };
 
 /* What this node answers itself; the driver knows status, code and words. */
@@ -135,6 +137,7 @@ enum exchange_reply {
     EXCHANGE_REPLY_QUEUE_FULL,
     EXCHANGE_REPLY_QUEUE_TIMEOUT,
     EXCHANGE_REPLY_NOT_FOUND, /* no instance has what the request names */
+    EXCHANGE_REPLY_KEPT,      /* an instance's, which had said that it has not */
     EXCHANGE_REPLY_LOST,      /* the one that has it, or may have it, could not be reached */
     EXCHANGE_REPLY_QUOTA,     /* one of the application's quotas is used up */
 };
@@ -225,6 +228,8 @@ struct exchange_input {
     bool read_on;       /* DOWN_GONE; UP_HEAD when it has left: the response is read to its end all
                            the same */
     bool streams;       /* the same: it is, or will be, an event stream */
+    bool asks;  /* PICKED, QUEUED: beside `bound`: whether it is there the request itself is to find
+                   out, so what fails asks on */
     bool bound; /* PICKED, QUEUED, CROWDED: what it names is there, so it goes nowhere else */
 };
 
@@ -282,6 +287,7 @@ struct exchange_core {
     bool deaf;         /* the instance takes no more of the request */
     bool half_gone;    /* LOCAL: the client has closed its side and may still read */
     bool bound;        /* the request belongs to the one that was picked: no other gets it */
+    bool asks;         /* by being sent there: see PICKED */
     bool orphaned;     /* the client has left; the response is read to its end for nobody */
     bool task_known, stopped;
     bool cut_short;   /* CONNECT: the time for all attempts leaves this one less than its own */
@@ -343,6 +349,12 @@ static inline bool exchange_core_keeps_body(const struct exchange_core *c)
 static inline bool exchange_core_carries(const struct exchange_core *c)
 {
     return c->carries;
+}
+
+/* Can the request go to another instance, as far as it itself matters? */
+static inline bool exchange_core_is_replayable(const struct exchange_core *c)
+{
+    return c->replayable;
 }
 
 static inline bool exchange_core_request_ended(const struct exchange_core *c)

@@ -18,6 +18,9 @@ bool exchange_core_can_repeat(const struct exchange_core *c, enum exchange_misha
 
 bool exchange_core_may_retry(const struct exchange_core *c, enum exchange_mishap mishap)
 {
+    if (c->asks) { /* the next one is asked; who, and whether any, the pick says */
+        return mishap != EXCHANGE_MISHAP_STATUS && exchange_core_can_repeat(c, mishap);
+    }
     if (c->bound) { /* to the same instance, when it is back; nobody else has what it names */
         return (mishap & (EXCHANGE_MISHAP_NO_CONNECTION | EXCHANGE_MISHAP_UNSENT)) != 0 &&
                exchange_core_can_repeat(c, mishap);

@@ -73,6 +73,8 @@ static enum exchange_end end_of_reply(const struct exchange_ending *e, enum exch
                                                                  : EXCHANGE_ENDED_NO_INSTANCE;
     case EXCHANGE_REPLY_GATEWAY_TIMEOUT:
         return EXCHANGE_ENDED_FIRST_BYTE_TIMEOUT;
+    case EXCHANGE_REPLY_KEPT:
+        return EXCHANGE_ENDED_COMPLETE;
     case EXCHANGE_REPLY_NOT_FOUND:
         return EXCHANGE_ENDED_LOCAL;
     case EXCHANGE_REPLY_QUOTA:

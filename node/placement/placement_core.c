@@ -279,7 +279,8 @@ static uint32_t said_no(struct placement_core *c)
         return ask_on(c);
     }
     if (c->absent) { /* it was known before; the first choice has said it once more */
-        return end(c, PLACEMENT_DO_PASS, PLACEMENT_LOST);
+        bool by_500 = c->said[c->at] == PLACEMENT_NO_BY_500; /* no answer for a client */
+        return end(c, by_500 ? PLACEMENT_DO_NOT_FOUND : PLACEMENT_DO_PASS, PLACEMENT_LOST);
     }
     uint32_t what = keep(c);
     return what | ask_on(c);

@@ -11,20 +11,21 @@ void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker)
 {
     *p = (struct proxy_context){.net = net, .worker = worker, .sha = sha256_new()};
     spool_desk_init(&p->spool, net, NULL);
-    errand_desk_init(&p->errands, net, worker);
+    errand_desk_init(&p->placing.errands, net, worker);
+    p->placing.prng = &p->prng;
 }
 
 void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes, struct placements *placements,
                 struct quotas *quotas)
 {
     p->spool.share.node = kept_bytes;
-    p->placements = placements;
+    p->placing.placements = placements;
     p->quotas = quotas;
 }
 
 void proxy_done(struct proxy_context *p)
 {
-    assert(p->exchange_count == 0 && p->errands.count == 0);
+    assert(p->exchange_count == 0 && p->placing.errands.count == 0);
     while (p->head_count > 0) {
         struct http_head *head = p->heads[--p->head_count];
         http_head_done(head);

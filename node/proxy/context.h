@@ -6,7 +6,7 @@
 #include "base/sha256.h"
 #include "log/log.h"
 #include "net/loop.h"
-#include "placing/errand.h"
+#include "placing/placing.h"
 #include "snapshot/snapshot.h"
 #include "spool/spool.h"
 #include "tls/failure.h"
@@ -58,11 +58,10 @@ struct proxy_context {
     uint64_t mark;           /* grows with each proxy_mark() */
     uint64_t marked_count;   /* exchanges in hand that are older than the last mark */
     struct proxy_counts counts;
-    struct answer_cell answers;    /* of requests that belong to no application */
-    struct spool_desk spool;       /* of bodies that wait */
-    struct placements *placements; /* of the whole node */
-    struct errand_desk errands;
-    struct quotas *quotas; /* of the whole node, as placements */
+    struct answer_cell answers;  /* of requests that belong to no application */
+    struct spool_desk spool;     /* of bodies that wait */
+    struct placing_desk placing; /* of requests that name an id */
+    struct quotas *quotas;       /* of the whole node */
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
     struct exchange *spares;

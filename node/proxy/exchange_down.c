@@ -40,7 +40,7 @@ enum http_framing exchange_response_framing(const struct exchange *x)
 /* What a response gains. */
 struct reply_fields {
     struct request_quota_texts texts;
-    struct http_extra_field fields[REQUEST_QUOTA_FIELDS + 2];
+    struct http_extra_field fields[REQUEST_QUOTA_FIELDS + 3];
 };
 
 static struct http_response_rewrite rewrite_of(const struct exchange *x, struct reply_fields *f)
@@ -67,12 +67,20 @@ static struct http_response_rewrite rewrite_of(const struct exchange *x, struct 
     return rw;
 }
 
-void exchange_do_head(struct exchange *x)
+void exchange_send_head(struct exchange *x, const struct http_extra_field *more)
 {
     struct reply_fields fields;
     struct http_response_rewrite rw = rewrite_of(x, &fields);
+    if (more) {
+        fields.fields[rw.extra_count++] = *more;
+    }
     x->status = x->up_head->status;
     send_head(x, &rw);
+}
+
+void exchange_do_head(struct exchange *x)
+{
+    exchange_send_head(x, NULL);
 }
 
 void exchange_do_interim(struct exchange *x)
@@ -192,6 +200,10 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
     struct buffer whole = {0}, body = {0}, extra = {0};
     struct http_reply head;
     x->own = reply;
+    if (reply == EXCHANGE_REPLY_KEPT) {
+        exchange_place_reply(x);
+        return;
+    }
     append_extra(&extra, x, reply);
     if (reply == EXCHANGE_REPLY_LOCAL) {
         head = (struct http_reply){
@@ -201,6 +213,9 @@ void exchange_do_reply(struct exchange *x, enum exchange_reply reply)
         };
     } else {
         struct own_answer own = own_answer_of(reply);
+        if (reply == EXCHANGE_REPLY_NOT_FOUND) {
+            own.message = exchange_not_found_text(x);
+        }
         bool queue = reply == EXCHANGE_REPLY_QUEUE_FULL || reply == EXCHANGE_REPLY_QUEUE_TIMEOUT;
         char message[REQUEST_QUOTA_MESSAGE];
         own.retry_after_s = queue ? exchange_slot_retry_after_s(x) : own.retry_after_s;

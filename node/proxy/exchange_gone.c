@@ -138,7 +138,7 @@ void exchange_do_stop(struct exchange *x)
         .timeout_ms = x->app->question_ms,
         .waits = true,
     };
-    errand_start(&x->proxy->errands, &options);
+    errand_start(&x->proxy->placing.errands, &options);
     buffer_done(&text);
     buffer_done(&body);
 }

@@ -1,9 +1,6 @@
 /* exchange_ids: the ids that a request names and that its answer tells (node/placement), and what
  * its run has cost. Those of a JSON body are read in the same pass as the user; what an answer
  * tells as it passes, of which no byte is held back. */
-#include <stdlib.h>
-
-#include "base/memory.h"
 #include "proxy/exchange_private.h"
 
 enum {
@@ -21,19 +18,17 @@ static const struct json_id_name body_names[BODY_COUNT] = {
     [BODY_USER] = {{"user", 4}, false},
 };
 
-/* The first one counts: a conversation stands before anything else. */
 static void name_id(struct exchange *x, enum placement_kind kind, struct bytes text)
 {
-    struct exchange_placing *p = x->placing;
-    if (p->kind != PLACEMENT_NO_ID || text.size == 0 || text.size > PLACEMENT_ID_MAX) {
-        return;
-    }
-    p->id = placement_id(x->proxy->placements->key, x->app->name, kind, text);
-    if (p->id != 0) {
-        memcpy(p->text, text.at, text.size);
-        p->text_size = text.size;
-        p->kind = kind;
-    }
+    bool file_of_body = kind == PLACEMENT_FILE && x->placing->looked;
+    placing_name(&x->placing->where, x->app->name, kind, text, file_of_body);
+}
+
+/* A request that asks by itself is sent as a whole, to one after the other. */
+static bool wants_whole_body(const struct placement_route *route)
+{
+    return route->in_body != 0 || route->manner == PLACEMENT_ASK ||
+           route->manner == PLACEMENT_TRY || route->manner == PLACEMENT_EVERYWHERE;
 }
 
 void exchange_place_begin(struct exchange *x, struct user_request *request)
@@ -44,14 +39,11 @@ void exchange_place_begin(struct exchange *x, struct user_request *request)
     bool has_ids =
         route->manner != PLACEMENT_FREE || route->in_body != 0 || placement_tells_ids(route);
     if (x->app->separate ? has_ids : route->stop != NULL) {
-        struct exchange_placing *p = x->placing = memory_new(sizeof(*p));
-        p->route = route;
-        p->remembers = x->app->separate;
+        exchange_place_open(x, route);
+        struct exchange_placing *p = x->placing;
         name_id(x, route->in_path, id);
         name_id(x, route->in_query, placement_query_id(route, http_head_query(x->head)));
-        bool wants_body = route->in_body != 0 || route->manner == PLACEMENT_ASK ||
-                          route->manner == PLACEMENT_EVERYWHERE;
-        if (request->has_body && wants_body) {
+        if (request->has_body && wants_whole_body(route)) {
             json_ids_init(&p->body, body_names, BODY_COUNT);
             request->ids = &p->body;
         }
@@ -81,12 +73,10 @@ struct bytes exchange_place_user(const struct exchange *x)
     return user.size > 0 ? user : user_id_value(&x->search);
 }
 
-void exchange_remember(struct exchange *x, enum placement_kind kind, struct bytes text,
-                       const struct instance_live *live)
+static void remember(struct exchange *x, enum placement_kind kind, struct bytes text)
 {
-    uint64_t id = placement_id(x->proxy->placements->key, x->app->name, kind, text);
-    if (x->placing->remembers && id != 0 && live->place != PLACEMENT_NOWHERE) {
-        placement_memory_set(x->proxy->placements->memory, id, live->place);
+    if (x->placing->remembers) {
+        placing_remember(&x->placing->where, x->app->name, kind, text, x->instance->live);
     }
 }
 
@@ -97,16 +87,16 @@ void exchange_place_head(struct exchange *x)
     if (!p) {
         return;
     }
-    struct placement_memory *memory = x->proxy->placements->memory;
+    struct placing *where = &p->where;
     bool good = h->status >= 200 && h->status < 300;
     bool named =
-        p->remembers && p->kind != PLACEMENT_NO_ID && p->route->manner != PLACEMENT_EVERYWHERE;
+        p->remembers && where->kind != PLACEMENT_NO_ID && p->route->manner != PLACEMENT_EVERYWHERE;
     if (named && good && p->route->deletes) {
-        placement_memory_forget(memory, p->id);
-    } else if (named && good && p->kind != PLACEMENT_FILE) {
-        exchange_remember(x, p->kind, (struct bytes){p->text, p->text_size}, x->instance->live);
+        placing_forget(where);
+    } else if (named && good && !where->only_remembered) {
+        remember(x, where->kind, (struct bytes){where->text, where->text_size});
     } else if (named && h->status == 404 && p->bound) {
-        placement_memory_forget(memory, p->id); /* it has been deleted there */
+        placing_forget(where); /* it has been deleted there */
     }
 }
 
@@ -116,7 +106,7 @@ static void on_id(void *arg, enum placement_kind kind, struct bytes text)
     if (kind == PLACEMENT_TASK) {
         exchange_note_task(x, text);
     }
-    exchange_remember(x, kind, text, x->instance->live);
+    remember(x, kind, text);
 }
 
 void exchange_read_head(struct exchange *x)

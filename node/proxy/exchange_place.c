@@ -1,194 +1,40 @@
-/* exchange_place: where a request goes that names an id (SPEC §3, placement; node/placement has the
- * rules). Only for applications whose instances have a state of their own.
+/* exchange_place: an exchange whose request names an id (node/placing says where it goes), or is a
+ * stop, or one for data sets. Only for applications whose instances have a state of their own.
  *
- * Happy path of a chat in a conversation that is not remembered: exchange_place_pick() finds no
- * place, begins a search and asks the first choice (SEARCHING); on_question() asks on until one
- * says yes (FOUND); exchange_place_pick() binds the request to that one. Of the next request with
- * that id it is remembered. */
+ * Happy path of a message that another instance has: exchange_place_pick() sends it to the first
+ * choice; exchange_place_judge() keeps that one's 404 until its code has come, and lets the core
+ * ask on; the next one's answer passes. If nobody has it the kept 404 does
+ * (exchange_place_reply()). */
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
 #include "proxy/exchange_private.h"
 
-enum {
-    LOOK_OTHERS_MS = 10,   /* somebody else is searching: a question takes milliseconds */
-    LOOK_SEARCH_MS = 1000, /* who could not be asked is asked again, by a request of its own */
-};
-
-static uint64_t now_ms(const struct exchange *x)
+static void on_found(void *owner)
 {
-    return net_now_ms(x->proxy->net);
+    exchange_step(owner, (struct exchange_input){.kind = EXCHANGE_FOUND});
 }
 
-/* ---- instances in order ---- */
-
-static enum placement_standing standing_of(const struct exchange *x, size_t index)
+void exchange_place_open(struct exchange *x, const struct placement_route *route)
 {
-    const struct instance_live *live = x->app->instances[index].live;
-    return (enum placement_standing)atomic_load_explicit(&live->standing, memory_order_relaxed);
+    struct exchange_placing *p = x->placing = memory_new(sizeof(*p));
+    p->route = route;
+    p->remembers = x->app->separate;
+    placing_init(&p->where, &x->proxy->placing, route, on_found, x);
 }
 
-struct wanted {
-    const struct exchange *x;
-    bool only_eligible;
-    bool taken[PLACEMENT_INSTANCES_MAX];
-};
-
-static bool is_wanted(void *arg, size_t index)
+/* `key` is lent. */
+static struct placing_terms terms_of(const struct exchange *x, uint64_t *key)
 {
-    const struct wanted *w = arg;
-    return !w->taken[index] &&
-           (!w->only_eligible || standing_of(w->x, index) == PLACEMENT_ELIGIBLE);
-}
-
-/* The next one: as the ring has them, without a key as the file does. -1: none. */
-static int next_wanted(struct wanted *w, const uint64_t *key)
-{
-    const struct snapshot_application *app = w->x->app;
-    if (key) {
-        return ring_lookup(app->ring, *key, is_wanted, w);
-    }
-    for (size_t i = 0; i < app->instance_count; i++) {
-        if (is_wanted(w, i)) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-/* Position -> index: the eligible ones, then the rest; no more than `most` of them. */
-static int put_in_order(struct exchange *x, int most)
-{
-    struct wanted w = {.x = x, .only_eligible = true};
-    uint64_t key;
-    const uint64_t *hashed = exchange_ring_key(x, &key) ? &key : NULL;
-    int count = 0;
-    while (count < most) {
-        int index = next_wanted(&w, hashed);
-        if (index >= 0) {
-            w.taken[index] = true;
-            x->placing->order[count++] = (uint8_t)index;
-        } else if (w.only_eligible) {
-            w.only_eligible = false;
-        } else {
-            break;
-        }
-    }
-    return count;
-}
-
-static void look_how_they_stand(struct exchange *x)
-{
-    struct exchange_placing *p = x->placing;
-    for (int i = 0; i < p->place.count; i++) {
-        p->place.standing[i] = (uint8_t)standing_of(x, p->order[i]);
-    }
-}
-
-/* The instance of a place that is remembered; -1: it is not, or of one that has left. */
-static int index_of_place(const struct exchange *x, uint16_t place)
-{
-    for (size_t i = 0; place != PLACEMENT_NOWHERE && i < x->app->instance_count; i++) {
-        if (x->app->instances[i].live->place == place) {
-            return (int)i;
-        }
-    }
-    return -1;
-}
-
-/* ---- questions ---- */
-
-static void append_escaped(struct buffer *b, struct bytes text)
-{
-    for (size_t i = 0; i < text.size; i++) {
-        unsigned char c = (unsigned char)text.at[i];
-        bool plain = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
-                     c == '-' || c == '_' || c == '.' || c == '~';
-        if (plain) {
-            buffer_append(b, text.at + i, 1);
-        } else {
-            buffer_append_format(b, "%%%02X", c);
-        }
-    }
-}
-
-static void write_question(struct exchange *x, const struct snapshot_instance *instance,
-                           struct buffer *to)
-{
-    const struct exchange_placing *p = x->placing;
-    struct bytes user = exchange_place_user(x);
-    buffer_append_text(to, "GET /v1/messages?conversation_id=");
-    append_escaped(to, (struct bytes){p->text, p->text_size});
-    if (user.size > 0) {
-        buffer_append_text(to, "&user=");
-        append_escaped(to, user);
-    }
-    buffer_append_text(to, "&limit=1 HTTP/1.1\r\nHost: ");
-    buffer_append_bytes(to, instance->host);
-    buffer_append_text(to, "\r\nAuthorization: ");
-    buffer_append_bytes(to, instance->authorization);
-    buffer_append_format(to, "\r\nX-Request-ID: %016llx%016llx\r\nAccept: application/json\r\n\r\n",
-                         (unsigned long long)prng_next(&x->proxy->prng),
-                         (unsigned long long)prng_next(&x->proxy->prng));
-}
-
-static void on_question(void *owner, uint16_t status);
-
-static void ask(struct exchange *x, size_t index)
-{
-    struct snapshot_instance *instance = &x->app->instances[index];
-    struct buffer text = {0};
-    write_question(x, instance, &text);
-    struct errand_options options = {
+    return (struct placing_terms){
         .snapshot = x->snapshot,
-        .instance = instance,
-        .text = buffer_bytes(&text),
-        .timeout_ms = x->app->question_ms,
-        .on_done = on_question,
-        .owner = x,
+        .app = x->app,
+        .key = exchange_ring_key(x, key) ? key : NULL,
+        .user = exchange_place_user(x),
+        .safe = http_method_class(x->head->method) == HTTP_CLASS_SAFE,
     };
-    x->placing->question = errand_start(&x->proxy->errands, &options);
-    buffer_done(&text);
 }
-
-static void on_question(void *owner, uint16_t status)
-{
-    struct exchange *x = owner;
-    struct exchange_placing *p = x->placing;
-    struct placement_answer answer = {.status = status};
-    struct placement_input in = {.kind = PLACEMENT_ANSWERED,
-                                 .verdict = placement_judge_question(&answer)};
-    p->question = NULL;
-    p->next = placement_core_step(&p->place, &in);
-    if (p->next & PLACEMENT_DO_QUESTION) {
-        p->next = 0;
-        ask(x, p->order[p->place.at]);
-    } else {
-        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_FOUND});
-    }
-}
-
-static void end_search(struct exchange *x, bool absent)
-{
-    struct exchange_placing *p = x->placing;
-    if (p->searching) {
-        p->searching = false;
-        placements_end(x->proxy->placements, p->search_key, absent, now_ms(x));
-    }
-}
-
-void exchange_do_leave_search(struct exchange *x)
-{
-    struct exchange_placing *p = x->placing;
-    if (p->question) {
-        errand_cancel(p->question);
-        p->question = NULL;
-    }
-}
-
-/* ---- waiting for one to come back ---- */
 
 static struct exchange_input own_reply(const struct exchange *x, enum exchange_reply reply)
 {
@@ -196,147 +42,180 @@ static struct exchange_input own_reply(const struct exchange *x, enum exchange_r
         .kind = EXCHANGE_REFUSE, .reply = reply, .ended = exchange_core_request_ended(&x->core)};
 }
 
-/* For those that have not said yet whether they have it; one that is drained with `hold` lets
- * wait for longest, and how it stands is known here. */
-static struct exchange_input wait_for_answers(struct exchange *x, size_t index, uint64_t look_ms)
+/* To this one and no other: its slot, or a place in its queue. False: it takes nobody any more. */
+static bool go_to(struct exchange *x, size_t index, bool asks, struct exchange_input *ret_next)
 {
-    const struct exchange_placing *p = x->placing;
-    uint64_t longest_ms = 0;
-    bool others = false;
-    for (int i = 0; i < p->place.count; i++) {
-        uint8_t said = p->place.said[i];
-        uint64_t hold_ms = exchange_hold_ms(x, p->order[i]);
-        if (said != PLACEMENT_NOT_SAID && said != PLACEMENT_UNASKED) {
-            continue;
-        }
-        others = others || hold_ms == 0;
-        index = hold_ms > longest_ms ? p->order[i] : index;
-        longest_ms = hold_ms > longest_ms ? hold_ms : longest_ms;
-    }
-    bool look_sooner = longest_ms > 0 && (!others || look_ms < EXCHANGE_LOOK_MS);
-    return exchange_wait_for(x, index, look_sooner ? EXCHANGE_LOOK_MS : look_ms);
-}
-
-/* ---- where to ---- */
-
-/* To this one and no other: its slot, or a place in its queue. */
-static struct exchange_input go_to(struct exchange *x, size_t index)
-{
-    struct exchange_input in = {.kind = EXCHANGE_NONE_LEFT, .bound = true};
+    *ret_next = (struct exchange_input){.kind = EXCHANGE_NONE_LEFT, .bound = true, .asks = asks};
     x->placing->bound = true;
-    x->placing->index = index;
-    x->picked_trial = false;
+    x->placing->asks = asks;
+    x->picked_trial = SNAPSHOT_NO_TRIAL;
     x->picked = &x->app->instances[index];
-    if (exchange_ask_picked(x, true, &in.kind)) {
-        return exchange_wait_for(x, index, EXCHANGE_LOOK_MS);
-    }
-    return in;
+    return !exchange_ask_picked(x, true, &ret_next->kind);
 }
 
-/* A chat would be answered with 200 and silence by a Dify of 1.13; of other routes the first choice
- * says it in its own words. */
-static struct exchange_input nobody_has_it(struct exchange *x)
-{
-    x->placing->placed = PLACEMENT_LOST;
-    x->placing->given_up = x->placing->route->manner != PLACEMENT_ASK;
-    return own_reply(x, EXCHANGE_REPLY_NOT_FOUND);
-}
-
-/* What the core has said. */
-static struct exchange_input carry_out(struct exchange *x, uint32_t what)
+/* False: as any other request. */
+static bool place(struct exchange *x, struct exchange_input *ret_next)
 {
     struct exchange_placing *p = x->placing;
-    size_t index = p->place.at >= 0 ? p->order[p->place.at] : p->order[0];
-    p->next = 0;
-    if (what & PLACEMENT_DO_REMEMBER) {
-        exchange_remember(x, p->kind, (struct bytes){p->text, p->text_size},
-                          x->app->instances[index].live);
+    uint64_t key;
+    struct placing_terms terms = terms_of(x, &key);
+    struct placing_step step = placing_next(&p->where, &terms);
+    while (step.what == PLACING_SEND && !go_to(x, step.index, step.asks, ret_next)) {
+        step = placing_missed(&p->where, step.index);
     }
-    if (what & PLACEMENT_DO_QUESTION) {
-        uint64_t each_ms = x->app->question_ms + x->snapshot->timeouts.connect_ms;
-        x->rules.search_ms = (uint64_t)p->place.count * each_ms + 1000;
-        ask(x, index);
-        return (struct exchange_input){.kind = EXCHANGE_SEARCHING};
-    }
-    if (what & PLACEMENT_DO_WAIT) {
-        return p->place.phase == PLACEMENT_WAIT_PLACE
-                   ? exchange_wait_for(x, index, EXCHANGE_LOOK_MS)
-                   : wait_for_answers(x, index, LOOK_SEARCH_MS);
-    }
-    end_search(x, (what & PLACEMENT_DO_ABSENT) != 0);
-    if (what & PLACEMENT_DO_SEND) {
-        p->sent = false;
-        p->placed = p->place.at == 0                     ? PLACEMENT_HOME
-                    : p->place.at == p->place.remembered ? PLACEMENT_REMEMBERED
-                                                         : PLACEMENT_FOUND;
-        return go_to(x, index);
-    }
-    return what & PLACEMENT_DO_NOT_FOUND ? nobody_has_it(x) : own_reply(x, EXCHANGE_REPLY_LOST);
-}
-
-/* It is known where the id lives. Only two instances matter: that one, and the first choice. */
-static void place_remembered(struct exchange *x, int index)
-{
-    struct exchange_placing *p = x->placing;
-    int count = put_in_order(x, 1);
-    bool first = p->order[0] == index;
-    if (!first) {
-        p->order[count++] = (uint8_t)index;
-    }
-    p->place.count = count;
-    p->place.remembered = count - 1;
-}
-
-static struct exchange_input begin_core(struct exchange *x)
-{
-    struct exchange_placing *p = x->placing;
-    p->placed_by_core = true;
-    look_how_they_stand(x);
-    return carry_out(
-        x, placement_core_step(&p->place, &(struct placement_input){.kind = PLACEMENT_BEGIN}));
-}
-
-/* Nobody knows: somebody is to ask. */
-static struct exchange_input search(struct exchange *x)
-{
-    struct exchange_placing *p = x->placing;
-    uint64_t longest_ms =
-        x->app->queue_timeout_ms + x->app->question_ms +
-        x->app->instance_count * (x->app->question_ms + x->snapshot->timeouts.connect_ms);
-    p->place.count = put_in_order(x, PLACEMENT_INSTANCES_MAX);
-    p->search_key = placements_key(x->proxy->placements, p->id, exchange_place_user(x));
-    switch (placements_begin(x->proxy->placements, p->search_key, now_ms(x), longest_ms)) {
-    case PLACEMENTS_OTHERS:
-        return wait_for_answers(x, p->order[0], LOOK_OTHERS_MS);
-    case PLACEMENTS_NOBODYS:
-        return nobody_has_it(x);
-    case PLACEMENTS_YOURS:
+    switch (step.what) {
+    case PLACING_FREE:
+        return false;
+    case PLACING_SEND:
+        break;
+    case PLACING_SEARCHING:
+        x->rules.search_ms = step.search_ms;
+        *ret_next = (struct exchange_input){.kind = EXCHANGE_SEARCHING};
+        break;
+    case PLACING_WAIT:
+        *ret_next = exchange_wait_for(x, step.index, step.look_ms);
+        break;
+    case PLACING_NOT_FOUND:
+        *ret_next = own_reply(x, EXCHANGE_REPLY_NOT_FOUND);
+        break;
+    case PLACING_LOST:
+        *ret_next = own_reply(x, EXCHANGE_REPLY_LOST);
+        break;
+    case PLACING_KEPT:
+        x->instance = &x->app->instances[step.index];
+        *ret_next = own_reply(x, EXCHANGE_REPLY_KEPT);
         break;
     }
-    p->searching = true;
-    return begin_core(x);
+    return true;
 }
 
-/* The request comes back from a wait, a queue, or an instance that could not be reached. */
-static struct exchange_input go_on(struct exchange *x)
+void exchange_do_leave_search(struct exchange *x)
+{
+    placing_leave(&x->placing->where);
+}
+
+/* ---- answers that are looked at before they pass ---- */
+
+static bool check_has_passed(const struct exchange *x)
+{
+    return atomic_load_explicit(&x->instance->live->check_passed, memory_order_relaxed);
+}
+
+/* Another one is asked. */
+static void ask_on(struct exchange *x, bool keep, bool reusable)
 {
     struct exchange_placing *p = x->placing;
-    struct placement_input in = {.kind = PLACEMENT_CHANGED};
-    if (p->next != 0) {
-        return carry_out(x, p->next);
+    uint16_t status = x->up_head->status;
+    if (keep) {
+        proxy_head_give(x->proxy, p->kept_head);
+        buffer_done(&p->kept_body);
+        p->kept_head = x->up_head;
+        p->kept_body = p->heard;
+        p->heard = (struct buffer){0};
+        x->up_head = NULL;
     }
-    look_how_they_stand(x);
-    if (p->place.phase == PLACEMENT_SENT) {
-        if (!p->sent && standing_of(x, p->index) >= PLACEMENT_AWAY) {
-            return exchange_wait_for(x, p->index, EXCHANGE_LOOK_MS);
-        }
-        if (!p->sent) {
-            return go_to(x, p->index);
-        }
-        in = (struct placement_input){.kind = PLACEMENT_ANSWERED, .verdict = PLACEMENT_UNASKED};
+    exchange_step(x, (struct exchange_input){
+                         .kind = EXCHANGE_UP_NOT_HERE, .status = status, .reusable = reusable});
+}
+
+/* What the head alone says. */
+enum exchange_judged exchange_place_judge(struct exchange *x)
+{
+    struct exchange_placing *p = x->placing;
+    const struct http_head *h = x->up_head;
+    bool final = h->status >= 200;
+    if (!p || !final || !placing_judges(&p->where) || !exchange_core_is_replayable(&x->core)) {
+        return EXCHANGE_PASSES;
     }
-    uint32_t what = placement_core_step(&p->place, &in);
-    return carry_out(x, what ? what : PLACEMENT_DO_WAIT);
+    if (h->status == 404 && x->head->method != HTTP_METHOD_HEAD) {
+        p->hears = true; /* its code is in its body */
+        return EXCHANGE_HEARD;
+    }
+    bool not_found = h->status == 404; /* to HEAD, which has no body */
+    enum placing_answer answer =
+        placing_answered(&p->where, h->status, not_found, check_has_passed(x));
+    if (answer == PLACING_PASS_ON) {
+        return EXCHANGE_PASSES;
+    }
+    ask_on(x, answer == PLACING_KEEP_AND_ASK_ON, false);
+    return EXCHANGE_HEARD;
+}
+
+/* All that has been held back goes down. False: the exchange has moved on, or ended. */
+static bool pass_heard(struct exchange *x)
+{
+    struct exchange_client *client = x->client;
+    struct upstream *up = x->up;
+    struct buffer body = x->placing->heard;
+    x->placing->hears = false;
+    x->placing->heard = (struct buffer){0};
+    exchange_pass_head(x);
+    bool here = client->exchange == x && x->up == up;
+    if (here && body.size > 0) {
+        x->piece = buffer_bytes(&body);
+        exchange_pass_body(x);
+        here = client->exchange == x && x->up == up;
+    }
+    buffer_done(&body);
+    return here;
+}
+
+bool exchange_place_hear(struct exchange *x)
+{
+    struct exchange_placing *p = x->placing;
+    if (!p || !p->hears) {
+        return false;
+    }
+    buffer_append_bytes(&p->heard, x->piece);
+    if (p->heard.size > EXCHANGE_HEARD_MAX) { /* no error of Dify's is so long */
+        placing_answered(&p->where, 200, false, false);
+        pass_heard(x);
+    }
+    return true;
+}
+
+bool exchange_place_heard_all(struct exchange *x, bool reusable)
+{
+    struct exchange_placing *p = x->placing;
+    if (!p || !p->hears) {
+        return true;
+    }
+    bool not_found = placement_says_not_found(buffer_bytes(&p->heard));
+    enum placing_answer answer = placing_answered(&p->where, 404, not_found, false);
+    if (answer == PLACING_PASS_ON) {
+        return pass_heard(x);
+    }
+    ask_on(x, answer == PLACING_KEEP_AND_ASK_ON, reusable);
+    return false;
+}
+
+void exchange_place_over(struct exchange *x)
+{
+    x->placing->hears = false;
+    buffer_clear(&x->placing->heard);
+}
+
+/* The kept answer, whose length is known by now. */
+void exchange_place_reply(struct exchange *x)
+{
+    struct exchange_placing *p = x->placing;
+    char length[24];
+    snprintf(length, sizeof(length), "%zu", p->kept_body.size);
+    struct http_extra_field field = {BYTES("Content-Length"), bytes_of(length)};
+    bool head_only = x->head->method == HTTP_METHOD_HEAD;
+    bool has_length = p->kept_head->body == HTTP_BODY_LENGTH || head_only;
+    x->up_head = p->kept_head;
+    x->framing = has_length ? HTTP_FRAME_LENGTH : HTTP_FRAME_CLOSE;
+    exchange_send_head(x, has_length ? NULL : &field);
+    x->up_head = NULL;
+    stream_write(x->client->stream, p->kept_body.data, p->kept_body.size);
+}
+
+/* In Dify's words, where it would have said 500. */
+const char *exchange_not_found_text(const struct exchange *x)
+{
+    return x->placing->where.kind == PLACEMENT_RUN ? "Workflow run not found."
+                                                   : "Conversation Not Exists.";
 }
 
 /* ---- stops, and data sets ---- */
@@ -366,9 +245,22 @@ static void stop_too(struct exchange *x, size_t index)
         .instance = &x->app->instances[index],
         .text = buffer_bytes(&text),
         .timeout_ms = x->app->question_ms,
+        .waits = true,
     };
-    errand_start(&x->proxy->errands, &options);
+    errand_start(&x->proxy->placing.errands, &options);
     buffer_done(&text);
+}
+
+/* One of several that may answer: should it not be reached, another one is tried. */
+static struct exchange_input prefer(struct exchange *x, size_t index)
+{
+    struct exchange_input next;
+    x->tried[index / 64] |= (uint64_t)1 << (index % 64);
+    if (!go_to(x, index, false, &next)) {
+        next = exchange_wait_for(x, index, EXCHANGE_LOOK_MS);
+    }
+    next.bound = false;
+    return next;
 }
 
 /* To all that are not down, for who does not know the task says success without effect. The client
@@ -376,31 +268,31 @@ static void stop_too(struct exchange *x, size_t index)
 static bool stop_everywhere(struct exchange *x, struct exchange_input *ret_next)
 {
     struct exchange_placing *p = x->placing;
-    if (p->stops_sent || p->kind == PLACEMENT_NO_ID) {
+    if (p->stops_sent || p->where.kind == PLACEMENT_NO_ID) {
         return false; /* a retry of the client's own */
     }
     p->stops_sent = true;
-    int count = put_in_order(x, PLACEMENT_INSTANCES_MAX), leader = -1;
+    uint64_t key;
+    uint8_t order[PLACEMENT_INSTANCES_MAX];
+    struct placing_terms terms = terms_of(x, &key);
+    int count = placing_order(&terms, PLACEMENT_INSTANCES_MAX, order), leader = -1;
     bool whole = exchange_core_request_ended(&x->core) && !x->spool;
     for (int i = 0; i < count; i++) {
-        if (standing_of(x, p->order[i]) == PLACEMENT_AWAY) {
+        if (placing_standing(&x->app->instances[order[i]]) == PLACEMENT_AWAY) {
             continue;
         }
         if (leader < 0) {
             leader = i;
         } else if (whole) {
-            stop_too(x, p->order[i]);
+            stop_too(x, order[i]);
         }
     }
     if (leader < 0) {
         *ret_next = own_reply(x, EXCHANGE_REPLY_LOST);
         return true;
     }
-    p->placed = leader == 0 ? PLACEMENT_HOME : PLACEMENT_FOUND;
-    size_t index = p->order[leader];
-    x->tried[index / 64] |= (uint64_t)1 << (index % 64);
-    *ret_next = go_to(x, index);
-    ret_next->bound = false; /* another one may answer for it */
+    p->where.placed = leader == 0 ? PLACEMENT_HOME : PLACEMENT_FOUND;
+    *ret_next = prefer(x, order[leader]);
     return true;
 }
 
@@ -408,11 +300,9 @@ static bool stop_everywhere(struct exchange *x, struct exchange_input *ret_next)
 static bool pick_pinned(struct exchange *x, struct exchange_input *ret_next)
 {
     for (size_t i = 0; i < x->app->instance_count; i++) {
-        uint64_t bit = (uint64_t)1 << (i % 64);
-        if ((x->tried[i / 64] & bit) == 0 && standing_of(x, i) == PLACEMENT_ELIGIBLE) {
-            x->tried[i / 64] |= bit;
-            *ret_next = go_to(x, i);
-            ret_next->bound = false;
+        bool tried = x->tried[i / 64] >> (i % 64) & 1;
+        if (!tried && placing_standing(&x->app->instances[i]) == PLACEMENT_ELIGIBLE) {
+            *ret_next = prefer(x, i);
             return true;
         }
     }
@@ -426,63 +316,46 @@ bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next)
         p->looked = true;
         exchange_place_read_body(x);
     }
+    p->asks = false;
     if (p->route->manner == PLACEMENT_PINNED) {
         return pick_pinned(x, ret_next);
     }
     if (p->route->manner == PLACEMENT_EVERYWHERE) {
         return stop_everywhere(x, ret_next);
     }
-    if (p->kind == PLACEMENT_NO_ID || p->given_up) {
-        return false;
-    }
-    if (p->placed_by_core) {
-        *ret_next = go_on(x);
-        return !p->given_up;
-    }
-    bool asks = p->kind == PLACEMENT_CONVERSATION;
-    int index = index_of_place(x, placement_memory_find(x->proxy->placements->memory, p->id));
-    placement_core_init(&p->place, asks ? PLACEMENT_ASK : PLACEMENT_TRY);
-    if (index >= 0) {
-        place_remembered(x, index);
-        *ret_next = begin_core(x);
-    } else if (asks) {
-        *ret_next = search(x);
-    } else {
-        p->placed = p->kind == PLACEMENT_FILE ? PLACEMENT_PLACED_NULL : PLACEMENT_HOME;
-        return false;
-    }
-    return !p->given_up;
+    return place(x, ret_next);
 }
 
 void exchange_place_again(struct exchange *x)
 {
     struct exchange_placing *p = x->placing;
-    assert(!p->question);
-    end_search(x, false);
-    p->placed_by_core = p->bound = p->sent = false;
-    p->next = 0;
+    placing_again(&p->where);
+    p->bound = p->asks = false;
 }
 
 void exchange_place_sent(struct exchange *x)
 {
     if (x->placing) {
-        x->placing->sent = true;
+        placing_sent(&x->placing->where);
     }
 }
 
 void exchange_place_done(struct exchange *x)
 {
-    exchange_do_leave_search(x);
-    end_search(x, false);
-    free(x->placing);
+    struct exchange_placing *p = x->placing;
+    placing_done(&p->where);
+    proxy_head_give(x->proxy, p->kept_head);
+    buffer_done(&p->kept_body);
+    buffer_done(&p->heard);
+    free(p);
     x->placing = NULL;
 }
 
 enum placement_placed exchange_placed(const struct exchange *x)
 {
-    if (!x->placing || x->placing->kind == PLACEMENT_NO_ID) {
-        return x->placing ? x->placing->placed : PLACEMENT_PLACED_NULL;
+    if (!x->placing || x->placing->where.kind == PLACEMENT_NO_ID) {
+        return x->placing ? x->placing->where.placed : PLACEMENT_PLACED_NULL;
     }
     bool lost = x->own == EXCHANGE_REPLY_LOST || x->own == EXCHANGE_REPLY_NOT_FOUND;
-    return lost ? PLACEMENT_LOST : x->placing->placed;
+    return lost ? PLACEMENT_LOST : x->placing->where.placed;
 }

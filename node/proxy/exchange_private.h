@@ -7,7 +7,7 @@
 #include "health/gray.h"
 #include "http/reply.h"
 #include "placement/answer_reading.h"
-#include "placement/placement_core.h"
+#include "placing/placing.h"
 #include "proxy/exchange.h"
 #include "rewrite/rewrite.h"
 #include "snapshot/request_quotas.h"
@@ -15,37 +15,30 @@
 
 enum {
     EXCHANGE_REQUEST_ID_SIZE = 32,
-    EXCHANGE_LOOK_MS = 200, /* a container that restarts is away for seconds */
+    EXCHANGE_LOOK_MS = 200,         /* a container that restarts is away for seconds */
+    EXCHANGE_HEARD_MAX = 16 * 1024, /* of a 404 that is kept until it is judged */
 };
 
-/* What an exchange has more where instances have a state of their own (exchange_place.c). */
+/* What an exchange has more where ids matter: where instances have a state of their own
+ * (exchange_place.c), and of a run with `client_gone` (exchange_gone.c). */
 struct exchange_placing {
     const struct placement_route *route;
-    enum placement_placed placed;
-    enum placement_kind kind; /* of the id that the request names; NO_ID: none */
-    size_t text_size;
-    char text[PLACEMENT_ID_MAX]; /* the id */
-    uint64_t id;
-    bool remembers;   /* instances have a state of their own: ids are looked for */
+    struct placing where; /* the id that the request names, and where it goes */
+    bool remembers;       /* instances have a state of their own: ids are looked for */
+    bool looked;          /* all of the request is known */
+    bool bound;           /* the request goes to the picked one and nowhere else, */
+    bool asks;            /* as a question */
+    bool stops_sent;
     bool task_told;   /* to the core */
     size_t task_size; /* of the run, for `client_gone: stop`; 0 = not known, or not wanted */
     char task[PLACEMENT_ID_MAX];
     struct json_ids body; /* ids, and the user, of a JSON request */
-    bool looked;          /* all of the request is known */
-    bool placed_by_core;  /* `place` says where to go */
-    bool bound;           /* the request goes to `index` and nowhere else */
-    bool sent;            /* there, an attempt has begun */
-    bool given_up;        /* nobody has it, and the first choice is to say so */
-    bool stops_sent;
-    size_t index;
 
-    /* a search */
-    bool searching;      /* this one holds it, by search_key */
-    uint64_t search_key; /* 0: none yet */
-    uint32_t next;       /* what the core said last, if it is not carried out yet */
-    struct errand *question;
-    struct placement_core place;
-    uint8_t order[PLACEMENT_INSTANCES_MAX]; /* position -> index of an instance */
+    /* the answer */
+    bool hears;                  /* a 404 is kept back, */
+    struct buffer heard;         /* of which so much has come */
+    struct http_head *kept_head; /* the one that the client gets if nobody has it; NULL: none */
+    struct buffer kept_body;
 };
 
 /* In the order of use: what a response needs lies together, for a request's lines have left the
@@ -250,15 +243,24 @@ static inline void exchange_place_end(struct exchange *x)
 /* The body's, once all of it that is looked at has come; and the user in it, whom Dify knows. */
 void exchange_place_read_body(struct exchange *x);
 struct bytes exchange_place_user(const struct exchange *x);
-void exchange_remember(struct exchange *x, enum placement_kind kind, struct bytes text,
-                       const struct instance_live *live);
+void exchange_place_open(struct exchange *x, const struct placement_route *route);
 /* Where the request goes, if an id says so. True: *ret_next follows. */
 bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next);
 enum placement_placed exchange_placed(const struct exchange *x); /* as the log has it, at the end */
 void exchange_place_sent(struct exchange *x);                    /* an attempt begins */
 void exchange_place_again(struct exchange *x); /* what was decided is of another configuration */
 void exchange_do_leave_search(struct exchange *x);
-void exchange_place_head(struct exchange *x); /* a response's head has come */
+void exchange_place_over(struct exchange *x); /* has ended */
+/* A response's head, the next piece of its body, and its end: is it kept back, or has another
+ * instance been asked? _hear(): the piece has been taken. _heard_all() false: the end is not to be
+ * passed on. */
+enum exchange_judged { EXCHANGE_PASSES, EXCHANGE_HEARD };
+enum exchange_judged exchange_place_judge(struct exchange *x);
+bool exchange_place_hear(struct exchange *x);
+bool exchange_place_heard_all(struct exchange *x, bool reusable);
+void exchange_place_reply(struct exchange *x); /* the kept answer */
+const char *exchange_not_found_text(const struct exchange *x);
+void exchange_place_head(struct exchange *x); /* one that passes */
 
 /* What the answer tells is read as it passes, from its head on (exchange_ids.c). */
 void exchange_read_head(struct exchange *x);
@@ -275,6 +277,12 @@ bool exchange_ring_key(const struct exchange *x, uint64_t *ret_key);
 bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind);
 void exchange_append_head(struct exchange *x, const struct snapshot_instance *instance,
                           struct buffer *to);
+
+/* For them: what has come goes on, to the core and down (exchange_up.c); the head of up_head, with
+ * one field more (exchange_down.c). */
+void exchange_pass_head(struct exchange *x);
+void exchange_pass_body(struct exchange *x);
+void exchange_send_head(struct exchange *x, const struct http_extra_field *more);
 
 /* How the response whose head has come will go down. */
 enum http_framing exchange_response_framing(const struct exchange *x);

@@ -270,6 +270,9 @@ void exchange_do_release(struct exchange *x, bool keep)
 {
     atomic_fetch_sub_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
     exchange_gray_end(x);
+    if (x->placing) {
+        exchange_place_over(x);
+    }
     bool uncounted = !x->held && instance_live_corner(x->instance->live, x->proxy->worker);
     bool idle = let_go(x, keep && !uncounted, x->tunnel != NULL);
     exchange_slot_release(x, idle);
@@ -350,6 +353,15 @@ void exchange_append_head(struct exchange *x, const struct snapshot_instance *in
     free(at);
 }
 
+/* Once an attempt. What is sent to ask is none, unless its answer is the client's. */
+static void count_request(struct exchange *x)
+{
+    if (!x->counted) {
+        x->counted = true;
+        cell_add(&x->instance->live->cells[x->proxy->worker].counts.requests, 1);
+    }
+}
+
 void exchange_do_send_up(struct exchange *x)
 {
     struct buffer user = {0};
@@ -360,9 +372,8 @@ void exchange_do_send_up(struct exchange *x)
     if (x->snapshot->debug_headers) {
         rw.extra_count = debug_fields(x, &user, key_text, fields);
     }
-    if (!x->counted) {
-        x->counted = true;
-        cell_add(&x->instance->live->cells[x->proxy->worker].counts.requests, 1);
+    if (!x->placing || !x->placing->asks) {
+        count_request(x);
     }
     exchange_gray_send(x);
     write_head(x, &rw);
@@ -391,8 +402,8 @@ static struct exchange_input head_input(struct exchange *x)
         in.kind = EXCHANGE_UP_INTERIM;
         return in;
     }
-    cell_add(&x->instance->live->cells[x->proxy->worker].counts.answers, 1);
     x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
+    count_request(x);
     x->framing = exchange_response_framing(x);
     in.until_close = x->framing == HTTP_FRAME_CLOSE;
     exchange_place_head(x);
@@ -405,25 +416,43 @@ static struct exchange_input head_input(struct exchange *x)
     return in;
 }
 
+void exchange_pass_head(struct exchange *x)
+{
+    exchange_step(x, head_input(x));
+}
+
+void exchange_pass_body(struct exchange *x)
+{
+    exchange_read_body(x, x->piece);
+    exchange_tell_task(x);
+    if (x->watched) {
+        exchange_gray_body(x);
+    }
+    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
+                                             .size = x->piece.size,
+                                             .pending = stream_pending(x->client->stream)});
+}
+
 /* One event of the response. False: nothing more is to be read here. */
 static bool take_event(struct exchange *x, enum http_event event, struct bytes rest)
 {
     struct upstream *up = x->up;
+    bool reusable;
     switch (event) {
     case HTTP_EVENT_MORE:
         return false;
     case HTTP_EVENT_HEAD:
-        exchange_step(x, head_input(x));
+        if (x->up_head->status >= 200 || x->up_head->status == 101) {
+            cell_add(&x->instance->live->cells[x->proxy->worker].counts.answers, 1);
+        }
+        if (exchange_place_judge(x) == EXCHANGE_PASSES) {
+            exchange_pass_head(x);
+        }
         return true;
     case HTTP_EVENT_BODY:
-        exchange_read_body(x, x->piece);
-        exchange_tell_task(x);
-        if (x->watched) {
-            exchange_gray_body(x);
+        if (!exchange_place_hear(x)) {
+            exchange_pass_body(x);
         }
-        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_BODY,
-                                                 .size = x->piece.size,
-                                                 .pending = stream_pending(x->client->stream)});
         return true;
     case HTTP_EVENT_END:
         if (x->up_head->status < 200) { /* 1xx: the final response follows */
@@ -431,10 +460,11 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
             http_reader_begin(&up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
             return true;
         }
-        exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_END,
-                                                 .reusable = x->up_head->keep_alive &&
-                                                             rest.size == 0 &&
-                                                             exchange_backlog(x) == 0});
+        reusable = x->up_head->keep_alive && rest.size == 0 && exchange_backlog(x) == 0;
+        if (exchange_place_heard_all(x, reusable)) {
+            exchange_step(x,
+                          (struct exchange_input){.kind = EXCHANGE_UP_END, .reusable = reusable});
+        }
         return false;
     case HTTP_EVENT_ERROR:
         exchange_step(x, (struct exchange_input){.kind = EXCHANGE_UP_GARBAGE});

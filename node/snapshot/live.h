@@ -68,6 +68,7 @@ struct instance_live {
     _Atomic uint32_t standing;  /* for what belongs there: enum placement_standing; by control */
     _Atomic uint64_t hold_ms;   /* so long they wait: drained with `now` and `hold`; 0: it is not */
     _Atomic uint32_t awaited;   /* requests that wait for its return */
+    _Atomic bool check_passed;  /* the last one; by control */
     uint16_t place;             /* its number for placement/memory; 0: it has none */
     _Atomic uint32_t in_flight; /* attempts under way, all workers */
     _Atomic uint32_t

@@ -39,6 +39,7 @@ static bool is_failure(const struct model *m)
     case EXCHANGE_UP_SWITCH:
         return !m->request.upgrade || !m->ended || m->deaf;
     case EXCHANGE_UP_HEAD:
+    case EXCHANGE_UP_NOT_HERE:
         return status_set_has(&m->failure_statuses, m->in.status);
     case EXCHANGE_DEADLINE: /* unless it was the client's turn, or others had taken its time */
         return m->out.reply != EXCHANGE_REPLY_REQUEST_TIMEOUT && !m->client_owed_before &&
@@ -86,15 +87,17 @@ static void do_report(struct model *m)
         m->out.outcome == EXCHANGE_OUTCOME_FAILURE || m->out.outcome == EXCHANGE_OUTCOME_BAD_STATUS;
     demand(m,
            (m->out.outcome == EXCHANGE_OUTCOME_BAD_STATUS) ==
-               (failed && given(m, EXCHANGE_UP_HEAD)),
+               (failed && (given(m, EXCHANGE_UP_HEAD) || given(m, EXCHANGE_UP_NOT_HERE))),
            "BAD_STATUS is a failure with a response head");
     demand(m, failed == is_failure(m), "FAILURE is for the reasons of SPEC 4, and for all of them");
     if (m->out.outcome == EXCHANGE_OUTCOME_ERROR) {
-        demand(m, given(m, EXCHANGE_UP_HEAD) && m->in.status >= 500, "ERROR is a status of 5xx");
+        demand(m, m->in.status >= 500, "ERROR is a status of 5xx");
     }
     if (m->out.outcome == EXCHANGE_OUTCOME_SUCCESS) {
         demand(m, m->in.status < 500, "SUCCESS is none of 5xx");
-        demand(m, given(m, EXCHANGE_UP_HEAD) || given(m, EXCHANGE_UP_SWITCH),
+        demand(m,
+               given(m, EXCHANGE_UP_HEAD) || given(m, EXCHANGE_UP_SWITCH) ||
+                   given(m, EXCHANGE_UP_NOT_HERE),
                "SUCCESS comes with a response head");
     }
 }
@@ -123,7 +126,8 @@ static void do_connect(struct model *m)
     m->attempts += again ? 0 : 1;
     m->connect_ms = m->now_ms;
     m->first_pick_ms = again || m->attempts == 1 ? m->now_ms : m->first_pick_ms;
-    demand(m, !again || m->may_repeat, "what belongs there goes there once");
+    demand(m, !again || m->may_repeat || (m->asks && m->request.method == HTTP_CLASS_SAFE),
+           "what belongs there goes there once");
     demand(m, m->attempts <= m->rules.attempts, "no more attempts than allowed");
     demand(m, m->attempts == 1 || m->now_ms < m->first_pick_ms + m->rules.retry_timeout_ms,
            "no attempt begins after the time for all");
@@ -171,7 +175,8 @@ static void do_send_up(struct model *m)
     m->sent_end = m->ended;
     if (m->core.held > 0) {
         demand(m, m->core.held == m->body_in, "the core keeps all of the body or nothing");
-        demand(m, m->body_in <= EXCHANGE_REPLAY_MAX && m->ended, "only small, whole ones are kept");
+        demand(m, (m->body_in <= EXCHANGE_REPLAY_MAX || m->core.asks) && m->ended,
+               "only small, whole ones are kept, and what asks");
     } else {
         m->hold_from = m->body_in;
     }
@@ -533,8 +538,10 @@ static void take_in(struct model *m)
     m->settled = m->settled || (given(m, EXCHANGE_DOWN_BODY) && m->in.settled);
     m->ended = m->ended || given(m, EXCHANGE_DOWN_END);
     m->connected = m->connected || given(m, EXCHANGE_UP_CONNECTED);
-    m->up_ended = m->up_ended || given(m, EXCHANGE_UP_END);
-    m->reusable = given(m, EXCHANGE_UP_END) && m->in.reusable;
+    bool not_here = given(m, EXCHANGE_UP_NOT_HERE);
+    m->up_ended = m->up_ended || given(m, EXCHANGE_UP_END) || (not_here && m->in.reusable);
+    m->reusable = (given(m, EXCHANGE_UP_END) || not_here) && m->in.reusable;
+    m->may_repeat = m->may_repeat || not_here; /* it proves that nothing has run */
     m->half_gone = m->half_gone || (given(m, EXCHANGE_DOWN_GONE) && m->in.may_read);
     bool works_on = m->in.read_on && m->open && m->sent_head && m->ended && !m->deaf && !m->tunnel;
     m->orphan = m->orphan || (given(m, EXCHANGE_DOWN_GONE) && works_on);

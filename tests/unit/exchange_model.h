@@ -20,7 +20,8 @@ enum {
     MODEL_OUTPUTS = 27,         /* bits of EXCHANGE_DO_... */
     MODEL_SEARCHING = 8,        /* what a pick gives: it is searched for, */
     MODEL_ABSENT = 9,           /* is away, */
-    MODEL_BOUND = 10,           /* or must be there */
+    MODEL_BOUND = 10,           /* must be there, */
+    MODEL_ASKS = 11,            /* or may be there, which the request itself finds out */
     MODEL_FINISHES = EXCHANGE_FINISH_RESET + 1,
     /* The piece that crosses the mark, and the read that was under way when the pause came. */
     MODEL_WAITING_MAX = EXCHANGE_HIGH_WATER + 2 * MODEL_READ_MAX,
@@ -59,6 +60,8 @@ struct model {
     uint64_t drained_ms, patience_ms;    /* in a hold, and how long it waits for an instance */
     bool places;                         /* it names something that lives at one instance, */
     bool bound;                          /* which has been picked */
+    bool asks;                           /* it asks by being sent: so many times, */
+    unsigned asked;
     bool searching, searched;
     bool orphan;         /* the client has left, and the response is read on */
     bool gone_over;      /* the time for that is over, in this step */

@@ -16,9 +16,10 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
             static const enum exchange_input_kind ways[] = {
                 EXCHANGE_NONE_LEFT, EXCHANGE_PICKED, EXCHANGE_QUEUED, EXCHANGE_CROWDED,
                 EXCHANGE_PICKED,    EXCHANGE_PICKED, EXCHANGE_PICKED, EXCHANGE_QUEUED,
-                EXCHANGE_SEARCHING, EXCHANGE_ABSENT, EXCHANGE_PICKED};
+                EXCHANGE_SEARCHING, EXCHANGE_ABSENT, EXCHANGE_PICKED, EXCHANGE_PICKED};
             in.kind = ways[pick < 0 ? prng_below(&m->prng, 8) : (uint64_t)pick];
-            in.bound = m->bound = pick == MODEL_BOUND;
+            in.asks = m->asks = pick == MODEL_ASKS;
+            in.bound = m->bound = pick == MODEL_BOUND || in.asks;
             in.look_ms = 200;
             in.hold_ms = m->hold_ms;
             m->searching = in.kind == EXCHANGE_SEARCHING;
@@ -97,6 +98,7 @@ static void begin(struct model *m)
 {
     bool local = one_in(m, 16);
     m->places = one_in(m, 3);
+    m->asks = m->places && one_in(m, 2);
     bool no_body = one_in(m, 3);
     if (one_in(m, 30)) { /* nobody may ask for that, or a malformed head */
         model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
@@ -232,6 +234,12 @@ static void instance_breaks(struct model *m)
 
 static void instance_answers(struct model *m)
 {
+    if (m->core.asks && exchange_core_is_replayable(&m->core) && one_in(m, 2)) {
+        model_step(m, (struct exchange_input){.kind = EXCHANGE_UP_NOT_HERE,
+                                              .status = some_status(m),
+                                              .reusable = one_in(m, 2)});
+        return;
+    }
     switch (below(m, 8)) {
     case 0:
         tell(m, EXCHANGE_UP_INTERIM);
@@ -329,6 +337,15 @@ struct exchange_input model_place(struct model *m, enum exchange_input_kind afte
     struct exchange_input in = {
         .kind = EXCHANGE_PICKED, .bound = true, .look_ms = 1 + m->rules.queue_timeout_ms / 4};
     uint64_t way = prng_below(&m->prng, 8);
+    if (m->asks && m->asked < 4 && way > 1) {
+        m->asked++;
+        in.asks = m->bound = true;
+        in.kind = way == 2 ? EXCHANGE_QUEUED : EXCHANGE_PICKED;
+        return in;
+    }
+    if (m->asks && after == EXCHANGE_UP_NOT_HERE && way > 0) {
+        return (struct exchange_input){.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_KEPT};
+    }
     if (!m->searched && way > 4) {
         in.kind = EXCHANGE_SEARCHING;
         m->searched = m->searching = true;

@@ -124,6 +124,68 @@ static void a_client_that_leaves_ends_its_search(void **state)
     assert_true(did(&m, EXCHANGE_DO_LEAVE_SEARCH | EXCHANGE_DO_FINISH));
 }
 
+/* Sent to the first choice, to find out whether it is there. */
+static struct model asking(struct exchange_input in, uint64_t size)
+{
+    struct model m = fresh();
+    if (size == 0) {
+        feed(&m, in, MODEL_ASKS, POOLED);
+    } else {
+        give(&m, in);
+        body(&m, size, false);
+        feed(&m, IN(.kind = EXCHANGE_DOWN_END), MODEL_ASKS, POOLED);
+    }
+    assert_int_equal(m.core.phase, EXCHANGE_SEND);
+    all_is_up(&m);
+    return m;
+}
+
+static void one_that_says_no_is_followed_by_the_next_and_all_are_one_attempt(void **state)
+{
+    (void)state;
+    uint64_t large = EXCHANGE_REPLAY_MAX + 1000; /* kept like an upload until the answer's head */
+    for (int post_too = 0; post_too < 2; post_too++) {
+        struct model m = post_too ? asking(post(), large) : asking(get(), 0);
+        feed(&m, IN(.kind = EXCHANGE_UP_NOT_HERE, .status = 404, .reusable = true), MODEL_ASKS,
+             POOLED);
+        assert_int_equal(m.core.phase, EXCHANGE_SEND);
+        assert_true(did(&m, EXCHANGE_DO_SEND_UP));
+        assert_int_equal(exchange_core_attempts(&m.core), 1);
+        head(&m, 200);
+        piece(&m);
+        end(&m);
+        assert_true(did(&m, EXCHANGE_DO_END | EXCHANGE_DO_KEEP_UP));
+    }
+}
+
+static void a_get_that_is_lost_asks_on_and_a_post_does_not(void **state)
+{
+    (void)state;
+    struct model m = asking(get(), 0);
+    feed(&m, IN(.kind = EXCHANGE_UP_GONE), MODEL_ASKS, POOLED);
+    assert_int_equal(m.core.phase, EXCHANGE_SEND);
+    all_is_up(&m);
+    m.now_ms = exchange_core_deadline_ms(&m.core); /* nor need it wait for one that is late */
+    feed(&m, IN(.kind = EXCHANGE_DEADLINE), MODEL_ASKS, POOLED);
+    assert_int_equal(m.core.phase, EXCHANGE_SEND);
+    m = asking(post(), 10);
+    tell(&m, EXCHANGE_UP_GONE);
+    assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_KEEP);
+    m = asking(post(), 10);
+    deadline(&m);
+    assert_reply(&m, EXCHANGE_REPLY_GATEWAY_TIMEOUT, EXCHANGE_FINISH_KEEP);
+}
+
+static void whose_client_has_left_asks_nobody_else(void **state)
+{
+    (void)state;
+    struct model m = asking(post(), 10);
+    give(&m, IN(.kind = EXCHANGE_DOWN_GONE, .read_on = true));
+    give(&m, IN(.kind = EXCHANGE_UP_NOT_HERE, .status = 404));
+    assert_true(did(&m, EXCHANGE_DO_DROP_UP));
+    assert_cut(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +197,9 @@ int main(void)
         cmocka_unit_test(its_502_is_the_answer),
         cmocka_unit_test(a_search_that_never_ends_is_503),
         cmocka_unit_test(a_client_that_leaves_ends_its_search),
+        cmocka_unit_test(one_that_says_no_is_followed_by_the_next_and_all_are_one_attempt),
+        cmocka_unit_test(a_get_that_is_lost_asks_on_and_a_post_does_not),
+        cmocka_unit_test(whose_client_has_left_asks_nobody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

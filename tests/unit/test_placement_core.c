@@ -168,6 +168,17 @@ static void what_is_drained_with_now_waits_is_not_asked_and_never_said_not_to_ex
     assert_int_equal(answer(&c, PLACEMENT_YES), PLACEMENT_DO_REMEMBER | PLACEMENT_DO_SEND);
 }
 
+static void a_500_that_says_no_is_nobodys_answer_a_second_time_either(void **state)
+{
+    (void)state;
+    struct placement_core c = fresh(PLACEMENT_TRY, 2), other;
+    c.absent = true; /* it is known that nobody has it: the first choice says it once more */
+    assert_int_equal(step(&c, PLACEMENT_BEGIN), PLACEMENT_DO_SEND);
+    other = c;
+    assert_int_equal(answer(&c, PLACEMENT_NO), PLACEMENT_DO_PASS);
+    assert_int_equal(answer(&other, PLACEMENT_NO_BY_500), PLACEMENT_DO_NOT_FOUND);
+}
+
 static uint32_t stopped(struct placement_core *c, int at, enum placement_verdict verdict)
 {
     return placement_core_step(
@@ -498,6 +509,7 @@ int main(void)
         cmocka_unit_test(while_one_cannot_be_asked_nothing_is_said_not_to_exist),
         cmocka_unit_test(of_many_404s_the_first_choices_is_passed_on),
         cmocka_unit_test(a_404_goes_before_a_500_that_says_no),
+        cmocka_unit_test(a_500_that_says_no_is_nobodys_answer_a_second_time_either),
         cmocka_unit_test(a_stop_goes_everywhere_and_one_answer_comes_back),
         cmocka_unit_test(answers_mean_what_dify_means_by_them),
         cmocka_unit_test(a_404_says_so_in_its_code),

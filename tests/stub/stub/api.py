@@ -337,6 +337,20 @@ def workflow_run_resume(instance, request):
                  one_event(event({"event": "workflow_finished", "workflow_run_id": run["id"], "data": run})))
 
 
+# ---- what a person is asked by a run
+
+@route("GET POST", "/v1/form/human_input/{}")
+def form(instance, request):
+    """`POST /form` of the control port makes one. A submit needs its user; who may submit is not looked at."""
+    if request.path_args[0] not in instance.forms:
+        raise not_found(request, "Human input form not found.")
+    if request.method == "POST":
+        if not json_body(request).get("user"):
+            raise ApiError(400, "invalid_param", "Arg user must be provided.")
+        return json_reply({})
+    return json_reply({"form_content": f"{instance.name} asks", "inputs": [], "user_actions": []})
+
+
 # ---- conversations and messages
 
 def conversation_of(instance, request):

@@ -5,7 +5,7 @@ import time
 
 from .http import Reply
 from .service import READ_SIZE, dump
-from .state import Journal
+from .state import Journal, new_id
 
 IDLE_TIMEOUT = 300   # seconds; tests may keep a control connection open
 
@@ -30,6 +30,7 @@ class ControlService:
             ("POST", "/faults"): self.fault_add, ("DELETE", "/faults"): self.fault_clear,
             ("POST", "/connections/close"): self.connections_close, ("POST", "/refuse"): self.refuse,
             ("POST", "/database"): self.database, ("POST", "/worker"): self.worker,
+            ("POST", "/form"): self.form, ("POST", "/forget"): self.lose, ("POST", "/know"): self.know,
         }
 
     def on_accept(self):
@@ -123,3 +124,18 @@ class ControlService:
         "busy": true}: those at work go on, and further ones wait."""
         self.api.instance.worker.set_alive(bool(wish.get("alive", False)), bool(wish.get("busy", False)))
         return {"worker_alive": self.api.instance.worker.alive}
+
+    def form(self, _request, _wish):
+        """A form that waits for a person; its token."""
+        token = new_id().replace("-", "")
+        self.api.instance.forms.add(token)
+        return {"token": token}
+
+    def lose(self, _request, wish):
+        """A message is gone, as after a restore."""
+        return {"known": self.api.instance.messages.pop(wish["message"], None) is not None}
+
+    def know(self, _request, wish):
+        """A message of another instance is here."""
+        self.api.instance.messages[wish["message"]] = (wish["token"], wish["user"])
+        return {"result": "success"}

@@ -135,6 +135,7 @@ class Instance:
         self.files_size = 0
         self.runs = OrderedDict()            # workflow run id -> dict
         self.tasks = {}                      # task id -> Task, running ones only
+        self.forms = set()                   # tokens of forms that wait for a person
         self.streams_open = 0
         self.worker = Worker()
         self.runs_ended = {}                 # status -> how many

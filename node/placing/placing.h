@@ -1,0 +1,121 @@
+/* placing: to which instance a request goes that names an id, on a running node: placement_core
+ * with the memory, the searches, the questions and the waiting (SPEC §3, placement). Only for
+ * applications whose instances have a state of their own.
+ *
+ *   placing_init(), placing_name() …; placing_next() -> a step, which the owner carries out; after
+ *   SEARCHING on_found() calls, and after a WAIT or a failed attempt the owner does: placing_next()
+ *   again. placing_done().
+ *
+ * Of one that placing_judges() the owner shows each answer's head to placing_answered() before it
+ * passes anything on, for the request itself has asked. It knows no exchange: what a request is
+ * decided by is lent for a call. Of one worker's thread. */
+#ifndef PLACING_PLACING_H
+#define PLACING_PLACING_H
+
+#include "base/prng.h"
+#include "placement/placement_core.h"
+#include "placing/errand.h"
+#include "together/placements.h"
+
+/* What a worker has for all of them. */
+struct placing_desk {
+    struct errand_desk errands;
+    struct placements *placements; /* of the whole node */
+    struct prng *prng;             /* of request ids */
+};
+
+/* What the request is decided by. `user` and what it points to stays until the next call. */
+struct placing_terms {
+    struct snapshot *snapshot;
+    struct snapshot_application *app;
+    const uint64_t *key; /* its place on the ring; NULL: it has none */
+    struct bytes user;   /* whom Dify knows */
+    bool safe;           /* GET, HEAD, OPTIONS */
+};
+
+enum placing_what {
+    PLACING_FREE,      /* it is nobody's: as any other request */
+    PLACING_SEND,      /* to `index` and no other */
+    PLACING_SEARCHING, /* on_found() follows, within search_ms */
+    PLACING_WAIT,      /* for `index`, as in a queue, and look again after look_ms */
+    PLACING_NOT_FOUND, /* own 404 */
+    PLACING_LOST,      /* own 503 */
+    PLACING_KEPT,      /* the kept answer, which was that of `index`, is the client's */
+};
+
+struct placing_step {
+    enum placing_what what;
+    size_t index;
+    uint64_t search_ms, look_ms;
+    bool asks; /* SEND: it asks by this; what fails there asks on */
+};
+
+struct placing {
+    struct placing_desk *desk;
+    void (*on_found)(void *owner);
+    void *owner;
+    const struct placement_route *route;
+    enum placement_kind kind; /* of the id that the request names; NO_ID: none */
+    bool only_remembered;     /* nobody is asked for it */
+    size_t text_size;
+    char text[PLACEMENT_ID_MAX]; /* the id */
+    uint64_t id;
+    enum placement_placed placed; /* as the log has it */
+
+    /* private */
+    struct placing_terms terms;
+    uint64_t key;
+    bool begun;     /* `core` says where to go */
+    bool sent;      /* there, an attempt has begun */
+    bool given_up;  /* nobody has it, and the first choice is to say so */
+    bool searching; /* this one holds it, by search_key */
+    uint64_t search_key;
+    uint32_t next; /* what the core said last, if it is not carried out yet */
+    struct errand *question;
+    struct placement_core core;
+    uint8_t order[PLACEMENT_INSTANCES_MAX]; /* position -> index of an instance */
+};
+
+/* In zeroed memory. */
+void placing_init(struct placing *p, struct placing_desk *desk, const struct placement_route *route,
+                  void (*on_found)(void *owner), void *owner);
+void placing_done(struct placing *p);
+
+/* The request names this id; the first one counts: a conversation stands before anything else.
+ * `file_of_body`: a file that a run is to read, which nobody is asked for. */
+void placing_name(struct placing *p, struct bytes app, enum placement_kind kind, struct bytes text,
+                  bool file_of_body);
+
+struct placing_step placing_next(struct placing *p, const struct placing_terms *terms);
+
+/* SEND: an attempt begins. Or the instance takes nobody in this moment: what then. */
+void placing_sent(struct placing *p);
+struct placing_step placing_missed(struct placing *p, size_t index);
+
+/* What has been decided was by another configuration: from the beginning. */
+void placing_again(struct placing *p);
+
+/* Its client has left: nobody waits for a question's answer. */
+void placing_leave(struct placing *p);
+
+/* Is each answer to be shown to the next one first? */
+bool placing_judges(const struct placing *p);
+
+enum placing_answer { PLACING_PASS_ON, PLACING_ASK_ON, PLACING_KEEP_AND_ASK_ON };
+
+/* Its head has come; of a 404 its body, too. After ASK_ON: placing_next(). */
+enum placing_answer placing_answered(struct placing *p, uint16_t status, bool code_not_found,
+                                     bool check_passed);
+
+/* All instances in the order in which they are asked: position -> index, at most `most`. */
+int placing_order(const struct placing_terms *terms, int most,
+                  uint8_t ret_order[PLACEMENT_INSTANCES_MAX]);
+
+enum placement_standing placing_standing(const struct snapshot_instance *instance);
+
+/* This one has it. */
+void placing_remember(const struct placing *p, struct bytes app, enum placement_kind kind,
+                      struct bytes text, const struct instance_live *live);
+void placing_forget(const struct placing *p);
+
+#endif
