@@ -1,16 +1,16 @@
 /* cli_ring: `difyring ring`. The same ring as the node's, from the same file and the same code in
  * route/ring; only who is eligible comes from --down. */
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "cli/cli.h"
+#include "cli/ring_was.h"
 #include "route/ring.h"
 
 static const char help[] =
-    "usage: difyring ring -c FILE --app APP [--user ID]... [--down INSTANCE]...\n"
+    "usage: difyring ring -c FILE --app APP [--user ID]... [--down INSTANCE]... [--was FILE]\n"
     "\n"
     "Prints each instance's exact share of the users, and where each given user lands.\n"
     "\n"
@@ -18,6 +18,7 @@ static const char help[] =
     "  -a, --app APP        the application\n"
     "  -u, --user ID        an end user's id; `-` reads ids from standard input, one a line\n"
     "  -d, --down INSTANCE  as if this instance were not eligible\n"
+    "  -w, --was FILE       the configuration before: which users move, from where to where\n"
     "  -h, --help           this text\n"
     "\n"
     "The output is lines of fields with one TAB between them, first a table of instances in the\n"
@@ -30,10 +31,15 @@ static const char help[] =
     "key is the user's place on the ring, 16 hex digits. Both tables begin with a line of these\n"
     "names. With every instance down all of them serve (`all_down: try_all`), or none does\n"
     "(`all_down: fail`): then shares are 0 and instance is `-`.\n"
+    "With --was the table of users has `was` as a fourth field, and a table of those that move\n"
+    "follows, in all (`*`) and from each instance to each:\n"
+    "  from  to  share  users\n"
+    "share is of all users there may be, users are those that were given. --down is about the\n"
+    "configuration of -c alone. Instances are the same if they have the same name.\n"
     "For `algorithm: ip_hash` an id is a client's address. Empty lines are no users.\n";
 
 struct place {
-    const char *config, *app_name;
+    const char *config, *was_config, *app_name;
     const char **users, **downs; /* as given; point into argv */
     size_t user_count, down_count;
     const struct conf_application *app;
@@ -41,6 +47,7 @@ struct place {
     struct ring *ring;
     bool up[CONF_INSTANCES_MAX]; /* not named by --down */
     bool all_serve;              /* all are down and all_down is try_all */
+    struct ring_was *was;        /* NULL: nothing is compared */
 };
 
 static bool is_eligible(void *arg, size_t member)
@@ -52,10 +59,13 @@ static bool is_eligible(void *arg, size_t member)
 /* -1: go on; else the exit code. */
 static int read_options(int argc, char **argv, struct place *p)
 {
-    static const struct option names[] = {
-        {"config", required_argument, NULL, 'c'}, {"app", required_argument, NULL, 'a'},
-        {"user", required_argument, NULL, 'u'},   {"down", required_argument, NULL, 'd'},
-        {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option names[] = {{"config", required_argument, NULL, 'c'},
+                                          {"app", required_argument, NULL, 'a'},
+                                          {"user", required_argument, NULL, 'u'},
+                                          {"down", required_argument, NULL, 'd'},
+                                          {"was", required_argument, NULL, 'w'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     for (;;) {
         switch (cli_option(argc, argv, names)) {
         case 'c':
@@ -73,6 +83,9 @@ static int read_options(int argc, char **argv, struct place *p)
         case 'd':
             p->downs[p->down_count++] = optarg;
             break;
+        case 'w':
+            p->was_config = optarg;
+            break;
         case 'h':
             return cli_help(help);
         case CLI_OPTION_END:
@@ -85,22 +98,24 @@ static int read_options(int argc, char **argv, struct place *p)
     }
 }
 
-static int find_application(const struct conf *conf, struct place *p)
+/* NULL: there is none, and it has been said. */
+static const struct conf_application *find_application(const struct conf *conf, const char *file,
+                                                       const char *name)
 {
     struct buffer names = {0};
-    assert(p->app_name);
+    const struct conf_application *app = NULL;
     for (size_t i = 0; i < conf->application_count; i++) {
-        if (strcmp(conf->applications[i].name, p->app_name) == 0) {
-            p->app = &conf->applications[i];
+        if (strcmp(conf->applications[i].name, name) == 0) {
+            app = &conf->applications[i];
         }
         buffer_append_format(&names, "%s%s", i ? ", " : "", conf->applications[i].name);
     }
-    if (!p->app) {
-        cli_failed("ring", "%s has no application `%s`; it has: %.*s", p->config, p->app_name,
-                   (int)names.size, names.data);
+    if (!app) {
+        cli_failed("ring", "%s has no application `%s`; it has: %.*s", file, name, (int)names.size,
+                   names.data);
     }
     buffer_done(&names);
-    return p->app ? 0 : -1;
+    return app;
 }
 
 static int take_down(struct place *p, const char *name)
@@ -139,14 +154,15 @@ static int take_downs(struct place *p)
     return 0;
 }
 
-static void build_ring(struct place *p, uint32_t virtual_nodes)
+static struct ring *build_ring(const struct conf_application *app, struct sha256 *sha,
+                               uint32_t virtual_nodes)
 {
     struct ring_member members[CONF_INSTANCES_MAX];
-    for (size_t i = 0; i < p->app->instance_count; i++) {
-        const struct conf_instance *instance = &p->app->instances[i];
+    for (size_t i = 0; i < app->instance_count; i++) {
+        const struct conf_instance *instance = &app->instances[i];
         members[i] = (struct ring_member){bytes_of(instance->name), instance->weight};
     }
-    p->ring = ring_new(p->sha, members, p->app->instance_count, virtual_nodes);
+    return ring_new(sha, members, app->instance_count, virtual_nodes);
 }
 
 static void print_instances(struct place *p, uint32_t virtual_nodes)
@@ -167,8 +183,12 @@ static void print_user(struct place *p, struct bytes user)
     uint64_t key = ring_key(p->sha, bytes_of(p->app->name), user);
     int member = ring_lookup(p->ring, key, is_eligible, p);
     fwrite(user.at, 1, user.size, stdout);
-    printf("\t%s\t%016llx\n", member < 0 ? "-" : p->app->instances[member].name,
+    printf("\t%s\t%016llx", member < 0 ? "-" : p->app->instances[member].name,
            (unsigned long long)key);
+    if (p->was) {
+        printf("\t%s", ring_was_user(p->was, key));
+    }
+    printf("\n");
 }
 
 static int print_users_of_input(struct place *p)
@@ -189,7 +209,7 @@ static int print_users_of_input(struct place *p)
 static int print_users(struct place *p)
 {
     int code = CLI_FINE;
-    printf("\nuser\tinstance\tkey\n");
+    printf("\nuser\tinstance\tkey%s\n", p->was ? "\twas" : "");
     for (size_t i = 0; i < p->user_count && code == CLI_FINE; i++) {
         if (strcmp(p->users[i], "-") == 0) {
             code = print_users_of_input(p);
@@ -200,9 +220,44 @@ static int print_users(struct place *p)
     return code;
 }
 
+/* The tables, with the ring before beside it if there was one. */
+static int print_tables(const struct conf *conf, struct place *p)
+{
+    print_instances(p, conf->virtual_nodes);
+    int code = p->user_count > 0 ? print_users(p) : CLI_FINE;
+    if (p->was) {
+        ring_was_print(p->was);
+    }
+    return code;
+}
+
+static int compare(const struct conf *conf, struct place *p)
+{
+    struct conf *before = cli_load(p->was_config);
+    const struct conf_application *app =
+        before ? find_application(before, p->was_config, p->app_name) : NULL;
+    int code = CLI_FAILED;
+    if (app) {
+        struct ring *ring = build_ring(app, p->sha, before->virtual_nodes);
+        struct ring_side was = {.app = app, .ring = ring};
+        struct ring_side is = {p->app, p->ring, is_eligible, p};
+        struct ring_was moves;
+        ring_was_init(&moves, &was, &is);
+        p->was = &moves;
+        code = print_tables(conf, p);
+        ring_was_done(&moves);
+        ring_unref(ring);
+    }
+    if (before) {
+        conf_free(before);
+    }
+    return code;
+}
+
 static int print_place(const struct conf *conf, struct place *p)
 {
-    if (find_application(conf, p) != 0 || take_downs(p) != 0) {
+    p->app = find_application(conf, p->config, p->app_name);
+    if (!p->app || take_downs(p) != 0) {
         return CLI_FAILED;
     }
     if (p->app->algorithm != ALGORITHM_CONSISTENT_HASH && p->app->algorithm != ALGORITHM_IP_HASH) {
@@ -212,9 +267,8 @@ static int print_place(const struct conf *conf, struct place *p)
                 p->app->name);
     }
     p->sha = sha256_new();
-    build_ring(p, conf->virtual_nodes);
-    print_instances(p, conf->virtual_nodes);
-    int code = p->user_count > 0 ? print_users(p) : CLI_FINE;
+    p->ring = build_ring(p->app, p->sha, conf->virtual_nodes);
+    int code = p->was_config ? compare(conf, p) : print_tables(conf, p);
     ring_unref(p->ring);
     sha256_free(p->sha);
     return code;

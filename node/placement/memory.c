@@ -113,6 +113,18 @@ uint16_t placement_memory_find(struct placement_memory *m, uint64_t id)
     return PLACEMENT_NOWHERE;
 }
 
+uint16_t placement_memory_peek(struct placement_memory *m, uint64_t id)
+{
+    _Atomic uint64_t *bucket = m->limit > 0 && id != 0 ? bucket_of(m, id) : NULL;
+    for (int i = 0; bucket && i < WAYS; i++) {
+        uint64_t word = load(&bucket[i]);
+        if (tag_in(word) == tag_of(id)) {
+            return place_in(word);
+        }
+    }
+    return PLACEMENT_NOWHERE;
+}
+
 static void add_to_count(struct placement_memory *m, uint64_t by)
 {
     atomic_fetch_add_explicit(&m->count, by, memory_order_relaxed);

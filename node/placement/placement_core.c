@@ -14,6 +14,23 @@ void placement_core_init(struct placement_core *c, enum placement_manner manner)
     c->remembered = c->kept = c->at = -1;
 }
 
+const char *placement_placed_word(enum placement_placed placed)
+{
+    switch (placed) {
+    case PLACEMENT_PLACED_NULL:
+        break;
+    case PLACEMENT_HOME:
+        return "home";
+    case PLACEMENT_REMEMBERED:
+        return "remembered";
+    case PLACEMENT_FOUND:
+        return "found";
+    case PLACEMENT_LOST:
+        return "lost";
+    }
+    return NULL;
+}
+
 /* ---- what an answer means ---- */
 
 enum placement_verdict placement_judge_question(const struct placement_answer *answer)

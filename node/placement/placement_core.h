@@ -124,6 +124,8 @@ enum placement_placed {
     PLACEMENT_LOST,        /* nobody has it, or it could not be had */
 };
 
+const char *placement_placed_word(enum placement_placed placed); /* NULL: PLACED_NULL */
+
 enum placement_phase {
     PLACEMENT_START,
     PLACEMENT_ASKING,

@@ -476,3 +476,41 @@ void placing_done(struct placing *p)
     placing_leave(p);
     end_search(p, false);
 }
+
+static int first_eligible(const struct snapshot_application *app)
+{
+    for (size_t i = 0; i < app->instance_count; i++) {
+        if (placing_standing(&app->instances[i]) == PLACEMENT_ELIGIBLE) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+enum placement_placed placing_explain(const struct placements *placements,
+                                      const struct snapshot_application *app, struct bytes method,
+                                      struct bytes path, struct bytes query, int *instance)
+{
+    struct bytes text;
+    const struct placement_route *route = placement_route_of(method, path, &text);
+    enum placement_kind kind = route->in_path;
+    if (route->manner == PLACEMENT_PINNED) {
+        int pinned = first_eligible(app);
+        *instance = pinned >= 0 ? pinned : *instance;
+    }
+    if (kind == PLACEMENT_NO_ID) {
+        kind = route->in_query;
+        text = placement_query_id(route, query);
+    }
+    if (kind == PLACEMENT_NO_ID || text.size == 0 || route->manner == PLACEMENT_EVERYWHERE) {
+        return PLACEMENT_PLACED_NULL;
+    }
+    uint64_t id = placement_id(placements->key, app->name, kind, text);
+    int index = index_of_place(app, placement_memory_peek(placements->memory, id));
+    if (index < 0) {
+        return PLACEMENT_PLACED_NULL;
+    }
+    bool home = index == *instance;
+    *instance = index;
+    return home ? PLACEMENT_HOME : PLACEMENT_REMEMBERED;
+}

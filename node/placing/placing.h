@@ -113,6 +113,13 @@ int placing_order(const struct placing_terms *terms, int most,
 
 enum placement_standing placing_standing(const struct snapshot_instance *instance);
 
+/* Where such a request would go, for somebody who only looks: *instance is the first choice, and
+ * afterwards where it goes. PLACED_NULL: it names no id, or one that is not remembered, which the
+ * first choice would be asked for first. `path` without the query. */
+enum placement_placed placing_explain(const struct placements *placements,
+                                      const struct snapshot_application *app, struct bytes method,
+                                      struct bytes path, struct bytes query, int *instance);
+
 /* This one has it. */
 void placing_remember(const struct placing *p, struct bytes app, enum placement_kind kind,
                       struct bytes text, const struct instance_live *live);

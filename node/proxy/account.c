@@ -84,23 +84,6 @@ static uint64_t queue_time_us(const struct exchange *x)
     return 1000 * exchange_core_queue_time_ms(&x->core, 0);
 }
 
-static const char *placed_text(enum placement_placed placed)
-{
-    switch (placed) {
-    case PLACEMENT_PLACED_NULL:
-        break;
-    case PLACEMENT_HOME:
-        return "home";
-    case PLACEMENT_REMEMBERED:
-        return "remembered";
-    case PLACEMENT_FOUND:
-        return "found";
-    case PLACEMENT_LOST:
-        return "lost";
-    }
-    return NULL;
-}
-
 /* `log.skip`: a probe of this node every second is not worth a line. */
 static bool is_unlogged(const struct exchange *x)
 {
@@ -153,7 +136,7 @@ static void write_access_line(struct exchange *x, uint64_t now_us, enum exchange
         .user_cut = x->app && x->search.cut,
         .instance = x->instance ? x->instance->name : none,
         .upstream_addr = upstream_addr(x, upstream),
-        .placed = placed_text(exchange_placed(x)),
+        .placed = placement_placed_word(exchange_placed(x)),
         .quota = x->quota.over,
         .attempts = exchange_core_attempts(&x->core),
         .tried = tried,

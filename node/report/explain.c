@@ -7,6 +7,7 @@
 
 #include "http/reply.h"
 #include "instances/registry.h"
+#include "placing/placing.h"
 #include "queue/request_class.h"
 #include "report/gather.h"
 #include "report/quotas.h"
@@ -106,6 +107,7 @@ struct explanation {
     bool hashed;
     uint64_t key;
     int home, instance;
+    const char *placed;
     struct snapshot_walk walk;
 };
 
@@ -187,6 +189,15 @@ static void walk(const struct report *r, const struct question *q, struct explan
     if (user.size > 0 || !e->app->reject_missing_user) {
         e->instance = snapshot_explain(e->app, e->hashed ? &e->key : NULL, class_of(q), &e->walk);
     }
+    if (e->app->separate && e->instance >= 0) {
+        const char *path = q->path.given ? q->path.value : "/v1/chat-messages";
+        size_t size = strcspn(path, "?");
+        struct bytes query = bytes_of(path[size] ? path + size + 1 : "");
+        const char *method = q->method.given ? q->method.value : "POST";
+        e->placed =
+            placement_placed_word(placing_explain(r->placements, e->app, bytes_of(method),
+                                                  (struct bytes){path, size}, query, &e->instance));
+    }
 }
 
 /* ---- the answer ---- */
@@ -251,7 +262,9 @@ static void put_explanation(const struct report *r, struct buffer *b, const stru
     put_text(b, "home", name_at(e, e->home));
     buffer_append_text(b, ",");
     put_text(b, "instance", name_at(e, e->instance));
-    buffer_append_text(b, ",\"placed\":null,\"skipped\":[");
+    buffer_append_text(b, ",");
+    put_text(b, "placed", bytes_of(e->placed ? e->placed : ""));
+    buffer_append_text(b, ",\"skipped\":[");
     for (size_t i = 0; i < e->walk.count; i++) {
         buffer_append_text(b, i ? "," : "");
         put_skipped(r, b, e, e->walk.skipped[i]);

@@ -354,3 +354,69 @@ def test_an_algorithm_without_a_ring_is_told(tmp_path):
 @pytest.mark.parametrize("user", ["", "two\nlines"])
 def test_ids_that_no_request_has_are_bad_usage(good, user):
     failed(run_command("ring", "-c", good, "--app", "app", "--user", user), 2)
+
+
+# ---- ring --was
+
+def moves(result):
+    """{(from, to): (share, users)} of the last table."""
+    assert result.returncode == 0, result.stderr
+    keeps_secrets(result)
+    rows = [line.split("\t") for line in result.stdout.rpartition("\n\n")[2].splitlines()]
+    assert rows[0] == ["from", "to", "share", "users"]
+    return {(old, new): (float(share), int(users)) for old, new, share, users in rows[1:]}
+
+
+def exact_moves(before, after):
+    """Shares by the points themselves: each arc between two neighbours of both rings."""
+    values = sorted({value for value, _ in before + after})
+    names = {*before, *after}
+    owners = [{value: place(ring, value, {name for _, name in names}) for value in values} for ring in (before, after)]
+    found = {}
+    for index, value in enumerate(values):
+        pair = (owners[0][value], owners[1][value])
+        if pair[0] != pair[1]:
+            found[pair] = found.get(pair, 0) + (value - values[index - 1]) % 2**64 / 2**64
+    return found
+
+
+
+@pytest.mark.parametrize("change", ["added", "weight", "renamed"])
+def test_was_tells_who_moves_from_where_to_where(tmp_path, change):
+    now = {"added": {**WEIGHTS, "d": 1}, "weight": {**WEIGHTS, "a": 3},
+           "renamed": {("z" if name == "a" else name): weight for name, weight in WEIGHTS.items()}}[change]
+    names = {}
+    for label, weights in (("was", WEIGHTS), ("is", now)):
+        instances = "".join(f"      - {{ name: {name}, host: 10.0.0.1, port: {5000 + i}, token: app-{i}, weight: {weight} }}\n"
+                            for i, (name, weight) in enumerate(weights.items()))
+        path = tmp_path / f"{label}.yaml"
+        path.write_text(f"listen: [{{ address: '127.0.0.1:0' }}]\nconsistent_hash: {{ virtual_nodes: 16 }}\n"
+                        f"applications:\n  app:\n    user_tokens: [t-1234]\n    instances:\n{instances}")
+        names[label] = str(path)
+    users = [f"u{i}" for i in range(2000)]
+    result = run_command("ring", "-c", names["is"], "--was", names["was"], "--app", "app", "--user", "-",
+                         input="\n".join(users))
+    before, after = ring_points(WEIGHTS, 16), ring_points(now, 16)
+    wanted = exact_moves(before, after)
+    told = moves(result)
+    share, count = told.pop(("*", "*"))
+    assert {pair: value[0] for pair, value in told.items()} == {
+        pair: pytest.approx(value, abs=1e-6) for pair, value in wanted.items()}
+    assert share == pytest.approx(sum(wanted.values()), abs=1e-6)
+    rows = [line.split("\t") for line in result.stdout.split("\n\n")[1].splitlines()]
+    assert rows[0] == ["user", "instance", "key", "was"] and len(rows) == 2001
+    for user, instance, key, was in rows[1:]:
+        assert (place(before, int(key, 16), set(WEIGHTS)), place(after, int(key, 16), set(now))) == (was, instance)
+    assert count == sum(row[1] != row[3] for row in rows[1:]) == sum(value[1] for value in told.values())
+    if change == "added":
+        assert {new for _, new in told} == {"d"}   # nobody else moves
+
+
+def test_was_of_the_same_file_moves_nobody(good):
+    assert moves(run_command("ring", "-c", good, "--was", good, "--app", "app")) == {("*", "*"): (0.0, 0)}
+
+
+def test_was_needs_the_same_application(good, tmp_path):
+    other = write(tmp_path, GOOD.replace("  app:", "  another:"), "other.yaml")
+    assert "no application `app`" in failed(run_command("ring", "-c", good, "--was", other, "--app", "app"), 1)
+    assert "--was" not in run_command("ring", "-c", good, "--app", "app").stderr

@@ -286,3 +286,27 @@ def test_check_says_which_state_it_is(tmp_path, tokens, state, said):
     assert result.returncode == 0, result.stdout
     notes = [line for line in result.stdout.splitlines() if ": note: " in line]
     assert len(notes) == (1 if said else 0) and all(f"`state` of `one` is {said}," in note for note in notes)
+
+
+def explained(node, method, path, user):
+    head, said = node.json("GET", f"/admin/explain?app=one&user={user}&method={method}&path={path.replace('?', '%3F')}")
+    assert head.status == 200, said
+    return said["instance"], said["placed"]
+
+
+def test_explain_says_where_an_id_lives(stubs):
+    """By the memory alone: nobody is asked for one that is not known."""
+    user = user_of("dify1")
+    conversation, message = made_at(stubs["dify3"], user)
+    with Node(config(stubs)) as node:
+        path = f"/v1/messages?conversation_id={conversation}"
+        assert explained(node, "GET", path, user) == ("dify1", None)
+        head, _ = chat(node, user, conversation)
+        assert at(head) == "dify3"
+        assert explained(node, "GET", path, user) == ("dify3", "remembered")
+        assert explained(node, "DELETE", f"/v1/conversations/{conversation}", user) == ("dify3", "remembered")
+        assert explained(node, "GET", path, user_of("dify3")) == ("dify3", "home")
+        assert explained(node, "GET", f"/v1/messages/{message}/suggested", user) == ("dify1", None)
+        assert explained(node, "POST", "/v1/chat-messages", user) == ("dify1", None)
+        drained(node, "dify1")
+        assert explained(node, "GET", "/v1/datasets", user) == ("dify2", None)   # the first one in the file's order
