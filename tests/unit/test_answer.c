@@ -166,6 +166,7 @@ static void an_event_is_its_data_lines(void **state)
     assert_events("data: x\rdata: y\r\r", "x\ny|");
     assert_events("data\ndata\n\n", "\n|");
     assert_events(": comment\nid: 1\ndatax: no\ndat: no\ndata: x\n\n", "x|");
+    assert_events("ddata: no\ndatdata: no\n\ndata: x\n\n", "|x|");
     assert_events("\n\n\ndata: x\n\n\n\n", "x|");
     assert_events("\xEF\xBB\xBF"
                   "data: x\n\n",

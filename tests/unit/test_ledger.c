@@ -197,6 +197,16 @@ static void covered_means_every_number(void **state)
     assert_false(ledger_slot_covered(slot, ledger_find_slot(shown, BYTES("a"), 1)));
     merge(shown, "a", 1, "dify1", 4);
     assert_true(ledger_slot_covered(slot, ledger_find_slot(shown, BYTES("a"), 1)));
+    struct ledger_record r = record("a", 1, "dify1", 0);
+    struct usage_sum dollars = usage(1, 0, "USD"), none = usage(1, 0, "RMB");
+    r.usage = &dollars;
+    ledger_merge(mine, &r);
+    r.usage = &none;
+    ledger_merge(shown, &r);
+    assert_false(ledger_slot_covered(slot, ledger_find_slot(shown, BYTES("a"), 1)));
+    r.usage = &dollars;
+    ledger_merge(shown, &r);
+    assert_true(ledger_slot_covered(slot, ledger_find_slot(shown, BYTES("a"), 1)));
     assert_true(ledger_slot_covered(NULL, NULL));
     ledger_free(mine);
     ledger_free(shown);

@@ -150,6 +150,7 @@ static void what_is_no_figure_counts_as_not_told(void **state)
     assert_usage(false, "{\"data\":{\"total_tokens\":3}", nothing);              /* cut off */
     assert_usage(false, "{\"data\":{\"total_tokens\":3},\"data\":{}}", nothing); /* replaced */
     assert_usage(false, "{\"metadata\":{\"usage\":" USAGE "},\"metadata\":null}", nothing);
+    assert_usage(false, "{\"metadata\":{\"usage\":" USAGE ",\"usage\":{}}}", nothing);
     assert_usage(false, "[{\"data\":{\"total_tokens\":3}}]", nothing);
 }
 
