@@ -116,6 +116,8 @@ static void on_member(void *owner, struct gossip_member *member, enum wire_state
     c->members_changed = true;
     if (is_up(member) != was_up) {
         topics_member(c, member, is_up(member) ? MEMBER_UP : MEMBER_DOWN);
+    } else if (is_up(member) && !member->owner_data && !member->self) {
+        quotas_member(c, member, MEMBER_UP); /* another start in the place of one that was up */
     }
     c->events->on_member(c->owner, member, before);
 }

@@ -224,7 +224,7 @@ void cluster_tell_quotas(struct cluster *c, uint64_t now_ms, const struct cluste
 enum cluster_quota_news_kind { CLUSTER_QUOTA_ROW, CLUSTER_QUOTA_UP, CLUSTER_QUOTA_DOWN };
 struct cluster_quota_news {
     enum cluster_quota_news_kind kind;
-    uint64_t member, start; /* its id, and the generation of its start */
+    uint64_t member, start; /* its id, and its generation */
     const struct cluster_quota_row *row;
 };
 

@@ -97,6 +97,7 @@ void kept_settle(struct membership *m, uint64_t shared_revision)
 {
     struct kept *k = &m->kept;
     uint64_t now_ms = net_now_ms(m->net);
+    kept_quotas_settle(m);
     if (shared_revision != k->shared_revision) {
         k->shared_revision = shared_revision; /* a provisional one became final */
         kept_shared(m);
@@ -229,6 +230,7 @@ void kept_load(struct membership *m)
         }
     }
     buffer_done(&bytes);
+    kept_quotas_load(m);
 }
 
 void kept_close(struct membership *m)
@@ -237,6 +239,7 @@ void kept_close(struct membership *m)
         cluster_look_usage(m->cluster, clock_wall_ms());
         save_usage(m, true);
         save_state(m, true);
+        kept_quotas_close(m);
     }
     if (m->kept.files) {
         state_dir_close(m->kept.files);

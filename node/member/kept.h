@@ -5,7 +5,9 @@
 #define MEMBER_KEPT_H
 
 #include "conf/conf.h"
+#include "net/slices.h"
 #include "state/state_dir.h"
+#include "together/quotas_file.h"
 
 struct membership;
 
@@ -17,6 +19,9 @@ struct kept {
     uint64_t saved_ms;
     uint64_t usage_ms, usage_revisions[2]; /* as written */
     bool again;                            /* a file could not be written */
+    struct quotas_writing quotas;          /* under way */
+    struct slice quota_slice;
+    uint64_t quotas_saved_ms;
 };
 
 /* Makes the folder, looks whose it is, and chooses this process's generation. 0, or -1 with the
@@ -35,6 +40,11 @@ void kept_set_aside(struct membership *m, enum state_file file);
 void kept_settle(struct membership *m, uint64_t shared_revision);
 void kept_shared(struct membership *m);
 void kept_generation(struct membership *m, uint64_t generation);
+
+/* kept_quotas.c: what was granted within windows that last; read before any rule is bound. */
+void kept_quotas_load(struct membership *m);
+void kept_quotas_settle(struct membership *m);
+void kept_quotas_close(struct membership *m);
 
 /* The last state, at once; the files close. */
 void kept_close(struct membership *m);

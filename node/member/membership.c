@@ -42,6 +42,9 @@ static void on_member(void *owner, const struct gossip_member *member, enum wire
         log_unsigned("generation", member->generation),
         log_unsigned("incarnation", member->incarnation),
     };
+    if (before == WIRE_SUSPECT && member->state == WIRE_ALIVE) {
+        quotas_tell_all(m->quotas); /* it may have missed some */
+    }
     bool bad = member->state == WIRE_SUSPECT || member->state == WIRE_DEAD;
     log_event(m->log, bad ? LOG_WARNING : LOG_INFO, "member", fields, 6);
 }

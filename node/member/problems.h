@@ -20,7 +20,7 @@ enum {
     PROBLEMS_NOTED_MAX = 32,
     /* Of one kind, for instance each file of state_dir; a flood from many addresses gets no more.
      */
-    PROBLEMS_OF_KIND = 8,
+    PROBLEMS_OF_KIND = 9,
     PROBLEMS_FOUND_MAX = 96,
     PROBLEMS_MAX = PROBLEMS_NOTED_MAX + PROBLEMS_FOUND_MAX + 1,
     PROBLEM_DETAIL_SIZE = 512,

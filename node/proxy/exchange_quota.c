@@ -6,7 +6,13 @@
 static struct request_subjects subjects_of(const struct exchange *x)
 {
     struct request_subjects whom = {.user = user_id_value(&x->search), .address = x->address_raw};
-    bearer_token(http_head_get(x->head, HTTP_FIELD_AUTHORIZATION), &whom.token);
+    bool asks_token = false;
+    for (size_t i = 0; i < x->app->quota_count; i++) {
+        asks_token = asks_token || x->app->quotas[i].per == QUOTA_TOKEN;
+    }
+    if (asks_token) {
+        bearer_token(http_head_get(x->head, HTTP_FIELD_AUTHORIZATION), &whom.token);
+    }
     return whom;
 }
 

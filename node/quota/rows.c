@@ -84,15 +84,12 @@ void quota_hear(struct quota_shard *s, uint16_t owner, uint64_t window_ms,
                 const struct quota_row *row, uint64_t now_ms)
 {
     struct quota_row heard = *row;
-    assert(owner < QUOTA_OWNERS_MAX && row->use_count <= QUOTA_CELLS);
+    assert(owner > 0 && owner < QUOTA_OWNERS_MAX && row->use_count <= QUOTA_CELLS);
     heard.owner = owner;
     uint32_t index =
         says_something(row) ? subject_make(s, row->key, row->rule) : subject_find(s, row->key);
-    if (index && owner == 0) {
-        struct subject *x = subject_at(s, index);
-        quota_window_hear(&x->own, window_ms, now_ms, row->uses, row->use_count);
-        news_add(s, index, QUOTA_HEATS - 1);
-    } else if (index) {
+    s->counts.changes++;
+    if (index) {
         hear_other(s, index, window_ms, &heard, now_ms);
     }
 }

@@ -310,6 +310,7 @@ static void grant(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
         return; /* a million others have requests under way: nobody counts this one */
     }
     struct subject *x = subject_at(s, index);
+    s->counts.changes++;
     ask->used++;
     if (ask->kind == QUOTA_CONCURRENT) {
         x->active++;
@@ -385,6 +386,7 @@ void quota_spend(const struct quota_ask *ask, uint64_t tokens, uint64_t now_ms)
     }
     struct subject *x = subject_at(s, index);
     touch(s, index);
+    s->counts.changes++;
     quota_window_add(&x->own, ask->window_ms, now_ms, tokens);
     news_add(s, index, heat_of(subject_used(s, x, ask->window_ms, now_ms), ask->limit));
 }

@@ -100,8 +100,7 @@ size_t quota_take_news(struct quota_shard *s, unsigned heat, uint64_t now_ms,
 /* All that this node has granted is news again, and cold: somebody has come who may lack it. */
 void quota_tell_all(struct quota_shard *s);
 
-/* What an owner (1 to QUOTA_OWNERS_MAX - 1) has told. With owner 0: what this node had granted
- * before it was started again. */
+/* What an owner (1 to QUOTA_OWNERS_MAX - 1) has told; an earlier start of this node is one, too. */
 void quota_hear(struct quota_shard *s, uint16_t owner, uint64_t window_ms,
                 const struct quota_row *row, uint64_t now_ms);
 
@@ -130,6 +129,7 @@ bool quota_each_row(struct quota_shard *s, size_t piece, uint64_t now_ms,
 
 struct quota_shard_counts {
     uint64_t subjects, forgotten; /* now; since the start, for want of room */
+    uint64_t changes;             /* of what counts, since the start */
 };
 struct quota_shard_counts quota_shard_counts(const struct quota_shard *s);
 

@@ -51,6 +51,8 @@ const char *state_dir_file_name(enum state_file file)
         return "trials";
     case STATE_DIR_VOUCHED:
         return "vouched";
+    case STATE_DIR_QUOTAS:
+        return "quotas";
     case STATE_DIR_STATE:
         return "state";
     case STATE_DIR_USAGE:

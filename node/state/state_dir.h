@@ -17,6 +17,7 @@ enum state_file {
     STATE_DIR_VOUCHED,    /* the last one that has ended no process */
     STATE_DIR_TRIALS,     /* those that have been begun since */
     STATE_DIR_STATE,      /* counters and drains */
+    STATE_DIR_QUOTAS,     /* what was granted within windows that last */
     STATE_DIR_USAGE,      /* of the last days */
     STATE_DIR_USAGE_PAST, /* of the days before those */
 };

@@ -358,6 +358,7 @@ struct quota_shard_counts quotas_counts(struct quotas *q)
         give(q, i);
         sum.subjects += one.subjects;
         sum.forgotten += one.forgotten;
+        sum.changes += one.changes;
     }
     return sum;
 }

@@ -70,7 +70,7 @@ struct quotas {
     struct quotas_owner owners[QUOTA_OWNERS_MAX]; /* 0 is this node */
     uint8_t owner_up[QUOTA_OWNERS_MAX];
     uint8_t secret[QUOTAS_SECRET_SIZE]; /* of a node without a cluster */
-    uint64_t counts_told_ms;
+    uint64_t counts_told_ms, kept_changes;
     size_t tell_all; /* so many shards are still to be told anew */
 };
 

@@ -37,8 +37,10 @@ enum {
     COUNTS_A_PAGE = (WIRE_VALUE_MAX - HEADS) / COUNT_ROW,
     ROWS_A_PAGE = (WIRE_VALUE_MAX - HEADS) / (2 * 8 + 1), /* no page has more */
     ACTIVE_MAX = (1 << 21) - 1,                           /* three bytes */
-    TAKEN_BACK_MS = 3000,    /* all that are not lost have it; who comes later is told all anew */
-    TELL_BUDGET = 16 * 1000, /* see counts_pace_ms(): bytes a second, all nodes together */
+    /* Longer than it takes until somebody who hears nothing is suspected: who comes back from that
+     * is told all anew. */
+    TAKEN_BACK_EXCHANGES = 30,
+    TELL_BUDGET = 64 * 1000, /* see counts_pace_ms(): bytes a second, all nodes together */
 };
 _Static_assert((int)PAGES == (int)TOPIC_PAGES_QUOTAS, "as the row says");
 _Static_assert((int)WINDOWS_A_PAGE *WINDOW_PAGES >= (int)CLUSTER_QUOTA_ROWS_MAX, "all fit");
@@ -73,16 +75,11 @@ static struct quotas_told *own(const struct cluster *c)
 
 /* ---- what members have told ---- */
 
-static uint64_t start_of(const struct gossip_member *m)
-{
-    return m->generation - m->raised;
-}
-
 static void say(struct cluster *c, const struct gossip_member *member,
                 enum cluster_quota_news_kind kind, const struct cluster_quota_row *row)
 {
     const struct cluster_quota_news news = {
-        .kind = kind, .member = member->id, .start = start_of(member), .row = row};
+        .kind = kind, .member = member->id, .start = member->generation, .row = row};
     if (c->events->on_quota) {
         c->events->on_quota(c->owner, &news);
     }
@@ -203,15 +200,28 @@ static void read_missed(struct cluster *c, const struct gossip_member *member,
     told->missed = 0;
 }
 
+/* Nobody will say what has ended. */
+static void end_actives(struct cluster *c, const struct gossip_member *member,
+                        struct quotas_told *told)
+{
+    for (size_t page = 0; page < ACTIVE_PAGES; page++) {
+        take_actives(c, member, told->actives[page], NULL);
+    }
+}
+
 void quotas_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
 {
-    struct member_info *info = member->self ? NULL : info_of(c, member);
+    const struct member_info *info = member->self ? NULL : info_of(c, member);
+    struct quotas_told *told = info ? info->told[TOPIC_QUOTAS] : NULL;
     if (member->self) {
         return;
     }
+    if (event == MEMBER_GONE && told) {
+        end_actives(c, member, told);
+    }
     say(c, member, event == MEMBER_UP ? CLUSTER_QUOTA_UP : CLUSTER_QUOTA_DOWN, NULL);
-    if (event == MEMBER_UP && info && info->told[TOPIC_QUOTAS]) {
-        read_missed(c, member, info->told[TOPIC_QUOTAS]);
+    if (event == MEMBER_UP && told) {
+        read_missed(c, member, told);
     }
 }
 
@@ -413,12 +423,17 @@ void cluster_set_quota_counts(struct cluster *c, uint64_t now_ms,
     cluster_settle(c);
 }
 
+static uint64_t lasts_ms(const struct cluster *c)
+{
+    return TAKEN_BACK_EXCHANGES * c->interval_ms;
+}
+
 /* Rows whose ages have become wrong are taken back. */
 void quotas_settle(struct cluster *c)
 {
     struct quotas_told *told = own(c);
     for (size_t page = 0; page < WINDOW_PAGES; page++) {
-        if (told->written_ms[page] > 0 && c->now_ms + 1 >= told->written_ms[page] + TAKEN_BACK_MS) {
+        if (told->written_ms[page] > 0 && c->now_ms + 1 >= told->written_ms[page] + lasts_ms(c)) {
             told->written_ms[page] = 0;
             topic_remove_pages(c, TOPIC_QUOTAS, NULL, page, page + 1);
         }
@@ -431,7 +446,7 @@ uint64_t quotas_deadline_ms(const struct cluster *c)
     uint64_t first_ms = UINT64_MAX;
     for (size_t page = 0; page < WINDOW_PAGES; page++) {
         uint64_t due_ms =
-            told->written_ms[page] > 0 ? told->written_ms[page] - 1 + TAKEN_BACK_MS : UINT64_MAX;
+            told->written_ms[page] > 0 ? told->written_ms[page] - 1 + lasts_ms(c) : UINT64_MAX;
         first_ms = due_ms < first_ms ? due_ms : first_ms;
     }
     return first_ms;

@@ -18,7 +18,7 @@ COMMANDS = ["run", "check", "ring", "status", "explain", "drain", "enable", "rel
 NEED_CONFIG = ["run", "check", "ring", "vrrp-config"]
 EXAMPLES = [os.path.join(ROOT, "conf", "examples", name) for name in
             ("full.yaml", "quickstart-a.yaml", "quickstart-b.yaml", "two-applications.yaml",
-             "behind-a-balancer.yaml", "slots.yaml")]
+             "behind-a-balancer.yaml", "slots.yaml", "quotas.yaml")]
 PROBLEM = re.compile(r"^(?P<file>.+?):(?P<line>\d+):(?P<column>\d+): (?P<message>.+)$")
 
 WEIGHTS = {"a": 1, "b": 2, "c": 1}

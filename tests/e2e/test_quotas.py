@@ -2,10 +2,11 @@
 refuses nobody, and a reload forgets nothing."""
 
 import json
+import os
 import time
 
 import pytest
-from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, parallel, settings
+from harness import PATIENCE, ROOT, TIMEOUT, TOKEN, Node, check_error, parallel, settings
 from stub_client import wait_for
 
 OTHER = "usertoken--one-more"
@@ -164,6 +165,30 @@ def test_a_reload_keeps_what_was_counted(stub):
         wait_for(lambda: ask(node)[0].status == 200, TIMEOUT)   # another window is another quota
 
 
+@pytest.mark.parametrize("clustered", [False, True])
+def test_windows_of_an_hour_and_longer_survive_a_restart(stub, tmp_path, clustered):
+    """Stopped and started: by the user's day nothing has changed. The minute begins anew."""
+    config = quotas([stub], {"per": "user", "requests": 3, "every": "1d"}, {"per": "token", "requests": 1, "every": "1m"},
+                    node={"name": "node-a", "state_dir": str(tmp_path)})
+    if clustered:
+        config["cluster"] = {"name": "e2e", "keys": ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="],
+                             "bind": "127.0.0.1:0", "join": []}
+    for count in range(3):
+        with Node(config) as node:
+            head = ask(node)[0]
+            assert head.status == 200, head.raw
+    with Node(config) as node:
+        head, body = ask(node)
+        assert "3 requests per user every 1d" in check_error(head, body, 429, "rate_limit_error")["message"]
+        assert 86000 < int(head.headers["retry-after"]) <= 86400
+        assert ask(node, "v", token=OTHER)[0].status == 200
+    with open(tmp_path / "quotas", "r+b") as file:   # a damaged one is set aside
+        file.seek(100)
+        file.write(b"x")
+    with Node(config) as node:
+        assert ask(node)[0].status == 200 and (tmp_path / "quotas.damaged").exists()
+
+
 def test_a_window_slides(stub):
     """Of ten requests a second's quota lets four pass in any second, and goes on doing so."""
     if PATIENCE > 1:
@@ -189,3 +214,22 @@ def test_own_errors_of_a_limited_request_have_the_fields_too(stub):
         assert limit_fields(head)[0] == 9
         head, _ = node.request("GET", "/v1/_echo", token="unknown")
         assert head.status == 401 and "ratelimit-limit" not in head.headers
+
+
+def test_the_example_of_the_page_keeps_an_application_within_its_budget(stubs):
+    """conf/examples/quotas.yaml as it stands, but for ports, a folder, and a budget that a test can use up."""
+    with open(os.path.join(ROOT, "conf", "examples", "quotas.yaml"), encoding="utf-8") as file:
+        text = file.read()
+    for stub, port in zip(stubs, ("9101", "9102")):
+        text = text.replace(f"port: {port}, token: app-customer-service-{stub.name[-1]}",
+                            f"port: {stub.port}, token: {stub.token}")
+    text = text.replace("127.0.0.1:8182", "127.0.0.1:0").replace("requests: 20000", "requests: 20")
+    text = text.replace("state_dir: /tmp/difyring-quotas #", "# state_dir:")
+    text += "health_check: { enabled: false }\nlog: { access: \"off\", error: stderr }\n"
+    with Node(text) as node:
+        def ask_as(user):
+            return node.request("GET", f"/v1/_echo?user={user}", token="usertoken--customer-service-v1")
+        assert [ask_as(f"u{i}")[0].status for i in range(20)] == [200] * 20
+        head, body = ask_as("late")
+        message = check_error(head, body, 429, "rate_limit_error")["message"]
+        assert message == "Rate limit exceeded: at most 20 requests per application every 1d. Please try again later."

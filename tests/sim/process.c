@@ -65,6 +65,9 @@ static void on_member(void *owner, const struct gossip_member *member, enum wire
     if (w->options.bench) {
         return;
     }
+    if (before == WIRE_SUSPECT && member->state == WIRE_ALIVE) {
+        quotas_tell_again(p);
+    }
     if (p->met_us == 0 && !member->self && member->state == WIRE_ALIVE) {
         p->met_us = w->now_us;
     }
@@ -111,12 +114,18 @@ static void on_generation(void *owner, uint64_t generation)
     disk_save_generation(p, generation);
 }
 
+static void on_quota(void *owner, const struct cluster_quota_news *news)
+{
+    quotas_take(owner, news);
+}
+
 static const struct cluster_events EVENTS = {
     .on_packet = on_packet,
     .on_verdict_input = on_verdict_input,
     .on_member = on_member,
     .on_shared = on_shared,
     .on_problem = on_problem,
+    .on_quota = on_quota,
     .on_generation = on_generation,
 };
 
@@ -394,6 +403,7 @@ struct process *process_start(struct world *w, struct host *h)
     struct event e = {.host = h->index, .life = p->life, .run = on_look_up};
     world_after(w, LOOK_UP_SECONDS * WORLD_SECOND_US, e);
     if (!w->options.bench) {
+        quotas_start(p);
         e.run = on_save;
         world_after(w, world_between(w, 0, w->save_interval_us), e);
     }
@@ -408,6 +418,7 @@ static void end(struct process *p)
     empty_inbox(p, false);
     cluster_free(p->cluster);
     p->cluster = NULL;
+    quotas_end(p);
 }
 
 void process_crash(struct process *p)

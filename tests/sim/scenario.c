@@ -310,8 +310,9 @@ static void run_in_peace(struct scenario *s, struct scenario_result *r)
     if (!w->failed) {
         change_at_the_end(w);
     }
-    world_run(w, w->now_us + STEADY_MS * 1000);
+    world_run(w, w->now_us + STEADY_MS * 1000 + 2 * quotas_window_us());
     check_heap(w);
+    quotas_check_end(w);
     if (!w->failed && (!converged(w, why, sizeof(why)) || !totals_are_true(w, why, sizeof(why)))) {
         world_fail(w, "all agreed, and then: %s", why);
     }

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "tests/sim/adversary.h"
 #include "tests/sim/host.h"
+#include "tests/sim/quotas.h"
 #include "tests/sim/verdicts.h"
 
 struct world *world_new(const struct world_options *options)
@@ -26,6 +27,7 @@ struct world *world_new(const struct world_options *options)
     }
     w->save_interval_us = WORLD_SECOND_US;
     w->verdicts = verdict_memory_new();
+    w->quotas = quotas_world_new(options->seed);
     world_new_text(w, 200);
     return w;
 }
@@ -46,6 +48,7 @@ void world_free(struct world *w)
     free(w->hosts);
     adversary_free(w->adversary);
     verdict_memory_free(w->verdicts);
+    quotas_world_free(w->quotas);
     network_done(&w->network);
     queue_done(&w->queue);
     sha256_free(w->sha);

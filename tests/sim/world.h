@@ -15,6 +15,7 @@
 struct host;
 struct process;
 struct adversary;
+struct quotas_world;
 
 enum {
     WORLD_FAILURE_SIZE = 600,
@@ -58,6 +59,7 @@ struct world {
     uint64_t save_interval_us;
     bool quiet;                      /* no more requests */
     bool names_gone;                 /* no name to join by is found any more */
+    struct quotas_world *quotas;     /* every grant */
     struct verdict_memory *verdicts; /* what claims.c has seen verdicts computed from */
 
     /* bench.c's figures */

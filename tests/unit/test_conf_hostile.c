@@ -199,7 +199,7 @@ static void the_examples_are_good_and_run_today(void **state)
     (void)state;
     static const char *const names[] = {
         "quickstart-a.yaml",      "quickstart-b.yaml", "full.yaml", "two-applications.yaml",
-        "behind-a-balancer.yaml", "slots.yaml",        "tls.yaml"};
+        "behind-a-balancer.yaml", "slots.yaml",        "tls.yaml",  "quotas.yaml"};
     setenv("DIFYRING_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", 1);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[512];

@@ -1,0 +1,68 @@
+/* kept_quotas: the file of what was granted (together/quotas_file), written in pieces: there may be
+ * a million subjects. What a node that is killed may forget is what it granted since the last one.
+ */
+#include "base/clock.h"
+#include "member/membership.h"
+
+enum { SAVE_MS = 10 * 1000 };
+
+static void write_file(struct membership *m, bool at_once)
+{
+    quotas_file_end(&m->kept.quotas, m->sha);
+    state_dir_write(m->kept.files, STATE_DIR_QUOTAS, &m->kept.quotas.bytes, at_once);
+}
+
+static void begin(struct membership *m)
+{
+    const struct gossip_member *self = gossip_self(cluster_gossip(m->cluster));
+    buffer_done(&m->kept.quotas.bytes);
+    quotas_file_begin(&m->kept.quotas, m->quotas, self->id, self->generation, clock_wall_ms());
+}
+
+static bool on_step(struct slice *slice)
+{
+    struct membership *m = LIST_ENTRY(slice, struct membership, kept.quota_slice);
+    bool more = quotas_file_some(&m->kept.quotas, net_now_ms(m->net));
+    if (!more) {
+        write_file(m, false);
+    }
+    return more;
+}
+
+void kept_quotas_settle(struct membership *m)
+{
+    struct kept *k = &m->kept;
+    uint64_t now_ms = net_now_ms(m->net);
+    if (!k->directory || now_ms < k->quotas_saved_ms + SAVE_MS) {
+        return;
+    }
+    k->quotas_saved_ms = now_ms;
+    if (!k->quota_slice.started && quotas_file_is_due(m->quotas)) {
+        k->quota_slice.step = on_step;
+        begin(m);
+        slices_start(m->slices, &k->quota_slice);
+    }
+}
+
+void kept_quotas_load(struct membership *m)
+{
+    struct buffer bytes = {0};
+    if (kept_read(m, STATE_DIR_QUOTAS, &bytes) &&
+        !quotas_file_read(m->quotas, m->sha, buffer_bytes(&bytes), net_now_ms(m->net),
+                          clock_wall_ms())) {
+        kept_set_aside(m, STATE_DIR_QUOTAS);
+    }
+    buffer_done(&bytes);
+}
+
+void kept_quotas_close(struct membership *m)
+{
+    slices_stop(&m->kept.quota_slice);
+    if (m->kept.directory && quotas_file_is_due(m->quotas)) {
+        begin(m);
+        while (quotas_file_some(&m->kept.quotas, net_now_ms(m->net))) {
+        }
+        write_file(m, true);
+    }
+    buffer_done(&m->kept.quotas.bytes);
+}
