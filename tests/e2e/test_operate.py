@@ -184,6 +184,36 @@ def test_a_node_that_is_gone_for_good_leaves_every_list(stubs):
         assert cluster.states("node-a")["node-c"] == "alive"
 
 
+def test_nodes_come_and_go_as_the_page_says(stubs):
+    """doc/OPERATING.md: adding, removing and renaming a node, step by step."""
+    with Cluster(settings(stubs), 3, start=["node-a", "node-b"]) as cluster:
+        cluster.settle(revision=1)
+        a = cluster["node-a"]
+        for i in range(4):
+            a.echo(f"/v1/_echo?user=u{i}")
+        alone = cluster.node_config("node-c")   # adding: it knows one that runs, and nobody's file names it
+        cluster.local = {"node-c": {"cluster": {**alone["cluster"], "join": alone["cluster"]["join"][:1]}}}
+        c = cluster.start("node-c")
+        cluster.settle(revision=1)
+        assert c.status()["stats"]["total_requests"] == 4 and set(cluster.states("node-c")) == {"node-a", "node-b", "node-c"}
+        assert command(c, "drain", "--node").returncode == 0   # removing
+        cluster.stop("node-c")
+        cluster.wait_state("node-c", "left")
+        assert command(a, "status", "--check").returncode == 0   # nobody alarms
+        assert command(a, "forget", "node-c").returncode == 0
+        wait_for(lambda: all("node-c" not in cluster.states(name) for name in ("node-a", "node-b")), TIMEOUT)
+        cluster.stop("node-b")   # renaming, with its state_dir
+        renamed = cluster.node_config("node-b")
+        renamed["node"]["name"] = "edge-b"
+        with Node(renamed) as edge:
+            wait_for(lambda: cluster.states("node-a").get("edge-b") == "alive", TIMEOUT)
+            wait_for(lambda: {problem["kind"] for problem in edge.status()["problems"]} == {"state_cloned"}, TIMEOUT)
+            assert command(edge, "forget", "node-b").returncode == 0
+            wait_for(lambda: set(cluster.states("node-a")) == {"node-a", "edge-b"}, TIMEOUT)
+            assert a.status()["cluster"]["alive"] == a.status()["cluster"]["size"] == 2
+            assert edge.status()["stats"]["total_requests"] == 4
+
+
 def test_a_member_that_left_is_forgotten_after_its_time(stubs):
     with Cluster(settings(stubs), 2) as cluster:
         cluster.settle(revision=1)
