@@ -19,8 +19,8 @@ _difyring()
         values=" --format "
         ;;
     ring)
-        options="--config --app --user --down --help -c -a -u -d -h"
-        files=" -c --config "
+        options="--config --app --user --down --was --help -c -a -u -d -w -h"
+        files=" -c --config -w --was "
         values=" -a --app -u --user -d --down "
         ;;
     status)

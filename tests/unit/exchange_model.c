@@ -138,7 +138,9 @@ static void do_reconnect(struct model *m)
     demand(m, m->open && !m->reported && given(m, EXCHANGE_UP_STALE) && !m->any_taken,
            "RECONNECT only for an attempt of which nothing was sent");
     m->carries = exchange_core_carries(&m->core);
-    demand(m, m->carries == (m->hold_from > 0 || !m->ended || m->body_in > EXCHANGE_REPLAY_MAX),
+    demand(m,
+           m->carries == (m->hold_from > 0 || !m->ended ||
+                          (m->body_in > EXCHANGE_REPLAY_MAX && !m->core.asks)),
            "what is not held any more is carried");
     m->connected = m->sent_head = m->deaf = false;
     m->sent_end = m->sent_end && m->carries;
