@@ -299,3 +299,14 @@ const struct gossip_counters *gossip_counters(const struct gossip *g)
 {
     return &g->counters;
 }
+
+struct gossip_member *gossip_member_by_id(struct gossip *g, uint64_t id)
+{
+    for (size_t i = 0; i < gossip_member_count(g); i++) {
+        struct gossip_member *m = gossip_member(g, i);
+        if (m->id == id) {
+            return m;
+        }
+    }
+    return NULL;
+}

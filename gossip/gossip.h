@@ -151,6 +151,7 @@ void gossip_each(const struct gossip *g, const struct gossip_member *member,
 /* Members 0..count-1, this node among them, in an order that changes only with new members. */
 size_t gossip_member_count(const struct gossip *g);
 struct gossip_member *gossip_member(struct gossip *g, size_t index);
+struct gossip_member *gossip_member_by_id(struct gossip *g, uint64_t id); /* NULL: there is none */
 struct gossip_member *gossip_self(struct gossip *g);
 struct gossip_member *gossip_find(struct gossip *g, struct bytes name); /* NULL if unknown */
 

@@ -123,23 +123,13 @@ static size_t gather_offers(struct cluster *c)
     return count;
 }
 
-static struct gossip_member *member_by_id(struct cluster *c, uint64_t id)
-{
-    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
-        struct gossip_member *m = gossip_member(c->gossip, i);
-        if (m->id == id) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
 static void report_conflicts(struct cluster *c, size_t count)
 {
     size_t index = shared_find_conflict(&c->shared, own(c)->offers, count);
     for (; index < count; index = shared_find_conflict(&c->shared, own(c)->offers, count)) {
         char ours[2 * SHA256_SIZE + 1], theirs[2 * SHA256_SIZE + 1];
-        const struct gossip_member *m = member_by_id(c, own(c)->offers[index].member);
+        const struct gossip_member *m =
+            gossip_member_by_id(c->gossip, own(c)->offers[index].member);
         const struct shared_version *version = &own(c)->offers[index].version;
         bool we_win = shared_compare(&c->shared.mine, version) > 0;
         sha256_hex(c->shared.mine.digest, ours);
@@ -156,7 +146,7 @@ static void report_conflicts(struct cluster *c, size_t count)
 
 static void start_fetch(struct cluster *c)
 {
-    struct gossip_member *from = member_by_id(c, c->shared.source);
+    struct gossip_member *from = gossip_member_by_id(c->gossip, c->shared.source);
     const struct member_info *info = from ? info_of(c, from) : NULL;
     const struct config *told = info ? info->told[TOPIC_CONFIG] : NULL;
     if (told) {

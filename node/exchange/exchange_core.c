@@ -577,15 +577,6 @@ static handler *const HANDLERS[] = {
     [EXCHANGE_DEADLINE] = on_deadline,
 };
 
-/* For nobody: it is read to its end, and that is all. */
-static void mute(struct exchange_core *c)
-{
-    c->take_deadline_ms = 0;
-    c->ret->finish = EXCHANGE_FINISH_CUT;
-    c->ret->what &= ~(uint32_t)(EXCHANGE_DO_INTERIM | EXCHANGE_DO_HEAD | EXCHANGE_DO_BODY |
-                                EXCHANGE_DO_END | EXCHANGE_DO_REPLY);
-}
-
 void exchange_core_step(struct exchange_core *c, const struct exchange_input *in, uint64_t now_ms,
                         struct exchange_outputs *ret)
 {
@@ -597,6 +588,6 @@ void exchange_core_step(struct exchange_core *c, const struct exchange_input *in
     c->ret = ret;
     on_input(c);
     if (c->orphaned) {
-        mute(c);
+        say_nothing(c);
     }
 }

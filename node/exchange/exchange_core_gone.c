@@ -43,3 +43,11 @@ void end_for_nobody(struct exchange_core *c)
     drop_attempt(c, EXCHANGE_OUTCOME_NEUTRAL);
     finish(c, EXCHANGE_FINISH_CUT);
 }
+
+void say_nothing(struct exchange_core *c)
+{
+    c->take_deadline_ms = 0;
+    c->ret->finish = EXCHANGE_FINISH_CUT;
+    c->ret->what &= ~(uint32_t)(EXCHANGE_DO_INTERIM | EXCHANGE_DO_HEAD | EXCHANGE_DO_BODY |
+                                EXCHANGE_DO_END | EXCHANGE_DO_REPLY);
+}

@@ -14,4 +14,7 @@ void task_came(struct exchange_core *c);
 /* It turns out that nothing is lost if nobody reads it, or it has been read for long enough. */
 void end_for_nobody(struct exchange_core *c);
 
+/* A step of a response that is read for nobody: nothing of it goes down. */
+void say_nothing(struct exchange_core *c);
+
 #endif

@@ -68,17 +68,6 @@ static void forget(struct cluster *c, const struct gossip_start *start, const ch
     }
 }
 
-static const struct gossip_member *find(struct cluster *c, uint64_t id)
-{
-    for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
-        const struct gossip_member *m = gossip_member(c->gossip, i);
-        if (m->id == id) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
 enum cluster_forget cluster_forget(struct cluster *c, uint64_t now_ms, struct bytes name)
 {
     c->now_ms = now_ms;
@@ -103,7 +92,7 @@ static void follow(struct cluster *c, const struct gossip_member *teller)
         value.at ? cluster__gone__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
     for (size_t i = 0; gone && i < gone->n_starts && i < GOSSIP_FORGOTTEN_MAX; i++) {
         const struct gossip_start start = {gone->starts[i]->id, gone->starts[i]->generation};
-        const struct gossip_member *m = find(c, start.id);
+        const struct gossip_member *m = gossip_member_by_id(c->gossip, start.id);
         forget(c, &start, m ? m->name : NULL);
     }
     if (gone) {
