@@ -128,5 +128,6 @@ size_t cli_check_host(const struct conf *conf, struct conf_problems *ret_problem
     check_spool_dir(conf, problems);
     check_keys(conf, problems);
     check_instance_tls(conf, problems);
+    cli_check_machine(conf, problems);
     return problem_list_finish(problems, ret_problems);
 }

@@ -70,6 +70,10 @@ int cli_help(const char *help);
 /* What on this machine does not fit the configuration; their number. */
 size_t cli_check_host(const struct conf *conf, struct conf_problems *ret_problems);
 
+/* Of these: addresses, interface, names, folders. */
+struct problem_list;
+void cli_check_machine(const struct conf *conf, struct problem_list *problems);
+
 /* Reads a configuration. NULL after every problem has been told on standard error. */
 struct conf *cli_load(const char *file);
 

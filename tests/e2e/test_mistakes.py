@@ -133,6 +133,27 @@ def test_each_mistake_is_told_as_the_page_says():
     assert written == table()
 
 
+def test_check_with_host_looks_at_this_machine(tmp_path):
+    def looked(text):
+        path = tmp_path / "node.yaml"
+        path.write_text(text)
+        result = subprocess.run([BIN, "check", "--host", "-c", str(path)], capture_output=True, text=True, check=False, timeout=60)
+        assert result.returncode == 0, result   # warnings: the file may be for another machine
+        return result.stdout + result.stderr
+    good = GOOD.replace("127.0.0.1:8282", "127.0.0.1:0") + f"node: {{ name: a, state_dir: {tmp_path}/new/state }}\n"
+    for words in ("does not have the address", "has no interface", "does not resolve", "is missing", "is not a folder", "may not write"):
+        assert words not in looked(good), words
+    vip = good.replace("node: {", "vip: { address: 192.0.2.9/24, interface: %s, router_id: 1, priority: 1, peers: [192.0.2.8], track_file: /run/x }\nnode: {")
+    for text, said in (
+            (good.replace("127.0.0.1:0", "192.0.2.7:8282"), "this machine does not have the address 192.0.2.7"),
+            (vip % "eth-none", "`vip.interface`: this machine has no interface eth-none"),
+            (good.replace("host: 10.0.0.2", "host: nowhere.invalid"), "the name nowhere.invalid of `dify2` does not resolve"),
+            (good + "log: { access: /nowhere/access.log }\n", "`log.access` (/nowhere/access.log): the folder /nowhere is missing"),
+            (good.replace(f"{tmp_path}/new/state", f"{tmp_path}/node.yaml"), "is not a folder")):
+        assert said in looked(text), said
+    assert "192.0.2.9" not in looked((vip % "lo").replace("127.0.0.1:0", "192.0.2.9:82"))   # keepalived brings that one
+
+
 if __name__ == "__main__":
     with open(PAGE, encoding="utf-8") as file:
         page = file.read()
