@@ -33,7 +33,9 @@ def test_a_cluster_that_is_well(stubs):
         for name in cluster.names:
             row = line_of(text, name)
             assert row[1:4] == ["{}:{}".format(*cluster.udp[name]), "alive", "-"]
-            assert row[5:8] == ["1 " + own["config_digest"][:8], own["ring_digest"][:8], str(int(name == "node-b"))]
+            key = cluster["node-a"].status()["cluster"]["nodes"][0]["key"]
+            assert row[5:11] == [own["version"], key, "1", own["config_digest"][:8], own["ring_digest"][:8],
+                                 str(int(name == "node-b"))]
         assert text.count("all the same") == 3 and "problem" not in text
         assert "one: 1 requests, 0 errors" in text
         lines = text.splitlines()
