@@ -156,6 +156,20 @@ static bool is_of_datasets(const char *token)
 }
 
 /* They name no user and no conversation: what is written at one would not be found at another. */
+/* Of a stopped run Dify often tells no usage. */
+static void check_token_quotas(const struct conf_application *application,
+                               struct problem_list *problems)
+{
+    for (size_t i = 0; i < application->quota_count; i++) {
+        if (application->quotas[i].tokens_given && application->client_gone == CLIENT_GONE_STOP) {
+            problem_add(problems, application->quotas[i].line, application->quotas[i].column,
+                        "`client_gone: stop` of `%s` beside a quota of tokens: what a stopped run "
+                        "used is often told by nobody, and does not count; use `finish`",
+                        application->name);
+        }
+    }
+}
+
 static void check_datasets(const struct conf_application *application,
                            struct problem_list *problems)
 {
@@ -216,6 +230,7 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
         check_variables(&conf->applications[i], problems);
         check_queue(conf, &conf->applications[i], problems);
         check_datasets(&conf->applications[i], problems);
+        check_token_quotas(&conf->applications[i], problems);
     }
     return problem_list_finish(problems, ret_problems);
 }

@@ -157,6 +157,9 @@ static void build_quotas(struct snapshot *s, struct snapshot_application *to,
             .shadow = c->shadow,
         };
         name_quota(q, from->name, secret, sha);
+        if (q->kind == QUOTA_TOKENS && to->client_gone == CLIENT_GONE_ABORT) {
+            to->client_gone = CLIENT_GONE_FINISH; /* so that its usage counts (SPEC §3) */
+        }
         to->quotas_ask_user = to->quotas_ask_user || q->per == QUOTA_USER;
         to->quotas_ask_class = to->quotas_ask_class || q->kind == QUOTA_CONCURRENT;
     }

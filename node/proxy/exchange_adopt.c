@@ -95,6 +95,7 @@ void exchange_renew(struct exchange *x)
     memset(x->tried, 0, sizeof(x->tried));
     snapshot_unref(x->snapshot);
     x->snapshot = snapshot_ref(now);
+    exchange_quota_renew(x, app);
     x->app = app;
     adopt_rules(x);
 }

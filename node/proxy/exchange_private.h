@@ -220,6 +220,9 @@ static inline void exchange_quota_release(struct exchange *x)
         exchange_quota_do_release(x);
     }
 }
+/* It goes on by another configuration: what that has no more, or in another place, is given back.
+ */
+void exchange_quota_renew(struct exchange *x, const struct snapshot_application *app);
 /* So many tokens have been used by the request: once, when they are known. */
 void exchange_quota_spend(struct exchange *x, uint64_t tokens);
 

@@ -77,6 +77,17 @@ void exchange_quota_do_release(struct exchange *x)
     request_quotas_release(&x->quota, x->proxy->quotas, x->app, &whom);
 }
 
+void exchange_quota_renew(struct exchange *x, const struct snapshot_application *app)
+{
+    bool same = app->quota_count == x->app->quota_count;
+    for (size_t i = 0; same && i < app->quota_count; i++) {
+        same = app->quotas[i].rule == x->app->quotas[i].rule;
+    }
+    if (!same) {
+        exchange_quota_release(x);
+    }
+}
+
 void exchange_quota_spend(struct exchange *x, uint64_t tokens)
 {
     if (x->app && x->app->quota_count > 0) {

@@ -180,7 +180,7 @@ def test_windows_of_an_hour_and_longer_survive_a_restart(stub, tmp_path, cluster
     with Node(config) as node:
         head, body = ask(node)
         assert "3 requests per user every 1d" in check_error(head, body, 429, "rate_limit_error")["message"]
-        assert 86000 < int(head.headers["retry-after"]) <= 86400
+        assert 86000 < int(head.headers["retry-after"]) <= 86402
         assert ask(node, "v", token=OTHER)[0].status == 200
     with open(tmp_path / "quotas", "r+b") as file:   # a damaged one is set aside
         file.seek(100)
@@ -233,3 +233,16 @@ def test_the_example_of_the_page_keeps_an_application_within_its_budget(stubs):
         head, body = ask_as("late")
         message = check_error(head, body, 429, "rate_limit_error")["message"]
         assert message == "Rate limit exceeded: at most 20 requests per application every 1d. Please try again later."
+
+
+def test_tokens_count_when_dify_has_told_them(stub):
+    with Node(quotas([stub], {"per": "user", "tokens": 1, "every": "1h"})) as node:
+        head, body = chat(node)
+        assert head.status == 200 and json.loads(body)["metadata"]["usage"]["total_tokens"] > 1
+        head, body = wait_for(lambda: (lambda got: got if got[0].status == 429 else None)(chat(node)), TIMEOUT)
+        assert "1 tokens per user every 1h" in check_error(head, body, 429, "rate_limit_error")["message"]
+        assert limit_fields(head)[:2] == (1, 0)
+        assert chat(node, "v")[0].status == 200
+        line = node.wait_access(status=200, user_id="u")[0]
+        _, explained = node.json("GET", "/admin/explain?user=u")
+        assert explained["quotas"][0]["used"] >= line["total_tokens"] > 1
