@@ -207,7 +207,8 @@ static inline bool usage_oracle(bool stream, struct bytes answer, struct usage_s
             has_data = false;
         }
     }
-    judged = judged && !has_data; /* a text that the stream's end cuts off may be whole */
+    /* a text that the stream's end cuts off may be whole */
+    judged = judged && !has_data && answer.size == 0;
     buffer_done(&data);
     return judged;
 }
