@@ -26,9 +26,9 @@ enum {
 };
 
 /* Pages: their sum is checked against GOSSIP_KEYS_MAX, of which a member's tombstones take some,
- * too. One page holds about 30 instances' counters, one to three earlier starts, at least 3 drains,
- * 45 containers with work, 41 with slots. Gone before node, which counts who is left. Past before
- * count, and both before handoff, which looks at what they have told. */
+ * too. One page holds about 30 instances' counters (14 with usage), one to three earlier starts, at
+ * least 3 drains, 45 containers with work, 41 with slots. Gone before node, which counts who is
+ * left. Past before count, and both before handoff, which looks at what they have told. */
 /* clang-format off */
 #define CLUSTER_TOPICS(ROW) \
     /*  topic     key        priority     pages            note           member           settle           deadline */ \
