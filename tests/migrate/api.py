@@ -23,7 +23,7 @@ STORAGE = "/app/api/storage/upload_files"
 def database(name="dify"):
     """A cursor; each statement is a transaction."""
     connection = psycopg2.connect(host=os.environ["DB_HOST"], user=os.environ["DB_USERNAME"], dbname=name,
-                                  password=os.environ["DB_PASSWORD"], connect_timeout=5)
+                                  password=os.environ["DB_PASSWORD"], connect_timeout=60)
     connection.autocommit = True
     try:
         yield connection.cursor()
