@@ -117,10 +117,11 @@ static bool is_limited(const struct conf *conf, const struct conf_instance *inst
     return false;
 }
 
+/* Where instances are separate, requests wait in it for their own one, too. */
 static void check_queue(const struct conf *conf, const struct conf_application *application,
                         struct problem_list *problems)
 {
-    bool limited = false;
+    bool limited = conf_is_separate(application);
     if (!application->queue_set) {
         return;
     }

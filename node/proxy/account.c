@@ -220,7 +220,6 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
         cell_add(&all->placed[placed - PLACEMENT_HOME], 1);
     }
     if (x->app && x->app->quota_count > 0 && x->reads) {
-        const struct usage *usage = answer_reading_usage(&x->reading);
         exchange_quota_spend(x, usage ? usage->total_tokens : 0);
     }
     if (x->aborted) {

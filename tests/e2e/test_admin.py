@@ -50,7 +50,8 @@ def test_status_has_the_shape_of_the_contract(stubs):
         assert (cluster["nodes"][0]["version"], cluster["nodes"][0]["key"]) == (own["version"], None)
         app = value["applications"]["one"]
         assert set(app) == {"algorithm", "total_requests", "errors", "active_requests", "latency_ms", "usage",
-                            "instances"}
+                            "quotas", "instances"}
+        assert app["quotas"] == []
         assert app["usage"] == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "price": {}}
         assert set(app["latency_ms"]) == {"p50", "p95", "p99"}
         assert list(app["instances"]) == ["dify1", "dify2", "dify3"]

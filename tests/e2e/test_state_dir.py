@@ -99,10 +99,10 @@ def test_what_cannot_be_written_later_is_told_once_and_again_when_it_changes(stu
     with Node(config(stubs, folder)) as node:
         point(folder, other)
         node.request("GET", "/v1/_echo?user=u", token=TOKEN)   # there is something to write
-        wait_for(lambda: len(told(node)) >= 6, TIMEOUT)   # each of its files, for all are written then
+        wait_for(lambda: len(told(node)) >= 8, TIMEOUT)   # each of its files, for all are written then
         before = len(told(node))
         observe(2.5, lambda: len(told(node)) == before)
-        assert before <= 6 and all(event["level"] == "error" and "Not a directory" in event["message"]
+        assert before <= 8 and all(event["level"] == "error" and "Not a directory" in event["message"]
                                    for event in told(node))
         assert node.status()["problems"]
         point(folder, blocked)   # now it is something else
