@@ -199,8 +199,7 @@ static void some_text(struct prng *prng, struct buffer *to)
         "\"event\":\"workflow_finished\"",
         "\"event\":\"message\"",
         "\"metadata\":{\"usage\":" USAGE "}",
-        "\"metadata\":{\"usage\":{\"total_tokens\":3,\"total_price\":\"0.5\",\"currency\":\"RMB\"}"
-        "}",
+        "\"metadata\":{\"usage\":{\"total_tokens\":3,\"total_price\":\"0.5\",\"currency\":\"x\"}}",
         "\"metadata\":{\"usage\":{\"prompt_tokens\":true}}",
         "\"metadata\":{\"usage\":[1]}",
         "\"metadata\":[{\"usage\":{\"total_tokens\":3}}]",
