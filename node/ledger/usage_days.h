@@ -56,7 +56,7 @@ bool usage_days_range(const struct usage_days *d, uint32_t *ret_first, uint32_t 
  * instance. Of several currencies the first line has all but the other prices, and each other one a
  * line with its price alone; so each column adds up. */
 void usage_days_csv_head(struct buffer *b);
-void usage_days_csv(struct usage_days *d, uint32_t day, struct buffer *b);
+void usage_days_csv(struct usage_days *d, uint32_t number, struct buffer *b); /* of a day */
 
 /* `2026-11-30`. False: it is no day, or one before 1970 or behind 9999. */
 bool usage_day_read(struct bytes text, uint32_t *ret);

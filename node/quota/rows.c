@@ -19,15 +19,14 @@ static void own_row(struct subject *x, uint64_t window_ms, uint64_t now_ms, stru
 }
 
 size_t quota_take_news(struct quota_shard *s, unsigned heat, uint64_t now_ms,
-                       quota_window_of *window_of, void *arg, struct quota_row *ret_rows,
-                       size_t max)
+                       struct quota_windows windows, struct quota_row *ret_rows, size_t max)
 {
     size_t count = 0;
     while (count < max && s->news[heat].first) {
         uint32_t index = s->news[heat].first;
         struct subject *x = subject_at(s, index);
         news_remove(s, index);
-        own_row(x, window_of(arg, x->rule), now_ms, &ret_rows[count++]);
+        own_row(x, windows.of(windows.arg, x->rule), now_ms, &ret_rows[count++]);
     }
     return count;
 }

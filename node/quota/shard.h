@@ -91,11 +91,14 @@ struct quota_row {
 
 /* The window of a rule; 0: there are none of it any more, or it is concurrent. */
 typedef uint64_t quota_window_of(void *arg, uint16_t rule);
+struct quota_windows {
+    quota_window_of *of;
+    void *arg;
+};
 
 /* Takes what is new of this heat: at most `max` rows. Heat 0 is the hottest. */
 size_t quota_take_news(struct quota_shard *s, unsigned heat, uint64_t now_ms,
-                       quota_window_of *window_of, void *arg, struct quota_row *ret_rows,
-                       size_t max);
+                       struct quota_windows windows, struct quota_row *ret_rows, size_t max);
 
 /* All that this node has granted is news again, and cold: somebody has come who may lack it. */
 void quota_tell_all(struct quota_shard *s);

@@ -77,15 +77,15 @@ void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_m
     *last = at > *last ? (uint16_t)at : *last;
 }
 
-/* The cells that are in use, the oldest first. */
+/* The cells that are in use, the oldest first; `cell` is the caller's, a uint64_t. */
 #define EACH_CELL(w, cell)                                                                         \
-    for (uint64_t cell = (uint64_t)(w)->newest - QUOTA_WINDOW_CELLS; cell <= (w)->newest; cell++)  \
-        if ((w)->amounts[cell % QUOTA_CELLS] > 0)
+    for ((cell) = (uint64_t)(w)->newest - QUOTA_WINDOW_CELLS; (cell) <= (w)->newest; (cell)++)     \
+        if ((w)->amounts[(cell) % QUOTA_CELLS] > 0)
 
 uint64_t quota_window_wait_ms(const struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
                               uint64_t most)
 {
-    uint64_t sum = w->sum, wait_ms = 0;
+    uint64_t sum = w->sum, wait_ms = 0, cell;
     EACH_CELL(w, cell)
     {
         if (sum <= most) {
@@ -102,6 +102,7 @@ size_t quota_window_tell(const struct quota_window *w, uint64_t window_ms, uint6
                          struct quota_use ret_uses[QUOTA_CELLS])
 {
     size_t count = 0;
+    uint64_t cell;
     EACH_CELL(w, cell)
     {
         uint64_t last_ms = last_of(w, window_ms, cell);

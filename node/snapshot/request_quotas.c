@@ -57,14 +57,14 @@ static void count_over(struct request_quotas *r, const struct snapshot_quota *q,
 
 bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
                            const struct snapshot_application *app,
-                           const struct request_subjects *whom, enum slot_class class,
-                           struct application_counts *cell, uint64_t now_ms)
+                           const struct request_subjects *whom, struct application_counts *cell,
+                           uint64_t now_ms)
 {
     struct quota_ask asks[QUOTA_ASKS_MAX];
     uint8_t number[QUOTA_ASKS_MAX]; /* of the application's */
     size_t count = 0;
     for (size_t i = 0; i < app->quota_count; i++) {
-        if (app->quotas[i].kind != QUOTA_CONCURRENT || class == SLOT_LONG) {
+        if (app->quotas[i].kind != QUOTA_CONCURRENT || whom->class == SLOT_LONG) {
             number[count] = (uint8_t)i;
             prepare(quotas, &app->quotas[i], whom, &asks[count++]);
         }

@@ -20,10 +20,11 @@ struct request_quotas {
     bool asked;
 };
 
-/* Whom they count. */
+/* Whom they count, and as what. */
 struct request_subjects {
     struct bytes user, token;
     const uint8_t *address; /* 16 bytes; NULL: not known */
+    enum slot_class class;  /* for request_quotas_refuse(): long ones are counted while they last */
 };
 
 /* One of them, as it is asked. False: it is not known whom it counts. */
@@ -34,8 +35,8 @@ bool request_quota_prepare(struct quotas *quotas, const struct snapshot_quota *q
  * counters. */
 bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
                            const struct snapshot_application *app,
-                           const struct request_subjects *whom, enum slot_class class,
-                           struct application_counts *cell, uint64_t now_ms);
+                           const struct request_subjects *whom, struct application_counts *cell,
+                           uint64_t now_ms);
 
 /* It is under way no more. */
 void request_quotas_release(struct request_quotas *r, struct quotas *quotas,

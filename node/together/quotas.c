@@ -206,13 +206,13 @@ static void forget_owner(struct quotas *q, uint16_t owner)
 static uint16_t make_owner(struct quotas *q)
 {
     uint16_t longest = 1;
-    for (uint16_t i = 1; i < QUOTA_OWNERS_MAX; i++) {
+    for (unsigned i = 1; i < QUOTA_OWNERS_MAX; i++) {
         const struct quotas_owner *o = &q->owners[i], *other = &q->owners[longest];
         if (o->start == 0) {
-            return i;
+            return (uint16_t)i;
         }
         bool longer = o->down_ms > 0 && (other->down_ms == 0 || o->down_ms < other->down_ms);
-        longest = longer ? i : longest;
+        longest = longer ? (uint16_t)i : longest;
     }
     forget_owner(q, longest);
     return longest;
@@ -220,9 +220,9 @@ static uint16_t make_owner(struct quotas *q)
 
 uint16_t quotas_owner(struct quotas *q, uint64_t member, uint64_t start)
 {
-    for (uint16_t i = 1; i < QUOTA_OWNERS_MAX; i++) {
+    for (unsigned i = 1; i < QUOTA_OWNERS_MAX; i++) {
         if (q->owners[i].member == member && q->owners[i].start == start) {
-            return i;
+            return (uint16_t)i;
         }
     }
     uint16_t owner = make_owner(q);
@@ -233,7 +233,7 @@ uint16_t quotas_owner(struct quotas *q, uint64_t member, uint64_t start)
 
 void quotas_owner_up(struct quotas *q, uint64_t member, uint64_t start, bool up, uint64_t now_ms)
 {
-    for (uint16_t i = 1; i < QUOTA_OWNERS_MAX; i++) {
+    for (unsigned i = 1; i < QUOTA_OWNERS_MAX; i++) {
         struct quotas_owner *o = &q->owners[i];
         if (o->start > 0 && o->member == member) {
             bool is = up && o->start == start;
@@ -260,8 +260,9 @@ size_t quotas_take_news(struct quotas *q, uint64_t now_ms, struct quota_row *ret
     }
     for (unsigned heat = 0; heat < QUOTA_HEATS; heat++) {
         for (size_t i = 0; i < QUOTAS_SHARDS && count < max; i++) {
-            count += quota_take_news(take(q, i), heat, clock_of(now_ms), window_of, q,
-                                     ret_rows + count, max - count);
+            count += quota_take_news(take(q, i), heat, clock_of(now_ms),
+                                     (struct quota_windows){window_of, q}, ret_rows + count,
+                                     max - count);
             give(q, i);
         }
     }

@@ -26,29 +26,34 @@ static void remove_at(struct trials *t, size_t index)
 static bool parse_digest(const char *text, uint8_t ret_digest[SHA256_SIZE])
 {
     for (size_t i = 0; i < SHA256_SIZE; i++) {
-        unsigned byte;
-        if (sscanf(text + 2 * i, "%2x", &byte) != 1) {
+        int high = ascii_hex(text[2 * i]), low = high < 0 ? -1 : ascii_hex(text[2 * i + 1]);
+        if (low < 0) {
             return false;
         }
-        ret_digest[i] = (uint8_t)byte;
+        ret_digest[i] = (uint8_t)(high * 16 + low);
     }
     return true;
 }
 
 static bool parse_line(const char *line, struct trial *ret)
 {
-    char digest[2 * SHA256_SIZE + 1];
-    unsigned long long first, second;
-    int condemned;
+    uint64_t numbers[3];
     *ret = (struct trial){0};
-    if (sscanf(line, "%64[0-9a-f] %llu %llu %d", digest, &first, &second, &condemned) != 4 ||
-        strlen(digest) != 2 * SHA256_SIZE || !parse_digest(digest, ret->digest)) {
+    if (!parse_digest(line, ret->digest)) {
         return false;
     }
-    ret->tries_s[0] = first;
-    ret->tries_s[1] = second;
-    ret->condemned = condemned != 0;
-    return true;
+    const char *at = line + 2 * SHA256_SIZE;
+    for (size_t i = 0; i < 3; i++) {
+        char *end;
+        if (at[0] != ' ' || at[1] < '0' || at[1] > '9') {
+            return false;
+        }
+        numbers[i] = strtoull(at, &end, 10);
+        at = end;
+    }
+    memcpy(ret->tries_s, numbers, sizeof(ret->tries_s));
+    ret->condemned = numbers[2] != 0;
+    return *at == '\0';
 }
 
 void trials_read(struct trials *t, struct bytes text, const char *version)

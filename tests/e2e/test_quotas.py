@@ -112,7 +112,8 @@ def test_a_shadow_counts_and_logs_and_refuses_nobody(stub):
         heads = [ask(node)[0] for _ in range(3)]
         assert [head.status for head in heads] == [200] * 3
         assert not any(name.startswith("ratelimit") for head in heads for name in head.headers)
-        assert [line["quota"] for line in node.wait_access(3)] == [None, "token", "token"]
+        lines = node.wait_access(3)   # workers write in no order among them
+        assert sorted(str(line["quota"]) for line in lines) == ["None", "token", "token"]
         assert {line["termination"] for line in node.access()} == {"complete"}
 
 

@@ -190,8 +190,9 @@ static void tell(struct process *p)
     uint64_t now_ms = host_now_ms(p->world, p->host);
     size_t room = cluster_quota_room(p->cluster, now_ms), count = 0;
     for (unsigned heat = 0; heat < QUOTA_HEATS && count < room; heat++) {
-        count += quota_take_news(p->quotas->shard, heat, clock_of(p), window_of, NULL, rows + count,
-                                 room - count);
+        count +=
+            quota_take_news(p->quotas->shard, heat, clock_of(p),
+                            (struct quota_windows){window_of, NULL}, rows + count, room - count);
     }
     for (size_t i = 0; i < count; i++) {
         told[i] = (struct cluster_quota_row){rows[i].rule + 1u, rows[i], rows[i].rule == 1};

@@ -521,6 +521,18 @@ static void take_waiting(struct model *m)
     }
 }
 
+/* The same, of the instance. */
+static void take_instance(struct model *m)
+{
+    if (given(m, EXCHANGE_UP_DEAF)) {
+        m->deaf = true;
+        m->up_waiting = 0;
+    }
+    if (given(m, EXCHANGE_UP_GONE) && !m->in.unsent) {
+        m->may_repeat = false;
+    }
+}
+
 /* What the input itself changes in the world, before the core hears of it. */
 static void take_in(struct model *m)
 {
@@ -552,13 +564,7 @@ static void take_in(struct model *m)
     m->gone_over = m->core.gone_deadline_ms > 0 && m->core.gone_deadline_ms <= m->now_ms;
     m->task_told = m->task_told || given(m, EXCHANGE_UP_TASK);
     take_waiting(m);
-    if (given(m, EXCHANGE_UP_DEAF)) {
-        m->deaf = true;
-        m->up_waiting = 0;
-    }
-    if (given(m, EXCHANGE_UP_GONE) && !m->in.unsent) {
-        m->may_repeat = false;
-    }
+    take_instance(m);
 }
 
 void model_one_step(struct model *m, struct exchange_input in)

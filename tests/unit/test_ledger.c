@@ -134,8 +134,9 @@ static void usage_of_more_currencies_than_there_is_room_for_is_left_out(void **s
 {
     (void)state;
     struct ledger *l = ledger_new();
-    for (char c = 'a'; c < 'a' + 2 * USAGE_CURRENCIES_MAX; c++) {
-        char node[2] = {(char)('a' + (c - 'a') / USAGE_CURRENCIES_MAX), 0}, currency[2] = {c, 0};
+    for (int c = 'a'; c < 'a' + 2 * USAGE_CURRENCIES_MAX; c++) {
+        char node[2] = {(char)('a' + (c - 'a') / USAGE_CURRENCIES_MAX), 0},
+             currency[2] = {(char)c, 0};
         struct usage_sum u = usage(1, 5, currency);
         struct ledger_record r = record(node, 1, "dify1", 0);
         r.usage = &u;

@@ -285,7 +285,8 @@ static size_t news_of(struct quota_shard *s, uint64_t now_ms, struct quota_row *
 {
     size_t count = 0;
     for (unsigned heat = 0; heat < QUOTA_HEATS; heat++) {
-        count += quota_take_news(s, heat, now_ms, window_of, NULL, rows + count, max - count);
+        count += quota_take_news(s, heat, now_ms, (struct quota_windows){window_of, NULL},
+                                 rows + count, max - count);
     }
     return count;
 }
@@ -367,9 +368,13 @@ static void the_hottest_are_told_first(void **state)
         }
     }
     struct quota_row rows[SUBJECTS];
-    assert_int_equal(quota_take_news(s, 0, BEGIN_MS, window_of, NULL, rows, SUBJECTS), 3);
+    assert_int_equal(
+        quota_take_news(s, 0, BEGIN_MS, (struct quota_windows){window_of, NULL}, rows, SUBJECTS),
+        3);
     assert_int_equal(rows[0].key, 8); /* 8, 9 and 10 of 10 */
-    assert_int_equal(quota_take_news(s, 0, BEGIN_MS, window_of, NULL, rows, SUBJECTS), 0);
+    assert_int_equal(
+        quota_take_news(s, 0, BEGIN_MS, (struct quota_windows){window_of, NULL}, rows, SUBJECTS),
+        0);
     assert_int_equal(news_of(s, BEGIN_MS, rows, SUBJECTS), 7);
     assert_true(granted(s, 1, 10, BEGIN_MS));
     assert_int_equal(news_of(s, BEGIN_MS, rows, SUBJECTS), 1);
@@ -474,11 +479,40 @@ static void add_standing(void *arg, const struct quota_standing *standing)
     ((struct sums *)arg)->used[standing->key] += standing->used;
 }
 
+enum { KEYS = 8, OWNERS = 4 };
+
+static void tell_all_others(struct quota_shard *nodes[OWNERS], size_t from, uint64_t now_ms)
+{
+    struct quota_row rows[KEYS];
+    size_t count = news_of(nodes[from], now_ms, rows, KEYS);
+    for (size_t r = 0; r < count; r++) {
+        for (size_t to = 0; to < OWNERS; to++) {
+            if (to != from) {
+                quota_hear(nodes[to], (uint16_t)(from + 1), window_of(NULL, rows[r].rule), &rows[r],
+                           now_ms);
+            }
+        }
+    }
+}
+
+/* What is counted at the end is what the model has granted, and at most an eleventh too long. */
+static void check_sums(struct quota_shard *node, const struct model *grants, uint64_t now_ms)
+{
+    struct sums sums = {{0}};
+    for (size_t piece = 0; quota_each_standing(node, piece, now_ms, always, add_standing, &sums);
+         piece++) {
+    }
+    for (size_t key = 0; key < KEYS / 2; key++) {
+        assert_true(sums.used[key] >= within(&grants[key], now_ms, T));
+        assert_true(sums.used[key] <= within(&grants[key], now_ms, T + T / 11 + 70));
+    }
+}
+
 /* Anything in any order, against the model; nothing is lost, counted twice or leaked. */
 static void a_walk_agrees_with_the_model(void **state)
 {
     (void)state;
-    enum { KEYS = 8, OWNERS = 4, STEPS = 60000 };
+    enum { STEPS = 60000 };
     struct prng prng;
     prng_init(&prng, 11);
     struct quota_shard *nodes[OWNERS];
@@ -506,32 +540,14 @@ static void a_walk_agrees_with_the_model(void **state)
             m->amount[m->count++ % 20000] = 1;
             assert_true(m->count < 20000);
         }
-        for (size_t k = 0; k < OWNERS; k++) { /* all is told at once: nobody is over */
-            struct quota_row rows[KEYS];
-            size_t count = k == n ? news_of(nodes[n], now_ms, rows, KEYS) : 0;
-            for (size_t r = 0; r < count; r++) {
-                for (size_t to = 0; to < OWNERS; to++) {
-                    if (to != n) {
-                        quota_hear(nodes[to], (uint16_t)(n + 1), window_of(NULL, rows[r].rule),
-                                   &rows[r], now_ms);
-                    }
-                }
-            }
-        }
+        tell_all_others(nodes, n, now_ms); /* all is told at once: nobody is over */
         uint64_t under_way = 0;
         for (size_t k = 0; k < OWNERS; k++) {
             under_way += active[k][key];
         }
         assert_true(concurrent ? under_way <= 30 : within(&grants[key], now_ms, T) <= 30);
     }
-    struct sums sums = {{0}};
-    for (size_t piece = 0;
-         quota_each_standing(nodes[0], piece, now_ms, always, add_standing, &sums); piece++) {
-    }
-    for (size_t key = 0; key < KEYS / 2; key++) {
-        assert_true(sums.used[key] >= within(&grants[key], now_ms, T));
-        assert_true(sums.used[key] <= within(&grants[key], now_ms, T + T / 11 + 70));
-    }
+    check_sums(nodes[0], grants, now_ms);
     for (size_t n = 0; n < OWNERS; n++) {
         quota_shard_free(nodes[n]);
     }

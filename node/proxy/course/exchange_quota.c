@@ -43,8 +43,8 @@ static bool ask(struct exchange *x)
         return false;
     }
     struct request_subjects whom = subjects_of(x);
+    whom.class = x->app->quotas_ask_class ? exchange_slot_class(x) : SLOT_SHORT;
     return request_quotas_refuse(&x->quota, x->proxy->quotas, x->app, &whom,
-                                 x->app->quotas_ask_class ? exchange_slot_class(x) : SLOT_SHORT,
                                  &x->app->live->cells[x->proxy->worker].counts,
                                  net_now_ms(x->proxy->net));
 }
