@@ -21,7 +21,7 @@ from test_metrics import FAMILIES
 FOLDER = os.path.join(ROOT, "deploy", "monitoring")
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone,
+pytestmark = [pytest.mark.slow,
               pytest.mark.skipif(not PROMETHEUS, reason="no prometheus here (deploy/install-deps --test)")]
 
 
@@ -181,6 +181,7 @@ def watched(all_stubs, tmp_path_factory):
     all_stubs[2].clear()
 
 
+@pytest.mark.alone
 def test_rates_are_what_was_sent(watched):
     cluster, server, traffic = watched
     address = {name: f"127.0.0.1:{cluster[name].port}" for name in RATES}

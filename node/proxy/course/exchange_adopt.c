@@ -93,9 +93,10 @@ void exchange_renew(struct exchange *x)
     x->instance = last;
     x->picked = NULL;
     memset(x->tried, 0, sizeof(x->tried));
-    snapshot_unref(x->snapshot);
-    x->snapshot = snapshot_ref(now);
+    struct snapshot *before = x->snapshot;
     exchange_quota_renew(x, app);
+    x->snapshot = snapshot_ref(now);
     x->app = app;
     adopt_rules(x);
+    snapshot_unref(before); /* last: what is asked above is of it */
 }
