@@ -35,7 +35,7 @@ PROGRAM = "build/{}/node/difyring"
 # No part may hang the run: far above what each takes on 2 cores, and the run is to end in 15 minutes.
 PART_SECONDS_MAX = 700
 # End to end tests at a time: enough that the cores are never idle, few enough that time-outs of a second hold.
-E2E_AT_A_TIME = 3
+E2E_AT_A_TIME = 4
 # One ctest program; valgrind at low priority is slow.
 TEST_SECONDS_MAX = 300
 NICE = ["nice", "-n", "15"]

@@ -46,9 +46,12 @@ static struct container_entry *entry_at(struct list *l)
 
 static uint64_t bytes_of_entry(const struct container_entry *entry)
 {
-    struct instance_counts counts = {0};
-    instance_live_sum(entry->live, &counts);
-    return counts.bytes_from;
+    const struct instance_live *live = entry->live;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < live->cell_count; i++) {
+        bytes += __atomic_load_n(&live->cells[i].counts.bytes_from, __ATOMIC_RELAXED);
+    }
+    return bytes;
 }
 
 void container_join(struct container *c, struct container_entry *entry, struct instance_live *live)
@@ -64,32 +67,38 @@ void container_leave(struct container_entry *entry)
     entry->container = NULL;
 }
 
-void container_look(struct container *c, uint64_t now_ms)
+/* Returns what is in flight there. One pass for both, and the next one's lines are asked for ahead:
+ * of very many instances at one host and port, memory is what costs. */
+static uint64_t look(struct container *c, uint64_t now_ms)
 {
+    uint64_t in_flight = 0;
     for (struct list *l = c->instances.next; l != &c->instances; l = l->next) {
         struct container_entry *entry = entry_at(l);
+        if (l->next != &c->instances) {
+            const struct instance_live *ahead = entry_at(l->next)->live;
+            __builtin_prefetch(&ahead->in_flight);
+            __builtin_prefetch(&ahead->cell_count);
+        }
         uint64_t bytes = bytes_of_entry(entry);
+        in_flight += atomic_load_explicit(&entry->live->in_flight, memory_order_relaxed);
         if (bytes != entry->bytes_seen) {
             entry->bytes_seen = bytes;
             c->served = c->delivered = true;
             c->served_ms = c->delivered_ms = now_ms;
         }
     }
+    return in_flight;
+}
+
+void container_look(struct container *c, uint64_t now_ms)
+{
+    look(c, now_ms);
 }
 
 void container_answered(struct container *c, uint64_t now_ms)
 {
     c->delivered = true;
     c->delivered_ms = now_ms;
-}
-
-static uint64_t in_flight(const struct container *c)
-{
-    uint64_t sum = 0;
-    for (struct list *l = c->instances.next; l != &c->instances; l = l->next) {
-        sum += atomic_load_explicit(&entry_at(l)->live->in_flight, memory_order_relaxed);
-    }
-    return sum;
 }
 
 /* Its instances share them. */
@@ -107,18 +116,16 @@ static bool slots_taken(const struct container *c)
 
 struct busy_view container_view(struct container *c, uint64_t now_ms)
 {
-    container_look(c, now_ms);
+    uint64_t in_flight = look(c, now_ms);
     return (struct busy_view){.slots_taken = slots_taken(c),
-                              .awaited = in_flight(c),
+                              .awaited = in_flight,
                               .delivered = c->delivered,
                               .delivered_ms = c->delivered_ms};
 }
 
 bool container_work(struct container *c, uint64_t now_ms, struct cluster_work *ret_work)
 {
-    uint64_t slack_ms = c->busy_timeout_ms / SLACK_DIVISOR, count;
-    container_look(c, now_ms);
-    count = in_flight(c);
+    uint64_t slack_ms = c->busy_timeout_ms / SLACK_DIVISOR, count = look(c, now_ms);
     if (c->busy_timeout_ms == 0 ||
         (count == 0 && (!c->served || now_ms - c->served_ms > c->busy_timeout_ms))) {
         return false;

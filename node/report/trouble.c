@@ -30,16 +30,15 @@ static struct problem problem_of(enum problem_id id)
 
 static void look_at_application(struct report *r, const struct tracked_application *a)
 {
-    size_t eligible = 0, routable = 0;
+    size_t routable = 0;
     uint64_t since_s = 0;
     for (size_t i = 0; i < a->instance_count; i++) {
         const struct tracked_instance *t = a->instances[i];
-        eligible += t->verdict.eligible;
+        if (t->verdict.eligible) {
+            return;
+        }
         routable += t->verdict.routable;
         since_s = t->told.since_s > since_s ? t->told.since_s : since_s;
-    }
-    if (eligible > 0) {
-        return;
     }
     struct problem one = problem_of(PROBLEM_NO_INSTANCE);
     one.since_s = since_s; /* when the last of them went */

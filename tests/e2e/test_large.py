@@ -19,7 +19,7 @@ from stub_client import wait_for
 pytestmark = pytest.mark.alone
 
 STANDSTILL = 0.05   # seconds: doc/SPEC.md §5
-QUIET = 0.01        # seconds: a host whose sleepers wake later than that is not one to take times on
+QUIET = 0.005       # seconds: a host whose sleepers wake later than that is not one to take times on
 TRIES = 4           # README: other programs delay a turn now and then
 DEAD_PORT = 9       # nobody listens there
 PATIENT = 60 * PATIENCE
