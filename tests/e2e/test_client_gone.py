@@ -78,6 +78,7 @@ def test_one_that_left_before_it_told_its_task_is_stopped_then(stub):
         node.wait_access(1, uri="/v1/workflows/run")
 
 
+@pytest.mark.slow
 def test_one_that_never_tells_its_task_is_closed_after_ten_seconds(stub):
     with Node(config(stub, "stop")) as node:
         stub.worker(False)

@@ -104,7 +104,7 @@ def test_of_two_with_one_name_the_older_keeps_it(stubs):
         for _ in range(7):
             younger.echo()
         for node in cluster.nodes():
-            wait_for(lambda node=node: names_both(node, cluster), TIMEOUT)
+            wait_for(lambda node=node: names_both(node, cluster), 3 * TIMEOUT)
         for node in (cluster["node-a"], older):
             status = node.status()
             assert status["stats"]["total_requests"] == 2
@@ -132,7 +132,7 @@ def test_the_problem_goes_with_the_younger(stubs):
         cluster.settle()
         cluster.start("node-c")
         for node in cluster.nodes():
-            wait_for(lambda node=node: names_both(node, cluster), TIMEOUT)
+            wait_for(lambda node=node: names_both(node, cluster), 3 * TIMEOUT)
         cluster.stop("node-c")
         wait_for(lambda: not any(clash_problems(node) for node in cluster.nodes()), OVER_SECONDS)
         cluster.settle()

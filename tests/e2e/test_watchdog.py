@@ -105,6 +105,7 @@ def test_one_that_goes_on_is_forgiven(stubs):
         assert node.request("GET", "/v1/_echo?user=u", token=TOKEN)[0].status == 200
 
 
+@pytest.mark.slow
 def test_a_node_that_was_stopped_as_a_whole_goes_on(stubs):
     with Node(settings(stubs)) as node:
         for seconds in 11, 0.7, 0.7:
