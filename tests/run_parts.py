@@ -337,8 +337,8 @@ PARTS = [
     ("stub", False, None, run_stub),
     ("e2e", True, "release-build", e2e_part("release")),
     ("asan-e2e", False, "asan-build", e2e_part("asan", "not slow")),
-    ("compose", False, "compose-build", run_compose),
     ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "threads")),
+    ("compose", False, "compose-build", run_compose),
 ]
 BACKGROUND = [
     ("asan-build", False, None, build_part("asan")),
