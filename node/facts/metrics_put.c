@@ -78,6 +78,17 @@ static void put(struct buffer *b, const struct metric *m, const struct label lab
     }
 }
 
+/* The end of a histogram, behind its buckets. */
+static void put_sum(struct buffer *b, const struct metric *m, const struct label labels[LABELS_MAX],
+                    uint64_t sum_us, uint64_t count)
+{
+    char text[SECONDS_TEXT_SIZE];
+    put_head(b, m, "_sum", labels);
+    buffer_append_format(b, "%s\n", seconds_text(sum_us, text));
+    put_head(b, m, "_count", labels);
+    buffer_append_format(b, "%" PRIu64 "\n", count);
+}
+
 static void put_histogram(struct buffer *b, const struct metric *m, struct bytes app,
                           const struct histogram *h)
 {
@@ -97,10 +108,7 @@ static void put_histogram(struct buffer *b, const struct metric *m, struct bytes
         buffer_append_format(b, "%" PRIu64 "\n", count);
     }
     labels[1] = (struct label){0};
-    put_head(b, m, "_sum", labels);
-    buffer_append_format(b, "%s\n", seconds_text(h->sum_us, text));
-    put_head(b, m, "_count", labels);
-    buffer_append_format(b, "%" PRIu64 "\n", count);
+    put_sum(b, m, labels, h->sum_us, count);
 }
 
 /* ---- a family ---- */
@@ -339,10 +347,7 @@ static void put_check_times(struct buffer *b, const struct metric *m, struct lab
         buffer_append_format(b, "%" PRIu64 "\n", count);
     }
     labels[2] = (struct label){0};
-    put_head(b, m, "_sum", labels);
-    buffer_append_format(b, "%s\n", seconds_text(times->sum_us, text));
-    put_head(b, m, "_count", labels);
-    buffer_append_format(b, "%" PRIu64 "\n", count);
+    put_sum(b, m, labels, times->sum_us, count);
 }
 
 void metric_put_checks(struct buffer *b, const struct metric *m, const struct facts *facts)
