@@ -71,4 +71,29 @@ static inline const char *scan_word(const char *at, const char *end)
     return at;
 }
 
+/* Are the 16 bytes hexadecimal digits? Then they are in lower case afterwards. */
+static inline bool scan_lower_hex_16(char at[16])
+{
+#ifdef __SSE2__
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+    __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, _mm_set1_epi8('a' - 1)),
+                                   _mm_cmplt_epi8(lower, _mm_set1_epi8('f' + 1)));
+    __m128i digit = _mm_and_si128(_mm_cmpgt_epi8(bytes, _mm_set1_epi8('0' - 1)),
+                                  _mm_cmplt_epi8(bytes, _mm_set1_epi8('9' + 1)));
+    /* a digit has the bit 0x20 already */
+    _mm_storeu_si128((__m128i *)(void *)at, lower);
+    return _mm_movemask_epi8(_mm_or_si128(letter, digit)) == 0xFFFF;
+#else
+    for (int i = 0; i < 16; i++) {
+        char lower = (char)(at[i] | 0x20);
+        if (!((lower >= 'a' && lower <= 'f') || (at[i] >= '0' && at[i] <= '9'))) {
+            return false;
+        }
+        at[i] = lower;
+    }
+    return true;
+#endif
+}
+
 #endif

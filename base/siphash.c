@@ -1,18 +1,18 @@
 /* siphash: two rounds a word of eight bytes, four at the end. */
 #include "base/siphash.h"
 
+#include <endian.h>
+#include <string.h>
+
 struct sip {
     uint64_t a, b, c, d; /* v0 … v3 of the paper */
 };
 
 static uint64_t word_at(const void *at)
 {
-    const uint8_t *p = at;
-    uint64_t word = 0;
-    for (int i = 7; i >= 0; i--) {
-        word = word << 8 | p[i];
-    }
-    return word;
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return le64toh(word);
 }
 
 static uint64_t turn(uint64_t word, int bits)

@@ -177,7 +177,7 @@ bool value_is_name(struct bytes text)
         }
     }
     bool dots = bytes_equal(text, BYTES(".")) || bytes_equal(text, BYTES(".."));
-    return text.size >= 1 && text.size <= 64 && !dots;
+    return text.size >= 1 && text.size <= VALUE_NAME_MAX && !dots;
 }
 
 bool value_is_http_token(struct bytes text)

@@ -57,8 +57,10 @@ enum value_address_fault {
 enum value_address_fault value_address(struct bytes text, char ret_host[VALUE_HOST_SIZE],
                                        uint16_t *ret_port);
 
-/* [A-Za-z0-9._-]{1,64} but `.` and `..`, which no URL can have: names that stand in URLs, log lines
- * and metrics. */
+enum { VALUE_NAME_MAX = 64 };
+
+/* [A-Za-z0-9._-]{1,64} (VALUE_NAME_MAX) but `.` and `..`, which no URL can have: names that stand
+ * in URLs, log lines and metrics. */
 bool value_is_name(struct bytes text);
 
 /* RFC 9110 §5.6.2 token: header and cookie names. */

@@ -23,6 +23,7 @@ enum { PLACEMENT_KINDS = PLACEMENT_FILE + 1 };
 enum {
     /* A longer text is no id of Dify's: a UUID as urn:uuid:{…} has 47, a form's token 43. */
     PLACEMENT_ID_MAX = 64,
+    PLACEMENT_NAME_MAX = 64, /* of an application: the configuration's limit of names */
 };
 
 /* The number of an id; 0 for an empty text and one longer than PLACEMENT_ID_MAX. `key` is drawn

@@ -20,6 +20,7 @@ enum {
 void placing_init(struct placing *p, struct placing_desk *desk, const struct placement_route *route,
                   void (*on_found)(void *owner), void *owner)
 {
+    memset(p, 0, offsetof(struct placing, text));
     p->desk = desk;
     p->route = route;
     p->on_found = on_found;

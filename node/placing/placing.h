@@ -57,9 +57,8 @@ struct placing {
     const struct placement_route *route;
     enum placement_kind kind; /* of the id that the request names; NO_ID: none */
     bool only_remembered;     /* nobody is asked for it */
-    size_t text_size;
-    char text[PLACEMENT_ID_MAX]; /* the id */
     uint64_t id;
+    size_t text_size;             /* of `text` */
     enum placement_placed placed; /* as the log has it */
 
     /* private */
@@ -72,11 +71,13 @@ struct placing {
     uint64_t search_key;
     uint32_t next; /* what the core said last, if it is not carried out yet */
     struct errand *question;
+
+    /* not zeroed when it begins */
+    char text[PLACEMENT_ID_MAX]; /* the id */
     struct placement_core core;
     uint8_t order[PLACEMENT_INSTANCES_MAX]; /* position -> index of an instance */
 };
 
-/* In zeroed memory. */
 void placing_init(struct placing *p, struct placing_desk *desk, const struct placement_route *route,
                   void (*on_found)(void *owner), void *owner);
 void placing_done(struct placing *p);

@@ -73,6 +73,7 @@ static void free_spare(struct proxy_context *p, struct exchange *x)
 {
     net_timer_clear(p->net, &x->timer);
     net_timer_clear(p->net, &x->gray_timer);
+    free(x->placing_memory);
     free(x);
 }
 
@@ -143,31 +144,29 @@ static void find_client(struct exchange *x)
 
 /* Where the path leads. Dots and escapes are resolved first, so that nothing outside /v1/ is
  * reached by a detour; the usual path has none and is looked at as it is. */
-struct bytes exchange_resolved_path(const struct exchange *x, struct buffer *space)
+static void resolve_path(struct exchange *x)
 {
     struct bytes path = http_head_path(x->head);
     const char *p = path.at, *end = p + path.size;
+    x->path = path;
     while ((p = scan_word(p, end)) < end) {
         bool detour = *p == '%' || (*p == '/' && p + 1 < end && (p[1] == '.' || p[1] == '/'));
         if (detour) {
-            http_normalize_path(space, path);
-            return buffer_bytes(space);
+            http_normalize_path(&x->path_space, path);
+            x->path = buffer_bytes(&x->path_space);
+            return;
         }
         p++;
     }
-    return path;
 }
 
 /* Everything else is this node's own, or nobody's. */
 static bool is_proxied(struct exchange *x)
 {
-    struct buffer space = {0};
-    struct bytes path = exchange_resolved_path(x, &space);
     const struct bytes api = BYTES("/v1/");
-    bool proxied = path.size >= api.size && memcmp(path.at, api.at, api.size) == 0;
-    x->runs = x->head->method == HTTP_METHOD_POST && placement_is_run(path);
-    buffer_done(&space);
-    return proxied;
+    resolve_path(x);
+    x->runs = x->head->method == HTTP_METHOD_POST && placement_is_run(x->path);
+    return x->path.size >= api.size && memcmp(x->path.at, api.at, api.size) == 0;
 }
 
 /* The first of these fields that is not empty. */
@@ -390,6 +389,7 @@ static void finish(struct exchange *x, enum exchange_finish how)
     exchange_count_hold(x);
     exchange_end_wait(x, false);
     exchange_place_end(x);
+    buffer_done(&x->path_space);
     if (x->search_holds_memory) {
         user_id_done(&x->search);
     }

@@ -19,26 +19,31 @@ enum {
     EXCHANGE_HEARD_MAX = 16 * 1024, /* of a 404 that is kept until it is judged */
 };
 
+/* A key costs a SHA-256, and a pick, a search for an id and a header may all want it. */
+enum exchange_keyed { EXCHANGE_KEY_UNKNOWN, EXCHANGE_NOT_KEYED, EXCHANGE_KEYED };
+
 /* What an exchange has more where ids matter: where instances have a state of their own
  * (exchange_place.c), and of a run with `client_gone` (exchange_gone.c). */
 struct exchange_placing {
     const struct placement_route *route;
-    struct placing where; /* the id that the request names, and where it goes */
-    bool remembers;       /* instances have a state of their own: ids are looked for */
-    bool looked;          /* all of the request is known */
-    bool bound;           /* the request goes to the picked one and nowhere else, */
-    bool asks;            /* as a question */
+    bool remembers; /* instances have a state of their own: ids are looked for */
+    bool looked;    /* all of the request is known */
+    bool bound;     /* the request goes to the picked one and nowhere else, */
+    bool asks;      /* as a question */
     bool stops_sent;
     bool task_told;   /* to the core */
     size_t task_size; /* of the run, for `client_gone: stop`; 0 = not known, or not wanted */
-    char task[PLACEMENT_ID_MAX];
-    struct json_ids body; /* ids, and the user, of a JSON request */
 
     /* the answer */
     bool hears;                  /* a 404 is kept back, */
     struct buffer heard;         /* of which so much has come */
     struct http_head *kept_head; /* the one that the client gets if nobody has it; NULL: none */
     struct buffer kept_body;
+
+    /* not zeroed when it begins */
+    struct placing where; /* the id that the request names, and where it goes */
+    struct json_ids body; /* ids, and the user, of a JSON request */
+    char task[PLACEMENT_ID_MAX];
 };
 
 /* In the order of use: what a response needs lies together, for a request's lines have left the
@@ -73,6 +78,8 @@ struct exchange {
     bool runs;          /* the request makes a run, whose answer tells what it costs */
     bool reads;         /* `reading` looks for something */
 
+    struct bytes path; /* without detours: points into the head, or path_space */
+    struct buffer path_space;
     bool searching; /* the body is wanted for the user */
     bool search_holds_memory;
     bool aborted;
@@ -98,7 +105,7 @@ struct exchange {
 
     enum exchange_reply own; /* its own answer; NONE: there is none */
 
-    struct exchange_placing *placing; /* NULL: it has nothing to do with ids */
+    struct exchange_placing *placing; /* NULL: it has nothing to do with ids; else placing_memory */
 
     /* the choice */
     uint8_t picked_trial;
@@ -107,6 +114,8 @@ struct exchange {
     struct host_corner *asked;        /* of the next one: it waits there, or has a slot */
     struct instance_live *awaited;    /* counts this one among those that wait for it */
     struct snapshot_instance *picked; /* the next one */
+    uint8_t keyed;                    /* enum exchange_keyed: what is known of `ring_key` */
+    uint64_t ring_key;
     uint64_t tried[SNAPSHOT_TRIED_WORDS];
 
     /* not zeroed when it begins: set as a whole, or kept */
@@ -116,6 +125,7 @@ struct exchange {
     struct wheel_timer timer; /* stays in the wheel from one exchange to the next */
     struct exchange_rules rules;
     struct exchange *next_spare;
+    struct exchange_placing *placing_memory; /* NULL: none had to do with ids yet */
     char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
     uint8_t forwarded_raw[ADDRESS_SIZE]; /* where a trusted proxy has named the client */
     char forwarded[ADDRESS_TEXT_SIZE];
@@ -195,9 +205,6 @@ void exchange_note_task(struct exchange *x, struct bytes task);
 void exchange_tell_task(struct exchange *x); /* to the core, once */
 void exchange_do_stop(struct exchange *x);
 
-/* Its path without detours; `space` is lent. */
-struct bytes exchange_resolved_path(const struct exchange *x, struct buffer *space);
-
 void exchange_wake_control(struct exchange *x);
 
 /* Instances that are away (exchange_away.c). How long what belongs to this one waits, if it is
@@ -276,7 +283,7 @@ static inline void exchange_read_body(struct exchange *x, struct bytes piece)
 
 /* For them (exchange_up.c): a hashed pick's key; a slot of the picked one; the request's head as an
  * instance is to get it. */
-bool exchange_ring_key(const struct exchange *x, uint64_t *ret_key);
+bool exchange_ring_key(struct exchange *x, uint64_t *ret_key);
 bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind);
 void exchange_append_head(struct exchange *x, const struct snapshot_instance *instance,
                           struct buffer *to);

@@ -20,9 +20,15 @@ void exchange_wake_control(struct exchange *x)
 }
 
 /* A hashed pick needs a key: the user's, or the client's address with ip_hash. */
-bool exchange_ring_key(const struct exchange *x, uint64_t *ret_key)
+bool exchange_ring_key(struct exchange *x, uint64_t *ret_key)
 {
-    return snapshot_ring_key(x->app, x->proxy->sha, user_id_value(&x->search), x->address, ret_key);
+    if (x->keyed == EXCHANGE_KEY_UNKNOWN) {
+        bool keyed = snapshot_ring_key(x->app, x->proxy->sha, user_id_value(&x->search), x->address,
+                                       &x->ring_key);
+        x->keyed = keyed ? EXCHANGE_KEYED : EXCHANGE_NOT_KEYED;
+    }
+    *ret_key = x->ring_key;
+    return x->keyed == EXCHANGE_KEYED;
 }
 
 /* The picked one's slot. True: another one may do, and what is to be said if there is none. */
@@ -298,7 +304,7 @@ static void put_user(const struct exchange *x, struct buffer *value)
 }
 
 /* X-App-Type and so on (SPEC §3, debug_headers). `user` lends space for the cleaned user id. */
-static size_t debug_fields(const struct exchange *x, struct buffer *user, char key_text[],
+static size_t debug_fields(struct exchange *x, struct buffer *user, char key_text[],
                            struct http_extra_field fields[DEBUG_FIELD_COUNT])
 {
     uint64_t key = 0;

@@ -6,7 +6,12 @@
 void json_ids_init(struct json_ids *ids, const struct json_id_name *names, uint32_t count)
 {
     assert(count <= JSON_IDS_COUNT);
-    *ids = (struct json_ids){.names = names, .count = count, .current = -1};
+    ids->names = names;
+    ids->count = count;
+    ids->current = -1;
+    ids->collecting = ids->key_too_long = ids->too_long = false;
+    ids->key_size = 0;
+    memset(ids->sizes, 0, sizeof(ids->sizes)); /* the rest is read by its size only */
 }
 
 void json_ids_begin_key(struct json_ids *ids)

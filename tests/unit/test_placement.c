@@ -1,4 +1,5 @@
 /* placement: what an id is, where ids stand, and how they are remembered. */
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <pthread.h>
 
 #include "base/prng.h"
+#include "conf/value.h"
 #include "placement/memory.h"
 #include "placement/routes.h"
 
@@ -59,6 +61,37 @@ static void an_id_is_of_its_application_and_kind(void **state)
     }
     assert_int_equal(placement_id(KEY, BYTES("a"), PLACEMENT_FORM, (struct bytes){text, 65}), 0);
     assert_true(placement_id(KEY, BYTES("a"), PLACEMENT_FORM, (struct bytes){text, 64}) != 0);
+}
+
+static_assert((int)PLACEMENT_NAME_MAX == (int)VALUE_NAME_MAX, "the longest name fits");
+
+static void where_the_name_ends_and_the_id_begins_counts(void **state)
+{
+    (void)state;
+    assert_true(placement_id(KEY, BYTES("ab"), PLACEMENT_FORM, BYTES("cd")) !=
+                placement_id(KEY, BYTES("abc"), PLACEMENT_FORM, BYTES("d")));
+    assert_true(placement_id(KEY, BYTES("a"), PLACEMENT_FORM, BYTES("b")) !=
+                placement_id(KEY, BYTES("a"), PLACEMENT_FILE, BYTES("b")));
+}
+
+/* The usual spelling is read by words, any other by bytes: a text that is nearly one is none. */
+static void a_text_that_is_nearly_a_uuid_is_as_it_is(void **state)
+{
+    (void)state;
+    const char good[] = "0f0f5a4c-0a1b-4c2d-8e3f-00112233aabb";
+    uint64_t id = conversation(good);
+    const char wrong[] = {'g', '/', ':', '@', '`', 'G', (char)0xC3, '\n'};
+    for (size_t i = 0; i < sizeof(good) - 1; i++) {
+        for (size_t j = 0; j < sizeof(wrong); j++) {
+            char lower[sizeof(good)], upper[sizeof(good)];
+            memcpy(lower, good, sizeof(good));
+            lower[i] = wrong[j];
+            memcpy(upper, lower, sizeof(lower));
+            upper[1] = upper[1] == 'f' ? 'F' : upper[1];
+            assert_true(conversation(lower) != id);
+            assert_true(i == 1 || conversation(lower) != conversation(upper));
+        }
+    }
 }
 
 /* ---- routes ---- */
@@ -308,6 +341,8 @@ int main(void)
         cmocka_unit_test(siphash_is_the_papers),
         cmocka_unit_test(all_spellings_of_a_uuid_are_one_id),
         cmocka_unit_test(an_id_is_of_its_application_and_kind),
+        cmocka_unit_test(where_the_name_ends_and_the_id_begins_counts),
+        cmocka_unit_test(a_text_that_is_nearly_a_uuid_is_as_it_is),
         cmocka_unit_test(each_route_of_dify_has_its_ids),
         cmocka_unit_test(other_paths_name_none),
         cmocka_unit_test(the_querys_conversation_is_named),

@@ -92,6 +92,7 @@ void exchange_renew(struct exchange *x)
     }
     x->instance = last;
     x->picked = NULL;
+    x->keyed = EXCHANGE_KEY_UNKNOWN;
     memset(x->tried, 0, sizeof(x->tried));
     struct snapshot *before = x->snapshot;
     exchange_quota_renew(x, app);

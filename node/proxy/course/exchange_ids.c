@@ -33,22 +33,21 @@ static bool wants_whole_body(const struct placement_route *route)
 
 void exchange_place_begin(struct exchange *x, struct user_request *request)
 {
-    struct buffer space = {0};
-    struct bytes path = exchange_resolved_path(x, &space), id;
-    const struct placement_route *route = placement_route_of(http_head_method(x->head), path, &id);
+    struct bytes id;
+    const struct placement_route *route =
+        placement_route_of(http_head_method(x->head), x->path, &id);
     bool has_ids =
         route->manner != PLACEMENT_FREE || route->in_body != 0 || placement_tells_ids(route);
     if (x->app->separate ? has_ids : route->stop != NULL) {
         exchange_place_open(x, route);
         struct exchange_placing *p = x->placing;
+        json_ids_init(&p->body, body_names, BODY_COUNT);
         name_id(x, route->in_path, id);
         name_id(x, route->in_query, placement_query_id(route, http_head_query(x->head)));
         if (request->has_body && wants_whole_body(route)) {
-            json_ids_init(&p->body, body_names, BODY_COUNT);
             request->ids = &p->body;
         }
     }
-    buffer_done(&space);
 }
 
 /* All of the request that is looked at has come. */

@@ -18,14 +18,18 @@ static void on_found(void *owner)
 
 void exchange_place_open(struct exchange *x, const struct placement_route *route)
 {
-    struct exchange_placing *p = x->placing = memory_new(sizeof(*p));
+    if (!x->placing_memory) {
+        x->placing_memory = memory_new(sizeof(*x->placing_memory));
+    }
+    struct exchange_placing *p = x->placing = x->placing_memory;
+    memset(p, 0, offsetof(struct exchange_placing, where));
     p->route = route;
     p->remembers = x->app->separate;
     placing_init(&p->where, &x->proxy->placing, route, on_found, x);
 }
 
 /* `key` is lent. */
-static struct placing_terms terms_of(const struct exchange *x, uint64_t *key)
+static struct placing_terms terms_of(struct exchange *x, uint64_t *key)
 {
     return (struct placing_terms){
         .snapshot = x->snapshot,
@@ -347,7 +351,6 @@ void exchange_place_done(struct exchange *x)
     proxy_head_give(x->proxy, p->kept_head);
     buffer_done(&p->kept_body);
     buffer_done(&p->heard);
-    free(p);
     x->placing = NULL;
 }
 

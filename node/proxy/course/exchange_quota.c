@@ -16,24 +16,10 @@ static struct request_subjects subjects_of(const struct exchange *x)
     return whom;
 }
 
-/* A path that does not end in `p` must have detours or escapes to be a stop's. */
-static bool may_stop(const struct exchange *x)
-{
-    struct bytes path = http_head_path(x->head);
-    char last = path.size > 0 ? path.at[path.size - 1] : '/';
-    return x->head->method == HTTP_METHOD_POST &&
-           (last == 'p' || last == '/' || last == '.' || memchr(path.at, '%', path.size));
-}
-
 static bool is_stop(const struct exchange *x)
 {
-    struct buffer space = {0};
-    if (!may_stop(x)) {
-        return false;
-    }
-    bool stops = request_is_stop(x->head->method, exchange_resolved_path(x, &space));
-    buffer_done(&space);
-    return stops;
+    char last = x->path.at[x->path.size - 1]; /* of most requests it decides */
+    return (last == 'p' || last == '/') && request_is_stop(x->head->method, x->path);
 }
 
 static bool ask(struct exchange *x)

@@ -19,10 +19,8 @@ static uint64_t now_ms(const struct exchange *x)
 enum slot_class exchange_slot_class(struct exchange *x)
 {
     if (!x->classed) {
-        struct buffer space = {0};
-        x->class = request_class(x->head->method, exchange_resolved_path(x, &space));
+        x->class = request_class(x->head->method, x->path);
         x->classed = true;
-        buffer_done(&space);
     }
     return x->class;
 }
