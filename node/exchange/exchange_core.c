@@ -447,7 +447,7 @@ static void on_up_stale(struct exchange_core *c)
 static void on_up_gone(struct exchange_core *c)
 {
     if (c->phase == EXCHANGE_SEND) {
-        attempt_failed(c, EXCHANGE_REPLY_BAD_GATEWAY,
+        attempt_failed(c, c->in->denied ? EXCHANGE_REPLY_UNAVAILABLE : EXCHANGE_REPLY_BAD_GATEWAY,
                        c->in->unsent ? EXCHANGE_MISHAP_UNSENT : EXCHANGE_MISHAP_BROKEN);
     } else {
         give_up(c, EXCHANGE_REPLY_NONE, EXCHANGE_OUTCOME_FAILURE);

@@ -221,6 +221,7 @@ struct exchange_input {
     bool until_close;   /* UP_HEAD: the client will know the body's end by its connection's */
     bool reusable;      /* UP_END */
     bool unsent;        /* UP_GONE: the kernel took no byte of this attempt */
+    bool denied;        /* UP_GONE: the end of a handshake (TLS 1.3 denies behind it); unsent too */
     bool elsewhere;     /* UP_LACKING: it may do for another instance */
     bool unread;        /* DEADLINE: bytes of the client have come, which this node is late
                            to read */

@@ -538,7 +538,7 @@ static void on_end(void *borrower, int error)
     if (error == 0 && exchange_core_phase(&x->core) == EXCHANGE_RESPOND) {
         event = http_reader_eof(&x->up->reader);
     }
-    struct exchange_input in = {.kind = EXCHANGE_UP_GONE, .unsent = unsent};
+    struct exchange_input in = {.kind = EXCHANGE_UP_GONE, .unsent = unsent, .denied = denied};
     if (event == HTTP_EVENT_END) {
         in = (struct exchange_input){.kind = EXCHANGE_UP_END, .reusable = false};
     }

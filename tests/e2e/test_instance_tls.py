@@ -208,6 +208,15 @@ def test_where_all_handshakes_fail_it_is_503_and_the_log_says_why(stubs, ca):
         assert (line["status"], line["termination"]) == (503, "tls")
 
 
+def test_where_tls_13_denies_behind_the_handshake_it_is_503_too(ca):
+    with contextlib.closing(Denier(ca.good, ca.path)) as denier, node_with(entry(denier.port, tls={"ca": ca.path})) as node:
+        for method, body in (("GET", b""), ("POST", b"once")):
+            answer = node.request(method, "/v1/_echo", token=TOKEN, body=body)
+            check_error(*answer, 503, "service_unavailable")
+            assert answer[0].headers.get("retry-after"), answer
+        assert {(line["status"], line["termination"]) for line in node.wait_access(2, app="one")} == {(503, "tls")}
+
+
 def test_failed_handshakes_eject_and_status_says_so(stubs, ca):
     with Terminator(ca.good, stubs[0]) as tls, Terminator(ca.good, stubs[1]) as good, \
             node_with(entry(tls.port, max_fails=1), entry(good.port, "dify2", tls={"ca": ca.path}),
