@@ -192,6 +192,10 @@ static int check_wishes(const struct wishes *w)
     if (w->node && (w->now || w->hold)) {
         return cli_misused(w->verb, "--now and --hold are for instances, not for a node");
     }
+    if (w->hold && !w->now) {
+        return cli_misused(w->verb, "--hold is how long requests wait that --now does not send; "
+                                    "give both");
+    }
     for (size_t i = 0; i < w->word_count; i++) {
         const char *slash = strchr(w->words[i], '/');
         if (!slash || slash == w->words[i] || !slash[1] || slash - w->words[i] > 64) {

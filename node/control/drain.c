@@ -15,6 +15,12 @@ uint16_t drain_instance(struct control *c, struct local_job *job)
                         BYTES("There is no such application and instance; /status names them."));
         return 404;
     }
+    if ((job->query.given & (LOCAL_NOW | LOCAL_HOLD)) == LOCAL_HOLD) {
+        http_error_body(
+            &job->body, 400, "bad_request",
+            BYTES("hold is how long requests wait that now=1 does not send; give both."));
+        return 400;
+    }
     bool drain = job->endpoint == ENDPOINT_INSTANCE_DRAIN;
     const struct cluster_drain_order order = {
         .drained = drain,
