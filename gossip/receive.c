@@ -86,7 +86,7 @@ struct arrival {
 static void tell_stale(struct gossip *g, const struct arrival *a, struct member *m)
 {
     struct wire_packet *answer = send_begin(g, WIRE_ACK);
-    answer->sequence = namesake_riddle(g, m);
+    answer->sequence = g->sequence + 1; /* what a riddle would be: no smaller than none */
     namesake_warn(g, answer, a->p, a->from);
     bool fits = wire_size(answer) + SEAL_OVERHEAD <= a->room;
     if (!fits || answer->row_count == 0) {
@@ -95,6 +95,7 @@ static void tell_stale(struct gossip *g, const struct arrival *a, struct member 
         answer->rows[answer->row_count++] = member_row(m);
     }
     if (wire_size(answer) + SEAL_OVERHEAD <= a->room) {
+        answer->sequence = namesake_riddle(g, m); /* one at a time: only where it is really told */
         send_bound(g, a->from, &a->header.from);
     }
 }
