@@ -197,7 +197,15 @@ static struct member *recognise(struct gossip *g, struct member *m, const struct
 
 static void learn_address(struct gossip *g, struct member *m, const struct arrival *a)
 {
-    m->advertises = gossip_address_known(&a->p->advertise);
+    if (gossip_address_known(&a->p->seen)) {
+        m->sees = a->p->seen;
+    }
+    bool says = gossip_address_known(&a->p->advertise);
+    if (m->advertises && !says) {
+        return; /* for as long as it runs: it has said so to this node, and no more says it always
+                 */
+    }
+    m->advertises = says;
     const struct gossip_address *now = address_of(a);
     if (!gossip_address_equal(&m->row.address, now)) {
         m->row.address = *now;

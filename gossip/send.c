@@ -60,12 +60,22 @@ void send_bound(struct gossip *g, const struct gossip_address *to,
     hand_out(g, to, session);
 }
 
+/* Twenty bytes of a packet say where this node is reached: only where the source address does not,
+ * or is not known to. Syncs say it always, so whatever changes on the way is known again. */
+static void leave_out_address(struct gossip *g, const struct member *to)
+{
+    if (g->out.type != WIRE_SYN && gossip_address_equal(&to->sees, &g->advertise)) {
+        g->out.advertise = (struct gossip_address){{0}, 0};
+    }
+}
+
 void send_to(struct gossip *g, struct member *to)
 {
     assert(to != member_self(g));
     if (hint_holds_back(to)) {
         return;
     }
+    leave_out_address(g, to);
     if (to->peer && gossip_address_known(&to->row.address)) {
         struct bytes packet = hand_out(g, &to->row.address, seal_peer_session(to->peer));
         hint_note_sent(g, to, packet);

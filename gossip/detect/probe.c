@@ -328,11 +328,16 @@ static void urge(struct gossip *g, struct member *m)
     }
 }
 
-static void answer(struct gossip *g, struct member *to, uint32_t sequence)
+/* `seen`: NULL, or where it is seen. */
+static void answer(struct gossip *g, struct member *to, uint32_t sequence,
+                   const struct gossip_address *seen)
 {
     struct wire_packet *p = send_begin(g, WIRE_ACK);
     p->sequence = sequence;
     p->summary = antientropy_summary(g);
+    if (seen) {
+        p->seen = *seen;
+    }
     send_add_rumours(g, p);
     send_to(g, to);
 }
@@ -351,7 +356,7 @@ static void step_urged(struct gossip *g)
         if (m->urges_left == 0) {
             list_remove(&m->urged);
         }
-        answer(g, m, 0);
+        answer(g, m, 0, NULL);
     }
 }
 
@@ -393,7 +398,9 @@ void probe_on_ping(struct gossip *g, struct member *from, const struct wire_pack
         }
     }
     uint64_t summary = p->summary;
-    answer(g, from, p->sequence);
+    /* it says where it is though its packets show it: it need not (send.c) */
+    bool needless = gossip_address_equal(&p->advertise, &from->source);
+    answer(g, from, p->sequence, needless ? &from->source : NULL);
     antientropy_compare(g, from, summary);
 }
 

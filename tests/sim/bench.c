@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "tests/sim/bench_loss.h"
+#include "tests/sim/bench_rest.h"
 #include "tests/sim/host.h"
 #include "tests/sim/pool.h"
 #include "tests/sim/process.h"
@@ -344,6 +345,9 @@ int bench_run(char **texts, size_t count)
     }
     if (count == 1 && strcmp(texts[0], "loss") == 0) {
         return bench_loss() > 0;
+    }
+    if (count == 1 && strcmp(texts[0], "rest") == 0) {
+        return bench_rest() > 0;
     }
     for (size_t i = 0; i < row_count; i++) {
         numbers[i] = i;

@@ -46,6 +46,9 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
         printf("%10.3f  %s -> 10.%u.%u.%u %zu\n", (double)w->now_us / 1e6, p->host->name,
                to->ip[13], to->ip[14], to->ip[15], packet.size);
     }
+    if (w->on_packet != NULL) {
+        w->on_packet(p, packet.size);
+    }
     network_send(w, p->host->index, &p->host->address, to, packet);
 }
 

@@ -65,6 +65,7 @@ struct world {
     /* bench.c's figures */
     void (*on_member)(struct process *at, const struct gossip_member *member,
                       enum wire_state before);
+    void (*on_packet)(struct process *from, size_t size);
     void *owner;
 
     bool failed;

@@ -30,6 +30,7 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
     }
     *slot = (struct net_packet){
         network->now_ms + network->delay_ms, node->address, *to, packet.size, {0}};
+    slot->from.port += network->moved[node->index];
     memcpy(slot->bytes, packet.at, packet.size);
     network->last[to->ip[15]] = *slot;
 }
@@ -147,6 +148,7 @@ void net_start_as(struct net *n, unsigned index, const char *name, uint64_t gene
         .session = session,
         .keys = (const uint8_t(*)[SEAL_KEY_SIZE])key,
         .key_count = 1,
+        .advertise = n->says[index],
         .profile = GOSSIP_LAN,
         .seed = number,
         .events = &events,

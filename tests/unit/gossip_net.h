@@ -37,6 +37,8 @@ struct net {
     bool cut[NET_NODES_MAX][NET_NODES_MAX];     /* from, to */
     bool refused[NET_NODES_MAX][NET_NODES_MAX]; /* the same, and the sender gets a hint */
     bool gone[NET_NODES_MAX];                   /* not running: its machine gives no hints */
+    struct gossip_address says[NET_NODES_MAX];  /* what it advertises; unknown: nothing */
+    bool moved[NET_NODES_MAX];                  /* its packets come from another port */
     bool no_hints;
     unsigned hint_count;
     struct net_packet last[NET_NODES_MAX]; /* the last packet that each was sent */

@@ -20,7 +20,8 @@ enum {
     SUSPICIONS_MAX = 5,
     REST_MS = 60 * 1000,
     TWO_BYTES_MAX = 400, /* a second and node */
-    FIVE_BYTES_MAX = 700,
+    MORE_BYTES_MAX = 700,
+    SYNC_BYTES_MAX = 10, /* syncs say where a node is reached, seconds apart */
     BACK_MS = 5000,
     BACK_MEAN_MS = 1000,
     PING_SIZE_MAX = 68, /* of bytes; a sync is larger */
@@ -202,9 +203,23 @@ static void a_long_way_is_waited_for(void **state)
     net_free(n);
 }
 
-static uint64_t bytes_at_rest(unsigned count)
+static struct net *cluster_that_says_where(unsigned count, uint16_t port)
 {
-    struct net *n = cluster_of(count);
+    struct net *n = net_new();
+    for (unsigned i = 0; i < count; i++) {
+        n->says[i] = n->nodes[i].address;
+        n->says[i].port = port;
+        net_start(n, i);
+    }
+    assert_true(net_run_until(n, 5000, net_all_alive));
+    net_run(n, 3000);
+    return n;
+}
+
+/* `says`: each node is told what it advertises. */
+static uint64_t bytes_at_rest(unsigned count, bool says)
+{
+    struct net *n = says ? cluster_that_says_where(count, 7946) : cluster_of(count);
     net_run(n, 30000);
     uint64_t bytes = gossip_counters(n->nodes[0].gossip)->bytes_out;
     net_run(n, REST_MS);
@@ -216,8 +231,58 @@ static uint64_t bytes_at_rest(unsigned count)
 static void rest_costs_little(void **state)
 {
     (void)state;
-    assert_true(bytes_at_rest(2) <= TWO_BYTES_MAX);
-    assert_true(bytes_at_rest(5) <= FIVE_BYTES_MAX);
+    for (unsigned i = 0; i < COUNT_COUNT; i++) {
+        uint64_t plain = bytes_at_rest(COUNTS[i], false), says = bytes_at_rest(COUNTS[i], true);
+        assert_true(plain <= (COUNTS[i] == 2 ? TWO_BYTES_MAX : MORE_BYTES_MAX));
+        assert_true(says <= plain + SYNC_BYTES_MAX);
+    }
+}
+
+/* Behind a translator of addresses it is reached where it says, whatever its packets show; and
+ * where both were the same and a translator draws another port, too. */
+static void who_says_where_it_is_is_reached_there(void **state)
+{
+    (void)state;
+    for (unsigned moved_later = 0; moved_later < 2; moved_later++) {
+        struct net *n = net_new();
+        for (unsigned i = 0; i < 3; i++) {
+            n->says[i] = n->nodes[i].address;
+            n->moved[i] = !moved_later;
+            net_start(n, i);
+        }
+        assert_true(net_run_until(n, 5000, net_all_alive));
+        net_run(n, 10000);
+        for (unsigned i = 0; i < 3 && moved_later; i++) {
+            n->moved[i] = true;
+        }
+        uint64_t packets = n->packet_count;
+        for (unsigned ms = 0; ms < 20000; ms++) {
+            net_run(n, 1);
+            for (unsigned at = 0; at < 3; at++) {
+                unsigned of = (at + 1) % 3;
+                assert_true(
+                    gossip_address_equal(&net_view(n, at, of)->address, &n->nodes[of].address));
+            }
+        }
+        assert_true(n->packet_count > packets + 100);
+        assert_int_equal(sum(n, false), 0);
+        net_free(n);
+    }
+}
+
+/* Its next start may say nothing, and then its packets show it. */
+static void who_says_nothing_any_more_is_where_its_packets_come_from(void **state)
+{
+    (void)state;
+    struct net *n = cluster_that_says_where(2, 7946);
+    net_kill(n, 1);
+    n->says[1] = (struct gossip_address){{0}, 0};
+    n->moved[1] = true;
+    net_start(n, 1);
+    assert_true(net_run_until(n, 5000, net_all_alive));
+    net_run(n, 5000); /* from elsewhere: the former one is asked first */
+    assert_int_equal(net_view(n, 0, 1)->address.port, 7947);
+    net_free(n);
 }
 
 static bool value_is_known(struct net *n)
@@ -303,6 +368,8 @@ int main(void)
         cmocka_unit_test(who_was_stopped_and_then_vanishes_is_known_in_time),
         cmocka_unit_test(a_long_way_is_waited_for),
         cmocka_unit_test(rest_costs_little),
+        cmocka_unit_test(who_says_where_it_is_is_reached_there),
+        cmocka_unit_test(who_says_nothing_any_more_is_where_its_packets_come_from),
         cmocka_unit_test(a_difference_is_found_at_rest),
         cmocka_unit_test(after_a_storm_all_are_back_in_time),
         cmocka_unit_test(a_flood_of_strangers_is_dropped_unread),
