@@ -4,8 +4,6 @@
 #include "conf/read/reader.h"
 #include "conf/value.h"
 
-#define HOUR 3600000ULL
-
 enum {
     QUEUE_MAX = 100000,  /* waiting requests each hold a connection */
     COUNT_MAX = 1000000, /* fails, requests in flight: beyond it, 0 is meant */
@@ -92,7 +90,7 @@ static const struct conf_field instance_fields[] = {
     {"max_fails", &conf_type_number, AT(conf_instance, max_fails), .min = 0, .max = COUNT_MAX,
      .standard = "3", .help = "failures within fail_timeout that eject it; 0 = none do"},
     {"fail_timeout", &conf_type_duration, AT(conf_instance, fail_timeout_ms), .min = 1,
-     .max = 24 * HOUR, .standard = "30s", .help = "and how long it stays ejected"},
+     .max = CONF_DURATION_MAX, .standard = "30s", .help = "and how long it stays ejected"},
     {"max_in_flight", &conf_type_number, AT(conf_instance, max_in_flight), .min = 0,
      .max = COUNT_MAX, .standard = "0",
      .help = "connections that its host and port serve at once, of all entries and nodes; 0 = no "
@@ -145,7 +143,7 @@ static CONF_EACH(remember_token)
 static const struct conf_field queue_fields[] = {
     {"size", &conf_type_number, AT(conf_queue, size), .min = 0, .max = QUEUE_MAX, .standard = "100",
      .help = "requests that may wait for a slot, of each node and instance; 0 = 429 at once"},
-    {"timeout", &conf_type_duration, AT(conf_queue, timeout_ms), .min = 1, .max = HOUR,
+    {"timeout", &conf_type_duration, AT(conf_queue, timeout_ms), .min = 1, .max = CONF_DURATION_MAX,
      .standard = "30s",
      .help = "until one that waits gets 429, counted from when it first waits; less than its "
              "client's own time"},

@@ -8,8 +8,6 @@
 #include "conf/text/source.h"
 #include "conf/value.h"
 
-#define DAY 86400000ULL
-
 enum {
     JOIN_MAX = 256,
     KEYS_MAX = 16,             /* a rotation needs 2 */
@@ -157,10 +155,11 @@ static const struct conf_field cluster_fields[] = {
     {"key_file", &type_key_file, .effect = CONF_LIVE, .help = "instead of keys: one a line"},
     {"profile", &conf_type_choice, AT(conf_cluster, profile), .choices = gossip_profile_words,
      .standard = "lan", .help = "how far the nodes are from each other"},
-    {"reap", &conf_type_duration, AT(conf_cluster, reap_ms), .min = 1000, .max = 400 * DAY,
+    {"reap", &conf_type_duration, AT(conf_cluster, reap_ms), .min = 1000, .max = CONF_DURATION_MAX,
      .standard = "72h", .effect = CONF_LIVE, .help = "a dead member is forgotten after this"},
     {"reap_left", &conf_type_duration, AT(conf_cluster, reap_left_ms), .min = 1000,
-     .max = 400 * DAY, .standard = "1h", .effect = CONF_LIVE, .help = "one that left after this"},
+     .max = CONF_DURATION_MAX, .standard = "1h", .effect = CONF_LIVE,
+     .help = "one that left after this"},
     {0},
 };
 

@@ -5,10 +5,9 @@
 #include "conf/read/reader.h"
 #include "conf/value.h"
 
-#define KIB  1024ULL
-#define MIB  (1024 * KIB)
-#define GIB  (1024 * MIB)
-#define HOUR 3600000ULL
+#define KIB 1024ULL
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
 
 enum {
     LISTEN_MAX = 64,       /* addresses */
@@ -243,26 +242,27 @@ static const struct conf_field limits_fields[] = {
 
 static const struct conf_section limits = {.what = "`limits`", .fields = limits_fields};
 
-/* A day is longer than any answer of Dify; drain: 0 = end at once. */
+/* drain: 0 = end at once. */
 static const struct conf_field timeouts_fields[] = {
     {"request_head", &conf_type_duration, AT(conf_timeouts, request_head_ms), .min = 1,
-     .max = 24 * HOUR, .standard = "30s", .help = "until the client has sent its request's head"},
+     .max = CONF_DURATION_MAX, .standard = "30s",
+     .help = "until the client has sent its request's head"},
     {"request_body", &conf_type_duration, AT(conf_timeouts, request_body_ms), .min = 1,
-     .max = 24 * HOUR, .standard = "60s", .help = "between two pieces of its body"},
-    {"keepalive", &conf_type_duration, AT(conf_timeouts, keepalive_ms), .min = 1, .max = 24 * HOUR,
-     .standard = "65s", .help = "until the client's next request"},
-    {"connect", &conf_type_duration, AT(conf_timeouts, connect_ms), .min = 1, .max = 24 * HOUR,
-     .standard = "2s", .help = "to an instance"},
+     .max = CONF_DURATION_MAX, .standard = "60s", .help = "between two pieces of its body"},
+    {"keepalive", &conf_type_duration, AT(conf_timeouts, keepalive_ms), .min = 1,
+     .max = CONF_DURATION_MAX, .standard = "65s", .help = "until the client's next request"},
+    {"connect", &conf_type_duration, AT(conf_timeouts, connect_ms), .min = 1,
+     .max = CONF_DURATION_MAX, .standard = "2s", .help = "to an instance"},
     {"first_byte", &conf_type_duration, AT(conf_timeouts, first_byte_ms), .min = 1,
-     .max = 24 * HOUR, .standard = "1200s",
+     .max = CONF_DURATION_MAX, .standard = "1200s",
      .help = "until the response's head; Dify's blocking mode sends nothing until it is done"},
     {"first_event", &conf_type_duration, AT(conf_timeouts, first_event_ms), .min = 0,
-     .max = 24 * HOUR, .standard = "60s",
+     .max = CONF_DURATION_MAX, .standard = "60s",
      .help = "until a stream that began with a ping has another event: with three that have none "
              "an instance fails, for its worker is dead; 0 = never"},
-    {"idle", &conf_type_duration, AT(conf_timeouts, idle_ms), .min = 1, .max = 24 * HOUR,
+    {"idle", &conf_type_duration, AT(conf_timeouts, idle_ms), .min = 1, .max = CONF_DURATION_MAX,
      .standard = "300s", .help = "between two pieces of a response"},
-    {"drain", &conf_type_duration, AT(conf_timeouts, drain_ms), .min = 0, .max = 24 * HOUR,
+    {"drain", &conf_type_duration, AT(conf_timeouts, drain_ms), .min = 0, .max = CONF_DURATION_MAX,
      .standard = "60s", .help = "that open requests get after SIGTERM; 0 = none"},
     {0},
 };

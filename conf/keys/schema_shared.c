@@ -3,8 +3,6 @@
 #include "conf/read/reader.h"
 #include "conf/value.h"
 
-#define HOUR 3600000ULL
-
 enum {
     STATUS_LIST_MAX = 100, /* scanned for every answer */
     SOURCES_MAX = 16,      /* tried in order for every request */
@@ -102,12 +100,12 @@ static const struct conf_field health_check_fields[] = {
     {"path", &type_health_path, AT(conf_health_check, path), .standard = "/v1/parameters",
      .help = "asks the database of a Dify, too"},
     {"interval", &conf_type_duration, AT(conf_health_check, interval_ms), .min = 10,
-     .max = 24 * HOUR, .standard = "5s",
+     .max = CONF_DURATION_MAX, .standard = "5s",
      .help = "between two checks of a host and port, whose instances take turns"},
-    {"timeout", &conf_type_duration, AT(conf_health_check, timeout_ms), .min = 1, .max = HOUR,
-     .standard = "3s", .help = "of one check"},
+    {"timeout", &conf_type_duration, AT(conf_health_check, timeout_ms), .min = 1,
+     .max = CONF_DURATION_MAX, .standard = "3s", .help = "of one check"},
     {"busy_timeout", &conf_type_duration, AT(conf_health_check, busy_timeout_ms), .min = 0,
-     .max = 24 * HOUR, .standard = "120s",
+     .max = CONF_DURATION_MAX, .standard = "120s",
      .help = "an instance at work may leave checks unanswered for so long; above the "
              "longest blocking run"},
     {"healthy_threshold", &conf_type_number, AT(conf_health_check, healthy_threshold), .min = 1,
@@ -148,8 +146,8 @@ static const struct conf_type type_retry_status = {
 static const struct conf_field retries_fields[] = {
     {"attempts", &conf_type_number, AT(conf_retries, attempts), .min = 1, .max = CONF_ATTEMPTS_MAX,
      .standard = "3", .help = "in all"},
-    {"timeout", &conf_type_duration, AT(conf_retries, timeout_ms), .min = 1, .max = 24 * HOUR,
-     .standard = "30s", .help = "for all of them"},
+    {"timeout", &conf_type_duration, AT(conf_retries, timeout_ms), .min = 1,
+     .max = CONF_DURATION_MAX, .standard = "30s", .help = "for all of them"},
     {"statuses", &conf_type_list, AT(conf_retries, statuses), .min = 0, .max = STATUS_LIST_MAX,
      .items = "statuses",
      .item = &(const struct conf_field){.type = &type_retry_status, .min = 400, .max = 599},

@@ -209,6 +209,7 @@ bool conf_same_section(const struct conf_section *section, const char *a, const 
 /* As a person would write it: the largest unit that holds it exactly. Returns `text`, or a literal.
  */
 enum { CONF_DURATION_SIZE = 32 };
+#define CONF_DURATION_MAX 34560000000ULL /* ms: 400 days, of any key without a reason for less */
 const char *conf_duration_text(uint64_t ms, char text[CONF_DURATION_SIZE]);
 
 /* What a reload changes of a listener: with whom and how TLS is spoken. Both are of one arena, or
