@@ -13,7 +13,7 @@ import urllib.parse
 import pytest
 
 from daemon import ROOT
-from test_migrate import HERE, SECRETS, TOKEN, Server, daemon, fill, migrate, write  # noqa: F401
+from test_migrate import HERE, SECRETS, TOKEN, Server, daemon, fill, migrate, write, write_ssh  # noqa: F401
 
 BINARY = os.environ.get("DIFYRING_BIN") or os.path.join(ROOT, "build", "release", "node", "difyring")
 USERS = {"one": "SECRET-user-one", "only": "SECRET-user-only"}
@@ -152,10 +152,7 @@ def servers(daemon, tmp_path_factory):  # noqa: F811
     migrate(old, "backup", old.folder, "--to", base / "archive")
     new = Server(daemon, base / "new", NEW)
     migrate(new, "restore", base / "archive", "--to", new.folder, "--set", f"EXPOSE_PORT={NEW}", "--no-start")
-    ssh = base / "ssh"
-    ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
-    ssh.chmod(0o755)
-    yield {"old": old, "new": new, "base": base, "ssh": ssh}
+    yield {"old": old, "new": new, "base": base, "ssh": write_ssh(base)}
     new.down()
     old.down()
 
@@ -207,27 +204,65 @@ def test_there_and_back_while_clients_chat(servers, pair):
     assert "has been rolled back" in rollback(servers, pair, status=1)
 
 
+STEPS = ("begin", "preparing", "prepared", "holding", "idle", "stopping", "copied", "compared", "starting", "healthy", "changing", "opening")
+
+
+def last_step(servers):
+    try:
+        return json.loads((servers["base"] / "old" / ".dify-migrate" / "moves.jsonl").read_text().splitlines()[-1])["step"]
+    except (FileNotFoundError, IndexError, ValueError):
+        return "nothing"
+
+
+def kill_at(servers, process, condition):
+    """SIGKILL as soon as it is so; False if the process has ended before."""
+    while process.poll() is None:
+        if condition():
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return True
+        time.sleep(0.005)
+    output, said = process.communicate()
+    print(output + said)
+    return False
+
+
 def test_what_is_killed_goes_on(servers, pair):
     """SIGKILL in every state, and begun again: in the end it is done, and nobody has noticed."""
     chatting = pair.chat()
-    kills, patience, seen = 0, 2.0, set()
-    while True:
+    for step in STEPS:
+        before = last_step(servers)
         process = cutover(servers, pair, wait=False)
-        try:
-            output, said = process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills, patience = kills + 1, patience * 1.5
-            journal = servers["base"] / "old" / ".dify-migrate" / "moves.jsonl"
-            seen.add(json.loads(journal.read_text().splitlines()[-1])["step"] if journal.exists() else "nothing")
-            continue
-        assert process.returncode == 0, output + said
-        break
-    print(f"killed {kills} times, after {sorted(seen)}")
-    assert kills >= 5 and seen & {"holding", "idle", "stopping", "copied"} and pair.ports() == {NEW}
+        assert kill_at(servers, process, lambda step=step, before=before: last_step(servers) == step and step != before), step
+    said = cutover(servers, pair)
+    assert "serves" in said and pair.ports() == {NEW}
     pair.check(chatting)
     rollback(servers, pair)
+
+
+@pytest.mark.parametrize("step", ["prepared", "idle", "copied", "changing"])
+def test_who_is_killed_on_the_way_back_goes_back(servers, pair, step):
+    """`--back` after a kill, killed itself again and again."""
+    old, text = servers["old"], pair.file("node-a").read_text()
+    chatting = pair.chat()
+    assert kill_at(servers, cutover(servers, pair, wait=False), lambda: last_step(servers) == step)
+    if step == "idle":   # a rollback is another move
+        assert "no finished cutover" in rollback(servers, pair, status=1)
+    for patience in 0, 1, 3, 6:
+        began = None
+
+        def is_late(patience=patience):
+            nonlocal began
+            began = began or (time.monotonic() if last_step(servers) == "going back" else None)
+            return began and time.monotonic() - began >= patience
+        if not kill_at(servers, cutover(servers, pair, "--back", wait=False), is_late):
+            break
+    if last_step(servers) != "back":
+        # The same command without --back: it was on its way back, so it goes on with that.
+        assert "it went back" in cutover(servers, pair, status=1)
+    assert last_step(servers) == "back" and pair.ports() == {OLD} and runs(old) and pair.file("node-a").read_text() == text
+    pair.check(chatting, held=step != "prepared")
+    assert "nothing is under way" in cutover(servers, pair, "--back", status=1)
 
 
 @pytest.mark.parametrize("fault", ["token", "terminated", "file", "new one"])

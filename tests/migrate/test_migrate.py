@@ -21,7 +21,7 @@ IMAGES = ["langgenius/dify-api:1.13.0", "langgenius/dify-api:1.16.0", "langgeniu
           "difyring-test-redis", "difyring-test-weaviate"]
 SECRETS = ("SECRET-database", "SECRET-redis", "SECRET-key", "SECRET-app-token", "SECRET-passphrase")
 TOKEN = "SECRET-app-token"
-ODD = [b"plain", b"with space", b"new\nline", b"\xff\xfe not UTF-8", "Umlaut ä".encode(), b"-dash", b"back\\slash", b"x" * 250]
+ODD = [b"plain", b"with space", b"new\nline", b"\xff\xfe not UTF-8", "Umlaut ä".encode(), b"-dash", b"back\\slash", b"..data", b"x" * 250]
 SPARSE_BYTES = 3 << 30
 READY_SECONDS = 90
 
@@ -120,6 +120,13 @@ def migrate(server, *arguments, status=0, wait=True):
     return said + output
 
 
+def write_ssh(folder):
+    """ssh [-o OPTION]... HOST COMMAND, to this machine."""
+    (folder / "ssh").write_text('#!/bin/sh\nwhile [ "$1" = -o ]; do shift 2; done\nshift\nexec sh -c "$*"\n')
+    (folder / "ssh").chmod(0o755)
+    return folder / "ssh"
+
+
 def write(path, data, mode=0o644, owner=(1001, 1001)):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
@@ -144,6 +151,9 @@ def fill(server):
         write(os.path.join(storage, b"odd", name), b"%d" % number, mode=0o600 + number)
     os.symlink(b"/etc/passwd", os.path.join(storage, b"odd", b"link"))
     os.link(os.path.join(storage, b"odd", b"plain"), os.path.join(storage, b"odd", b"hard"))
+    os.mkfifo(os.path.join(storage, b"odd", b"fifo"))
+    os.mknod(os.path.join(storage, b"odd", b"socket"), stat.S_IFSOCK | 0o600)   # of a plugin: its maker makes it anew
+    os.mknod(os.path.join(storage, b"odd", b"device"), stat.S_IFCHR | 0o600, os.makedev(1, 3))
     os.chmod(storage, 0o750)
     os.chown(storage, 1001, 1001)
     write(os.path.join(storage, b"privkeys/t/private.pem"), b"SECRET-key", mode=0o400, owner=(0, 0))
@@ -168,6 +178,8 @@ def picture(folder):
         for name in folders + files + ([b""] if at == top else []):   # the folder itself, too
             path = os.path.join(at, name)
             info = os.lstat(path)
+            if stat.S_ISSOCK(info.st_mode) or stat.S_ISCHR(info.st_mode):
+                continue
             what = [stat.S_IFMT(info.st_mode), stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid]
             if stat.S_ISREG(info.st_mode):
                 digest = hashlib.sha256()
@@ -195,9 +207,7 @@ def moved(daemon, old, tmp_path_factory):
     plan = migrate(old, "plan", old.folder)
     migrate(old, "backup", old.folder, "--to", base / "archive", "--digests")
     verified = migrate(old, "verify-archive", base / "archive")
-    ssh = base / "ssh"
-    ssh.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
-    ssh.chmod(0o755)
+    ssh = write_ssh(base)
     carried = migrate(old, "carry", base / "archive", f"me@there:{base / 'carried'}", "--ssh", ssh)
     new = Server(daemon, base / "new", 15002)
     migrate(new, "restore", base / "carried", "--to", new.folder, "--set", "EXPOSE_PORT=15002")

@@ -1,0 +1,262 @@
+"""deploy/dify-migrate with archives that somebody else made, names that are no plain words, and a second one of itself.
+No Docker: what it does with containers is in tests/migrate."""
+
+import fcntl
+import io
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+import types
+
+import pytest
+from test_dify_migrate import TOOL, tool  # noqa: F401
+
+SECRET = b"SECRET of the machine"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder to unpack into, and a file of the machine's beside it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_bytes(SECRET)
+    (outside / "file").chmod(0o640)
+    (outside / "folder").mkdir(mode=0o750)
+    (tmp_path / "top").mkdir()
+    return tmp_path / "top"
+
+
+def state(place):
+    """Of what no archive may touch."""
+    found = {}
+    for folder, folders, files in os.walk(place.parent / "outside"):
+        for name in folders + files:
+            info = os.lstat(os.path.join(folder, name))
+            found[os.path.join(folder, name)] = (info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, info.st_nlink)
+    return found
+
+
+def member(name, kind=tarfile.REGTYPE, link="", mode=0o777, data=b"changed"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mode, info.uid, info.gid, info.mtime = kind, str(link), mode, 12345, 12345, 1
+    info.size = len(data) if kind == tarfile.REGTYPE else 0
+    return info, data
+
+
+def tar_of(*members):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for info, data in members:
+            tar.addfile(info, io.BytesIO(data) if info.size else None)
+    stream.seek(0)
+    return stream
+
+
+def attacks(outside):
+    link, hard, folder = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
+    return {
+        "dots": [member("../outside/file")],
+        "dots inside": [member("a/../../outside/file")],
+        "absolute": [member(f"{outside}/file")],
+        "behind a link": [member("a", link, outside), member("a/file")],
+        "behind a link of links": [member("b", link, outside), member("a", link, "b"), member("a/new")],
+        "a folder that becomes a link": [member("a", folder), member("a", link, f"{outside}/folder")],
+        "a folder's parent that becomes a link": [member("a/folder", folder), member("a", link, outside)],
+        "a hard link outside": [member("a", hard, f"{outside}/file"), member("a")],
+        "a hard link with dots": [member("a", hard, "../outside/file")],
+        "a hard link behind a link": [member("b", link, outside), member("a", hard, "b/file")],
+        "a hard link to a link": [member("b", link, f"{outside}/file"), member("a", hard, "b")],
+        "a device": [member("a", tarfile.CHRTYPE)],
+        "a disk": [member("a", tarfile.BLKTYPE)],
+    }
+
+
+@pytest.mark.parametrize("name", sorted(attacks("")))
+def test_no_archive_reaches_out_of_its_folder(tool, place, name):  # noqa: F811
+    before = state(place)
+    with pytest.raises((tool.Trouble, tarfile.TarError)):
+        tool.extract(tar_of(*attacks(place.parent / "outside")[name]), str(place), lambda count: None)
+    assert state(place) == before
+    assert sorted(os.listdir(place.parent)) == ["outside", "top"]
+
+
+def test_what_only_looks_like_it_is_taken(tool, place):  # noqa: F811
+    """Links that lead out are a user's own files; only nothing is written through them."""
+    names = ["..data", "...", "a..b", "-rf", "sp ace", "Größe", "new\nline"]
+    members = [member(name, data=name.encode()) for name in names]
+    members += [member("link", tarfile.SYMTYPE, place.parent / "outside" / "file"), member("hard", tarfile.LNKTYPE, "..data"),
+                member("folder", tarfile.DIRTYPE, mode=0o2750), member("link")]
+    before = state(place)
+    tool.extract(tar_of(*members), str(place), lambda count: None)
+    assert state(place) == before
+    for name in names:
+        assert (place / name).read_bytes() == name.encode()
+    assert not (place / "link").is_symlink() and (place / "hard").read_bytes() == b"..data"
+    tool.remove_below(str(place), "..data")
+    assert not (place / "..data").exists()
+    for path in ("../outside/file", "/etc/passwd", "."):
+        with pytest.raises(tool.Trouble, match="outside"):
+            tool.remove_below(str(place), path)
+
+
+def test_a_tar_that_ends_early_is_no_tar(tool, place, tmp_path):  # noqa: F811
+    whole = tar_of(*[member(f"f{n}", data=b"x" * 1000) for n in range(20)]).getvalue()
+    for length in (700, 10 * 1536, len(whole) - 10240):
+        archive = made(tool, tmp_path / f"a{length}", {"files.tar": whole[:length]})
+        with pytest.raises((tool.Trouble, tarfile.TarError)):
+            tool.verify_parts(tool.Archive(str(archive)).open())
+
+
+def test_sockets_and_devices_are_no_files(tool, place):  # noqa: F811
+    """A plugin's socket lies in the storage: it is neither copied nor missed."""
+    (place / "file").write_bytes(b"file")
+    os.mkfifo(place / "fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place / "socket"))
+        if os.geteuid() == 0:
+            os.mknod(place / "device", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        assert [path for path, _info in tool.walk(str(place))] == ["fifo", "file"]
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            taken = [tool.add_to_tar(tar, str(place), path) for path in ("file", "socket", "fifo")]
+        assert taken == [True, False, True]
+
+
+def made(tool, folder, parts, **more):  # noqa: F811
+    """An archive that is whole."""
+    folder.mkdir()
+    archive = tool.Archive(str(folder))
+    archive.manifest = {"format": tool.FORMAT, "id": "1", "salt": "00", "encrypted": False, "parts": [], **more}
+    for name, data in parts.items():
+        (folder / name).write_bytes(data)
+        digest = tool.hashlib.sha256(data).hexdigest()
+        archive.manifest["parts"].append({"name": name, "bytes": len(data), "sha256": digest, "kind": "files"})
+    archive.write_manifest()
+    return folder
+
+
+@pytest.mark.parametrize("change", [
+    b"", b"[]", b"{}", b'"x"', b"null", b'{"format": 1}', b'{"format": 1, "encrypted": "no", "id": 1, "salt": "00", "parts": []}',
+    b'{"format": 1, "encrypted": false, "id": "1", "salt": "x", "parts": []}', b"[" * 100000,
+    b'{"format": 1, "encrypted": false, "id": "1", "salt": "00", "parts": {"a": 1}}',
+    b'{"format": 1, "encrypted": false, "id": "1", "salt": "00", "parts": [{"name": "a"}]}', "another version",
+    "../outside/file", "/etc/passwd", "a/b", "-rf", "..", "", ".lock\n"], ids=lambda value: str(value)[:30])
+def test_a_manifest_that_somebody_else_wrote_is_one_line(tool, tmp_path, change):  # noqa: F811
+    archive = made(tool, tmp_path / "archive", {"files.tar": b"x" * 10240})
+    manifest = archive / "manifest.json"
+    if isinstance(change, bytes):
+        manifest.write_bytes(change)
+    else:
+        value = json.loads(manifest.read_text())
+        if change == "another version":
+            value["format"] = 2
+        else:
+            value["parts"][0]["name"] = change
+        del value["tag"]
+        value["tag"] = tool.hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()   # whoever wrote it knows how
+        manifest.write_text(json.dumps(value))
+    for words in (["verify-archive", str(archive)], ["carry", str(archive), f"me@there:{tmp_path / 'there'}", "--ssh", "false"]):
+        done = subprocess.run([sys.executable, TOOL, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("dify-migrate: "), done
+        assert ("format 2" if change == "another version" else "format" if change in (b"{}",) else "damaged") in done.stderr, done
+
+
+def test_nobody_else_reads_what_has_a_secret(tool, tmp_path):  # noqa: F811
+    """Not even while it is written, and whatever the umask is."""
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+    path.chmod(0o640)
+    seen = []
+    was = os.umask(0)
+    try:
+        with ReadEnd(lambda: seen.append(stat.S_IMODE(os.stat(f"{path}.new").st_mode))) as stream:
+            tool.write_whole(str(path), stream, os.stat(path))
+        assert (seen, stat.S_IMODE(path.stat().st_mode)) == ([0o640], 0o640)
+        tool.write_whole(str(tmp_path / "fresh"), b"x", os.stat(tmp_path))   # as a folder's owner, but not with its mode
+        assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o600
+        os.symlink(tmp_path / "victim", tmp_path / "link.new")
+        tool.write_whole(str(tmp_path / "link"), b"x")
+        assert not (tmp_path / "victim").exists() and (tmp_path / "link").read_bytes() == b"x"
+    finally:
+        os.umask(was)
+
+
+class ReadEnd(io.BytesIO):
+    """A stream that tells when it is read."""
+
+    def __init__(self, told):
+        super().__init__(b"SECRET=1\n")
+        self.told = told
+
+    def read(self, *words):
+        if self.told:
+            self.told()
+            self.told = None
+        return super().read(*words)
+
+
+def test_two_at_once(tool, tmp_path):  # noqa: F811
+    """A backup would start the vector store that a move has stopped."""
+    held = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    with pytest.raises(tool.Trouble, match="another dify-migrate works on"):
+        tool.lock_folder(str(tmp_path), alone=True)
+    tool.lock_folder(str(tmp_path), alone=False)
+    os.close(held)
+
+
+def test_a_killed_move_leaves_an_agent_which_is_waited_for(tool, tmp_path):  # noqa: F811
+    """Its `docker stop` would end what the next one starts."""
+    def alone(what):
+        agent = object.__new__(tool.Agent)
+        agent.project = types.SimpleNamespace(folder=str(tmp_path))
+        agent._alone(what)
+        return agent
+    assert {tool.Agent.CHANGES[verb] for verb in ("stop", "start", "up", "down")} == {"services"}
+    first, order = alone("services"), []
+    second = threading.Thread(target=lambda: order.append(alone("services")))
+    second.start()
+    alone("load-../odd name")   # of something else
+    second.join(0.5)
+    assert second.is_alive() and order == []
+    first.turn.close()
+    second.join(20)
+    assert len(order) == 1 and sorted(os.listdir(tmp_path)) == [".dify-migrate"]
+
+
+def test_a_home_is_the_home_there(tool):  # noqa: F811
+    """A shell leaves root@new:~/x to the program."""
+    assert [tool.folder_there(text) for text in ("~/x y", "~", "~/", "/srv/x", "x", "~user/x")] == ["x y", ".", ".", "/srv/x", "x", "~user/x"]
+    assert tool.Side("root@new:~/docker", "ssh -p 2222", "it").command("look")[-1].startswith("python3 docker/.dify-migrate/dify-migrate agent docker")
+    assert tool.Side("/srv/a:b", "ssh", "it").host == ""
+
+
+def test_a_dead_connection_is_noticed(tool):  # noqa: F811
+    words = tool.ssh_words("ssh -o ServerAliveInterval=1 -p 2222")
+    assert words[:5] == ["ssh", "-o", "ServerAliveInterval=1", "-p", "2222"] and "ServerAliveCountMax=5" in words
+    assert tool.ssh_words("/srv/wrapper -x") == ["/srv/wrapper", "-x"]
+    with pytest.raises(tool.Trouble):
+        tool.ssh_words(" ")
+
+
+def test_a_token_goes_nowhere_else(tool, monkeypatch):  # noqa: F811
+    """Neither to a proxy that the environment names, nor where a redirect leads."""
+    asked = []
+
+    def serve(server):
+        with server, server.accept()[0] as peer:
+            asked.append((server.getsockname()[1], peer.recv(4096)))
+            peer.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    node, proxy = (server.getsockname()[1] for server in servers)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
+    threading.Thread(target=serve, args=(servers[0],), daemon=True).start()
+    nodes = tool.Nodes(f"http://127.0.0.1:{node}", "SECRET-admin", None, False)
+    assert nodes.ask("GET", "/status") == (302, {})
+    assert [port for port, _text in asked] == [node] and b"SECRET-admin" in asked[0][1]
+    servers[1].close()
