@@ -44,6 +44,7 @@ void world_free(struct world *w)
         free((char *)(uintptr_t)w->texts[i].at);
     }
     free(w->texts);
+    free(w->text_digests);
     free(w->processes);
     free(w->hosts);
     adversary_free(w->adversary);
@@ -157,6 +158,11 @@ size_t world_new_text(struct world *w, size_t size)
     }
     w->texts = memory_resize(w->texts, (w->text_count + 1) * sizeof(*w->texts));
     w->texts[w->text_count] = (struct bytes){text, used};
+    w->text_digests =
+        memory_resize(w->text_digests, (w->text_count + 1) * sizeof(*w->text_digests));
+    uint8_t digest[SHA256_SIZE];
+    sha256_digest(w->sha, &w->texts[w->text_count], 1, digest);
+    sha256_hex(digest, w->text_digests[w->text_count]);
     return w->text_count++;
 }
 

@@ -47,6 +47,7 @@ struct world {
     struct process **processes; /* all that ever ran, in order of their start; life = index + 1 */
     size_t process_count, process_capacity;
     struct bytes *texts; /* every shared configuration that was ever written; [0] is the first */
+    char (*text_digests)[2 * SHA256_SIZE + 1]; /* of each, in hexadecimal: asked for all the time */
     size_t text_count;
     uint8_t keys[2][SEAL_KEY_SIZE]; /* the cluster's, and the one it may rotate to */
     unsigned key_step;              /* of the rotation, see process_rotate() */
