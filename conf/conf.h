@@ -124,6 +124,7 @@ struct conf_cluster {
     size_t join_count;
     uint8_t (*keys)[32];
     size_t key_count;
+    const char *key_file; /* NULL = the keys stand in the configuration */
     enum gossip_profile profile;
     uint64_t reap_ms, reap_left_ms;
     unsigned line, column; /* of the section */

@@ -97,10 +97,13 @@ static const struct command *find_command(const char *name)
 
 static int tell_unknown(const char *written)
 {
-    const char *names[COMMAND_COUNT + 1] = {NULL};
+    const char *names[COMMAND_COUNT + 4] = {NULL};
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         names[i] = commands[i].name;
     }
+    names[COMMAND_COUNT] = "help";
+    names[COMMAND_COUNT + 1] = "--help";
+    names[COMMAND_COUNT + 2] = "--version";
     const char *nearest = cli_nearest(written, names);
     fprintf(stderr, "difyring: there is no command `%s`; ", written);
     if (nearest) {
@@ -113,8 +116,9 @@ static int tell_unknown(const char *written)
 /* `difyring help` or `difyring help COMMAND`, which is what `difyring COMMAND -h` prints. */
 static int help(int argc, char **argv)
 {
-    const struct command *command = argc > 2 ? find_command(argv[2]) : NULL;
-    if (argc > 2 && !command) {
+    const char *name = argc > 2 ? meant_by(argv[2]) : "help";
+    const struct command *command = find_command(name);
+    if (!command && strcmp(name, "help") != 0) {
         return tell_unknown(argv[2]);
     }
     if (!command) {

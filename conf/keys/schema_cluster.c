@@ -118,6 +118,7 @@ static CONF_READER(read_key_file)
         conf_problem(r, value, "the key file `%s` cannot be read: %s", path, reason);
         return;
     }
+    ((struct conf_cluster *)place)->key_file = path;
     read_key_lines(r, value, (struct bytes){text, size}, place);
     explicit_bzero(text, size);
     free(text);

@@ -70,6 +70,12 @@ static bool is_meant_as_variable(const char *token)
     return token[0] == '$' && (isalpha((unsigned char)token[1]) || token[1] == '_');
 }
 
+/* `app-...` of an example. */
+static bool is_placeholder(const char *token)
+{
+    return strstr(token, "...") != NULL;
+}
+
 static void check_variables(const struct conf_application *application,
                             struct problem_list *problems)
 {
@@ -87,6 +93,12 @@ static void check_variables(const struct conf_application *application,
             problem_add(problems, instance->line, instance->column,
                         "the token of `%s` begins with `$` and is taken as it is written; the "
                         "environment's is \"${NAME}\", with braces",
+                        instance->name);
+        }
+        if (is_placeholder(instance->token)) {
+            problem_add(problems, instance->line, instance->column,
+                        "the token of `%s` looks like an example's (`...`): put the one that Dify "
+                        "shows under API Access",
                         instance->name);
         }
     }

@@ -5,6 +5,7 @@
 
 #include "ask/answer.h"
 #include "ask/node.h"
+#include "conf/value.h"
 
 /* clang-format off */
 static const char help_drain[] =
@@ -50,7 +51,8 @@ static const char help_forget[] =
 
 enum {
     WORDS_MAX = 64,
-    OPTION_NOW = 2000, /* without a letter */
+    HOLD_MAX_MS = 24 * 60 * 60 * 1000, /* what a node takes */
+    OPTION_NOW = 2000,                 /* without a letter */
     OPTION_HOLD,
     OPTION_HOST,
     OPTION_NODE,
@@ -195,6 +197,10 @@ static int check_wishes(const struct wishes *w)
     if (w->hold && !w->now) {
         return cli_misused(w->verb, "--hold is how long requests wait that --now does not send; "
                                     "give both");
+    }
+    uint64_t hold_ms;
+    if (w->hold && (!value_duration_ms(bytes_of(w->hold), &hold_ms) || hold_ms > HOLD_MAX_MS)) {
+        return cli_misused(w->verb, "--hold is a duration up to 24h, such as 60s or 5m");
     }
     for (size_t i = 0; i < w->word_count; i++) {
         const char *slash = strchr(w->words[i], '/');

@@ -45,6 +45,44 @@ static const char *text_of(const json_t *object, const char *key, const char *ot
     return text ? text : otherwise;
 }
 
+static long long number_of(const json_t *object, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static void print_slots(FILE *out, const json_t *slots)
+{
+    if (json_object_get(slots, "max_in_flight")) {
+        fprintf(out, "slots        %lld of %lld used, %lld waiting\n",
+                number_of(slots, "slots_used"), number_of(slots, "max_in_flight"),
+                number_of(slots, "queued"));
+    } else {
+        fputs("slots        no limit\n", out);
+    }
+}
+
+static void print_quotas(FILE *out, const json_t *quotas)
+{
+    static const char *const kinds[] = {"requests", "tokens", "concurrent"};
+    size_t index;
+    json_t *quota;
+    json_array_foreach(quotas, index, quota)
+    {
+        const json_t *used = json_object_get(quota, "used");
+        const char *every = text_of(quota, "every", NULL), *kind = kinds[0];
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+            kind = json_object_get(quota, kinds[i]) ? kinds[i] : kind;
+        }
+        fprintf(out, "quota        per %s: ", text_of(quota, "per", "-"));
+        if (json_is_integer(used)) {
+            fprintf(out, "%lld of ", (long long)json_integer_value(used));
+        }
+        fprintf(out, "%lld %s%s%s%s%s\n", number_of(quota, kind), kind, every ? " every " : "",
+                every ? every : "", json_is_true(json_object_get(quota, "over")) ? ", over it" : "",
+                json_is_true(json_object_get(quota, "shadow")) ? " (shadow)" : "");
+    }
+}
+
 static void print_words(FILE *out, const json_t *answer)
 {
     const json_t *user = json_object_get(answer, "user");
@@ -66,6 +104,11 @@ static void print_words(FILE *out, const json_t *answer)
     }
     fprintf(out, "instance     %s\n",
             text_of(answer, "instance", "none: the answer is 503, or 400"));
+    fprintf(out, "placed       %s\n", text_of(answer, "placed", "-: no id decides"));
+    if (json_is_string(json_object_get(answer, "instance"))) {
+        print_slots(out, json_object_get(answer, "slots"));
+    }
+    print_quotas(out, json_object_get(answer, "quotas"));
 }
 
 static int print_answer(struct cli_node *n, const struct cli_answer *a, bool json)

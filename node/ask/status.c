@@ -18,7 +18,9 @@ static const char help[] =
     "      --check        one line, and an exit code for monitoring: 0 fine, 1 warning,\n"
     "                     2 critical, 3 no answer\n"
     "      --watch        live, with rates and percentiles of the last minute; q quits\n"
-    "  -h, --help         this text\n" CLI_NODE_HELP_END;
+    "  -h, --help         this text\n" CLI_NODE_HELP_END "\n"
+    "Exit codes: 0 a node has answered, whatever it says (see --check), 1 none has, 2 bad\n"
+    "usage.\n";
 
 enum status_exit { STATUS_WARNING = 1, STATUS_CRITICAL = 2, STATUS_NO_ANSWER = 3 };
 
@@ -125,7 +127,11 @@ static int find_and_ask(struct cli_node *n, enum status_form form)
     if (code == CLI_FINE) {
         return form == STATUS_WATCH ? cli_watch(n) : ask(n, form);
     }
-    return form == STATUS_CHECK && code == CLI_FAILED ? STATUS_NO_ANSWER : code;
+    if (form == STATUS_CHECK && code == CLI_FAILED) { /* monitoring reads standard output */
+        puts("UNKNOWN: which node to ask is not known; standard error says why");
+        return STATUS_NO_ANSWER;
+    }
+    return code;
 }
 
 int cli_status(int argc, char **argv)
@@ -141,13 +147,20 @@ int cli_status(int argc, char **argv)
     struct cli_node node;
     struct cli_line line = {.argc = argc, .argv = argv, .names = names, .help = help};
     enum status_form form = STATUS_TABLES;
-    int option;
+    int option, forms = 0;
     cli_node_init(&node, "status");
     while ((option = cli_node_next(&node, &line)) != CLI_OPTION_END) {
-        form = option == 'j' ? STATUS_JSON : option == 'w' ? STATUS_WATCH : STATUS_CHECK;
+        enum status_form asked = option == 'j'   ? STATUS_JSON
+                                 : option == 'w' ? STATUS_WATCH
+                                                 : STATUS_CHECK;
+        forms += forms == 0 || asked != form;
+        form = asked;
     }
     if (line.code >= 0) {
         return line.code;
+    }
+    if (forms > 1) {
+        return cli_misused("status", "--json, --check and --watch exclude each other");
     }
     int code = find_and_ask(&node, form);
     cli_node_done(&node);

@@ -6,6 +6,7 @@
 
 #include "assembly/secure.h"
 #include "cli/cli.h"
+#include "conf/problems.h"
 
 static const char help[] =
     "usage: difyring check -c FILE [--host] [--format json]\n"
@@ -20,8 +21,10 @@ static const char help[] =
     "so.\n"
     "\n"
     "  -c, --config FILE  the configuration\n"
-    "  -H, --host         look at this machine, too: the folder of uploads, keys and files for "
-    "TLS\n"
+    "  -H, --host         look at this machine, too: folders and who may write them, addresses,\n"
+    "                     the interface, names, files for TLS, keys that others can read, the\n"
+    "                     time that a stop may take. What `difyring run` would end for here is an\n"
+    "                     error\n"
     "      --format WORD  text, or json: {\"valid\", \"errors\", \"warnings\", \"notes\"}, each a "
     "list of\n"
     "                     {\"file\", \"line\", \"column\", \"message\"}\n"
@@ -70,6 +73,24 @@ static size_t put(const struct report *r, enum severity severity, struct conf_pr
     return count;
 }
 
+/* What this machine makes of it; the number of what `run` would end for. */
+static size_t put_host(const struct report *r, const struct conf *conf)
+{
+    struct conf_problems problems;
+    struct cli_host_findings findings = {
+        .refused = problem_list_new(conf->file),
+        .unwise = problem_list_new(conf->file),
+        .notes = problem_list_new(conf->file),
+    };
+    cli_check_host(conf, &findings);
+    problem_list_finish(findings.notes, &problems);
+    put(r, SEVERITY_NOTE, &problems);
+    problem_list_finish(findings.unwise, &problems);
+    put(r, SEVERITY_WARNING, &problems);
+    problem_list_finish(findings.refused, &problems);
+    return put(r, SEVERITY_ERROR, &problems);
+}
+
 /* Prints every problem and warning; true for a file that `difyring run` takes. */
 static bool check(const struct report *r, bool host)
 {
@@ -83,12 +104,9 @@ static bool check(const struct report *r, bool host)
     put(r, SEVERITY_WARNING, &problems);
     conf_notes(conf, &problems);
     put(r, SEVERITY_NOTE, &problems);
-    if (host) {
-        cli_check_host(conf, &problems);
-        put(r, SEVERITY_WARNING, &problems);
-    }
+    size_t refused = host ? put_host(r, conf) : 0;
     secure_check(conf, &problems);
-    size_t refused = put(r, SEVERITY_ERROR, &problems);
+    refused += put(r, SEVERITY_ERROR, &problems);
     conf_unsupported(conf, &problems);
     refused += put(r, SEVERITY_ERROR, &problems);
     conf_free(conf);

@@ -1,6 +1,6 @@
 /* cli_check_host: what `difyring check --host` looks at on this machine, one function a question.
- * What it finds is a warning: the node starts all the same, and the file may be for another host.
- */
+ * Most of what it finds is a warning, for the node starts all the same; what `run` ends for on this
+ * machine, for this user, is an error. */
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/magic.h>
@@ -58,20 +58,6 @@ static void check_spool_dir(const struct conf *conf, struct problem_list *proble
     }
 }
 
-static void check_keys(const struct conf *conf, struct problem_list *problems)
-{
-    struct stat entry;
-    for (size_t l = 0; l < conf->listen_count; l++) {
-        for (size_t i = 0; i < conf->listen[l].tls_count; i++) {
-            const struct conf_certificate *c = &conf->listen[l].tls[i];
-            if (stat(c->key, &entry) == 0 && (entry.st_mode & S_IROTH)) {
-                problem_add(problems, c->line, c->column,
-                            "every user of this host can read `key`: chmod o-r");
-            }
-        }
-    }
-}
-
 struct tls_place {
     const struct conf_instance *instance;
     struct problem_list *problems;
@@ -122,12 +108,11 @@ static void check_instance_tls(const struct conf *conf, struct problem_list *pro
     buffer_done(&terms);
 }
 
-size_t cli_check_host(const struct conf *conf, struct conf_problems *ret_problems)
+void cli_check_host(const struct conf *conf, struct cli_host_findings *findings)
 {
-    struct problem_list *problems = problem_list_new(conf->file);
-    check_spool_dir(conf, problems);
-    check_keys(conf, problems);
-    check_instance_tls(conf, problems);
-    cli_check_machine(conf, problems);
-    return problem_list_finish(problems, ret_problems);
+    check_spool_dir(conf, findings->unwise);
+    check_instance_tls(conf, findings->unwise);
+    cli_check_machine(conf, findings);
+    cli_check_modes(conf, findings);
+    cli_check_unit(conf, findings);
 }

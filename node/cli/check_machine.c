@@ -12,6 +12,9 @@
 
 #include "cli/cli.h"
 #include "conf/problems.h"
+#include "conf/value.h"
+
+enum { PATH_SIZE = 4096 };
 
 /* ---- addresses ---- */
 
@@ -33,8 +36,9 @@ static bool is_here(const char *host)
     return here;
 }
 
-static void check_addresses(const struct conf *conf, struct problem_list *problems)
+static void check_addresses(const struct conf *conf, struct cli_host_findings *findings)
 {
+    struct problem_list *problems = findings->unwise;
     for (size_t i = 0; i < conf_door_count(conf); i++) {
         const struct conf_listen *door = conf_door(conf, i);
         bool is_vip = conf->has_vip && strcmp(door->host, conf->vip.address) == 0;
@@ -45,7 +49,7 @@ static void check_addresses(const struct conf *conf, struct problem_list *proble
         }
     }
     if (conf->has_cluster && !is_here(conf->cluster.bind_host)) {
-        problem_add(problems, conf->cluster.line, conf->cluster.column,
+        problem_add(findings->refused, conf->cluster.line, conf->cluster.column,
                     "`cluster.bind`: this machine does not have the address %s",
                     conf->cluster.bind_host);
     }
@@ -57,45 +61,67 @@ static void check_addresses(const struct conf *conf, struct problem_list *proble
 
 /* ---- names ---- */
 
+static bool resolves(const char *host, const char **ret_fault)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    int error = getaddrinfo(host, NULL, &hints, &found);
+    if (error == 0) {
+        freeaddrinfo(found);
+    } else {
+        *ret_fault = gai_strerror(error);
+    }
+    return error == 0;
+}
+
 static void check_names(const struct conf *conf, struct problem_list *problems)
 {
-    const char *before = "";
+    const char *before = "", *fault = "";
     for (size_t a = 0; a < conf->application_count; a++) {
         for (size_t i = 0; i < conf->applications[a].instance_count; i++) {
             const struct conf_instance *instance = &conf->applications[a].instances[i];
-            struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-            int error = strcmp(instance->host, before) == 0
-                            ? 0
-                            : getaddrinfo(instance->host, NULL, &hints, &found);
-            before = instance->host;
-            if (error != 0) {
+            if (strcmp(instance->host, before) != 0 && !resolves(instance->host, &fault)) {
                 problem_add(problems, instance->line, instance->column,
                             "the name %s of `%s` does not resolve: %s", instance->host,
-                            instance->name, gai_strerror(error));
-            } else if (found) {
-                freeaddrinfo(found);
+                            instance->name, fault);
             }
+            before = instance->host;
+        }
+    }
+    for (size_t i = 0; conf->has_cluster && i < conf->cluster.join_count; i++) {
+        char host[VALUE_HOST_SIZE];
+        uint16_t port;
+        if (value_address(bytes_of(conf->cluster.join[i]), host, &port) == VALUE_ADDRESS_GOOD &&
+            !resolves(host, &fault)) {
+            problem_add(problems, conf->cluster.line, conf->cluster.column,
+                        "`cluster.join`: the name %s does not resolve: %s", host, fault);
         }
     }
 }
 
 /* ---- folders ---- */
 
-/* The nearest folder above `path` that is there, and whether this user may write into it. */
+/* The folder of a file; of what is made with those above it, the nearest that is there. */
+static void folder_of(const char *path, bool made, char ret_folder[PATH_SIZE])
+{
+    struct stat entry;
+    snprintf(ret_folder, PATH_SIZE, "%s", path);
+    do {
+        char *slash = strrchr(ret_folder, '/');
+        if (!slash) {
+            snprintf(ret_folder, PATH_SIZE, ".");
+        } else {
+            slash[slash == ret_folder ? 1 : 0] = '\0';
+        }
+    } while (made && stat(ret_folder, &entry) != 0 && strlen(ret_folder) > 1);
+}
+
+/* May this user make `path`? `run` says the same when it cannot. */
 static void check_folder_of(struct problem_list *problems, const char *key, const char *path,
                             bool made)
 {
-    char folder[4096];
+    char folder[PATH_SIZE];
     struct stat entry;
-    snprintf(folder, sizeof(folder), "%s", path);
-    do { /* of a file its folder; of one that is made with those above it, the first there is */
-        char *slash = strrchr(folder, '/');
-        if (!slash) {
-            snprintf(folder, sizeof(folder), ".");
-        } else {
-            slash[slash == folder ? 1 : 0] = '\0';
-        }
-    } while (made && stat(folder, &entry) != 0 && strlen(folder) > 1);
+    folder_of(path, made, folder);
     if (stat(folder, &entry) != 0) {
         problem_add(problems, 0, 0, "`%s` (%s): the folder %s is missing", key, path, folder);
     } else if (access(folder, W_OK | X_OK) != 0 && access(path, W_OK) != 0) {
@@ -104,29 +130,55 @@ static void check_folder_of(struct problem_list *problems, const char *key, cons
     }
 }
 
-static void check_folders(const struct conf *conf, struct problem_list *problems)
+/* Whoever may write there can put another file, or a link, in the place of the node's. */
+static void check_writers(struct problem_list *problems, const char *key, const char *folder)
 {
     struct stat entry;
-    const char *state_dir = conf->state_dir;
-    if (conf->log.access == LOG_FILE) {
-        check_folder_of(problems, "log.access", conf->log.access_path, false);
-    }
-    if (conf->log.error == LOG_FILE) {
-        check_folder_of(problems, "log.error", conf->log.error_path, false);
-    }
-    if (!state_dir) {
-        return;
-    }
-    if (stat(state_dir, &entry) == 0 && !S_ISDIR(entry.st_mode)) {
-        problem_add(problems, 0, 0, "`node.state_dir` (%s) is not a folder", state_dir);
-    } else {
-        check_folder_of(problems, "node.state_dir", state_dir, true);
+    if (stat(folder, &entry) == 0 && S_ISDIR(entry.st_mode) && (entry.st_mode & S_IWOTH) &&
+        !(entry.st_mode & S_ISVTX)) {
+        problem_add(problems, 0, 0, "`%s`: every user of this host may write into %s: chmod o-w",
+                    key, folder);
     }
 }
 
-void cli_check_machine(const struct conf *conf, struct problem_list *problems)
+static void check_folders(const struct conf *conf, struct cli_host_findings *findings)
 {
-    check_addresses(conf, problems);
-    check_names(conf, problems);
-    check_folders(conf, problems);
+    const struct {
+        const char *key, *path;
+        struct problem_list *problems;
+        bool made;
+    } files[] = {
+        {"log.access", conf->log.access == LOG_FILE ? conf->log.access_path : NULL,
+         findings->refused, false},
+        {"log.error", conf->log.error == LOG_FILE ? conf->log.error_path : NULL, findings->refused,
+         false},
+        {"vip.track_file", conf->has_vip ? conf->vip.track_file : NULL, findings->unwise, true},
+    };
+    struct stat entry;
+    char folder[PATH_SIZE];
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        if (files[i].path) {
+            check_folder_of(files[i].problems, files[i].key, files[i].path, files[i].made);
+            folder_of(files[i].path, false, folder);
+            check_writers(findings->unwise, files[i].key, folder);
+        }
+    }
+    check_writers(findings->unwise, "limits.spool_dir", conf->limits.spool_dir);
+    if (!conf->state_dir) {
+        return;
+    }
+    check_writers(findings->unwise, "node.state_dir", conf->state_dir);
+    if (stat(conf->state_dir, &entry) == 0 && !S_ISDIR(entry.st_mode)) {
+        problem_add(findings->refused, conf->state_dir_line, conf->state_dir_column,
+                    "`node.state_dir` (%s) is not a folder", conf->state_dir);
+    } else {
+        check_folder_of(findings->refused, "node.state_dir", conf->state_dir, true);
+    }
+}
+
+void cli_check_machine(const struct conf *conf, struct cli_host_findings *findings)
+{
+    check_addresses(conf, findings);
+    check_names(conf, findings->unwise);
+    check_folders(conf, findings);
 }

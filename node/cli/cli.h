@@ -67,12 +67,18 @@ int cli_only_config(int argc, char **argv, const char *help, const char **ret_fi
 /* Prints help and returns CLI_FINE. */
 int cli_help(const char *help);
 
-/* What on this machine does not fit the configuration; their number. */
-size_t cli_check_host(const struct conf *conf, struct conf_problems *ret_problems);
-
-/* Of these: addresses, interface, names, folders. */
+/* What on this machine does not fit the configuration. */
 struct problem_list;
-void cli_check_machine(const struct conf *conf, struct problem_list *problems);
+struct cli_host_findings {
+    struct problem_list *refused; /* `run` would end here */
+    struct problem_list *unwise, *notes;
+};
+void cli_check_host(const struct conf *conf, struct cli_host_findings *findings);
+
+/* Of these: addresses, interface, names, folders, who may read and write; how long a stop takes. */
+void cli_check_machine(const struct conf *conf, struct cli_host_findings *findings);
+void cli_check_modes(const struct conf *conf, struct cli_host_findings *findings);
+void cli_check_unit(const struct conf *conf, struct cli_host_findings *findings);
 
 /* Reads a configuration. NULL after every problem has been told on standard error. */
 struct conf *cli_load(const char *file);

@@ -161,6 +161,21 @@ static bool is_any(void *arg, size_t member)
     return true;
 }
 
+/* Where none is given: what the path is asked with, GET before POST (`/v1/messages`: GET,
+ * `/v1/chat-messages`: POST); what most requests are, without a path. */
+static const char *method_of(const struct question *q)
+{
+    struct bytes path = {q->path.value, strcspn(q->path.value, "?")}, id;
+    if (q->method.given) {
+        return q->method.value;
+    }
+    if (!q->path.given) {
+        return "POST";
+    }
+    bool gets = placement_route_of(BYTES("GET"), path, &id)->pattern[0] != '\0';
+    return !gets && placement_route_of(BYTES("POST"), path, &id)->pattern[0] ? "POST" : "GET";
+}
+
 /* Does it wait for a model? What is not said is what most requests are. */
 static enum slot_class class_of(const struct question *q)
 {
@@ -172,7 +187,7 @@ static enum slot_class class_of(const struct question *q)
                    {"PATCH", HTTP_METHOD_PATCH},   {"OPTIONS", HTTP_METHOD_OPTIONS}};
     enum http_method method = HTTP_METHOD_POST;
     for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
-        method = strcmp(q->method.value, methods[i].name) == 0 ? methods[i].method : method;
+        method = strcmp(method_of(q), methods[i].name) == 0 ? methods[i].method : method;
     }
     const char *path = q->path.given ? q->path.value : "/v1/chat-messages";
     return request_class(method, (struct bytes){path, strcspn(path, "?")});
@@ -193,9 +208,8 @@ static void walk(const struct report *r, const struct question *q, struct explan
         const char *path = q->path.given ? q->path.value : "/v1/chat-messages";
         size_t size = strcspn(path, "?");
         struct bytes query = bytes_of(path[size] ? path + size + 1 : "");
-        const char *method = q->method.given ? q->method.value : "POST";
         e->placed =
-            placement_placed_word(placing_explain(r->placements, e->app, bytes_of(method),
+            placement_placed_word(placing_explain(r->placements, e->app, bytes_of(method_of(q)),
                                                   (struct bytes){path, size}, query, &e->instance));
     }
 }

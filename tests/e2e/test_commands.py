@@ -49,6 +49,23 @@ def test_an_unknown_command_is_bad_usage(word):
     failed(run_command(word), 2)
 
 
+@pytest.mark.parametrize("option", ["-h", "--help", "help"])
+def test_help_has_help_too(option):
+    assert run_command("help", option).stdout == run_command("-h").stdout != ""
+    assert run_command("help", option).returncode == 0
+
+
+@pytest.mark.parametrize("written, meant", [("staus", "status"), ("rnu", "run"), ("hlep", "help"),
+                                            ("--verison", "--version"), ("--hepl", "--help")])
+def test_a_mistyped_command_gets_the_nearest_one(written, meant):
+    assert f"did you mean `{meant}`?" in failed(run_command(written), 2)
+
+
+@pytest.mark.parametrize("hold", ["xx", "-5", "25h", ""])
+def test_a_hold_that_is_no_duration_is_bad_usage(hold):
+    assert "--hold is a duration up to 24h" in failed(run_command("drain", "--hold", hold, "a/b"), 2)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("words", [["--nonsense"], ["-Z"], ["word", "another"]])
 def test_unknown_options_and_arguments_are_bad_usage(command, words):

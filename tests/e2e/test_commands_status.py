@@ -122,6 +122,18 @@ def test_a_port_that_the_kernel_chose_is_not_in_the_file(good):
     assert "-u URL" in failed(status_command("-c", good), 1)
 
 
+@pytest.mark.parametrize("forms", [("--json", "--check"), ("--check", "--watch"), ("--watch", "--json")])
+def test_two_forms_at_once_are_bad_usage(forms):
+    assert "exclude each other" in failed(status_command(*forms, "-u", "http://127.0.0.1:1"), 2)
+
+
+@pytest.mark.parametrize("file", [[], ["-c", "/nowhere.yaml"]])
+def test_check_that_knows_no_node_says_so_where_monitoring_reads(file):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("DIFYRING_")}
+    result = run_command("status", "--check", *file, env=env)
+    assert result.returncode == 3 and re.fullmatch(r"UNKNOWN: .+\n", result.stdout) and result.stderr
+
+
 def test_check_without_an_answer_says_so_in_a_line():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

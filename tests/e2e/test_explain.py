@@ -57,8 +57,8 @@ def test_the_walk_of_a_user(stubs):
         result = run_command("explain", "-u", f"http://{node.host}:{node.port}", "--user", "u1", "--app", "one")
         assert result.returncode == 0 and result.stderr == ""
         lines = [line.split(None, 1) for line in result.stdout.splitlines()]
-        assert [word for word, _ in lines] == ["application", "user", "key", "home", "not", "not", "instance"]
-        assert lines[-1][1] == said["instance"] and "status 401" in lines[5][1]
+        assert [word for word, _ in lines] == ["application", "user", "key", "home", "not", "not", "instance", "placed", "slots"]
+        assert lines[6][1] == said["instance"] and "status 401" in lines[5][1]
         raw = run_command("explain", "-u", f"http://{node.host}:{node.port}", "--user", "u1", "--json")
         assert json.loads(raw.stdout) == said
 

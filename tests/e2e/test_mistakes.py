@@ -3,6 +3,7 @@
 `python3 tests/e2e/test_mistakes.py` writes the page's table anew.
 """
 
+import base64
 import os
 import re
 import subprocess
@@ -133,25 +134,74 @@ def test_each_mistake_is_told_as_the_page_says():
     assert written == table()
 
 
+def checked_here(path, text, mode=0o600):
+    """(exit code, output) of `check --host`."""
+    path.write_text(text)
+    path.chmod(mode)
+    result = subprocess.run([BIN, "check", "--host", "-c", str(path)], capture_output=True, text=True, check=False, timeout=60)
+    assert result.stderr == ""
+    return result.returncode, result.stdout
+
+
 def test_check_with_host_looks_at_this_machine(tmp_path):
-    def looked(text):
-        path = tmp_path / "node.yaml"
-        path.write_text(text)
-        result = subprocess.run([BIN, "check", "--host", "-c", str(path)], capture_output=True, text=True, check=False, timeout=60)
-        assert result.returncode == 0, result   # warnings: the file may be for another machine
-        return result.stdout + result.stderr
+    """Warnings: the node starts all the same."""
+    path = tmp_path / "node.yaml"
     good = GOOD.replace("127.0.0.1:8282", "127.0.0.1:0") + f"node: {{ name: a, state_dir: {tmp_path}/new/state }}\n"
-    for words in ("does not have the address", "has no interface", "does not resolve", "is missing", "is not a folder", "may not write"):
-        assert words not in looked(good), words
+    code, text = checked_here(path, good)
+    assert code == 0 and "warning: " not in text, text
     vip = good.replace("node: {", "vip: { address: 192.0.2.9/24, interface: %s, router_id: 1, priority: 1, peers: [192.0.2.8], track_file: /run/x }\nnode: {")
+    key = tmp_path / "cluster.key"
+    key.write_text(base64.b64encode(bytes(32)).decode())
+    key.chmod(0o640)
+    cluster = f"cluster: {{ bind: \"%s:7946\", key_file: {key}, join: [\"%s:7946\"] }}\n"
+    open_folder = tmp_path / "open"
+    open_folder.mkdir()
+    open_folder.chmod(0o777)
     for text, said in (
             (good.replace("127.0.0.1:0", "192.0.2.7:8282"), "this machine does not have the address 192.0.2.7"),
             (vip % "eth-none", "`vip.interface`: this machine has no interface eth-none"),
+            ((vip % "lo").replace("/run/x", f"{path}/x"), f"`vip.track_file` ({path}/x): this user may not write into {path}"),
             (good.replace("host: 10.0.0.2", "host: nowhere.invalid"), "the name nowhere.invalid of `dify2` does not resolve"),
-            (good + "log: { access: /nowhere/access.log }\n", "`log.access` (/nowhere/access.log): the folder /nowhere is missing"),
-            (good.replace(f"{tmp_path}/new/state", f"{tmp_path}/node.yaml"), "is not a folder")):
-        assert said in looked(text), said
-    assert "192.0.2.9" not in looked((vip % "lo").replace("127.0.0.1:0", "192.0.2.9:82"))   # keepalived brings that one
+            (good + cluster % ("127.0.0.1", "nowhere.invalid"), "`cluster.join`: the name nowhere.invalid does not resolve"),
+            (good.replace("token: app-2", "token: app-..."), "the token of `dify2` looks like an example's"),
+            (good + f"log: {{ access: {open_folder}/access.log }}\n", f"`log.access`: every user of this host may write into {open_folder}"),
+            (good.replace(f"{tmp_path}/new/state", str(open_folder)), f"`node.state_dir`: every user of this host may write into {open_folder}"),
+            (good + "timeouts: { drain: 5m }\n", "`timeouts.drain` is longer than the ")):
+        code, out = checked_here(path, text)
+        assert code == 0 and said in out, (said, out)
+    assert "192.0.2.9" not in checked_here(path, (vip % "lo").replace("127.0.0.1:0", "192.0.2.9:82"))[1]   # keepalived brings that one
+    assert "drain" not in checked_here(path, good + "timeouts: { drain: 90s }\n")[1]
+    open_folder.chmod(0o1777)   # as /tmp: nobody can replace another's files
+    assert "may write" not in checked_here(path, good.replace(f"{tmp_path}/new/state", str(open_folder)))[1]
+
+
+def test_check_with_host_says_who_can_read_secrets(tmp_path):
+    path, key = tmp_path / "node.yaml", tmp_path / "cluster.key"
+    key.write_text(base64.b64encode(bytes(32)).decode())
+    text = GOOD + f"cluster: {{ bind: \"127.0.0.1:7946\", key_file: {key} }}\n"
+    for mode, told in ((0o600, False), (0o640, False), (0o644, True), (0o604, True)):
+        key.chmod(mode)
+        assert ("can read `key_file`" in checked_here(path, text)[1]) == told, oct(mode)
+    for mode, told in ((0o640, False), (0o644, True)):
+        assert ("can read this file" in checked_here(path, GOOD, mode)[1]) == told, oct(mode)
+    assert "can change this file" in checked_here(path, GOOD, 0o602)[1]
+
+
+def test_check_with_host_refuses_what_run_refuses_here(tmp_path):
+    """Exit 0 only for what `run` accepts: on this machine, for this user."""
+    path = tmp_path / "node.yaml"
+    good = GOOD.replace("127.0.0.1:8282", "127.0.0.1:0")
+    key = base64.b64encode(bytes(32)).decode()
+    for more, said in (
+            ("log: { access: /nowhere/access.log }", "`log.access` (/nowhere/access.log): the folder /nowhere is missing"),
+            ("log: { error: /nowhere/error.log }", "`log.error` (/nowhere/error.log): the folder /nowhere is missing"),
+            (f"node: {{ state_dir: {path} }}", "is not a folder"),
+            (f"node: {{ state_dir: {path}/below }}", f"`node.state_dir` ({path}/below)"),
+            (f"cluster: {{ bind: \"192.0.2.7:7946\", keys: [\"{key}\"] }}", "`cluster.bind`: this machine does not have the address 192.0.2.7")):
+        code, out = checked_here(path, good + more + "\n")
+        ran = subprocess.run([BIN, "run", "-c", str(path)], capture_output=True, text=True, check=False, timeout=60)
+        told, = [line for line in out.splitlines() if said in line]
+        assert (code, ran.returncode) == (1, 1) and ": warning: " not in told and "is valid" not in out, (more, out, ran)
 
 
 if __name__ == "__main__":

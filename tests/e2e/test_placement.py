@@ -306,6 +306,8 @@ def test_explain_says_where_an_id_lives(stubs):
         assert explained(node, "GET", path, user) == ("dify3", "remembered")
         assert explained(node, "DELETE", f"/v1/conversations/{conversation}", user) == ("dify3", "remembered")
         assert explained(node, "GET", path, user_of("dify3")) == ("dify3", "home")
+        _, said = node.json("GET", f"/admin/explain?app=one&user={user}&path={path.replace('?', '%3F')}")   # no method: GET
+        assert (said["instance"], said["placed"]) == ("dify3", "remembered")
         assert explained(node, "GET", f"/v1/messages/{message}/suggested", user) == ("dify1", None)
         assert explained(node, "POST", "/v1/chat-messages", user) == ("dify1", None)
         drained(node, "dify1")

@@ -3,10 +3,11 @@ refuses nobody, and a reload forgets nothing."""
 
 import json
 import os
+import re
 import time
 
 import pytest
-from harness import PATIENCE, ROOT, TIMEOUT, TOKEN, Node, check_error, parallel, settings
+from harness import PATIENCE, ROOT, TIMEOUT, TOKEN, Node, check_error, parallel, run_command, settings
 from stub_client import wait_for
 
 OTHER = "usertoken--one-more"
@@ -247,3 +248,5 @@ def test_tokens_count_when_dify_has_told_them(stub):
         line = node.wait_access(status=200, user_id="u")[0]
         _, explained = node.json("GET", "/admin/explain?user=u")
         assert explained["quotas"][0]["used"] >= line["total_tokens"] > 1
+        words = run_command("explain", "-u", f"http://{node.host}:{node.port}", "--user", "u").stdout
+        assert re.search(r"^quota +per user: \d+ of \d+ tokens every ", words, re.M), words
