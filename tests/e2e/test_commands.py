@@ -63,7 +63,7 @@ def test_a_mistyped_command_gets_the_nearest_one(written, meant):
 
 @pytest.mark.parametrize("hold", ["xx", "-5", "25h", ""])
 def test_a_hold_that_is_no_duration_is_bad_usage(hold):
-    assert "--hold is a duration up to 24h" in failed(run_command("drain", "--hold", hold, "a/b"), 2)
+    assert "--hold is a duration up to 24h" in failed(run_command("drain", "--now", "--hold", hold, "a/b"), 2)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
