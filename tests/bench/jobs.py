@@ -15,18 +15,22 @@ class Job(typing.NamedTuple):
     load: tuple = ()       # switches of bench_load
     tls: bool = False
     nginx: str = ""        # a directive more
+    haproxy: str = ""      # the same
     connections: int = 64
     requests: int = 60000  # a round and proxy
     warm_up: int = 2000    # before each slice, not counted
     resumed: bool = False  # nearly all of its connections must resume a session
 
 
+# Of events: each goes on at once.
+AS_IT_COMES = {"nginx": "proxy_buffering off;", "haproxy": "option http-no-delay"}
+
 JOBS = {
     "chat": Job("64 kept-alive connections"),
     "new": Job("a new connection for each request", ("--once",)),
     # Streams last a second, so no proxy is busy all the time: each pays for waking up.
     "stream": Job("512 event streams at a time; a request is one, of 50 events in a second", ("--stream",),
-                  nginx="proxy_buffering off;", connections=512, requests=5120, warm_up=512),
+                  **AS_IT_COMES, connections=512, requests=5120, warm_up=512),
     "tls": Job("kept-alive connections with TLS", ("--tls",), tls=True),
     "tls-new": Job("a full TLS handshake for each request", ("--tls", "--once"), tls=True),
     "tls-resumed": Job("a resumed TLS session for each request", ("--tls", "--once", "--resume"), tls=True,

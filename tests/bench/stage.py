@@ -160,7 +160,7 @@ http {{
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
             proxy_set_header Authorization "Bearer {token}";
-            {nginx}
+            {more}
         }}
     }}
 }}
@@ -178,6 +178,7 @@ defaults
     timeout client 600s
     timeout server 600s
     timeout http-keep-alive 600s
+    {more}
 frontend clients
     bind 127.0.0.1:{port} backlog 4096{tls}
     default_backend instances
@@ -198,13 +199,13 @@ TLS = {"difyring": ", tls: [{{ certificate: {certificate}, key: {key} }}]",
        "haproxy": " ssl crt {both} ssl-min-ver TLSv1.2"}
 
 
-def fill(text, instance_text, port, instance_ports, folder, tls, nginx=""):
+def fill(text, instance_text, port, instance_ports, folder, tls, more=""):
     instances = "\n".join(
         instance_text.format(n=n, port=instance_port, token=INSTANCE_TOKEN % n)
         for n, instance_port in enumerate(instance_ports, 1))
     # As root nginx would drop to a user that may not use our folder.
     user = "user root;" if os.geteuid() == 0 else ""
-    return text.format(port=port, folder=folder, instances=instances, user=user, tls=tls, nginx=nginx,
+    return text.format(port=port, folder=folder, instances=instances, user=user, tls=tls, more=more,
                        client_token=CLIENT_TOKEN, token=INSTANCE_TOKEN % 1)
 
 
@@ -352,7 +353,7 @@ class Stage:
                 [program, "-c", config, "-e", f"{self.folder}/nginx.error.log"]
         else:
             program = find_installed(name)
-            text, words = fill(HAPROXY, HAPROXY_INSTANCE, port, instance_ports, self.folder, tls), \
+            text, words = fill(HAPROXY, HAPROXY_INSTANCE, port, instance_ports, self.folder, tls, self.job.haproxy), \
                 [program, "-db", "-q", "-f", config]
         config.write_text(text)
         if name == "difyring":

@@ -269,3 +269,13 @@ def test_uploads_go_through_each_proxy():
     assert done.returncode == 0, done.stderr
     assert "MB a CPU second" in done.stdout
     assert re.search(r"^difyring +[0-9]+ MB a CPU second", done.stdout, re.M)
+
+
+@needs_difyring
+@pytest.mark.parametrize("tls", [[], ["--tls"]])
+def test_each_event_of_many_streams_comes(tls):
+    done = subprocess.run([HERE / "streams", "--rounds", "1", "--streams", "300", "--seconds", "1", "--only", "difyring", *tls],
+                          capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 0, done.stderr
+    row = re.search(r"^difyring .* ([0-9]+) +([0-9]+)$", done.stdout, re.M)
+    assert 250 <= int(row[1]) <= 650 and row[2] == "0", done.stdout   # one a second in each, as far as the clock says
