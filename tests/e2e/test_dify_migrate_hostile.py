@@ -260,3 +260,70 @@ def test_a_token_goes_nowhere_else(tool, monkeypatch):  # noqa: F811
     assert nodes.ask("GET", "/status") == (302, {})
     assert [port for port, _text in asked] == [node] and b"SECRET-admin" in asked[0][1]
     servers[1].close()
+
+
+class Recorder:
+    """A side, or the nodes, that does what it is told."""
+
+    def __init__(self, answers=None):
+        self.calls, self.answers, self.name, self.host, self.folder = [], answers or {}, "it", "", "/x"
+
+    def __getattr__(self, name):
+        def call(*words, **_more):
+            self.calls.append((name, *words))
+            answer = self.answers.get(words[0] if name == "ask" else name)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        return call
+
+    def where(self):
+        return "/x"
+
+
+def test_a_full_disk_keeps_nobody_waiting(tool, tmp_path, capsys):  # noqa: F811
+    """The journal cannot be written, a side answers nonsense: the old one is started and enabled all the same, and
+    a new one that died is told, not waited for."""
+    journal = tool.Journal(str(tmp_path / "moves.jsonl"))
+    journal.add("begin", kind="cutover", entries=[["one", "dify1"]], had_votes=False)
+    journal.add("holding")
+    journal.add("stopping", services=["api"])
+    source, target, nodes = Recorder(), Recorder({"stop": ValueError("nonsense")}), Recorder()
+    move = tool.Move("cutover", source, target, nodes, Recorder(), (("a", 1), ("b", 2)), journal, types.SimpleNamespace(wait=1))
+    move._load(journal.entries[0])
+
+    def full(*_words, **_more):
+        raise OSError(28, "No space left on device")
+    journal.add = full
+    with pytest.raises(tool.Trouble, match="could not write that down"):
+        move._go_back("a reason")
+    assert ("ask", "start", "api") in source.calls and ("order", ["one", "dify1"], "enable") in nodes.calls
+    assert "it is not stopped: stop its services by hand" in capsys.readouterr().err
+
+
+def test_whoever_is_not_back_is_not_enabled(tool, tmp_path):  # noqa: F811
+    """The old one does not start: what waits goes on waiting until somebody has mended that."""
+    journal = tool.Journal(str(tmp_path / "moves.jsonl"))
+    journal.add("begin", kind="cutover", entries=[["one", "dify1"]], had_votes=False)
+    journal.add("stopping", services=["api"])
+    source, nodes = Recorder({"start": tool.Trouble("no room")}), Recorder()
+    move = tool.Move("cutover", source, Recorder(), nodes, Recorder(), (("a", 1), ("b", 2)), journal, types.SimpleNamespace(wait=1))
+    move._load(journal.entries[0])
+    with pytest.raises(tool.Trouble, match="not complete: it is not started"):
+        move._go_back("a reason")
+    assert nodes.calls == [] and journal.entries[-1]["step"] == "going back"
+
+
+@pytest.mark.parametrize("noise", ["Welcome to new!\n", "stty: not a terminal\n"])
+def test_a_shell_that_talks_is_refused(tool, tmp_path, noise):  # noqa: F811
+    """It would talk into the configuration, and into every dump."""
+    ssh = tmp_path / "far"
+    ssh.write_text(f"#!/bin/sh\nshift\nprintf '{noise}'\nexec sh -c \"$*\"\n")
+    ssh.chmod(0o755)
+    with pytest.raises(tool.Trouble, match="says something before any command"):
+        tool.Side(f"me@there:{tmp_path}", str(ssh), "the new one").install()
+    assert not (tmp_path / ".dify-migrate").exists()
+    archive = made(tool, tmp_path / "archive", {"a": b"x"})
+    with pytest.raises(tool.Trouble, match="says something"):
+        tool.Carry(tool.Archive(str(archive)).open(), f"me@there:{tmp_path / 'there'}", str(ssh)).run()
+    assert not (tmp_path / "there").exists()

@@ -1,5 +1,6 @@
 """deploy/dify-migrate between two compose projects with a real PostgreSQL and a real Redis."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -371,6 +373,60 @@ def test_a_full_disk_is_one_line_and_can_be_mended(old, tmp_path):
         migrate(old, "verify-archive", target / "archive")
     finally:
         subprocess.run(["umount", "-l", target], check=True)
+
+
+def test_no_secret_is_in_the_list_of_processes_or_open_to_others(old, moved, tmp_path):
+    """`ps` shows everybody's command lines, in containers, too."""
+    (tmp_path / "passphrase").write_text("SECRET-passphrase")
+    seen, stop = {}, threading.Event()
+
+    def look():
+        while not stop.is_set():
+            for entry in os.scandir("/proc"):
+                if entry.name.isdigit() and entry.name not in before:
+                    try:
+                        with open(f"/proc/{entry.name}/cmdline", "rb") as file:
+                            seen[entry.name] = file.read()
+                    except OSError:
+                        pass
+            stop.wait(0.02)
+    before = set(os.listdir("/proc"))
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        said = migrate(old, "backup", old.folder, "--to", tmp_path / "archive", "--passphrase-file", tmp_path / "passphrase")
+        migrate(old, "verify-archive", tmp_path / "archive", "--passphrase-file", tmp_path / "passphrase")
+    finally:
+        stop.set()
+        watcher.join()
+    assert "others can read it" in said
+    for program in b"openssl", b"pg_dump", b"redis-cli":
+        assert any(program in words for words in seen.values()), program   # it was looked at
+    assert not [words for words in seen.values() if b"SECRET" in words]
+    for top, folders, files in os.walk(tmp_path / "archive"):
+        for path in [top] + [os.path.join(top, name) for name in folders + files]:
+            assert os.lstat(path).st_mode & 0o077 == 0, path
+    new = moved["new"].folder
+    for path in (".dify-migrate", "volumes/redis/data/dump.rdb"):
+        assert os.lstat(os.path.join(new, path)).st_mode & 0o077 == 0, path
+    assert stat.S_IMODE(os.lstat(os.path.join(new, ".env")).st_mode) == stat.S_IMODE(os.lstat(os.path.join(old.folder, ".env")).st_mode)
+
+
+def test_two_at_once(old, moved, tmp_path):
+    """The second one is refused, whatever it wants to do there."""
+    held = os.open(old.folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_SH)   # as a move does
+    try:
+        assert "another dify-migrate works on" in migrate(old, "backup", old.folder, "--to", tmp_path / "archive", status=1)
+    finally:
+        os.close(held)
+    os.makedirs(tmp_path / "new" / ".dify-migrate")
+    held = os.open(tmp_path / "new", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        assert "another dify-migrate works on" in migrate(old, "restore", moved["base"] / "archive", "--to", tmp_path / "new", status=1)
+    finally:
+        os.close(held)
 
 
 def test_a_newer_version_takes_the_archive(old, moved, tmp_path):
