@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import types
 
 import pytest
@@ -327,3 +328,43 @@ def test_a_shell_that_talks_is_refused(tool, tmp_path, noise):  # noqa: F811
     with pytest.raises(tool.Trouble, match="says something"):
         tool.Carry(tool.Archive(str(archive)).open(), f"me@there:{tmp_path / 'there'}", str(ssh)).run()
     assert not (tmp_path / "there").exists()
+
+
+DOCKER = """#!/usr/bin/python3
+# docker exec -i CONTAINER WORD...: as Docker does it, drops what nobody has read a while after the program's end.
+import os, subprocess, sys, threading, time
+process = subprocess.Popen(sys.argv[4:], stdout=subprocess.PIPE)
+def copy():
+    for data in iter(lambda: process.stdout.read1(4096), b""):
+        os.write(1, data)
+    whole.set()
+whole = threading.Event()
+threading.Thread(target=copy, daemon=True).start()
+status = process.wait()
+whole.wait(0.5)
+os._exit(status)
+"""
+
+
+def test_a_program_in_a_container_is_heard_to_its_end(tool, tmp_path, monkeypatch):  # noqa: F811
+    """Also by who reads slowly: a dump without its end restores, and lacks tables."""
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    place, found = ["docker", "exec", "-i", "container"], []
+
+    def slow(data):
+        if data and not found:
+            time.sleep(2)
+        found.append(data)
+    tool.run_inside(place, ["head", "-c", "300000", "/dev/zero"], slow, what="it")
+    assert b"".join(found) == bytes(300000)
+    assert tool.text_inside(place, ["printf", "%s", "a b  $0 '\n"], what="it") == "a b  $0 '\n"
+    assert tool.text_inside(place, ["true"], what="it") == ""
+    assert tool.text_inside(place, ["cat"], what="it") == ""   # it has no input
+    for words, wanted in (["sh", "-c", "echo why: error >&2; echo half; exit 3"], "why: error"), (["none-such"], "none-such"), (["sleep", "9"], "no end within 1 s"):
+        with pytest.raises(tool.Trouble, match=wanted):
+            tool.text_inside(place, words, what="it", timeout=1)
+    (tmp_path / "docker").write_text("#!/bin/sh\nshift 3\n\"$@\" </dev/null | head -c 1000\n")
+    with pytest.raises(tool.Trouble, match="cut on the way"):
+        tool.text_inside(place, ["head", "-c", "300000", "/dev/zero"], what="it")
