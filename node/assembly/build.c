@@ -293,6 +293,23 @@ static struct redactor *build_secrets(const struct conf *conf, const struct reda
     return secrets;
 }
 
+/* By what nodes tell each other of a file: nobody without the cluster's keys can say which. */
+static void build_file_keys(struct snapshot *s, const struct conf *conf, struct sha256 *sha)
+{
+    size_t count = conf->has_cluster ? conf->cluster.key_count : 0;
+    uint8_t digest[SHA256_SIZE];
+    count = count < PLACEMENT_FILE_KEYS_MAX ? count : PLACEMENT_FILE_KEYS_MAX;
+    s->file_keys.at = arena_array(s->arena, count, sizeof(*s->file_keys.at));
+    for (; s->file_keys.count < count; s->file_keys.count++) {
+        const uint8_t *key = conf->cluster.keys[s->file_keys.count];
+        const struct bytes parts[] = {BYTES("difyring files\n"),
+                                      {(const char *)key, SEAL_KEY_SIZE}};
+        sha256_digest(sha, parts, 2, digest);
+        memcpy(s->file_keys.at[s->file_keys.count], digest, SIPHASH_KEY_SIZE);
+    }
+    explicit_bzero(digest, sizeof(digest));
+}
+
 struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *before,
                                 const uint8_t secret[QUOTAS_SECRET_SIZE],
                                 const _Atomic bool *cancelled)
@@ -317,6 +334,7 @@ struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *
         s->applications[a].limited = limited;
         s->application_count++;
     }
+    build_file_keys(s, conf, sha);
     instance_tls_build(s, conf);
     s->tokens = build_tokens(conf, sha);
     s->secrets = build_secrets(conf, before ? before->secrets : NULL);

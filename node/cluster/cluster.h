@@ -53,6 +53,7 @@ struct cluster_events {
     void (*on_forgotten)(void *owner, const char *name);
     /* What another node has granted, or whether it is there. May be NULL. */
     void (*on_quota)(void *owner, const struct cluster_quota_news *news);
+    void (*on_upload)(void *owner, uint64_t file, uint64_t place); /* totals/uploads.h; or NULL */
     /* The generation was raised (see gossip.h): persist it. */
     void (*on_generation)(void *owner, uint64_t generation);
 };

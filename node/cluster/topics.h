@@ -36,9 +36,10 @@ enum {
     ROW(NODE,     "node",    WIRE_URGENT, TOPIC_ONE_VALUE, nodes_note,    nodes_member,    nodes_settle,    nodes_deadline_ms) \
     ROW(LOAD,     "load",    WIRE_BULK,   TOPIC_ONE_VALUE, nodes_load,    no_member,       no_settle,       no_deadline_ms) \
     ROW(VOTES,    "votes",   WIRE_URGENT, TOPIC_BY_NAME,   votes_note,    votes_member,    votes_settle,    votes_deadline_ms) \
-    ROW(WORK,     "work",    WIRE_BULK,   64,              work_note,     work_member,     no_settle,       no_deadline_ms) \
+    ROW(WORK,     "work",    WIRE_BULK,   52,              work_note,     work_member,     no_settle,       no_deadline_ms) \
     ROW(SLOTS,    "slots",   WIRE_URGENT, 16,              slots_note,    slots_member,    no_settle,       no_deadline_ms) \
     ROW(QUOTAS,   "quota",   WIRE_URGENT, 22,              quotas_note,   quotas_member,   quotas_settle,   quotas_deadline_ms) \
+    ROW(UPLOADS,  "uploads", WIRE_URGENT, 14,              uploads_note,  uploads_member,  uploads_settle,  uploads_deadline_ms) \
     ROW(DRAINS,   "drain",   WIRE_URGENT, 128,             drains_note,   drains_member,   drains_settle,   no_deadline_ms) \
     ROW(PAST,     "past",    WIRE_BULK,   192,             past_note,     no_member,       past_settle,     no_deadline_ms) \
     ROW(COUNTS,   "count",   WIRE_BULK,   192,             counts_note,   counts_member,   counts_settle,   no_deadline_ms) \

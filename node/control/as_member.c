@@ -3,6 +3,7 @@
 
 #include "control/counts.h"
 #include "control/private.h"
+#include "control/uploads.h"
 
 static bool count(void *owner, struct list **cursor)
 {
@@ -28,10 +29,16 @@ static void news(void *owner)
     instances_note_news(&c->instances);
 }
 
+static void upload(void *owner, uint64_t file, uint64_t place)
+{
+    uploads_hear(owner, file, place);
+}
+
 static const struct membership_events membership_events = {
     .count = count,
     .describe = describe,
     .news = news,
+    .upload = upload,
 };
 
 int as_member_open(struct control *c)

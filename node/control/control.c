@@ -366,6 +366,7 @@ static void end(struct control *c)
     watchdog_done(&c->watchdog);
     net_loop_done(&c->net);
     membership_done(&c->member);
+    uploads_close(&c->placements.uploads);
     placements_close(&c->placements);
     quotas_close(&c->quotas);
     pthread_mutex_destroy(&c->lock);

@@ -5,6 +5,7 @@
  *   collect   an application has mail, or its deadline, or a second, is over
  *   decide    an application is due: collect, vote, verdict; others' votes, members, drains (news)
  *   publish   a verdict was computed: a part of deciding, an application at a time
+ *   uploads   workers have seen files made elsewhere than at home
  *   tell      this node's row differs from what was told; votes and drains wait to leave
  *   save      the shared revision or the state differs from what was written
  *   arm       the timers, to the deadlines that are left
@@ -16,6 +17,7 @@
 
 #include "control/adopt.h"
 #include "control/private.h"
+#include "control/uploads.h"
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -36,6 +38,7 @@ static void settle(struct control *c)
     do {
         adopt_settle(c);
         instances_settle(&c->instances);
+        uploads_tell(c);
         membership_tell(&c->member);
     } while (adopt_may_go_on(c) || c->instances.news);
     if (!c->begins) { /* a start has more to come */

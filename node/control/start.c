@@ -128,12 +128,18 @@ void start_warn_of_files(const struct control *c)
     log_event(c->producer, LOG_WARNING, "few_open_files", fields, 3);
 }
 
+static void on_uploads(void *control)
+{
+    uv_async_send(&((struct control *)control)->wake);
+}
+
 void start_placements(struct control *c, const struct conf *conf)
 {
     uint8_t key[SIPHASH_KEY_SIZE];
     ssize_t random = getrandom(key, sizeof(key), 0);
     assert(random == (ssize_t)sizeof(key)); /* so few bytes are never cut short (getrandom(2)) */
     placements_open(&c->placements, conf->limits.placements, key);
+    uploads_open(&c->placements.uploads, conf->has_cluster ? on_uploads : NULL, c);
     explicit_bzero(key, sizeof(key));
 }
 

@@ -31,7 +31,8 @@ struct instance_record {
     struct named named; /* the name, once more */
     struct list link;
     const char *name;
-    uint16_t place; /* instance_live.place; as long as the node runs it means no other */
+    uint16_t place;      /* instance_live.place; as long as the node runs it means no other */
+    uint64_t told_place; /* the same in the cluster (totals/uploads.h); 0 = not asked for yet */
     struct instance_counts gone; /* of those that are gone */
     struct usage_sum gone_usage;
     struct answer_cell *answers;      /* one a worker; all its instances count here */

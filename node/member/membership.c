@@ -77,6 +77,12 @@ static void on_quota(void *owner, const struct cluster_quota_news *news)
     quotas_take(m->quotas, news, net_now_ms(m->net));
 }
 
+static void on_upload(void *owner, uint64_t file, uint64_t place)
+{
+    struct membership *m = owner;
+    m->events->upload(m->owner, file, place);
+}
+
 static void on_generation(void *owner, uint64_t generation)
 {
     struct membership *m = owner;
@@ -93,6 +99,7 @@ static const struct cluster_events cluster_events = {
     .on_forgotten = on_forgotten,
     .on_problem = on_problem,
     .on_quota = on_quota,
+    .on_upload = on_upload,
     .on_generation = on_generation,
 };
 

@@ -29,6 +29,8 @@ struct membership_events {
     bool (*describe)(const void *owner, struct cluster_node *ret_node);
     /* Others' votes, members or drains have changed (cluster_verdict_news()). Set a mark. */
     void (*news)(void *owner);
+    /* Another node tells of a file: cluster_events.on_upload. */
+    void (*upload)(void *owner, uint64_t file, uint64_t place);
 };
 
 struct membership {

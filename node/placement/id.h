@@ -26,8 +26,16 @@ enum {
     PLACEMENT_NAME_MAX = 64, /* of an application: the configuration's limit of names */
 };
 
+/* The cluster's keys as files are told by: the first is the one that this node tells by, and knows
+ * them by itself; while keys change others tell by another. None: a node alone. */
+enum { PLACEMENT_FILE_KEYS_MAX = 16 /* as many as the cluster may have */ };
+struct placement_file_keys {
+    uint8_t (*at)[SIPHASH_KEY_SIZE];
+    size_t count;
+};
+
 /* The number of an id; 0 for an empty text and one longer than PLACEMENT_ID_MAX. `key` is drawn
- * when the node starts. */
+ * when the node starts, or one of the cluster's. */
 uint64_t placement_id(const uint8_t key[SIPHASH_KEY_SIZE], struct bytes application,
                       enum placement_kind kind, struct bytes text);
 

@@ -27,13 +27,13 @@ void placing_init(struct placing *p, struct placing_desk *desk, const struct pla
     p->owner = owner;
 }
 
-void placing_name(struct placing *p, struct bytes app, enum placement_kind kind, struct bytes text,
-                  bool file_of_body)
+void placing_name(struct placing *p, const struct snapshot *snapshot, struct bytes app,
+                  enum placement_kind kind, struct bytes text, bool file_of_body)
 {
     if (p->kind != PLACEMENT_NO_ID || text.size == 0 || text.size > PLACEMENT_ID_MAX) {
         return;
     }
-    p->id = placement_id(p->desk->placements->key, app, kind, text);
+    p->id = placements_id(p->desk->placements, &snapshot->file_keys, app, kind, text);
     if (p->id != 0) {
         memcpy(p->text, text.at, text.size);
         p->text_size = text.size;
@@ -42,12 +42,23 @@ void placing_name(struct placing *p, struct bytes app, enum placement_kind kind,
     }
 }
 
-void placing_remember(const struct placing *p, struct bytes app, enum placement_kind kind,
-                      struct bytes text, const struct instance_live *live)
+void placing_remember(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
+                      const struct placing_id *id, const struct instance_live *live)
 {
-    uint64_t id = placement_id(p->desk->placements->key, app, kind, text);
-    if (id != 0 && live->place != PLACEMENT_NOWHERE) {
-        placement_memory_set(p->desk->placements->memory, id, live->place);
+    uint64_t number =
+        placements_id(p->desk->placements, &snapshot->file_keys, app, id->kind, id->text);
+    if (number != 0 && live->place != PLACEMENT_NOWHERE) {
+        placement_memory_set(p->desk->placements->memory, number, live->place);
+    }
+}
+
+void placing_tell_upload(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
+                         struct bytes text, const struct instance_live *live)
+{
+    struct uploads_waiting *uploads = &p->desk->placements->uploads;
+    if (uploads_are_told(uploads) && snapshot->file_keys.count > 0) {
+        uint64_t file = placement_id(snapshot->file_keys.at[0], app, PLACEMENT_FILE, text);
+        uploads_add(uploads, (struct upload){.file = file, .place = live->place});
     }
 }
 
@@ -280,7 +291,8 @@ static void note(struct placing *p, uint32_t what)
     }
     if (what & PLACEMENT_DO_REMEMBER) {
         const struct snapshot_instance *at = &p->terms.app->instances[p->order[p->core.at]];
-        placing_remember(p, p->terms.app->name, p->kind, text_of(p), at->live);
+        const struct placing_id id = {p->kind, text_of(p)};
+        placing_remember(p, p->terms.snapshot, p->terms.app->name, &id, at->live);
     }
     if (p->core.phase == PLACEMENT_SENT || p->core.phase == PLACEMENT_OVER) {
         end_search(p, (what & PLACEMENT_DO_ABSENT) != 0);
@@ -489,11 +501,13 @@ static int first_eligible(const struct snapshot_application *app)
 }
 
 enum placement_placed placing_explain(const struct placements *placements,
-                                      const struct snapshot_application *app, struct bytes method,
-                                      struct bytes path, struct bytes query, int *instance)
+                                      const struct snapshot *snapshot,
+                                      const struct snapshot_application *app,
+                                      const struct placing_question *question, int *instance)
 {
     struct bytes text;
-    const struct placement_route *route = placement_route_of(method, path, &text);
+    const struct placement_route *route =
+        placement_route_of(question->method, question->path, &text);
     enum placement_kind kind = route->in_path;
     if (route->manner == PLACEMENT_PINNED) {
         int pinned = first_eligible(app);
@@ -501,12 +515,12 @@ enum placement_placed placing_explain(const struct placements *placements,
     }
     if (kind == PLACEMENT_NO_ID) {
         kind = route->in_query;
-        text = placement_query_id(route, query);
+        text = placement_query_id(route, question->query);
     }
     if (kind == PLACEMENT_NO_ID || text.size == 0 || route->manner == PLACEMENT_EVERYWHERE) {
         return PLACEMENT_PLACED_NULL;
     }
-    uint64_t id = placement_id(placements->key, app->name, kind, text);
+    uint64_t id = placements_id(placements, &snapshot->file_keys, app->name, kind, text);
     int index = index_of_place(app, placement_memory_peek(placements->memory, id));
     if (index < 0) {
         return PLACEMENT_PLACED_NULL;

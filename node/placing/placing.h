@@ -50,6 +50,11 @@ struct placing_step {
     bool asks; /* SEND: it asks by this; what fails there asks on */
 };
 
+struct placing_id {
+    enum placement_kind kind;
+    struct bytes text;
+};
+
 struct placing {
     struct placing_desk *desk;
     void (*on_found)(void *owner);
@@ -84,8 +89,8 @@ void placing_done(struct placing *p);
 
 /* The request names this id; the first one counts: a conversation stands before anything else.
  * `file_of_body`: a file that a run is to read, which nobody is asked for. */
-void placing_name(struct placing *p, struct bytes app, enum placement_kind kind, struct bytes text,
-                  bool file_of_body);
+void placing_name(struct placing *p, const struct snapshot *snapshot, struct bytes app,
+                  enum placement_kind kind, struct bytes text, bool file_of_body);
 
 struct placing_step placing_next(struct placing *p, const struct placing_terms *terms);
 
@@ -117,13 +122,22 @@ enum placement_standing placing_standing(const struct snapshot_instance *instanc
 /* Where such a request would go, for somebody who only looks: *instance is the first choice, and
  * afterwards where it goes. PLACED_NULL: it names no id, or one that is not remembered, which the
  * first choice would be asked for first. `path` without the query. */
+struct placing_question {
+    struct bytes method, path, query;
+};
 enum placement_placed placing_explain(const struct placements *placements,
-                                      const struct snapshot_application *app, struct bytes method,
-                                      struct bytes path, struct bytes query, int *instance);
+                                      const struct snapshot *snapshot,
+                                      const struct snapshot_application *app,
+                                      const struct placing_question *question, int *instance);
 
 /* This one has it. */
-void placing_remember(const struct placing *p, struct bytes app, enum placement_kind kind,
-                      struct bytes text, const struct instance_live *live);
+void placing_remember(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
+                      const struct placing_id *id, const struct instance_live *live);
+
+/* A file was uploaded there, which is not its user's home: the other nodes are told. */
+void placing_tell_upload(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
+                         struct bytes text, const struct instance_live *live);
+
 void placing_forget(const struct placing *p);
 
 #endif

@@ -195,6 +195,7 @@ static enum slot_class class_of(const struct question *q)
 
 static void walk(const struct report *r, const struct question *q, struct explanation *e)
 {
+    const struct snapshot *snapshot = *r->snapshot;
     struct bytes user = {e->user, e->user_size};
     e->home = e->instance = -1;
     e->hashed = snapshot_ring_key(e->app, r->member->sha, user, bytes_of(e->address), &e->key);
@@ -207,10 +208,13 @@ static void walk(const struct report *r, const struct question *q, struct explan
     if (e->app->separate && e->instance >= 0) {
         const char *path = q->path.given ? q->path.value : "/v1/chat-messages";
         size_t size = strcspn(path, "?");
-        struct bytes query = bytes_of(path[size] ? path + size + 1 : "");
-        e->placed =
-            placement_placed_word(placing_explain(r->placements, e->app, bytes_of(method_of(q)),
-                                                  (struct bytes){path, size}, query, &e->instance));
+        const struct placing_question question = {
+            .method = bytes_of(method_of(q)),
+            .path = {path, size},
+            .query = bytes_of(path[size] ? path + size + 1 : ""),
+        };
+        e->placed = placement_placed_word(
+            placing_explain(r->placements, snapshot, e->app, &question, &e->instance));
     }
 }
 

@@ -14,6 +14,7 @@
 #include "http/cors.h"
 #include "http/reader.h"
 #include "log/redact.h"
+#include "placement/id.h"
 #include "route/algorithm.h"
 #include "route/balance.h"
 #include "route/ring.h"
@@ -80,6 +81,7 @@ struct snapshot {
     size_t listener_count;
     struct tls_client **tls_clients; /* of all instances, references */
     size_t tls_client_count;
+    struct placement_file_keys file_keys;
     struct token_table *tokens; /* user token -> index into applications */
     struct http_limits limits;
     struct cors_policy cors;

@@ -17,6 +17,22 @@ void placements_close(struct placements *p)
     pthread_mutex_destroy(&p->lock);
 }
 
+uint64_t placements_id(const struct placements *p, const struct placement_file_keys *files,
+                       struct bytes app, enum placement_kind kind, struct bytes text)
+{
+    if (kind != PLACEMENT_FILE || files->count == 0) {
+        return placement_id(p->key, app, kind, text);
+    }
+    uint64_t first = placement_id(files->at[0], app, kind, text), id = first;
+    for (size_t i = 1; i <= files->count; i++) {
+        if (placement_memory_peek(p->memory, id) != PLACEMENT_NOWHERE) {
+            return id;
+        }
+        id = i < files->count ? placement_id(files->at[i], app, kind, text) : first;
+    }
+    return first;
+}
+
 enum { USER_MAX = 1024 /* of a longer one the end does not count */ };
 
 uint64_t placements_key(const struct placements *p, uint64_t id, struct bytes user)

@@ -11,6 +11,7 @@
 
 #include "placement/memory.h"
 #include "placement/placement_core.h"
+#include "together/uploads.h"
 
 enum {
     PLACEMENTS_BUCKETS = 256,
@@ -29,6 +30,7 @@ struct placements {
     uint8_t key[SIPHASH_KEY_SIZE];
     pthread_mutex_t lock;
     struct placements_search searches[PLACEMENTS_BUCKETS][PLACEMENTS_WAYS];
+    struct uploads_waiting uploads; /* its owner opens and closes it */
 };
 
 enum placements_state {
@@ -40,6 +42,11 @@ enum placements_state {
 /* For so many ids, by a key of random bytes. */
 void placements_open(struct placements *p, uint64_t limit, const uint8_t key[SIPHASH_KEY_SIZE]);
 void placements_close(struct placements *p);
+
+/* The number of an id: by this node's key, of a file by the cluster's: the one by which it is
+ * remembered, else the first. 0 as placement_id(). */
+uint64_t placements_id(const struct placements *p, const struct placement_file_keys *files,
+                       struct bytes app, enum placement_kind kind, struct bytes text);
 
 /* A search for `id` by `user`. */
 uint64_t placements_key(const struct placements *p, uint64_t id, struct bytes user);

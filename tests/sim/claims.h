@@ -16,8 +16,8 @@ enum {
     CLAIMS_AFTERMATH_SECONDS = 10,
     CLAIMS_CHECK_MS = 250,
     /* A node's entries: its own, votes and counters of two applications, earlier generations, six
-     * drains, the configuration, quotas; more is a leak. */
-    CLAIMS_KEYS_MAX = 96 + 22,
+     * drains, the configuration, quotas, files; more is a leak. */
+    CLAIMS_KEYS_MAX = 96 + 22 + 14,
 };
 
 /* What one process has seen of each name, so that nothing goes back. */

@@ -259,7 +259,7 @@ bool converged(struct world *w, char *ret_why, size_t why_size)
         }
         if (!(sees_gone(v, &why) && agrees(v, first, &why) && same_totals(v, first, &why) &&
               sums_instances(v, &why) && sums_gauges(v, &why) &&
-              slots_seen(v, why.text, why.size))) {
+              slots_seen(v, why.text, why.size) && uploads_seen(v, why.text, why.size))) {
             return false;
         }
     }

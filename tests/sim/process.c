@@ -122,6 +122,11 @@ static void on_quota(void *owner, const struct cluster_quota_news *news)
     quotas_take(owner, news);
 }
 
+static void on_upload(void *owner, uint64_t file, uint64_t place)
+{
+    uploads_take(owner, file, place);
+}
+
 static const struct cluster_events EVENTS = {
     .on_packet = on_packet,
     .on_verdict_input = on_verdict_input,
@@ -129,6 +134,7 @@ static const struct cluster_events EVENTS = {
     .on_shared = on_shared,
     .on_problem = on_problem,
     .on_quota = on_quota,
+    .on_upload = on_upload,
     .on_generation = on_generation,
 };
 
@@ -407,6 +413,7 @@ struct process *process_start(struct world *w, struct host *h)
     world_after(w, LOOK_UP_SECONDS * WORLD_SECOND_US, e);
     if (!w->options.bench) {
         quotas_start(p);
+        uploads_start(p);
         e.run = on_save;
         world_after(w, world_between(w, 0, w->save_interval_us), e);
     }
@@ -422,6 +429,7 @@ static void end(struct process *p)
     cluster_free(p->cluster);
     p->cluster = NULL;
     quotas_end(p);
+    uploads_end(p);
 }
 
 void process_crash(struct process *p)

@@ -7,6 +7,7 @@
 #include "cluster/cluster.h"
 #include "tests/sim/claims.h"
 #include "tests/sim/quotas.h"
+#include "tests/sim/uploads.h"
 #include "tests/sim/work.h"
 #include "tests/sim/world.h"
 
@@ -48,7 +49,8 @@ struct process {
     uint64_t sent_total, ticks;
     uint32_t problems[PROCESS_PROBLEMS]; /* how often each was told, see process_problem() */
 
-    struct quotas_node *quotas; /* NULL: of a bench, or ended */
+    struct quotas_node *quotas;   /* NULL: of a bench, or ended */
+    struct uploads_node *uploads; /* the same */
     struct work work;
     struct seen seen;
 };

@@ -9,6 +9,7 @@
 #include "tests/sim/adversary.h"
 #include "tests/sim/host.h"
 #include "tests/sim/quotas.h"
+#include "tests/sim/uploads.h"
 #include "tests/sim/verdicts.h"
 
 struct world *world_new(const struct world_options *options)
@@ -28,6 +29,7 @@ struct world *world_new(const struct world_options *options)
     w->save_interval_us = WORLD_SECOND_US;
     w->verdicts = verdict_memory_new();
     w->quotas = quotas_world_new(options->seed);
+    w->uploads = uploads_world_new(options->seed);
     world_new_text(w, 200);
     return w;
 }
@@ -50,6 +52,7 @@ void world_free(struct world *w)
     adversary_free(w->adversary);
     verdict_memory_free(w->verdicts);
     quotas_world_free(w->quotas);
+    uploads_world_free(w->uploads);
     network_done(&w->network);
     queue_done(&w->queue);
     sha256_free(w->sha);

@@ -16,6 +16,7 @@ struct host;
 struct process;
 struct adversary;
 struct quotas_world;
+struct uploads_world;
 
 enum {
     WORLD_FAILURE_SIZE = 600,
@@ -61,6 +62,7 @@ struct world {
     bool quiet;                      /* no more requests */
     bool names_gone;                 /* no name to join by is found any more */
     struct quotas_world *quotas;     /* every grant */
+    struct uploads_world *uploads;   /* every file */
     struct verdict_memory *verdicts; /* what claims.c has seen verdicts computed from */
 
     /* bench.c's figures */

@@ -94,6 +94,18 @@ static void on_generation(void *owner, uint64_t generation)
     node->generations_raised++;
 }
 
+static void on_upload(void *owner, uint64_t file, uint64_t place)
+{
+    struct net_node *node = owner;
+    assert_true(place != 0);
+    if (node->upload_count == node->upload_capacity) {
+        node->upload_capacity = node->upload_capacity ? 2 * node->upload_capacity : 64;
+        node->uploads =
+            memory_resize(node->uploads, node->upload_capacity * sizeof(*node->uploads));
+    }
+    node->uploads[node->upload_count++] = file;
+}
+
 static const struct cluster_events EVENTS = {
     .on_packet = on_packet,
     .on_verdict_input = on_verdict_input,
@@ -101,6 +113,7 @@ static const struct cluster_events EVENTS = {
     .on_shared = on_shared,
     .on_problem = on_problem,
     .on_generation = on_generation,
+    .on_upload = on_upload,
 };
 
 /* ---- nodes ---- */
@@ -110,6 +123,7 @@ struct net *net_new(void)
     struct net *net = memory_new(sizeof(*net));
     net->now_ms = 1000;
     net->sha = sha256_new();
+    prng_init(&net->prng, 1);
     for (size_t i = 0; i < NET_NODES; i++) {
         net->nodes[i].net = net;
         snprintf(net->nodes[i].name, sizeof(net->nodes[i].name), "node-%c", (char)('a' + i));
@@ -125,6 +139,7 @@ void net_free(struct net *net)
         }
         buffer_done(&net->nodes[i].state);
         buffer_done(&net->nodes[i].shared);
+        free(net->nodes[i].uploads);
     }
     sha256_free(net->sha);
     free(net->packets);
@@ -143,6 +158,7 @@ static void forget(struct net_node *node)
     node->applied = node->verdict_inputs = node->problem_count = 0;
     node->problems_told = node->generations_raised = 0;
     node->highest_total = 0;
+    node->upload_count = 0;
     node->count_ms = node->net->now_ms;
 }
 
@@ -303,6 +319,11 @@ bool net_has_problem(const struct net_node *node, const char *kind)
 
 /* ---- time ---- */
 
+static bool is_lost(struct net *net)
+{
+    return net->loss_percent > 0 && prng_below(&net->prng, 100) < net->loss_percent;
+}
+
 static void deliver(struct net *net)
 {
     size_t count = net->packet_count, kept = 0;
@@ -314,7 +335,7 @@ static void deliver(struct net *net)
         struct net_node *to = &net->nodes[p->to];
         if (p->due_ms > net->now_ms) {
             packets[kept++] = *p;
-        } else if (to->cluster && to->group == net->nodes[p->from].group) {
+        } else if (to->cluster && to->group == net->nodes[p->from].group && !is_lost(net)) {
             struct gossip_address from = address_of(p->from);
             cluster_receive(to->cluster, net->now_ms, &from,
                             (struct bytes){(const char *)p->bytes, p->size});

@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_CLUSTER_NET_H
 #define TESTS_UNIT_CLUSTER_NET_H
 
+#include "base/prng.h"
 #include "cluster/cluster.h"
 
 enum { NET_NODES = 4, NET_APPS = 2, NET_INSTANCES = 3, NET_PROBLEMS = 8 };
@@ -32,6 +33,8 @@ struct net_node {
     char problems[NET_PROBLEMS][24];     /* kinds, in order */
     char problem_details[NET_PROBLEMS][512];
     uint64_t highest_total; /* of cluster_requests(): it must not fall */
+    uint64_t *uploads;      /* files that others have told of, as they came */
+    size_t upload_count, upload_capacity;
 };
 
 struct net {
@@ -40,6 +43,8 @@ struct net {
     struct net_node nodes[NET_NODES];
     struct net_packet *packets;
     size_t packet_count, packet_capacity;
+    unsigned loss_percent; /* of all packets */
+    struct prng prng;      /* of the loss */
     size_t bytes;
     struct sha256 *sha;
 };

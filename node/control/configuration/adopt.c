@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "control/private.h"
 #include "control/reload.h"
+#include "control/uploads.h"
 #include "life/notify.h"
 
 enum {
@@ -372,6 +373,7 @@ static void tell_in_force(struct control *c)
     struct buffer body = {0};
     reload_tell_weak(c, &a->weak);
     instance_tls_tell(c->snapshot, c->producer, &c->member.problems);
+    uploads_hear_again(c);
     switch (a->kind) {
     case ADOPT_START:
         break;

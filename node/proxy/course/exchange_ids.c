@@ -21,7 +21,7 @@ static const struct json_id_name body_names[BODY_COUNT] = {
 static void name_id(struct exchange *x, enum placement_kind kind, struct bytes text)
 {
     bool file_of_body = kind == PLACEMENT_FILE && x->placing->looked;
-    placing_name(&x->placing->where, x->app->name, kind, text, file_of_body);
+    placing_name(&x->placing->where, x->snapshot, x->app->name, kind, text, file_of_body);
 }
 
 /* A request that asks by itself is sent as a whole, to one after the other. */
@@ -75,7 +75,31 @@ struct bytes exchange_place_user(const struct exchange *x)
 static void remember(struct exchange *x, enum placement_kind kind, struct bytes text)
 {
     if (x->placing->remembers) {
-        placing_remember(&x->placing->where, x->app->name, kind, text, x->instance->live);
+        const struct placing_id id = {kind, text};
+        placing_remember(&x->placing->where, x->snapshot, x->app->name, &id, x->instance->live);
+    }
+}
+
+static bool is_any(void *arg, size_t member)
+{
+    (void)arg;
+    (void)member;
+    return true;
+}
+
+static bool is_home(const struct exchange *x)
+{
+    uint64_t key;
+    return exchange_ring_key(x, &key) &&
+           ring_lookup(x->app->ring, key, is_any, NULL) == (int)(x->instance - x->app->instances);
+}
+
+/* Another node would send a chat with this file home, where it is not. */
+static void note_upload(struct exchange *x, struct bytes text)
+{
+    const struct exchange_placing *p = x->placing;
+    if (p->remembers && p->route->id_made == PLACEMENT_FILE && !is_home(x)) {
+        placing_tell_upload(&p->where, x->snapshot, x->app->name, text, x->instance->live);
     }
 }
 
@@ -104,6 +128,9 @@ static void on_id(void *arg, enum placement_kind kind, struct bytes text)
     struct exchange *x = arg;
     if (kind == PLACEMENT_TASK) {
         exchange_note_task(x, text);
+    }
+    if (kind == PLACEMENT_FILE) {
+        note_upload(x, text);
     }
     remember(x, kind, text);
 }
