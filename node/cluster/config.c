@@ -9,6 +9,7 @@
 struct config {
     struct shared_version version; /* revision 0: none */
     struct shared_origin origin;
+    struct lineage lineage;
     size_t size;
 };
 
@@ -27,20 +28,7 @@ enum { DIGEST_SHOWN = 12 /* characters: enough to tell two texts apart by eye */
 
 static void copy_text(char *to, size_t size, ProtobufCBinaryData from)
 {
-    size_t take = from.len < size ? from.len : size - 1;
-    memcpy(to, from.data, take);
-    to[take] = '\0';
-}
-
-static void note_origin(struct shared_origin *to, const Cluster__Config *config)
-{
-    *to = (struct shared_origin){0};
-    if (config->origin_node.len > 0) {
-        copy_text(to->node, sizeof(to->node), config->origin_node);
-    }
-    if (config->origin_asked.len > 0) {
-        copy_text(to->asked, sizeof(to->asked), config->origin_asked);
-    }
+    snprintf(to, size, "%.*s", (int)from.len, from.len > 0 ? (const char *)from.data : "");
 }
 
 void config_note(struct cluster *c, const struct topic_entry *e)
@@ -56,7 +44,10 @@ void config_note(struct cluster *c, const struct topic_entry *e)
         told->version.revision = config->revision;
         told->size = (size_t)config->size;
         memcpy(told->version.digest, config->digest.data, SHA256_SIZE);
-        note_origin(&told->origin, config);
+        copy_text(told->origin.node, sizeof(told->origin.node), config->origin_node);
+        copy_text(told->origin.asked, sizeof(told->origin.asked), config->origin_asked);
+        lineage_read(&told->lineage,
+                     (struct bytes){(const char *)config->lineage.data, config->lineage.len});
     }
     if (config) {
         cluster__config__free_unpacked(config, NULL);
@@ -95,14 +86,16 @@ static void tell(struct cluster *c)
                         text.size, GOSSIP_TEXT_MAX);
         return;
     }
-    uint8_t
-        value[256]; /* two numbers and a digest: 10 + 11 + 34 bytes at most; 66 and 98 of texts */
+    /* two numbers and a digest: 10 + 11 + 34 bytes at most; 66 and 98 of texts; 131 of the lineage
+     */
+    uint8_t value[384], lineage[LINEAGE_SIZE];
     Cluster__Config config = CLUSTER__CONFIG__INIT;
     config.revision = c->shared.mine.revision;
     config.digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.mine.digest};
     config.size = text.size;
     config.origin_node = text_data(c->shared.origin.node);
     config.origin_asked = text_data(c->shared.origin.asked);
+    config.lineage = (ProtobufCBinaryData){lineage_write(&c->shared.lineage, lineage), lineage};
     size_t size = cluster__config__pack(&config, value);
     gossip_offer_text(c->gossip, c->shared.mine.digest, text);
     topic_set(c, TOPIC_CONFIG, (struct bytes){(const char *)value, size});
@@ -116,8 +109,8 @@ static size_t gather_offers(struct cluster *c)
         const struct member_info *info = m->self ? NULL : info_of(c, m);
         const struct config *told = info ? info->told[TOPIC_CONFIG] : NULL;
         if (told && told->version.revision > 0) {
-            own(c)->offers[count++] =
-                (struct shared_offer){m->id, is_up(m), told->version, &told->origin};
+            own(c)->offers[count++] = (struct shared_offer){m->id, is_up(m), told->version,
+                                                            &told->origin, &told->lineage};
         }
     }
     return count;
@@ -142,6 +135,18 @@ static void report_conflicts(struct cluster *c, size_t count)
                         DIGEST_SHOWN, theirs, DIGEST_SHOWN, ours,
                         we_win ? "this node's" : "the other node's");
     }
+}
+
+/* What was in force here is replaced by what was made without it. */
+static void report_overtaken(struct cluster *c)
+{
+    const char *by = c->shared.pulled_origin.node;
+    cluster_problem(
+        c, PROBLEM_CONFIG_CONFLICT, by[0] ? by : "another node",
+        "its revision %llu did not know of revision %llu, which was in force here: what "
+        "that one changed and the new one lacks is lost (`changed` of the event "
+        "config_taken_over); bring it again: reload the file that is right",
+        (unsigned long long)c->shared.pulled.revision, (unsigned long long)c->shared.mine.revision);
 }
 
 static void start_fetch(struct cluster *c)
@@ -239,6 +244,9 @@ uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms,
 void cluster_shared_applied(struct cluster *c, uint64_t now_ms)
 {
     c->now_ms = now_ms;
+    if (shared_overtakes(&c->shared)) {
+        report_overtaken(c);
+    }
     if (shared_applied(&c->shared)) {
         tell(c);
     }

@@ -70,6 +70,14 @@ static void brought_by_start(struct shared *s)
     s->origin = s->own_start;
 }
 
+/* The text of `mine` is about to be another. */
+static void text_is_replaced(struct shared *s)
+{
+    if (s->mine.revision > 0) {
+        lineage_add(&s->lineage, s->mine.revision, s->mine.digest);
+    }
+}
+
 bool shared_begin(struct shared *s, uint64_t now_ms, const struct shared_start *start)
 {
     assert(!s->started);
@@ -81,6 +89,10 @@ bool shared_begin(struct shared *s, uint64_t now_ms, const struct shared_start *
     bool same = start->stored_revision > 0 &&
                 memcmp(s->file_digest, start->stored_file_digest, SHA256_SIZE) == 0;
     bool stored = same || (start->stored_revision > 0 && start->takes_back);
+    if (start->stored_revision > 0 && !stored) {
+        set_text(s, start->stored); /* for its digest */
+        lineage_add(&s->lineage, start->stored_revision, s->mine.digest);
+    }
     set_text(s, stored ? start->stored : start->file);
     /* It changed while this node was down: should the cluster's win, a reload still brings it. */
     bool has_base = start->stored_revision > 0 && start->stored_base.at && !same;
@@ -133,12 +145,16 @@ void shared_reload(struct shared *s, struct bytes file, bool forced,
                    size_t count)
 {
     assert(s->started);
-    s->mine.revision = shared_next_revision(s, offers, count);
+    uint64_t revision = shared_next_revision(s, offers, count);
     shared_note_file(s, file);
     if (forced || memcmp(s->file_digest, s->base_digest, SHA256_SIZE) != 0) {
+        if (!file_is_in_force(s)) {
+            text_is_replaced(s);
+        }
         put(&s->text, file); /* megabytes are hashed once */
         memcpy(s->mine.digest, s->file_digest, SHA256_SIZE);
     }
+    s->mine.revision = revision;
     if (file_is_in_force(s)) {
         base_is_text(s);
     }
@@ -241,6 +257,7 @@ static enum shared_step follow(struct shared *s, uint64_t now_ms, const struct s
     s->any_refused = false;
     s->pulled = best->version;
     set_origin(&s->pulled_origin, best->origin);
+    s->pulled_lineage = best->lineage ? *best->lineage : (struct lineage){0};
     if (memcmp(best->version.digest, s->mine.digest, SHA256_SIZE) == 0) {
         put(&s->pulled_text, buffer_bytes(&s->text));
         s->pull = SHARED_APPLYING;
@@ -289,6 +306,14 @@ bool shared_fetched(struct shared *s, uint64_t now_ms, const uint8_t digest[SHA2
     return true;
 }
 
+bool shared_overtakes(const struct shared *s)
+{
+    return s->pull == SHARED_APPLYING && s->mine.revision > 0 &&
+           s->pulled.revision > s->mine.revision &&
+           memcmp(s->pulled.digest, s->mine.digest, SHA256_SIZE) != 0 &&
+           lineage_lacks(&s->pulled_lineage, s->mine.revision, s->mine.digest);
+}
+
 bool shared_applied(struct shared *s)
 {
     if (s->pull != SHARED_APPLYING) {
@@ -299,6 +324,7 @@ bool shared_applied(struct shared *s)
     s->pulled_text = old;
     s->mine = s->pulled;
     s->origin = s->pulled_origin;
+    s->lineage = s->pulled_lineage;
     if (file_is_in_force(s)) {
         base_is_text(s);
     }

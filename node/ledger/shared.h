@@ -20,6 +20,7 @@
 
 #include "base/buffer.h"
 #include "base/sha256.h"
+#include "ledger/lineage.h"
 #include "ledger/origin.h"
 
 enum {
@@ -40,6 +41,7 @@ struct shared_offer {
     bool reachable; /* alive or suspect */
     struct shared_version version;
     const struct shared_origin *origin; /* of the version; NULL = not known */
+    const struct lineage *lineage;      /* the same */
 };
 
 enum shared_pull { SHARED_IDLE, SHARED_FETCHING, SHARED_APPLYING };
@@ -54,6 +56,7 @@ struct shared {
     struct shared_version mine;
     struct shared_origin origin;    /* of `mine` */
     struct shared_origin own_start; /* of what this start brings */
+    struct lineage lineage;         /* of `mine`: what it has replaced */
     struct buffer text;
     uint8_t file_digest[SHA256_SIZE]; /* of the own file's shared part, when last read */
     /* What the own file last brought, or was equal to while it was in force (SPEC §6). A reload
@@ -64,6 +67,7 @@ struct shared {
     enum shared_pull pull;
     struct shared_version pulled;
     struct shared_origin pulled_origin;
+    struct lineage pulled_lineage;
     struct buffer pulled_text;
     uint64_t source, failed_source; /* members; 0 = none */
     uint64_t retry_ms, give_up_ms;
@@ -123,6 +127,12 @@ enum shared_step shared_decide(struct shared *s, uint64_t now_ms, const struct s
 /* A fetch ended; text.at NULL: the source does not give it. True: the text is to be applied. */
 bool shared_fetched(struct shared *s, uint64_t now_ms, const uint8_t digest[SHA256_SIZE],
                     struct bytes text);
+/* Before shared_applied(): does the pulled one replace what is in force without having known of
+ * it? Then a change is lost that nobody was asked about: the two were brought at one time, or on
+ * two sides of a split, and the other side has gone on. (Equal revisions: shared_find_conflict().)
+ */
+bool shared_overtakes(const struct shared *s);
+
 /* The owner's answer to SHARED_APPLY. False: there was no question (a reload has overtaken it). */
 bool shared_applied(struct shared *s);
 bool shared_refused(struct shared *s);

@@ -148,6 +148,21 @@ def digest_alone(config):
         return node.status()["node"]["config_digest"]
 
 
+def test_a_change_that_another_reload_overtakes_is_told(stubs):
+    """SPEC §6: no change is lost silently, though two nodes reload before they have heard of each other."""
+    config = settings(stubs)
+    with Cluster(config, 2) as cluster:
+        cluster.settle(revision=1)
+        assert cluster.reload("node-a", with_token(config, "usertoken--mine"))[0] == 200
+        assert cluster.reload("node-b", with_token(config, "usertoken--theirs"))[0] == 200   # within 300 ms: it has not heard
+        assert cluster["node-b"].json("POST", "/reload-config")[1]["config_revision"] == 3   # and goes on
+        wait_for(lambda: in_force(cluster, "usertoken--theirs"), TIMEOUT)
+        told = wait_for(lambda: [one for one in cluster["node-a"].status()["problems"] if one["kind"] == "config_conflict"], TIMEOUT)
+        assert told[0]["subject"] == "node-b" and "revision 2, which was in force here" in told[0]["detail"]
+        event = next(one for one in cluster["node-a"].events("config_taken_over") if one["config_revision"] == 3)
+        assert event["brought_by"] == "node-b" and "user_tokens" in event["changed"]
+
+
 def test_a_reload_soon_after_the_start_reaches_who_has_not_heard_of_it(stubs):
     """Nodes that start wait for a cluster, then each brings its own file as a revision. A reload meanwhile is
     above that, whose digest is the larger or not."""

@@ -330,6 +330,97 @@ static void what_was_refused_is_not_asked_for_again_until_another_comes(void **s
     assert_true(in_force(w, 6, "good"));
 }
 
+/* Offers `text`, which has replaced these texts, the newest first. */
+static void offer_after(struct world *w, uint64_t revision, const char *text,
+                        struct lineage *lineage, const char *const *before, uint64_t newest)
+{
+    uint8_t digest[SHA256_SIZE];
+    size_t count = 0;
+    while (before[count]) {
+        count++;
+    }
+    lineage->count = 0;
+    for (size_t i = count; i-- > 0;) {
+        digest_of(w, before[i], digest);
+        lineage_add(lineage, newest - i, digest);
+    }
+    w->count = 0;
+    offer(w, 7, revision, text);
+    w->offers[0].lineage = lineage;
+}
+
+static bool is_overtaken(struct world *w, const char *text)
+{
+    assert_int_equal(decide(w), SHARED_FETCH);
+    assert_true(fetched(w, text));
+    bool overtakes = shared_overtakes(&w->s);
+    assert_true(shared_applied(&w->s));
+    assert_false(shared_overtakes(&w->s));
+    return overtakes;
+}
+
+/* SPEC §6: no change is lost silently. */
+static void a_change_that_the_next_revision_did_not_know_of_is_told(void **state)
+{
+    (void)state;
+    static const char *const cases[][4] = {{"theirs", "old", NULL},   /* gone on from before ours */
+                                           {"old", NULL},             /* jumped over ours */
+                                           {"theirs", "ours", NULL}}; /* made of ours */
+    static const bool lost[] = {true, true, false};
+    for (size_t i = 0; i < sizeof(lost) / sizeof(*lost); i++) {
+        struct lineage lineage;
+        void *other;
+        set_up(&other);
+        struct world *w = other;
+        begin(w, "old", 4, "old", "old");
+        shared_reload(&w->s, BYTES("ours"), false, &SOMEBODY, w->offers, w->count);
+        assert_true(in_force(w, 5, "ours"));
+        offer_after(w, 7, "newest", &lineage, cases[i], 6 - (i == 1));
+        assert_int_equal(is_overtaken(w, "newest"), lost[i]);
+        tear_down(&other);
+    }
+}
+
+static void what_a_node_missed_for_long_or_has_back_is_no_loss(void **state)
+{
+    struct world *w = *state;
+    struct lineage lineage;
+    static const char *const long_ago[] = {"h", "g", "f", "e", "d", "c", "b", "a", NULL};
+    static const char *const back[] = {"other", "newest", NULL};
+    begin(w, "old", 4, "old", "old");
+    offer_after(w, 30, "newest", &lineage, long_ago, 29); /* goes back to 22: nobody can say */
+    assert_false(is_overtaken(w, "newest"));
+    offer_after(w, 33, "again", &lineage, back, 32); /* made of a text that was as ours is */
+    assert_false(is_overtaken(w, "again"));
+    offer_after(w, 40, "no lineage", &lineage, (const char *const[]){NULL}, 39);
+    assert_false(is_overtaken(w, "no lineage")); /* of a version that tells none */
+}
+
+static void a_reload_tells_which_texts_it_has_replaced(void **state)
+{
+    struct world *w = *state;
+    uint8_t wire[LINEAGE_SIZE], digest[SHA256_SIZE];
+    struct lineage read;
+    begin(w, "new", 4, "old", "before");
+    w->now_ms += WAIT_MS;
+    assert_int_equal(decide(w), SHARED_FINAL);                          /* a changed file, alone */
+    shared_reload(&w->s, BYTES("new"), false, &SOMEBODY, w->offers, 0); /* the same text again */
+    char text[] = "text 0";
+    for (; text[5] < '9'; text[5]++) {
+        shared_reload(&w->s, bytes_of(text), false, &SOMEBODY, w->offers, 0);
+    }
+    assert_int_equal(w->s.lineage.count, LINEAGE_MAX); /* the oldest went: `old`, `new` */
+    size_t size = lineage_write(&w->s.lineage, wire);
+    assert_int_equal(size, LINEAGE_SIZE);
+    lineage_read(&read, (struct bytes){(const char *)wire, size});
+    assert_memory_equal(&read, &w->s.lineage, sizeof(read));
+    digest_of(w, "text 7", digest);
+    assert_int_equal(read.at[0].revision, w->s.mine.revision - 1);
+    assert_memory_equal(read.at[0].digest, digest, LINEAGE_DIGEST_SIZE);
+    lineage_read(&read, (struct bytes){(const char *)wire, size - 1});
+    assert_int_equal(read.count, 0);
+}
+
 int main(void)
 {
 #define CLAIM(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -348,6 +439,9 @@ int main(void)
         CLAIM(a_source_that_fails_is_replaced_and_asked_again_later),
         CLAIM(a_newer_offer_replaces_the_fetch_but_not_the_question),
         CLAIM(what_was_refused_is_not_asked_for_again_until_another_comes),
+        CLAIM(a_change_that_the_next_revision_did_not_know_of_is_told),
+        CLAIM(what_a_node_missed_for_long_or_has_back_is_no_loss),
+        CLAIM(a_reload_tells_which_texts_it_has_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,7 +87,7 @@ static bool is_any(void *arg, size_t member)
     return true;
 }
 
-static bool is_home(const struct exchange *x)
+static bool is_home(struct exchange *x)
 {
     uint64_t key;
     return exchange_ring_key(x, &key) &&
