@@ -86,8 +86,7 @@ static void tell(struct cluster *c)
                         text.size, GOSSIP_TEXT_MAX);
         return;
     }
-    /* two numbers and a digest: 10 + 11 + 34 bytes at most; 66 and 98 of texts; 131 of the lineage
-     */
+    /* at most 55 bytes of numbers and a digest, 164 of texts, 131 of the lineage */
     uint8_t value[384], lineage[LINEAGE_SIZE];
     Cluster__Config config = CLUSTER__CONFIG__INIT;
     config.revision = c->shared.mine.revision;
