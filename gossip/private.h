@@ -30,8 +30,9 @@ enum {
     PUSH_FANOUT = 3,
     PROBE_HELPERS = 3,
     TRIP_PINGS_KEPT = 16, /* whose answers may be under way */
-    HINT_PINGS = 3,       /* few enough for a host that sends six hints and then one a second */
-    HINT_SENT_KEPT = 8,   /* a hint comes back in a round trip */
+    /* A host sends six hints and then one a second; other packets were under way to it before. */
+    HINT_PINGS = 2,
+    HINT_SENT_KEPT = 8, /* a hint comes back in a round trip */
     /* A rumour is sent this often times log2(n): SWIM §4.1 has 3 lambda log n; syncs repair
      * what that misses. */
     RUMOUR_SENDS = 3,
@@ -117,8 +118,9 @@ struct member {
     uint32_t pings_sent, sequence, first_sequence;
     uint64_t confirmers[CONFIRMERS_MAX];
     size_t confirmer_count;
-    uint64_t due_ms; /* at rest: when it is asked next; 0 = to be drawn */
-    unsigned uneasy; /* how often its silence is halved: packets to or from it get lost */
+    uint64_t due_ms;    /* at rest: when it is asked next; 0 = to be drawn */
+    uint64_t pinged_ms; /* its last PING or ACK */
+    unsigned uneasy;    /* how often its silence is halved: packets to or from it get lost */
     struct round_trip trip;
 
     /* It does not hear us, as it says: on the list while answers are left to be repeated. */

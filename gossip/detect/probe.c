@@ -285,14 +285,22 @@ static void step_watched(struct gossip *g)
 
 /* ---- at rest ---- */
 
+/* Where many are up each of them is asked by each other one seldom, but by somebody often: if what
+ * it says at work put that off for all at once, nobody would ask it for long after its death. */
 static void step_rest(struct gossip *g, struct member *m)
 {
+    uint64_t ms = idle_ms(g, m), few_ms = g->profile->idle_ms;
+    bool many = ms > few_ms, quick = trip_answer_ms(g, m) <= g->profile->answer_ms;
+    uint64_t shown_ms = many ? m->pinged_ms : m->row.heard_ms;
     if (m->due_ms == 0) {
-        rest(g, m, g->now_ms - prng_below(&g->prng, idle_ms(g, m))); /* all at different times */
-    } else if (g->now_ms >= m->due_ms && m->row.heard_ms + idle_ms(g, m) > g->now_ms &&
-               trip_answer_ms(g, m) <= g->profile->answer_ms) {
-        rest(g, m, m->row.heard_ms);
-    } else if (g->now_ms >= m->due_ms) {
+        rest(g, m, g->now_ms - prng_below(&g->prng, ms)); /* all at different times */
+    } else if (g->now_ms < m->due_ms) {
+        return;
+    } else if (quick && shown_ms + ms > g->now_ms) {
+        rest(g, m, shown_ms);
+    } else if (quick && many && m->row.heard_ms + few_ms > g->now_ms) {
+        rest(g, m, g->now_ms);
+    } else {
         watch(g, m);
         m->watch_end_ms = g->now_ms + window_ms(g, m);
     }
@@ -398,6 +406,7 @@ void probe_on_ping(struct gossip *g, struct member *from, const struct wire_pack
         }
     }
     uint64_t summary = p->summary;
+    from->pinged_ms = g->now_ms;
     /* it says where it is though its packets show it: it need not (send.c) */
     bool needless = gossip_address_equal(&p->advertise, &from->source);
     answer(g, from, p->sequence, needless ? &from->source : NULL);
@@ -408,6 +417,7 @@ void probe_on_ping(struct gossip *g, struct member *from, const struct wire_pack
 void probe_on_ack(struct gossip *g, struct member *from, const struct wire_packet *p)
 {
     trip_answered(g, from, p->sequence);
+    from->pinged_ms = g->now_ms;
     antientropy_compare(g, from, p->summary);
     for (size_t i = 0; i < RELAYS_MAX; i++) {
         struct ping_relay *relay = &g->relays[i];

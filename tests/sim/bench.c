@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "tests/sim/bench_dead.h"
 #include "tests/sim/bench_loss.h"
 #include "tests/sim/bench_rest.h"
 #include "tests/sim/host.h"
@@ -345,6 +346,9 @@ int bench_run(char **texts, size_t count)
     }
     if (count == 1 && strcmp(texts[0], "loss") == 0) {
         return bench_loss() > 0;
+    }
+    if (count >= 1 && strcmp(texts[0], "dead") == 0) {
+        return bench_dead(texts + 1, count - 1) > 0;
     }
     if (count == 1 && strcmp(texts[0], "rest") == 0) {
         return bench_rest() > 0;

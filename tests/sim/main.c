@@ -183,7 +183,7 @@ int main(int argc, char **argv)
     struct arguments a = {.first = 1};
     if (!read_arguments(argc, argv, &a)) {
         fputs("usage: sim [--seeds N] [--first S] [--fixed FILE] [--traces] | --seed S [--verbose] "
-              "[--packets] | --bench [HOSTS...|deaths|loss|rest]\n",
+              "[--packets] | --bench [HOSTS...|deaths|dead|loss|rest]\n",
               stderr);
         return 2;
     }

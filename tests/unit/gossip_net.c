@@ -171,8 +171,11 @@ static void refuse(struct net *n, const struct net_packet *p)
 {
     struct gossip *from = n->nodes[p->from.ip[15]].gossip;
     bool lost = n->loss_percent > 0 && prng_below(&n->losses, 100) < n->loss_percent;
-    if (from && !lost && !n->no_hints && !n->gone[p->to.ip[15]]) {
+    unsigned *given = &n->hints_given[p->to.ip[15]][p->from.ip[15]];
+    bool has = n->hints_each == 0 || *given < n->hints_each;
+    if (from && !lost && !n->no_hints && !n->gone[p->to.ip[15]] && has) {
         n->hint_count++;
+        ++*given;
         gossip_hint(from, n->now_ms, &p->to, (struct bytes){(const char *)p->bytes, p->size});
     }
 }
@@ -210,6 +213,19 @@ static void step(struct net *n)
 void net_run(struct net *n, uint64_t duration_ms)
 {
     for (uint64_t i = 0; i < duration_ms; i++) {
+        step(n);
+    }
+}
+
+void net_work(struct net *n, uint64_t duration_ms)
+{
+    enum { EACH_MS = 10 };
+    for (uint64_t i = 0; i < duration_ms; i++) {
+        struct gossip *g = n->nodes[n->now_ms / EACH_MS % NET_NODES_MAX].gossip;
+        if (g && n->now_ms % EACH_MS == 0) {
+            gossip_set(g, n->now_ms, WIRE_URGENT, BYTES("work"),
+                       (struct bytes){(const char *)&n->now_ms, sizeof(n->now_ms)});
+        }
         step(n);
     }
 }

@@ -41,7 +41,9 @@ struct net {
     bool moved[NET_NODES_MAX];                  /* its packets come from another port */
     bool no_hints;
     unsigned hint_count;
-    struct net_packet last[NET_NODES_MAX]; /* the last packet that each was sent */
+    unsigned hints_each; /* what a host gives one other; 0: as many as are due */
+    unsigned hints_given[NET_NODES_MAX][NET_NODES_MAX]; /* from, to */
+    struct net_packet last[NET_NODES_MAX];              /* the last packet that each was sent */
     uint64_t generation;
     uint64_t packet_count;
     unsigned loss_percent, delay_ms; /* delay_ms: 1 */
@@ -59,6 +61,8 @@ void net_start_as(struct net *n, unsigned index, const char *name, uint64_t gene
                   const char *key_text);
 void net_kill(struct net *n, unsigned index);
 void net_run(struct net *n, uint64_t duration_ms);
+/* The same while all change what they tell, one after the other each 10 ms. */
+void net_work(struct net *n, uint64_t duration_ms);
 /* Until `holds` or the time is over; returns whether it holds. */
 bool net_run_until(struct net *n, uint64_t duration_ms, bool (*holds)(struct net *n));
 

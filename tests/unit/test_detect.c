@@ -102,6 +102,26 @@ static uint64_t deaths_at(unsigned count, unsigned loss_percent, uint64_t *ret_s
     return deaths;
 }
 
+/* Who hears it all the time is not to wait for long when it does not any more. */
+static void where_many_talk_a_host_that_vanished_is_known_in_time(void **state)
+{
+    (void)state;
+    enum { MANY = 16, TIMES = 10 };
+    for (unsigned i = 0; i < TIMES; i++) {
+        struct net *n = cluster_of(MANY);
+        net_work(n, 3000 + 37 * i);
+        n->gone[1] = true;
+        net_kill(n, 1);
+        net_work(n, GONE_MS - 100);
+        unsigned known = 0;
+        for (unsigned at = 0; at < MANY; at++) {
+            known += at != 1 && net_view(n, at, 1)->state == WIRE_DEAD;
+        }
+        assert_int_equal(known, MANY - 1);
+        net_free(n);
+    }
+}
+
 static void nobody_is_dead_at_sixty_percent_loss(void **state)
 {
     (void)state;
@@ -360,6 +380,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_host_that_vanished_is_known_in_time),
+        cmocka_unit_test(where_many_talk_a_host_that_vanished_is_known_in_time),
         cmocka_unit_test(nobody_is_dead_at_sixty_percent_loss),
         cmocka_unit_test(at_eighty_hardly_anybody),
         cmocka_unit_test(thirty_percent_loss_makes_no_suspects),
