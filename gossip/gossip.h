@@ -43,6 +43,7 @@ struct gossip_member {
     struct gossip_address address; /* unknown for this node itself, unless it advertises one */
     uint64_t heard_ms;             /* the last packet of its own; 0 = only heard of. Self: now */
     bool self;
+    bool is_new;      /* while on_member() tells of it for the first time */
     void *owner_data; /* the user's; starts as NULL with every new generation */
 };
 

@@ -137,7 +137,9 @@ struct member *member_add(struct gossip *g, struct bytes name, uint64_t generati
     if (!m->row.self) {
         antientropy_mark_dirty(g, m);
         probe_look(g);
+        m->row.is_new = true;
         member_tell(g, m, WIRE_DEAD);
+        m->row.is_new = false;
         if (state == WIRE_SUSPECT) {
             probe_suspect(g, m, 0);
         }

@@ -168,6 +168,7 @@ static void on_signal(void *owner, int number)
         break;
     case SIGTERM:
     case SIGINT:
+        c->life_driver.ended_by = number == SIGTERM ? "SIGTERM" : "SIGINT";
         life_tell(c, LIFE_TERMINATE);
         break;
     }
@@ -245,7 +246,8 @@ void control_stop(struct control *c)
         worker_join(c->workers[w]);
     }
     jobs_free(&c->jobs); /* asked by workers that have ended */
-    log_event(c->producer, LOG_INFO, "stopped", NULL, 0);
+    struct log_field by = log_text("asked_by", life_ended_by(c));
+    log_event(c->producer, LOG_INFO, "stopped", &by, 1);
     adopt_close(c);
     report_close(&c->report);
     membership_close(&c->member);

@@ -33,11 +33,17 @@ static void log_out_of_service(struct control *c)
     log_event(c->producer, LOG_INFO, "node_drain", fields, asked ? 2 : 1);
 }
 
+const char *life_ended_by(const struct control *c)
+{
+    return c->life_driver.ended_by ? c->life_driver.ended_by : "itself";
+}
+
 static void drain_workers(struct control *c)
 {
     if (c->life.phase == LIFE_DRAINING) {
         notify_stopping(c->conf->timeouts.drain_ms + STOP_BESIDES_MS);
-        log_event(c->producer, LOG_INFO, "draining", NULL, 0);
+        struct log_field by = log_text("asked_by", life_ended_by(c));
+        log_event(c->producer, LOG_INFO, "draining", &by, 1);
     } else {
         log_out_of_service(c);
     }

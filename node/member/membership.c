@@ -38,7 +38,7 @@ static void on_member(void *owner, const struct gossip_member *member, enum wire
         log_text("member", member->name),
         log_text("address", address),
         log_text("state", gossip_state_text(member->state)),
-        log_text("was", gossip_state_text(before)),
+        log_text("was", member->is_new ? "unknown" : gossip_state_text(before)),
         log_unsigned("generation", member->generation),
         log_unsigned("incarnation", member->incarnation),
     };

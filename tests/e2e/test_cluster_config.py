@@ -41,6 +41,8 @@ def test_a_reload_on_any_node_reaches_all(stubs, who):
     config = settings(stubs)
     with Cluster(config, 3) as cluster:
         cluster.settle(revision=1)
+        for node in cluster.nodes():   # a member that nobody knew was not dead before
+            assert {event["was"] for event in node.events("member")} == {"unknown"}
         changed = with_token(config, "usertoken--two")
         assert cluster.reload(who, changed) == (
             200, {"status": "success", "message": "Configuration reloaded", "config_revision": 2,

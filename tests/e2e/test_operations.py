@@ -115,6 +115,8 @@ def test_sigterm_lets_a_stream_end_and_says_draining_meanwhile(stubs):
             assert body.strip() == b"draining"
             assert stream.whole() == 20
         assert node.wait() == 0
+        for name in ("draining", "stopped"):   # and says who wanted it
+            assert [event["asked_by"] for event in node.events(name)] == ["SIGTERM"], name
 
 
 @pytest.mark.slow
