@@ -161,7 +161,9 @@ static void build_quotas(struct snapshot *s, struct snapshot_application *to,
             to->client_gone = CLIENT_GONE_FINISH; /* so that its usage counts (SPEC §3) */
         }
         to->quotas_ask_user = to->quotas_ask_user || q->per == QUOTA_USER;
+        to->quotas_ask_token = to->quotas_ask_token || q->per == QUOTA_TOKEN;
         to->quotas_ask_class = to->quotas_ask_class || q->kind == QUOTA_CONCURRENT;
+        to->quotas_count_tokens = to->quotas_count_tokens || q->kind == QUOTA_TOKENS;
     }
 }
 

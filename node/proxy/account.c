@@ -219,8 +219,8 @@ void account_exchange(struct exchange *x, enum exchange_finish how)
     if (placed != PLACEMENT_PLACED_NULL) {
         cell_add(&all->placed[placed - PLACEMENT_HOME], 1);
     }
-    if (x->app && x->app->quota_count > 0 && x->reads) {
-        exchange_quota_spend(x, usage ? usage->total_tokens : 0);
+    if (usage && usage->total_tokens > 0) {
+        exchange_quota_spend(x, usage->total_tokens);
     }
     if (x->aborted) {
         cell_add(&all->aborts, 1);

@@ -22,13 +22,14 @@ struct part {
 struct subject {
     uint64_t key;
     uint32_t chain;        /* of the bucket, or of the free ones */
-    uint32_t older, newer; /* by use */
+    uint32_t older, newer; /* by when it came, or was passed by: see push_out() */
     uint32_t news_before, news_behind;
     uint32_t parts;
     uint32_t active;
     uint16_t rule;
     uint8_t heat;
-    bool taken; /* it is one: not free */
+    bool taken;  /* it is one: not free */
+    bool recent; /* used since it came there */
     struct quota_window own;
 };
 

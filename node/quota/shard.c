@@ -48,7 +48,7 @@ static void make_room(struct quota_shard *s)
     }
 }
 
-/* ---- by use ---- */
+/* ---- by use: only a bit is set with each, for its neighbours are far away in memory ---- */
 
 static void use_remove(struct quota_shard *s, uint32_t index)
 {
@@ -64,14 +64,6 @@ static void use_add(struct quota_shard *s, uint32_t index)
     x->newer = 0;
     *(s->newest ? &subject_at(s, s->newest)->newer : &s->oldest) = index;
     s->newest = index;
-}
-
-static void touch(struct quota_shard *s, uint32_t index)
-{
-    if (s->newest != index) {
-        use_remove(s, index);
-        use_add(s, index);
-    }
 }
 
 /* ---- news ---- */
@@ -103,11 +95,15 @@ void news_add(struct quota_shard *s, uint32_t index, unsigned heat)
     s->news[heat].last = index;
 }
 
-/* From three quarters of the limit on 0, and so on. */
+/* From three quarters of the limit on 0, and so on. (Compared, for a division would be the dearest
+ * of what a request's quotas do.) */
 static unsigned heat_of(uint64_t used, uint32_t limit)
 {
-    uint64_t quarters = used * QUOTA_HEATS / (limit > 0 ? limit : 1);
-    return quarters < QUOTA_HEATS ? QUOTA_HEATS - 1 - (unsigned)quarters : 0;
+    unsigned heat = QUOTA_HEATS - 1;
+    for (uint64_t part = limit; heat > 0 && used * QUOTA_HEATS >= part; part += limit) {
+        heat--;
+    }
+    return heat;
 }
 
 /* ---- parts ---- */
@@ -173,23 +169,31 @@ void subject_forget(struct quota_shard *s, uint32_t index)
     s->counts.subjects--;
 }
 
-/* The least recently used one makes room; of those with requests under way a few are passed by. */
+/* Who was used since it was looked at last goes to the end of the line; the first that was not
+ * makes room. (Second chance: as good as by use, and cheap.) Of those with requests under way a few
+ * are passed by. */
 static bool push_out(struct quota_shard *s)
 {
-    enum { TRIES = 64 };
-    uint32_t index = s->oldest;
-    for (int i = 0; i < TRIES && index; i++) {
+    enum { TRIES_MAX = 32 };
+    size_t tries = s->subjects_max / 16; /* never those that the same request has made just now */
+    uint32_t first = 0;                  /* without requests under way */
+    for (size_t i = 0; i < tries && i < TRIES_MAX; i++) {
+        uint32_t index = s->oldest;
         struct subject *x = subject_at(s, index);
-        if (x->active == 0) {
-            subject_forget(s, index);
-            s->counts.forgotten++;
-            return true;
+        if (x->active == 0 && !x->recent) {
+            first = index;
+            break;
         }
-        uint32_t next = x->newer;
-        touch(s, index);
-        index = next;
+        first = first || x->active > 0 ? first : index;
+        x->recent = false;
+        use_remove(s, index);
+        use_add(s, index);
     }
-    return false;
+    if (first) {
+        subject_forget(s, first);
+        s->counts.forgotten++;
+    }
+    return first != 0;
 }
 
 uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
@@ -255,7 +259,7 @@ static uint64_t wait_for(struct quota_shard *s, struct subject *x, const struct 
     if (!x->parts) {
         return quota_window_wait_ms(&x->own, ask->window_ms, now_ms, most);
     }
-    uint64_t low = 0, high = 2 * ask->window_ms;
+    uint64_t low = 0, high = ask->window_ms;
     while (high - low > 1) {
         uint64_t middle = low + (high - low) / 2;
         struct quota_window copy = x->own;
@@ -298,16 +302,16 @@ static int look_at_all(struct quota_ask *asks, size_t count, uint32_t *ret_index
     return refuses;
 }
 
-/* `index` 0: it is new. */
-static void grant(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
+/* `index` 0: it is new. Returns the one that it has then. */
+static uint32_t grant(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
     if (ask->kind == QUOTA_TOKENS) {
-        return;
+        return index;
     }
     index = index ? index : subject_make(s, ask->key, ask->rule);
     if (!index) {
-        return; /* a million others have requests under way: nobody counts this one */
+        return 0; /* a million others have requests under way: nobody counts this one */
     }
     struct subject *x = subject_at(s, index);
     s->counts.changes++;
@@ -317,7 +321,10 @@ static void grant(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
     } else {
         quota_window_add(&x->own, ask->window_ms, now_ms, 1);
     }
-    news_add(s, index, heat_of(ask->used, ask->limit));
+    if (s->tells) {
+        news_add(s, index, heat_of(ask->used, ask->limit));
+    }
+    return index;
 }
 
 static int find_tightest(const struct quota_ask *asks, size_t count)
@@ -331,9 +338,8 @@ static int find_tightest(const struct quota_ask *asks, size_t count)
     return tightest;
 }
 
-static void look_ahead(struct quota_ask *ask, uint64_t now_ms)
+static void look_ahead(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
 {
-    uint32_t index = subject_find(ask->shard, ask->key);
     if (index && !ask->over) {
         const struct quota_window *own = &subject_at(ask->shard, index)->own;
         uint64_t most = own->sum > 0 ? own->sum - 1 : 0;
@@ -348,15 +354,15 @@ int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms, int *ret
     int refuses = look_at_all(asks, count, indexes, now_ms);
     for (size_t i = 0; i < count; i++) {
         if (indexes[i]) { /* who is refused is not forgotten for that */
-            touch(asks[i].shard, indexes[i]);
+            subject_at(asks[i].shard, indexes[i])->recent = true;
         }
     }
     for (size_t i = 0; i < count && refuses < 0; i++) {
-        grant(&asks[i], indexes[i], now_ms);
+        indexes[i] = grant(&asks[i], indexes[i], now_ms);
     }
     *ret_tightest = find_tightest(asks, count);
     if (*ret_tightest >= 0) {
-        look_ahead(&asks[*ret_tightest], now_ms);
+        look_ahead(&asks[*ret_tightest], indexes[*ret_tightest], now_ms);
     }
     return refuses;
 }
@@ -385,7 +391,7 @@ void quota_spend(const struct quota_ask *ask, uint64_t tokens, uint64_t now_ms)
         return;
     }
     struct subject *x = subject_at(s, index);
-    touch(s, index);
+    x->recent = true;
     s->counts.changes++;
     quota_window_add(&x->own, ask->window_ms, now_ms, tokens);
     news_add(s, index, heat_of(subject_used(s, x, ask->window_ms, now_ms), ask->limit));

@@ -1,8 +1,12 @@
 /* window: cells in a ring. quota_window_used() brings it up to the time; the others work on what is
- * there then. */
+ * there then. Most looks come before any cell has come or left: `still` says until when that is so,
+ * in parts of STILL_MS, rounded down: 32 bits are enough for eight years of a machine's clock, and
+ * behind them every look goes the long way. */
 #include "quota/window.h"
 
 #include <assert.h>
+
+enum { STILL_MS = 64 };
 
 static uint64_t cell_of(uint64_t window_ms, uint64_t time_ms)
 {
@@ -15,17 +19,9 @@ static uint64_t cell_begin(uint64_t window_ms, uint64_t cell)
     return (cell * window_ms + QUOTA_WINDOW_CELLS - 1) / QUOTA_WINDOW_CELLS;
 }
 
-/* `lasts` counts in these: one where a cell has no more milliseconds than it has numbers. */
-static uint64_t unit_ms(uint64_t window_ms)
-{
-    return window_ms / QUOTA_WINDOW_CELLS / UINT16_MAX + 1;
-}
-
-/* When it was last used: never earlier than it was. */
 static uint64_t last_of(const struct quota_window *w, uint64_t window_ms, uint64_t cell)
 {
-    uint64_t unit = unit_ms(window_ms);
-    return cell_begin(window_ms, cell) + (w->lasts[cell % QUOTA_CELLS] + UINT64_C(1)) * unit - 1;
+    return cell_begin(window_ms, cell) + w->lasts[cell % QUOTA_CELLS];
 }
 
 static void forget(struct quota_window *w, uint64_t cell)
@@ -47,18 +43,33 @@ static void move_to(struct quota_window *w, uint64_t cell)
     w->newest = (uint32_t)cell;
 }
 
-uint64_t quota_window_used(struct quota_window *w, uint64_t window_ms, uint64_t now_ms)
+/* Returns until when it stays so. */
+static uint64_t bring_up(struct quota_window *w, uint64_t window_ms, uint64_t now_ms)
 {
-    assert(window_ms >= QUOTA_WINDOW_MIN_MS && window_ms <= QUOTA_WINDOW_MAX_MS &&
-           now_ms >= QUOTA_WINDOW_MAX_MS);
     uint64_t cell = cell_of(window_ms, now_ms);
     if (cell > w->newest) {
         move_to(w, cell);
     }
+    uint64_t next_ms = cell_begin(window_ms, (uint64_t)w->newest + 1);
     uint64_t oldest = (uint64_t)w->newest - QUOTA_WINDOW_CELLS;
-    if (w->amounts[oldest % QUOTA_CELLS] > 0 &&
-        last_of(w, window_ms, oldest) + window_ms <= now_ms) {
+    if (w->amounts[oldest % QUOTA_CELLS] == 0) {
+        return next_ms;
+    }
+    uint64_t leaves_ms = last_of(w, window_ms, oldest) + window_ms;
+    if (leaves_ms <= now_ms) {
         forget(w, oldest);
+        return next_ms;
+    }
+    return leaves_ms < next_ms ? leaves_ms : next_ms;
+}
+
+uint64_t quota_window_used(struct quota_window *w, uint64_t window_ms, uint64_t now_ms)
+{
+    if (now_ms / STILL_MS >= w->still) {
+        assert(window_ms >= QUOTA_WINDOW_MIN_MS && window_ms <= QUOTA_WINDOW_MAX_MS &&
+               now_ms >= QUOTA_WINDOW_MAX_MS);
+        uint64_t still = bring_up(w, window_ms, now_ms) / STILL_MS;
+        w->still = still <= UINT32_MAX ? (uint32_t)still : 0;
     }
     return w->sum;
 }
@@ -67,20 +78,36 @@ void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_m
 {
     quota_window_used(w, window_ms, now_ms);
     uint32_t *cell = &w->amounts[w->newest % QUOTA_CELLS];
-    uint16_t *last = &w->lasts[w->newest % QUOTA_CELLS];
-    uint64_t begin = cell_begin(window_ms, w->newest);
-    uint64_t at = now_ms > begin ? (now_ms - begin) / unit_ms(window_ms) : 0;
+    uint32_t *last = &w->lasts[w->newest % QUOTA_CELLS];
+    static_assert(QUOTA_WINDOW_MAX_MS / QUOTA_WINDOW_CELLS < UINT32_MAX, "a cell's milliseconds");
+    uint64_t begin_ms = cell_begin(window_ms, w->newest);
+    uint32_t at = now_ms > begin_ms ? (uint32_t)(now_ms - begin_ms) : 0;
     uint64_t room = QUOTA_AMOUNT_MAX - *cell;
     amount = amount < room ? amount : room;
     *cell += (uint32_t)amount;
     w->sum += amount;
-    *last = at > *last ? (uint16_t)at : *last;
+    *last = at > *last ? at : *last;
+}
+
+/* The first cell from this one on that is in use; behind the newest: there is none. Who asks now
+ * and then has used the newest alone. */
+static uint64_t next_used(const struct quota_window *w, uint64_t cell)
+{
+    if (cell <= w->newest && w->amounts[w->newest % QUOTA_CELLS] == w->sum) {
+        return (uint64_t)w->newest + (w->sum == 0);
+    }
+    unsigned at = (unsigned)(cell % QUOTA_CELLS);
+    while (cell <= w->newest && w->amounts[at] == 0) {
+        at = at + 1 < QUOTA_CELLS ? at + 1 : 0;
+        cell++;
+    }
+    return cell;
 }
 
 /* The cells that are in use, the oldest first; `cell` is the caller's, a uint64_t. */
 #define EACH_CELL(w, cell)                                                                         \
-    for ((cell) = (uint64_t)(w)->newest - QUOTA_WINDOW_CELLS; (cell) <= (w)->newest; (cell)++)     \
-        if ((w)->amounts[(cell) % QUOTA_CELLS] > 0)
+    for ((cell) = next_used(w, (uint64_t)(w)->newest - QUOTA_WINDOW_CELLS); (cell) <= (w)->newest; \
+         (cell) = next_used(w, (cell) + 1))
 
 uint64_t quota_window_wait_ms(const struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
                               uint64_t most)
@@ -95,7 +122,7 @@ uint64_t quota_window_wait_ms(const struct quota_window *w, uint64_t window_ms, 
         wait_ms = leaves_ms > now_ms ? leaves_ms - now_ms : 1;
         sum -= w->amounts[cell % QUOTA_CELLS];
     }
-    return wait_ms;
+    return wait_ms < window_ms ? wait_ms : window_ms; /* a clock may be behind another's use */
 }
 
 size_t quota_window_tell(const struct quota_window *w, uint64_t window_ms, uint64_t now_ms,

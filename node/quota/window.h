@@ -1,4 +1,4 @@
-/* window: what one subject has used within the last so many milliseconds, in 84 bytes.
+/* window: what one subject has used within the last so many milliseconds, in 112 bytes.
  *
  * The window is cut into 11 cells by the clock. Of each cell that reaches into the window it is
  * kept how much was used in it and when last; a cell counts until its last use has left the window.
@@ -31,8 +31,9 @@ enum {
 struct quota_window {
     uint64_t sum;                  /* of the cells */
     uint32_t newest;               /* the number of the cell of the last look */
+    uint32_t still;                /* private: until then no cell comes or leaves */
     uint32_t amounts[QUOTA_CELLS]; /* cell n at n % QUOTA_CELLS */
-    uint16_t lasts[QUOTA_CELLS];   /* the last use in it */
+    uint32_t lasts[QUOTA_CELLS];   /* the last use in it: milliseconds behind its first */
 };
 
 /* What counts at that time. What has left the window is forgotten. */
@@ -41,7 +42,7 @@ uint64_t quota_window_used(struct quota_window *w, uint64_t window_ms, uint64_t 
 void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_ms, uint64_t amount);
 
 /* After quota_window_used() at the same time: in how many milliseconds no more than `most` will
- * count, if nothing is used meanwhile. 0: it is so now. */
+ * count, if nothing is used meanwhile; at most the window. 0: it is so now. */
 uint64_t quota_window_wait_ms(const struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
                               uint64_t most);
 

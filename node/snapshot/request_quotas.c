@@ -70,12 +70,11 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
         }
     }
     int tightest, refuses = quotas_decide(quotas, asks, count, now_ms, &tightest);
-    for (size_t i = 0; i < count; i++) {
-        const struct snapshot_quota *q = &app->quotas[number[i]];
-        if (asks[i].over && q->shadow && refuses < 0) {
-            count_over(r, q, cell);
+    for (size_t i = 0; i < count && refuses < 0; i++) {
+        if (asks[i].over) { /* a shadow: it was granted */
+            count_over(r, &app->quotas[number[i]], cell);
         }
-        if (refuses < 0 && q->kind == QUOTA_CONCURRENT) {
+        if (asks[i].kind == QUOTA_CONCURRENT) {
             r->held |= (uint8_t)(1u << number[i]);
         }
     }
@@ -131,13 +130,24 @@ bool request_quota_prepare(struct quotas *quotas, const struct snapshot_quota *q
 
 /* ---- what clients are told ---- */
 
+/* Two digits at a time: this is in every answer of a request with quotas. */
 static struct bytes number_text(char text[REQUEST_QUOTA_DIGITS], uint32_t number)
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
     char *at = text + REQUEST_QUOTA_DIGITS;
-    do {
-        *--at = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
+    for (; number >= 100; number /= 100) {
+        at -= 2;
+        memcpy(at, &pairs[(size_t)(number % 100) * 2], 2);
+    }
+    if (number >= 10) {
+        at -= 2;
+        memcpy(at, &pairs[(size_t)number * 2], 2);
+    } else {
+        *--at = (char)('0' + number);
+    }
     return (struct bytes){at, (size_t)(text + REQUEST_QUOTA_DIGITS - at)};
 }
 

@@ -55,7 +55,9 @@ struct snapshot_application {
     struct snapshot_quota *quotas;
     size_t quota_count;
     bool quotas_ask_user;  /* one of them is per user */
+    bool quotas_ask_token; /* ... per token */
     bool quotas_ask_class; /* ... counts what is under way */
+    bool quotas_count_tokens;
     struct application_live *live;
     pthread_mutex_t turn_lock; /* held for the few nanoseconds of one pick */
     struct smooth_wrr *turn;

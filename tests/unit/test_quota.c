@@ -89,7 +89,34 @@ static void no_use_leaves_before_its_window_is_over(void **state)
         struct quota_window w = {0};
         quota_window_add(&w, length, now_ms, 1);
         assert_int_equal(quota_window_used(&w, length, now_ms + length - 1), 1);
-        assert_int_equal(quota_window_used(&w, length, now_ms + length + length / 65535 + 1), 0);
+        assert_int_equal(quota_window_used(&w, length, now_ms + length), 0);
+    }
+}
+
+/* Also of windows of days, of a worker whose clock is behind the one that used, and where another
+ * owner has used it up. */
+static void a_wait_is_never_longer_than_the_window(void **state)
+{
+    (void)state;
+    static const uint64_t lengths[] = {1000, 3600000, 86400000, 7 * 86400000, QUOTA_WINDOW_MAX_MS};
+    struct prng prng;
+    prng_init(&prng, 8);
+    for (int round = 0; round < 2000; round++) {
+        struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+        uint64_t length = lengths[round % 5], now_ms = BEGIN_MS + prng_below(&prng, 1 << 30);
+        struct quota_ask ask = ask_of(s, 1, 3);
+        ask.window_ms = length;
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(decide(&ask, 1, now_ms), -1);
+        }
+        if (round % 3 == 0) {
+            struct quota_row row = {.key = 1, .use_count = 1};
+            row.uses[0] = (struct quota_use){(uint32_t)prng_below(&prng, 100), 3};
+            quota_hear(s, 1, length, &row, now_ms);
+        }
+        assert_int_equal(decide(&ask, 1, now_ms - prng_below(&prng, 50)), 0);
+        assert_in_range(ask.wait_ms, 1, length);
+        quota_shard_free(s);
     }
 }
 
@@ -560,6 +587,7 @@ int main(void)
         cmocka_unit_test(a_burst_counts_exactly_as_long_as_the_window),
         cmocka_unit_test(who_waits_as_told_is_let_through_and_not_before),
         cmocka_unit_test(no_use_leaves_before_its_window_is_over),
+        cmocka_unit_test(a_wait_is_never_longer_than_the_window),
         cmocka_unit_test(never_less_than_what_was_used_and_an_eleventh_too_long_at_most),
         cmocka_unit_test(a_limit_is_never_exceeded_in_any_window),
         cmocka_unit_test(a_clock_that_steps_back_a_little_changes_nothing),

@@ -6,11 +6,7 @@
 static struct request_subjects subjects_of(const struct exchange *x)
 {
     struct request_subjects whom = {.user = user_id_value(&x->search), .address = x->address_raw};
-    bool asks_token = false;
-    for (size_t i = 0; i < x->app->quota_count; i++) {
-        asks_token = asks_token || x->app->quotas[i].per == QUOTA_TOKEN;
-    }
-    if (asks_token) {
+    if (x->app->quotas_ask_token) {
         bearer_token(http_head_get(x->head, HTTP_FIELD_AUTHORIZATION), &whom.token);
     }
     return whom;
@@ -76,7 +72,7 @@ void exchange_quota_renew(struct exchange *x, const struct snapshot_application 
 
 void exchange_quota_spend(struct exchange *x, uint64_t tokens)
 {
-    if (x->app && x->app->quota_count > 0) {
+    if (x->app->quotas_count_tokens) {
         struct request_subjects whom = subjects_of(x);
         request_quotas_spend(x->proxy->quotas, x->app, &whom, tokens, net_now_ms(x->proxy->net));
     }
