@@ -129,30 +129,34 @@ static const struct state_dir_events state_dir_events = {.on_written = on_writte
 
 /* ---- reading ---- */
 
+static void set_aside(struct membership *m, enum state_file file, const char *fault)
+{
+    char detail[PROBLEM_DETAIL_SIZE];
+    const char *name = state_dir_file_name(file);
+    state_dir_set_aside(m->kept.files, file);
+    snprintf(detail, sizeof(detail),
+             "%s/%s %s: it was renamed to %s.damaged, and the node goes on without it",
+             m->kept.directory, name, fault, name);
+    problems_note(&m->problems, PROBLEM_STATE_DAMAGED, name, detail);
+}
+
 bool kept_read(struct membership *m, enum state_file file, struct buffer *ret_bytes)
 {
     const char *reason;
     if (state_dir_read(m->kept.files, file, ret_bytes, &reason)) {
         return true;
     }
-    if (reason) {
-        char detail[PROBLEM_DETAIL_SIZE];
-        snprintf(detail, sizeof(detail), "%s/%s cannot be read: %s", m->kept.directory,
-                 state_dir_file_name(file), reason);
-        problems_note(&m->problems, PROBLEM_STATE_DAMAGED, state_dir_file_name(file), detail);
+    if (reason) { /* it may be whole: the next write is not to take its place */
+        char fault[128];
+        snprintf(fault, sizeof(fault), "cannot be read: %s", reason);
+        set_aside(m, file, fault);
     }
     return false;
 }
 
 void kept_set_aside(struct membership *m, enum state_file file)
 {
-    char detail[PROBLEM_DETAIL_SIZE];
-    const char *name = state_dir_file_name(file);
-    state_dir_set_aside(m->kept.files, file);
-    snprintf(detail, sizeof(detail),
-             "%s/%s is damaged: it was renamed to %s.damaged, and the node goes on without it",
-             m->kept.directory, name, name);
-    problems_note(&m->problems, PROBLEM_STATE_DAMAGED, name, detail);
+    set_aside(m, file, "is damaged");
 }
 
 /* A folder that another node wrote was copied, or both use it: they would share generations and

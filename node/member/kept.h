@@ -31,8 +31,8 @@ int kept_open(struct membership *m, const struct conf *conf);
 /* The cluster is there: the generation is written, counters and drains are read. */
 void kept_load(struct membership *m);
 
-/* True if the file is there and was read; a file that cannot be read is a problem, one that is
- * damaged is set aside by its reader. */
+/* True if the file is there and was read. One that cannot be read is set aside here, or the next
+ * write would take its place; one that is damaged by its reader. */
 bool kept_read(struct membership *m, enum state_file file, struct buffer *ret_bytes);
 void kept_set_aside(struct membership *m, enum state_file file);
 

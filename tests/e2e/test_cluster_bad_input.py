@@ -270,15 +270,19 @@ def test_damaged_files(stubs, damage):
 
 
 def test_files_that_are_none(stubs):
-    """Folders where files should be: they can neither be read nor replaced."""
+    """Folders where files should be: they are set aside, and files take their place."""
     with Cluster(settings(stubs), 2, start=["node-a"]) as cluster:
-        for name in ("generation", "shared", "state", "owner"):
-            os.makedirs(os.path.join(cluster.state["node-b"], name, "x"))
+        paths = [os.path.join(cluster.state["node-b"], name) for name in ("generation", "shared", "state", "owner")]
+        for path in paths:
+            os.makedirs(os.path.join(path, "x"))
         node = cluster.start("node-b")
-        cluster.wait_problem("node-b", "state_damaged")
-        cluster.wait_problem("node-b", "state_not_written")
+        for path in paths:
+            assert "renamed" in cluster.wait_problem("node-b", "state_damaged", says=f"{path} cannot be read")
+            assert os.path.isdir(os.path.join(path + ".damaged", "x"))
         serves(node)
         cluster.settle()
+        wait_for(lambda: all(os.path.isfile(path) for path in paths), TIMEOUT)
+        assert not cluster.problems("node-b", "state_not_written")
 
 
 @pytest.fixture

@@ -117,6 +117,19 @@ def test_what_cannot_be_written_later_is_told_once_and_again_when_it_changes(stu
         assert not node.status()["problems"]
 
 
+def test_a_file_that_cannot_be_read_is_set_aside_and_not_overwritten(stubs, tmp_path):
+    """400 days of usage are in it: whoever looks at the disk finds them."""
+    past = tmp_path / "usage-past"
+    with open(past, "wb") as file:
+        file.write(b"of before")
+        file.truncate(65 << 20)   # larger than any of ours
+    with Node(config(stubs, tmp_path)) as node:
+        [problem] = [one for one in node.status()["problems"] if one["kind"] == "state_damaged"]
+        assert "usage-past cannot be read: " in problem["detail"] and "renamed" in problem["detail"]
+    with open(f"{past}.damaged", "rb") as file:
+        assert file.read(9) == b"of before"
+
+
 def test_a_folder_that_was_removed_is_made_again(stubs, tmp_path):
     folder = tmp_path / "state"
     with Node(config(stubs, folder)) as node:
