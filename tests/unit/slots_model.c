@@ -74,6 +74,16 @@ static uint32_t waiting(const struct slots_model *m, enum slot_class class)
     return sum;
 }
 
+static uint32_t insisting(const struct slots_model *m, const struct slot_line *line)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < MODEL_REQUESTS; i++) {
+        const struct slot_waiter *w = &m->requests[i].waiter;
+        sum += w->state == SLOT_WAITING && w->line == line && w->insists;
+    }
+    return sum;
+}
+
 static void check_waiters(struct slots_model *m)
 {
     const struct slots *s = &m->slots;
@@ -88,8 +98,8 @@ static void check_waiters(struct slots_model *m)
     }
     for (size_t i = 0; i < MODEL_LINES; i++) {
         demand(m, m->lines[i].count <= MODEL_REQUESTS, "a line has its waiters");
-        demand(m, !m->lines[i].closed || m->lines[i].count == 0 || m->requests[0].waiter.insists,
-               "nobody waits for a closed one");
+        demand(m, !m->lines[i].closed || m->lines[i].count == insisting(m, &m->lines[i]),
+               "nobody but who insists waits for a closed one");
     }
     demand(m,
            s->lines.count[SLOT_SHORT] == waiting(m, SLOT_SHORT) &&
@@ -174,6 +184,7 @@ static void ask(struct slots_model *m, struct model_request *r)
         .user_key = below(m, MODEL_USERS),
         .class = below(m, 3) == 0 ? SLOT_SHORT : SLOT_LONG,
         .worker = (unsigned)below(m, MODEL_WORKERS),
+        .insists = below(m, 6) == 0,
     };
     list_init(&w->turn);
     list_init(&w->place);
@@ -186,7 +197,7 @@ static void ask(struct slots_model *m, struct model_request *r)
         demand(m, w->state == SLOT_NONE && w->line->count >= m->size, "full means full");
         break;
     case SLOT_MOVED:
-        demand(m, w->line->closed, "only a closed one sends away");
+        demand(m, w->line->closed && !w->insists, "only a closed one sends away");
         break;
     case SLOT_NONE:
     case SLOT_WAITING:
