@@ -18,8 +18,9 @@ struct errand {
     struct snapshot *snapshot;
     struct instance_live *live;
     struct buffer text;
-    struct upstream *up;      /* NULL: it has failed, and the timer tells */
-    struct host_slots *slots; /* where it has a slot; NULL: nowhere */
+    struct upstream *up;        /* NULL: it has failed, and the timer tells */
+    struct host_corner *corner; /* where it has a slot; NULL: nowhere */
+    bool whole;                 /* the answer has come to its end */
     struct http_head head;
     uint16_t status;
     uint64_t answer_size, timeout_ms;
@@ -42,15 +43,20 @@ static uint64_t now_ms(const struct errand *e)
 
 static void release(struct errand *e, bool keep)
 {
-    if (e->up && keep && !e->slots) {
-        upstream_give(e->up, NULL);
-    } else if (e->up) {
-        upstream_drop(e->up, false);
-    }
+    struct upstream *up = e->up;
+    struct host_corner *corner = e->corner;
     e->up = NULL;
-    if (e->slots) {
-        host_slots_check_end(e->slots, now_ms(e));
-        e->slots = NULL;
+    e->corner = NULL;
+    if (up && corner && e->whole && upstream_may_part(up)) {
+        host_slots_check_parts(corner);
+        upstream_part(up, corner);
+        return;
+    }
+    if (up && !(keep && !corner && upstream_give(up, NULL))) {
+        upstream_drop(up, false);
+    }
+    if (corner) {
+        host_slots_check_end(corner->slots, now_ms(e));
     }
 }
 
@@ -141,6 +147,7 @@ static bool take_event(struct errand *e, enum http_event event, size_t size)
             http_reader_begin(&e->up->reader, &e->head, false);
             return true;
         }
+        e->whole = true;
         finish(e, e->head.keep_alive);
         return false;
     case HTTP_EVENT_ERROR:
@@ -209,7 +216,7 @@ static bool take_slot(struct errand *e)
     if (corner && !host_slots_check_begin(corner->slots, now_ms(e))) {
         return false;
     }
-    e->slots = corner ? corner->slots : NULL;
+    e->corner = corner;
     return true;
 }
 

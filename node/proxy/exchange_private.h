@@ -60,6 +60,7 @@ struct exchange {
     struct upstream *up;
     struct http_head *up_head;               /* NULL: nothing has come yet */
     bool up_reused;                          /* it was idle before */
+    bool up_whole;                           /* its answer has come to its end */
     bool counted;                            /* among the instance's requests */
     uint8_t trial;                           /* enum snapshot_trial */
     bool watched;                            /* its events are looked at: see exchange_gray.c */
@@ -183,7 +184,7 @@ void exchange_do_leave_queue(struct exchange *x);
 /* The slot is the attempt's that begins. */
 void exchange_slot_hold(struct exchange *x);
 /* The attempt is over; `idle`: its connection is idle now, and keeps the slot. */
-void exchange_slot_release(struct exchange *x, bool idle);
+void exchange_slot_release(struct exchange *x, enum slot_rest rest);
 enum slot_class exchange_slot_class(struct exchange *x); /* of the request: for who needs one */
 uint32_t exchange_slot_retry_after_s(struct exchange *x);
 

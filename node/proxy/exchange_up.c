@@ -167,19 +167,22 @@ bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next)
 }
 
 /* True: its connection is idle now. */
-static bool let_go(struct exchange *x, bool keep, bool flush)
+static enum slot_rest let_go(struct exchange *x, bool keep, bool flush)
 {
-    bool idle = false;
-    if (x->up && keep) {
-        idle = upstream_give(x->up, x->held);
+    enum slot_rest rest = SLOT_REST_NONE;
+    if (x->up && keep && upstream_give(x->up, x->held)) {
+        rest = SLOT_REST_IDLE;
+    } else if (x->up && x->held && x->up_whole && !flush && upstream_may_part(x->up)) {
+        rest = SLOT_REST_PARTING; /* see exchange_do_release() */
     } else if (x->up) {
         upstream_drop(x->up, flush);
     }
     x->up = NULL;
+    x->up_whole = false;
     proxy_head_give(x->proxy, x->up_head);
     x->up_head = NULL;
     x->head_known = false;
-    return idle;
+    return rest;
 }
 
 bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next)
@@ -280,8 +283,13 @@ void exchange_do_release(struct exchange *x, bool keep)
         exchange_place_over(x);
     }
     bool uncounted = !x->held && instance_live_corner(x->instance->live, x->proxy->worker);
-    bool idle = let_go(x, keep && !uncounted, x->tunnel != NULL);
-    exchange_slot_release(x, idle);
+    struct upstream *up = x->up;
+    struct host_corner *corner = x->held;
+    enum slot_rest rest = let_go(x, keep && !uncounted, x->tunnel != NULL);
+    exchange_slot_release(x, rest);
+    if (rest == SLOT_REST_PARTING) {
+        upstream_part(up, corner);
+    }
 }
 
 enum { DEBUG_FIELD_COUNT = 4, DEBUG_KEY_SIZE = 17, DEBUG_USER_MAX = 1024 };
@@ -466,6 +474,7 @@ static bool take_event(struct exchange *x, enum http_event event, struct bytes r
             http_reader_begin(&up->reader, x->up_head, x->head->method == HTTP_METHOD_HEAD);
             return true;
         }
+        x->up_whole = true;
         reusable = x->up_head->keep_alive && rest.size == 0 && exchange_backlog(x) == 0;
         if (exchange_place_heard_all(x, reusable)) {
             exchange_step(x,

@@ -300,16 +300,27 @@ void slots_leave(struct slots *s, struct slot_waiter *w, uint64_t now_ms)
     hand_out(s, was_full, now_ms);
 }
 
-void slots_release(struct slots *s, const struct slot_place *at, enum slot_class class, bool idle,
-                   uint64_t now_ms)
+/* It serves nobody, and is counted until the instance has heard so. */
+static void begin_parting(struct slots *s, unsigned worker)
+{
+    struct slots_worker *w = &s->workers[worker];
+    w->asked++;
+    w->parting++;
+    s->asked++;
+}
+
+void slots_release(struct slots *s, const struct slot_place *at, enum slot_class class,
+                   enum slot_rest rest, uint64_t now_ms)
 {
     bool was_full = is_full(s);
     assert(s->taken[class] > 0);
     s->taken[class]--;
-    if (idle) {
+    if (rest == SLOT_REST_IDLE) {
         idle_at(s, at)->count++;
         s->workers[at->worker].idle++;
         s->idle++;
+    } else if (rest == SLOT_REST_PARTING) {
+        begin_parting(s, at->worker);
     }
     note_free(s, was_full, now_ms);
     hand_out(s, was_full, now_ms);
@@ -409,6 +420,13 @@ void slots_check_end(struct slots *s, uint64_t now_ms)
     assert(s->checks > 0);
     s->checks--;
     hand_out(s, was_full, now_ms);
+}
+
+void slots_check_parts(struct slots *s, unsigned worker)
+{
+    assert(s->checks > 0);
+    s->checks--;
+    begin_parting(s, worker);
 }
 
 /* ---- what changes around it ---- */

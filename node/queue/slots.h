@@ -89,9 +89,16 @@ struct slot_place {
     unsigned worker;
 };
 
-/* A request gives its slot back; with `idle` its connection stays open. */
-void slots_release(struct slots *s, const struct slot_place *at, enum slot_class class, bool idle,
-                   uint64_t now_ms);
+/* What is left of a slot that is given back. */
+enum slot_rest {
+    SLOT_REST_NONE,    /* its connection is not there any more */
+    SLOT_REST_IDLE,    /* it stays open */
+    SLOT_REST_PARTING, /* it is about to close: slots_parted() tells when the slot is free */
+};
+
+/* A request gives its slot back. */
+void slots_release(struct slots *s, const struct slot_place *at, enum slot_class class,
+                   enum slot_rest rest, uint64_t now_ms);
 
 /* An idle connection was taken by a request that has a slot; or it was closed. */
 void slots_idle_taken(struct slots *s, const struct slot_place *at, uint64_t now_ms);
@@ -109,6 +116,8 @@ bool slots_owes(const struct slots *s, const struct slot_place *at);
 /* A check. False: it is not to be sent now. */
 bool slots_check_begin(struct slots *s, uint64_t now_ms);
 void slots_check_end(struct slots *s, uint64_t now_ms);
+/* It is over, and its connection about to close: slots_parted() tells. */
+void slots_check_parts(struct slots *s, unsigned worker);
 
 /* Connections that nobody had a slot for, and the end of one of them. */
 void slots_add_unknown(struct slots *s, uint32_t count);

@@ -200,9 +200,9 @@ void host_slots_leave(struct host_waiter *w, uint64_t now_ms)
 }
 
 void host_slots_release(struct host_corner *c, struct slot_line *line, enum slot_class class,
-                        bool idle, uint64_t now_ms)
+                        enum slot_rest rest, uint64_t now_ms)
 {
-    slots_release(begin(c->slots), &(struct slot_place){line, c->worker}, class, idle, now_ms);
+    slots_release(begin(c->slots), &(struct slot_place){line, c->worker}, class, rest, now_ms);
     end(c->slots, now_ms);
 }
 
@@ -256,6 +256,12 @@ void host_slots_check_end(struct host_slots *h, uint64_t now_ms)
 {
     slots_check_end(begin(h), now_ms);
     end(h, now_ms);
+}
+
+void host_slots_check_parts(struct host_corner *c)
+{
+    slots_check_parts(begin(c->slots), c->worker);
+    pthread_mutex_unlock(&c->slots->lock);
 }
 
 void host_slots_configure(struct host_slots *h, uint32_t max, uint64_t now_ms)

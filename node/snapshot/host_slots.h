@@ -77,7 +77,7 @@ enum slot_state host_slots_ask(struct host_slots *h, struct host_waiter *w, uint
                                uint64_t now_ms);
 void host_slots_leave(struct host_waiter *w, uint64_t now_ms);
 void host_slots_release(struct host_corner *c, struct slot_line *line, enum slot_class class,
-                        bool idle, uint64_t now_ms);
+                        enum slot_rest rest, uint64_t now_ms);
 void host_slots_idle_taken(struct host_corner *c, struct slot_line *line, uint64_t now_ms);
 void host_slots_idle_closed(struct host_corner *c, struct slot_line *line, uint64_t now_ms);
 bool host_slots_part(struct host_corner *c, struct slot_line *line);
@@ -86,6 +86,7 @@ bool host_slots_owes(struct host_corner *c, struct slot_line *line);
 uint32_t host_slots_asked(struct host_corner *c);
 bool host_slots_check_begin(struct host_slots *h, uint64_t now_ms);
 void host_slots_check_end(struct host_slots *h, uint64_t now_ms);
+void host_slots_check_parts(struct host_corner *c);
 void host_slots_configure(struct host_slots *h, uint32_t max, uint64_t now_ms);
 void host_slots_add_unknown(struct host_slots *h, uint32_t count);
 void host_slots_unknown_gone(struct host_slots *h, uint64_t now_ms);

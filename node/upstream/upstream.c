@@ -71,11 +71,21 @@ static void close_now(struct upstream *u, bool flush)
     leave_corner(u, false);
 }
 
+static void say_end(struct upstream *u)
+{
+    struct stream *s = upstream_stream(u);
+    u->parting = true;
+    if (stream_part(s)) {
+        net_timer_set(s->loop, &u->timer, net_now_ms(s->loop) + UPSTREAM_PART_MS);
+    } else {
+        close_now(u, false);
+    }
+}
+
 /* An idle one ends. Where its slot counts it says so first, and the slot is free when the instance
  * has heard. False: it has been given to somebody, who is about to take it. */
 static bool part(struct upstream *u)
 {
-    struct stream *s = upstream_stream(u);
     if (!u->corner) {
         close_now(u, false);
         return true;
@@ -83,14 +93,9 @@ static bool part(struct upstream *u)
     if (!host_slots_part(u->corner, &u->connection.live->line)) {
         return false;
     }
-    u->parting = true;
     leave_idle(u);
     list_remove(&u->in_corner);
-    if (stream_part(s)) {
-        net_timer_set(s->loop, &u->timer, net_now_ms(s->loop) + UPSTREAM_PART_MS);
-    } else {
-        close_now(u, false);
-    }
+    say_end(u);
     return true;
 }
 
@@ -109,6 +114,17 @@ static void close_all_idle(struct instance_cell *cell)
     }
 }
 
+/* As idle ones do; but one whose slot has been given to somebody is not to be used either. */
+static void part_all_idle(struct instance_cell *cell)
+{
+    while (!list_empty(&cell->idle)) {
+        struct upstream *u = LIST_ENTRY(cell->idle.next, struct upstream, idle);
+        if (!part(u)) {
+            close_now(u, false);
+        }
+    }
+}
+
 /* An idle connection ended, or one that had just been lent: the instance's idle time is shorter
  * than ours. */
 static void learn_idle_limit(struct upstream *u)
@@ -120,7 +136,7 @@ static void learn_idle_limit(struct upstream *u)
         /* All others of this instance are about to be closed too: better not to lose a POST to
          * each. */
         u->cell->no_pool_until_ms = now_ms + UPSTREAM_NO_POOL_MS;
-        close_all_idle(u->cell);
+        part_all_idle(u->cell);
     } else if (limit_ms < u->cell->idle_limit_ms) {
         u->cell->idle_limit_ms = limit_ms;
     }
@@ -230,7 +246,9 @@ static void on_timer(struct wheel_timer *timer)
     }
     uint32_t longer_ms = u->cell->idle_limit_ms + u->cell->idle_limit_ms / 10 + 1;
     u->cell->idle_limit_ms = longer_ms < UPSTREAM_IDLE_MS ? longer_ms : UPSTREAM_IDLE_MS;
-    close_now(u, false);
+    if (!part(u)) {
+        close_now(u, false);
+    }
 }
 
 /* Has the peer closed it, with the news still waiting in the socket? */
@@ -337,7 +355,6 @@ bool upstream_give(struct upstream *u, struct host_corner *corner)
                   u->cell->idle_count < UPSTREAM_IDLE_MAX && !u->connection.stream.send_failed &&
                   stream_pending(upstream_stream(u)) == 0 && connection_is_listed(&u->connection);
     if (!wanted) {
-        close_now(u, false);
         return false;
     }
     if (corner) {
@@ -369,6 +386,21 @@ void upstream_close_asked(struct host_corner *corner)
 void upstream_drop(struct upstream *u, bool flush)
 {
     close_now(u, flush);
+}
+
+bool upstream_may_part(struct upstream *u)
+{
+    const struct stream *s = upstream_stream(u);
+    return !s->ended && !s->closing && !s->send_failed && stream_pending(s) == 0 &&
+           !stream_untaken(s);
+}
+
+void upstream_part(struct upstream *u, struct host_corner *corner)
+{
+    u->borrower = NULL;
+    u->corner = corner;
+    stream_resume(upstream_stream(u));
+    say_end(u);
 }
 
 bool upstream_unsent(const struct upstream *u)

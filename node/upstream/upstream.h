@@ -84,13 +84,21 @@ static inline bool upstream_reused(const struct upstream *u)
 /* For one that is connecting: the time that the borrower waits, to be live by the addresses. */
 void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms);
 
-/* The response was read to its end and both sides would go on. True: it is idle now, and else
- * closed. `corner`: where the borrower's slot counts, which he gives back after this; or NULL. */
+/* The response was read to its end and both sides would go on. True: it is idle now; else it is
+ * not wanted, and the borrower's to drop or to part with. `corner`: where the borrower's slot
+ * counts, which he gives back after this; or NULL. */
 bool upstream_give(struct upstream *u, struct host_corner *corner);
 
 /* Closes it, by a reset if the instance has not taken all of the request. With `flush`, after what
  * is queued has been sent. */
 void upstream_drop(struct upstream *u, bool flush);
+
+/* The response was read to its end, and the connection is not kept. Its slot is free when the
+ * instance has heard so: first the borrower gives it back as SLOT_REST_PARTING, then
+ * upstream_part() says the end. May it? Not if the instance has said its own, for then there is
+ * nothing to wait for. */
+bool upstream_may_part(struct upstream *u);
+void upstream_part(struct upstream *u, struct host_corner *corner);
 
 /* No byte of this lease has been taken by the kernel. */
 bool upstream_unsent(const struct upstream *u);

@@ -2,6 +2,8 @@
 refused who could wait, and users take turns."""
 
 
+import contextlib
+import socket
 import threading
 import time
 
@@ -173,6 +175,55 @@ def test_queue_timeout_is_429_and_counts_from_the_first_wait(stock):
         metrics = node.request("GET", "/metrics")[1].decode()
         assert 'difyring_queue_rejected_total{app="one",reason="timeout"} 1' in metrics
         assert 'difyring_terminations_total{app="one",reason="queue_timeout"} 1' in metrics
+
+
+class Closer:
+    """Ends each connection a moment after its answer, and counts those whose end it has not come to."""
+
+    def __init__(self, says_so):
+        self.field = b"Connection: close\r\n" if says_so else b""
+        self.lock = threading.Lock()
+        self.open = self.peak = 0
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        with contextlib.suppress(OSError):   # of accept(), once it is closed
+            while True:
+                sock, _ = self.listener.accept()
+                with self.lock:
+                    self.open += 1
+                    self.peak = max(self.peak, self.open)
+                threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        with sock, contextlib.suppress(OSError):
+            data = sock.recv(65536)
+            while data and not data.endswith(b"once"):
+                data = sock.recv(65536)
+            time.sleep(0.005)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + self.field + b"\r\nok")
+            time.sleep(0.01)
+            with self.lock:
+                self.open -= 1
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_an_instance_that_closes_after_each_answer_sees_no_more_than_its_slots(says_so):
+    with contextlib.closing(Closer(says_so)) as closer:
+        entry = {"name": "dify1", "host": "127.0.0.1", "port": closer.port, "token": "app-one", "max_fails": 0,
+                 "max_in_flight": SLOTS}
+        with Node(settings([], instances=[entry], workers=4)) as node:
+            def one(index):
+                return node.request("POST", f"/v1/files/upload?user=u{index % 5}", token=TOKEN, body=b"once")[0].status
+            statuses = parallel([lambda index=index: one(index) for index in range(100)])
+            assert closer.peak <= SLOTS, closer.peak
+            assert statuses.count(200) >= (100 if says_so else 80), statuses   # who closes unsaid loses some
 
 
 def test_a_size_of_nought_refuses_at_once_but_idle_connections_are_in_nobodys_way(stock):

@@ -206,12 +206,13 @@ static void ask(struct slots_model *m, struct model_request *r)
     take_told(m);
 }
 
-static void finish(struct slots_model *m, struct model_request *r, bool keep)
+static void finish(struct slots_model *m, struct model_request *r, enum slot_rest rest)
 {
     struct slot_place at = {r->waiter.line, r->waiter.worker};
     r->held = false;
-    m->idle[at.line - m->lines][at.worker] += keep ? 1 : 0;
-    slots_release(&m->slots, &at, r->waiter.class, keep, m->now_ms);
+    m->idle[at.line - m->lines][at.worker] += rest == SLOT_REST_IDLE ? 1 : 0;
+    m->parting[at.line - m->lines][at.worker] += rest == SLOT_REST_PARTING ? 1 : 0;
+    slots_release(&m->slots, &at, r->waiter.class, rest, m->now_ms);
     take_told(m);
 }
 
@@ -219,7 +220,7 @@ static void request_acts(struct slots_model *m, struct model_request *r)
 {
     bool waits = r->waiter.state == SLOT_WAITING || r->waiter.state == SLOT_GRANTED;
     if (r->held) {
-        finish(m, r, below(m, 2) == 0);
+        finish(m, r, (enum slot_rest)below(m, 3));
     } else if (waits && below(m, 6) == 0) {
         slots_leave(&m->slots, &r->waiter, m->now_ms);
         take_told(m);
@@ -255,8 +256,14 @@ static void worker_acts(struct slots_model *m, unsigned w)
 static void check_acts(struct slots_model *m)
 {
     if (m->checks > 0 && below(m, 2) == 0) {
+        unsigned w = (unsigned)below(m, MODEL_WORKERS);
         m->checks--;
-        slots_check_end(&m->slots, m->now_ms);
+        if (below(m, 2) == 0) {
+            m->parting[0][w]++;
+            slots_check_parts(&m->slots, w);
+        } else {
+            slots_check_end(&m->slots, m->now_ms);
+        }
     } else if (slots_check_begin(&m->slots, m->now_ms)) {
         m->checks++;
         demand(m, m->slots.max == 0 || slots_used(&m->slots) <= m->slots.max,
@@ -331,7 +338,7 @@ void slots_model_act(struct slots_model *m)
 static void go_on(struct slots_model *m, struct model_request *r)
 {
     if (r->held) {
-        finish(m, r, false);
+        finish(m, r, SLOT_REST_NONE);
     } else if (r->waiter.state == SLOT_GRANTED) {
         connect(m, r);
     }

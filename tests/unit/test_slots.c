@@ -44,7 +44,7 @@ static struct slot_line any_line;
 /* One that has had a slot, at worker 0, ends, and so does its connection. */
 static void release_at(struct slots *s, enum slot_class class, uint64_t now_ms)
 {
-    slots_release(s, &(struct slot_place){&any_line, 0}, class, false, now_ms);
+    slots_release(s, &(struct slot_place){&any_line, 0}, class, SLOT_REST_NONE, now_ms);
 }
 
 static void give(struct slots *s, enum slot_class class, uint32_t count)
@@ -156,6 +156,29 @@ static void a_full_queue_refuses_and_one_of_size_nought_at_once(void **state)
     slots_done(&s);
 }
 
+static void a_slot_is_free_when_the_end_of_its_connection_has_been_heard(void **state)
+{
+    (void)state;
+    struct slot_line line = {0};
+    struct slot_place here = {&line, 0};
+    FRESH(s, 1);
+    take(&s, &line, SLOT_LONG, 1);
+    slots_release(&s, &here, SLOT_LONG, SLOT_REST_PARTING, NOW);
+    struct slot_waiter w = waiter(&line, SLOT_LONG, 1);
+    list_init(&w.turn), list_init(&w.place);
+    assert_int_equal(slots_ask(&s, &w, 0, NOW), SLOT_WAITING);
+    assert_false(slots_check_begin(&s, NOW));
+    slots_parted(&s, &here, NOW);
+    assert_ptr_equal(slots_take_told(&s), &w);
+    slots_release(&s, &here, SLOT_LONG, SLOT_REST_NONE, NOW);
+    assert_true(slots_check_begin(&s, NOW));
+    slots_check_parts(&s, 0);
+    assert_int_equal(slots_used(&s), 1);
+    slots_parted(&s, &here, NOW);
+    assert_int_equal(slots_used(&s), 0);
+    slots_done(&s);
+}
+
 static void an_idle_connection_gives_way_to_whom_it_cannot_serve(void **state)
 {
     (void)state;
@@ -163,7 +186,7 @@ static void an_idle_connection_gives_way_to_whom_it_cannot_serve(void **state)
     struct slot_place here = {&line, 0}, there = {&line, 2};
     FRESH(s, 1);
     take(&s, &line, SLOT_LONG, 1);
-    slots_release(&s, &here, SLOT_LONG, true, NOW);
+    slots_release(&s, &here, SLOT_LONG, SLOT_REST_IDLE, NOW);
     assert_int_equal(slots_used(&s), 1);
     struct slot_waiter w = waiter(&line, SLOT_LONG, 1);
     w.worker = 2;
@@ -174,13 +197,13 @@ static void an_idle_connection_gives_way_to_whom_it_cannot_serve(void **state)
     assert_null(slots_take_told(&s));
     slots_idle_closed(&s, &here, NOW);
     assert_told(&s, &w, SLOT_GRANTED);
-    slots_release(&s, &there, SLOT_LONG, true, NOW);
+    slots_release(&s, &there, SLOT_LONG, SLOT_REST_IDLE, NOW);
     struct slot_waiter own = waiter(&line, SLOT_LONG, 1); /* its own worker's serves at once */
     own.worker = 2;
     assert_int_equal(ask(&s, &own), SLOT_GRANTED);
     slots_idle_taken(&s, &there, NOW);
     assert_int_equal(slots_used(&s), 1);
-    slots_release(&s, &there, SLOT_LONG, true, NOW);
+    slots_release(&s, &there, SLOT_LONG, SLOT_REST_IDLE, NOW);
     struct slot_waiter foreign = waiter(&other, SLOT_LONG, 1); /* but not another entry's */
     foreign.worker = 2;
     assert_int_equal(ask(&s, &foreign), SLOT_WAITING);
@@ -198,14 +221,14 @@ static void one_that_dials_although_it_was_given_an_idle_one_closes_that_first(v
     struct slot_place here = {&line, 0};
     FRESH(s, 1);
     take(&s, &line, SLOT_LONG, 1);
-    slots_release(&s, &here, SLOT_LONG, true, NOW);
+    slots_release(&s, &here, SLOT_LONG, SLOT_REST_IDLE, NOW);
     struct slot_waiter w = waiter(&line, SLOT_LONG, 1);
     assert_int_equal(ask(&s, &w), SLOT_GRANTED);
     assert_true(slots_owes(&s, &here));
     slots_idle_closed(&s, &here, NOW);
     assert_false(slots_owes(&s, &here));
     assert_int_equal(slots_used(&s), 1);
-    slots_release(&s, &here, SLOT_LONG, false, NOW);
+    slots_release(&s, &here, SLOT_LONG, SLOT_REST_NONE, NOW);
     assert_int_equal(slots_used(&s), 0);
     slot_line_done(&line);
     slots_done(&s);
@@ -559,6 +582,7 @@ int main(void)
         cmocka_unit_test(short_ones_go_first_but_after_eight_a_long_one_does),
         cmocka_unit_test(users_take_turns_and_each_ones_first_comes_first),
         cmocka_unit_test(a_full_queue_refuses_and_one_of_size_nought_at_once),
+        cmocka_unit_test(a_slot_is_free_when_the_end_of_its_connection_has_been_heard),
         cmocka_unit_test(an_idle_connection_gives_way_to_whom_it_cannot_serve),
         cmocka_unit_test(one_that_dials_although_it_was_given_an_idle_one_closes_that_first),
         cmocka_unit_test(an_instance_that_takes_nobody_hands_its_waiters_on),

@@ -83,12 +83,12 @@ void exchange_slot_hold(struct exchange *x)
     x->held_class = x->class;
 }
 
-void exchange_slot_release(struct exchange *x, bool idle)
+void exchange_slot_release(struct exchange *x, enum slot_rest rest)
 {
     struct host_corner *corner = x->held;
     if (corner) {
         x->held = NULL;
-        host_slots_release(corner, &x->instance->live->line, x->held_class, idle, now_ms(x));
+        host_slots_release(corner, &x->instance->live->line, x->held_class, rest, now_ms(x));
         return;
     }
     corner = instance_live_corner(x->instance->live, x->proxy->worker);
