@@ -165,8 +165,7 @@ static void a_slot_is_free_when_the_end_of_its_connection_has_been_heard(void **
     take(&s, &line, SLOT_LONG, 1);
     slots_release(&s, &here, SLOT_LONG, SLOT_REST_PARTING, NOW);
     struct slot_waiter w = waiter(&line, SLOT_LONG, 1);
-    list_init(&w.turn), list_init(&w.place);
-    assert_int_equal(slots_ask(&s, &w, 0, NOW), SLOT_WAITING);
+    assert_int_equal(ask(&s, &w), SLOT_WAITING);
     assert_false(slots_check_begin(&s, NOW));
     slots_parted(&s, &here, NOW);
     assert_ptr_equal(slots_take_told(&s), &w);
