@@ -99,6 +99,47 @@ def test_an_interim_head_may_have_fields_and_no_reason():
         assert len(peer.connections) == 1
 
 
+def test_an_upgrade_that_nobody_asked_for_does_not_change_how_a_body_is_read():
+    """Envoy #10566: `Connection: upgrade` and `Upgrade: h2` beside a chunked 200, and the chunks were the body."""
+    def talk(connection):
+        for _ in range(2):
+            read_head(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: h2\r\nTransfer-Encoding: chunked\r\n\r\n"
+                               b"5\r\nhello\r\n0\r\n\r\n")
+
+    with Peer(talk) as peer, Node(settings([peer], workers=1)) as node, node.client() as client:
+        for _ in range(2):
+            head, body = ask(client)
+            assert body == b"hello" and "upgrade" not in head.headers
+
+
+@pytest.mark.parametrize("begin", [
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", b"HTTP/1.0 200 OK\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_an_answer_whose_time_is_over_is_cut_and_not_ended(begin, version):
+    """Envoy #17186: a chunked answer that ran out of time got a proper end, and half a file was taken for a whole one."""
+    def talk(connection):
+        read_head(connection)
+        connection.sendall(begin)
+        with contextlib.suppress(OSError):
+            connection.recv(1)
+
+    with Peer(talk) as peer, Node(settings([peer], timeouts={"idle": "300ms"})) as node, node.client() as client:
+        client.send(f"GET /v1/x?user=u HTTP/{version}\r\n".encode() + ASK + b"\r\n")
+        client.head()
+        seen = b""
+        try:
+            seen = client.rest()
+            end = "fin"
+        except ConnectionResetError:
+            end = "rst"
+        assert b"0\r\n\r\n" not in seen and seen.count(b"abc") <= 1
+        framed = version == "1.1" or b"Content-Length" in begin
+        assert framed or end == "rst", (seen, end)   # without a frame only a reset says that something is missing
+        assert node.wait_access(app="one")[0]["termination"] == "idle_timeout"
+
+
 @pytest.mark.parametrize("slow", [False, True])
 def test_the_tail_of_a_large_event_over_tls_arrives_when_the_instance_closes_at_once(ca, slow):
     """OpenSandbox #1461 (mitmproxy): an end of the connection overtook bytes that had not been opened yet."""
@@ -188,6 +229,39 @@ def test_runs_that_are_given_up_at_any_moment_leave_no_slot_taken(kind):
             wait_for(lambda: stub.counts()["connections_open"] == 0, TIMEOUT)
             assert node.request("POST", "/v1/chat-messages", token=TOKEN,
                                 json_body={"user": "u", "query": "q"})[0].status == 200
+
+
+def test_a_place_in_a_quota_comes_back_however_a_run_fails():
+    """LiteLLM #20256: after time-outs and 502s of the provider the parallel requests of a key were used up for ever."""
+    def talk(connection):
+        head = read_head(connection)
+        if b"way=status" in head:
+            connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        elif b"way=garbage" in head:
+            connection.sendall(b"?\r\n\r\n")
+        elif b"way=cut" in head:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        elif b"way=late" in head:
+            with contextlib.suppress(OSError):
+                connection.recv(1)
+        elif b"way=well" in head:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def run(node, way):
+        with node.client() as client:
+            client.send(f"POST /v1/files/upload?user=u&way={way} HTTP/1.1\r\n".encode() + ASK + b"Content-Length: 0\r\n\r\n")
+            with contextlib.suppress(EOFError, ConnectionResetError):
+                return client.head().status
+        return None
+
+    config = {"timeouts": {"first_byte": "300ms"}, "application": {"quotas": [{"per": "user", "concurrent": 1}]}}
+    with Peer(talk) as peer, Node(settings([peer], **config)) as node:
+        for way, status in {"status": 503, "garbage": 502, "lost": 502, "late": 504, "cut": 200}.items():
+            assert run(node, way) == status
+            wait_for(lambda: node.instances()["dify1"]["active_requests"] == 0, TIMEOUT)
+            assert run(node, "well") == 200
 
 
 def descriptors(node):
