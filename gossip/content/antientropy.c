@@ -367,7 +367,9 @@ static void apply_entries(struct gossip *g, struct member *m, const struct wire_
 static void apply_delta(struct gossip *g, const struct wire_packet *p, const struct wire_delta *d,
                         uint64_t teller)
 {
-    struct wire_row row = {.id = member_id_of(g, d->name),
+    const struct member *own = member_by_id(g, teller); /* mostly: no hash for that */
+    bool its = own && bytes_equal(d->name, bytes_of(own->name));
+    struct wire_row row = {.id = its ? teller : member_id_of(g, d->name),
                            .generation = d->generation,
                            .incarnation = d->incarnation,
                            .state = d->state};
