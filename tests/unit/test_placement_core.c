@@ -267,6 +267,10 @@ struct world {
     int requests[WORLD_MAX]; /* the request was delivered there and answered */
     int asked_in_round[WORLD_MAX];
     int questions, waits, ends, sent_to; /* sent_to: the one where it belongs */
+    int answered_by;                     /* whose answer the client got, when it passed; -1: none */
+    bool failed_post;                    /* it was a POST's failure, which is passed on */
+    bool may_have_run;                   /* an answer but a 404 of those routes has come, or none */
+    bool holder_was_there;               /* one that has it was eligible when that answer passed */
     enum placement_verdict told[WORLD_MAX];
     bool stop_pending[WORLD_MAX];
     uint32_t end;
@@ -275,6 +279,16 @@ struct world {
 static uint64_t roll(struct world *w, uint64_t below)
 {
     return prng_next(&w->prng) % below;
+}
+
+static int holder_of(const struct world *w)
+{
+    for (int i = 0; i < w->c.count; i++) {
+        if (w->has[i]) {
+            return i;
+        }
+    }
+    return -1;
 }
 
 static void new_round(struct world *w)
@@ -347,8 +361,14 @@ static void change_standing(struct world *w)
 
 static uint32_t take_answer(struct world *w, enum placement_verdict verdict)
 {
-    w->told[w->c.at] = verdict;
-    return answer(&w->c, verdict);
+    int at = w->c.at, holder = holder_of(w);
+    w->told[at] = verdict;
+    uint32_t what = answer(&w->c, verdict);
+    if (what & PLACEMENT_DO_PASS) {
+        w->answered_by = at;
+        w->holder_was_there = holder >= 0 && w->c.standing[holder] == PLACEMENT_ELIGIBLE;
+    }
+    return what;
 }
 
 /* The request, sent to where it belongs or as a question. */
@@ -356,6 +376,7 @@ static uint32_t send(struct world *w)
 {
     struct placement_core *c = &w->c;
     int at = c->at;
+    assert_false(w->may_have_run && !w->safe); /* 0 POSTs repeated */
     if (c->phase == PLACEMENT_SENT) {
         assert_true(c->standing[at] < PLACEMENT_AWAY);
         assert_true(w->sent_to < 0 || w->sent_to == at); /* it belongs to one */
@@ -364,6 +385,7 @@ static uint32_t send(struct world *w)
             return take_answer(w, PLACEMENT_UNASKED);
         }
         w->requests[at]++;
+        w->may_have_run = w->has[at] || c->manner == PLACEMENT_ASK;
         if (c->manner == PLACEMENT_TRY && !w->has[at]) {
             w->sent_to = -1;
             new_round(w);
@@ -379,6 +401,8 @@ static uint32_t send(struct world *w)
         verdict = PLACEMENT_PASSES; /* a 5xx of a POST, or lost: it may have run */
     }
     w->requests[at] += verdict == PLACEMENT_YES || verdict == PLACEMENT_PASSES;
+    w->may_have_run = verdict == PLACEMENT_YES || verdict == PLACEMENT_PASSES;
+    w->failed_post = verdict == PLACEMENT_PASSES;
     return take_answer(w, verdict);
 }
 
@@ -422,7 +446,7 @@ static uint32_t act(struct world *w, uint32_t what)
 
 static void set_up(struct world *w, uint64_t seed)
 {
-    *w = (struct world){.sent_to = -1};
+    *w = (struct world){.sent_to = -1, .answered_by = -1};
     prng_init(&w->prng, seed);
     placement_core_init(&w->c, (enum placement_manner)(PLACEMENT_ASK + roll(w, 3)));
     w->c.count = 1 + (int)roll(w, WORLD_MAX);
@@ -441,16 +465,6 @@ static void set_up(struct world *w, uint64_t seed)
     }
 }
 
-static int holder_of(const struct world *w)
-{
-    for (int i = 0; i < w->c.count; i++) {
-        if (w->has[i]) {
-            return i;
-        }
-    }
-    return -1;
-}
-
 static void check_all(struct world *w)
 {
     int served = 0, holder = holder_of(w);
@@ -463,6 +477,10 @@ static void check_all(struct world *w)
     if (w->c.manner == PLACEMENT_ASK) { /* never a second instance */
         assert_true(served <= 1);
         assert_true(w->questions == 0 || holder < 0 || served == 0 || w->requests[holder] > 0);
+    }
+    if (w->c.manner != PLACEMENT_EVERYWHERE && w->answered_by >= 0 && w->holder_was_there) {
+        /* 0 answers of one that has it not while one that has it is eligible */
+        assert_true(w->has[w->answered_by] || w->failed_post);
     }
     if (holder >= 0 && w->c.manner != PLACEMENT_EVERYWHERE) { /* never a false "not found" */
         assert_false(w->end & (PLACEMENT_DO_NOT_FOUND | PLACEMENT_DO_PASS_KEPT));
