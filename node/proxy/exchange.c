@@ -548,6 +548,7 @@ void exchange_step(struct exchange *x, struct exchange_input in)
         x->cause = (uint8_t)in.kind;
         x->cause_phase = (uint8_t)exchange_core_phase(&x->core);
         uint32_t attempts = exchange_core_attempts(&x->core);
+        x->cause_attempt = (uint8_t)attempts;
         exchange_core_step(&x->core, &in, net_now_ms(x->proxy->net), &o);
         exchange_ending_note(&x->ending, x->cause_phase, &in, &o, x->failed);
         if (attempts > 0 && exchange_core_attempts(&x->core) > attempts) {

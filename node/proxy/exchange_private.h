@@ -70,6 +70,7 @@ struct exchange {
     struct host_corner *held; /* where its slot counts; NULL: its instance has no limit */
     enum slot_class held_class;
     uint8_t cause, cause_phase; /* of the present step: its input, and where that met the core */
+    uint8_t cause_attempt;      /* ... in which attempt */
     int lost_error;             /* why there is no connection; UV_… */
 
     /* the response */
@@ -189,11 +190,12 @@ enum slot_class exchange_slot_class(struct exchange *x); /* of the request: for 
 uint32_t exchange_slot_retry_after_s(struct exchange *x);
 
 /* exchange_gray.c. */
-void exchange_gray_init(struct exchange *x); /* once, with its memory */
-void exchange_gray_send(struct exchange *x); /* the request goes up */
-void exchange_gray_head(struct exchange *x); /* the final head has come */
-void exchange_gray_body(struct exchange *x); /* a piece of its body, if it is `watched` */
-void exchange_gray_end(struct exchange *x);  /* the attempt is over */
+void exchange_gray_init(struct exchange *x);   /* once, with its memory */
+void exchange_gray_send(struct exchange *x);   /* the request goes up */
+void exchange_gray_head(struct exchange *x);   /* the final head has come */
+void exchange_gray_body(struct exchange *x);   /* a piece of its body, if it is `watched` */
+void exchange_gray_end(struct exchange *x);    /* the attempt is over */
+void exchange_log_attempt(struct exchange *x); /* ... for `log.level: debug` */
 void exchange_tell_failure(struct exchange *x, unsigned kind, unsigned detail);
 
 /* exchange_gone.c. The client has left, or had when the head came: is the response read on all the

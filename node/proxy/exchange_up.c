@@ -279,6 +279,9 @@ void exchange_do_release(struct exchange *x, bool keep)
 {
     atomic_fetch_sub_explicit(&x->instance->live->in_flight, 1, memory_order_relaxed);
     exchange_gray_end(x);
+    if (log_wants(x->proxy->log, LOG_DEBUG)) {
+        exchange_log_attempt(x);
+    }
     if (x->placing) {
         exchange_place_over(x);
     }

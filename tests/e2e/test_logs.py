@@ -435,3 +435,51 @@ def test_debug_tells_each_check(stubs):
     with Node(config) as node:
         wait_for(lambda: node.events("instance_status"), TIMEOUT)
         assert node.events("check") == []
+
+
+def attempts(node, request_id):
+    return [event for event in node.events("attempt") if event["request_id"] == request_id]
+
+
+def test_debug_tells_each_attempt(stubs):
+    """How each ended and why, of which request; nothing of it at another level, and no secret in any."""
+    config = settings(stubs[:2], application={"algorithm": "weighted_round_robin", "state": "shared"}, retries={"attempts": 2})
+    names = {stub.name for stub in stubs[:2]}
+
+    def ask(node, request_id, method="GET", **more):
+        head, _ = node.request(method, "/v1/_echo", token=TOKEN, headers=[("X-Request-ID", request_id)], **more)
+        return head.status
+
+    with Node(config, logs={"level": "debug"}) as node:
+        assert ask(node, "good") == 200
+        one = wait_for(lambda: attempts(node, "good"), TIMEOUT)
+        assert len(one) == 1
+        one = one[0]
+        assert {key: one[key] for key in ("level", "app", "attempt", "result", "reason", "status", "reused", "asks", "trial")} == {
+            "level": "debug", "app": "one", "attempt": 1, "result": "complete", "reason": "", "status": 200,
+            "reused": False, "asks": False, "trial": False}
+        assert one["instance"] in names and 0 <= one["connect_ms"] <= one["after_ms"] < 1000 * TIMEOUT
+
+        for stub in stubs[:2]:
+            stub.fault("status", code=503, count=1, match="/v1/_echo")
+        assert ask(node, "bad") == 503   # both say so: the second one's is passed on
+        first, second = wait_for(lambda: len(attempts(node, "bad")) == 2 and attempts(node, "bad"), TIMEOUT)
+        assert [(a["attempt"], a["result"], a["status"]) for a in (first, second)] == [(1, "status", 503), (2, "complete", 503)]
+        assert {first["instance"], second["instance"]} == names
+
+        for stub in stubs[:2]:
+            stub.refuse()
+            stub.close_connections()
+        assert ask(node, "refused") == 503
+        gone = wait_for(lambda: len(attempts(node, "refused")) == 2 and attempts(node, "refused"), TIMEOUT)
+        assert {(a["result"], a["reason"], a["status"], a["reused"]) for a in gone} == {("refused", "ECONNREFUSED", 0, False)}
+        for stub in stubs[:2]:
+            stub.refuse(False)
+
+        assert ask(node, TOKEN) in (200, 503)   # a token in the wrong place
+        for text in (TOKEN, *(stub.token for stub in stubs)):
+            assert text not in node.stderr()
+    with Node(config) as node:
+        assert ask(node, "good") == 200
+        node.wait_access(1)
+        assert node.events("attempt") == []

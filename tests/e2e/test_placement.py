@@ -312,3 +312,19 @@ def test_explain_says_where_an_id_lives(stubs):
         assert explained(node, "POST", "/v1/chat-messages", user) == ("dify1", None)
         drained(node, "dify1")
         assert explained(node, "GET", "/v1/datasets", user) == ("dify2", None)   # the first one in the file's order
+
+
+def test_debug_tells_each_instance_that_was_asked(stubs):
+    """A message that the last one has: the others' attempts are there too, though they count as none."""
+    user = user_of("dify1")
+    order = [ring_find(POINTS, "one", user, {*NAMES} - {*before}) for before in ([], ["dify1"])]
+    last = ({*NAMES} - {*order}).pop()
+    _, message = made_at(stubs[last], user)
+    with Node(config(stubs), logs={"level": "debug"}) as node:
+        head, _ = node.json("GET", f"/v1/messages/{message}/suggested?user={user}", token=TOKEN)
+        assert (head.status, at(head)) == (200, last)
+        lines = wait_for(lambda: len(node.events("attempt")) == 3 and node.events("attempt"), TIMEOUT)
+        assert [(line["instance"], line["result"], line["status"], line["asks"]) for line in lines] == [
+            (order[0], "not_here", 404, True), (order[1], "not_here", 404, True), (last, "complete", 200, True)]
+        assert len({line["request_id"] for line in lines}) == 1
+        assert node.wait_access(1, app="one")[0]["attempts"] == 1
