@@ -226,6 +226,8 @@ def test_a_browser_draws_it(stubs):
                 post(node, f"u{i}")
             return node.instances()["dify2"]["status"] == "ejected"
         wait_for(eject, TIMEOUT)
+        chat = {"user": "u", "query": "q", "inputs": {}}
+        assert node.request("POST", "/v1/chat-messages", token=TOKEN, json_body=chat)[0].status == 200
         points(node)
         with Browser() as browser:
             browser.open(f"http://127.0.0.1:{node.port}/dashboard")
@@ -241,6 +243,8 @@ def test_a_browser_draws_it(stubs):
             assert browser.value("document.title") == "(▲1) instance ejected one/dify2 – node-a – difyring"
             assert browser.value('document.querySelectorAll(\'path[d^="M"]\').length') >= 4   # an area and lines
             assert "requests: last" in browser.value('document.getElementById("rate").getAttribute("aria-label")')
+            assert re.search(r"tokens: last \S+, highest [0-9.]*[1-9]", browser.value('document.getElementById("tokens").getAttribute("aria-label")'))
+            assert "Tokens a second" in text
             assert browser.complaints == []
 
 

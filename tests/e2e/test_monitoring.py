@@ -161,12 +161,16 @@ def watched(all_stubs, tmp_path_factory):
     config = settings(all_stubs, health_check={"interval": "200ms", "timeout": "200ms", "path": "/health"})
     for one in config["applications"]["one"]["instances"]:
         one["max_in_flight"] = 2
+    config["applications"]["one"]["quotas"] = [{"per": "application", "requests": 1000000, "every": "1h"}]
     for stub in all_stubs:
         stub.clear()
     all_stubs[2].fault("status", count=None, code=500, match="/health")
     with Cluster(config, 2, local=local) as cluster:
         cluster.settle(revision=1)
         cluster["node-a"].wait_instance("dify3", status="unhealthy")
+        for node in cluster.nodes():   # one run each, which tells what it cost
+            run = {"user": "u", "query": "q", "inputs": {}}
+            assert node.request("POST", "/v1/chat-messages", token=TOKEN, json_body=run)[0].status == 200
         traffic = Traffic(cluster, RATES)
         server = Server([f"127.0.0.1:{node.port}" for node in cluster.nodes()])
         try:
