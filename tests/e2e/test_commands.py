@@ -55,6 +55,11 @@ def test_help_has_help_too(option):
     assert run_command("help", option).returncode == 0
 
 
+def test_what_the_shells_complete_is_made_of_the_help():
+    made = subprocess.run([os.path.join(ROOT, "deploy", "make_completion"), "--check", BIN], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout
+
+
 @pytest.mark.parametrize("written, meant", [("staus", "status"), ("rnu", "run"), ("hlep", "help"),
                                             ("--verison", "--version"), ("--hepl", "--help")])
 def test_a_mistyped_command_gets_the_nearest_one(written, meant):

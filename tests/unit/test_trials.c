@@ -82,6 +82,24 @@ static void tries_of_one_process_are_one(void **state)
     t = restart(&t);
     assert_int_equal(t.count, 1); /* the last one: what was in force before it has ended nothing */
     assert_true(trials_begin(&t, text(2), NOON + 20));
+    assert_true(trials_begin(&t, text(2), NOON + 70)); /* the same try: it began then */
+    assert_int_equal(t.at[0].tries_s[1], NOON + 20);
+}
+
+static void a_line_with_more_behind_it_is_none(void **state)
+{
+    (void)state;
+    struct trials t = {0};
+    struct buffer file = {0};
+    trials_begin(&t, text(7), NOON);
+    trials_write(&t, "1", &file);
+    trials_read(&t, buffer_bytes(&file), "1");
+    assert_int_equal(t.count, 1);
+    file.size--; /* its end of line */
+    buffer_append_text(&file, " and more\n");
+    trials_read(&t, buffer_bytes(&file), "1");
+    assert_int_equal(t.count, 0);
+    buffer_done(&file);
 }
 
 static void a_process_that_ends_in_order_takes_its_tries_back(void **state)
@@ -193,6 +211,7 @@ int main(void)
         cmocka_unit_test(two_deaths_far_apart_do_not),
         cmocka_unit_test(what_was_vouched_for_is_never_condemned),
         cmocka_unit_test(tries_of_one_process_are_one),
+        cmocka_unit_test(a_line_with_more_behind_it_is_none),
         cmocka_unit_test(a_process_that_ends_in_order_takes_its_tries_back),
         cmocka_unit_test(a_good_start_in_between_forgets_nothing),
         cmocka_unit_test(another_version_tries_again),
