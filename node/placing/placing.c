@@ -311,6 +311,13 @@ static struct placing_step send_to(struct placing *p, size_t index)
     return (struct placing_step){.what = PLACING_SEND, .index = index, .asks = asks};
 }
 
+/* All questions of a round. */
+static uint64_t round_ms(const struct placing *p)
+{
+    uint64_t each_ms = p->terms.app->question_ms + p->terms.snapshot->timeouts.connect_ms;
+    return (uint64_t)p->core.count * each_ms + 1000;
+}
+
 /* What the core has said. */
 static struct placing_step carry_out(struct placing *p, uint32_t what)
 {
@@ -318,10 +325,8 @@ static struct placing_step carry_out(struct placing *p, uint32_t what)
     p->next = 0;
     note(p, what);
     if (what & PLACEMENT_DO_QUESTION) {
-        uint64_t each_ms = p->terms.app->question_ms + p->terms.snapshot->timeouts.connect_ms;
         ask(p, index);
-        return (struct placing_step){.what = PLACING_SEARCHING,
-                                     .search_ms = (uint64_t)p->core.count * each_ms + 1000};
+        return (struct placing_step){.what = PLACING_SEARCHING, .search_ms = round_ms(p)};
     }
     if (what & PLACEMENT_DO_WAIT) {
         return p->core.phase == PLACEMENT_WAIT_PLACE ? wait_for(index, LOOK_PLACE_MS)
@@ -365,6 +370,15 @@ static struct placing_step begin_remembered(struct placing *p, int index)
     return begin(p);
 }
 
+/* Who searches has no place in a queue either, until it has to wait. */
+static struct placing_step wait_for_others(struct placing *p)
+{
+    struct placing_step step = wait_for_answers(p, p->order[0], LOOK_OTHERS_MS);
+    p->others_until_ms = p->others_until_ms ? p->others_until_ms : now_ms(p) + round_ms(p);
+    step.briefly = now_ms(p) < p->others_until_ms;
+    return step;
+}
+
 /* Nobody knows: somebody is to ask. */
 static struct placing_step search(struct placing *p)
 {
@@ -377,7 +391,7 @@ static struct placing_step search(struct placing *p)
     p->search_key = placements_key(placements, p->id, p->terms.user);
     switch (placements_begin(placements, p->search_key, now_ms(p), longest_ms)) {
     case PLACEMENTS_OTHERS:
-        return wait_for_answers(p, p->order[0], LOOK_OTHERS_MS);
+        return wait_for_others(p);
     case PLACEMENTS_NOBODYS:
         if (p->core.manner == PLACEMENT_ASK) {
             return nobody_has_it(p);

@@ -37,7 +37,7 @@ enum placing_what {
     PLACING_FREE,      /* it is nobody's: as any other request */
     PLACING_SEND,      /* to `index` and no other */
     PLACING_SEARCHING, /* on_found() follows, within search_ms */
-    PLACING_WAIT,      /* for `index`, as in a queue, and look again after look_ms */
+    PLACING_WAIT,      /* for `index`, as in a queue unless `briefly`; look again after look_ms */
     PLACING_NOT_FOUND, /* own 404 */
     PLACING_LOST,      /* own 503 */
     PLACING_KEPT,      /* the kept answer, which was that of `index`, is the client's */
@@ -47,7 +47,8 @@ struct placing_step {
     enum placing_what what;
     size_t index;
     uint64_t search_ms, look_ms;
-    bool asks; /* SEND: it asks by this; what fails there asks on */
+    bool asks;    /* SEND: it asks by this; what fails there asks on */
+    bool briefly; /* WAIT: another request searches, and waits for nobody, as far as is known */
 };
 
 struct placing_id {
@@ -74,7 +75,8 @@ struct placing {
     bool given_up;  /* nobody has it, and the first choice is to say so */
     bool searching; /* this one holds it, by search_key */
     uint64_t search_key;
-    uint32_t next; /* what the core said last, if it is not carried out yet */
+    uint64_t others_until_ms; /* a search of another request takes no longer; 0: there was none */
+    uint32_t next;            /* what the core said last, if it is not carried out yet */
     struct errand *question;
 
     /* not zeroed when it begins */

@@ -215,6 +215,8 @@ void exchange_wake_control(struct exchange *x);
 uint64_t exchange_hold_ms(const struct exchange *x, size_t index);
 /* As in a queue, which may be full; it is looked again after look_ms. */
 struct exchange_input exchange_wait_for(struct exchange *x, size_t index, uint64_t look_ms);
+/* The same without a place there. */
+struct exchange_input exchange_look_again(const struct exchange *x, size_t index, uint64_t look_ms);
 /* Nobody takes the request: it waits, if there is one drained with `hold`. */
 void exchange_wait_drained(struct exchange *x, struct exchange_input *ret_next);
 /* It waits no more; `on`: it goes on, and by the configuration of now. */

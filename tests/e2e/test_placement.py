@@ -149,6 +149,16 @@ def test_an_unknown_conversation_is_asked_for_once(stubs):
         assert all(line["attempts"] == 1 for line in node.access(uri="/v1/chat-messages"))
 
 
+def test_who_waits_for_a_search_of_another_needs_no_place_in_a_queue(stubs):
+    """A page that is opened asks for several things of one conversation at once; a search takes milliseconds."""
+    user = user_of("dify1")
+    conversation, _ = made_at(stubs["dify2"], user)
+    stubs["dify1"].fault("stall_before_head", count=None, seconds=0.2, match="/v1/messages?")
+    with Node(config(stubs, queue={"size": 0, "timeout": 5})) as node:
+        for head, said in parallel([lambda: chat(node, user, conversation)] * 4):
+            assert (head.status, at(head)) == (200, "dify2"), said
+
+
 def test_a_conversation_that_nobody_has_is_404_from_here(stubs):
     user, stranger = user_of("dify2"), "00000000-0000-4000-8000-000000000000"
     with Node(config(stubs)) as node:

@@ -20,6 +20,12 @@ static void stop_waiting(struct exchange *x)
     x->awaited = NULL;
 }
 
+struct exchange_input exchange_look_again(const struct exchange *x, size_t index, uint64_t look_ms)
+{
+    return (struct exchange_input){
+        .kind = EXCHANGE_ABSENT, .look_ms = look_ms, .hold_ms = exchange_hold_ms(x, index)};
+}
+
 struct exchange_input exchange_wait_for(struct exchange *x, size_t index, uint64_t look_ms)
 {
     struct instance_live *live = x->app->instances[index].live;
@@ -32,8 +38,7 @@ struct exchange_input exchange_wait_for(struct exchange *x, size_t index, uint64
                                        .reply = EXCHANGE_REPLY_LOST,
                                        .ended = exchange_core_request_ended(&x->core)};
     }
-    return (struct exchange_input){
-        .kind = EXCHANGE_ABSENT, .look_ms = look_ms, .hold_ms = exchange_hold_ms(x, index)};
+    return exchange_look_again(x, index, look_ms);
 }
 
 /* While anybody else may be gone to, the one that is drained is stepped over. */

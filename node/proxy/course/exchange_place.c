@@ -77,7 +77,8 @@ static bool place(struct exchange *x, struct exchange_input *ret_next)
         *ret_next = (struct exchange_input){.kind = EXCHANGE_SEARCHING};
         break;
     case PLACING_WAIT:
-        *ret_next = exchange_wait_for(x, step.index, step.look_ms);
+        *ret_next = step.briefly ? exchange_look_again(x, step.index, step.look_ms)
+                                 : exchange_wait_for(x, step.index, step.look_ms);
         break;
     case PLACING_NOT_FOUND:
         *ret_next = own_reply(x, EXCHANGE_REPLY_NOT_FOUND);
@@ -320,7 +321,7 @@ bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next)
         p->looked = true;
         exchange_place_read_body(x);
     }
-    p->asks = false;
+    p->bound = p->asks = false;
     if (p->route->manner == PLACEMENT_PINNED) {
         return pick_pinned(x, ret_next);
     }
