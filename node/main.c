@@ -43,7 +43,8 @@ static void print_usage(FILE *out)
         fprintf(out, "  %-12s %-*s %s\n", commands[i].name, width, commands[i].arguments,
                 commands[i].purpose);
     }
-    fputs("\n`difyring COMMAND -h` tells more.\n"
+    fputs("\n`difyring COMMAND -h` tells more. Without -c FILE this machine's own is "
+          "meant, " CLI_NODE_FILE ".\n"
           "Exit codes: 0 fine, 1 bad configuration or failed command, 2 bad usage.\n",
           out);
 }

@@ -17,8 +17,6 @@ enum {
     CLI_NODE_INSECURE,
 };
 
-#define CLI_NODE_FILE "/etc/difyring/difyring.yaml"
-
 /* clang-format off */
 #define CLI_NODE_OPTIONS                                                                           \
     {"url", required_argument, NULL, 'u'},                                                         \

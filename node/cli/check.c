@@ -20,7 +20,7 @@ static const char help[] =
     "line of a file that `difyring run` takes says "
     "so.\n"
     "\n"
-    "  -c, --config FILE  the configuration\n"
+    "  -c, --config FILE  the configuration; `-` is standard input\n"
     "  -H, --host         look at this machine, too: folders and who may write them, addresses,\n"
     "                     the interface, names, files for TLS, keys that others can read, the\n"
     "                     time that a stop may take. What `difyring run` would end for here is an\n"
@@ -169,8 +169,6 @@ int cli_check(int argc, char **argv)
         }
         break;
     }
-    if (!file) {
-        return cli_misused(argv[0], "-c FILE is missing");
-    }
-    return print_report(file, host, as_json);
+    file = cli_config_file(argv[0], file);
+    return file ? print_report(file, host, as_json) : CLI_USAGE;
 }

@@ -32,6 +32,9 @@ int cli_vip_relay(int argc, char **argv);
 int cli_keygen(int argc, char **argv);
 int cli_version(int argc, char **argv);
 
+/* What is meant where no file is named. */
+#define CLI_NODE_FILE "/etc/difyring/difyring.yaml"
+
 /* One line on standard error, `difyring COMMAND: …`. Return CLI_FAILED and CLI_USAGE; the latter
  * adds where help is. */
 int cli_failed(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -60,6 +63,10 @@ int cli_unknown_word(const char *command, const char *written, const char *const
 /* For commands whose only option is -h. CLI_FINE: help was printed; CLI_USAGE: told; -1: go on.
  */
 int cli_only_help(int argc, char **argv, const char *help);
+
+/* The file that is meant: `given` by -c, `-` being standard input; without one (NULL) CLI_NODE_FILE
+ * if it can be read. NULL: there is none, and this has been told; return CLI_USAGE. */
+const char *cli_config_file(const char *command, const char *given);
 
 /* For commands whose only options are -c FILE and -h. The same, and on -1 `*ret_file` is set. */
 int cli_only_config(int argc, char **argv, const char *help, const char **ret_file);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "conf/value.h"
@@ -172,6 +173,18 @@ int cli_only_help(int argc, char **argv, const char *help)
     }
 }
 
+const char *cli_config_file(const char *command, const char *given)
+{
+    if (given) {
+        return strcmp(given, "-") == 0 ? "/dev/stdin" : given;
+    }
+    if (access(CLI_NODE_FILE, R_OK) == 0) {
+        return CLI_NODE_FILE;
+    }
+    cli_misused(command, "-c FILE is missing (and there is no readable %s)", CLI_NODE_FILE);
+    return NULL;
+}
+
 int cli_only_config(int argc, char **argv, const char *help, const char **ret_file)
 {
     static const struct option names[] = {
@@ -185,11 +198,8 @@ int cli_only_config(int argc, char **argv, const char *help, const char **ret_fi
         case 'h':
             return cli_help(help);
         case CLI_OPTION_END:
-            if (!file) {
-                return cli_misused(argv[0], "-c FILE is missing");
-            }
-            *ret_file = file;
-            return -1;
+            *ret_file = cli_config_file(argv[0], file);
+            return *ret_file ? -1 : CLI_USAGE;
         default:
             return CLI_USAGE;
         }

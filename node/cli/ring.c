@@ -14,7 +14,7 @@ static const char help[] =
     "\n"
     "Prints each instance's exact share of the users, and where each given user lands.\n"
     "\n"
-    "  -c, --config FILE    the configuration\n"
+    "  -c, --config FILE    the configuration; `-` is standard input\n"
     "  -a, --app APP        the application\n"
     "  -u, --user ID        an end user's id; `-` reads ids from standard input, one a line\n"
     "  -d, --down INSTANCE  as if this instance were not eligible\n"
@@ -89,7 +89,8 @@ static int read_options(int argc, char **argv, struct place *p)
         case 'h':
             return cli_help(help);
         case CLI_OPTION_END:
-            return !p->config     ? cli_misused(argv[0], "-c FILE is missing")
+            p->config = cli_config_file(argv[0], p->config);
+            return !p->config     ? CLI_USAGE
                    : !p->app_name ? cli_misused(argv[0], "--app APP is missing")
                                   : -1;
         default:

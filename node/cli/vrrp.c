@@ -183,7 +183,7 @@ int cli_vrrp_config(int argc, char **argv)
                                "Prints this node's keepalived.conf, made from the `vip` section.\n"
                                "Run it where the node runs: the file names this program's path.\n"
                                "\n"
-                               "  -c, --config FILE  the configuration\n"
+                               "  -c, --config FILE  the configuration; `-` is standard input\n"
                                "  -h, --help         this text\n";
     const char *file = NULL;
     int code = cli_only_config(argc, argv, help, &file);

@@ -112,6 +112,16 @@ def test_a_missing_configuration_is_bad_usage(command, words):
     failed(run_command(command, *words), 2)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a folder is mounted")
+def test_without_a_file_the_machine_s_own_is_meant(tmp_path):
+    """In a namespace of its own, whose /etc has one."""
+    (tmp_path / "difyring").mkdir()
+    (tmp_path / "difyring" / "difyring.yaml").write_text(GOOD)
+    command = f"mount --bind {tmp_path} /etc && exec {BIN} check"
+    result = subprocess.run(["unshare", "-m", "sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (result.returncode, without_notes(result.stdout)) == (0, "/etc/difyring/difyring.yaml is valid\n"), result
+
+
 def test_ring_without_an_application_is_bad_usage(good):
     assert "--app" in failed(run_command("ring", "-c", good), 2)
 
@@ -263,7 +273,9 @@ def test_check_is_content_with_a_good_file(tmp_path):
 def test_commands_read_a_pipe(tmp_path):
     result = run_command("check", "-c", "/dev/stdin", input=GOOD)
     assert (result.returncode, without_notes(result.stdout)) == (0, "/dev/stdin is valid\n")
-    assert "a\t1\t160" in run_command("ring", "-c", "/dev/stdin", "--app", "app", input=GOOD).stdout
+    result = run_command("check", "-c", "-", input=GOOD)
+    assert (result.returncode, without_notes(result.stdout)) == (0, "/dev/stdin is valid\n")
+    assert "a\t1\t160" in run_command("ring", "-c", "-", "--app", "app", input=GOOD).stdout
     result = run_command("check", "-c", "/dev/stdin", input="#" * (16 * 1024 * 1024 + 1))
     assert (result.returncode, result.stdout) == (1, "/dev/stdin:0:0: the configuration cannot be read: is too large\n")
     assert "is not a regular file" in run_command("check", "-c", "/dev/null").stdout
