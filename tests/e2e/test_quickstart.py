@@ -76,6 +76,8 @@ class Quickstart:
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write(text)
         self.config = folder
+        self.link = os.path.join(folder, "link")   # it is found through one, too
+        os.symlink(os.path.join(ROOT, "deploy", "quickstart"), self.link)
         self.output_path = os.path.join(folder, "output")
         self.arguments = arguments
         self.process = None
@@ -86,8 +88,7 @@ class Quickstart:
             # pytest ignores nothing, but a shell that started us in the background may have made
             # SIGINT ignored for all below it.
             self.process = subprocess.Popen(
-                ["env", "--default-signal=HUP,INT,TERM", os.path.join(ROOT, "deploy", "quickstart"),
-                 "--config", self.config, *self.arguments],
+                ["env", "--default-signal=HUP,INT,TERM", self.link, "--config", self.config, *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         return self
 
