@@ -1,7 +1,7 @@
 /* adopt: from a configuration to one that is in force, without a long turn of the loop.
  *
- *   IDLE -> READING* -> BUILDING* -> BINDING -> INDEXING* -> (commit) -> SETTING_UP -> JUDGING
- *        -> (in force: workers, answers) -> SWEEPING -> DROPPING* -> IDLE
+ *   IDLE -> READING* -> BUILDING* -> BINDING -> INDEXING* -> (commit) -> SETTING_UP -> DECIDING
+ *        -> (in force: workers, answers) -> HANDING_OVER -> SWEEPING -> DROPPING* -> IDLE
  *
  * READING also compares the file with what is in force and with the base (SPEC §6). What would take
  * others' changes back, and a dry run, ends there, with an answer. While a better configuration of
@@ -11,6 +11,9 @@
  * loop (slices.h). One at a time: reloads that are asked for meanwhile are all answered by the next
  * one, and a shared configuration that the cluster brings waits, too. Until the commit all see the
  * old configuration; the workers get the new one when its instances have their verdicts.
+ *
+ * Sweeping hands on who waits at an instance that leaves. So it begins when all workers have the
+ * new one: with the old one there would be nowhere else to go.
  *
  * Who ends the process ends this: the pool is told and stops early, adopt_free() clears up. */
 #ifndef CONTROL_ADOPT_H
@@ -31,6 +34,7 @@ enum adopt_phase {
     ADOPT_INDEXING,
     ADOPT_SETTING_UP,
     ADOPT_DECIDING,
+    ADOPT_HANDING_OVER,
     ADOPT_SWEEPING,
     ADOPT_DROPPING,
 };

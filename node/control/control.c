@@ -74,6 +74,15 @@ static const struct worker_events worker_events = {
     .on_asked = on_worker_asked,
 };
 
+bool control_is_handed_over(const struct control *c)
+{
+    bool all = true;
+    for (size_t w = 0; w < c->worker_count; w++) {
+        all &= worker_has_snapshot(c->workers[w]);
+    }
+    return all;
+}
+
 static struct local_job *next_job(struct control *c)
 {
     struct local_job *job = NULL;

@@ -66,6 +66,9 @@ struct control {
     char config_digest[2 * SHA256_SIZE + 1];
 };
 
+/* Have all workers the snapshot that is in force? The loop turns when they have. */
+bool control_is_handed_over(const struct control *c);
+
 /* The end: everything closes, at once. By LIFE_STOP only. */
 void control_stop(struct control *c);
 

@@ -63,6 +63,7 @@ struct worker {
     uint32_t owed;        /* connections that are to give way, when one is idle or gone */
     uint32_t quiet_epoch; /* with awaiting_quiet */
     _Atomic uint64_t exchanges, turns; /* published once a turn */
+    _Atomic uint32_t untaken;          /* snapshots in the inbox */
     _Atomic pid_t thread_id;
     pthread_mutex_t lock;
     struct list inbox;
@@ -80,7 +81,13 @@ static void post(struct worker *w, struct message m)
 
 void worker_set_snapshot(struct worker *w, struct snapshot *snapshot)
 {
+    atomic_fetch_add(&w->untaken, 1);
     post(w, (struct message){.kind = MESSAGE_SNAPSHOT, .snapshot = snapshot_ref(snapshot)});
+}
+
+bool worker_has_snapshot(const struct worker *w)
+{
+    return atomic_load(&w->untaken) == 0;
 }
 
 void worker_drain(struct worker *w, uint32_t epoch)
@@ -313,6 +320,8 @@ static void take_snapshot(struct worker *w, struct snapshot *snapshot)
     w->proxy.snapshot = snapshot;
     close_idle_of(w, old, snapshot);
     snapshot_unref(old);
+    atomic_fetch_sub(&w->untaken, 1);
+    on_proxy_mail(w); /* who waits for that */
 }
 
 static void begin_waiting(struct worker *w, uint32_t epoch)

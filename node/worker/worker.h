@@ -56,6 +56,8 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
 
 /* New exchanges use this one (a reference is taken). */
 void worker_set_snapshot(struct worker *w, struct snapshot *snapshot);
+/* Has it taken all that it was given? on_mail tells when it has. */
+bool worker_has_snapshot(const struct worker *w);
 
 /* /health says `draining`; each connection's next answer says `Connection: close`; on_quiet comes
  * once no exchange that is at work now is left, and who may well ask again has been told so. */

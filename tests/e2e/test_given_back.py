@@ -15,8 +15,10 @@ import threading
 import time
 
 import pytest
+from certificates import Authority
 from harness import LONG, PATIENCE, TIMEOUT, Node, parallel, settings
 from stub_client import Stub, wait_for
+from terminator import Terminator
 
 pytestmark = [pytest.mark.alone, pytest.mark.threads]
 
@@ -28,17 +30,23 @@ FAULTS = ["reset_before_head", "close_before_head", "reset_after_head", "cut_str
           "stall_after_head", "status", "garbage", "early_close_idle", "slow_bytes", "accept_reset"]
 
 
-@pytest.fixture
-def three():
+@pytest.fixture(params=["plain", "tls"])
+def three(request):
     """Instances of all applications, which share their hosts and ports."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(Stub(f"dify{n}", chatflow=True, ping_interval=0.2,
-                                        tokens=[f"app-{app}-{n}" for app in APPS])) for n in (1, 2, 3)]
+        stubs = [stack.enter_context(Stub(f"dify{n}", chatflow=True, ping_interval=0.2,
+                                          tokens=[f"app-{app}-{n}" for app in APPS])) for n in (1, 2, 3)]
+        pair = stack.enter_context(Authority()).pair("good", ["localhost"]) if request.param == "tls" else None
+        for stub in stubs:
+            stub.entry = {"port": stub.port}
+            if pair:
+                stub.entry = {"port": stack.enter_context(Terminator(pair, stub)).port, "tls": {"verify": False}}
+        yield stubs
 
 
 def config(stubs, slots=SLOTS, quotas=True, left_out=None, queue=6):
     def entries(app):
-        return [{"name": stub.name, "host": stub.host, "port": stub.port, "token": f"app-{app}-{stub.name[-1]}",
+        return [{"name": stub.name, "host": stub.host, **stub.entry, "token": f"app-{app}-{stub.name[-1]}",
                  "max_in_flight": slots, "max_fails": 4, "fail_timeout": 0.3}
                 for stub in stubs if stub.name != left_out]
     limits = [{"per": "application", "concurrent": 30}, {"per": "user", "requests": 1000000, "every": "1h"}]

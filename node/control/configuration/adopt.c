@@ -106,6 +106,7 @@ static void on_work(uv_work_t *work)
     case ADOPT_BINDING:
     case ADOPT_SETTING_UP:
     case ADOPT_DECIDING:
+    case ADOPT_HANDING_OVER:
     case ADOPT_SWEEPING:
         break; /* the loop's */
     }
@@ -407,7 +408,7 @@ static void finish(struct control *c)
     on_trial_in_force(&c->member);
     tell_in_force(c);
     secure_watch_now(&c->certificates);
-    to_slices(c, ADOPT_SWEEPING);
+    c->adoption.phase = ADOPT_HANDING_OVER;
 }
 
 /* ---- from phase to phase ---- */
@@ -436,6 +437,7 @@ static void on_worked(uv_work_t *work, int status)
     case ADOPT_BINDING:
     case ADOPT_SETTING_UP:
     case ADOPT_DECIDING:
+    case ADOPT_HANDING_OVER:
     case ADOPT_SWEEPING:
         assert(false); /* the loop's */
     }
@@ -491,6 +493,7 @@ static bool on_step(struct slice *slice)
     case ADOPT_BUILDING:
     case ADOPT_INDEXING:
     case ADOPT_DECIDING:
+    case ADOPT_HANDING_OVER:
     case ADOPT_DROPPING:
         break;
     }
@@ -532,7 +535,8 @@ bool adopt_may_go_on(const struct control *c)
     const struct adoption *a = &c->adoption;
     bool idle = a->phase == ADOPT_IDLE;
     return (idle && (c->member.shared.waits || (is_wanted(a) && !must_wait(c)))) ||
-           (a->phase == ADOPT_DECIDING && verdicts_are_in_force(&c->instances.verdicts));
+           (a->phase == ADOPT_DECIDING && verdicts_are_in_force(&c->instances.verdicts)) ||
+           (a->phase == ADOPT_HANDING_OVER && control_is_handed_over(c));
 }
 
 uint64_t adopt_deadline_ms(const struct control *c)
@@ -548,6 +552,8 @@ void adopt_settle(struct control *c)
     }
     if (c->adoption.phase == ADOPT_DECIDING) {
         finish(c);
+    } else if (c->adoption.phase == ADOPT_HANDING_OVER) {
+        to_slices(c, ADOPT_SWEEPING);
     } else if (c->member.shared.waits) {
         begin_shared(c);
     } else {
