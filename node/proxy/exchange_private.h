@@ -143,8 +143,9 @@ void exchange_step(struct exchange *x, struct exchange_input in);
 /* exchange_adopt.c: the application that the client's token belongs to. False: there is none. */
 bool exchange_adopt(struct exchange *x);
 /* It is to choose anew: among the instances of now. Where its application, or the instance that it
- * was at, is there no more, it stays with what it began with. */
-void exchange_renew(struct exchange *x);
+ * was at, is there no more, it stays with what it began with: false, also if there is no newer one.
+ */
+bool exchange_renew(struct exchange *x);
 
 /* Outputs of the core. Those that return bool have a follow-up input in *ret_next. */
 bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next);

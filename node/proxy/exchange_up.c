@@ -60,9 +60,8 @@ static bool asks_to_stream(const void *arg)
     return x->head->method == HTTP_METHOD_POST && exchange_asks_to_stream(x);
 }
 
-bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
+static void pick(struct exchange *x, struct exchange_input *ret_next)
 {
-    exchange_end_wait(x, true);
     uint64_t key = 0;
     bool hashed = exchange_ring_key(x, &key), moves = true;
     struct snapshot_asker asker = {
@@ -71,7 +70,7 @@ bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
         .arg = x,
     };
     if (x->placing && x->placing->remembers && exchange_place_pick(x, ret_next)) {
-        return true;
+        return;
     }
     *ret_next = (struct exchange_input){.kind = EXCHANGE_NONE_LEFT};
     while (moves) {
@@ -84,6 +83,16 @@ bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
         x->tried[index / 64] |= (uint64_t)1 << (index % 64);
         x->picked = &x->app->instances[index];
         moves = exchange_ask_picked(x, hashed, &ret_next->kind);
+    }
+}
+
+/* A reload may have taken all away that the configuration of its beginning has. */
+bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
+{
+    exchange_end_wait(x, true);
+    pick(x, ret_next);
+    if (ret_next->kind == EXCHANGE_NONE_LEFT && !x->up && exchange_renew(x)) {
+        pick(x, ret_next);
     }
     if (ret_next->kind == EXCHANGE_NONE_LEFT && !x->up) {
         exchange_wait_drained(x, ret_next);

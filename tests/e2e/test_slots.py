@@ -458,3 +458,19 @@ def test_an_instance_that_moves_refuses_nobody_who_waits_or_comes(stock):
         parallel([lambda i=i: customer(node, i) for i in range(30)] + [lambda: keeps_busy(node)] * 6 +
                  [lambda: moves_it(node, (stock, other))])
         assert moves > 3 and set(statuses) == {200}, (moves, {status: statuses.count(status) for status in statuses})
+
+
+def test_an_upload_whose_instance_has_moved_meanwhile_goes_where_that_is_now(stock):
+    """It began with a configuration in which nobody takes anything any more."""
+    form = (b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n" + b"x" * 3000 +
+            b"\r\n--b\r\nContent-Disposition: form-data; name=\"user\"\r\n\r\nu\r\n--b--\r\n")
+    with Stub("dify1", tokens=["app-one"]) as other, Node(limited(stock, 2, workers=1)) as node, node.client() as client:
+        client.send(b"POST /v1/files/upload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKEN.encode() +
+                    b"\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n" % len(form) +
+                    form[:1000])
+        wait_for(lambda: node.status()["applications"]["one"]["active_requests"] == 1, TIMEOUT)
+        assert node.reload(limited(other, 2, workers=1))[0] == 200
+        assert node.reload()[0] == 200   # the first one is over in all its parts
+        client.send(form[1000:])
+        assert client.response()[0].status == 201
+        assert len(other.requests(path="/v1/files")) == 1

@@ -73,17 +73,17 @@ static void renumber_tried(struct exchange *x, const struct snapshot_application
     e->tried_count = count;
 }
 
-void exchange_renew(struct exchange *x)
+bool exchange_renew(struct exchange *x)
 {
     struct snapshot *now = x->proxy->snapshot;
     if (now == x->snapshot) {
-        return;
+        return false;
     }
     struct snapshot_application *app = application_of(now, x->app->name);
     struct snapshot_instance *last =
         app && x->instance ? find_instance(app, x->instance->name) : NULL;
     if (!app || app->separate != x->app->separate || (x->instance && !last)) {
-        return;
+        return false;
     }
     assert(!x->up && !x->asked && !x->held);
     renumber_tried(x, app);
@@ -100,4 +100,5 @@ void exchange_renew(struct exchange *x)
     x->app = app;
     adopt_rules(x);
     snapshot_unref(before); /* last: what is asked above is of it */
+    return true;
 }
