@@ -13,6 +13,7 @@
 
 enum {
     LOOK_OTHERS_MS = 10,   /* somebody else is searching: a question takes milliseconds */
+    BRIEFLY_MS = 1000,     /* and longer only if that one has to wait, too */
     LOOK_PLACE_MS = 200,   /* a container that restarts is away for seconds */
     LOOK_SEARCH_MS = 1000, /* who could not be asked is asked again, by a request of its own */
 };
@@ -311,13 +312,6 @@ static struct placing_step send_to(struct placing *p, size_t index)
     return (struct placing_step){.what = PLACING_SEND, .index = index, .asks = asks};
 }
 
-/* All questions of a round. */
-static uint64_t round_ms(const struct placing *p)
-{
-    uint64_t each_ms = p->terms.app->question_ms + p->terms.snapshot->timeouts.connect_ms;
-    return (uint64_t)p->core.count * each_ms + 1000;
-}
-
 /* What the core has said. */
 static struct placing_step carry_out(struct placing *p, uint32_t what)
 {
@@ -325,8 +319,10 @@ static struct placing_step carry_out(struct placing *p, uint32_t what)
     p->next = 0;
     note(p, what);
     if (what & PLACEMENT_DO_QUESTION) {
+        uint64_t each_ms = p->terms.app->question_ms + p->terms.snapshot->timeouts.connect_ms;
         ask(p, index);
-        return (struct placing_step){.what = PLACING_SEARCHING, .search_ms = round_ms(p)};
+        return (struct placing_step){.what = PLACING_SEARCHING,
+                                     .search_ms = (uint64_t)p->core.count * each_ms + 1000};
     }
     if (what & PLACEMENT_DO_WAIT) {
         return p->core.phase == PLACEMENT_WAIT_PLACE ? wait_for(index, LOOK_PLACE_MS)
@@ -374,7 +370,7 @@ static struct placing_step begin_remembered(struct placing *p, int index)
 static struct placing_step wait_for_others(struct placing *p)
 {
     struct placing_step step = wait_for_answers(p, p->order[0], LOOK_OTHERS_MS);
-    p->others_until_ms = p->others_until_ms ? p->others_until_ms : now_ms(p) + round_ms(p);
+    p->others_until_ms = p->others_until_ms ? p->others_until_ms : now_ms(p) + BRIEFLY_MS;
     step.briefly = now_ms(p) < p->others_until_ms;
     return step;
 }

@@ -75,7 +75,7 @@ struct placing {
     bool given_up;  /* nobody has it, and the first choice is to say so */
     bool searching; /* this one holds it, by search_key */
     uint64_t search_key;
-    uint64_t others_until_ms; /* a search of another request takes no longer; 0: there was none */
+    uint64_t others_until_ms; /* so long it waits briefly; 0: for nobody's search yet */
     uint32_t next;            /* what the core said last, if it is not carried out yet */
     struct errand *question;
 
