@@ -226,6 +226,18 @@ def test_an_instance_that_closes_after_each_answer_sees_no_more_than_its_slots(s
             assert statuses.count(200) >= (100 if says_so else 80), statuses   # who closes unsaid loses some
 
 
+def test_what_the_node_asks_by_itself_takes_slots_and_leaves_them():
+    """Where a conversation lives is asked by GETs of the node's own: they count, until the instance has heard their end."""
+    with Stub("dify1") as one, Stub("dify2") as two:
+        with Node(settings([one, two], instances=[instance(stub, max_in_flight=2) for stub in (one, two)],
+                           workers=2)) as node:
+            def ask(index):
+                return chat(node, f"u{index % 5}", conversation_id=f"{index:08d}-1111-4111-8111-111111111111")[0].status
+            assert set(parallel([lambda index=index: ask(index) for index in range(30)])) == {404}
+            assert 1 <= one.counts()["connections_peak"] <= 2 and 1 <= two.counts()["connections_peak"] <= 2
+            wait_for(lambda: all(entry["slots_used"] == 0 for entry in node.instances().values()), TIMEOUT)
+
+
 def test_a_size_of_nought_refuses_at_once_but_idle_connections_are_in_nobodys_way(stock):
     with Node(limited(stock, 1, queue={"size": 0})) as node:
         for index in range(40):   # over all workers: the idle connection is mostly another one's
