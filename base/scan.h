@@ -44,6 +44,26 @@ static inline const char *scan_printable(const char *at, const char *end, char s
     return at;
 }
 
+/* The first byte in [at, end) that is one of the two; `end` when there is none. */
+static inline const char *scan_either(const char *at, const char *end, char one, char other)
+{
+#ifdef __SSE2__
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i found = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(one)),
+                                     _mm_cmpeq_epi8(bytes, _mm_set1_epi8(other)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(found);
+        if (mask != 0) {
+            return at + __builtin_ctz(mask);
+        }
+    }
+#endif
+    while (at < end && *at != one && *at != other) {
+        at++;
+    }
+    return at;
+}
+
 /* The first byte in [at, end) that is no ASCII letter, digit, `-` or `_`; `end` when there is none.
  */
 static inline const char *scan_word(const char *at, const char *end)

@@ -100,20 +100,41 @@ static enum events_kind take_data(struct events *e, struct bytes *piece, struct 
     return size > 0 ? EVENTS_DATA : EVENTS_MORE;
 }
 
-/* The beginning of nearly every line, at once: `data: `. */
+/* The beginning of nearly every line, at once. */
+static const char USUAL[] = "data: ";
+enum { USUAL_SIZE = sizeof(USUAL) - 1 };
+
+static bool is_usual(const struct events *e, struct bytes piece)
+{
+    return e->state == LINE && e->matched == 0 && piece.size >= USUAL_SIZE &&
+           memcmp(piece.at, USUAL, USUAL_SIZE) == 0;
+}
+
 static bool takes_usual(struct events *e, struct bytes *piece, struct bytes *ret_data,
                         enum events_kind *ret_kind)
 {
-    static const char usual[] = "data: ";
-    enum { SIZE = sizeof(usual) - 1 };
-    if (e->state != LINE || e->matched > 0 || piece->size < SIZE ||
-        memcmp(piece->at, usual, SIZE) != 0) {
+    if (!is_usual(e, *piece)) {
         return false;
     }
     *ret_kind = begin_data(e, ret_data);
     e->state = DATA;
-    piece->at += SIZE;
-    piece->size -= SIZE;
+    piece->at += USUAL_SIZE;
+    piece->size -= USUAL_SIZE;
+    return true;
+}
+
+bool events_take_whole(struct events *e, struct bytes *piece, struct bytes *ret_data)
+{
+    if (e->begun || e->after_cr || !is_usual(e, *piece)) {
+        return false;
+    }
+    const char *from = piece->at + USUAL_SIZE, *end = piece->at + piece->size;
+    const char *lf = memchr(from, '\n', (size_t)(end - from));
+    if (!lf || lf + 1 == end || lf[1] != '\n' || memchr(from, '\r', (size_t)(lf - from))) {
+        return false;
+    }
+    *ret_data = (struct bytes){from, (size_t)(lf - from)};
+    *piece = (struct bytes){lf + 2, (size_t)(end - lf) - 2};
     return true;
 }
 

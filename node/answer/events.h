@@ -27,4 +27,9 @@ struct events {
 /* All zeros: the beginning of a stream. Takes bytes off *piece until there is something to tell. */
 enum events_kind events_next(struct events *e, struct bytes *piece, struct bytes *ret_data);
 
+/* The same in one step, for what nearly all of them are: an event of one data line that is the next
+ * thing in the piece, as a whole and with its empty line. False: it is not that, and nothing was
+ * taken. */
+bool events_take_whole(struct events *e, struct bytes *piece, struct bytes *ret_data);
+
 #endif

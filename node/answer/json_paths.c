@@ -3,11 +3,15 @@
  *
  *   VALUE -{-> KEY -"-> STRING -> COLON -> VALUE ...     AFTER -,-> KEY or VALUE
  *   VALUE -"-> STRING -> AFTER     VALUE -digit-> WORD -> AFTER     AFTER -}-> AFTER of the level
- * above, END at the top. Numbers and literals are one state: WORD. */
+ * above, END at the top. Numbers and literals are one state: WORD.
+ *
+ * All but all strings lie in one piece and have no escapes: these are taken as they lie there, with
+ * the `:` or `,` behind them. Only others are put together in `text`. */
 #include "answer/json_paths.h"
 
 #include <assert.h>
 
+#include "base/escapes.h"
 #include "base/scan.h"
 
 enum state {
@@ -30,19 +34,25 @@ enum state {
 void json_paths_begin(struct json_paths *j, const struct json_step *steps,
                       json_paths_found *on_found, void *arg)
 {
-    *j = (struct json_paths){.steps = steps, .on_found = on_found, .arg = arg, .state = VALUE};
+    memset(j, 0, offsetof(struct json_paths, text)); /* once an event: the text is a cache line */
+    j->steps = steps;
+    j->on_found = on_found;
+    j->arg = arg;
+    j->state = VALUE;
+}
+
+static bool is_key(const struct json_step *s, struct bytes key)
+{
+    return s->size == key.size &&
+           (key.size == 0 || (s->key[0] == key.at[0] && memcmp(s->key, key.at, key.size) == 0));
 }
 
 /* The step with this key from the present level; 0: none. */
 static uint8_t step_of(const struct json_paths *j, struct bytes key)
 {
     uint8_t at = j->firsts[j->depth];
-    while (at != 0) {
-        const struct json_step *s = &j->steps[at];
-        if (s->size == key.size && (key.size == 0 || memcmp(s->key, key.at, key.size) == 0)) {
-            break;
-        }
-        at = s->next;
+    while (at != 0 && !is_key(&j->steps[at], key)) {
+        at = j->steps[at].next;
     }
     return at;
 }
@@ -95,7 +105,7 @@ static void tell(struct json_paths *j)
 
 static void after_value(struct json_paths *j)
 {
-    j->state = j->depth == 0 ? END : AFTER;
+    j->state = j->depth == 0 || j->stopped ? END : AFTER;
 }
 
 /* An array's next element is about to come. */
@@ -108,6 +118,10 @@ static void want_element(struct json_paths *j, enum state state)
 static void open_level(struct json_paths *j, bool object)
 {
     uint8_t first = j->at != 0 || j->depth == 0 ? j->steps[j->at].below : 0;
+    if (j->stopped) {
+        j->state = END;
+        return;
+    }
     if (first == 0 && j->depth > 0) {
         j->skipped = 1;
         j->state = SKIP;
@@ -135,20 +149,12 @@ static void close_level(struct json_paths *j, bool object)
     after_value(j);
 }
 
-static void begin_value(struct json_paths *j, char c)
+static void begin_level(struct json_paths *j, char c)
 {
-    bool wanted = j->at != 0;
-    if (c == '"') {
-        start_text(j, false, wanted);
-        j->state = STRING;
-    } else if (c == '{' || c == '[') {
+    if (c == '{' || c == '[') {
         start_text(j, false, false);
         tell(j);
         open_level(j, c == '{');
-    } else if (scan_is_word(c)) {
-        start_text(j, false, wanted && (c == '-' || (c >= '0' && c <= '9')));
-        collect(j, &c, 1);
-        j->state = WORD;
     } else {
         j->state = BROKEN;
     }
@@ -165,12 +171,98 @@ static void end_string(struct json_paths *j)
     j->state = COLON;
 }
 
+/* Behind a key, and behind a value. */
+static const char *pass_space(const char *p, const char *end)
+{
+    return p + (p < end && *p == ' ');
+}
+
+static const char *pass_colon(struct json_paths *j, const char *p, const char *end)
+{
+    bool there = p < end && *p == ':';
+    j->state = there ? VALUE : COLON;
+    return there ? pass_space(p + 1, end) : p;
+}
+
+static const char *pass_comma(struct json_paths *j, const char *p, const char *end)
+{
+    after_value(j);
+    if (j->state == AFTER && p < end && *p == ',' && in_object(j)) {
+        j->state = KEY;
+        p = pass_space(p + 1, end);
+    }
+    return p;
+}
+
+/* The size of the escape here; 0: some of it is in the next piece, or it is none. */
+static size_t escape_size(const char *p, const char *end)
+{
+    if (*p != '\\' || end - p < 2) {
+        return 0;
+    }
+    if (p[1] != 'u') {
+        return escape_meaning(p[1]) ? 2 : 0;
+    }
+    bool whole = end - p >= 6 && ascii_hex(p[2]) >= 0 && ascii_hex(p[3]) >= 0 &&
+                 ascii_hex(p[4]) >= 0 && ascii_hex(p[5]) >= 0;
+    return whole ? 6 : 0;
+}
+
+/* A key or a value begins, behind its quote: all of it, if it lies here as it is meant. */
+static const char *take_string(struct json_paths *j, const char *p, const char *end)
+{
+    bool key = j->state == KEY, wanted = key || j->at != 0;
+    const char *quote = scan_either(p, end, '"', '\\');
+    for (size_t size; !wanted && quote < end && (size = escape_size(quote, end)) > 0;) {
+        quote = scan_either(quote + size, end, '"', '\\');
+    }
+    if (quote == end || *quote != '"') {
+        start_text(j, key, wanted);
+        j->state = STRING;
+        return wanted ? p : quote;
+    }
+    struct bytes text = {p, (size_t)(quote - p)};
+    if (key) {
+        j->at = text.size <= JSON_PATHS_KEY ? step_of(j, text) : 0;
+        return pass_colon(j, quote + 1, end);
+    }
+    if (j->at != 0) {
+        j->on_found(j->arg, j->at, text.size <= JSON_PATHS_VALUE ? text : (struct bytes){NULL, 0});
+    }
+    return pass_comma(j, quote + 1, end);
+}
+
+/* Numbers and literals end where something else begins. */
+static const char *pass_word(const char *p, const char *end)
+{
+    while (p < end && ((*p >= '0' && *p <= '9') || scan_is_word(*p) || *p == '+' || *p == '.')) {
+        p++;
+    }
+    return p;
+}
+
+/* The same for one of them, with its first character. */
+static const char *take_word(struct json_paths *j, const char *from, const char *end)
+{
+    bool number = *from == '-' || (*from >= '0' && *from <= '9');
+    const char *p = pass_word(from, end);
+    if (p == end) {
+        start_text(j, false, number && j->at != 0);
+        collect(j, from, (size_t)(p - from));
+        j->state = WORD;
+        return p;
+    }
+    size_t size = (size_t)(p - from);
+    if (j->at != 0) {
+        bool told = number && size <= JSON_PATHS_VALUE;
+        j->on_found(j->arg, j->at, (struct bytes){told ? from : NULL, told ? size : 0});
+    }
+    return pass_comma(j, p, end);
+}
+
 static void step_token(struct json_paths *j, char c)
 {
-    if (j->state == KEY && c == '"') {
-        start_text(j, true, true);
-        j->state = STRING;
-    } else if (c == '}' && (j->state == KEY || j->state == AFTER)) {
+    if (c == '}' && (j->state == KEY || j->state == AFTER)) {
         close_level(j, true);
     } else if (c == ']' && (j->state == FIRST_VALUE || j->state == AFTER)) {
         close_level(j, false);
@@ -183,7 +275,7 @@ static void step_token(struct json_paths *j, char c)
             want_element(j, VALUE);
         }
     } else if (j->state == VALUE || j->state == FIRST_VALUE) {
-        begin_value(j, c);
+        begin_level(j, c);
     } else {
         j->state = BROKEN;
     }
@@ -194,9 +286,7 @@ static void step_token(struct json_paths *j, char c)
 static const char *step_string(struct json_paths *j, const char *p, const char *end)
 {
     const char *from = p;
-    while (p < end && (p = scan_printable(p, end, '"', '\\')) < end && *p != '"' && *p != '\\') {
-        p++; /* not ASCII */
-    }
+    p = scan_either(p, end, '"', '\\');
     if (p > from && j->high) {
         j->too_long = true; /* half a pair: no id */
     }
@@ -216,28 +306,21 @@ static const char *step_string(struct json_paths *j, const char *p, const char *
 static void collect_code(struct json_paths *j, uint32_t code)
 {
     char text[4];
-    size_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    for (size_t i = size; i-- > 1;) {
-        text[i] = (char)(0x80 | (code & 0x3F));
-        code >>= 6;
-    }
-    text[0] = (char)(lead[size] | code);
-    collect(j, text, size);
+    collect(j, text, utf8_put(code, text));
 }
 
 static void end_unit(struct json_paths *j)
 {
     uint32_t unit = j->unit;
-    bool low = unit >= 0xDC00 && unit <= 0xDFFF;
+    bool low = utf16_is_low(unit);
     j->state = STRING;
     if (low && j->high) {
-        collect_code(j, 0x10000 + ((j->high - 0xD800u) << 10) + (unit - 0xDC00u));
+        collect_code(j, utf16_join(j->high, unit));
         j->high = 0;
     } else if (low || j->high) {
         j->too_long = true; /* half a pair */
         j->high = 0;
-    } else if (unit >= 0xD800 && unit <= 0xDBFF) {
+    } else if (utf16_is_high(unit)) {
         j->high = j->unit;
     } else {
         collect_code(j, unit);
@@ -259,30 +342,26 @@ static void step_hex(struct json_paths *j, char c)
 
 static void step_escape(struct json_paths *j, char c)
 {
-    static const char escapes[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     if (c == 'u') {
         j->unit = 0;
         j->hex_left = 4;
         j->state = HEX;
         return;
     }
-    const char *found = c ? strchr(escapes, c) : NULL;
-    if (!found) {
+    const char *meaning = escape_meaning(c);
+    if (!meaning) {
         j->state = BROKEN;
         return;
     }
     j->too_long = j->too_long || j->high != 0;
-    collect(j, &meanings[found - escapes], 1);
+    collect(j, meaning, 1);
     j->state = STRING;
 }
 
-/* Numbers and literals end where something else begins. */
 static const char *step_word(struct json_paths *j, const char *p, const char *end)
 {
     const char *from = p;
-    while (p < end && (scan_is_word(*p) || *p == '+' || *p == '.')) {
-        p++;
-    }
+    p = pass_word(p, end);
     collect(j, from, (size_t)(p - from));
     if (p < end) {
         tell(j);
@@ -309,9 +388,7 @@ static const char *step_skip(struct json_paths *j, const char *p, const char *en
 
 static const char *step_skip_string(struct json_paths *j, const char *p, const char *end)
 {
-    while (p < end && (p = scan_printable(p, end, '"', '\\')) < end && *p != '"' && *p != '\\') {
-        p++;
-    }
+    p = scan_either(p, end, '"', '\\');
     if (p < end) {
         j->state = *p++ == '"' ? SKIP : SKIP_ESCAPE;
     }
@@ -322,7 +399,11 @@ static const char *step_structure(struct json_paths *j, const char *p, const cha
 {
     while (p < end && j->state <= AFTER) {
         char c = *p++;
-        if (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
+        if (c == '"' && (j->state <= KEY)) {
+            p = take_string(j, p, end);
+        } else if (j->state <= FIRST_VALUE && scan_is_word(c)) {
+            p = take_word(j, p - 1, end);
+        } else if (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
             step_token(j, c);
         }
     }
@@ -365,12 +446,13 @@ static const char *step(struct json_paths *j, const char *p, const char *end)
 enum json_paths_state json_paths_feed(struct json_paths *j, struct bytes piece)
 {
     const char *p = piece.at, *end = p + piece.size;
-    while (p < end && j->state != END && j->state != BROKEN && !j->stopped) {
+    j->state = j->stopped ? (uint8_t)END : j->state;
+    while (p < end && j->state < END) {
         p = step(j, p, end);
     }
-    return j->state == END || j->stopped ? JSON_PATHS_END
-           : j->state == BROKEN          ? JSON_PATHS_BROKEN
-                                         : JSON_PATHS_MORE;
+    return j->state == END      ? JSON_PATHS_END
+           : j->state == BROKEN ? JSON_PATHS_BROKEN
+                                : JSON_PATHS_MORE;
 }
 
 void json_paths_stop(struct json_paths *j)

@@ -7,7 +7,13 @@
  *
  * It finds in a valid text what any parser finds (fuzzed beside Jansson). It does not judge texts:
  * of one that is not valid it may tell values up to where it notices, and then `broken` is said.
- * What stands beside the paths is only skipped, at the pace of memory. */
+ * What stands beside the paths is only skipped, at the pace of memory.
+ *
+ * Requests are read by another scanner (user/json_user), and that is meant: there a value counts
+ * only when all of the body is what Dify's own parser takes, so each byte of each string and number
+ * is judged, on a stack of levels, in five encodings. Here nobody needs that judgement, and it
+ * would be most of what an event costs. What both must know the same is said once: base/escapes.h
+ * (escapes, halves of pairs), base/scan.h. */
 #ifndef ANSWER_JSON_PATHS_H
 #define ANSWER_JSON_PATHS_H
 

@@ -1,6 +1,15 @@
 /* places: siblings in the order in which Dify has them, as far as that is known. */
 #include "answer/places.h"
 
+/* metadata.usage */
+#define USAGE_ROWS                                                                                 \
+    [PLACE_USAGE] = JSON_STEP("usage", PLACE_PROMPT_TOKENS, 0),                                    \
+    [PLACE_PROMPT_TOKENS] = JSON_STEP("prompt_tokens", 0, PLACE_COMPLETION_TOKENS),                \
+    [PLACE_COMPLETION_TOKENS] = JSON_STEP("completion_tokens", 0, PLACE_TOTAL_TOKENS),             \
+    [PLACE_TOTAL_TOKENS] = JSON_STEP("total_tokens", 0, PLACE_TOTAL_PRICE),                        \
+    [PLACE_TOTAL_PRICE] = JSON_STEP("total_price", 0, PLACE_CURRENCY),                             \
+    [PLACE_CURRENCY] = JSON_STEP("currency", 0, 0)
+
 const struct json_step answer_places[PLACE_COUNT] = {
     [PLACE_TOP] = JSON_STEP("", PLACE_EVENT, 0),
     [PLACE_EVENT] = JSON_STEP("event", 0, PLACE_CONVERSATION_ID),
@@ -12,12 +21,7 @@ const struct json_step answer_places[PLACE_COUNT] = {
     [PLACE_METADATA] = JSON_STEP("metadata", PLACE_USAGE, PLACE_DATA),
     [PLACE_DATA] = JSON_STEP("data", PLACE_DATA_TOKENS, 0),
 
-    [PLACE_USAGE] = JSON_STEP("usage", PLACE_PROMPT_TOKENS, 0),
-    [PLACE_PROMPT_TOKENS] = JSON_STEP("prompt_tokens", 0, PLACE_COMPLETION_TOKENS),
-    [PLACE_COMPLETION_TOKENS] = JSON_STEP("completion_tokens", 0, PLACE_TOTAL_TOKENS),
-    [PLACE_TOTAL_TOKENS] = JSON_STEP("total_tokens", 0, PLACE_TOTAL_PRICE),
-    [PLACE_TOTAL_PRICE] = JSON_STEP("total_price", 0, PLACE_CURRENCY),
-    [PLACE_CURRENCY] = JSON_STEP("currency", 0, 0),
+    USAGE_ROWS,
 
     [PLACE_DATA_TOKENS] = JSON_STEP("total_tokens", 0, PLACE_DATA_RUN_ID),
     [PLACE_DATA_RUN_ID] = JSON_STEP("workflow_run_id", 0, PLACE_DATA_FORM_TOKEN),
@@ -29,3 +33,11 @@ const struct json_step answer_places[PLACE_COUNT] = {
     [PLACE_REASON_FORM_TOKEN] = JSON_STEP("form_token", 0, 0),
     [PLACE_DATA_ITEM_ID] = JSON_STEP("id", 0, 0),
 };
+
+const struct json_step answer_usage_places[PLACE_COUNT] = {
+    [PLACE_TOP] = JSON_STEP("", PLACE_EVENT, 0),
+    [PLACE_EVENT] = JSON_STEP("event", 0, PLACE_METADATA),
+    [PLACE_METADATA] = JSON_STEP("metadata", PLACE_USAGE, PLACE_DATA),
+    [PLACE_DATA] = JSON_STEP("data", PLACE_DATA_TOKENS, 0),
+    [PLACE_DATA_TOKENS] = JSON_STEP("total_tokens", 0, 0),
+    USAGE_ROWS};

@@ -35,4 +35,7 @@ enum place {
 
 extern const struct json_step answer_places[PLACE_COUNT];
 
+/* The part of it that tells what a run has cost: fewer keys are compared. */
+extern const struct json_step answer_usage_places[PLACE_COUNT];
+
 #endif

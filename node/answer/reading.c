@@ -12,7 +12,7 @@ static bool is_type(struct bytes content_type, struct bytes wanted)
 static void begin_text(struct reading *r)
 {
     r->over = false;
-    json_paths_begin(&r->json, answer_places, r->listener->on_found, r->arg);
+    json_paths_begin(&r->json, r->listener->places, r->listener->on_found, r->arg);
     r->listener->on_text(r->arg);
 }
 
@@ -52,6 +52,10 @@ static void feed_events(struct reading *r, struct bytes piece)
 {
     struct bytes data;
     for (;;) {
+        while (events_take_whole(&r->events, &piece, &data)) {
+            feed_text(r, data);
+            begin_text(r);
+        }
         switch (events_next(&r->events, &piece, &data)) {
         case EVENTS_MORE:
             return;

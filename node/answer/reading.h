@@ -16,9 +16,10 @@ enum reading_form {
 };
 
 struct reading_listener {
-    void (*on_text)(void *arg);  /* one begins */
-    json_paths_found *on_found;  /* by enum place */
-    void (*on_whole)(void *arg); /* it is complete and valid; never for one that is not */
+    const struct json_step *places; /* answer_places, or a part of it */
+    void (*on_text)(void *arg);     /* one begins */
+    json_paths_found *on_found;     /* by enum place */
+    void (*on_whole)(void *arg);    /* it is complete and valid; never for one that is not */
 };
 
 struct reading {

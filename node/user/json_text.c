@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "base/escapes.h"
+
 /* JSON begins with a character below 0x80: where the zeros are tells the rest (RFC 4627 §3). */
 enum json_encoding json_encoding_of(const char first[JSON_FIRST], size_t *ret_mark)
 {
@@ -34,18 +36,6 @@ enum json_encoding json_encoding_of(const char first[JSON_FIRST], size_t *ret_ma
     return JSON_ENCODING_UTF8;
 }
 
-size_t json_utf8(uint32_t code, char ret_text[4])
-{
-    size_t size = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const unsigned char lead[] = {0, 0x00, 0xC0, 0xE0, 0xF0};
-    for (size_t i = size - 1; i > 0; i--) {
-        ret_text[i] = (char)(0x80 | (code & 0x3F));
-        code >>= 6;
-    }
-    ret_text[0] = (char)(lead[size] | code);
-    return size;
-}
-
 /* The unit's number, when all its bytes are there. */
 static uint32_t unit_of(const struct json_text *t, enum json_encoding encoding)
 {
@@ -63,17 +53,17 @@ static size_t put_unit(struct json_text *t, uint32_t unit, char *to)
     uint32_t high = t->high;
     size_t size = 0;
     t->high = 0;
-    if (high && unit >= 0xDC00 && unit <= 0xDFFF) {
-        return json_utf8(0x10000 + ((high - 0xD800) << 10) + (unit - 0xDC00), to);
+    if (high && utf16_is_low(unit)) {
+        return utf8_put(utf16_join(high, unit), to);
     }
     if (high) {
-        size = json_utf8(high, to);
+        size = utf8_put(high, to);
     }
-    if (unit >= 0xD800 && unit <= 0xDBFF) {
+    if (utf16_is_high(unit)) {
         t->high = (uint16_t)unit;
         return size;
     }
-    return size + json_utf8(unit, to + size);
+    return size + utf8_put(unit, to + size);
 }
 
 ptrdiff_t json_text_translate(struct json_text *t, enum json_encoding encoding, struct bytes *input,
@@ -94,7 +84,7 @@ ptrdiff_t json_text_translate(struct json_text *t, enum json_encoding encoding, 
         if (unit > 0x10FFFF) {
             return -1;
         }
-        written += wide ? json_utf8(unit, to + written) : put_unit(t, unit, to + written);
+        written += wide ? utf8_put(unit, to + written) : put_unit(t, unit, to + written);
     }
     return (ptrdiff_t)written;
 }

@@ -23,9 +23,6 @@ enum { JSON_FIRST = 4 };
 /* Of what begins with these bytes; *ret_mark is the size of its byte order mark, 0 if none. */
 enum json_encoding json_encoding_of(const char first[JSON_FIRST], size_t *ret_mark);
 
-/* One code point in `ret_text`, also of half a pair; returns its size. */
-size_t json_utf8(uint32_t code, char ret_text[4]);
-
 static inline bool json_utf8_continues(char c)
 {
     return ((unsigned char)c & 0xC0) == 0x80;

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/escapes.h"
 #include "base/memory.h"
 #include "base/scan.h"
 #include "user/json_states.h"
@@ -312,7 +313,7 @@ static const char *step_utf8(struct json_user *j, const char *p)
 static void collect_code_point(struct json_user *j, uint32_t code)
 {
     char text[4];
-    collect(j, text, json_utf8(code, text));
+    collect(j, text, utf8_put(code, text));
     j->state = STRING;
 }
 
@@ -327,9 +328,8 @@ static void end_half(struct json_user *j)
 static void end_unit(struct json_user *j)
 {
     uint32_t unit = j->unit;
-    bool is_low = unit >= 0xDC00 && unit <= 0xDFFF;
-    if (j->high && is_low) {
-        uint32_t code = 0x10000 + ((j->high - 0xD800u) << 10) + (unit - 0xDC00u);
+    if (j->high && utf16_is_low(unit)) {
+        uint32_t code = utf16_join(j->high, unit);
         j->high = 0;
         collect_code_point(j, code);
         return;
@@ -337,7 +337,7 @@ static void end_unit(struct json_user *j)
     if (j->high) {
         end_half(j);
     }
-    if (unit >= 0xD800 && unit <= 0xDBFF) {
+    if (utf16_is_high(unit)) {
         j->high = j->unit;
         j->state = PAIR;
     } else {
@@ -372,14 +372,13 @@ static void begin_unit(struct json_user *j)
 
 static void step_escape(struct json_user *j, char c)
 {
-    static const char escapes[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     if (c == 'u') {
         begin_unit(j);
         return;
     }
-    const char *found = c ? strchr(escapes, c) : NULL;
-    if (found) {
-        collect(j, &meanings[found - escapes], 1);
+    const char *meaning = escape_meaning(c);
+    if (meaning) {
+        collect(j, meaning, 1);
         j->state = STRING;
     } else {
         j->state = BROKEN;

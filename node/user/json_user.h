@@ -11,7 +11,9 @@
  * \u0000, NaN, Infinity and -Infinity (which are no numbers here). A half is taken as three bytes,
  * as UTF-8 would have it. Two things are valid here that Python refuses, and so does Dify then:
  *   - integers of more than 4300 digits
- *   - nesting as deep as JSON_USER_DEPTH_MAX; how deep Python goes changes with its version */
+ *   - nesting as deep as JSON_USER_DEPTH_MAX; how deep Python goes changes with its version
+ *
+ * Why answers have a scanner of their own: see answer/json_paths.h. */
 #ifndef USER_JSON_USER_H
 #define USER_JSON_USER_H
 

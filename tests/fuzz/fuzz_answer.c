@@ -6,7 +6,9 @@
 #include "answer/events.h"
 #include "answer_oracle.h"
 
-static struct buffer take_apart(const char *text, size_t size, size_t first, size_t step)
+/* `whole`: an event that lies in a piece as a whole is taken in one step. */
+static struct buffer take_apart(const char *text, size_t size, size_t first, size_t step,
+                                bool whole)
 {
     struct buffer told = {0};
     struct events e = {0};
@@ -16,6 +18,10 @@ static struct buffer take_apart(const char *text, size_t size, size_t first, siz
         part = part < size - at ? part : size - at;
         struct bytes piece = {text + at, part};
         enum events_kind kind;
+        while (whole && events_take_whole(&e, &piece, &data)) {
+            buffer_append_bytes(&told, data);
+            buffer_append(&told, "\0E", 2);
+        }
         while ((kind = events_next(&e, &piece, &data)) != EVENTS_MORE) {
             if (kind == EVENTS_DATA) {
                 buffer_append_bytes(&told, data);
@@ -39,7 +45,7 @@ static void check_paths(const char *text, size_t size, const struct findings *wh
 static void check_events(const char *text, size_t size, const struct buffer *whole, size_t first,
                          size_t step)
 {
-    struct buffer told = take_apart(text, size, first, step);
+    struct buffer told = take_apart(text, size, first, step, true);
     assert(bytes_equal(buffer_bytes(whole), buffer_bytes(&told)));
     buffer_done(&told);
 }
@@ -55,7 +61,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_paths(text, size, &whole, middle, size);
     check_paths(text, size, &whole, 3, 7);
     findings_done(&whole);
-    struct buffer told = take_apart(text, size, size, size);
+    struct buffer told = take_apart(text, size, size, size, false);
+    check_events(text, size, &told, size, size);
     check_events(text, size, &told, 1, 1);
     check_events(text, size, &told, middle, size);
     check_events(text, size, &told, 3, 7);

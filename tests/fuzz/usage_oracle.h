@@ -38,8 +38,11 @@ static inline void usage_oracle_whole(void *arg)
     usage_on_whole(&t->search, t->reading.form);
 }
 
-static const struct reading_listener usage_oracle_listener = {usage_oracle_text, usage_oracle_found,
-                                                              usage_oracle_whole};
+/* Who wants ids, too, and who does not. */
+static const struct reading_listener usage_oracle_listeners[] = {
+    {answer_places, usage_oracle_text, usage_oracle_found, usage_oracle_whole},
+    {answer_usage_places, usage_oracle_text, usage_oracle_found, usage_oracle_whole},
+};
 
 /* In pieces: the first has `first` bytes, the others `step`. */
 static inline struct usage_search usage_read(bool stream, bool skips, struct bytes answer,
@@ -48,7 +51,7 @@ static inline struct usage_search usage_read(bool stream, bool skips, struct byt
     struct usage_told t = {.skips = skips};
     struct bytes type =
         stream ? BYTES("text/event-stream; charset=utf-8") : BYTES("application/json");
-    reading_begin(&t.reading, type, &usage_oracle_listener, &t);
+    reading_begin(&t.reading, type, &usage_oracle_listeners[skips], &t);
     size_t part = first;
     for (size_t at = 0; at < answer.size; at += part, part = step ? step : 1) {
         part = part < answer.size - at ? part : answer.size - at;
