@@ -178,11 +178,13 @@ def test_a_5xx_of_a_get_asks_on_and_one_of_a_post_is_passed_on(stubs):
 
 
 def test_a_get_that_is_lost_asks_on(stubs):
-    ident = made_at(stubs[ORDER[1]])["file"]
+    """No mere retry: that would end with the 404 of the second one."""
+    ident = made_at(stubs[ORDER[2]])["file"]
     with started(stubs, health_check={"enabled": False}) as node:
         stubs["dify1"].fault("reset_before_head", match="/preview")
         head, _ = ask(node, *ROUTES[4][:2], ident, None)
-        assert (head.status, head.headers["x-dify-instance"]) == (200, ORDER[1])
+        assert (head.status, head.headers["x-dify-instance"]) == (200, ORDER[2])
+        assert seen(stubs, "/preview") == {name: 1 for name in NAMES}
 
 
 def test_one_that_refuses_may_have_it(stubs):
@@ -199,7 +201,21 @@ def test_one_that_refuses_may_have_it(stubs):
         stubs["dify1"].refuse(False)
         thread.join(TIMEOUT)
         assert (answers[0][0].status, answers[0][0].headers["x-dify-instance"]) == (200, "dify1")
-        assert seen(stubs, "/suggested") == {name: 1 for name in NAMES}   # who said no is not asked again
+        assert seen(stubs, "/suggested") == {name: 1 for name in NAMES}
+
+
+def test_who_said_no_is_not_asked_again_when_another_comes_back(stubs):
+    with started(stubs, health_check={"enabled": False}, workers=1) as node:
+        stubs["dify1"].refuse()
+        stubs["dify1"].close_connections()
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(ask(node, *ROUTES[0][:2], NOBODYS, None)))
+        thread.start()
+        wait_for(lambda: all(count == 1 for name, count in seen(stubs, "/suggested").items() if name != "dify1"), TIMEOUT)
+        stubs["dify1"].refuse(False)
+        thread.join(TIMEOUT)
+        assert answers[0][0].status == 404
+        assert seen(stubs, "/suggested") == {name: 1 for name in NAMES}
 
 
 def test_what_has_gone_from_where_it_was_remembered_is_looked_for(stubs):
@@ -241,6 +257,23 @@ def test_a_404_that_is_none_of_the_ids_passes(stubs):
         head, body = ask(node, "GET", "/v1/messages/{id}/nothing?user={user}", NOBODYS, None)
         assert head.status == 404 and body.startswith(b"<!doctype html>")
         assert seen(stubs) == {"dify1": 1, "dify2": 0, "dify3": 0}
+        stubs["dify1"].fault("status", code=404, match="/suggested", body='{"code": "app_unavailable"}')
+        head, body = ask(node, *ROUTES[0][:2], NOBODYS, None)   # of a route with an id, and not of the id
+        assert (head.status, head.headers["x-dify-instance"], body) == (404, "dify1", b'{"code": "app_unavailable"}')
+        assert seen(stubs, "/suggested") == {"dify1": 1, "dify2": 0, "dify3": 0}
+
+
+def test_a_kept_404_of_unknown_length_has_one_for_its_client(stubs):
+    text = '{"code": "not_found", "status": 404}'
+    with started(stubs, health_check={"enabled": False}) as node, node.client() as client:
+        stubs["dify1"].fault("garbage", match="/suggested", data=(
+            f"HTTP/1.1 404 NOT FOUND\r\nTransfer-Encoding: chunked\r\n\r\n{len(text):x}\r\n{text}\r\n0\r\n\r\n"))
+        client.request("GET", f"/v1/messages/{NOBODYS}/suggested?user={USER}", TOKEN, headers=[("X-User-ID", USER)])
+        head, body = client.response()
+        assert (head.status, body) == (404, text.encode())
+        assert int(head.headers["content-length"]) == len(body)
+        client.request("GET", f"/v1/parameters?user={USER}", TOKEN)
+        assert client.response()[0].status == 200
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])

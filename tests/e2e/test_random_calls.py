@@ -7,6 +7,9 @@ In the suite it is 600. Two claims, both counted at the instances:
   POST gets that may have run (5xx) is passed on, from wherever it is (SPEC §3), and proves nothing.
 - 0 POSTs sent again after any answer but a 404 of the routes that ask by themselves; chats, completions and
   uploads are sent once, whatever happens.
+
+The node has seen nearly all of these ids being made, and remembers them; of those that it must ask for the same is
+claimed by test_asking_on, and by the walk of tests/unit/test_placement_core.c.
 """
 
 import os
