@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "checks/container.h"
 
@@ -54,8 +55,9 @@ static int by_container(const void *a, const void *b)
     return (x->container > y->container) - (x->container < y->container);
 }
 
-/* Who of several rivals has the odd slot changes each second, so that nobody never has it. */
-static struct slots_others others_of(const struct cluster_slots_others *row, uint64_t now_ms)
+/* Who of several rivals has the odd slot changes each second, so that nobody never has it: by the
+ * wall's clock, for it is to be the same second on all hosts. */
+static struct slots_others others_of(const struct cluster_slots_others *row, uint64_t wall_ms)
 {
     struct slots_others others = {0};
     if (row) {
@@ -64,7 +66,7 @@ static struct slots_others others_of(const struct cluster_slots_others *row, uin
         for (enum slot_class class = 0; class < SLOT_CLASSES; class ++) {
             uint32_t nodes = row->rivals[class] + 1;
             others.rivals[class] = row->rivals[class];
-            others.rank[class] = (uint32_t)((row->rank[class] + now_ms / 1000) % nodes);
+            others.rank[class] = (uint32_t)((row->rank[class] + wall_ms / 1000) % nodes);
         }
     }
     return others;
@@ -73,7 +75,7 @@ static struct slots_others others_of(const struct cluster_slots_others *row, uin
 static void hear(struct sharing *s)
 {
     const struct host_table *t = s->hosts;
-    uint64_t now_ms = net_now_ms(s->net);
+    uint64_t now_ms = net_now_ms(s->net), wall_ms = clock_wall_ms();
     struct cluster_slots_others *rows;
     size_t count = cluster_slots_of_others(s->cluster, &rows);
     for (struct list *l = t->limited.next; l != &t->limited; l = l->next) {
@@ -81,7 +83,7 @@ static void hear(struct sharing *s)
         struct cluster_slots_others key = {.container = id_of(s, h)};
         const struct cluster_slots_others *row =
             count > 0 ? bsearch(&key, rows, count, sizeof(*rows), by_container) : NULL;
-        struct slots_others others = others_of(row, now_ms);
+        struct slots_others others = others_of(row, wall_ms);
         h->others_waiting = row ? row->waiting : 0;
         if (memcmp(&others, &h->others, sizeof(others)) != 0) {
             h->others = others;

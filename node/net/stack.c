@@ -4,6 +4,7 @@
 #include "net/stack.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
 #include <sched.h>
@@ -26,13 +27,14 @@ static struct {
 
 static void on_asked(int number)
 {
-    int asked = ASKED;
+    int asked = ASKED, before = errno;
     (void)number;
     if (atomic_load(&answer.thread) == (pid_t)syscall(SYS_gettid) &&
         atomic_compare_exchange_strong(&answer.state, &asked, ANSWERS)) {
         answer.count = backtrace(answer.frames, STACK_FRAMES_MAX);
         atomic_store(&answer.state, ANSWERED);
     }
+    errno = before; /* of what was interrupted */
 }
 
 void stack_open(void)
