@@ -143,7 +143,8 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def servers(daemon, tmp_path_factory):  # noqa: F811
-    base = tmp_path_factory.mktemp("cutover")
+    base = tmp_path_factory.mktemp("cutover") / "srv of Größe"
+    base.mkdir()
     shutil.copytree(os.path.join(HERE, "project"), base / "old")
     env = base / "old" / ".env"
     env.write_text(env.read_text().replace("EXPOSE_PORT=15001", f"EXPOSE_PORT={OLD}"))
@@ -152,7 +153,7 @@ def servers(daemon, tmp_path_factory):  # noqa: F811
     migrate(old, "backup", old.folder, "--to", base / "archive")
     new = Server(daemon, base / "new", NEW)
     migrate(new, "restore", base / "archive", "--to", new.folder, "--set", f"EXPOSE_PORT={NEW}", "--no-start")
-    yield {"old": old, "new": new, "base": base, "ssh": write_ssh(base)}
+    yield {"old": old, "new": new, "base": base, "ssh": write_ssh(base.parent)}
     new.down()
     old.down()
 

@@ -95,7 +95,7 @@ class Server:
         return int(status), text
 
     def container(self, service):
-        return self.compose("ps", "-q", service).strip()
+        return self.compose("ps", "-q", "-a", service).strip()
 
     def chat(self, user, text, conversation=""):
         status, answer = self.ask("/v1/chat-messages", json.dumps(
