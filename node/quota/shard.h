@@ -9,8 +9,8 @@
  * not up has none.
  *
  * Subjects of which others must hear are on one of QUOTA_HEATS lists, the hottest first by how near
- * to its limit the subject is. Beyond `subjects_max` the least recently used subject is forgotten
- * with all that it had, but for one with requests under way: it begins anew.
+ * to its limit the subject is. Beyond `subjects_max` one that was not used since it was looked at
+ * last is forgotten with all that it had, but for one with requests under way: it begins anew.
  *
  * Pure and for one thread: who shares a shard locks it (together/quotas). Times as in window.h. */
 #ifndef QUOTA_SHARD_H
