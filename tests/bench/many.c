@@ -59,8 +59,10 @@ static const char REQUEST[] =
     "{\"inputs\":{},\"query\":\"?\",\"response_mode\":\"streaming\",\"user\":"
     "\"user-%06d\"}";
 
+enum whose { LISTENER, OF_INSTANCE, OF_CLIENT };
+
 struct end {
-    enum { LISTENER, OF_INSTANCE, OF_CLIENT } what;
+    enum whose what;
     int fd;
     SSL *ssl;    /* NULL: plain */
     bool unsent; /* the request waits for the handshake */
@@ -109,7 +111,7 @@ static void watch_end(const struct many *m, struct end *e)
     }
 }
 
-static struct end *end_new(const struct many *m, int what, int fd)
+static struct end *end_new(const struct many *m, enum whose what, int fd)
 {
     struct end *e = calloc(1, sizeof(*e));
 
