@@ -34,6 +34,7 @@ enum {
     SPACE = 2048,           /* a request with what a proxy adds, or what is read at a time */
     DELAY_US_MAX = 2000000, /* beyond it, one bucket */
     OPEN_SECONDS_MAX = 120,
+    WATCH_SECONDS_MAX = 3600,
     REST_MS = 3000, /* the last events may take so long */
 };
 
@@ -270,7 +271,8 @@ static void on_readable(struct many *m, struct end *e)
 
     if (e->what == LISTENER) {
         int fd;
-        while ((fd = net_accept(e->fd)) >= 0) {
+        /* epoll keeps what is allocated here. */
+        while ((fd = net_accept(e->fd)) >= 0) { // NOLINT(clang-analyzer-unix.Malloc)
             end_new(m, OF_INSTANCE, fd);
         }
         return;
@@ -374,11 +376,33 @@ static bool order_waits(void)
     return poll(&input, 1, 0) > 0;
 }
 
+/* False: it is none. */
+static bool carry_out(struct many *m, const char *line)
+{
+    char *end;
+
+    if (strncmp(line, "open ", 5) == 0) {
+        const long port = strtol(line + 5, &end, 10), number = strtol(end, &end, 10);
+        if (port < 1 || port > UINT16_MAX || number < 1 || number > STREAMS_MAX - m->wanted) {
+            return false;
+        }
+        open_all(m, (uint16_t)port, (int)number);
+    } else if (strncmp(line, "watch ", 6) == 0) {
+        const long seconds = strtol(line + 6, &end, 10);
+        if (seconds < 1 || seconds > WATCH_SECONDS_MAX) {
+            return false;
+        }
+        watch(m, (int)seconds);
+    } else {
+        return false;
+    }
+    return *end == '\n';
+}
+
 int main(int count, char **words)
 {
     struct many m = {.with_tls = count == 2 && strcmp(words[1], "--tls") == 0};
     char line[64];
-    int port, number;
     uint16_t own;
 
     if (count > 1 && !m.with_tls) {
@@ -403,12 +427,7 @@ int main(int count, char **words)
         if (fgets(line, sizeof(line), stdin) == NULL) {
             return 0;
         }
-        if (sscanf(line, "open %d %d", &port, &number) == 2 && number > 0 &&
-            m.wanted + number <= STREAMS_MAX) {
-            open_all(&m, (uint16_t)port, number);
-        } else if (sscanf(line, "watch %d", &number) == 1 && number > 0) {
-            watch(&m, number);
-        } else {
+        if (!carry_out(&m, line)) {
             fprintf(stderr, "bench_many: no order: %s", line);
             return 2;
         }

@@ -1,6 +1,6 @@
 """deploy/from-openresty with tables as people write them: every result passes `difyring check`, and no secret is told."""
 
-import os
+import random
 import time
 
 import pytest
@@ -173,7 +173,7 @@ def test_odd_values_are_quoted_or_left(tmp_path):
     ('local cjson = require "cjson" return cjson.decode("{}")', "cjson.decode is not there"),
     ('return { applications = { a = os.getenv("A B") } }', "takes no such name"),
     ('getmetatable("").__index.format = nil return {}', "config.lua:1"),
-    (os.urandom(4096), "config.lua"),
+    (random.Random(1).randbytes(4096), "config.lua"),   # the same in every process of xdist
     (b"\x7fELF" + bytes(4096), "config.lua"),
     (b"\x1bLJ\x02" + bytes(64), "compiled Lua"),
     (b"return " + b"{" * 300, "config.lua"),

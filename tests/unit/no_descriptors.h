@@ -9,20 +9,22 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 /* Whether the kernel's own soft limit of open files is 0. `limits` is /proc/self/limits. */
 static inline bool the_kernel_gives_none(FILE *limits)
 {
-    char line[256], unit[64] = "";
-    unsigned long soft = 1;
+    static const char row[] = "Max open files ";
+    char line[256];
     while (fgets(line, sizeof(line), limits) != NULL) {
-        if (sscanf(line, "Max open files %lu %*s %63s", &soft, unit) == 2) {
-            break;
+        char *end;
+        if (strncmp(line, row, sizeof(row) - 1) == 0) {
+            return strtoul(line + sizeof(row) - 1, &end, 10) == 0 && *end == ' ';
         }
     }
-    return soft == 0 && strcmp(unit, "files") == 0;
+    return false;
 }
 
 /* Takes every descriptor that is free away. `usual` gets the limit for descriptors_give_back().
