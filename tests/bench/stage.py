@@ -135,7 +135,7 @@ daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.error.log warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 18000; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/nginx.body;
@@ -170,7 +170,7 @@ NGINX_INSTANCE = "        server 127.0.0.1:{port};"
 HAPROXY = """\
 global
     nbthread 1
-    maxconn 8192
+    maxconn 9000
 defaults
     mode http
     no log
