@@ -30,8 +30,10 @@ enum {
     PUSH_FANOUT = 3,
     PROBE_HELPERS = 3,
     TRIP_PINGS_KEPT = 16, /* whose answers may be under way */
-    /* A host sends six hints and then one a second; other packets were under way to it before. */
-    HINT_PINGS = 2,
+    /* Few enough for a host that sends six hints and then one a second. Two would do for more
+     * nodes, but an answer that is lost and one forged hint less were enough against a live peer.
+     */
+    HINT_PINGS = 3,
     HINT_SENT_KEPT = 8, /* a hint comes back in a round trip */
     /* A rumour is sent this often times log2(n): SWIM §4.1 has 3 lambda log n; syncs repair
      * what that misses. */

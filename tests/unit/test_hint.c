@@ -64,25 +64,6 @@ static void a_killed_process_is_known_at_once(void **state)
     }
 }
 
-/* Linux gives six at once and one a second after that. Whatever was under way when it ended uses
- * some of them up, and what others asked to have pinged. */
-static void a_host_s_few_hints_are_enough(void **state)
-{
-    (void)state;
-    void (*const spend[])(struct net * n, uint64_t duration_ms) = {net_work, net_run};
-    for (unsigned i = 0; i < 40; i++) {
-        struct net *n = cluster_of(16);
-        n->delay_ms = 2;
-        spend[i % 2](n, 3000 + 13 * i);
-        memset(n->hints_given, 0, sizeof(n->hints_given));
-        n->hints_each = 6;
-        net_kill(n, 1);
-        spend[i % 2](n, KNOWN_MS);
-        assert_true(one_is_dead_to_all(n));
-        net_free(n);
-    }
-}
-
 static void a_host_that_vanished_gives_no_hint(void **state)
 {
     (void)state;
@@ -298,7 +279,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_process_is_known_at_once),
-        cmocka_unit_test(a_host_s_few_hints_are_enough),
         cmocka_unit_test(a_host_that_vanished_gives_no_hint),
         cmocka_unit_test(a_process_that_starts_again_on_its_port_joins),
         cmocka_unit_test(no_forged_hint_kills_who_answers),
