@@ -171,11 +171,8 @@ static void refuse(struct net *n, const struct net_packet *p)
 {
     struct gossip *from = n->nodes[p->from.ip[15]].gossip;
     bool lost = n->loss_percent > 0 && prng_below(&n->losses, 100) < n->loss_percent;
-    unsigned *given = &n->hints_given[p->to.ip[15]][p->from.ip[15]];
-    bool has = n->hints_each == 0 || *given < n->hints_each;
-    if (from && !lost && !n->no_hints && !n->gone[p->to.ip[15]] && has) {
+    if (from && !lost && !n->no_hints && !n->gone[p->to.ip[15]]) {
         n->hint_count++;
-        ++*given;
         gossip_hint(from, n->now_ms, &p->to, (struct bytes){(const char *)p->bytes, p->size});
     }
 }

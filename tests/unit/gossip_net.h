@@ -41,9 +41,7 @@ struct net {
     bool moved[NET_NODES_MAX];                  /* its packets come from another port */
     bool no_hints;
     unsigned hint_count;
-    unsigned hints_each; /* what a host gives one other; 0: as many as are due */
-    unsigned hints_given[NET_NODES_MAX][NET_NODES_MAX]; /* from, to */
-    struct net_packet last[NET_NODES_MAX];              /* the last packet that each was sent */
+    struct net_packet last[NET_NODES_MAX]; /* the last packet that each was sent */
     uint64_t generation;
     uint64_t packet_count;
     unsigned loss_percent, delay_ms; /* delay_ms: 1 */
