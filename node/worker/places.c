@@ -93,11 +93,31 @@ int places_oldest(struct places *p)
 
 bool places_ask(struct places *p, unsigned worker)
 {
+    struct places_desk *d = &p->desks[worker];
     if (!places_take_refused(p)) {
         return false;
     }
-    atomic_fetch_add_explicit(&p->desks[worker].asked, 1, memory_order_relaxed);
-    return true;
+    uint32_t asked = atomic_fetch_add(&d->asked, 1) + 1;
+    if (asked <= atomic_load(&d->idle_count)) {
+        return true;
+    }
+    do {
+        if (asked == 0) {
+            return true; /* the worker has read it meanwhile: the one that went pays */
+        }
+    } while (!atomic_compare_exchange_weak(&d->asked, &asked, asked - 1));
+    places_leave(p, DOWNSTREAM_REFUSED);
+    return false;
+}
+
+bool places_ask_own(struct places *p, unsigned worker, uint32_t idle_count)
+{
+    struct places_desk *d = &p->desks[worker];
+    if (idle_count == 0) {
+        return false;
+    }
+    atomic_store(&d->idle_count, idle_count - 1);
+    return atomic_load(&d->asked) <= idle_count - 1;
 }
 
 uint32_t places_asked(struct places *p, unsigned worker)
@@ -106,7 +126,7 @@ uint32_t places_asked(struct places *p, unsigned worker)
     if (atomic_load_explicit(&d->asked, memory_order_relaxed) == 0) {
         return 0;
     }
-    return atomic_exchange_explicit(&d->asked, 0, memory_order_relaxed);
+    return atomic_exchange(&d->asked, 0);
 }
 
 void places_tell(struct places *p, unsigned worker, uint64_t idle_since_ms, uint32_t idle_count)
@@ -114,4 +134,13 @@ void places_tell(struct places *p, unsigned worker, uint64_t idle_since_ms, uint
     struct places_desk *d = &p->desks[worker];
     atomic_store_explicit(&d->idle_since_ms, idle_since_ms, memory_order_relaxed);
     atomic_store_explicit(&d->idle_count, idle_count, memory_order_relaxed);
+}
+
+uint32_t places_tell_gone(struct places *p, unsigned worker, uint64_t idle_since_ms,
+                          uint32_t idle_count)
+{
+    struct places_desk *d = &p->desks[worker];
+    atomic_store_explicit(&d->idle_since_ms, idle_since_ms, memory_order_relaxed);
+    atomic_store(&d->idle_count, idle_count);
+    return atomic_exchange(&d->asked, 0); /* not places_asked(): its first look has no such order */
 }

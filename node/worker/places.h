@@ -5,7 +5,10 @@
  * a place asks the desk with the oldest; the new connection has the place from then on, and the one
  * that is about to go counts among the refused ones meanwhile, so that their sum stays bounded. A
  * worker that has no idle connection any more when it reads its desk owes one, and lets go of the
- * next. Any thread, if not said otherwise. */
+ * next. That is so while a request comes on the idle one, and never because the idle one went, or
+ * gave way to a connection of its own worker: who asks looks at the count again afterwards, and the
+ * worker looks who has asked after it has lowered the count (Dekker's order), so one of the two
+ * sees the other. Any thread, if not said otherwise. */
 #ifndef WORKER_PLACES_H
 #define WORKER_PLACES_H
 
@@ -58,7 +61,7 @@ bool places_are_owed(const struct places *p);
 int places_oldest(struct places *p);
 
 /* This worker is to let go of one; places_asked() will say so there, once somebody wakes it. False:
- * too many are on their way out. */
+ * too many are on their way out, or all that are idle there have been asked for. */
 bool places_ask(struct places *p, unsigned worker);
 
 /* So many are to go; the worker's own thread. */
@@ -66,5 +69,14 @@ uint32_t places_asked(struct places *p, unsigned worker);
 
 /* What the desk says from now on; the worker's own thread. */
 void places_tell(struct places *p, unsigned worker, uint64_t idle_since_ms, uint32_t idle_count);
+
+/* One of these `idle_count` is to give way to a new one of the same worker. False: others have
+ * asked for all of them. */
+bool places_ask_own(struct places *p, unsigned worker, uint32_t idle_count);
+
+/* places_tell() when a connection has gone, before its place is left: so many are to go, and this
+ * one may be one of them. */
+uint32_t places_tell_gone(struct places *p, unsigned worker, uint64_t idle_since_ms,
+                          uint32_t idle_count);
 
 #endif

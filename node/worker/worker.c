@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "net/acceptor.h"
 #include "net/stack.h"
+#include "worker/admission.h"
 #include "worker/last_call.h"
 #include "worker/local.h"
 
@@ -49,6 +50,7 @@ struct worker {
     struct net_loop net;
     struct proxy_context proxy;
     struct downstream_owner downstream;
+    struct admission admission;
     struct worker_options options;
     pthread_t thread;
     uv_async_t wake;
@@ -60,8 +62,7 @@ struct worker {
     struct listener listeners[WORKER_LISTEN_MAX];
     size_t listener_count;
     bool awaiting_quiet, finishing;
-    uint32_t owed;        /* connections that are to give way, when one is idle or gone */
-    uint32_t quiet_epoch; /* with awaiting_quiet */
+    uint32_t quiet_epoch;              /* with awaiting_quiet */
     _Atomic uint64_t exchanges, turns; /* published once a turn */
     _Atomic uint32_t untaken;          /* snapshots in the inbox */
     _Atomic pid_t thread_id;
@@ -206,51 +207,8 @@ static struct worker *of_downstream(struct downstream_owner *owner)
 static void on_connection_gone(struct downstream_owner *owner, enum downstream_place place)
 {
     struct worker *w = of_downstream(owner);
-    if (place == DOWNSTREAM_ADMITTED && w->owed > 0) {
-        w->owed--; /* another worker's new one has this place already */
-        place = DOWNSTREAM_REFUSED;
-    }
-    places_leave(w->options.places, place);
-    if (places_are_owed(w->options.places)) {
+    if (admission_leave(&w->admission, place)) {
         w->options.events->on_asked(w->options.control);
-    }
-}
-
-static void tell_idle(struct worker *w)
-{
-    places_tell(w->options.places, w->options.index, downstream_idle_since_ms(&w->downstream),
-                w->downstream.idle_count);
-}
-
-/* The kept-alive connection that has been idle longest leaves its place to a new one. */
-static bool make_room(struct worker *w)
-{
-    tell_idle(w);
-    int oldest = places_oldest(w->options.places);
-    if (oldest == (int)w->options.index) {
-        return downstream_give_way(&w->downstream, DOWNSTREAM_NOWHERE);
-    }
-    if (oldest < 0 || !places_ask(w->options.places, (unsigned)oldest)) {
-        return false;
-    }
-    w->options.events->on_asked(w->options.control);
-    return true;
-}
-
-/* Other workers' new connections have the places of so many of ours. If the one that was meant has
- * gone by itself before this worker knew, its place is free, and pays. */
-static void give_way(struct worker *w)
-{
-    struct places *places = w->options.places;
-    w->owed += places_asked(places, w->options.index);
-    while (w->owed > 0) {
-        if (!downstream_give_way(&w->downstream, DOWNSTREAM_REFUSED)) {
-            if (!places_take(places, w->proxy.snapshot->connections_max)) {
-                return; /* the next one that is idle or goes */
-            }
-            places_leave(places, DOWNSTREAM_REFUSED);
-        }
-        w->owed--;
     }
 }
 
@@ -258,17 +216,13 @@ static enum downstream_place on_find_place(struct downstream_owner *owner,
                                            const uint8_t address[16])
 {
     struct worker *w = of_downstream(owner);
-    struct places *places = w->options.places;
-    const struct snapshot *s = w->proxy.snapshot;
-    if (places_take(places, s->connections_max) || make_room(w)) {
-        return DOWNSTREAM_ADMITTED;
+    bool asked = false;
+    enum downstream_place place = admission_find(&w->admission, w->proxy.snapshot, address, &asked);
+    if (asked) {
+        w->options.events->on_asked(w->options.control);
     }
-    bool known = snapshot_admin_allows(s, address) || snapshot_view_allows(s, address);
-    if (known && places_take_reserved(places)) {
-        return DOWNSTREAM_RESERVED;
-    }
-    if (places_take_refused(places)) {
-        return DOWNSTREAM_REFUSED;
+    if (place != DOWNSTREAM_NOWHERE) {
+        return place;
     }
     struct log_field fields[] = {
         log_text("message", "limits.connections is reached, and so many wait for their 503 "
@@ -478,8 +432,7 @@ static void on_turn_end(uv_prepare_t *handle)
     if (desk_is_pending(w->options.desk)) {
         exchange_take_told(w->options.desk);
     }
-    give_way(w);
-    tell_idle(w);
+    admission_settle(&w->admission, w->proxy.snapshot->connections_max);
     if (w->awaiting_quiet) {
         go_on_waiting(w);
     }
@@ -578,6 +531,8 @@ int worker_start(const struct worker_options *options, struct worker **ret_worke
     w->proxy.owner = w;
     prng_init(&w->proxy.prng, options->seed);
     downstream_init(&w->downstream, &w->proxy);
+    w->admission = (struct admission){
+        .places = options->places, .worker = options->index, .downstream = &w->downstream};
     w->downstream.find_place = on_find_place;
     w->downstream.on_gone = on_connection_gone;
     error = open_handles(w);

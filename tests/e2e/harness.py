@@ -128,6 +128,15 @@ def run_command(*arguments, timeout=60, **more):
                           text=True, timeout=timeout * PATIENCE, check=False, **more)
 
 
+def open_sockets(node):
+    """How many sockets the node holds: not all its descriptors, for a worker's first connection makes it open some."""
+    count = 0
+    for fd in os.listdir(f"/proc/{node.pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):   # closed between the list and the look
+            count += os.readlink(f"/proc/{node.pid}/fd/{fd}").startswith("socket:")
+    return count
+
+
 class Node:
     """One process, with a folder of its own for configuration and logs."""
 

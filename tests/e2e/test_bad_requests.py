@@ -2,11 +2,10 @@
 
 import contextlib
 import json
-import os
 import select
 
 import pytest
-from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, settings
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, open_sockets, settings
 from stub_client import wait_for
 
 AUTH = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
@@ -298,12 +297,12 @@ def test_no_more_connections_stay_open_than_allowed(stubs):
     """Those that send nothing least of all; and the limit is the node's, not each worker's."""
     refused_max = 64   # kept for a second each, to be told 503
     with Node(settings(stubs[:1], limits={"connections": 4}, workers=2, admin={"allow": ["127.0.0.99/32"]})) as node:
-        idle = len(os.listdir(f"/proc/{node.pid}/fd"))
+        idle = open_sockets(node)
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(node.client()) for _ in range(200)]
 
             def left_open():
-                return len(os.listdir(f"/proc/{node.pid}/fd")) - idle
+                return open_sockets(node) - idle
             wait_for(lambda: left_open() <= 4 + refused_max + 4, PATIENCE)   # and what the node opens for itself
 
             def ended():

@@ -10,7 +10,7 @@ import socket
 import time
 
 import pytest
-from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, settings
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, open_sockets, parallel, settings
 from stub_client import Stub, wait_for
 from test_hostile_peers import Peer
 
@@ -358,7 +358,7 @@ def test_sixteen_more_are_kept_for_the_operator(stub):
 
 def test_places_are_counted_right_when_many_come_at_once(stub):
     with Node(full(stub)) as node:
-        idle_files = len(os.listdir(f"/proc/{node.pid}/fd"))
+        idle = open_sockets(node)
 
         def visit(_):
             with contextlib.suppress(OSError, EOFError), node.client() as client:
@@ -366,7 +366,7 @@ def test_places_are_counted_right_when_many_come_at_once(stub):
                     client.request("GET", "/v1/_echo", TOKEN).response()
         for _ in range(10):
             parallel([lambda i=i: visit(i) for i in range(40)])
-            assert len(os.listdir(f"/proc/{node.pid}/fd")) - idle_files <= FEW + 64 + 40
+            assert open_sockets(node) - idle <= FEW + 64 + 40
         wait_for(lambda: active(node) == 0, TIMEOUT)
         with contextlib.ExitStack() as stack:   # and all places are there again
             for _ in range(FEW):

@@ -1,7 +1,6 @@
 """Peers that do what no sane one does: a node neither hangs, nor grows, nor keeps what nobody wants."""
 
 import contextlib
-import os
 import select
 import socket
 import struct
@@ -9,7 +8,7 @@ import threading
 import time
 
 import pytest
-from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, observe, settings
+from harness import PATIENCE, TIMEOUT, TOKEN, Node, check_error, observe, open_sockets, settings
 from stub_client import wait_for
 
 HEAD = f"Host: h\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
@@ -198,19 +197,13 @@ def test_a_tunnel_whose_instance_does_not_read_ends_with_its_client(stubs):
         connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 
     with Peer(talk) as peer, Node(settings([peer])) as node:
-        def sockets():
-            count = 0
-            for fd in os.listdir(f"/proc/{node.pid}/fd"):
-                with contextlib.suppress(FileNotFoundError):   # closed between the list and the look
-                    count += os.readlink(f"/proc/{node.pid}/fd/{fd}").startswith("socket:")
-            return count
         client = node.client()
         client.send(b"GET /v1/x?user=u HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\n" + HEAD + b"\r\n")
         assert client.head().status == 101
-        before = sockets()
+        before = open_sockets(node)
         send_until_blocked(client, b"z" * 65536)
         reset(client)
-        wait_for(lambda: sockets() <= before - 2, TIMEOUT)   # what the instance never read is lost
+        wait_for(lambda: open_sockets(node) <= before - 2, TIMEOUT)   # what the instance never read is lost
 
 
 def test_a_refused_upload_is_answered_however_large(stubs):

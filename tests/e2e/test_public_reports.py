@@ -9,7 +9,7 @@ import time
 
 import pytest
 from certificates import Authority
-from harness import BUILD, PATIENCE, TIMEOUT, TOKEN, Node, instance, parallel, settings
+from harness import BUILD, PATIENCE, TIMEOUT, TOKEN, Node, instance, open_sockets, parallel, settings
 from stub_client import Stub, wait_for
 from test_hostile_peers import Peer
 
@@ -264,10 +264,6 @@ def test_a_place_in_a_quota_comes_back_however_a_run_fails():
             assert run(node, "well") == 200
 
 
-def descriptors(node):
-    return len(os.listdir(f"/proc/{node.pid}/fd"))
-
-
 def test_failures_to_reach_an_instance_leave_neither_slots_nor_descriptors():
     """HAProxy #1003 and #1453: connections leaked in bursts of failed connects; SignalR.E.A.C.H #11: each failed stream
     took a slot for ever, until all was 503."""
@@ -284,7 +280,7 @@ def test_failures_to_reach_an_instance_leave_neither_slots_nor_descriptors():
                             "inputs": {"stub_events": 1, "stub_interval": 0}}).response()[0].status)
                 return statuses
 
-            before = descriptors(node)
+            before = open_sockets(node)
             stub.refuse()
             refused = parallel([lambda i=i: run(i) for i in range(10)])
             assert {status for row in refused for status in row} == {503}
@@ -295,7 +291,7 @@ def test_failures_to_reach_an_instance_leave_neither_slots_nor_descriptors():
                 assert {status for row in broken for status in row} <= {502, 503}, (kind, broken)
                 stub.clear()
             wait_for(lambda: node.instances()["dify1"]["slots_used"] == 0, TIMEOUT)
-            wait_for(lambda: descriptors(node) <= before + 2, TIMEOUT)
+            wait_for(lambda: open_sockets(node) <= before + 2, TIMEOUT)
             assert run(0) == [200] * 10
 
 
@@ -404,7 +400,7 @@ def test_clients_that_shake_half_a_hand_and_leave_cost_nothing(stub, ca):
     config = settings([stub], workers=1, listen=[{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": [ca.good]}])
     with Node(config) as node:
         port = int(node.events("listening")[1]["address"].rpartition(":")[2])
-        before = descriptors(node)
+        before = open_sockets(node)
         outgoing = ssl.MemoryBIO()
         hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
         with contextlib.suppress(ssl.SSLWantReadError):
@@ -420,7 +416,7 @@ def test_clients_that_shake_half_a_hand_and_leave_cost_nothing(stub, ca):
             thread.start()
         for thread in threads:
             thread.join()
-        wait_for(lambda: descriptors(node) <= before, TIMEOUT)
+        wait_for(lambda: open_sockets(node) <= before, TIMEOUT)
 
         def ticks():
             with open(f"/proc/{node.pid}/stat", encoding="ascii") as file:
