@@ -17,9 +17,11 @@ What tests/e2e gets in the environment: DIFYRING_BIN (the program to start) and 
 TSan, `smoke` also runs under valgrind; see tests/pytest.ini.
 """
 import argparse
+import contextlib
 import glob
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -43,6 +45,7 @@ LOG_TAIL_LINES = 60
 # gcc's and clang's older sanitizer runtimes cannot live with more random address bits than this.
 MMAP_RANDOM_BITS_MAX = 28
 
+HUNG = 124  # as timeout(1) says it
 NO_TESTS_COLLECTED = 5  # pytest's exit status; a part that runs no test at all has failed all the same
 
 TAP_LINE = re.compile(r"^(not ok|ok) \d+(.*)$")
@@ -75,6 +78,7 @@ class Part:
         self.prefix = NICE if in_background else []
         self.path = os.path.join(LOGS, name + ".log")
         self.deadline = time.monotonic() + PART_SECONDS_MAX
+        self.cpu_seconds = 0.0
         for old in glob.glob(os.path.join(LOGS, name + ".*")):
             os.unlink(old)
         self.log = open(self.path, "w", encoding="utf-8", errors="replace")
@@ -87,24 +91,32 @@ class Part:
         self.log.flush()
 
     def run(self, command, env=None):
-        """Runs a command with its output in the log; returns its exit status, 124 when it hung."""
+        """Runs a command with its output in the log; returns its exit status, HUNG when it hung."""
         command = [*self.prefix, *command]
         self.say("+ " + " ".join(command))
         child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})},
                                  stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                  start_new_session=True)
-        try:
-            return child.wait(max(1, self.deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        ended = self.wait_for_end(child.pid)
+        if not ended:
             self.say(f"{command[0]} still ran after {PART_SECONDS_MAX} s and was killed")
-            return 124
+        # Its own session, so this also ends what it started and left behind.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_seconds += used.ru_utime + used.ru_stime
+        return child.returncode if ended else HUNG
+
+    def wait_for_end(self, pid):
+        """False when it hung. Its status is not asked for: with that wait4 says what it used."""
+        descriptor = os.pidfd_open(pid)
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            return bool(poll.poll(1000 * max(1, self.deadline - time.monotonic())))
         finally:
-            # Its own session, so this also ends what it started and left behind.
-            try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            child.wait()
+            os.close(descriptor)
 
     def tail(self):
         with open(self.path, encoding="utf-8", errors="replace") as log:
@@ -379,7 +391,7 @@ def run_part(name, run, in_background):
         result = str(counts)
     part.log.close()
     with printing:
-        print(f"{name:16} {time.monotonic() - start:7.1f} s  {result}", flush=True)
+        print(f"{name:16} {time.monotonic() - start:7.1f} s {part.cpu_seconds:7.1f} cpu  {result}", flush=True)
         if counts.failed:
             print(f"--- the end of build/test-logs/{name}.log")
             print("\n".join(part.tail()))
@@ -422,7 +434,7 @@ class Run:
     def one(self, name, need, run, in_background):
         if need in self.broken:
             with printing:
-                print(f"{name:16} {0:7.1f} s  not run: {need} failed", flush=True)
+                print(f"{name:16} {0:7.1f} s {0:7.1f} cpu  not run: {need} failed", flush=True)
             self.broken.add(name)
             return Counts(failed=1)
         try:
