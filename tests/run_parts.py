@@ -239,11 +239,15 @@ def configure_command(build):
     return ["cmake", "--preset", build] + ([f"-DDIFYRING_DEPS_DIR={deps}"] if deps else [])
 
 
-def build_part(build):
-    """Configures and builds a preset. It counts as no test when it works, as a failed one if not."""
+def build_part(build, units=None):
+    """Configures and builds a preset: all of it, or the program and these unit tests. It counts as no test when
+    it works, as a failed one if not."""
+    targets = [] if units is None else ["--target", "difyring", *(f"test_{unit}" for unit in units)]
+
     def run(part):
         jobs = str(os.cpu_count() or 1)
-        if part.run(configure_command(build)) != 0 or part.run(["cmake", "--build", f"build/{build}", "-j", jobs]) != 0:
+        make = ["cmake", "--build", f"build/{build}", "-j", jobs, *targets]
+        if part.run(configure_command(build)) != 0 or part.run(make) != 0:
             return Counts(failed=1)
         return None
     return run
@@ -340,9 +344,15 @@ def run_compose(part):
 
 # Pure cores have all of this from AddressSanitizer already, in a twentieth of the time. Left are the units with
 # threads, and those whose work is done by libraries that no sanitizer has built (libuv, OpenSSL, libyaml).
-WITH_LOOPS = "acceptor|dial|explain|lookup|mailbox|resolver|secure|slices|spool|stream|upstream|verdicts|vip_loop"
-WITH_THREADS = rf"^unit\.({WITH_LOOPS}|answers|host_slots|log_writer|placement|stack|statuses)$"
-WITH_LIBRARIES = rf"^unit\.({WITH_LOOPS}|tls_session|tls_resume|seal|aead|conf|log)$"
+WITH_LOOPS = ("acceptor dial explain lookup mailbox resolver secure slices spool stream upstream verdicts"
+              " vip_loop").split()
+WITH_THREADS = [*WITH_LOOPS, *"answers host_slots log_writer placement stack statuses".split()]
+WITH_LIBRARIES = [*WITH_LOOPS, *"tls_session tls_resume seal aead conf log".split()]
+
+
+def units_part(build, units):
+    return ctest_part(build, "-R", rf"^unit\.({'|'.join(units)})$")
+
 
 # (name, part of --quick, what it needs, function), in the order in which they run.
 PARTS = [
@@ -362,13 +372,13 @@ BACKGROUND = [
     ("asan-build", False, None, build_part("asan")),
     ("tidy", False, "asan-build", run_tidy),
     ("asan-ctest", False, "asan-build", ctest_part("asan", "-R", r"^(unit|fuzz)\.")),
-    ("tsan-build", False, None, build_part("tsan")),
-    ("valgrind-build", False, None, build_part("valgrind")),
+    ("tsan-build", False, None, build_part("tsan", WITH_THREADS)),
+    ("valgrind-build", False, None, build_part("valgrind", WITH_LIBRARIES)),
     ("sim", False, "release-build", sim_part("release", 450, 1, 20)),
     ("compose-build", False, "release-build", build_images),
     ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
-    ("tsan-unit", False, "tsan-build", ctest_part("tsan", "-R", WITH_THREADS)),
-    ("valgrind-unit", False, "valgrind-build", ctest_part("valgrind", "-R", WITH_LIBRARIES)),
+    ("tsan-unit", False, "tsan-build", units_part("tsan", WITH_THREADS)),
+    ("valgrind-unit", False, "valgrind-build", units_part("valgrind", WITH_LIBRARIES)),
     ("lab", False, "release-build", run_lab),   # its programs have real-time priority
     ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "smoke")),
 ]
