@@ -30,6 +30,8 @@ static void on_packet(void *owner, const struct gossip_address *to, struct bytes
     }
     *slot = (struct net_packet){
         network->now_ms + network->delay_ms, node->address, *to, packet.size, {0}};
+    size_t used = (size_t)(slot - network->packets) + 1;
+    network->packets_used = used > network->packets_used ? used : network->packets_used;
     slot->from.port += network->moved[node->index];
     memcpy(slot->bytes, packet.at, packet.size);
     network->last[to->ip[15]] = *slot;
@@ -179,7 +181,7 @@ static void refuse(struct net *n, const struct net_packet *p)
 
 static void deliver(struct net *n)
 {
-    for (struct net_packet *p = n->packets; p < n->packets + NET_PACKETS_MAX; p++) {
+    for (struct net_packet *p = n->packets; p < n->packets + n->packets_used; p++) {
         struct gossip *to = n->nodes[p->to.ip[15]].gossip;
         if (p->size == 0 || p->arrives_ms > n->now_ms) {
             continue;

@@ -34,6 +34,7 @@ struct net {
     uint64_t now_ms;
     struct net_node nodes[NET_NODES_MAX];
     struct net_packet packets[NET_PACKETS_MAX]; /* size 0 = free */
+    size_t packets_used;                        /* places that have ever been: the first ones */
     bool cut[NET_NODES_MAX][NET_NODES_MAX];     /* from, to */
     bool refused[NET_NODES_MAX][NET_NODES_MAX]; /* the same, and the sender gets a hint */
     bool gone[NET_NODES_MAX];                   /* not running: its machine gives no hints */
