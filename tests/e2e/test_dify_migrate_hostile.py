@@ -17,6 +17,8 @@ import types
 import pytest
 from test_dify_migrate import TOOL, tool  # noqa: F401
 
+pytestmark = pytest.mark.slow   # nothing of it is C
+
 SECRET = b"SECRET of the machine"
 
 

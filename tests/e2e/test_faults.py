@@ -185,7 +185,6 @@ def is_harmless(kind, parameters):
     return kind in HARMLESS or parameters.get("seconds")
 
 
-@pytest.mark.alone
 @pytest.mark.threads
 @pytest.mark.parametrize("kind, parameters", FAULTS, ids=lambda value: value if isinstance(value, str) else
                          ",".join(f"{k}={v}" for k, v in value.items()) or "-")
@@ -234,7 +233,6 @@ def test_a_bad_response_head_is_502_and_leaks_nothing(stubs, patient_node, varia
             assert (outcome.kind, outcome.status) == ("own", 502)
 
 
-@pytest.mark.alone
 @pytest.mark.threads
 def test_all_instances_break_at_random_and_come_back(stubs):
     """Ejection is on, checks run, faults come and go under the clients' feet."""

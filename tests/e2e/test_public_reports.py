@@ -13,8 +13,6 @@ from harness import BUILD, PATIENCE, TIMEOUT, TOKEN, Node, instance, open_socket
 from stub_client import Stub, wait_for
 from test_hostile_peers import Peer
 
-pytestmark = pytest.mark.alone
-
 ASK = b"Host: h\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n"
 MIB = 1 << 20
 

@@ -12,8 +12,6 @@ from cluster import Cluster
 from harness import LONG, PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, settings
 from stub_client import Stub, wait_for
 
-pytestmark = pytest.mark.alone
-
 SLOTS = 10
 
 
@@ -72,6 +70,7 @@ def jain(values):
     return sum(values) ** 2 / (len(values) * sum(value * value for value in values))
 
 
+@pytest.mark.alone
 @pytest.mark.threads
 def test_fifty_clients_of_five_users_share_ten_slots(stock):
     """One user sends half of all. Nobody is refused, the limit holds, users get the same."""
