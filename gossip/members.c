@@ -158,6 +158,7 @@ void member_set_session(struct gossip *g, struct member *m, struct seal_peer *pe
     }
     m->peer = peer;
     m->sees = (struct gossip_address){{0}, 0};
+    m->shown = 0;
     if (peer) {
         memcpy(&key, seal_peer_session(peer)->id, sizeof(key));
         index_put(&g->by_session, key, m);

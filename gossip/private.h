@@ -91,6 +91,7 @@ struct member {
     struct seal_peer *peer;       /* its session; NULL until it has spoken to ours */
     bool advertises;              /* row.address is what it says itself */
     struct gossip_address sees;   /* where it sees this node, as it has said in this session */
+    unsigned shown;               /* how often it was told so the other way round */
     uint64_t mark;                /* == gossip.mark: listed in the digest at hand */
     uint64_t contact_ms;          /* the last HELLO or unasked sync */
     uint64_t told_ms;             /* when it was last told that it is thought dead or stale */

@@ -35,7 +35,8 @@ enum {
     ASKERS_SHARE_MAX = 8,
     IDLE_JITTER = 4, /* a quarter: of two the one that is first asks for both */
     URGES = 12,
-    ANNOUNCED_MAX = 16,  /* at once; the others hear it from them */
+    SHOWN_MAX = 3,      /* answers of a session say where the other one is seen: two may get lost */
+    ANNOUNCED_MAX = 16, /* at once; the others hear it from them */
     SUSPICION_TRIPS = 3, /* so many answers could have come in any suspicion */
 };
 
@@ -409,7 +410,10 @@ void probe_on_ping(struct gossip *g, struct member *from, const struct wire_pack
     from->pinged_ms = g->now_ms;
     /* it says where it is though its packets show it: it need not (send.c) */
     bool needless = gossip_address_equal(&p->advertise, &from->source);
-    answer(g, from, p->sequence, needless ? &from->source : NULL);
+    /* and who was asked before it asked anybody has never been told where it is seen */
+    bool shows = from->shown < SHOWN_MAX;
+    from->shown += shows;
+    answer(g, from, p->sequence, needless || shows ? &from->source : NULL);
     antientropy_compare(g, from, summary);
 }
 

@@ -279,12 +279,13 @@ static void of_two_with_one_name_the_first_one_keeps_it(void **state)
 }
 
 /* 2 is a copy of 1 or of 0, and who told it so ends before it can be sure. Neither has the other as
- * a name to join by; and 0, which asked nobody, does not know where it is seen. */
+ * a name to join by; and 0, which asked nobody, has only been told by answers where it is seen. */
 static void when_only_the_two_are_left_both_say_so(void **state)
 {
     (void)state;
     for (unsigned first = 0; first < 2; first++) {
         struct net *n = cluster_of(2);
+        net_run(n, 5000); /* each has asked the other one */
         net_start_as(n, 2, first == 0 ? "node-0" : "node-1", 1000,
                      "0123456789abcdef0123456789abcdef");
         gossip_set_join(n->nodes[2].gossip, &n->nodes[1 - first].address, 1);
@@ -294,6 +295,8 @@ static void when_only_the_two_are_left_both_say_so(void **state)
         unsigned told = n->nodes[first].clash_events;
         assert_true(told > 0 && told <= 10);
         assert_true(n->nodes[2].clash_events > 0);
+        assert_int_equal(n->nodes[first].clash_holder.ip[15], first);
+        assert_true(gossip_address_known(&n->nodes[first].clash_holder));
         assert_int_equal(n->nodes[first].clash_other.ip[15], 2);
         assert_int_equal(n->nodes[2].clash_other.ip[15], 2);
         assert_int_equal(n->nodes[2].clash_holder.ip[15], first);
