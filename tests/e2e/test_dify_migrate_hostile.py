@@ -364,9 +364,10 @@ def test_a_program_in_a_container_is_heard_to_its_end(tool, tmp_path, monkeypatc
     assert tool.text_inside(place, ["printf", "%s", "a b  $0 '\n"], what="it") == "a b  $0 '\n"
     assert tool.text_inside(place, ["true"], what="it") == ""
     assert tool.text_inside(place, ["cat"], what="it") == ""   # it has no input
-    for words, wanted in (["sh", "-c", "echo why: error >&2; echo half; exit 3"], "why: error"), (["none-such"], "none-such"), (["sleep", "9"], "no end within 1 s"):
+    for words, wanted, timeout in ((["sh", "-c", "echo why: error >&2; echo half; exit 3"], "why: error", 60),
+                                   (["none-such"], "none-such", 60), (["sleep", "9"], "no end within 1 s", 1)):
         with pytest.raises(tool.Trouble, match=wanted):
-            tool.text_inside(place, words, what="it", timeout=1)
+            tool.text_inside(place, words, what="it", timeout=timeout)
     (tmp_path / "docker").write_text("#!/bin/sh\nshift 3\n\"$@\" </dev/null | head -c 1000\n")
     with pytest.raises(tool.Trouble, match="cut on the way"):
         tool.text_inside(place, ["head", "-c", "300000", "/dev/zero"], what="it")
