@@ -65,6 +65,8 @@ def attacks(outside):
     return {
         "dots": [member("../outside/file")],
         "dots inside": [member("a/../../outside/file")],
+        "dots behind a link": [member("a/b", folder), member("a/link", link, outside / "folder" if outside else ""), member("a/link/../new")],
+        "a hard link with dots behind a link": [member("a", link, outside / "folder" if outside else ""), member("b", hard, "a/../file")],
         "absolute": [member(f"{outside}/file")],
         "behind a link": [member("a", link, outside), member("a/file")],
         "behind a link of links": [member("b", link, outside), member("a", link, "b"), member("a/new")],
@@ -128,6 +130,46 @@ def test_sockets_and_devices_are_no_files(tool, place):  # noqa: F811
         with tarfile.open(fileobj=stream, mode="w") as tar:
             taken = [tool.add_to_tar(tar, str(place), path) for path in ("file", "socket", "fifo")]
         assert taken == [True, False, True]
+
+
+def test_what_becomes_a_link_meanwhile_leads_nobody_out(tool, place, monkeypatch):  # noqa: F811
+    """A container may change its files while root reads them: the host's own files come into no archive."""
+    outside = place.parent / "outside"
+    for name in ("file", "folder/file", "pipe"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"its own")
+    listed = [path for path, _info in tool.walk(str(place))]
+    assert listed == ["file", "folder", "pipe", "folder/file"]
+    lstat, stream = os.lstat, io.BytesIO()
+
+    def changes(path, **more):
+        """After it was looked at, each becomes another thing."""
+        info = lstat(path, **more)
+        if path == str(place / "folder" / "file"):
+            os.rename(place / "folder", place / "moved")
+            os.symlink(outside, place / "folder")
+        elif os.path.basename(path) in ("file", "pipe"):
+            os.unlink(path)
+            os.symlink(outside / "file", path) if path.endswith("file") else os.mkfifo(path)
+        return info
+    monkeypatch.setattr(tool.os, "lstat", changes)
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        assert [tool.add_to_tar(tar, str(place), path) for path in ("file", "folder/file", "pipe")] == [False, False, False]
+    monkeypatch.undo()
+    assert SECRET not in stream.getvalue()
+    assert [path for path, _info in tool.walk(str(place))] == ["file", "folder", "moved", "pipe", "moved/file"]
+    assert tool.list_below(str(place), "folder") == []
+
+
+def test_a_folder_that_others_may_write_into_is_no_archive(tool, tmp_path):  # noqa: F811
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(tool.Trouble, match="others may write into"):
+        tool.Archive(str(folder)).create("it")
+    assert list(folder.iterdir()) == []
+    folder.chmod(0o755)
+    tool.Archive(str(folder)).create("it")
 
 
 def made(tool, folder, parts, **more):  # noqa: F811
@@ -371,3 +413,95 @@ def test_a_program_in_a_container_is_heard_to_its_end(tool, tmp_path, monkeypatc
     (tmp_path / "docker").write_text("#!/bin/sh\nshift 3\n\"$@\" </dev/null | head -c 1000\n")
     with pytest.raises(tool.Trouble, match="cut on the way"):
         tool.text_inside(place, ["head", "-c", "300000", "/dev/zero"], what="it")
+
+
+def test_bytes_that_a_dead_connection_writes_yet_do_no_harm(tool, tmp_path):  # noqa: F811
+    """The first ssh is killed and leaves a slow program at the other end. What is sent again is less than a block."""
+    data = os.urandom(3 << 20)
+    archive = made(tool, tmp_path / "archive", {"a": data})
+    there, late = tmp_path / "there", tmp_path / "late"
+    there.mkdir()
+    (there / "a.part").write_bytes(data[:1 << 20] + bytes(100))   # it was cut within a block
+    ssh = tmp_path / "far"
+    ssh.write_text(f"""#!/bin/sh
+shift
+case $1 in *dd*seek*) [ -e {late} ] || {{ touch {late}; tail -c +1048577 {archive}/a | head -c 1500000 | sh -c 'cd {there}; sleep 0.3; dd of=a.part bs=65536 seek=16 conv=notrunc status=none' & }}; sleep 0.6 ;; esac
+exec sh -c "$*"
+""")
+    ssh.chmod(0o755)
+    carry = tool.Carry(tool.Archive(str(archive)).open(), f"me@there:{there}", str(ssh))
+    carry.run()
+    assert (there / "a").read_bytes() == data
+    assert carry.sent == (2 << 20) + os.path.getsize(archive / "manifest.json")
+
+
+@pytest.mark.parametrize(("old", "new", "wanted"), [
+    ("1.27.0", "1.27.3", None), ("1.27.0", "1.28.1", None), ("1.27.0", "1.39.2", "same version"), ("1.27.0", "1.19.0", "older one"),
+    ("v2.5.15", "v3.0.0", "same version"), ("1.27.0", "latest", None), ("1.27.0@sha256:9", "1.27.1@sha256:1", None), (None, "1", None)])
+def test_files_of_a_vector_store_want_its_version(tool, old, new, wanted):  # noqa: F811
+    images = [{} if tag is None else {"weaviate": f"host:5000/weaviate:{tag}", "redis": "redis:6-alpine"} for tag in (old, new)]
+    if wanted is None:
+        tool.refuse_versions(*images, tool.kept_files(["weaviate", "api"]), "there")
+    else:
+        with pytest.raises(tool.Trouble, match=wanted):
+            tool.refuse_versions(*images, tool.kept_files(["weaviate", "api"]), "there")
+
+
+def test_redis_reads_what_an_older_one_wrote(tool):  # noqa: F811
+    tool.refuse_versions({"redis": "redis:6-alpine"}, {"redis": "redis:8.0"}, tool.REDIS, "there")
+    with pytest.raises(tool.Trouble, match="redis is 6"):
+        tool.refuse_versions({"redis": "redis:7.2"}, {"redis": "redis:6-alpine"}, tool.REDIS, "there")
+
+
+def test_files_belong_to_whom_dify_runs_as(tool, place):  # noqa: F811
+    """Its images run as 1001 since 1.10.1; files of an older one are root's."""
+    users = {"": 0, "root": 0, "0": 0, "1001": 1001, "1002:0": 1002, "dify": 1001, "postgres": 0}
+    assert {user: tool.owner_wanted({"Config": {"User": user}}) for user in users} == users and tool.owner_wanted({}) == 0
+    if os.geteuid() != 0:
+        pytest.skip("owners are root's to give")
+    (place / "folder").mkdir()
+    (place / "folder" / "file").write_bytes(b"x")
+    (place / "folder" / "file").chmod(0o2640)
+    os.symlink(place.parent / "outside" / "file", place / "link")
+    before = state(place)
+    tool.give_all(str(place), 1001)
+    assert {os.lstat(place / path).st_uid for path in (".", "folder", "folder/file", "link")} == {1001}
+    assert stat.S_IMODE(os.stat(place / "folder" / "file").st_mode) == 0o2640 and state(place) == before
+
+
+def test_a_dry_run_of_what_is_under_way_does_nothing(tool, tmp_path, capsys):  # noqa: F811
+    """Also of --back, whatever the move has done by then."""
+    journal = tool.Journal(str(tmp_path / "moves.jsonl"))
+    move = tool.Move("cutover", Recorder(), Recorder(), Recorder(), Recorder(), (("a", 1), ("b", 2)), journal, types.SimpleNamespace(wait=1))
+    options = types.SimpleNamespace(dry_run=True, back=True)
+    assert tool.carry_out(move, options) == 0 and "no move is under way" in capsys.readouterr().out
+    journal.add("begin", kind="cutover", entries=[["one", "dify1"]], had_votes=False, new=["b", 2], source="/x", target="new:/x")
+    journal.add("holding")
+    journal.add("stopping", services=["api", "worker"])
+    size = os.path.getsize(journal.path)
+    assert tool.carry_out(move, options) == 0
+    said = capsys.readouterr().out
+    assert "start: api, worker of /x" in said and "enable: what waited" in said
+    options.back = False
+    assert tool.carry_out(move, options) == 0 and "behind `stopping`, to b:2" in capsys.readouterr().out
+    assert move.source.calls == move.target.calls == move.nodes.calls == move.config.calls == [] and os.path.getsize(journal.path) == size
+
+
+def test_the_key_that_data_was_encrypted_with_stays(tool):  # noqa: F811
+    done = subprocess.run([sys.executable, TOOL, "restore", "/none", "--to", "/none", "--set", "SECRET_KEY=SECRET-other"], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1 and "belongs to what is restored" in done.stderr and "SECRET-other" not in done.stderr
+
+
+def test_verify_gives_a_key_to_nobody_else(tool, tmp_path):  # noqa: F811
+    asked = []
+
+    def serve(server):
+        with server, server.accept()[0] as peer:
+            asked.append(peer.recv(4096))
+            peer.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    threading.Thread(target=serve, args=(server,), daemon=True).start()
+    verify = tool.Verify(types.SimpleNamespace(old=f"http://127.0.0.1:{port}", new=""))
+    assert verify._ask(verify.options.old, "SECRET-app", "/v1/info") == (302, b"{}") and b"SECRET-app" in asked[0]
