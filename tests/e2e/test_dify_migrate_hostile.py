@@ -505,3 +505,23 @@ def test_verify_gives_a_key_to_nobody_else(tool, tmp_path):  # noqa: F811
     threading.Thread(target=serve, args=(server,), daemon=True).start()
     verify = tool.Verify(types.SimpleNamespace(old=f"http://127.0.0.1:{port}", new=""))
     assert verify._ask(verify.options.old, "SECRET-app", "/v1/info") == (302, b"{}") and b"SECRET-app" in asked[0]
+
+
+def test_a_part_that_is_damaged_after_it_was_checked_is_told(tool, place, tmp_path):  # noqa: F811
+    """A restore that was interrupted, and went on a day later."""
+    archive = made(tool, tmp_path / "archive", {"files.tar": tar_of(member("f", data=b"x" * 5000)).getvalue()})
+    opened = tool.Archive(str(archive)).open()
+    tool.verify_parts(opened)
+    data = bytearray((archive / "files.tar").read_bytes())
+    data[600] ^= 1   # of the file's own bytes: a tar has no sum of them
+    (archive / "files.tar").write_bytes(data)
+    with pytest.raises(tool.Trouble, match="files.tar is damaged"), opened.reader("files.tar") as stream:
+        tool.extract(stream, str(place), lambda count: None)
+
+
+@pytest.mark.parametrize(("service", "wanted"), [("db", False), ("certbot", True), ("web", True), ("volumes", False), ("image", False)])
+def test_what_an_older_compose_file_left_is_not_missed(tool, tmp_path, service, wanted):  # noqa: F811
+    (tmp_path / "docker-compose.yaml").write_text("services:\n  db_postgres:\n    image: a\n  'certbot':\n    profiles: [certbot]\n  web: &web\n    image: b\nvolumes:\n")
+    project = object.__new__(tool.Project)
+    project.folder = str(tmp_path)
+    assert project.names_service(service) == wanted
