@@ -33,7 +33,11 @@ static struct instance_record *find(struct control *c, uint16_t place, uint64_t 
 void uploads_tell(struct control *c)
 {
     struct upload rows[UPLOADS_WAITING_MAX];
-    size_t count = uploads_take(&c->placements.uploads, rows);
+    bool lost;
+    size_t count = uploads_take(&c->placements.uploads, rows, &lost);
+    if (lost) {
+        cluster_miss_upload(c->member.cluster, net_now_ms(&c->net));
+    }
     for (size_t i = 0; i < count; i++) {
         const struct instance_record *r = find(c, rows[i].place, 0);
         if (r) {

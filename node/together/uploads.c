@@ -23,6 +23,8 @@ void uploads_add(struct uploads_waiting *u, struct upload row)
     if (u->count < UPLOADS_WAITING_MAX) {
         u->rows[u->count++] = row;
         atomic_store(&u->any, true);
+    } else {
+        u->lost = true;
     }
     pthread_mutex_unlock(&u->lock);
     if (first) {
@@ -30,13 +32,17 @@ void uploads_add(struct uploads_waiting *u, struct upload row)
     }
 }
 
-size_t uploads_take(struct uploads_waiting *u, struct upload ret_rows[UPLOADS_WAITING_MAX])
+size_t uploads_take(struct uploads_waiting *u, struct upload ret_rows[UPLOADS_WAITING_MAX],
+                    bool *ret_lost)
 {
     size_t count = 0;
+    *ret_lost = false;
     if (atomic_load_explicit(&u->any, memory_order_relaxed)) {
         pthread_mutex_lock(&u->lock);
         count = u->count;
         memcpy(ret_rows, u->rows, count * sizeof(*ret_rows));
+        *ret_lost = u->lost;
+        u->lost = false;
         u->count = 0;
         atomic_store(&u->any, false);
         pthread_mutex_unlock(&u->lock);

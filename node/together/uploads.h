@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { UPLOADS_WAITING_MAX = 256 /* within a turn of the control loop; others are not told */ };
+enum { UPLOADS_WAITING_MAX = 256 /* within a turn of the control loop */ };
 
 struct upload {
     uint64_t file;  /* placement_id() by the cluster's key */
@@ -21,6 +21,7 @@ struct uploads_waiting {
     pthread_mutex_t lock;
     struct upload rows[UPLOADS_WAITING_MAX];
     size_t count;
+    bool lost; /* there was no room for some */
     _Atomic bool any;
     void (*on_news)(void *owner); /* any thread: wake the control loop. NULL: there are no others */
     void *owner;
@@ -37,7 +38,9 @@ static inline bool uploads_are_told(const struct uploads_waiting *u)
 
 void uploads_add(struct uploads_waiting *u, struct upload row); /* any thread */
 
-/* All that waits. Without any it costs one look. */
-size_t uploads_take(struct uploads_waiting *u, struct upload ret_rows[UPLOADS_WAITING_MAX]);
+/* All that waits. Without any it costs one look. `ret_lost`: there were more since the last time,
+ * which nobody will be told of. */
+size_t uploads_take(struct uploads_waiting *u, struct upload ret_rows[UPLOADS_WAITING_MAX],
+                    bool *ret_lost);
 
 #endif

@@ -105,12 +105,27 @@ static void add_row(struct cluster *c, uint64_t file, uint64_t place)
     u->next++;
 }
 
+static void tell_crowded(struct cluster *c)
+{
+    cluster_problem(c, PROBLEM_CROWDED, "uploads",
+                    "files are uploaded elsewhere than at home faster than the other nodes can "
+                    "be told: of some of them they do not know");
+}
+
 void cluster_tell_upload(struct cluster *c, uint64_t now_ms, uint64_t file, uint64_t place)
 {
     c->now_ms = now_ms;
     if (!c->alone) {
         add_row(c, file, place);
         cluster_settle(c);
+    }
+}
+
+void cluster_miss_upload(struct cluster *c, uint64_t now_ms)
+{
+    c->now_ms = now_ms;
+    if (!c->alone) {
+        tell_crowded(c);
     }
 }
 
@@ -171,9 +186,7 @@ void uploads_settle(struct cluster *c)
     u->told_ms = c->now_ms + 1;
     if (u->crowded) {
         u->crowded = false;
-        cluster_problem(c, PROBLEM_CROWDED, "uploads",
-                        "files are uploaded elsewhere than at home faster than the other nodes can "
-                        "be told: of some of them they do not know");
+        tell_crowded(c);
     }
 }
 

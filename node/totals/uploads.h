@@ -23,6 +23,9 @@ uint64_t cluster_upload_place(const struct cluster *c, struct bytes application,
 /* This node has seen it being made there. */
 void cluster_tell_upload(struct cluster *c, uint64_t now_ms, uint64_t file, uint64_t place);
 
+/* It has seen more than it can tell (problem `crowded`). */
+void cluster_miss_upload(struct cluster *c, uint64_t now_ms);
+
 /* on_upload() once more for all that the others have told: places that meant nothing to the owner
  * may now. */
 void cluster_hear_uploads_again(struct cluster *c);

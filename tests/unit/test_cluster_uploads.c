@@ -148,6 +148,14 @@ static void beyond_the_limit_the_oldest_is_no_more_told(void **state)
     assert_false(net_has_problem(&net->nodes[0], "crowded"));
 }
 
+/* What a turn of the control loop has no room for (node/together/uploads). */
+static void what_is_missed_is_said(void **state)
+{
+    struct net *net = *state;
+    cluster_miss_upload(net->nodes[0].cluster, net->now_ms);
+    assert_true(net_has_problem(&net->nodes[0], "crowded"));
+}
+
 static void more_than_can_be_told_is_said(void **state)
 {
     struct net *net = *state;
@@ -362,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(beyond_the_limit_the_oldest_is_no_more_told, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(more_than_can_be_told_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_missed_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_such_a_file_nothing_is_kept_or_told, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_node_that_starts_again_hears_what_it_told_itself, set_up,
