@@ -137,12 +137,11 @@ static bool parse_hex(struct bytes text, uint64_t *ret)
     enum { HEX = 16 };
     uint64_t value = 0;
     for (size_t i = 0; i < text.size; i++) {
-        char ch = text.at[i];
-        bool digit = ch >= '0' && ch <= '9';
-        if (!digit && (ch < 'a' || ch > 'f')) {
+        int digit = ascii_hex(text.at[i]);
+        if (digit < 0) {
             return false;
         }
-        value = value << 4 | (uint64_t)(digit ? ch - '0' : ch - 'a' + 10);
+        value = value << 4 | (uint64_t)digit;
     }
     *ret = value;
     return text.size == HEX;
@@ -284,7 +283,8 @@ static enum difference compare(struct cluster *c, const struct own_votes *mine)
     }
     for (size_t i = 0; i < mine->count; i++) {
         const struct vote_row *row = find_row(told, mine->application, mine->rows[i].instance);
-        if (!row || (row->state & STATE_DECIDES) != (mine->rows[i].state & STATE_DECIDES)) {
+        if (!row || (row->state & STATE_DECIDES) != (mine->rows[i].state & STATE_DECIDES) ||
+            whys_other(row, &mine->rows[i])) {
             return DECIDES;
         }
         worst =
@@ -343,20 +343,13 @@ void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes applicat
     if (count > 1) {
         qsort(mine->rows, count, sizeof(*mine->rows), compare_rows);
     }
-    switch (compare(c, mine)) {
-    case SAME:
-        mine->due_ms = 0;
-        break;
-    case TRAFFIC:
-        if (somebody_tripped(c, mine)) { /* then the weights decide */
-            tell(c, mine);
-            break;
-        }
+    enum difference difference = compare(c, mine);
+    if (difference == DECIDES || (difference == TRAFFIC && somebody_tripped(c, mine))) {
+        tell(c, mine); /* where somebody has tripped the weights decide, too */
+    } else if (difference == TRAFFIC) {
         mine->due_ms = mine->due_ms != 0 ? mine->due_ms : now_ms + TRAFFIC_DELAY_MS;
-        break;
-    case DECIDES:
-        tell(c, mine);
-        break;
+    } else {
+        mine->due_ms = 0;
     }
     cluster_settle(c);
 }

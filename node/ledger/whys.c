@@ -92,6 +92,18 @@ static bool told_as(const struct reason *told, const struct reason *own)
     return told->kind == REASON_NONE || reason_same(told, own);
 }
 
+/* Not one that is missing: that may be for want of room. */
+static bool is_other(const struct reason *told, const struct reason *own)
+{
+    return told->kind != REASON_NONE && own->kind != REASON_NONE && told->kind != own->kind;
+}
+
+bool whys_other(const struct vote_row *told, const struct vote_row *own)
+{
+    return is_other(&told->why_active, &own->why_active) ||
+           is_other(&told->why_passive, &own->why_passive);
+}
+
 bool whys_told(const struct vote_row *told, const struct vote_row *own)
 {
     return told_as(&told->why_active, &own->why_active) &&

@@ -16,6 +16,10 @@ struct vote_row {
 size_t whys_write(const struct vote_row *rows, size_t count, size_t room, uint8_t *ret);
 void whys_read(struct bytes text, struct vote_row *rows, size_t count);
 
+/* Is one of another kind told than it is? A trial that failed changes no vote, and a person who
+ * tries waits for it: that is told at once. */
+bool whys_other(const struct vote_row *told, const struct vote_row *own);
+
 /* Is the reason told as it is, or not for want of room? */
 bool whys_told(const struct vote_row *told, const struct vote_row *own);
 

@@ -216,6 +216,41 @@ static void reasons_go_with_the_votes_as_far_as_there_is_room(void **state)
     assert_int_equal(reasons_heard(&net->nodes[1], votes, 32), 32);
 }
 
+/* What node-b knows of why node-a has tripped. */
+static struct reason tripped_why(struct net_node *node)
+{
+    static struct verdict_vote heard[VERDICT_NODES_MAX];
+    cluster_verdict_votes(node->cluster, SHOP, BYTES("dify1"), heard);
+    size_t m = 0;
+    while (m + 1 < gossip_member_count(cluster_gossip(node->cluster)) && !heard[m].tripped) {
+        m++;
+    }
+    return heard[m].why_passive;
+}
+
+/* It was ejected before, and is; no vote has changed. */
+static void a_trial_that_fails_is_told_at_once(void **state)
+{
+    struct net *net = *state;
+    struct cluster_vote vote = {.instance = BYTES("dify1"),
+                                .active = ACTIVE_UP,
+                                .tripped = true,
+                                .why_passive = {.kind = REASON_REFUSED, .at_s = 70}};
+    cluster_set_votes(net->nodes[0].cluster, net->now_ms, SHOP, &vote, 1);
+    net_run(net, 1000);
+    assert_int_equal(tripped_why(&net->nodes[1]).kind, REASON_REFUSED);
+    vote.why_passive = (struct reason){.kind = REASON_TRIAL_FAILED, .at_s = 80};
+    cluster_set_votes(net->nodes[0].cluster, net->now_ms, SHOP, &vote, 1);
+    net_run(net, 50);
+    assert_int_equal(tripped_why(&net->nodes[1]).kind, REASON_TRIAL_FAILED);
+    vote.why_passive.at_s = 90; /* and another one: within a second */
+    cluster_set_votes(net->nodes[0].cluster, net->now_ms, SHOP, &vote, 1);
+    net_run(net, 50);
+    assert_int_equal(tripped_why(&net->nodes[1]).at_s, 80);
+    net_run(net, 1000);
+    assert_int_equal(tripped_why(&net->nodes[1]).at_s, 90);
+}
+
 /* Many instances with full histograms: those beyond the pages are not told, the others exactly. */
 static void the_last_minute_of_others_is_added_up(void **state)
 {
@@ -267,6 +302,7 @@ int main(void)
         CLAIM(a_dead_node_awaits_nothing),
         CLAIM(hundreds_of_containers_are_told),
         CLAIM(reasons_go_with_the_votes_as_far_as_there_is_room),
+        CLAIM(a_trial_that_fails_is_told_at_once),
         CLAIM(the_last_minute_of_others_is_added_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
