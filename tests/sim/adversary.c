@@ -58,12 +58,18 @@ enum strike {
     STRIKE_FLIP,   /* a few bytes changed */
     STRIKE_RANDOM, /* a true header, the rest made up */
     STRIKE_FOREIGN,
-    STRIKE_HINT, /* "nobody holds that port", with what it has seen or made up */
+    STRIKE_HINT,  /* "nobody holds that port", quoting what it has seen */
+    STRIKE_GUESS, /* the same of one who has seen none of it, but knows all that can be known */
     STRIKES,
 };
 
-static const char *const STRIKE_TEXTS[STRIKES] = {"replayed", "cut",     "changed",
-                                                  "made up",  "foreign", "quoted in a hint"};
+static const char *const STRIKE_TEXTS[STRIKES] = {
+    "replayed", "cut", "changed", "made up", "foreign", "quoted in a hint", "guessed in a hint"};
+
+static bool is_hint(enum strike strike)
+{
+    return strike == STRIKE_HINT || strike == STRIKE_GUESS;
+}
 
 static void make_packet(struct world *w, enum strike strike, struct captured *c)
 {
@@ -72,8 +78,10 @@ static void make_packet(struct world *w, enum strike strike, struct captured *c)
     case STRIKES:
         break;
     case STRIKE_HINT:
-        if (world_chance(w, 300)) {
-            c->bytes[prng_below(&w->prng, c->size)] ^= 1;
+        break;
+    case STRIKE_GUESS: /* the sealed part is as good as random to it */
+        for (size_t i = SEAL_HEADER_SIZE; i < c->size; i++) {
+            c->bytes[i] = (uint8_t)prng_next(&w->prng);
         }
         break;
     case STRIKE_CUT:
@@ -136,11 +144,20 @@ static struct process *sender_of(struct world *w, const struct captured *c)
     return known && known->generation == is->generation ? h->process : NULL;
 }
 
+/* Who is on the way to a member and cuts the way back, or waits for it to be cut, makes it as dead
+ * as a member can be: all that is sent to it is refused, and nothing comes (SPEC §6). That is no
+ * claim; what one does who only reads is, and what one does who is not on the way. */
+static bool is_heard_by(struct world *w, const struct captured *c)
+{
+    const struct host *h = network_host(w, &c->from), *to = network_host(w, &c->to);
+    return h && to && network_carries(&w->network, to->index, h->index);
+}
+
 static void give(struct process *victim, enum strike strike, const struct captured *c,
                  const struct gossip_address *from)
 {
     struct bytes bytes = {(const char *)c->bytes, c->size};
-    if (strike == STRIKE_HINT) {
+    if (is_hint(strike)) {
         process_hint(victim, &c->to, bytes);
     } else {
         process_receive(victim, from, bytes);
@@ -156,11 +173,12 @@ void adversary_strikes(struct world *w)
     size_t kept = a->count < SEEN_MAX ? a->count : SEEN_MAX;
     enum strike strike = (enum strike)prng_below(&w->prng, STRIKES);
     assert(strike < STRIKES);
-    size_t ago = strike == STRIKE_HINT ? prng_below(&w->prng, kept < 8 ? kept : 8) + 1
-                                       : prng_below(&w->prng, kept) + 1;
+    size_t ago = is_hint(strike) ? prng_below(&w->prng, kept < 8 ? kept : 8) + 1
+                                 : prng_below(&w->prng, kept) + 1;
     struct captured c = a->seen[(a->count - ago) % SEEN_MAX];
-    struct process *victim = strike == STRIKE_HINT ? sender_of(w, &c) : pick_victim(w, &c);
-    if (!process_runs(victim) || victim->paused_until_us > w->now_us) {
+    struct process *victim = is_hint(strike) ? sender_of(w, &c) : pick_victim(w, &c);
+    if (!process_runs(victim) || victim->paused_until_us > w->now_us ||
+        (strike == STRIKE_HINT && !is_heard_by(w, &c))) {
         return;
     }
     make_packet(w, strike, &c);
@@ -171,7 +189,7 @@ void adversary_strikes(struct world *w)
     victim->answered = 0;
     give(victim, strike, &c, &from);
     victim->struck = false;
-    if (strike != STRIKE_HINT && victim->answered > c.size) { /* a ping is its only answer */
+    if (!is_hint(strike) && victim->answered > c.size) { /* a ping is its only answer */
         world_fail(w, "%s answers %zu bytes (%s) with %llu", victim->host->name, c.size,
                    STRIKE_TEXTS[strike], (unsigned long long)victim->answered);
     }

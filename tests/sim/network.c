@@ -168,6 +168,12 @@ void network_lose_from(struct network *n, size_t from, unsigned permille)
     }
 }
 
+bool network_carries(const struct network *n, size_t from, size_t to)
+{
+    size_t way = from * n->host_count + to;
+    return !n->cut[way] && n->own_loss[way] == 0;
+}
+
 void network_heal(struct network *n)
 {
     memset(n->cut, 0, n->host_count * n->host_count * sizeof(*n->cut));

@@ -45,6 +45,8 @@ void network_cut(struct network *n, size_t from, size_t to, bool cut);
 void network_heal(struct network *n);
 /* So much of what a host sends gets lost besides, whoever it is for. */
 void network_lose_from(struct network *n, size_t from, unsigned permille);
+/* May anything that is sent from one to the other arrive? The loss that all have is left aside. */
+bool network_carries(const struct network *n, size_t from, size_t to);
 bool network_is_whole(const struct network *n);
 
 #endif
