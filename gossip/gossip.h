@@ -101,12 +101,14 @@ struct gossip;
 struct gossip *gossip_new(const struct gossip_options *options, uint64_t now_ms);
 void gossip_free(struct gossip *g);
 
-void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_address *from,
+/* False: it did not verify or was not even looked at, and nothing has changed but counters. */
+bool gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_address *from,
                     struct bytes packet);
 
 /* The kernel says that nobody holds the port at `to`, and quotes the beginning of a packet that
- * went there. Forged ones and any number of them change nothing: see hint.c. */
-void gossip_hint(struct gossip *g, uint64_t now_ms, const struct gossip_address *to,
+ * went there. Forged ones and any number of them change nothing: see hint.c. False: it is none of a
+ * packet that this node has sent lately, or too many came. */
+bool gossip_hint(struct gossip *g, uint64_t now_ms, const struct gossip_address *to,
                  struct bytes quoted);
 
 /* Lets time pass. Call it at gossip_deadline_ms(); later is survived, and widens this node's own

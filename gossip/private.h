@@ -48,6 +48,7 @@ enum {
     /* Sessions that ended, 16 bytes each: of those forgotten, and of some restarts of all others.
      */
     BYGONE_MAX = 256,
+    STRANGERS_PLACES = 256,
 };
 
 /* Of a session whose window of counters was given up: no packet up to this one is taken again. */
@@ -222,6 +223,7 @@ struct gossip {
 
     uint64_t strangers_ms; /* when the present window of packets of unknown sessions began */
     uint32_t strangers_now;
+    uint16_t strangers_from[STRANGERS_PLACES]; /* by the address */
 
     uint64_t hints_ms; /* when the present window of hints began */
     uint32_t hints_now;

@@ -16,8 +16,12 @@ enum {
     /* First bytes that may be a later version of this protocol rather than noise. */
     VERSION_PLAUSIBLE_MAX = 15,
     /* Packets of sessions that are not known, in a second, greetings too: each costs the derivation
-     * of a key. A flood of them makes strangers try again, and members are heard as before. */
+     * of a key. A flood of them makes strangers try again, and members are heard as before. One
+     * from an address leaves all other addresses but those of its place in the table what they
+     * need; a node that starts sends some ten a second, and sixteen may stand behind one address.
+     */
     STRANGERS_MAX = 4000,
+    STRANGERS_THERE_MAX = 250,
     STRANGERS_WINDOW_MS = 1000,
 };
 
@@ -351,23 +355,42 @@ static struct member *find_session(const struct gossip *g, const struct seal_ses
     return index_get(&g->by_session, key);
 }
 
-static bool is_flooded(struct gossip *g)
+/* FNV-1a. Who can choose the address that it sends from fills all places, and needs no collision.
+ */
+static size_t place_of(const struct gossip_address *from)
+{
+    uint32_t hash = 2166136261;
+    for (size_t i = 0; i < sizeof(from->ip); i++) {
+        hash = (hash ^ from->ip[i]) * 16777619;
+    }
+    return (hash ^ hash >> 16) % STRANGERS_PLACES;
+}
+
+/* From one address, of whatever port, or from all. */
+static bool is_flooded(struct gossip *g, const struct gossip_address *from)
 {
     if (g->now_ms >= g->strangers_ms + STRANGERS_WINDOW_MS) {
         g->strangers_ms = g->now_ms;
         g->strangers_now = 0;
+        memset(g->strangers_from, 0, sizeof(g->strangers_from));
     }
-    return g->strangers_now++ >= STRANGERS_MAX;
+    uint16_t *there = &g->strangers_from[place_of(from)];
+    if (*there >= STRANGERS_THERE_MAX || g->strangers_now >= STRANGERS_MAX) {
+        return true;
+    }
+    (*there)++;
+    g->strangers_now++;
+    return false;
 }
 
-void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_address *from,
+bool gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_address *from,
                     struct bytes packet)
 {
     uint8_t plain[SEAL_PLAIN_MAX];
     struct arrival a = {.from = from, .bytes = packet, .p = &g->in, .room = packet.size};
     size_t size = 0;
     if (g->alone) {
-        return;
+        return false;
     }
     gossip_advance(g, now_ms);
     g->counters.bytes_in += packet.size;
@@ -378,20 +401,20 @@ void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_addre
         a.header.counter <= bygone_top(g, &a.header.from)) {
         result = SEAL_REPLAYED;
     }
-    if (result == SEAL_OK && !known && is_flooded(g)) {
+    if (result == SEAL_OK && !known && is_flooded(g, from)) {
         reject(g, GOSSIP_REJECT_LIMIT);
-        return;
+        return false;
     }
     if (result == SEAL_OK) {
         result = seal_open(g->seal, known ? known->peer : NULL, packet, plain, &size);
     }
     if (result != SEAL_OK) {
         refuse(g, from, packet, result);
-        return;
+        return false;
     }
     if (!wire_decode(g->memory, (struct bytes){(char *)plain, size}, &g->in)) {
         reject(g, GOSSIP_REJECT_MALFORMED);
-        return;
+        return false;
     }
     g->counters.packets_in[g->in.type]++;
     if (a.header.hello) {
@@ -399,4 +422,5 @@ void gossip_receive(struct gossip *g, uint64_t now_ms, const struct gossip_addre
     } else {
         on_bound(g, known, &a);
     }
+    return true;
 }

@@ -200,22 +200,23 @@ static bool within_bounds(struct gossip *g)
     return g->hints_now++ < LOOKED_AT_MAX;
 }
 
-void gossip_hint(struct gossip *g, uint64_t now_ms, const struct gossip_address *to,
+bool gossip_hint(struct gossip *g, uint64_t now_ms, const struct gossip_address *to,
                  struct bytes quoted)
 {
     if (g->alone) {
-        return;
+        return false;
     }
     gossip_advance(g, now_ms);
     if (quoted.size < SEAL_HEADER_SIZE + sizeof(uint64_t) || !within_bounds(g)) {
-        return;
+        return false;
     }
     uint64_t mark = mark_of(quoted);
     for (size_t i = 1; i < g->member_count; i++) {
         struct member *m = g->members[i];
         if (gossip_address_equal(&m->row.address, to) && was_sent(g, m, mark)) {
             take(g, m, mark);
-            return;
+            return true;
         }
     }
+    return false;
 }

@@ -276,20 +276,24 @@ void cluster_settle(struct cluster *c)
     }
 }
 
-void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,
+bool cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,
                      struct bytes packet)
 {
     c->now_ms = now_ms;
-    gossip_receive(c->gossip, now_ms, from, packet);
+    if (!gossip_receive(c->gossip, now_ms, from, packet)) {
+        return false;
+    }
     cluster_settle(c);
+    return true;
 }
 
 void cluster_hint(struct cluster *c, uint64_t now_ms, const struct gossip_address *to,
                   struct bytes quoted)
 {
     c->now_ms = now_ms;
-    gossip_hint(c->gossip, now_ms, to, quoted);
-    cluster_settle(c);
+    if (gossip_hint(c->gossip, now_ms, to, quoted)) {
+        cluster_settle(c);
+    }
 }
 
 void cluster_tick(struct cluster *c, uint64_t now_ms)

@@ -69,7 +69,7 @@ struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_
 void cluster_free(struct cluster *c); /* NULL is fine */
 
 /* The driver's side, see gossip.h. */
-void cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,
+bool cluster_receive(struct cluster *c, uint64_t now_ms, const struct gossip_address *from,
                      struct bytes packet);
 void cluster_hint(struct cluster *c, uint64_t now_ms, const struct gossip_address *to,
                   struct bytes quoted);

@@ -166,7 +166,7 @@ static bool find_advertised(struct membership *m, const struct conf *conf,
     if (!text) {
         return true;
     }
-    int error = udp_look_up(m->lookups, text, is_open, m, ret_address);
+    int error = join_look_up(m->lookups, text, is_open, m, ret_address);
     if (error && !m->closed) {
         fprintf(stderr,
                 "%s: cluster.advertise: %s has no address; use one, such as 10.0.0.11:7946\n",

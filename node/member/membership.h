@@ -17,8 +17,9 @@
 #include "member/problems.h"
 #include "member/row.h"
 #include "member/shared_config.h"
-#include "member/udp.h"
 #include "together/quotas_told.h"
+#include "udp/joins.h"
+#include "udp/udp.h"
 
 struct membership_events {
     /* This node's counters into the cluster, a piece: false when all are there. `cursor` is NULL at

@@ -354,26 +354,60 @@ static void after_a_storm_all_are_back_in_time(void **state)
     assert_true(took_ms <= 6 * COUNT_COUNT * BACK_MEAN_MS);
 }
 
+enum { FLOOD = 10000, READ = 4000, READ_THERE = 250 };
+
+/* Packets of made-up sessions to node 0, from one address or from as many as there are packets. */
+static void flood(struct net *n, unsigned count, bool from_all)
+{
+    static uint32_t session;
+    struct net_packet p = n->last[0];
+    p.from.ip[12] = 200;
+    for (unsigned i = 0; i < count; i++) {
+        session++;
+        memcpy(p.bytes + 3, &session, sizeof(session));
+        if (from_all) {
+            memcpy(p.from.ip + 13, &session, 3);
+        }
+        assert_false(gossip_receive(n->nodes[0].gossip, n->now_ms, &p.from,
+                                    (struct bytes){(char *)p.bytes, p.size}));
+    }
+}
+
 /* Each would cost a key. Members are heard all the same, and strangers later. */
 static void a_flood_of_strangers_is_dropped_unread(void **state)
 {
     (void)state;
-    enum { FLOOD = 10000, READ = 4000 };
-    struct net *n = cluster_of(2);
-    net_run(n, 1000);
-    struct net_packet p = n->last[0];
-    for (unsigned i = 0; i < FLOOD; i++) {
-        memcpy(p.bytes + 3, &i, sizeof(i)); /* of the session */
-        gossip_receive(n->nodes[0].gossip, n->now_ms, &p.from,
-                       (struct bytes){(char *)p.bytes, p.size});
+    for (int from_all = 0; from_all <= 1; from_all++) {
+        struct net *n = cluster_of(2);
+        net_run(n, 1000);
+        flood(n, FLOOD, from_all);
+        unsigned unread = FLOOD - (from_all ? READ : READ_THERE);
+        const uint64_t *rejected = gossip_counters(n->nodes[0].gossip)->rejected;
+        assert_in_range(rejected[GOSSIP_REJECT_LIMIT], unread, unread + 10);
+        net_run(n, 1000);
+        assert_int_equal(gossip_counters(n->nodes[0].gossip)->suspicions, 0);
+        net_start(n, 2);
+        assert_true(net_run_until(n, 2000, net_all_alive));
+        net_free(n);
     }
-    const uint64_t *rejected = gossip_counters(n->nodes[0].gossip)->rejected;
-    assert_in_range(rejected[GOSSIP_REJECT_LIMIT], FLOOD - READ, FLOOD - READ + 10);
-    net_run(n, 1000);
-    assert_int_equal(gossip_counters(n->nodes[0].gossip)->suspicions, 0);
-    net_start(n, 2);
-    assert_true(net_run_until(n, 2000, net_all_alive));
-    net_free(n);
+}
+
+/* Ten thousand a second for as long as it takes. From one address they are no hindrance at all. */
+static void who_comes_in_a_flood_gets_in(void **state)
+{
+    (void)state;
+    for (int from_all = 0; from_all <= 1; from_all++) {
+        struct net *n = cluster_of(2);
+        net_start(n, 2);
+        unsigned took_ms = 0;
+        for (; !net_all_alive(n) && took_ms < 60000; took_ms++) {
+            flood(n, FLOOD / 1000, from_all);
+            net_run(n, 1);
+        }
+        assert_true(took_ms < (from_all ? 30000 : 2000));
+        assert_int_equal(sum(n, true), 0);
+        net_free(n);
+    }
 }
 
 int main(void)
@@ -394,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_difference_is_found_at_rest),
         cmocka_unit_test(after_a_storm_all_are_back_in_time),
         cmocka_unit_test(a_flood_of_strangers_is_dropped_unread),
+        cmocka_unit_test(who_comes_in_a_flood_gets_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,20 +1,16 @@
-/* udp: the UDP socket of the gossip, its timer, and the addresses to join by.
+/* udp: the UDP socket of the gossip, its timer, and the addresses to join by (joins.h).
  *
- * Thin: bytes go to cluster_receive() and come from its on_packet; every deadline is the cluster's.
- * Names of `cluster.join` are looked up again and again, for ever: each gives all its addresses. */
-#ifndef MEMBER_UDP_H
-#define MEMBER_UDP_H
+ * Thin: bytes go to cluster_receive() and come from its on_packet, what the kernel says of a port
+ * goes to cluster_hint(); every deadline is the cluster's. In a flood (flood.h) it is read every
+ * few milliseconds, all that came at once, so that a packet does not cost a turn of the loop. */
+#ifndef UDP_UDP_H
+#define UDP_UDP_H
 
 #include "base/buffer.h"
 #include "cluster/cluster.h"
 #include "conf/conf.h"
 #include "net/lookup.h"
 #include "net/loop.h"
-
-enum {
-    UDP_LOOKUP_MS = 10 * 1000, /* names move seldom; a look-up costs a thread */
-    UDP_LOOKUP_FAILED_MS = 1000,
-};
 
 struct udp;
 
@@ -47,9 +43,5 @@ bool udp_is_wildcard(const struct gossip_address *address);
 
 /* Frees itself when its handles are closed: run the loop. */
 void udp_close(struct udp *u);
-
-/* HOST:PORT as an address: at once for a literal, else by lookup_wait(), whose result it gives. */
-int udp_look_up(struct lookups *lookups, const char *text, bool (*goes_on)(const void *owner),
-                const void *owner, struct gossip_address *ret_address);
 
 #endif
