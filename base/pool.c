@@ -14,22 +14,15 @@ void pool_init(struct pool *p)
 void pool_done(struct pool *p)
 {
     assert(p->lent_count == 0);
-    while (p->idle) {
-        struct block *b = p->idle;
-        p->idle = b->next;
-        free(b);
+    while (p->idle_count > 0) {
+        free(p->idle[--p->idle_count]);
     }
 }
 
 static struct block *block_take(struct pool *p)
 {
-    struct block *b = p->idle;
-    if (b) {
-        p->idle = b->next;
-        p->idle_count--;
-    } else {
-        b = memory_resize(NULL, POOL_BLOCK_SIZE);
-    }
+    struct block *b =
+        p->idle_count > 0 ? p->idle[--p->idle_count] : memory_resize(NULL, POOL_BLOCK_SIZE);
     p->lent_count++;
     b->next = NULL;
     b->start = 0;
@@ -45,9 +38,7 @@ static void block_give(struct pool *p, struct block *b)
         free(b);
         return;
     }
-    b->next = p->idle;
-    p->idle = b;
-    p->idle_count++;
+    p->idle[p->idle_count++] = b;
 }
 
 char *chain_reserve(struct chain *c, struct pool *p, size_t size)
@@ -90,6 +81,11 @@ void chain_consume(struct chain *c, struct pool *p, size_t size)
 {
     assert(size <= c->size);
     c->size -= size;
+    if (c->first && c->first == c->last && c->size == 0) { /* nearly always, and not looked into */
+        block_give(p, c->first);
+        c->first = c->last = NULL;
+        return;
+    }
     while (c->first) {
         struct block *b = c->first;
         size_t held = b->end - b->start;

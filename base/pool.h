@@ -1,7 +1,9 @@
 /* Blocks of memory for bytes in flight, and chains of them.
  *
- * One pool belongs to one thread. Free blocks wait in a LIFO list, so the warm ones are used first;
- * beyond POOL_IDLE_MAX they go back to malloc, so a burst does not stay in the RSS for ever.
+ * One pool belongs to one thread. Free blocks wait on a stack, so the warm ones are used first;
+ * beyond POOL_IDLE_MAX they go back to malloc, so a burst does not stay in the RSS for ever. The
+ * stack is apart from the blocks: what has left the cache is not waited for to take a block or to
+ * give it back.
  * A chain is a queue of bytes: written at its end, consumed at its start. */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
@@ -25,7 +27,7 @@ struct block {
 enum { BLOCK_CAPACITY = POOL_BLOCK_SIZE - (int)sizeof(struct block) };
 
 struct pool {
-    struct block *idle;
+    struct block *idle[POOL_IDLE_MAX];
     size_t idle_count;
     size_t lent_count; /* blocks out: must be 0 at pool_done() */
 };
