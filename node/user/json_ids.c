@@ -5,7 +5,7 @@
 
 void json_ids_init(struct json_ids *ids, const struct json_id_name *names, uint32_t count)
 {
-    assert(count <= JSON_IDS_COUNT);
+    assert(count <= JSON_IDS_COUNT); /* and no name is longer than JSON_IDS_NAME */
     ids->names = names;
     ids->count = count;
     ids->current = -1;
@@ -23,18 +23,23 @@ void json_ids_begin_key(struct json_ids *ids)
 }
 
 /* One below the top level that has a value keeps it. */
-static bool is_wanted(const struct json_ids *ids, uint32_t name, bool top)
+static bool is_wanted(const struct json_ids *ids, uint32_t name, struct bytes key, bool top)
 {
     const struct json_id_name *n = &ids->names[name];
-    return n->below != top && bytes_equal(n->name, (struct bytes){ids->key, ids->key_size}) &&
+    return n->name.size == key.size && n->below != top && bytes_equal(n->name, key) &&
            (top || ids->sizes[name] == 0);
 }
 
-void json_ids_end_key(struct json_ids *ids, bool top)
+void json_ids_end_key(struct json_ids *ids, struct bytes rest, bool top)
 {
+    struct bytes key = rest;
+    if (ids->key_size > 0) {
+        json_ids_text(ids, rest.at, rest.size);
+        key = (struct bytes){ids->key, ids->key_size};
+    }
     ids->collecting = false;
     for (uint32_t i = 0; i < ids->count && !ids->key_too_long; i++) {
-        if (is_wanted(ids, i, top)) {
+        if (is_wanted(ids, i, key, top)) {
             ids->current = (int8_t)i;
         }
     }

@@ -42,9 +42,10 @@ static inline struct bytes json_ids_value(const struct json_ids *ids, uint32_t n
 }
 
 /* For json_user. A key begins and ends; a value begins (`string`), and ends; and the characters of
- * either as they are decoded. */
+ * either as they are decoded. Those of a key that have not been told come with its end: nearly
+ * always all of them. */
 void json_ids_begin_key(struct json_ids *ids);
-void json_ids_end_key(struct json_ids *ids, bool top);
+void json_ids_end_key(struct json_ids *ids, struct bytes rest, bool top);
 void json_ids_begin_value(struct json_ids *ids, bool string);
 void json_ids_end_value(struct json_ids *ids);
 void json_ids_text(struct json_ids *ids, const char *from, size_t size);

@@ -115,8 +115,7 @@ static void begin_key(struct json_user *j)
 static void end_key(struct json_user *j, struct bytes rest)
 {
     if (j->ids) {
-        json_ids_text(j->ids, rest.at, rest.size);
-        json_ids_end_key(j->ids, j->depth == 1);
+        json_ids_end_key(j->ids, rest, j->depth == 1);
     }
     if (j->collecting && j->values->size > j->text_at) {
         collect(j, rest.at, rest.size);
@@ -225,17 +224,6 @@ static bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-static const char *step_structure(struct json_user *j, const char *p, const char *end)
-{
-    while (p < end && j->state <= END) {
-        char c = *p++;
-        if ((unsigned char)c > ' ' || !is_space(c)) {
-            step_token(j, c);
-        }
-    }
-    return p;
-}
-
 /* Strings. */
 
 /* What may follow a leading byte (RFC 3629, and half a surrogate pair): how many, and the bounds of
@@ -291,6 +279,21 @@ static const char *step_string(struct json_user *j, const char *p, const char *e
         j->state = BROKEN;
     }
     return p + 1;
+}
+
+/* A string that begins here nearly always ends here, too. */
+static const char *step_structure(struct json_user *j, const char *p, const char *end)
+{
+    while (p < end && j->state <= END) {
+        char c = *p++;
+        if ((unsigned char)c > ' ' || !is_space(c)) {
+            step_token(j, c);
+        }
+        if (j->state == STRING) {
+            p = step_string(j, p, end);
+        }
+    }
+    return p;
 }
 
 static const char *step_utf8(struct json_user *j, const char *p)
