@@ -193,11 +193,14 @@ static bool put(struct placement_memory *m, _Atomic uint64_t *bucket, uint64_t t
         make_room(m, (uint64_t)(bucket - m->words) / WAYS, 1, NULL);
         return false;
     }
-    uint64_t old = load(&bucket[at]);
+    uint64_t old = load(&bucket[at]), word = word_of(tag, place, step_now(m));
     if (old != 0 && tag_in(old) != tag) {
         return false;
     }
-    if (!change(&bucket[at], old, word_of(tag, place, step_now(m)))) {
+    if (old == word) { /* a conversation's next message */
+        return true;
+    }
+    if (!change(&bucket[at], old, word)) {
         return false;
     }
     if (old == 0) {

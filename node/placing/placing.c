@@ -464,8 +464,8 @@ void placing_again(struct placing *p)
 
 bool placing_judges(const struct placing *p)
 {
-    bool under_way = p->core.phase == PLACEMENT_ASKING || p->core.phase == PLACEMENT_SENT;
-    return p->begun && p->core.manner == PLACEMENT_TRY && !p->only_remembered && under_way;
+    return p->begun && p->core.manner == PLACEMENT_TRY && !p->only_remembered &&
+           (p->core.phase == PLACEMENT_ASKING || p->core.phase == PLACEMENT_SENT);
 }
 
 enum placing_answer placing_answered(struct placing *p, uint16_t status, bool code_not_found,
