@@ -12,4 +12,13 @@ void *memory_new(size_t size); /* zeroed */
 void *memory_resize(void *old, size_t size);
 char *memory_copy_text(const char *text, size_t size); /* NUL-terminated */
 
+/* Asks for `size` bytes to be in the cache in a moment. `at` may be anything. */
+static inline void memory_fetch(const void *at, size_t size)
+{
+    enum { LINE = 64 };
+    for (size_t i = 0; i < size; i += LINE) {
+        __builtin_prefetch((const char *)at + i);
+    }
+}
+
 #endif

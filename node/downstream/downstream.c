@@ -482,6 +482,15 @@ static void on_bytes(struct stream *s, struct bytes bytes)
     }
 }
 
+static void on_soon(struct stream *s)
+{
+    struct downstream *d = downstream_of(s);
+    memory_fetch(&d->client, sizeof(d->client));
+    memory_fetch(&d->reader.limits,
+                 offsetof(struct downstream, door) - offsetof(struct downstream, reader.limits));
+    proxy_soon(d->owner->proxy);
+}
+
 static void on_end(struct stream *s, int error)
 {
     struct downstream *d = downstream_of(s);
@@ -531,6 +540,7 @@ static void on_closed(struct stream *s)
 
 static const struct stream_events stream_events = {
     .on_bytes = on_bytes,
+    .on_soon = on_soon,
     .on_secured = downstream_on_secured,
     .on_end = on_end,
     .on_send_failed = on_send_failed,
@@ -580,19 +590,4 @@ int downstream_accept(struct downstream_owner *owner, int fd, const struct downs
     }
     downstream_begin(d, door);
     return 0;
-}
-
-void downstream_close_all(struct downstream_owner *owner)
-{
-    struct list *l = owner->connections.next;
-    while (l != &owner->connections) {
-        struct downstream *d = LIST_ENTRY(l, struct downstream, link);
-        l = l->next;
-        if (d->client.exchange) {
-            d->cut = true;
-            exchange_down_cut(d->client.exchange);
-        }
-        downstream_close(d, false);
-    }
-    errand_end_all(&owner->proxy->placing.errands);
 }

@@ -1,5 +1,5 @@
 /* drain: connections of a node that goes out of service: who is waited for, and who is told the
- * end. */
+ * end; and the end of all of them. */
 #include "downstream/private.h"
 
 bool downstream_part_one(struct downstream *d)
@@ -79,4 +79,19 @@ void downstream_part(struct downstream_owner *owner, const uint8_t *address)
             downstream_part_one(d); /* or is served after all */
         }
     }
+}
+
+void downstream_close_all(struct downstream_owner *owner)
+{
+    struct list *l = owner->connections.next;
+    while (l != &owner->connections) {
+        struct downstream *d = LIST_ENTRY(l, struct downstream, link);
+        l = l->next;
+        if (d->client.exchange) {
+            d->cut = true;
+            exchange_down_cut(d->client.exchange);
+        }
+        downstream_close(d, false);
+    }
+    errand_end_all(&owner->proxy->placing.errands);
 }

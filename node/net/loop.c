@@ -18,14 +18,31 @@ static void on_prepare(uv_prepare_t *handle)
     loop->turn_us = 0;
 }
 
+static size_t next_arrival(const struct net_loop *loop, size_t from, size_t count, bool early)
+{
+    while (from < count && loop->arrivals[from].early != early) {
+        from++;
+    }
+    return from;
+}
+
+static void tell_soon(struct stream *s)
+{
+    if (s->events->on_soon) {
+        s->events->on_soon(s);
+    }
+}
+
 /* A stream that was closed by news of another has none to hear; it is freed only after this. */
 static void tell_some(struct net_loop *loop, size_t count, bool early)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct net_arrival *a = &loop->arrivals[i];
-        if (a->early == early) {
-            stream_tell(a->stream, a->result, a->at);
+    for (size_t i = next_arrival(loop, 0, count, early), next; i < count; i = next) {
+        const struct net_arrival *a = &loop->arrivals[i];
+        next = next_arrival(loop, i + 1, count, early);
+        if (next < count) {
+            tell_soon(loop->arrivals[next].stream);
         }
+        stream_tell(a->stream, a->result, a->at);
     }
 }
 

@@ -39,6 +39,9 @@ struct stream_events {
     void (*on_secured)(struct stream *s, enum tls_failure failure);
     /* Bytes came; they are gone when this returns. */
     void (*on_bytes)(struct stream *s, struct bytes bytes);
+    /* Something of it is told next: what this will look at may be asked for meanwhile
+     * (memory_fetch). Many connections do not fit a cache. May be NULL. */
+    void (*on_soon)(struct stream *s);
     /* The peer has closed its side (error 0; with TLS: by a close_notify), or the connection broke
      * on reading. Once. */
     void (*on_end)(struct stream *s, int error);

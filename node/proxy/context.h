@@ -64,7 +64,7 @@ struct proxy_context {
     struct quotas *quotas;       /* of the whole node */
     struct http_head *heads[PROXY_HEADS_MAX];
     size_t head_count;
-    struct exchange *spares;
+    struct exchange *spares[PROXY_SPARES_MAX];
     size_t spare_count;
 };
 
@@ -76,6 +76,9 @@ void proxy_done(struct proxy_context *p);
 
 /* From here on proxy.marked_count tells how many of the exchanges at work now are left. */
 void proxy_mark(struct proxy_context *p);
+
+/* A request is about to come: what it will take is asked for (memory_fetch). */
+void proxy_soon(const struct proxy_context *p);
 
 /* A head for the next message, and its way back. */
 struct http_head *proxy_head_take(struct proxy_context *p);

@@ -55,11 +55,8 @@ static void make_request_id(struct exchange *x)
 /* Memory for another exchange; warm, if one has ended before. */
 static struct exchange *take_spare(struct proxy_context *p)
 {
-    struct exchange *x = p->spares;
-    if (x) {
-        p->spares = x->next_spare;
-        p->spare_count--;
-    } else {
+    struct exchange *x = p->spare_count > 0 ? p->spares[--p->spare_count] : NULL;
+    if (!x) {
         x = memory_new(sizeof(*x));
         wheel_timer_init(&x->timer, on_timer);
         exchange_gray_init(x);
@@ -84,17 +81,13 @@ static void give_spare(struct proxy_context *p, struct exchange *x)
         return;
     }
     wheel_pause(&x->timer);
-    x->next_spare = p->spares;
-    p->spares = x;
-    p->spare_count++;
+    p->spares[p->spare_count++] = x;
 }
 
 void exchange_free_spares(struct proxy_context *p)
 {
-    while (p->spares) {
-        struct exchange *x = p->spares;
-        p->spares = x->next_spare;
-        free_spare(p, x);
+    while (p->spare_count > 0) {
+        free_spare(p, p->spares[--p->spare_count]);
     }
 }
 

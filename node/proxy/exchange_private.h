@@ -126,7 +126,6 @@ struct exchange {
     struct wheel_timer gray_timer;
     struct wheel_timer timer; /* stays in the wheel from one exchange to the next */
     struct exchange_rules rules;
-    struct exchange *next_spare;
     struct exchange_placing *placing_memory; /* NULL: none had to do with ids yet */
     char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
     uint8_t forwarded_raw[ADDRESS_SIZE]; /* where a trusted proxy has named the client */
@@ -151,7 +150,6 @@ bool exchange_renew(struct exchange *x);
 bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next);
 bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next);
 bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next);
-void exchange_do_report(struct exchange *x, enum exchange_outcome outcome);
 void exchange_do_release(struct exchange *x, bool keep);
 void exchange_do_send_up(struct exchange *x);
 
@@ -190,14 +188,17 @@ void exchange_slot_release(struct exchange *x, enum slot_rest rest);
 enum slot_class exchange_slot_class(struct exchange *x); /* of the request: for who needs one */
 uint32_t exchange_slot_retry_after_s(struct exchange *x);
 
+/* exchange_attempt.c. */
+void exchange_do_report(struct exchange *x, enum exchange_outcome outcome);
+void exchange_tell_failure(struct exchange *x, unsigned kind, unsigned detail);
+void exchange_log_attempt(struct exchange *x); /* for `log.level: debug` */
+
 /* exchange_gray.c. */
 void exchange_gray_init(struct exchange *x);   /* once, with its memory */
 void exchange_gray_send(struct exchange *x);   /* the request goes up */
 void exchange_gray_head(struct exchange *x);   /* the final head has come */
 void exchange_gray_body(struct exchange *x);   /* a piece of its body, if it is `watched` */
 void exchange_gray_end(struct exchange *x);    /* the attempt is over */
-void exchange_log_attempt(struct exchange *x); /* ... for `log.level: debug` */
-void exchange_tell_failure(struct exchange *x, unsigned kind, unsigned detail);
 
 /* exchange_gone.c. The client has left, or had when the head came: is the response read on all the
  * same, and is it a stream? Into the input. */

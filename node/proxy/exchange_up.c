@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "health/reason.h"
 #include "proxy/exchange_private.h"
 #include "tunnel/tunnel.h"
 
@@ -102,6 +101,7 @@ bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
 
 static void on_connected(void *borrower, int error);
 static void on_bytes(void *borrower, struct bytes bytes);
+static void on_soon(void *borrower);
 static void on_end(void *borrower, int error);
 static void on_send_failed(void *borrower, int error);
 static void on_sent(void *borrower);
@@ -109,6 +109,7 @@ static void on_sent(void *borrower);
 static const struct upstream_events upstream_events = {
     .on_connected = on_connected,
     .on_bytes = on_bytes,
+    .on_soon = on_soon,
     .on_end = on_end,
     .on_send_failed = on_send_failed,
     .on_sent = on_sent,
@@ -201,87 +202,6 @@ bool exchange_do_reconnect(struct exchange *x, struct exchange_input *ret_next)
     }
     let_go(x, false, false);
     return take_connection(x, ret_next);
-}
-
-/* Once until control has had the check made: so a storm of them wakes it once a second. */
-static void want_check(struct exchange *x)
-{
-    _Atomic uint32_t *wanted = &x->instance->live->check_wanted;
-    if (!atomic_load_explicit(wanted, memory_order_relaxed) && !atomic_exchange(wanted, 1)) {
-        exchange_wake_control(x);
-    }
-}
-
-/* What ended a run of requests, if this was the last of it (SPEC §5, reason): into the word that
- * control reads with the mailbox. */
-void exchange_tell_failure(struct exchange *x, unsigned kind, unsigned detail)
-{
-    atomic_store_explicit(&x->instance->live->failure_why, instance_why(kind, detail),
-                          memory_order_relaxed);
-}
-
-static void tell_no_answer(struct exchange *x)
-{
-    bool late = x->cause == EXCHANGE_DEADLINE;
-    if (x->cause_phase == EXCHANGE_CONNECT || x->cause_phase == EXCHANGE_PICK) {
-        if (late || x->lost_error == UV_ETIMEDOUT) {
-            exchange_tell_failure(x, REASON_CONNECT_TIMEOUT, FAULT_CONNECT_TIMED_OUT);
-        } else if (x->lost_error == UV_EPROTO) {
-            exchange_tell_failure(x, REASON_TLS, FAULT_NONE);
-        } else if (x->lost_error == UV_EAI_NONAME) {
-            exchange_tell_failure(x, REASON_UNRESOLVED, FAULT_NO_ADDRESS);
-        } else {
-            exchange_tell_failure(x, REASON_REFUSED, reason_system_fault(-x->lost_error));
-        }
-    } else if (late) {
-        exchange_tell_failure(x, REASON_FIRST_BYTE_TIMEOUT, FAULT_NONE);
-    } else if (x->cause == EXCHANGE_UP_GARBAGE) {
-        exchange_tell_failure(x, REASON_GARBAGE, FAULT_GARBAGE);
-    } else {
-        exchange_tell_failure(x, REASON_RESET, FAULT_LOST);
-    }
-}
-
-/* How a trial has ended, if this was one that an answer decides: another goes on with its events.
- */
-static _Atomic uint32_t *box_of_trial(const struct exchange *x, _Atomic uint32_t *box)
-{
-    return x->trial == SNAPSHOT_TRIAL ? box : NULL;
-}
-
-void exchange_do_report(struct exchange *x, enum exchange_outcome outcome)
-{
-    struct instance_live *live = x->instance->live;
-    struct instance_cell *cell = &live->cells[x->proxy->worker];
-    _Atomic uint32_t *box = NULL;
-    switch (outcome) {
-    case EXCHANGE_OUTCOME_SUCCESS:
-        instance_live_proper_answer(live);
-        box = box_of_trial(x, &live->trial_good);
-        break;
-    case EXCHANGE_OUTCOME_ERROR:
-        want_check(x);
-        box = box_of_trial(x, &live->trial_good);
-        break;
-    case EXCHANGE_OUTCOME_BAD_STATUS:
-        cell_add(&cell->counts.failures, 1);
-        exchange_tell_failure(x, REASON_STATUS, x->up_head->status);
-        instance_live_bad_status(live);
-        exchange_wake_control(x);
-        break;
-    case EXCHANGE_OUTCOME_FAILURE:
-        cell_add(&cell->counts.failures, 1);
-        tell_no_answer(x);
-        box = &live->failures_new;
-        break;
-    case EXCHANGE_OUTCOME_NEUTRAL:
-        box = box_of_trial(x, &live->trial_void);
-        break;
-    }
-    if (box) {
-        atomic_fetch_add(box, 1);
-        exchange_wake_control(x);
-    }
 }
 
 void exchange_do_release(struct exchange *x, bool keep)
@@ -540,6 +460,17 @@ static void on_bytes(void *borrower, struct bytes bytes)
         x->piece = (struct bytes){NULL, 0};
         enum http_event event = http_reader_next(&up->reader, &bytes, &x->piece);
         more = take_event(x, event, bytes);
+    }
+}
+
+/* What a piece of the response needs. */
+static void on_soon(void *borrower)
+{
+    const struct exchange *x = borrower;
+    memory_fetch(x, offsetof(struct exchange, path));
+    memory_fetch(&x->core, sizeof(x->core));
+    if (x->placing) {
+        memory_fetch(&x->placing->where.begun, 1);
     }
 }
 

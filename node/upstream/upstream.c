@@ -153,6 +153,15 @@ static void on_bytes(struct stream *s, struct bytes bytes)
     }
 }
 
+static void on_soon(struct stream *s)
+{
+    struct upstream *u = of_stream(s);
+    memory_fetch(&u->reader.limits, sizeof(u->reader) - offsetof(struct http_reader, limits));
+    if (u->borrower && u->events->on_soon) {
+        u->events->on_soon(u->borrower);
+    }
+}
+
 static bool was_closing_when_lent(const struct upstream *u)
 {
     return u->lent_ms != 0 && u->connection.stream.bytes_in == u->lent_bytes_in &&
@@ -207,6 +216,7 @@ static const struct connection_events connection_events = {
     .stream = {.early = true,
                CONNECTION_OWN_EVENTS,
                .on_bytes = on_bytes,
+               .on_soon = on_soon,
                .on_end = on_end,
                .on_send_failed = on_send_failed,
                .on_sent = on_sent},

@@ -41,6 +41,7 @@ struct upstream;
 struct upstream_events {
     void (*on_connected)(void *borrower, int error);
     void (*on_bytes)(void *borrower, struct bytes bytes);
+    void (*on_soon)(void *borrower); /* as a stream's; may be NULL */
     void (*on_end)(void *borrower, int error);
     void (*on_send_failed)(void *borrower, int error);
     void (*on_sent)(void *borrower);

@@ -104,7 +104,11 @@ static void on_sent(void *borrower)
     (void)borrower;
 }
 
-static const struct upstream_events events = {on_connected, on_bytes, on_end, on_end, on_sent};
+static const struct upstream_events events = {.on_connected = on_connected,
+                                              .on_bytes = on_bytes,
+                                              .on_end = on_end,
+                                              .on_send_failed = on_end,
+                                              .on_sent = on_sent};
 
 static void know(struct instance_live *live, const char *const ips[], size_t count)
 {
