@@ -41,3 +41,6 @@ const struct json_step answer_usage_places[PLACE_COUNT] = {
     [PLACE_DATA] = JSON_STEP("data", PLACE_DATA_TOKENS, 0),
     [PLACE_DATA_TOKENS] = JSON_STEP("total_tokens", 0, 0),
     USAGE_ROWS};
+
+const struct json_step answer_job_places[PLACE_COUNT] = {
+    [PLACE_TOP] = JSON_STEP("", PLACE_ID, 0), [PLACE_ID] = JSON_STEP("job_id", 0, 0)};

@@ -38,4 +38,7 @@ extern const struct json_step answer_places[PLACE_COUNT];
 /* The part of it that tells what a run has cost: fewer keys are compared. */
 extern const struct json_step answer_usage_places[PLACE_COUNT];
 
+/* Of an answer that tells a job alone: PLACE_ID is `job_id`. */
+extern const struct json_step answer_job_places[PLACE_COUNT];
+
 #endif

@@ -40,6 +40,16 @@ static void on_whole(void *arg)
 static const struct reading_listener all_listener = {answer_places, on_text, on_found, on_whole};
 static const struct reading_listener usage_listener = {answer_usage_places, on_text, on_found,
                                                        on_whole};
+static const struct reading_listener job_listener = {answer_job_places, on_text, on_found,
+                                                     on_whole};
+
+static const struct reading_listener *listener_of(const struct answer_reading *r)
+{
+    if (!r->wants_ids) {
+        return &usage_listener;
+    }
+    return r->ids.route->id_is_job ? &job_listener : &all_listener;
+}
 
 bool answer_reading_begin(struct answer_reading *r, const struct answer_wanted *wanted,
                           struct bytes content_type)
@@ -53,7 +63,7 @@ bool answer_reading_begin(struct answer_reading *r, const struct answer_wanted *
         answer_ids_begin(&r->ids, wanted->route, wanted->on_id, wanted->arg);
     }
     r->usage.known = r->usage.of_message = false;
-    reading_begin(&r->reading, content_type, r->wants_ids ? &all_listener : &usage_listener, r);
+    reading_begin(&r->reading, content_type, listener_of(r), r);
     return r->reading.form != READING_NONE;
 }
 

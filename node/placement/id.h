@@ -14,11 +14,12 @@ enum placement_kind {
     PLACEMENT_CONVERSATION,
     PLACEMENT_MESSAGE,
     PLACEMENT_TASK,
-    PLACEMENT_RUN,  /* of a workflow */
-    PLACEMENT_FORM, /* a person's input to a run */
-    PLACEMENT_FILE, /* uploaded */
+    PLACEMENT_RUN,    /* of a workflow */
+    PLACEMENT_FORM,   /* a person's input to a run */
+    PLACEMENT_FILE,   /* uploaded */
+    PLACEMENT_RECORD, /* an annotation, a job that makes them, an end user: UUIDs all */
 };
-enum { PLACEMENT_KINDS = PLACEMENT_FILE + 1 };
+enum { PLACEMENT_KINDS = PLACEMENT_RECORD + 1 };
 
 enum {
     /* A longer text is no id of Dify's: a UUID as urn:uuid:{…} has 47, a form's token 43. */

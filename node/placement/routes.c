@@ -5,6 +5,7 @@
  *   chat, DELETE of a conversation   1.13 answers 200 and silence, or 204 without effect: ASK
  *   GET /workflows/run/{id}          1.13 answers 500, 1.16 404
  *   stop                             200 everywhere: EVERYWHERE
+ *   status of an annotations' job    400 invalid_param, as for much else: found by memory alone
  *   all others                       404 …not_found before anything is done: TRY */
 #include "placement/routes.h"
 
@@ -14,6 +15,7 @@
 #define RUN          PLACEMENT_RUN
 #define FORM         PLACEMENT_FORM
 #define FILE_ID      PLACEMENT_FILE
+#define RECORD       PLACEMENT_RECORD
 
 static const struct placement_route routes[] = {
     {.method = "POST",
@@ -101,7 +103,33 @@ static const struct placement_route routes[] = {
     {.method = "POST", .pattern = "files/upload", .manner = PLACEMENT_FREE, .id_made = FILE_ID},
     {.method = "GET", .pattern = "files/@/preview", .manner = PLACEMENT_TRY, .in_path = FILE_ID},
 
+    {.method = "GET",
+     .pattern = "apps/annotations",
+     .manner = PLACEMENT_FREE,
+     .ids_listed = RECORD},
+    {.method = "POST", .pattern = "apps/annotations", .manner = PLACEMENT_FREE, .id_made = RECORD},
+    {.method = "PUT", .pattern = "apps/annotations/@", .manner = PLACEMENT_TRY, .in_path = RECORD},
+    {.method = "DELETE",
+     .pattern = "apps/annotations/@",
+     .manner = PLACEMENT_TRY,
+     .in_path = RECORD,
+     .deletes = true},
+    {.method = "POST",
+     .pattern = "apps/annotation-reply/*",
+     .manner = PLACEMENT_FREE,
+     .id_made = RECORD,
+     .id_is_job = true},
+    {.method = "GET",
+     .pattern = "apps/annotation-reply/*/status/@",
+     .manner = PLACEMENT_TRY,
+     .in_path = RECORD},
+    {.method = "GET", .pattern = "end-users/@", .manner = PLACEMENT_TRY, .in_path = RECORD},
+
+    /* Of keys for knowledge: the models that data sets may use stand under workspaces, and what
+     * follows them under knowledge-fs. */
     {.pattern = "datasets/**", .manner = PLACEMENT_PINNED},
+    {.pattern = "knowledge-fs/**", .manner = PLACEMENT_PINNED},
+    {.pattern = "workspaces/**", .manner = PLACEMENT_PINNED},
 };
 
 static const struct placement_route other = {.pattern = "", .manner = PLACEMENT_FREE};
@@ -194,7 +222,31 @@ bool placement_is_run(struct bytes path)
     return found;
 }
 
-struct bytes placement_query_id(const struct placement_route *route, struct bytes query)
+/* %XX and `+`, as Dify reads them; what is none stays as it is. Into `to`, if there is one at all;
+ * size 0: it is longer than an id may be. */
+static struct bytes decoded(struct bytes text, char to[PLACEMENT_ID_MAX])
+{
+    size_t size = 0;
+    if (text.size == 0 || (!memchr(text.at, '%', text.size) && !memchr(text.at, '+', text.size))) {
+        return text;
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.at[i] == '+' ? ' ' : text.at[i];
+        if (c == '%' && i + 2 < text.size && ascii_hex(text.at[i + 1]) >= 0 &&
+            ascii_hex(text.at[i + 2]) >= 0) {
+            c = (char)(ascii_hex(text.at[i + 1]) << 4 | ascii_hex(text.at[i + 2]));
+            i += 2;
+        }
+        if (size == PLACEMENT_ID_MAX) {
+            return (struct bytes){NULL, 0};
+        }
+        to[size++] = c;
+    }
+    return (struct bytes){to, size};
+}
+
+struct bytes placement_query_id(const struct placement_route *route, struct bytes query,
+                                char ret_text[PLACEMENT_ID_MAX])
 {
     struct bytes none = {NULL, 0};
     if (!route->query_name) {
@@ -206,9 +258,10 @@ struct bytes placement_query_id(const struct placement_route *route, struct byte
         struct bytes pair = {query.at, end ? (size_t)(end - query.at) : query.size};
         size_t taken = pair.size + (end ? 1 : 0);
         query = (struct bytes){query.at + taken, query.size - taken};
-        if (pair.size > name.size && pair.at[name.size] == '=' &&
-            memcmp(pair.at, name.at, name.size) == 0) {
-            return (struct bytes){pair.at + name.size + 1, pair.size - name.size - 1};
+        const char *sign = pair.size > 0 ? memchr(pair.at, '=', pair.size) : NULL;
+        size_t size = sign ? (size_t)(sign - pair.at) : pair.size;
+        if (bytes_equal(decoded((struct bytes){pair.at, size}, ret_text), name)) {
+            return sign ? decoded((struct bytes){sign + 1, pair.size - size - 1}, ret_text) : none;
         }
     }
     return none;

@@ -1,6 +1,6 @@
 /* routes: which ids stand where in Dify's service API, and what a request with one is to be done
- * with; one table, of Dify 1.13.0 and 1.16.0 (doc/DIFY.md §0 and §1). A route that is not in it
- * names no id and makes none. */
+ * with; one table, of Dify 1.13.0 and 1.16.0 (doc/DIFY.md §0 and §1), compared with the routes of
+ * 1.14.1 and of what comes after 1.17. A route that is not in it names no id and makes none. */
 #ifndef PLACEMENT_ROUTES_H
 #define PLACEMENT_ROUTES_H
 
@@ -12,7 +12,8 @@ enum placement_manner {
     PLACEMENT_ASK,        /* GET /v1/messages asks first, for the request itself would not tell */
     PLACEMENT_TRY,        /* the request itself asks: a 404 of the route proves that nothing ran */
     PLACEMENT_EVERYWHERE, /* a stop: who does not know the task says success without effect */
-    PLACEMENT_PINNED,     /* data sets: the first eligible instance in the file's order */
+    PLACEMENT_PINNED,     /* data sets, and what goes with them: the first eligible instance in the
+                             file's order */
 };
 
 /* What of a JSON body is looked for; see user/json_ids.h. */
@@ -33,6 +34,7 @@ struct placement_route {
     const char *query_name;
     uint8_t in_body;
     enum placement_kind id_made;    /* what `id` at the top of an answer is */
+    bool id_is_job;                 /* ... under the name `job_id`, and nothing else is told */
     enum placement_kind ids_listed; /* what `data[].id` in an answer is: found there */
     bool run_of_500;                /* 1.13 answers 500 for an id that it does not know */
     const char *stop;               /* a run, whose stop is POST to this, its task and `/stop` */
@@ -48,9 +50,10 @@ const struct placement_route *placement_route_of(struct bytes method, struct byt
 /* Does a POST to it make a run, which costs something: a chat, a completion, a workflow? */
 bool placement_is_run(struct bytes path);
 
-/* The value of the route's query parameter as it stands there, not decoded (ids need no escapes);
- * size 0 if there is none. */
-struct bytes placement_query_id(const struct placement_route *route, struct bytes query);
+/* The value of the route's query parameter, the first one of that name; decoded into `ret_text`
+ * where it must be. Size 0 if there is none. */
+struct bytes placement_query_id(const struct placement_route *route, struct bytes query,
+                                char ret_text[PLACEMENT_ID_MAX]);
 
 /* May an answer of this route, or an event of it, tell ids? Else it need not be scanned. */
 bool placement_tells_ids(const struct placement_route *route);

@@ -43,9 +43,20 @@ void placing_name(struct placing *p, const struct snapshot *snapshot, struct byt
     }
 }
 
+/* It has been found there, and used thereby, as this request began. */
+static bool is_known(const struct placing *p, const struct placing_id *id,
+                     const struct instance_live *live)
+{
+    return p->known_place != PLACEMENT_NOWHERE && p->known_place == live->place &&
+           p->kind == id->kind && bytes_equal(id->text, (struct bytes){p->text, p->text_size});
+}
+
 void placing_remember(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
                       const struct placing_id *id, const struct instance_live *live)
 {
+    if (is_known(p, id, live)) {
+        return;
+    }
     uint64_t number =
         placements_id(p->desk->placements, &snapshot->file_keys, app, id->kind, id->text);
     if (number != 0 && live->place != PLACEMENT_NOWHERE) {
@@ -63,8 +74,9 @@ void placing_tell_upload(const struct placing *p, const struct snapshot *snapsho
     }
 }
 
-void placing_forget(const struct placing *p)
+void placing_forget(struct placing *p)
 {
+    p->known_place = PLACEMENT_NOWHERE;
     placement_memory_forget(p->desk->placements->memory, p->id);
 }
 
@@ -437,6 +449,7 @@ struct placing_step placing_next(struct placing *p, const struct placing_terms *
     bool asks = p->kind == PLACEMENT_CONVERSATION;
     uint16_t place = placement_memory_find(p->desk->placements->memory, p->id);
     int index = index_of_place(terms->app, place);
+    p->known_place = place;
     placement_core_init(&p->core, asks ? PLACEMENT_ASK : PLACEMENT_TRY);
     if (index >= 0) {
         return begin_remembered(p, index);
@@ -516,6 +529,7 @@ enum placement_placed placing_explain(const struct placements *placements,
                                       const struct placing_question *question, int *instance)
 {
     struct bytes text;
+    char of_query[PLACEMENT_ID_MAX];
     const struct placement_route *route =
         placement_route_of(question->method, question->path, &text);
     enum placement_kind kind = route->in_path;
@@ -525,7 +539,7 @@ enum placement_placed placing_explain(const struct placements *placements,
     }
     if (kind == PLACEMENT_NO_ID) {
         kind = route->in_query;
-        text = placement_query_id(route, question->query);
+        text = placement_query_id(route, question->query, of_query);
     }
     if (kind == PLACEMENT_NO_ID || text.size == 0 || route->manner == PLACEMENT_EVERYWHERE) {
         return PLACEMENT_PLACED_NULL;

@@ -70,10 +70,11 @@ struct placing {
     /* private */
     struct placing_terms terms;
     uint64_t key;
-    bool begun;     /* `core` says where to go */
-    bool sent;      /* there, an attempt has begun */
-    bool given_up;  /* nobody has it, and the first choice is to say so */
-    bool searching; /* this one holds it, by search_key */
+    bool begun;           /* `core` says where to go */
+    bool sent;            /* there, an attempt has begun */
+    uint16_t known_place; /* where it was remembered as the request began, or PLACEMENT_NOWHERE */
+    bool given_up;        /* nobody has it, and the first choice is to say so */
+    bool searching;       /* this one holds it, by search_key */
     uint64_t search_key;
     uint64_t others_until_ms; /* so long it waits briefly; 0: for nobody's search yet */
     uint32_t next;            /* what the core said last, if it is not carried out yet */
@@ -132,7 +133,7 @@ enum placement_placed placing_explain(const struct placements *placements,
                                       const struct snapshot_application *app,
                                       const struct placing_question *question, int *instance);
 
-/* This one has it. */
+/* This one has it: costs nothing for the id that the request named, of which it was known. */
 void placing_remember(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
                       const struct placing_id *id, const struct instance_live *live);
 
@@ -140,6 +141,6 @@ void placing_remember(const struct placing *p, const struct snapshot *snapshot, 
 void placing_tell_upload(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
                          struct bytes text, const struct instance_live *live);
 
-void placing_forget(const struct placing *p);
+void placing_forget(struct placing *p);
 
 #endif

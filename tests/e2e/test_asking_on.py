@@ -73,8 +73,10 @@ def made_at(stub):
     file = straight(stub, "POST", "/v1/files/upload", body=form,
                     fields={"Content-Type": "multipart/form-data; boundary=b"})
     token = stub.control("POST", "/form")["token"]
+    annotation = straight(stub, "POST", "/v1/apps/annotations", value={"question": "q", "answer": "a"})
     stub.forget()
-    return {"message": chat["message_id"], "run": run["workflow_run_id"], "file": file["id"], "form": token}
+    return {"message": chat["message_id"], "run": run["workflow_run_id"], "file": file["id"], "form": token,
+            "annotation": annotation["id"], "end user": file["created_by"]}
 
 
 ROUTES = [   # method, target, its kind, JSON body
@@ -85,6 +87,8 @@ ROUTES = [   # method, target, its kind, JSON body
     ("GET", "/v1/files/{id}/preview?user={user}", "file", None),
     ("GET", "/v1/form/human_input/{id}?user={user}", "form", None),
     ("POST", "/v1/form/human_input/{id}", "form", {"user": USER, "inputs": {}, "action": "yes"}),
+    ("PUT", "/v1/apps/annotations/{id}", "annotation", {"question": "q", "answer": "b"}),
+    ("GET", "/v1/end-users/{id}", "end user", None),
 ]
 
 
@@ -119,6 +123,25 @@ def test_it_is_found_at_the_last_that_is_asked_and_remembered(stubs, method, tar
         _, status = node.json("GET", "/status")
         served = {name: value["requests"] for name, value in status["applications"]["one"]["instances"].items()}
         assert served == {**{name: 0 for name in NAMES}, last: 2}   # asking counts as no request
+
+
+def test_what_an_owner_makes_is_remembered_where_it_was_made(stubs):
+    """No request of these has a user, so each goes to another instance in turn; of a job nobody can be asked."""
+    with Node(config(stubs, health_check={"enabled": False})) as node:
+        def call(method, target, body=None):
+            head, said = node.request(method, target, token=TOKEN, json_body=body)
+            return head.status, head.headers["x-dify-instance"], json.loads(said) if said else None
+
+        jobs = [call("POST", "/v1/apps/annotation-reply/enable", {"score_threshold": 0.9}) for _ in range(3)]
+        made = [call("POST", "/v1/apps/annotations", {"question": "q", "answer": "a"}) for _ in range(3)]
+        assert {at for _, at, _ in jobs} == {at for _, at, _ in made} == {*NAMES}
+        for _, at, said in jobs * 2:
+            status = call("GET", f"/v1/apps/annotation-reply/enable/status/{said['job_id']}")
+            assert status == (200, at, {"job_id": said["job_id"], "job_status": "completed", "error_msg": ""})
+        for _, at, said in made:
+            assert call("DELETE", f"/v1/apps/annotations/{said['id']}") == (204, at, None)
+        assert sum(seen(stubs, "/v1/apps/annotations/").values()) == 3   # nobody was asked
+        assert call("DELETE", f"/v1/apps/annotations/{made[0][2]['id']}")[0] == 404   # it is gone everywhere
 
 
 @pytest.mark.parametrize("method, target, kind, body", ROUTES)

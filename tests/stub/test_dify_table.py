@@ -28,7 +28,8 @@ WITH_A_TOKEN = [   # (method, target, JSON body)
     ("GET", "/v1/conversations/c/variables?user=a", None), ("POST", "/v1/messages/m/feedbacks", {"user": "a"}),
     ("GET", "/v1/messages/m/suggested?user=a", None), ("POST", "/v1/files/upload", None),
     ("GET", "/v1/files/f/preview?user=a", None), ("POST", "/v1/audio-to-text", None),
-    ("POST", "/v1/text-to-audio", {"user": "a"}), ("GET", "/v1/datasets", None), ("GET", "/v1/_echo", None)]
+    ("POST", "/v1/text-to-audio", {"user": "a"}), ("GET", "/v1/datasets", None), ("GET", "/v1/_echo", None),
+    ("GET", "/v1/apps/annotations", None), ("DELETE", "/v1/apps/annotations/a", None), ("GET", "/v1/end-users/e", None)]
 NO_BEARER = "Authorization header must be provided and start with 'Bearer'"
 
 

@@ -137,6 +137,21 @@ static void each_route_of_dify_has_its_ids(void **state)
     check_route("POST", "/v1/text-to-audio", PLACEMENT_TRY, PLACEMENT_NO_ID, "");
 }
 
+static void what_has_no_user_has_its_ids_too(void **state)
+{
+    (void)state;
+    check_route("GET", "/v1/apps/annotations", PLACEMENT_FREE, PLACEMENT_NO_ID, "");
+    check_route("PUT", "/v1/apps/annotations/a", PLACEMENT_TRY, PLACEMENT_RECORD, "a");
+    check_route("DELETE", "/v1/apps/annotations/a", PLACEMENT_TRY, PLACEMENT_RECORD, "a");
+    check_route("POST", "/v1/apps/annotation-reply/enable", PLACEMENT_FREE, PLACEMENT_NO_ID, "");
+    check_route("GET", "/v1/apps/annotation-reply/enable/status/j", PLACEMENT_TRY, PLACEMENT_RECORD,
+                "j");
+    check_route("GET", "/v1/end-users/e", PLACEMENT_TRY, PLACEMENT_RECORD, "e");
+    check_route("POST", "/v1/knowledge-fs/spaces/s/sources", PLACEMENT_PINNED, PLACEMENT_NO_ID, "");
+    check_route("GET", "/v1/workspaces/current/models/model-types/llm", PLACEMENT_PINNED,
+                PLACEMENT_NO_ID, "");
+}
+
 static void other_paths_name_none(void **state)
 {
     (void)state;
@@ -156,18 +171,37 @@ static void other_paths_name_none(void **state)
     check_route("GET", "/v1/conversations/c", PLACEMENT_FREE, PLACEMENT_NO_ID, "");
 }
 
-static void the_querys_conversation_is_named(void **state)
+static void the_querys_conversation_is_named_as_dify_reads_it(void **state)
 {
     (void)state;
+    static const struct {
+        const char *query, *id;
+    } cases[] = {
+        {"user=a&conversation_id=c1&limit=1", "c1"},
+        {"conversation_id=&first_id=x", ""},
+        {"conversation_id=&conversation_id=c2", ""}, /* the first one, as Flask's args.get() */
+        {"conversation_id&conversation_id=c2", ""},
+        {"xconversation_id=c&conversation_idx=c", ""},
+        {"conversation%5fid=%634%2Dd&user=", "c4-d"},
+        {"conversation_id=c+1%", "c 1%"},
+        {"conversation_id=%zz%4", "%zz%4"},
+        {"&&user&conversation_id=c3", "c3"},
+        {"", ""},
+    };
     struct bytes none;
     const struct placement_route *messages =
         placement_route_of(BYTES("GET"), BYTES("/v1/messages"), &none);
-    struct bytes id = placement_query_id(messages, BYTES("user=a&conversation_id=c1&limit=1"));
-    assert_true(bytes_equal(id, BYTES("c1")));
-    id = placement_query_id(messages, BYTES("conversation_id=&first_id=x"));
-    assert_int_equal(id.size, 0);
-    id = placement_query_id(messages, BYTES("xconversation_id=c&conversation_idx=c"));
-    assert_int_equal(id.size, 0);
+    char text[PLACEMENT_ID_MAX], longer[3 * PLACEMENT_ID_MAX + 64] = "conversation_id=";
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct bytes id = placement_query_id(messages, bytes_of(cases[i].query), text);
+        assert_true(bytes_equal(id, bytes_of(cases[i].id)));
+    }
+    for (size_t i = 0; i < PLACEMENT_ID_MAX; i++) {
+        strcat(longer, "%61");
+    }
+    assert_int_equal(placement_query_id(messages, bytes_of(longer), text).size, PLACEMENT_ID_MAX);
+    strcat(longer, "a");
+    assert_int_equal(placement_query_id(messages, bytes_of(longer), text).size, 0);
 }
 
 /* ---- memory ---- */
@@ -344,8 +378,9 @@ int main(void)
         cmocka_unit_test(where_the_name_ends_and_the_id_begins_counts),
         cmocka_unit_test(a_text_that_is_nearly_a_uuid_is_as_it_is),
         cmocka_unit_test(each_route_of_dify_has_its_ids),
+        cmocka_unit_test(what_has_no_user_has_its_ids_too),
         cmocka_unit_test(other_paths_name_none),
-        cmocka_unit_test(the_querys_conversation_is_named),
+        cmocka_unit_test(the_querys_conversation_is_named_as_dify_reads_it),
         cmocka_unit_test(an_id_is_found_until_it_is_forgotten),
         cmocka_unit_test(the_limit_holds_and_below_it_all_but_all_are_remembered),
         cmocka_unit_test(what_is_used_stays_and_the_rest_goes),

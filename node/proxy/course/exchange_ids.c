@@ -43,7 +43,10 @@ void exchange_place_begin(struct exchange *x, struct user_request *request)
         struct exchange_placing *p = x->placing;
         json_ids_init(&p->body, body_names, BODY_COUNT);
         name_id(x, route->in_path, id);
-        name_id(x, route->in_query, placement_query_id(route, http_head_query(x->head)));
+        if (route->in_query != PLACEMENT_NO_ID) {
+            char text[PLACEMENT_ID_MAX];
+            name_id(x, route->in_query, placement_query_id(route, http_head_query(x->head), text));
+        }
         if (request->has_body && wants_whole_body(route)) {
             request->ids = &p->body;
         }

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from . import api, probe   # noqa: F401  (they register their routes)
+from . import annotations, api, probe   # noqa: F401  (they register their routes)
 from .connection import Listener
 from .control import ControlService
 from .service import DifyService

@@ -136,6 +136,9 @@ class Instance:
         self.runs = OrderedDict()            # workflow run id -> dict
         self.tasks = {}                      # task id -> Task, running ones only
         self.forms = set()                   # tokens of forms that wait for a person
+        self.annotations = {}                # id -> dict
+        self.jobs = set()                    # (enable or disable, id) of annotations' jobs
+        self.end_users = set()               # ids of those who have uploaded
         self.streams_open = 0
         self.worker = Worker()
         self.runs_ended = {}                 # status -> how many
@@ -177,6 +180,7 @@ class Instance:
 
     def file_add(self, entry):
         self.files[entry["id"]] = entry
+        self.end_users.add(entry["created_by"])
         self.files_size += len(entry["data"])
         while self.files_size > FILES_BYTES_MAX and len(self.files) > 1:
             self.files_size -= len(self.files.popitem(last=False)[1]["data"])
