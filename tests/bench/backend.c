@@ -12,6 +12,7 @@
 #include "net.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,7 @@ struct backend {
     uint64_t tick_ms; /* up to which events are sent */
     struct client *streams[EVENTS_MS];
     size_t answer_size, chunk_size;
+    char *conversation; /* into answer */
     char answer[1024], chunk[512];
 };
 
@@ -190,11 +192,23 @@ static void streams_go_on(struct backend *backend)
     }
 }
 
+/* The conversation that the request names, else the one that a new chat would make. */
+static void set_conversation(const struct backend *backend, const char *request, size_t size)
+{
+    static const char KEY[] = BENCH_CONVERSATION_KEY;
+    const char *at = memmem(request, size, KEY, sizeof(KEY) - 1);
+    const char *from = at != NULL ? at + sizeof(KEY) - 1 : request + size;
+    const bool named = request + size - from >= BENCH_CONVERSATION_SIZE && *from != '"';
+
+    memcpy(backend->conversation, named ? from : BENCH_CONVERSATION, BENCH_CONVERSATION_SIZE);
+}
+
 static bool give_answer(struct backend *backend, struct client *client, const char *request,
                         size_t size)
 {
     static const char STREAMING[] = "\"streaming\"";
 
+    set_conversation(backend, request, size);
     return memmem(request, size, STREAMING, sizeof(STREAMING) - 1) != NULL
                ? stream_begin(backend, client)
                : client_put(client, backend->answer, backend->answer_size);
@@ -260,6 +274,7 @@ int main(int count, char **words)
     }
     backend.answer_size =
         (size_t)snprintf(backend.answer, sizeof(backend.answer), ANSWER, BENCH_ANSWER_SIZE);
+    backend.conversation = strstr(backend.answer, BENCH_CONVERSATION);
     backend.chunk_size = (size_t)snprintf(backend.chunk, sizeof(backend.chunk), "%x\r\n%s\r\n",
                                           (unsigned)EVENT_SIZE, BENCH_EVENT);
     backend.poll = epoll_create1(EPOLL_CLOEXEC);

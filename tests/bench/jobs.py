@@ -27,6 +27,8 @@ AS_IT_COMES = {"nginx": "proxy_buffering off;", "haproxy": "option http-no-delay
 
 JOBS = {
     "chat": Job("64 kept-alive connections"),
+    # difyring alone knows what a conversation is: beside `chat` it shows what remembering costs.
+    "follow": Job("the same in conversations that are remembered, one a user", ("--follow",)),
     "new": Job("a new connection for each request", ("--once",)),
     # Streams last a second, so no proxy is busy all the time: each pays for waking up.
     "stream": Job("512 event streams at a time; a request is one, of 50 events in a second", ("--stream",),

@@ -1,8 +1,7 @@
-/* bench_load --port P [--connections N] [--users N] [--seconds S] [--once] [--stream] [--tls
- * [--resume]]: the
- * clients of the bench. Keeps N connections open and, closed loop (each sends its next request when
- * its answer is complete), sends the JSON chat job with users taken in turn. Every answer is
- * compared to the last byte.
+/* bench_load --port P [--connections N] [--users N] [--seconds S] [--once] [--stream] [--follow]
+ * [--tls [--resume]]: the clients of the bench. Keeps N connections open and, closed loop (each
+ * sends its next request when its answer is complete), sends the JSON chat job with users taken in
+ * turn. Every answer is compared to the last byte.
  *
  * It takes its orders from standard input, one number of requests a line, and answers each with one
  * line of JSON: the caller reads a proxy's CPU clock between orders, so a warm-up is simply an
@@ -10,6 +9,8 @@
  *
  * With --once a connection serves one request, asks for its end and is reset when the answer is
  * there (so no port is kept waiting); with --stream the answer is the event stream of events.h;
+ * with
+ * --follow each user speaks in a conversation of their own, always the same;
  * with --resume it offers the latest session that the proxy gave.
  *
  * An answer that is wrong, late or missing counts as an error; its connection is opened anew. An
@@ -48,7 +49,7 @@ static const char BODY[] =
     "{\"inputs\":{},\"query\":\"Hello! Where is the parcel with the two lamps that I ordered last "
     "Tuesday? The shop said it "
     "would be here by now, and nobody answers the phone today.\","
-    "\"response_mode\":\"%s\",\"conversation_id\":\"\",\"user\":\"" USER_BLANK "\"}";
+    "\"response_mode\":\"%s\"," BENCH_CONVERSATION_KEY "%s\",\"user\":\"" USER_BLANK "\"}";
 static const char HEAD[] = "POST /v1/chat-messages HTTP/1.1\r\n"
                            "Host: dify.example\r\n"
                            "User-Agent: bench\r\n"
@@ -66,6 +67,7 @@ struct client {
     bool unsent;  /* it is not: the handshake comes first */
     bool used;    /* has had a request */
     bool in_body; /* of an event stream */
+    unsigned user;
     struct events events;
     uint64_t sent_ns;
     size_t have;
@@ -79,12 +81,13 @@ struct load {
     unsigned next_user;
     size_t client_count;
     double seconds_max;
-    bool once, stream, with_tls, resume;
+    bool once, stream, follow, with_tls, resume;
     struct tls tls;
     struct client *clients;
     size_t request_size;
     char *head_digits; /* into request: where the user's number stands */
     char *body_digits;
+    char *conversation_digits; /* NULL: none is named */
     char request[1024];
 };
 
@@ -110,9 +113,10 @@ static uint64_t now_ns(void)
 
 static void request_init(struct load *load)
 {
-    char body[sizeof(BODY) + sizeof("streaming")];
+    char body[sizeof(BODY) + sizeof("streaming") + sizeof(BENCH_CONVERSATION)];
     const int body_size =
-        snprintf(body, sizeof(body), BODY, load->stream ? "streaming" : "blocking");
+        snprintf(body, sizeof(body), BODY, load->stream ? "streaming" : "blocking",
+                 load->follow ? BENCH_CONVERSATION : "");
     const int size = snprintf(load->request, sizeof(load->request), HEAD, (size_t)body_size,
                               load->once ? "Connection: close\r\n" : "", body);
 
@@ -120,12 +124,21 @@ static void request_init(struct load *load)
     load->request_size = (size_t)size;
     load->head_digits = strstr(load->request, USER_BLANK) + sizeof("user-") - 1;
     load->body_digits = strstr(load->head_digits, USER_BLANK) + sizeof("user-") - 1;
+    if (load->follow) {
+        load->conversation_digits =
+            strstr(load->request, BENCH_CONVERSATION) + BENCH_CONVERSATION_SIZE - USER_DIGITS;
+    }
 }
 
 static void request_set_user(struct load *load, unsigned user)
 {
     for (int i = USER_DIGITS - 1; i >= 0; i--) {
-        load->head_digits[i] = load->body_digits[i] = (char)('0' + user % 10);
+        const char digit = (char)('0' + user % 10);
+
+        load->head_digits[i] = load->body_digits[i] = digit;
+        if (load->conversation_digits != NULL) {
+            load->conversation_digits[i] = digit;
+        }
         user /= 10;
     }
 }
@@ -162,6 +175,7 @@ static bool client_put(struct load *load, struct client *client)
 {
     ssize_t sent;
 
+    request_set_user(load, client->user);
     if (client->ssl == NULL) {
         sent = send(client->fd, load->request, load->request_size, MSG_NOSIGNAL);
     } else {
@@ -187,7 +201,7 @@ static bool order_may_send(const struct order *order)
 static void client_send(struct load *load, struct client *client, struct order *order)
 {
     while (order_may_send(order)) {
-        request_set_user(load, load->next_user);
+        client->user = load->next_user;
         load->next_user = (load->next_user + 1) % load->user_count;
         if (load->once && client->used) {
             client_reopen(load, client);
@@ -205,12 +219,33 @@ static void client_send(struct load *load, struct client *client, struct order *
     }
 }
 
+/* Byte by byte what an instance has given; `body` is overwritten where a conversation is named. */
+static bool body_is_right(const struct load *load, const struct client *client, char *body)
+{
+    static const char RIGHT[] = BENCH_ANSWER;
+    char *digits =
+        body + (strstr(RIGHT, BENCH_CONVERSATION) - RIGHT) + BENCH_CONVERSATION_SIZE - USER_DIGITS;
+    unsigned user = client->user;
+
+    for (int i = USER_DIGITS - 1; load->follow && i >= 0; i--) {
+        if (digits[i] != (char)('0' + user % 10)) {
+            return false;
+        }
+        digits[i] = '0';
+        user /= 10;
+    }
+    return memcmp(body, RIGHT, BENCH_ANSWER_SIZE) == 0;
+}
+
 /* What is wrong with the response so far; NULL if nothing. ret_complete: it has all its bytes. */
-static const char *response_check(const char *bytes, size_t size, bool *ret_complete)
+static const char *response_check(const struct load *load, struct client *client,
+                                  bool *ret_complete)
 {
     static const char STATUS[] = "HTTP/1.1 200";
     static const char LENGTH[] = "\r\nContent-Length:";
-    const char *end = memmem(bytes, size, "\r\n\r\n", 4);
+    const char *bytes = client->response;
+    size_t size = client->have;
+    char *end = memmem(bytes, size, "\r\n\r\n", 4);
     size_t body_size = 0;
 
     *ret_complete = false;
@@ -231,7 +266,7 @@ static const char *response_check(const char *bytes, size_t size, bool *ret_comp
         return "length differs";
     }
     *ret_complete = size == body_size;
-    return *ret_complete && memcmp(end, BENCH_ANSWER, size) != 0 ? "body differs" : NULL;
+    return *ret_complete && !body_is_right(load, client, end) ? "body differs" : NULL;
 }
 
 /* The same of an event stream, of which `size` more bytes have come. */
@@ -310,7 +345,7 @@ static void on_readable(struct load *load, struct client *client, struct order *
         wrong = stream_check(client, (size_t)got, &complete);
     } else {
         client->have += (size_t)got;
-        wrong = response_check(client->response, client->have, &complete);
+        wrong = response_check(load, client, &complete);
     }
     if (wrong != NULL) {
         client_failed(load, client, order, wrong);
@@ -415,22 +450,19 @@ static _Noreturn void usage(void)
 {
     fprintf(stderr,
             "usage: bench_load --port P [--connections 1..%d] [--users 1..%d] "
-            "[--seconds S] [--once] [--stream] [--tls [--resume]]\n",
+            "[--seconds S] [--once] [--stream] [--follow] [--tls [--resume]]\n",
             CONNECTIONS_MAX, USERS_MAX);
     exit(2);
 }
 
 static void read_options(struct load *load, int count, char **words)
 {
-    static const struct option OPTIONS[] = {{"port", required_argument, NULL, 'p'},
-                                            {"connections", required_argument, NULL, 'c'},
-                                            {"users", required_argument, NULL, 'u'},
-                                            {"seconds", required_argument, NULL, 's'},
-                                            {"once", no_argument, NULL, 'o'},
-                                            {"stream", no_argument, NULL, 'e'},
-                                            {"tls", no_argument, NULL, 't'},
-                                            {"resume", no_argument, NULL, 'r'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option OPTIONS[] = {
+        {"port", required_argument, NULL, 'p'},  {"connections", required_argument, NULL, 'c'},
+        {"users", required_argument, NULL, 'u'}, {"seconds", required_argument, NULL, 's'},
+        {"once", no_argument, NULL, 'o'},        {"stream", no_argument, NULL, 'e'},
+        {"follow", no_argument, NULL, 'f'},      {"tls", no_argument, NULL, 't'},
+        {"resume", no_argument, NULL, 'r'},      {NULL, 0, NULL, 0}};
     int option;
 
     while ((option = getopt_long(count, words, "", OPTIONS, NULL)) != -1) {
@@ -444,6 +476,8 @@ static void read_options(struct load *load, int count, char **words)
             load->seconds_max = strtod(optarg, NULL);
         } else if (option == 'o') {
             load->once = true;
+        } else if (option == 'f') {
+            load->follow = true;
         } else if (option == 'e') {
             load->stream = true;
         } else if (option == 't') {

@@ -1,6 +1,6 @@
 """Random calls while instances fail at random: what is answered comes from who has the id, and nothing runs twice.
 
-    python3 tests/e2e/test_random_calls.py [CALLS [SEED]]      100000 and 1: an hour
+    tests/long calls [CALLS [SEED]]      100000 and 1: half an hour
 
 In the suite it is 600. Two claims, both counted at the instances:
 - 0 answers (but to stops) from an instance that does not have the id, while the one that has it is eligible. What a
