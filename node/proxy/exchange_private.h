@@ -269,10 +269,11 @@ void exchange_place_again(struct exchange *x); /* what was decided is of another
 void exchange_do_leave_search(struct exchange *x);
 void exchange_place_over(struct exchange *x); /* has ended */
 /* A response's head, the next piece of its body, and its end: is it kept back, or has another
- * instance been asked? _hear(): the piece has been taken. _heard_all() false: the end is not to be
- * passed on. */
+ * instance been asked? _hears(): such a body is coming. _hear(): the piece has been taken.
+ * _heard_all() false: the end is not to be passed on. */
 enum exchange_judged { EXCHANGE_PASSES, EXCHANGE_HEARD };
 enum exchange_judged exchange_place_judge(struct exchange *x);
+bool exchange_place_hears(const struct exchange *x);
 bool exchange_place_hear(struct exchange *x);
 bool exchange_place_heard_all(struct exchange *x, bool reusable);
 void exchange_place_reply(struct exchange *x); /* the kept answer */

@@ -487,12 +487,17 @@ static void on_end(void *borrower, int error)
     if (error == STREAM_BROKEN) {
         tell_tls(x);
     }
-    if (error == 0 && exchange_core_phase(&x->core) == EXCHANGE_RESPOND) {
+    bool hears = exchange_place_hears(x);
+    if (error == 0 && (hears || exchange_core_phase(&x->core) == EXCHANGE_RESPOND)) {
         event = http_reader_eof(&x->up->reader);
     }
     struct exchange_input in = {.kind = EXCHANGE_UP_GONE, .unsent = unsent, .denied = denied};
     if (event == HTTP_EVENT_END) {
         in = (struct exchange_input){.kind = EXCHANGE_UP_END, .reusable = false};
+        x->up_whole = x->up_whole || hears;
+        if (!exchange_place_heard_all(x, false)) {
+            return;
+        }
     }
     x->failed = denied ? EXCHANGE_ENDED_TLS : EXCHANGE_ENDED_LOST;
     exchange_step(x, in);

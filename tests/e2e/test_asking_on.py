@@ -299,6 +299,22 @@ def test_a_kept_404_of_unknown_length_has_one_for_its_client(stubs):
         assert client.response()[0].status == 200
 
 
+@pytest.mark.parametrize("holder", [None, ORDER[2]])
+def test_a_404_that_ends_with_its_connection_is_heard_and_kept_too(stubs, holder):
+    text = '{"code": "not_found", "status": 404}'
+    ident = made_at(stubs[holder])["message"] if holder else NOBODYS
+    with started(stubs, health_check={"enabled": False}) as node:
+        for name in {*NAMES} - {holder}:
+            stubs[name].fault("garbage", match="/suggested", data=f"HTTP/1.1 404 NOT FOUND\r\n\r\n{text}")
+        head, body = ask(node, *ROUTES[0][:2], ident, None)
+        assert (head.status, head.headers["x-dify-instance"]) == ((200, holder) if holder else (404, "dify1"))
+        assert holder or body == text.encode()
+        assert seen(stubs) == {name: 1 for name in NAMES}
+        stubs["dify1"].fault("garbage", match="/suggested", data="HTTP/1.1 404 NOT FOUND\r\n\r\nno such page")
+        head, body = ask(node, *ROUTES[0][:2], NOBODYS[:-1] + "8", None)   # none of the ids: it is passed on
+        assert (head.status, head.headers["x-dify-instance"], body) == (404, "dify1", b"no such page")
+
+
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 def test_a_kept_404_is_framed_for_its_client(stubs, version):
     with started(stubs) as node, node.client() as client:

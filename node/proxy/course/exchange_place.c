@@ -165,6 +165,11 @@ static bool pass_heard(struct exchange *x)
     return here;
 }
 
+bool exchange_place_hears(const struct exchange *x)
+{
+    return x->placing && x->placing->hears;
+}
+
 bool exchange_place_hear(struct exchange *x)
 {
     struct exchange_placing *p = x->placing;
