@@ -16,6 +16,7 @@ class Job(typing.NamedTuple):
     tls: bool = False
     nginx: str = ""        # a directive more
     haproxy: str = ""      # the same
+    difyring: str = ""     # keys more of each instance
     connections: int = 64
     requests: int = 60000  # a round and proxy
     warm_up: int = 2000    # before each slice, not counted
@@ -29,6 +30,9 @@ JOBS = {
     "chat": Job("64 kept-alive connections"),
     # difyring alone knows what a conversation is: beside `chat` it shows what remembering costs.
     "follow": Job("the same in conversations that are remembered, one a user", ("--follow",)),
+    # Beside `chat`: what counting slots costs, and waiting for one. nginx and haproxy do neither here.
+    "slots": Job("instances whose slots are counted, and never taken", difyring=", max_in_flight: 4096"),
+    "queue": Job("64 connections for 3 x 15 slots, of which long requests get 12", difyring=", max_in_flight: 15"),
     "new": Job("a new connection for each request", ("--once",)),
     # Streams last a second, so no proxy is busy all the time: each pays for waking up.
     "stream": Job("512 event streams at a time; a request is one, of 50 events in a second", ("--stream",),

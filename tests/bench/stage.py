@@ -127,7 +127,7 @@ applications:
     instances:
 {instances}
 """
-DIFYRING_INSTANCE = "      - {{ name: dify{n}, host: 127.0.0.1, port: {port}, token: {token} }}"
+DIFYRING_INSTANCE = "      - {{ name: dify{n}, host: 127.0.0.1, port: {port}, token: {token}%s }}"
 
 NGINX = """\
 daemon off;
@@ -345,7 +345,7 @@ class Stage:
             tls = TLS[name].format(**dict(zip(("certificate", "key", "both"), self.certificate)))
         if name == "difyring":
             program = find_built(name, "DIFYRING_BIN")
-            text, words = fill(DIFYRING, DIFYRING_INSTANCE, port, instance_ports, self.folder, tls), \
+            text, words = fill(DIFYRING, DIFYRING_INSTANCE % self.job.difyring, port, instance_ports, self.folder, tls), \
                 [program, "run", "-c", config]
         elif name == "nginx":
             program = find_installed(name)
