@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "ask/node.h"
-#include "ask/status_tables.h"
 #include "ask/watch.h"
+#include "show/status_tables.h"
 
 static const char help[] =
     "usage: difyring status [-u URL | -c FILE] [--json | --check | --watch]\n"

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,20 +15,38 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "ask/ranking.h"
 #include "base/clock.h"
+#include "show/ranking.h"
+#include "show/status_tables.h"
 
-enum { EACH_MS = 1000, WIDTH_MIN = 20, HEIGHT_MIN = 4, LINE_SIZE = 1024 };
+enum {
+    EACH_MS = 1000,
+    WIDTH_USUAL = 80,
+    HEIGHT_USUAL = 24,
+    LINE_SIZE = 1024,
+    NAME_MIN = 24, /* characters of a name that are always shown */
+    NAME_SIZE = 160
+};
 
-#define SCREEN_OWN  "\x1b[?1049h\x1b[?25l"
-#define SCREEN_BACK "\x1b[?25h\x1b[?1049l"
+/* A screen of its own, no cursor, and no wrapping: a character may be wider than we think. */
+#define SCREEN_OWN  "\x1b[?1049h\x1b[?25l\x1b[?7l"
+#define SCREEN_BACK "\x1b[?7h\x1b[?25h\x1b[?1049l"
 
-static volatile sig_atomic_t over, resized;
+#define STYLE_BAD   "\x1b[31;1m"
+#define STYLE_WARN  "\x1b[33m"
+#define STYLE_GOOD  "\x1b[32m"
+#define STYLE_TITLE "\x1b[1m"
+#define STYLE_FAINT "\x1b[2m"
+
+static volatile sig_atomic_t over, resized, stopped;
+static bool plain; /* NO_COLOR: nothing but text */
 
 static void on_signal(int number)
 {
     if (number == SIGWINCH) {
         resized = 1;
+    } else if (number == SIGTSTP) {
+        stopped = 1;
     } else {
         over = 1;
     }
@@ -44,6 +63,23 @@ static void line(struct screen *s, const char *style, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Cut to the width, in characters; what others have called themselves is made harmless. */
+static void put(struct screen *s, const char *style, char *text, const char *end)
+{
+    cli_make_printable(text);
+    size_t size = 0, width = 0;
+    for (; text[size] && text[size] != '\n'; size++) {
+        bool begins = ((unsigned char)text[size] & 0xC0) != 0x80;
+        if (begins && width == s->width) {
+            break;
+        }
+        width += begins;
+    }
+    style = plain ? "" : style;
+    /* Erased first: behind a full line the cursor stands on its last character. */
+    fprintf(s->out, "\x1b[K%s%.*s%s%s", style, (int)size, text, style[0] ? "\x1b[0m" : "", end);
+    s->used++;
+}
+
 static void line(struct screen *s, const char *style, const char *format, ...)
 {
     char text[LINE_SIZE];
@@ -54,17 +90,7 @@ static void line(struct screen *s, const char *style, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    cli_make_printable(text);
-    size_t size = 0, width = 0;
-    for (; text[size] && text[size] != '\n'; size++) {
-        bool begins = ((unsigned char)text[size] & 0xC0) != 0x80;
-        if (begins && width == s->width) {
-            break;
-        }
-        width += begins;
-    }
-    fprintf(s->out, "%s%.*s%s\x1b[K\n", style, (int)size, text, style[0] ? "\x1b[0m" : "");
-    s->used++;
+    put(s, style, text, "\n");
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -82,10 +108,10 @@ static const char *style_of(const char *word)
 {
     return strcmp(word, "critical") == 0 || strcmp(word, "unhealthy") == 0 ||
                    strcmp(word, "ejected") == 0 || strcmp(word, "dead") == 0
-               ? "\x1b[31;1m"
+               ? STYLE_BAD
            : strcmp(word, "warning") == 0 || strcmp(word, "suspect") == 0 ||
                    strcmp(word, "draining") == 0
-               ? "\x1b[33m"
+               ? STYLE_WARN
                : "";
 }
 
@@ -97,27 +123,53 @@ static void draw_problems(struct screen *s, const json_t *status)
     json_t *p;
     json_array_foreach(json_object_get(status, "problems"), index, p)
     {
-        long long age_s = number_of(status, "timestamp") - number_of(p, "since");
-        line(s, style_of(text_of(p, "severity")), "%-8s %s %s, for %lld s: %s",
-             text_of(p, "severity"), text_of(p, "kind"), text_of(p, "subject"),
-             age_s > 0 ? age_s : 0, text_of(p, "detail"));
+        char age[24];
+        status_age(number_of(status, "timestamp"), number_of(p, "since"), age);
+        line(s, style_of(text_of(p, "severity")), "%-8s %s %s, for %s: %s", text_of(p, "severity"),
+             text_of(p, "kind"), text_of(p, "subject"), age, text_of(p, "detail"));
     }
     if (index == 0) {
-        line(s, "\x1b[32m", "no problems");
+        line(s, STYLE_GOOD, "no problems");
     }
     line(s, "", "%s", "");
 }
 
+/* As wide as the longest name, but the columns behind it stay in sight. */
+static int name_width(const struct screen *s, size_t longest)
+{
+    size_t most = s->width / 3 > NAME_MIN ? s->width / 3 : NAME_MIN;
+    size_t width = longest > NAME_MIN ? longest : NAME_MIN;
+    return (int)(width < most ? width : most);
+}
+
+/* A name of at most so many characters; of a longer one both ends, for they tell it from others. */
+static const char *shortened(const char *name, int width, char text[NAME_SIZE])
+{
+    int size = (int)strlen(name), begin = width / 3;
+    if (size <= width || width >= NAME_SIZE - 4) {
+        snprintf(text, NAME_SIZE, "%s", name);
+    } else {
+        snprintf(text, NAME_SIZE, "%.*s~%s", begin, name, name + size - (width - begin - 1));
+    }
+    return text;
+}
+
 static void draw_nodes(struct screen *s, const json_t *status)
 {
-    size_t count;
+    size_t count, longest = 0;
+    char name[NAME_SIZE];
     struct ranked *nodes = ranking_nodes(status, &count);
-    line(s, "\x1b[2m", "%-16s %-9s %-22s %-6s %10s %8s", "NODE", "STATE", "ADDRESS", "VIP",
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(text_of(nodes[i].value, "name"));
+        longest = size > longest ? size : longest;
+    }
+    int width = name_width(s, longest);
+    line(s, STYLE_FAINT, "%-*s %-9s %-22s %-6s %10s %8s", width, "NODE", "STATE", "ADDRESS", "VIP",
          "REQUESTS", "OPEN");
     for (size_t i = 0; i < count; i++) {
         const json_t *n = nodes[i].value;
-        line(s, style_of(text_of(n, "state")), "%-16s %-9s %-22s %-6s %10lld %8lld",
-             text_of(n, "name"), text_of(n, "state"), text_of(n, "address"),
+        line(s, style_of(text_of(n, "state")), "%-*s %-9s %-22s %-6s %10lld %8lld", width,
+             shortened(text_of(n, "name"), width, name), text_of(n, "state"), text_of(n, "address"),
              json_is_true(json_object_get(n, "vip_holder")) ? "holds" : "-",
              number_of(n, "total_requests"), number_of(n, "active_connections"));
     }
@@ -125,30 +177,35 @@ static void draw_nodes(struct screen *s, const json_t *status)
     line(s, "", "%s", "");
 }
 
-static void draw_instance(struct screen *s, const struct ranked *one)
+static void draw_instance(struct screen *s, const struct ranked *one, int width)
 {
-    char whole[160], slots[48] = "-";
+    char whole[NAME_SIZE], name[NAME_SIZE], slots[48] = "-";
     const json_t *i = one->value, *minute = json_object_get(i, "last_minute");
     if (number_of(i, "max_in_flight") > 0) {
         snprintf(slots, sizeof(slots), "%lld/%lld", number_of(i, "slots_used"),
                  number_of(i, "max_in_flight"));
     }
     snprintf(whole, sizeof(whole), "%s/%s", one->application, one->name);
-    line(s, style_of(text_of(i, "status")), "%-28s %-9s %8.1f %8lld %8lld %7lld %10s %6lld  %s",
-         whole, text_of(i, "status"), (double)number_of(minute, "requests") / 60,
-         number_of(minute, "p95_ms"), number_of(minute, "failures"),
-         number_of(i, "active_requests"), slots, number_of(i, "queued"),
-         text_of(json_object_get(i, "reason"), "text"));
+    line(s, style_of(text_of(i, "status")), "%-*s %-9s %8.1f %8lld %8lld %7lld %10s %6lld  %s",
+         width, shortened(whole, width, name), text_of(i, "status"),
+         (double)number_of(minute, "requests") / 60, number_of(minute, "p95_ms"),
+         number_of(minute, "failures"), number_of(i, "active_requests"), slots,
+         number_of(i, "queued"), text_of(json_object_get(i, "reason"), "text"));
 }
 
 static void draw_applications(struct screen *s, const json_t *status)
 {
-    size_t count;
+    size_t count, longest = 0;
     struct ranked *instances = ranking_instances(status, &count);
-    line(s, "\x1b[2m", "%-28s %-9s %8s %8s %8s %7s %10s %6s  %s", "INSTANCE", "STATUS", "REQ/s",
-         "p95 ms", "FAILED", "ACTIVE", "SLOTS", "QUEUED", "WHY");
     for (size_t i = 0; i < count; i++) {
-        draw_instance(s, &instances[i]);
+        size_t size = strlen(instances[i].application) + 1 + strlen(instances[i].name);
+        longest = size > longest ? size : longest;
+    }
+    int width = name_width(s, longest);
+    line(s, STYLE_FAINT, "%-*s %-9s %8s %8s %8s %7s %10s %6s  %s", width, "INSTANCE", "STATUS",
+         "REQ/s", "p95 ms", "FAILED", "ACTIVE", "SLOTS", "QUEUED", "WHY");
+    for (size_t i = 0; i < count; i++) {
+        draw_instance(s, &instances[i], width);
     }
     free(instances);
 }
@@ -157,8 +214,8 @@ static void size_of(struct screen *s)
 {
     struct winsize size = {0};
     ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-    s->width = size.ws_col >= WIDTH_MIN ? size.ws_col : 80;
-    s->height = size.ws_row >= HEIGHT_MIN ? size.ws_row : 24;
+    s->width = size.ws_col > 0 ? size.ws_col : WIDTH_USUAL; /* 0: it does not know */
+    s->height = size.ws_row > 0 ? size.ws_row : HEIGHT_USUAL;
 }
 
 static void draw(const struct cli_node *n, json_t *status)
@@ -174,16 +231,18 @@ static void draw(const struct cli_node *n, json_t *status)
     fputs("\x1b[H", s.out);
     if (status) {
         const char *name = text_of(cluster, "name");
-        line(&s, "\x1b[1m", "%s: %lld of %lld nodes alive, as seen by %s",
-             name[0] ? name : "single node", number_of(cluster, "alive"),
-             number_of(cluster, "size"), text_of(json_object_get(status, "node"), "name"));
+        char alive[64];
+        status_nodes_alive(status, alive);
+        line(&s, STYLE_TITLE, "%s: %s, as seen by %s", name[0] ? name : "single node", alive,
+             text_of(json_object_get(status, "node"), "name"));
         draw_problems(&s, status);
         draw_nodes(&s, status);
         draw_applications(&s, status);
     } else {
-        line(&s, "\x1b[31;1m", "no answer: %s", n->error);
+        line(&s, STYLE_BAD, "no answer: %s", n->error);
     }
-    fprintf(s.out, "\x1b[2mq quits; numbers of the last minute\x1b[0m\x1b[K\x1b[J");
+    char keys[] = "q quits; numbers of the last minute";
+    put(&s, STYLE_FAINT, keys, "\x1b[J");
     fclose(s.out);
     fwrite(text, 1, size, stdout);
     fflush(stdout);
@@ -208,10 +267,40 @@ static json_t *ask(struct cli_node *n)
     return status;
 }
 
+/* The terminal as it was, and as it is while we have it. */
+static struct termios theirs, ours;
+
+static void take_terminal(void)
+{
+    tcsetattr(STDIN_FILENO, TCSANOW, &ours);
+    fputs(SCREEN_OWN, stdout);
+    fflush(stdout);
+}
+
+static void give_terminal_back(void)
+{
+    fputs(SCREEN_BACK, stdout);
+    fflush(stdout);
+    tcsetattr(STDIN_FILENO, TCSANOW, &theirs);
+}
+
+/* Ctrl-Z: the shell gets the terminal back; `fg` takes it again. */
+static void stop_for_a_while(void)
+{
+    stopped = 0;
+    give_terminal_back();
+    raise(SIGSTOP);
+    take_terminal();
+    resized = 1;
+}
+
 /* Until the next time to ask; a resize draws again at once. */
 static void wait_and_read(const struct cli_node *n, json_t *status, uint64_t until_ms)
 {
     while (!over) {
+        if (stopped) {
+            stop_for_a_while();
+        }
         uint64_t now_ms = clock_monotonic_ms();
         struct pollfd keys = {.fd = STDIN_FILENO, .events = POLLIN};
         int left_ms = now_ms < until_ms ? (int)(until_ms - now_ms) : 0;
@@ -243,22 +332,24 @@ static void watch(struct cli_node *n)
 
 int cli_watch(struct cli_node *n)
 {
-    struct termios before, raw;
+    static const int signals[] = {SIGWINCH, SIGTSTP, SIGINT, SIGTERM, SIGHUP};
     struct sigaction action = {.sa_handler = on_signal};
-    if (!isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &before) != 0) {
+    const char *terminal = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    if (!isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &theirs) != 0) {
         return cli_failed(n->command, "--watch needs a terminal; see --check and --json");
     }
-    sigaction(SIGWINCH, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    raw = before;
-    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-    tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-    fputs(SCREEN_OWN, stdout);
+    if (terminal && strcmp(terminal, "dumb") == 0) {
+        return cli_failed(n->command, "--watch needs a terminal that can move its cursor, and TERM "
+                                      "is `dumb`; see `status` without --watch");
+    }
+    plain = no_color && no_color[0]; /* as https://no-color.org has it */
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        sigaction(signals[i], &action, NULL);
+    }
+    ours = theirs;
+    ours.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    take_terminal();
     watch(n);
-    fputs(SCREEN_BACK, stdout);
-    fflush(stdout);
-    tcsetattr(STDIN_FILENO, TCSANOW, &before);
+    give_terminal_back();
     return CLI_FINE;
 }

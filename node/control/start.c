@@ -190,16 +190,40 @@ void start_tell(struct control *c)
     c->member.shared.tells = true;
 }
 
+/* Where a browser on this machine finds the dashboard; "" where this listener does not serve it, or
+ * begins with a PROXY header, which no browser sends. */
+static void write_dashboard(const struct control *c, size_t door, uint16_t port, char text[160])
+{
+    const struct conf_listen *l = conf_door(c->conf, door);
+    bool six = strchr(l->host, ':') != NULL;
+    const char *host = strcmp(l->host, "0.0.0.0") == 0 ? "127.0.0.1"
+                       : strcmp(l->host, "::") == 0    ? "::1"
+                                                       : l->host;
+    text[0] = '\0';
+    if (!l->proxy_protocol &&
+        (c->conf->admin.listen_count == 0 || conf_door_is_admin(c->conf, door))) {
+        snprintf(text, 160, "%s://%s%s%s:%u/dashboard", l->tls_count > 0 ? "https" : "http",
+                 six ? "[" : "", host, six ? "]" : "", port);
+    }
+}
+
 static void tell_listening(struct control *c, const uint16_t *ports)
 {
     for (size_t i = 0; i < conf_door_count(c->conf); i++) {
         const struct conf_listen *l = conf_door(c->conf, i);
-        char address[128];
+        char address[128], dashboard[160];
         snprintf(address, sizeof(address), strchr(l->host, ':') ? "[%s]:%u" : "%s:%u", l->host,
                  ports[i]);
-        bool admin = conf_door_is_admin(c->conf, i);
-        struct log_field fields[] = {log_text("address", address), log_text("for", "admin")};
-        log_event_always(c->producer, LOG_INFO, "listening", fields, admin ? 2 : 1);
+        write_dashboard(c, i, ports[i], dashboard);
+        struct log_field fields[3] = {log_text("address", address)};
+        size_t count = 1;
+        if (conf_door_is_admin(c->conf, i)) {
+            fields[count++] = log_text("for", "admin");
+        }
+        if (dashboard[0]) {
+            fields[count++] = log_text("dashboard", dashboard);
+        }
+        log_event_always(c->producer, LOG_INFO, "listening", fields, count);
     }
 }
 

@@ -56,7 +56,7 @@ def test_status_shows_the_node_as_tables_and_as_it_came(stubs):
         url = f"http://{node.host}:{node.port}"
         result = status_command("-u", url)
         assert (result.returncode, result.stderr) == (0, "")
-        assert result.stdout.startswith("single node: 1 of 1 nodes alive")
+        assert result.stdout.startswith("single node: 1 of 1 node alive, converged: yes")
         for word in ("node-a", "alive", "one", *(stub.name for stub in stubs)):
             assert word in result.stdout
         raw = status_command("--url", url + "/", "--json")
@@ -286,11 +286,11 @@ def test_a_password_in_a_url_is_not_repeated():
 class Terminal:
     """`difyring status --watch` on a terminal of its own."""
 
-    def __init__(self, url, width=110, height=30):
+    def __init__(self, url, width=110, height=30, **environment):
         self.ours, theirs = os.openpty()
         self.resize(width, height, None)
         self.process = subprocess.Popen([BIN, "status", "--watch", "-u", url], stdin=theirs, stdout=theirs, stderr=theirs,
-                                        start_new_session=True)
+                                        start_new_session=True, env={**os.environ, "TERM": "xterm", **environment})
         os.close(theirs)
         self.seen = ""
 
@@ -314,6 +314,12 @@ class Terminal:
         os.close(self.ours)
 
 
+def drawn(screen):
+    """The lines of the last whole picture."""
+    picture = screen.read().rpartition("\x1b[J")[0].rpartition("\x1b[H")[2]
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", picture).split("\r\n")
+
+
 def test_watch_is_live_until_q(stubs):
     with Node(settings(stubs)) as node:
         screen = Terminal(f"http://{node.host}:{node.port}")
@@ -328,8 +334,12 @@ def test_watch_is_live_until_q(stubs):
             screen.seen = ""
             screen.resize(40, 10, screen.process)
             screen.wait("q quits")
-            lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.read()).split("\r\n")
-            assert all(len(line) <= 40 for line in lines[:9]) and len(lines) <= 11, lines
+            lines = drawn(screen)
+            assert all(len(line) <= 40 for line in lines) and len(lines) <= 10, lines
+            screen.resize(20, 5, screen.process)   # the line of keys is cut, too
+            wait_for(lambda: screen.read().endswith("q quits; numbers of \x1b[0m\x1b[J"), TIMEOUT)
+            lines = drawn(screen)
+            assert all(len(line) <= 20 for line in lines) and len(lines) == 5, lines
             os.write(screen.ours, b"q")
             assert screen.process.wait(TIMEOUT) == 0
             screen.read()
@@ -337,6 +347,31 @@ def test_watch_is_live_until_q(stubs):
         finally:
             screen.close()
     assert "terminal" in failed(status_command("-u", "http://127.0.0.1:1", "--watch"), 1)
+
+
+def test_watch_is_as_the_terminal_is(stubs):
+    """Without colours where they are not wanted, not at all where the cursor cannot move, away on Ctrl-Z."""
+    with Node(settings(stubs)) as node:
+        url = f"http://{node.host}:{node.port}"
+        screen = Terminal(url, NO_COLOR="1")
+        try:
+            screen.wait("q quits")
+            assert not re.search(r"\x1b\[[0-9;]*m", screen.read())
+            screen.process.send_signal(signal.SIGTSTP)
+            screen.wait("\x1b[?25h\x1b[?1049l")   # the shell has its terminal again
+            wait_for(lambda: open(f"/proc/{screen.process.pid}/stat").read().split()[2] == "T", TIMEOUT)
+            screen.seen = ""
+            screen.process.send_signal(signal.SIGCONT)
+            screen.wait("\x1b[?1049h")
+            screen.wait("q quits")
+        finally:
+            screen.close()
+        screen = Terminal(url, TERM="dumb")
+        try:
+            assert screen.process.wait(TIMEOUT) == 1
+            assert "TERM is `dumb`" in screen.read() and "\x1b" not in screen.seen
+        finally:
+            screen.close()
 
 
 def test_watch_goes_on_while_nobody_answers_and_ends_by_signal():

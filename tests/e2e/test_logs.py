@@ -386,6 +386,15 @@ def test_the_first_line_says_what_runs(stubs):
         first = node.events()[0]
         assert (first["event"], first["pid"], first["file"]) == ("started", node.pid, node.conf_path)
         assert re.match(r"\d+\.\d+", first["version"]) and first["listeners"] == "127.0.0.1:0"
+        listening, = node.events("listening")
+        assert listening["dashboard"] == f"http://127.0.0.1:{node.port}/dashboard"
+    base = settings(stubs, admin={"listen": ["0.0.0.0:0"]})
+    base["listen"] += [{"address": "[::]:0"}]
+    with Node(base) as node:
+        told = {event.get("for"): event for event in node.events("listening")}
+        port = told["admin"]["address"].rpartition(":")[2]
+        assert told["admin"]["dashboard"] == f"http://127.0.0.1:{port}/dashboard"
+        assert "dashboard" not in told[None]   # it is not there
 
 
 def test_where_no_instance_may_be_asked_this_is_named(stubs):

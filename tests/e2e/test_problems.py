@@ -58,7 +58,7 @@ def test_instances_that_go_and_come_back(stubs):
     with Node(settings(stubs, health_check=CHECK, application={"all_down": "fail"})) as node:
         for stub in stubs:
             node.wait_instance(stub.name, status="healthy")
-        assert problems(node) == {} and check(node) == (0, "OK: 1 of 1 nodes alive")
+        assert problems(node) == {} and check(node) == (0, "OK: 1 of 1 node alive")
         assert metric(node, "warning", "instance_down") == metric(node, "critical", "no_instance") == 0
         stubs[0].fault("status", count=None, code=401, match="/health")
         one = wait_problem(node, "instance_down", "one/dify1", severity="warning")

@@ -136,10 +136,11 @@ def test_once_shows_a_cluster_that_loses_nothing_and_ends(tmp_path):
     assert len(served) == 3 and len(set(served)) == 1   # one user, one instance, through whichever node
     assert '"answer"' in text
     assert '"event":"message_end"' in text.replace(" ", "")
-    assert re.findall(r"^(node-\w) says: (\d+) requests in all, (\d) nodes alive$", text, re.M) == [
+    assert re.findall(r"^(node-\w) says: (\d+) requests in all, (\d) of 2 nodes alive$", text, re.M) == [
         ("node-a", "2", "2"), ("node-b", "2", "2"), ("node-a", "2", "1"), ("node-a", "3", "2"), ("node-b", "3", "2")]
     assert re.search(r"^node-b +\S+ +dead ", text, re.M)
     assert len(re.findall(r"\bdify[123] .*\bhealthy\b", text)) == 3   # in `difyring status`
+    assert re.search(r"^quickstart: all went as it should: ", text.splitlines()[-1])
     # the second half
     assert text.count("HTTP/1.1 429 ") == 1 and re.search(r"^Retry-After: [1-9]\d*\s*$", text, re.M)
     assert '"code":"too_many_requests"' in text and "/status says: 2 queued" in text

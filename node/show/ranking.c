@@ -1,5 +1,5 @@
 /* ranking: what fails, then what somebody chose or is about to be known, then what is well. */
-#include "ask/ranking.h"
+#include "show/ranking.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,14 +1,14 @@
 /* cli_status_tables: first what a person must know (who is not well, what is wrong), then the
  * tables. Columns are as wide as what stands in them. */
-#include "ask/status_tables.h"
+#include "show/status_tables.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ask/ranking.h"
 #include "base/memory.h"
+#include "show/ranking.h"
 
 enum {
     COLUMNS_MAX = 16,
@@ -125,8 +125,7 @@ static void print_vip(FILE *out, const json_t *vip)
             holder[0] ? holder : "held by no node", is_true(vip, "conflict") ? ", CONFLICT" : "");
 }
 
-/* How long since then, in the one unit that tells most. */
-static const char *age_text(json_int_t now_s, json_int_t since_s, char text[24])
+const char *status_age(json_int_t now_s, json_int_t since_s, char text[24])
 {
     static const struct {
         json_int_t seconds;
@@ -156,7 +155,7 @@ static void print_problems(FILE *out, const json_t *status)
         table_add(&t, "%s", text_of(problem, "kind"));
         table_add(&t, "%s", text_of(problem, "subject"));
         table_add(&t, "%s",
-                  age_text(number_of(status, "timestamp"), number_of(problem, "since"), age));
+                  status_age(number_of(status, "timestamp"), number_of(problem, "since"), age));
         table_add(&t, "%s", text_of(problem, "detail"));
     }
     if (t.count > 0) {
@@ -167,10 +166,17 @@ static void print_problems(FILE *out, const json_t *status)
 
 enum { PROBLEMS_IN_LINE = 3 };
 
+void status_nodes_alive(const json_t *status, char ret_text[64])
+{
+    const json_t *cluster = json_object_get(status, "cluster");
+    json_int_t size = number_of(cluster, "size");
+    snprintf(ret_text, 64, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " node%s alive",
+             number_of(cluster, "alive"), size, size == 1 ? "" : "s");
+}
+
 void status_line(FILE *out, const json_t *status)
 {
     const json_t *problems = json_object_get(status, "problems");
-    const json_t *cluster = json_object_get(status, "cluster");
     size_t index, shown = 0;
     json_t *problem;
     json_array_foreach(problems, index, problem)
@@ -186,8 +192,9 @@ void status_line(FILE *out, const json_t *status)
         shown++;
     }
     if (shown == 0) {
-        fprintf(out, "OK: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " nodes alive",
-                number_of(cluster, "alive"), number_of(cluster, "size"));
+        char alive[64];
+        status_nodes_alive(status, alive);
+        fprintf(out, "OK: %s", alive);
     }
     fprintf(out, "\n");
 }
@@ -196,12 +203,10 @@ static void print_head(FILE *out, const json_t *status, const json_t *cluster)
 {
     const json_t *self = json_object_get(status, "node");
     const char *name = text_of(cluster, "name"); /* "" = there is no cluster section */
-    fprintf(out,
-            "%s%s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-            " nodes alive, converged: %s; as seen by %s\n",
-            name[0] ? "cluster " : "single node", name, number_of(cluster, "alive"),
-            number_of(cluster, "size"), yes_no(is_true(cluster, "converged")),
-            text_of(self, "name"));
+    char alive[64];
+    status_nodes_alive(status, alive);
+    fprintf(out, "%s%s: %s, converged: %s; as seen by %s\n", name[0] ? "cluster " : "single node",
+            name, alive, yes_no(is_true(cluster, "converged")), text_of(self, "name"));
     print_vip(out, json_object_get(cluster, "vip"));
 }
 
@@ -323,7 +328,7 @@ static void add_instance(struct table *t, const struct ranked *one, json_int_t n
     table_add(t, "%s", one->application);
     table_add(t, "%s", one->name);
     table_add(t, "%s", text_of(instance, "status"));
-    table_add(t, "%s", age_text(now_s, number_of(instance, "since"), age));
+    table_add(t, "%s", status_age(now_s, number_of(instance, "since"), age));
     table_add(t, "%s", yes_no(is_true(instance, "eligible")));
     table_add(t, "%.2f%%", 100 * json_number_value(json_object_get(instance, "ring_share")));
     add_minute(t, json_object_get(instance, "last_minute"));
@@ -373,7 +378,8 @@ static void print_applications(FILE *out, const json_t *status)
     free(instances);
     fprintf(out, "\n");
     table_print(out, &t);
-    fprintf(out, "REQ/S, P95 and FAILED are of the last minute.\n\n");
+    fprintf(out, "REQ/S, P95 and FAILED are of the last minute, the next lines since the nodes "
+                 "started. OPEN counts this question, too.\n\n");
     print_latencies(out, json_object_get(status, "applications"));
 }
 

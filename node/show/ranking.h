@@ -1,6 +1,6 @@
 /* ranking: the nodes and the instances of a /status, the worst first. */
-#ifndef ASK_RANKING_H
-#define ASK_RANKING_H
+#ifndef SHOW_RANKING_H
+#define SHOW_RANKING_H
 
 #include <jansson.h>
 #include <stddef.h>
