@@ -76,6 +76,7 @@ static void read_key_lines(struct conf_reader *r, const struct yaml_node *value,
                            struct conf_cluster *cluster)
 {
     uint8_t key[32];
+    bool told = false;
     cluster->keys = arena_array(r->arena, KEYS_MAX, sizeof *cluster->keys);
     cluster->key_count = 0;
     for (unsigned line = 1; rest.size > 0; line++) {
@@ -93,6 +94,7 @@ static void read_key_lines(struct conf_reader *r, const struct yaml_node *value,
                          "line %u of the key file is not 32 bytes in base64; make a key with "
                          "`difyring keygen`",
                          line);
+            told = true;
         } else if (cluster->key_count == KEYS_MAX) {
             conf_problem(r, value, "the key file has more than %d keys", KEYS_MAX);
             return;
@@ -101,7 +103,8 @@ static void read_key_lines(struct conf_reader *r, const struct yaml_node *value,
         }
     }
     if (cluster->key_count == 0) {
-        conf_problem(r, value, "the key file has no key that can be used");
+        conf_problem(r, value, "the key file has no key that can be used%s",
+                     told ? "" : "; make one with `difyring keygen`");
     }
 }
 

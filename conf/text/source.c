@@ -21,6 +21,9 @@ static const char *why_not_a_file(int fd, enum source_kinds kinds, size_t size_m
     if (kinds == SOURCE_FILES_AND_PIPES && S_ISFIFO(status.st_mode)) {
         return NULL; /* read_all() bounds it */
     }
+    if (S_ISFIFO(status.st_mode)) {
+        return "is a pipe, and a node reads its file again at each reload: name a file";
+    }
     if (!S_ISREG(status.st_mode)) {
         return "is not a regular file";
     }

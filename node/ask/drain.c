@@ -92,7 +92,11 @@ static int act_on(struct cli_node *n, const struct wishes *w, const char *app, c
     buffer_append_text(&target, w->verb);
     append_query(&target, w);
     buffer_append(&target, "", 1);
+    char about[256];
+    snprintf(about, sizeof(about), "%s/%s", app, instance);
+    n->about = about;
     int code = cli_ask_json(n, "POST", target.data, 0, &answer);
+    n->about = NULL;
     if (code == CLI_FINE) {
         char *status = cli_printable(json_string_value(json_object_get(answer, "instance_status")));
         printf("%s/%s: %s\n", app, instance, status);
@@ -288,6 +292,7 @@ static int forget(struct cli_node *n, const char *name)
     cli_append_encoded(&target, name);
     buffer_append_text(&target, "/forget");
     buffer_append(&target, "", 1);
+    n->about = name;
     int code = cli_ask_json(n, "POST", target.data, 0, &answer);
     if (code == CLI_FINE) {
         printf("node %s: forgotten\n", name);

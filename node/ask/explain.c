@@ -174,6 +174,7 @@ int cli_explain(int argc, char **argv)
             json = true;
         } else {
             add_parameter(&target, option, optarg);
+            node.about = option == APP ? optarg : node.about;
         }
     }
     int code = line.code < 0 ? ask(&node, &target, json) : line.code;

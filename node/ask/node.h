@@ -48,6 +48,8 @@ struct cli_node {
     bool tls;
     char *pinned; /* a file with the very certificate that the node shows; NULL = none */
     char *token;  /* NULL = none */
+    const char
+        *about; /* the instance, node or application that a refusal is of; NULL = the node's */
     char error[1024];
 };
 

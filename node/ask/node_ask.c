@@ -109,7 +109,9 @@ static bool shake_hands(struct cli_node *n, struct wire *w)
     const char *reason = verified != X509_V_OK ? X509_verify_cert_error_string(verified)
                          : error               ? ERR_reason_error_string(error)
                                                : "the connection was cut";
-    say(n, "%s: no TLS: %s; see --ca FILE and --insecure", n->url, reason ? reason : "");
+    bool plain = error && ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER;
+    say(n, "%s: no TLS: %s; %s", n->url, reason ? reason : "",
+        plain ? "does it speak plain http://?" : "see --ca FILE and --insecure");
     return false;
 }
 
@@ -273,8 +275,11 @@ void cli_node_refused(struct cli_node *n, const struct cli_answer *a)
 {
     if (a->status == 403) {
         say(n,
-            "%s refuses this address; see admin.allow in its configuration, or set "
-            "DIFYRING_ADMIN_TOKEN",
+            n->token ? "%s refuses this address, and the admin token that was given "
+                       "(DIFYRING_ADMIN_TOKEN, or the file's) is not the node's; see `admin` in "
+                       "its configuration"
+                     : "%s refuses this address; see admin.allow in its configuration, or set "
+                       "DIFYRING_ADMIN_TOKEN",
             n->url);
         return;
     }
@@ -287,8 +292,8 @@ void cli_node_refused(struct cli_node *n, const struct cli_answer *a)
     }
     json_t *document = json_loadb(a->body.data ? a->body.data : "", a->body.size, 0, NULL);
     const char *message = json_string_value(json_object_get(document, "message"));
-    say(n, "%s answered with status %u%s%s", n->url, a->status, message ? ": " : "",
-        message ? message : "");
+    say(n, "%s%s%s answered with status %u%s%s", n->about ? n->about : "", n->about ? ": " : "",
+        n->url, a->status, message ? ": " : "", message ? message : "");
     json_decref(document);
     cli_make_printable(n->error);
 }

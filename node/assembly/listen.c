@@ -83,6 +83,19 @@ static int port_is_taken(const struct conf_listen *listen)
     return error;
 }
 
+static void append_advice(struct buffer *to, int error, unsigned port)
+{
+    if (error == -EADDRINUSE) {
+        buffer_append_format(to,
+                             "; `ss -ltnp 'sport = :%u'` shows by whom: end that, or change the "
+                             "port",
+                             port);
+    } else if (error == -EACCES) {
+        buffer_append_format(to, "; ports below 1024 want root or CAP_NET_BIND_SERVICE (the "
+                                 "package's unit gives it): use one from 1024 on");
+    }
+}
+
 int listen_open(const struct conf *conf, size_t workers, int *ret_sockets, uint16_t *ret_ports,
                 struct buffer *ret_error)
 {
@@ -107,9 +120,10 @@ int listen_open(const struct conf *conf, size_t workers, int *ret_sockets, uint1
         }
     }
     if (error) {
-        buffer_append_format(ret_error, "%s:%u:%u: cannot listen on %s: %s", conf->file,
-                             conf_door(conf, i)->line, conf_door(conf, i)->column,
-                             conf_door(conf, i)->address, strerror(-error));
+        const struct conf_listen *l = conf_door(conf, i);
+        buffer_append_format(ret_error, "%s:%u:%u: cannot listen on %s: %s", conf->file, l->line,
+                             l->column, l->address, strerror(-error));
+        append_advice(ret_error, error, l->port);
         while (opened > 0) {
             close(ret_sockets[--opened]);
         }

@@ -7,7 +7,7 @@ static const char help[] =
     "\n"
     "Runs a node in the foreground.\n"
     "\n"
-    "  -c, --config FILE  the configuration; `-` is standard input\n"
+    "  -c, --config FILE  the configuration; `-` is standard input, if that is a file\n"
     "  -h, --help         this text\n"
     "\n"
     "Signals: HUP reads the configuration again, USR1 opens the log files again, TERM and INT let\n"

@@ -43,8 +43,11 @@ static void look_at_application(struct report *r, const struct tracked_applicati
     struct problem one = problem_of(PROBLEM_NO_INSTANCE);
     one.since_s = since_s; /* when the last of them went */
     snprintf(one.subject, sizeof(one.subject), "%s", a->name);
-    snprintf(one.detail, sizeof(one.detail), "none of %zu instances is eligible; %s",
-             a->instance_count,
+    char none[64] = "its only instance is not eligible";
+    if (a->instance_count > 1) {
+        snprintf(none, sizeof(none), "none of %zu instances is eligible", a->instance_count);
+    }
+    snprintf(one.detail, sizeof(one.detail), "%s; %s", none,
              routable > 0 ? "requests are tried on all that are not drained (all_down: try_all)"
                           : "requests get 503");
     problems_find(problems_of(r), &one);
@@ -261,9 +264,9 @@ static void look_at_log(struct report *r)
         if (dropped != r->trouble.dropped[s]) {
             char detail[128];
             snprintf(detail, sizeof(detail),
-                     "%" PRIu64 " lines have been dropped since the start: its reader is too slow, "
-                     "or its disk full",
-                     dropped);
+                     "%" PRIu64 " line%s dropped since the start: its reader is gone or too "
+                     "slow, or its disk full",
+                     dropped, dropped == 1 ? "" : "s");
             r->trouble.dropped[s] = dropped;
             problems_note(problems_of(r), PROBLEM_LOG_DROPPED, names[s], detail);
         }

@@ -55,6 +55,17 @@ def test_help_has_help_too(option):
     assert run_command("help", option).returncode == 0
 
 
+def test_the_man_page_names_every_command_and_option():
+    with open(os.path.join(ROOT, "deploy", "man", "difyring.8"), encoding="utf-8") as file:
+        page = file.read().replace("\\-", "-")
+    commands = re.findall(r"^  ([a-z-]+) ", run_command("help").stdout, re.M)
+    assert len(commands) > 14
+    for command in commands:
+        assert re.search(rf"^\.B .*\b{command}\b", page, re.M), command
+        for option in re.findall(r"^ +(?:-\w, |    )?--([a-z-]+)", run_command(*command.split(), "-h").stdout, re.M):
+            assert option in ("help", "config", "url") or f"--{option}" in page, (command, option)
+
+
 def test_what_the_shells_complete_is_made_of_the_help():
     made = subprocess.run([os.path.join(ROOT, "deploy", "make_completion"), "--check", BIN], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout
@@ -279,6 +290,8 @@ def test_commands_read_a_pipe(tmp_path):
     result = run_command("check", "-c", "/dev/stdin", input="#" * (16 * 1024 * 1024 + 1))
     assert (result.returncode, result.stdout) == (1, "/dev/stdin:0:0: the configuration cannot be read: is too large\n")
     assert "is not a regular file" in run_command("check", "-c", "/dev/null").stdout
+    result = run_command("run", "-c", "-", input=GOOD)   # that could not be read again
+    assert result.returncode == 1 and "is a pipe, and a node reads its file again" in result.stderr
 
 
 # ---- ring

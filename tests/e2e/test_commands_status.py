@@ -74,7 +74,8 @@ def test_the_admin_token_comes_from_the_environment(stubs):
         url = f"http://{node.host}:{node.port}"
         for token in (None, "", "wrong", "SECRET-admin-2"):
             result = status_command("-u", url, token=token)
-            assert "DIFYRING_ADMIN_TOKEN" in failed(result, 1)
+            told = failed(result, 1)
+            assert "DIFYRING_ADMIN_TOKEN" in told and ("token that was given" in told) == bool(token)
             keeps_secrets(result)
         result = status_command("-u", url, token="SECRET-admin")
         assert result.returncode == 0 and "node-a" in result.stdout
@@ -150,6 +151,11 @@ def test_check_has_the_exit_code_of_the_worst_problem(severities, code):
     with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
         result = status_command("-u", url, "--check")
     assert result.returncode == code and result.stdout.count("\n") == 1, result
+
+
+def test_tls_asked_of_who_speaks_none_says_so(stubs):
+    with Node(settings(stubs)) as node:
+        assert "does it speak plain http://?" in failed(status_command("-u", f"https://{node.host}:{node.port}"), 1)
 
 
 def test_nobody_there_is_a_failure():

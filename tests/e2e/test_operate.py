@@ -105,7 +105,11 @@ def test_the_commands_of_a_day(stubs):
         done = command(a, "drain", "--host", "10.255.255.1")
         assert done.returncode == 1 and "difyring status" in done.stderr
         done = command(a, "drain", "one/nobody")
-        assert done.returncode == 1 and "no such application and instance" in done.stderr
+        assert done.returncode == 1 and "no such application and instance" in done.stderr and "one/nobody: " in done.stderr
+        done = command(a, "forget", "node-q")
+        assert done.returncode == 1 and "node-q: " in done.stderr
+        done = command(a, "explain", "--app", "nothing")
+        assert done.returncode == 1 and "nothing: " in done.stderr
         assert command(a, "drain", "--node").stdout == "node node-a: draining\n"
         assert a.request("GET", "/health")[0].status == 503
         assert command(a, "enable", "--node").stdout == "node node-a: in service\n"

@@ -104,6 +104,7 @@ def test_the_port_is_taken(stubs, tmp_path):
             assert node.wait() == 1
             said = [line for line in node.stderr().splitlines() if "in use" in line.lower()]
             assert len(said) == 1 and address in said[0]
+            assert f"`ss -ltnp 'sport = :{address.rpartition(':')[2]}'` shows by whom" in said[0]
         finally:
             node.destroy()
 
@@ -126,7 +127,7 @@ def test_a_log_that_cannot_be_written(stubs):
         try:
             assert node.wait() == 1
             line, = node.stderr().splitlines()
-            assert "no/such/folder/x.log" in line
+            assert "no/such/folder/x.log" in line and "make its folder (mkdir -p)" in line
         finally:
             node.destroy()
 

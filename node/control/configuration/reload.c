@@ -282,10 +282,13 @@ static void note_refused(struct control *c, const struct conf_problems *problems
     char detail[PROBLEM_DETAIL_SIZE];
     const struct conf_problem *first = &problems->at[0];
     size_t count = problems->count + problems->unlisted;
+    char line[32] = ""; /* none where the whole file is meant */
+    if (problems->count && first->line > 0) {
+        snprintf(line, sizeof(line), ", line %u", first->line);
+    }
     snprintf(detail, sizeof(detail),
-             "the old configuration stays in force; the file has %zu problem%s, line %u: %s", count,
-             count == 1 ? "" : "s, the first one", problems->count ? first->line : 0,
-             problems->count ? first->message : "");
+             "the old configuration stays in force; the file has %zu problem%s%s: %s", count,
+             count == 1 ? "" : "s, the first one", line, problems->count ? first->message : "");
     problems_note(&c->member.problems, PROBLEM_RELOAD_REFUSED, c->file, detail);
 }
 
