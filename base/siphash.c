@@ -1,4 +1,5 @@
-/* siphash: two rounds a word of eight bytes, four at the end. */
+/* siphash: two rounds a word of eight bytes, four at the end. What is left of the text is loaded
+ * with the last eight bytes of it where it has so many. */
 #include "base/siphash.h"
 
 #include <endian.h>
@@ -42,20 +43,29 @@ static void take(struct sip *s, uint64_t word)
     s->a ^= word;
 }
 
+/* What stands behind the last whole word, the first byte lowest. */
+static uint64_t rest_of(struct bytes text)
+{
+    size_t left = text.size % 8;
+    uint64_t rest = 0;
+    if (left > 0 && text.size > 8) {
+        return word_at(text.at + text.size - 8) >> 8 * (8 - left);
+    }
+    for (size_t i = 0; i < left; i++) {
+        rest |= (uint64_t)(uint8_t)text.at[text.size - left + i] << 8 * i;
+    }
+    return rest;
+}
+
 uint64_t siphash(const uint8_t key[SIPHASH_KEY_SIZE], struct bytes text)
 {
     uint64_t k0 = word_at(key), k1 = word_at(key + 8);
     struct sip s = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
                     k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
-    uint64_t last = (uint64_t)text.size << 56;
-    size_t at = 0;
-    for (; at + 8 <= text.size; at += 8) {
+    for (size_t at = 0; at + 8 <= text.size; at += 8) {
         take(&s, word_at(text.at + at));
     }
-    for (size_t i = at; i < text.size; i++) {
-        last |= (uint64_t)(uint8_t)text.at[i] << 8 * (i - at);
-    }
-    take(&s, last);
+    take(&s, (uint64_t)text.size << 56 | rest_of(text));
     s.c ^= 0xFF;
     mix(&s, 4);
     return s.a ^ s.b ^ s.c ^ s.d;

@@ -39,8 +39,8 @@ enum http_framing exchange_response_framing(const struct exchange *x)
 
 /* What a response gains. */
 struct reply_fields {
-    struct request_quota_texts texts;
-    struct http_extra_field fields[REQUEST_QUOTA_FIELDS + 3];
+    char quota_lines[REQUEST_QUOTA_LINES];
+    struct http_extra_field fields[3];
 };
 
 static struct http_response_rewrite rewrite_of(const struct exchange *x, struct reply_fields *f)
@@ -53,10 +53,9 @@ static struct http_response_rewrite rewrite_of(const struct exchange *x, struct 
         .request_id = x->request_id,
         .extra = f->fields,
     };
-    struct bytes values[REQUEST_QUOTA_FIELDS];
-    rw.extra_count = request_quotas_values(&x->quota, &f->texts, values);
-    for (size_t i = 0; i < rw.extra_count; i++) {
-        f->fields[i] = (struct http_extra_field){request_quota_names[i], values[i]};
+    if (x->quota.limit > 0) {
+        rw.lines = request_quotas_lines(&x->quota, f->quota_lines);
+        rw.lines_begin = BYTES(REQUEST_QUOTA_NAMES);
     }
     if (x->snapshot->debug_headers) {
         f->fields[rw.extra_count++] =
@@ -93,6 +92,7 @@ void exchange_do_interim(struct exchange *x)
     rw.framing = HTTP_FRAME_NONE;
     rw.keep_alive = true;
     rw.extra_count = 0;
+    rw.lines.size = rw.lines_begin.size = 0;
     send_head(x, &rw);
 }
 
@@ -189,7 +189,8 @@ static void append_extra(struct buffer *b, const struct exchange *x, enum exchan
     if (reply == EXCHANGE_REPLY_METHOD_NOT_ALLOWED) {
         buffer_append_text(b, ALLOW);
     }
-    request_quotas_append(&x->quota, b);
+    char quota_lines[REQUEST_QUOTA_LINES];
+    buffer_append_bytes(b, request_quotas_lines(&x->quota, quota_lines));
     if (!local || x->answer->of_api) {
         cors_append_answer(b, &x->snapshot->cors, x->head);
     }

@@ -28,8 +28,9 @@ struct subject {
     uint32_t active;
     uint16_t rule;
     uint8_t heat;
-    bool taken;  /* it is one: not free */
-    bool recent; /* used since it came there */
+    bool taken;     /* it is one: not free */
+    bool recent;    /* used since it came there */
+    uint32_t index; /* its own */
     struct quota_window own;
 };
 

@@ -214,8 +214,12 @@ uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
         struct subject **piece = &s->subjects[index / PIECE];
         *piece = *piece ? *piece : memory_new(PIECE * sizeof(**piece));
     }
-    *subject_at(s, index) = (struct subject){
-        .key = key, .rule = rule, .heat = NOT_NEWS, .taken = true, .chain = *bucket_of(s, key)};
+    *subject_at(s, index) = (struct subject){.key = key,
+                                             .rule = rule,
+                                             .heat = NOT_NEWS,
+                                             .taken = true,
+                                             .chain = *bucket_of(s, key),
+                                             .index = index};
     *bucket_of(s, key) = index;
     use_add(s, index);
     s->counts.subjects++;
@@ -273,58 +277,90 @@ static uint64_t wait_for(struct quota_shard *s, struct subject *x, const struct 
     return high;
 }
 
+static struct subject *find(const struct quota_shard *s, uint64_t key)
+{
+    uint32_t index = s->buckets ? *bucket_of(s, key) : 0;
+    while (index) {
+        struct subject *x = subject_at(s, index);
+        if (x->key == key) {
+            return x;
+        }
+        index = x->chain;
+    }
+    return NULL;
+}
+
+/* What counts of one that nobody else has told of is near at hand. */
+static uint64_t used_of(struct quota_shard *s, struct subject *x, uint64_t window_ms,
+                        uint64_t now_ms)
+{
+    return x->parts || window_ms == 0 ? subject_used(s, x, window_ms, now_ms)
+                                      : quota_window_used(&x->own, window_ms, now_ms);
+}
+
 /* Of a `tokens` quota as much as nothing is asked for: it is over when all of it is spent. */
-static void look(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
+static void look(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
-    uint64_t used = index ? subject_used(s, subject_at(s, index), ask->window_ms, now_ms) : 0;
+    uint64_t used = x ? used_of(s, x, ask->window_ms, now_ms) : 0;
     ask->over = used >= ask->limit;
     ask->used = used;
     ask->wait_ms = 0;
     if (ask->over && ask->kind == QUOTA_CONCURRENT) {
         ask->wait_ms = QUOTA_HEARD_WAIT_MS;
     } else if (ask->over) {
-        ask->wait_ms = wait_for(s, subject_at(s, index), ask, now_ms, ask->limit - 1);
+        ask->wait_ms = wait_for(s, x, ask, now_ms, ask->limit - 1);
     }
 }
 
-static int look_at_all(struct quota_ask *asks, size_t count, uint32_t *ret_indexes, uint64_t now_ms)
+static int look_at_all(struct quota_ask *asks, size_t count, struct subject **ret_subjects,
+                       uint64_t now_ms)
 {
     int refuses = -1;
     for (size_t i = 0; i < count; i++) {
-        ret_indexes[i] = subject_find(asks[i].shard, asks[i].key);
-        look(&asks[i], ret_indexes[i], now_ms);
-        bool longer = refuses < 0 || asks[i].wait_ms > asks[refuses].wait_ms;
-        if (asks[i].over && !asks[i].shadow && longer) {
+        ret_subjects[i] = find(asks[i].shard, asks[i].key);
+        look(&asks[i], ret_subjects[i], now_ms);
+        if (asks[i].over && !asks[i].shadow &&
+            (refuses < 0 || asks[i].wait_ms > asks[refuses].wait_ms)) {
             refuses = (int)i;
         }
     }
     return refuses;
 }
 
-/* `index` 0: it is new. Returns the one that it has then. */
-static uint32_t grant(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
+/* A million others may have requests under way: then nobody counts this one. */
+static struct subject *make(const struct quota_ask *ask, uint64_t now_ms)
+{
+    uint32_t index = subject_make(ask->shard, ask->key, ask->rule);
+    struct subject *x = index ? subject_at(ask->shard, index) : NULL;
+    if (x && ask->window_ms > 0) {
+        quota_window_used(&x->own, ask->window_ms, now_ms);
+    }
+    return x;
+}
+
+/* Returns the subject; NULL: it is not counted. */
+static struct subject *grant(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
     if (ask->kind == QUOTA_TOKENS) {
-        return index;
+        return x;
     }
-    index = index ? index : subject_make(s, ask->key, ask->rule);
-    if (!index) {
-        return 0; /* a million others have requests under way: nobody counts this one */
+    x = x ? x : make(ask, now_ms);
+    if (!x) {
+        return NULL;
     }
-    struct subject *x = subject_at(s, index);
     s->counts.changes++;
     ask->used++;
     if (ask->kind == QUOTA_CONCURRENT) {
         x->active++;
     } else {
-        quota_window_add(&x->own, ask->window_ms, now_ms, 1);
+        quota_window_add_now(&x->own, ask->window_ms, now_ms, 1);
     }
     if (s->tells) {
-        news_add(s, index, heat_of(ask->used, ask->limit));
+        news_add(s, x->index, heat_of(ask->used, ask->limit));
     }
-    return index;
+    return x;
 }
 
 static int find_tightest(const struct quota_ask *asks, size_t count)
@@ -338,10 +374,10 @@ static int find_tightest(const struct quota_ask *asks, size_t count)
     return tightest;
 }
 
-static void look_ahead(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
+static void look_ahead(struct quota_ask *ask, const struct subject *x, uint64_t now_ms)
 {
-    if (index && !ask->over) {
-        const struct quota_window *own = &subject_at(ask->shard, index)->own;
+    if (x && !ask->over) {
+        const struct quota_window *own = &x->own;
         uint64_t most = own->sum > 0 ? own->sum - 1 : 0;
         ask->wait_ms = quota_window_wait_ms(own, ask->window_ms, now_ms, most);
     }
@@ -349,29 +385,29 @@ static void look_ahead(struct quota_ask *ask, uint32_t index, uint64_t now_ms)
 
 int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms, int *ret_tightest)
 {
-    uint32_t indexes[QUOTA_ASKS_MAX];
+    struct subject *subjects[QUOTA_ASKS_MAX];
     assert(count <= QUOTA_ASKS_MAX);
-    int refuses = look_at_all(asks, count, indexes, now_ms);
+    int refuses = look_at_all(asks, count, subjects, now_ms);
     for (size_t i = 0; i < count; i++) {
-        if (indexes[i]) { /* who is refused is not forgotten for that */
-            subject_at(asks[i].shard, indexes[i])->recent = true;
+        if (subjects[i]) { /* who is refused is not forgotten for that */
+            subjects[i]->recent = true;
         }
     }
     for (size_t i = 0; i < count && refuses < 0; i++) {
-        indexes[i] = grant(&asks[i], indexes[i], now_ms);
+        subjects[i] = grant(&asks[i], subjects[i], now_ms);
     }
     *ret_tightest = find_tightest(asks, count);
     if (*ret_tightest >= 0) {
-        look_ahead(&asks[*ret_tightest], indexes[*ret_tightest], now_ms);
+        look_ahead(&asks[*ret_tightest], subjects[*ret_tightest], now_ms);
     }
     return refuses;
 }
 
 int quota_look(struct quota_ask *asks, size_t count, uint64_t now_ms)
 {
-    uint32_t indexes[QUOTA_ASKS_MAX];
+    struct subject *subjects[QUOTA_ASKS_MAX];
     assert(count <= QUOTA_ASKS_MAX);
-    return look_at_all(asks, count, indexes, now_ms);
+    return look_at_all(asks, count, subjects, now_ms);
 }
 
 void quota_release(struct quota_shard *s, uint64_t key)

@@ -1,12 +1,10 @@
 /* window: cells in a ring. quota_window_used() brings it up to the time; the others work on what is
  * there then. Most looks come before any cell has come or left: `still` says until when that is so,
- * in parts of STILL_MS, rounded down: 32 bits are enough for eight years of a machine's clock, and
- * behind them every look goes the long way. */
+ * in parts of QUOTA_STILL_MS, rounded down: 32 bits are enough for eight years of a machine's
+ * clock, and behind them every look goes the long way. */
 #include "quota/window.h"
 
 #include <assert.h>
-
-enum { STILL_MS = 64 };
 
 static uint64_t cell_of(uint64_t window_ms, uint64_t time_ms)
 {
@@ -63,20 +61,18 @@ static uint64_t bring_up(struct quota_window *w, uint64_t window_ms, uint64_t no
     return leaves_ms < next_ms ? leaves_ms : next_ms;
 }
 
-uint64_t quota_window_used(struct quota_window *w, uint64_t window_ms, uint64_t now_ms)
+uint64_t quota_window_bring_up(struct quota_window *w, uint64_t window_ms, uint64_t now_ms)
 {
-    if (now_ms / STILL_MS >= w->still) {
-        assert(window_ms >= QUOTA_WINDOW_MIN_MS && window_ms <= QUOTA_WINDOW_MAX_MS &&
-               now_ms >= QUOTA_WINDOW_MAX_MS);
-        uint64_t still = bring_up(w, window_ms, now_ms) / STILL_MS;
-        w->still = still <= UINT32_MAX ? (uint32_t)still : 0;
-    }
+    assert(window_ms >= QUOTA_WINDOW_MIN_MS && window_ms <= QUOTA_WINDOW_MAX_MS &&
+           now_ms >= QUOTA_WINDOW_MAX_MS);
+    uint64_t still = bring_up(w, window_ms, now_ms) / QUOTA_STILL_MS;
+    w->still = still <= UINT32_MAX ? (uint32_t)still : 0;
     return w->sum;
 }
 
-void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_ms, uint64_t amount)
+void quota_window_add_now(struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
+                          uint64_t amount)
 {
-    quota_window_used(w, window_ms, now_ms);
     uint32_t *cell = &w->amounts[w->newest % QUOTA_CELLS];
     uint32_t *last = &w->lasts[w->newest % QUOTA_CELLS];
     static_assert(QUOTA_WINDOW_MAX_MS / QUOTA_WINDOW_CELLS < UINT32_MAX, "a cell's milliseconds");
@@ -87,6 +83,12 @@ void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_m
     *cell += (uint32_t)amount;
     w->sum += amount;
     *last = at > *last ? at : *last;
+}
+
+void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_ms, uint64_t amount)
+{
+    quota_window_used(w, window_ms, now_ms);
+    quota_window_add_now(w, window_ms, now_ms, amount);
 }
 
 /* The first cell from this one on that is in use; behind the newest: there is none. Who asks now

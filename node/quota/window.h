@@ -31,14 +31,25 @@ enum {
 struct quota_window {
     uint64_t sum;                  /* of the cells */
     uint32_t newest;               /* the number of the cell of the last look */
-    uint32_t still;                /* private: until then no cell comes or leaves */
+    uint32_t still;                /* private: until then no cell comes or leaves, see the .c */
     uint32_t amounts[QUOTA_CELLS]; /* cell n at n % QUOTA_CELLS */
     uint32_t lasts[QUOTA_CELLS];   /* the last use in it: milliseconds behind its first */
 };
 
-/* What counts at that time. What has left the window is forgotten. */
-uint64_t quota_window_used(struct quota_window *w, uint64_t window_ms, uint64_t now_ms);
+/* What counts at that time. What has left the window is forgotten. Most looks come before any cell
+ * has come or left, and end here. */
+enum { QUOTA_STILL_MS = 64 /* private */ };
+uint64_t quota_window_bring_up(struct quota_window *w, uint64_t window_ms, uint64_t now_ms);
+static inline uint64_t quota_window_used(struct quota_window *w, uint64_t window_ms,
+                                         uint64_t now_ms)
+{
+    return now_ms / QUOTA_STILL_MS < w->still ? w->sum
+                                              : quota_window_bring_up(w, window_ms, now_ms);
+}
 
+/* After quota_window_used() at the same time. */
+void quota_window_add_now(struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
+                          uint64_t amount);
 void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_ms, uint64_t amount);
 
 /* After quota_window_used() at the same time: in how many milliseconds no more than `most` will

@@ -14,6 +14,7 @@ struct filter {
     bool trusted, plain_answer; /* see http_request_rewrite */
     const struct http_extra_field *extra;
     size_t extra_count;
+    struct bytes lines_begin;
     struct bytes named[HTTP_CONNECTION_NAMES_MAX];
     size_t named_count;
 };
@@ -69,6 +70,7 @@ static void filter_init(struct filter *f, const struct http_head *h,
     f->trusted = f->plain_answer = false;
     f->extra = extra;
     f->extra_count = extra_count;
+    f->lines_begin.size = 0;
     f->named_count = 0;
     for (size_t i = 0; h->named_count > 0 && i < h->field_count; i++) {
         struct bytes value = http_field_value(h, &h->fields[i]), element;
@@ -94,6 +96,12 @@ static bool is_spelling_of(struct bytes name, struct bytes known)
     return true;
 }
 
+static bool begins_so(struct bytes name, struct bytes begin)
+{
+    return name.size >= begin.size && ascii_lower(name.at[0]) == ascii_lower(begin.at[0]) &&
+           bytes_equal_nocase((struct bytes){name.at, begin.size}, begin);
+}
+
 /* Only fields that nobody here knows can be dropped by naming them in Connection: the known ones
  * are hop-by-hop and go anyway, or end-to-end, and then a client that names Content-Length, Host or
  * Cookie there wants the two sides to see different requests (RFC 9110 §7.6.1 forbids it). */
@@ -109,7 +117,7 @@ static bool is_named(const struct filter *f, struct bytes name)
             return true;
         }
     }
-    return false;
+    return f->lines_begin.size > 0 && begins_so(name, f->lines_begin);
 }
 
 static bool request_passes(const struct filter *f, const struct http_field *field)
@@ -326,7 +334,8 @@ static char *put_response_connection(char *at, const struct http_head *h,
 
 size_t http_response_size_max(const struct http_head *h, const struct http_response_rewrite *rw)
 {
-    return FIXED_SIZE + h->size + rw->request_id.size + extra_size(rw->extra, rw->extra_count);
+    return FIXED_SIZE + h->size + rw->request_id.size + rw->lines.size +
+           extra_size(rw->extra, rw->extra_count);
 }
 
 char *http_response_write(const struct http_head *h, const struct http_response_rewrite *rw,
@@ -335,6 +344,7 @@ char *http_response_write(const struct http_head *h, const struct http_response_
     const char *limit = at + http_response_size_max(h, rw);
     struct filter f;
     filter_init(&f, h, rw->extra, rw->extra_count);
+    f.lines_begin = rw->lines_begin;
     at = put_status_line(at, h);
     size_t run = h->fields_at;
     for (size_t i = 0; i < h->field_count; i++) {
@@ -358,6 +368,7 @@ char *http_response_write(const struct http_head *h, const struct http_response_
         at = put(at, BYTES("Cache-Control: no-cache\r\n"));
     }
     at = put_response_connection(at, h, rw);
+    at = put(at, rw->lines);
     at = put_extra(at, rw->extra, rw->extra_count);
     at = put(at, BYTES("\r\n"));
     assert(at <= limit);

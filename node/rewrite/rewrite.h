@@ -53,6 +53,8 @@ struct http_response_rewrite {
     struct bytes request_id; /* size 0: the instance's own, if any, passes */
     const struct http_extra_field *extra;
     size_t extra_count;
+    struct bytes lines;       /* whole header lines more, with their ends */
+    struct bytes lines_begin; /* the instance's fields whose names begin so go, in any case */
 };
 
 /* text/event-stream gains X-Accel-Buffering: no and Cache-Control: no-cache where not set. */

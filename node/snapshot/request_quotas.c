@@ -7,15 +7,13 @@
 static_assert((int)QUOTA_ASKS_MAX <= 8 * (int)sizeof(((struct request_quotas *)0)->held),
               "a bit each");
 
-#define NAME(literal)                                                                              \
-    {                                                                                              \
-        "" literal, sizeof(literal) - 1                                                            \
-    }
-const struct bytes request_quota_names[REQUEST_QUOTA_FIELDS] = {
-    NAME("RateLimit-Limit"),
-    NAME("RateLimit-Remaining"),
-    NAME("RateLimit-Reset"),
-};
+/* Of an IPv4 address the four bytes: no other subject is so long, and it is one round less. */
+static struct bytes address_of(const uint8_t *address)
+{
+    static const uint8_t four[12] = {[10] = 0xFF, [11] = 0xFF};
+    bool is_four = memcmp(address, four, sizeof(four)) == 0;
+    return (struct bytes){(const char *)address + (is_four ? 12 : 0), is_four ? 4 : 16};
+}
 
 static struct bytes subject_of(const struct request_subjects *whom, enum quota_per per)
 {
@@ -28,7 +26,7 @@ static struct bytes subject_of(const struct request_subjects *whom, enum quota_p
         subject = whom->token;
         break;
     case QUOTA_ADDRESS:
-        subject = (struct bytes){(const char *)whom->address, 16};
+        subject = address_of(whom->address);
         break;
     case QUOTA_APPLICATION:
         break;
@@ -66,7 +64,9 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
     for (size_t i = 0; i < app->quota_count; i++) {
         if (app->quotas[i].kind != QUOTA_CONCURRENT || whom->class == SLOT_LONG) {
             number[count] = (uint8_t)i;
-            prepare(quotas, &app->quotas[i], whom, &asks[count++]);
+            prepare(quotas, &app->quotas[i], whom, &asks[count]);
+            r->keys[i] = asks[count++].key;
+            r->known |= (uint8_t)(1u << i);
         }
     }
     int tightest, refuses = quotas_decide(quotas, asks, count, now_ms, &tightest);
@@ -92,28 +92,38 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
 }
 
 void request_quotas_release(struct request_quotas *r, struct quotas *quotas,
-                            const struct snapshot_application *app,
-                            const struct request_subjects *whom)
+                            const struct snapshot_application *app)
 {
     for (size_t i = 0; i < app->quota_count; i++) {
         struct quota_ask ask;
         if (r->held & 1u << i) {
-            prepare(quotas, &app->quotas[i], whom, &ask);
+            quotas_prepare_key(quotas, &app->quotas[i], r->keys[i], &ask);
             quotas_release(quotas, &ask);
         }
     }
     r->held = 0;
 }
 
-void request_quotas_spend(struct quotas *quotas, const struct snapshot_application *app,
+void request_quotas_forget(struct request_quotas *r)
+{
+    r->held = r->known = 0;
+}
+
+void request_quotas_spend(const struct request_quotas *r, struct quotas *quotas,
+                          const struct snapshot_application *app,
                           const struct request_subjects *whom, uint64_t tokens, uint64_t now_ms)
 {
     for (size_t i = 0; i < app->quota_count; i++) {
         struct quota_ask ask;
-        if (app->quotas[i].kind == QUOTA_TOKENS) {
-            prepare(quotas, &app->quotas[i], whom, &ask);
-            quotas_spend(quotas, &ask, tokens, now_ms);
+        if (app->quotas[i].kind != QUOTA_TOKENS) {
+            continue;
         }
+        if (r->known & 1u << i) {
+            quotas_prepare_key(quotas, &app->quotas[i], r->keys[i], &ask);
+        } else {
+            prepare(quotas, &app->quotas[i], whom, &ask);
+        }
+        quotas_spend(quotas, &ask, tokens, now_ms);
     }
 }
 
@@ -130,14 +140,14 @@ bool request_quota_prepare(struct quotas *quotas, const struct snapshot_quota *q
 
 /* ---- what clients are told ---- */
 
-/* Two digits at a time: this is in every answer of a request with quotas. */
-static struct bytes number_text(char text[REQUEST_QUOTA_DIGITS], uint32_t number)
+/* In every answer of a request with quotas: so from the end to the beginning, and two digits at a
+ * time. Each returns where it begins. */
+static char *put_number(char *at, uint32_t number)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
-    char *at = text + REQUEST_QUOTA_DIGITS;
     for (; number >= 100; number /= 100) {
         at -= 2;
         memcpy(at, &pairs[(size_t)(number % 100) * 2], 2);
@@ -148,32 +158,30 @@ static struct bytes number_text(char text[REQUEST_QUOTA_DIGITS], uint32_t number
     } else {
         *--at = (char)('0' + number);
     }
-    return (struct bytes){at, (size_t)(text + REQUEST_QUOTA_DIGITS - at)};
+    return at;
 }
 
-size_t request_quotas_values(const struct request_quotas *r, struct request_quota_texts *texts,
-                             struct bytes ret_values[REQUEST_QUOTA_FIELDS])
+/* The name is a literal and this inlined: so nothing is counted, or called. */
+static inline char *put_line(char *at, const char *name_colon, size_t size, uint32_t number)
 {
+    at = put_number(at, number) - size;
+    memcpy(at, name_colon, size);
+    return at;
+}
+
+#define LINE(name) "\r\n" REQUEST_QUOTA_NAMES name ": ", sizeof(REQUEST_QUOTA_NAMES name) + 3
+
+struct bytes request_quotas_lines(const struct request_quotas *r, char text[REQUEST_QUOTA_LINES])
+{
+    char *end = text + REQUEST_QUOTA_LINES, *at = end - 2;
     if (r->limit == 0) {
-        return 0;
+        return (struct bytes){text, 0};
     }
-    ret_values[0] = number_text(texts->digits[0], r->limit);
-    ret_values[1] = number_text(texts->digits[1], r->remaining);
-    ret_values[2] = number_text(texts->digits[2], r->reset_s);
-    return REQUEST_QUOTA_FIELDS;
-}
-
-void request_quotas_append(const struct request_quotas *r, struct buffer *to)
-{
-    struct request_quota_texts texts;
-    struct bytes values[REQUEST_QUOTA_FIELDS];
-    size_t count = request_quotas_values(r, &texts, values);
-    for (size_t i = 0; i < count; i++) {
-        buffer_append_bytes(to, request_quota_names[i]);
-        buffer_append_text(to, ": ");
-        buffer_append_bytes(to, values[i]);
-        buffer_append_text(to, "\r\n");
-    }
+    memcpy(at, "\r\n", 2);
+    at = put_line(at, LINE("Reset"), r->reset_s);
+    at = put_line(at, LINE("Remaining"), r->remaining);
+    at = put_line(at, LINE("Limit"), r->limit) + 2; /* without the end of a line before it */
+    return (struct bytes){at, (size_t)(end - at)};
 }
 
 void quota_window_text(uint64_t ms, char text[QUOTA_WINDOW_TEXT])

@@ -1,12 +1,11 @@
 /* request_quotas: what the quotas of one request say (SPEC §3): asked once, before anything goes to
  * an instance.
  *
- * What is kept is what answers tell of the tightest one (RateLimit-*), which word the log has, and
- * which concurrent quotas are to be given back; subjects are hashed again when one is needed. */
+ * What is kept is what answers tell of the tightest one (RateLimit-*), which word the log has, whom
+ * each counts, and which concurrent quotas are to be given back. */
 #ifndef SNAPSHOT_REQUEST_QUOTAS_H
 #define SNAPSHOT_REQUEST_QUOTAS_H
 
-#include "base/buffer.h"
 #include "snapshot/snapshot.h"
 
 /* Zeroed: not asked yet, or nothing to tell. */
@@ -17,7 +16,9 @@ struct request_quotas {
     uint32_t wait_s;    /* refused: until it would pass */
     uint8_t refused_by; /* its number in the application */
     uint8_t held;       /* concurrent ones that count it: a bit each, by number */
+    uint8_t known;      /* the same: those whose key is below */
     bool asked;
+    uint64_t keys[QUOTA_ASKS_MAX]; /* of the subjects, by number */
 };
 
 /* Whom they count, and as what. */
@@ -40,24 +41,20 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
 
 /* It is under way no more. */
 void request_quotas_release(struct request_quotas *r, struct quotas *quotas,
-                            const struct snapshot_application *app,
-                            const struct request_subjects *whom);
+                            const struct snapshot_application *app);
+
+/* Others are the application's quotas from here on: it is under way in none of them. */
+void request_quotas_forget(struct request_quotas *r);
 
 /* So many tokens were used: once, when they are known. */
-void request_quotas_spend(struct quotas *quotas, const struct snapshot_application *app,
+void request_quotas_spend(const struct request_quotas *r, struct quotas *quotas,
+                          const struct snapshot_application *app,
                           const struct request_subjects *whom, uint64_t tokens, uint64_t now_ms);
 
-/* RateLimit-Limit, -Remaining and -Reset, as numbers of a text that holds them. */
-enum { REQUEST_QUOTA_FIELDS = 3, REQUEST_QUOTA_DIGITS = 10, REQUEST_QUOTA_MESSAGE = 160 };
-struct request_quota_texts {
-    char digits[REQUEST_QUOTA_FIELDS][REQUEST_QUOTA_DIGITS];
-};
-extern const struct bytes request_quota_names[REQUEST_QUOTA_FIELDS];
-/* Returns how many there are: all, or none. */
-size_t request_quotas_values(const struct request_quotas *r, struct request_quota_texts *texts,
-                             struct bytes ret_values[REQUEST_QUOTA_FIELDS]);
-/* The same as header lines. */
-void request_quotas_append(const struct request_quotas *r, struct buffer *to);
+/* RateLimit-Limit, -Remaining and -Reset, as header lines in `text`; none: an empty text. */
+enum { REQUEST_QUOTA_LINES = 96, REQUEST_QUOTA_MESSAGE = 160 };
+struct bytes request_quotas_lines(const struct request_quotas *r, char text[REQUEST_QUOTA_LINES]);
+#define REQUEST_QUOTA_NAMES "RateLimit-" /* as all of them begin */
 
 /* Why it was refused, for its client. */
 void request_quotas_message(const struct request_quotas *r, const struct snapshot_application *app,

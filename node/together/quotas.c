@@ -17,7 +17,6 @@ void quotas_open(struct quotas *q, bool tells)
     ssize_t random = getrandom(q->secret, sizeof(q->secret), 0);
     assert(random == (ssize_t)sizeof(q->secret)); /* so few are never cut short (getrandom(2)) */
     for (size_t i = 0; i < QUOTAS_SHARDS; i++) {
-        pthread_mutex_init(&q->shards[i].lock, NULL);
         q->shards[i].shard =
             quota_shard_new(QUOTAS_SUBJECTS_MAX / QUOTAS_SHARDS, q->owner_up, tells);
     }
@@ -26,7 +25,6 @@ void quotas_open(struct quotas *q, bool tells)
 void quotas_close(struct quotas *q)
 {
     for (size_t i = 0; i < QUOTAS_SHARDS; i++) {
-        pthread_mutex_destroy(&q->shards[i].lock);
         quota_shard_free(q->shards[i].shard);
     }
     explicit_bzero(q->secret, sizeof(q->secret));
@@ -40,13 +38,13 @@ static size_t shard_of(uint64_t key)
 
 static struct quota_shard *take(struct quotas *q, size_t shard)
 {
-    pthread_mutex_lock(&q->shards[shard].lock);
+    lock_take(&q->shards[shard].lock);
     return q->shards[shard].shard;
 }
 
 static void give(struct quotas *q, size_t shard)
 {
-    pthread_mutex_unlock(&q->shards[shard].lock);
+    lock_give(&q->shards[shard].lock);
 }
 
 /* ---- any thread ---- */
@@ -55,6 +53,12 @@ void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, struct
                     struct quota_ask *ret_ask)
 {
     uint64_t key = quota->per == QUOTA_APPLICATION ? quota->only : siphash(quota->key, whom);
+    quotas_prepare_key(q, quota, key, ret_ask);
+}
+
+void quotas_prepare_key(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
+                        struct quota_ask *ret_ask)
+{
     *ret_ask = (struct quota_ask){
         .shard = q->shards[shard_of(key)].shard,
         .key = key,

@@ -13,11 +13,11 @@
 #ifndef SNAPSHOT_QUOTAS_H
 #define SNAPSHOT_QUOTAS_H
 
-#include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 
 #include "base/bytes.h"
+#include "base/lock.h"
 #include "base/siphash.h"
 #include "quota/shard.h"
 
@@ -58,7 +58,7 @@ struct quotas_owner {
 };
 
 struct quotas_shard {
-    alignas(64) pthread_mutex_t lock;
+    alignas(64) struct lock lock;
     struct quota_shard *shard;
 };
 
@@ -84,6 +84,9 @@ void quotas_close(struct quotas *q);
  * application itself. */
 void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, struct bytes whom,
                     struct quota_ask *ret_ask);
+/* The same of whom an ask before had this key. */
+void quotas_prepare_key(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
+                        struct quota_ask *ret_ask);
 int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms,
                   int *ret_tightest);
 int quotas_look(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms);

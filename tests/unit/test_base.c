@@ -4,11 +4,13 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/histogram.h"
+#include "base/lock.h"
 #include "base/pool.h"
 #include "base/prng.h"
 #include "base/sha256.h"
@@ -208,6 +210,43 @@ static void an_arena_gives_zeroed_aligned_memory_of_any_size(void **state)
     arena_free(a);
 }
 
+/* What it guards is not atomic. */
+struct guarded {
+    struct lock lock;
+    unsigned long count;
+};
+enum { LOCKERS = 4, LOCKS = 20000 };
+
+static void *lock_and_count(void *arg)
+{
+    struct guarded *g = arg;
+    for (int i = 0; i < LOCKS; i++) {
+        lock_take(&g->lock);
+        unsigned long seen = g->count;
+        if (i % 64 == 0) {
+            sched_yield(); /* so that others find it taken */
+        }
+        g->count = seen + 1;
+        lock_give(&g->lock);
+    }
+    return NULL;
+}
+
+static void a_lock_lets_one_in_at_a_time_and_forgets_nobody_who_waits(void **state)
+{
+    (void)state;
+    struct guarded g = {0};
+    pthread_t threads[LOCKERS];
+    for (int i = 0; i < LOCKERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, lock_and_count, &g), 0);
+    }
+    for (int i = 0; i < LOCKERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(g.count, (unsigned long)LOCKERS * LOCKS);
+    assert_int_equal(g.lock.word, LOCK_FREE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_paused_timer_never_fires_and_can_be_set_again),
         cmocka_unit_test(a_chain_gives_back_the_bytes_it_was_given),
         cmocka_unit_test(json_text_is_escaped_and_always_utf8),
+        cmocka_unit_test(a_lock_lets_one_in_at_a_time_and_forgets_nobody_who_waits),
         cmocka_unit_test(sha256_of_parts_is_that_of_the_whole),
         cmocka_unit_test(a_percentile_is_at_most_an_eighth_off),
         cmocka_unit_test(an_arena_gives_zeroed_aligned_memory_of_any_size),

@@ -276,6 +276,13 @@ static const struct response_rewriting RESPONSES[] = {
         "Transfer-Encoding: chunked\r\n\r\n",
      OK "Content-Type: text/event-stream\r\nCache-Control: private\r\nX-Accel-Buffering: yes\r\n"
         "Transfer-Encoding: chunked\r\n\r\n"},
+    {{.framing = HTTP_FRAME_LENGTH,
+      .keep_alive = true,
+      .minor = 1,
+      .lines = {"Rate-A: 1\r\nRate-B: 2\r\n", 22},
+      .lines_begin = {"Rate-", 5}},
+     OK "A: 1\r\nrate-a: theirs\r\nRate: 2\r\nRATE-C: theirs\r\nContent-Length: 0\r\n\r\n",
+     OK "A: 1\r\nRate: 2\r\nContent-Length: 0\r\nRate-A: 1\r\nRate-B: 2\r\n\r\n"},
 };
 
 static void responses_are_framed_for_the_client_they_go_to(void **state)

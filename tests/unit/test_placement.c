@@ -27,7 +27,9 @@ static void siphash_is_the_papers(void **state)
     assert_true(siphash(KEY, (struct bytes){text, 15}) == UINT64_C(0xa129ca6149be45e5));
     assert_true(siphash(KEY, (struct bytes){text, 0}) == UINT64_C(0x726fdb47dd0e0e31));
     assert_true(siphash(KEY, (struct bytes){text, 1}) == UINT64_C(0x74f839c593dc67fd));
+    assert_true(siphash(KEY, (struct bytes){text, 7}) == UINT64_C(0xab0200f58b01d137));
     assert_true(siphash(KEY, (struct bytes){text, 8}) == UINT64_C(0x93f5f5799a932462));
+    assert_true(siphash(KEY, (struct bytes){text, 9}) == UINT64_C(0x9e0082df0ba9e4b0));
 }
 
 static uint64_t conversation(const char *text)

@@ -55,8 +55,7 @@ enum exchange_reply exchange_refusal(struct exchange *x)
 
 void exchange_quota_do_release(struct exchange *x)
 {
-    struct request_subjects whom = subjects_of(x);
-    request_quotas_release(&x->quota, x->proxy->quotas, x->app, &whom);
+    request_quotas_release(&x->quota, x->proxy->quotas, x->app);
 }
 
 void exchange_quota_renew(struct exchange *x, const struct snapshot_application *app)
@@ -67,6 +66,7 @@ void exchange_quota_renew(struct exchange *x, const struct snapshot_application 
     }
     if (!same) {
         exchange_quota_release(x);
+        request_quotas_forget(&x->quota);
     }
 }
 
@@ -74,6 +74,7 @@ void exchange_quota_spend(struct exchange *x, uint64_t tokens)
 {
     if (x->app->quotas_count_tokens) {
         struct request_subjects whom = subjects_of(x);
-        request_quotas_spend(x->proxy->quotas, x->app, &whom, tokens, net_now_ms(x->proxy->net));
+        request_quotas_spend(&x->quota, x->proxy->quotas, x->app, &whom, tokens,
+                             net_now_ms(x->proxy->net));
     }
 }
