@@ -18,7 +18,9 @@ struct usage_days {
     struct names accounts;
     struct day *days; /* in order */
     size_t count, capacity, row_count;
-    bool fresh; /* see usage_days_begin() */
+    bool fresh;               /* see usage_days_begin() */
+    uint32_t current, before; /* days by the clock, not in the order of days: the one on which was
+                                 counted last, and the one before that */
     uint64_t revisions[2];
 };
 
@@ -98,7 +100,6 @@ static struct day *take_day(struct usage_days *d, uint32_t number)
     memmove(&d->days[at + 1], &d->days[at], (d->count - at) * sizeof(*d->days));
     d->days[at] = (struct day){.day = number};
     d->count++;
-    d->revisions[USAGE_PAST]++;       /* the one before it is of the past now */
     if (d->count > USAGE_DAYS_KEPT) { /* days there were: a clock that was far ahead drops one */
         drop_first(d);
     }
@@ -165,9 +166,21 @@ void usage_days_look(struct usage_days *d, uint32_t day, struct usage_account *a
     if (usage) {
         usage_sum_raise(&a->usage, &row->usage, usage);
     }
-    bool is_last = d->count > 0 && d->days[d->count - 1].day == day;
     d->revisions[USAGE_LATEST]++;
-    d->revisions[USAGE_PAST] += !is_last && row != &beside; /* the clock was set back */
+    if (row != &beside) {
+        usage_days_turn(d, day);
+    }
+}
+
+/* By the clock: it may have been far ahead, and then the last of the days is not of today for years
+ * to come. */
+void usage_days_turn(struct usage_days *d, uint32_t day)
+{
+    if (day != d->current) {
+        d->before = d->current;
+        d->current = day;
+        d->revisions[USAGE_PAST]++; /* the one before is of the past now */
+    }
 }
 
 void usage_days_begin(struct usage_days *d)
@@ -322,14 +335,27 @@ bool usage_day_read(struct bytes text, uint32_t *ret)
 
 /* ---- for files ---- */
 
+static void each_row(const struct day *day,
+                     void (*visit)(void *arg, uint32_t day, const struct usage_row *row), void *arg)
+{
+    for (size_t k = 0; k < day->count; k++) {
+        visit(arg, day->day, &day->rows[k]);
+    }
+}
+
 void usage_days_each(const struct usage_days *d, bool past,
                      void (*visit)(void *arg, uint32_t day, const struct usage_row *row), void *arg)
 {
-    size_t from = past || d->count < 2 ? 0 : d->count - 2;
-    size_t end = past && d->count > 0 ? d->count - 1 : d->count;
-    for (size_t i = from; i < end; i++) {
-        for (size_t k = 0; k < d->days[i].count; k++) {
-            visit(arg, d->days[i].day, &d->days[i].rows[k]);
+    for (size_t i = 0; past && i < d->count; i++) {
+        if (d->days[i].day != d->current) {
+            each_row(&d->days[i], visit, arg);
+        }
+    }
+    const uint32_t latest[] = {d->before, d->current};
+    for (size_t i = d->before == d->current; !past && i < 2; i++) {
+        size_t at = day_index(d, latest[i]);
+        if (at < d->count && d->days[at].day == latest[i]) {
+            each_row(&d->days[at], visit, arg);
         }
     }
 }

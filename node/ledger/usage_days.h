@@ -63,15 +63,17 @@ bool usage_day_read(struct bytes text, uint32_t *ret);
 void usage_day_text(uint32_t day, char ret[USAGE_DAY_TEXT_SIZE]);
 
 /* ---- bytes for files (usage_file.c) ----
- * The last two days and the accounts change often, the days of before (the last but one is in both)
- * once a day. Both are read again in any order; of rows that are there twice the larger counts. */
+ * The day that is counted on, the one before it, and the accounts change often, all other days (the
+ * one before is in both) once a day. Both are read again in any order; of rows that are there twice
+ * the larger counts. */
 enum usage_part { USAGE_LATEST, USAGE_PAST };
 void usage_days_save(const struct usage_days *d, enum usage_part part,
                      struct buffer *b);                         /* appends */
 bool usage_days_load(struct usage_days *d, struct bytes bytes); /* false: of another version */
 uint64_t usage_days_revision(const struct usage_days *d, enum usage_part part);
 
-/* For usage_file.c: every row in order of day, and a row that was read. */
+/* For usage_file.c: every row, of the latest days the one before first; a row that was read, and
+ * that a day is the one that is counted on. */
 struct usage_row {
     struct usage_account *of;
     uint64_t requests;
@@ -83,6 +85,7 @@ void usage_days_each(const struct usage_days *d, bool past,
 void usage_days_each_account(const struct usage_days *d,
                              void (*visit)(void *arg, const struct usage_account *a), void *arg);
 void usage_days_put(struct usage_days *d, uint32_t day, const struct usage_row *row);
+void usage_days_turn(struct usage_days *d, uint32_t day);
 void usage_days_put_account(struct usage_days *d, const struct usage_row *row);
 
 #endif

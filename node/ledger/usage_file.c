@@ -104,6 +104,9 @@ bool usage_days_load(struct usage_days *d, struct bytes bytes)
             usage_days_put_account(d, &row);
         }
     }
+    for (size_t i = 0; good && file->n_marks > 0 && i < file->n_days; i++) {
+        usage_days_turn(d, file->days[i]->day); /* the latest have marks */
+    }
     if (file) {
         cluster__usage_file__free_unpacked(file, NULL);
     }

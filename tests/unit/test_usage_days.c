@@ -152,6 +152,20 @@ static void rows_have_a_limit(void **state)
 
 /* ---- files ---- */
 
+static void save(const struct usage_days *d, enum usage_part part, struct buffer *to)
+{
+    buffer_clear(to);
+    usage_days_save(d, part, to);
+}
+
+static struct usage_days *load(const struct buffer *latest, const struct buffer *past)
+{
+    struct usage_days *d = usage_days_new();
+    assert_true(usage_days_load(d, buffer_bytes(latest)));
+    assert_true(usage_days_load(d, buffer_bytes(past)));
+    return d;
+}
+
 static struct usage_days *through_files(struct usage_days *d, bool latest, bool past)
 {
     struct buffer b = {0};
@@ -192,6 +206,32 @@ static void a_restart_goes_on_where_it_was(void **state)
     usage_days_free(d);
 }
 
+static void a_clock_that_was_far_ahead_keeps_nothing_busy_and_no_day_is_lost(void **state)
+{
+    (void)state;
+    struct usage_days *d = begun(), *copy;
+    look(d, TODAY - 1, "dify1", 1);
+    look(d, TODAY, "dify1", 2);
+    look(d, TODAY + 3650, "dify1", 3);
+    look(d, TODAY, "dify1", 4);
+    uint64_t revision = usage_days_revision(d, USAGE_PAST);
+    for (uint64_t requests = 5; requests < 20; requests++) {
+        look(d, TODAY, "dify1", requests);
+    }
+    assert_int_equal(usage_days_revision(d, USAGE_PAST), revision);
+    copy = through_files(d, true, true);
+    look(copy, TODAY, "dify1", 20); /* of this run, and it is the same day */
+    revision = usage_days_revision(copy, USAGE_PAST);
+    look(copy, TODAY, "dify1", 21);
+    assert_int_equal(usage_days_revision(copy, USAGE_PAST), revision);
+    assert_csv(copy, TODAY - 6, TODAY + 3650,
+               "2025-11-29,shop,dify1,1,3,0,4,0.000001000001,USD\r\n"
+               "2025-11-30,shop,dify1,19,57,0,76,0.000019000019,USD\r\n"
+               "2035-11-28,shop,dify1,1,3,0,4,0.000001000001,USD\r\n");
+    usage_days_free(copy);
+    usage_days_free(d);
+}
+
 static void a_file_that_is_none_is_told_from_one(void **state)
 {
     (void)state;
@@ -217,7 +257,8 @@ static uint64_t sum_of(const struct buffer *b, int column)
     return sum;
 }
 
-/* Whatever days, clocks and restarts: all days together are the totals. */
+/* Whatever days, clocks and restarts, also by a kill between the two files, of which the one of the
+ * past is written only when it says that it has changed: all days together are the totals. */
 static void days_add_up_to_the_totals(void **state)
 {
     (void)state;
@@ -225,22 +266,33 @@ static void days_add_up_to_the_totals(void **state)
     prng_init(&p, 3);
     for (int round = 0; round < 200; round++) {
         struct usage_days *d = begun();
-        uint64_t totals[3] = {0};
+        struct buffer latest = {0}, past = {0};
+        uint64_t totals[3] = {0}, written = 0;
         uint32_t day = TODAY;
+        save(d, USAGE_PAST, &past);
         for (int step = 0; step < 60; step++) {
-            uint64_t deed = prng_below(&p, 10), i = prng_below(&p, 3);
+            uint64_t deed = prng_below(&p, 12), i = prng_below(&p, 3);
             char name[8];
             snprintf(name, sizeof(name), "dify%u", (unsigned)i);
             day += deed == 0;
             day -= deed == 1 ? (uint32_t)prng_below(&p, 3) : 0;
+            day = deed == 3 ? TODAY + 90 : deed == 4 ? TODAY : day;
             totals[i] += prng_below(&p, 5);
             look(d, day, name, totals[i]);
-            if (deed == 2) {
-                struct usage_days *copy = through_files(d, true, true);
+            save(d, USAGE_LATEST, &latest);
+            if (deed != 2 && usage_days_revision(d, USAGE_PAST) != written) {
+                written = usage_days_revision(d, USAGE_PAST);
+                save(d, USAGE_PAST, &past);
+            }
+            if (deed == 2 || deed == 5) {
+                struct usage_days *copy = load(&latest, &past);
                 usage_days_free(d);
                 d = copy;
+                written = 0;
             }
         }
+        buffer_done(&latest);
+        buffer_done(&past);
         struct buffer b = {0};
         usage_days_csv_head(&b);
         for (uint32_t at = TODAY - 200; at <= TODAY + 100; at++) {
@@ -293,6 +345,7 @@ int main(void)
         cmocka_unit_test(the_oldest_days_go),
         cmocka_unit_test(rows_have_a_limit),
         cmocka_unit_test(a_restart_goes_on_where_it_was),
+        cmocka_unit_test(a_clock_that_was_far_ahead_keeps_nothing_busy_and_no_day_is_lost),
         cmocka_unit_test(a_file_that_is_none_is_told_from_one),
         cmocka_unit_test(days_add_up_to_the_totals),
         cmocka_unit_test(days_have_names),
