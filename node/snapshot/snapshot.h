@@ -13,7 +13,7 @@
 #include "exchange/client_gone.h"
 #include "http/cors.h"
 #include "http/reader.h"
-#include "log/redact.h"
+#include "redact/redact.h"
 #include "placement/id.h"
 #include "route/algorithm.h"
 #include "route/balance.h"

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "base/prng.h"
-#include "log/redact.h"
+#include "redact/redact.h"
 
 enum { TEXT_MAX = 64, REDACTOR_MAX = 12, ROUNDS = 20000 };
 

@@ -1,11 +1,11 @@
-/* secrets: one sorted list, and bitmaps that say of nearly every place in a text that no secret
+/* redact: one sorted list, and bitmaps that say of nearly every place in a text that no secret
  * begins there.
  *
  * The secret that begins at a place is found by halving. Of all that are not greater than the rest
  * of the text the greatest is it, or begins with it: any secret that the rest begins with is a
  * prefix of everything between itself and the rest. So each secret knows the longest one that it
  * begins with, and this chain has all that can match. */
-#include "log/redact.h"
+#include "redact/redact.h"
 
 #include <assert.h>
 #include <endian.h>

@@ -1,10 +1,10 @@
-/* secrets: keeps tokens and keys out of texts that go into a log.
+/* redact: keeps tokens and keys out of texts that go into a log.
  *
  * Built once a snapshot and immutable; any thread may use it. A text is walked once, whatever the
  * number of secrets. It remembers what former configurations of this process had, because a client
  * goes on sending a token for a while after it was replaced. */
-#ifndef LOG_REDACT_H
-#define LOG_REDACT_H
+#ifndef REDACT_REDACT_H
+#define REDACT_REDACT_H
 
 #include "base/buffer.h"
 #include "base/bytes.h"
