@@ -42,6 +42,7 @@ PYTHON_CACHE = os.path.join(ROOT, "build", "pycache")
 PART_SECONDS_MAX = 700
 # End to end tests at a time: enough that the cores are never idle, few enough that time-outs of a second hold.
 E2E_AT_A_TIME = 6
+VALGRIND_AT_A_TIME = 4  # they compute
 # One ctest program; valgrind at low priority is slow.
 TEST_SECONDS_MAX = 300
 NICE = ["nice", "-n", "15"]
@@ -380,7 +381,7 @@ BACK = [
     ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
     ("tsan-unit", False, "tsan-build", units_part("tsan", WITH_THREADS)),
     ("valgrind-unit", False, "valgrind-build", units_part("valgrind", WITH_LIBRARIES)),
-    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "smoke")),
+    ("valgrind-e2e", False, "valgrind-build", e2e_part("valgrind", "smoke", VALGRIND_AT_A_TIME)),
 ]
 SIDE = [
     ("compose-build", False, "release-build", build_images),
