@@ -116,14 +116,28 @@ static void print(const char *what, struct sample *s)
            share(s, 100));
 }
 
+struct size {
+    size_t hosts, rounds;
+};
+
+/* HOSTS[:ROUNDS] */
+static struct size read_size(const char *text)
+{
+    char *end;
+    struct size s = {.hosts = strtoull(text, &end, 10)};
+    s.hosts = s.hosts < 2 ? 2 : s.hosts > GOSSIP_MEMBERS_MAX ? GOSSIP_MEMBERS_MAX : s.hosts;
+    s.rounds = *end == ':' ? strtoull(end + 1, NULL, 10) : PAIRS_MAX / s.hosts + 1;
+    s.rounds = s.rounds < 1 ? 1 : s.rounds > ROUNDS ? ROUNDS : s.rounds;
+    return s;
+}
+
 /* Two rows each: at rest, and at work. */
 static bool run_row(void *arg, uint64_t number)
 {
-    const size_t *hosts = arg;
-    size_t n = hosts[number / 2], rounds = PAIRS_MAX / n + 1;
+    const struct size *sizes = arg;
+    size_t n = sizes[number / 2].hosts, rounds = sizes[number / 2].rounds;
     bool busy = number % 2 == 1;
     struct sample killed = {0}, gone = {0};
-    rounds = rounds < ROUNDS ? rounds : ROUNDS;
     for (uint64_t seed = 1; seed <= rounds; seed++) {
         run_round(n, busy, seed, &killed, &gone);
     }
@@ -142,22 +156,23 @@ static bool run_row(void *arg, uint64_t number)
 
 static void row_died(void *arg, uint64_t number, int status)
 {
-    const size_t *hosts = arg;
-    printf("%5zu hosts: died, wait status %d\n", hosts[number / 2], status);
+    const struct size *sizes = arg;
+    printf("%5zu hosts: died, wait status %d\n", sizes[number / 2].hosts, status);
 }
 
 size_t bench_dead(char **texts, size_t count)
 {
-    size_t hosts[ROWS_MAX] = {2, 3, 5, 16, 64}, rows = count > 0 ? count : 5;
+    static char *const usual[] = {"2", "3", "5", "16", "64"};
+    struct size sizes[ROWS_MAX];
+    size_t rows = count > 0 ? count : sizeof(usual) / sizeof(usual[0]);
     uint64_t numbers[2 * ROWS_MAX];
     for (size_t i = 0; i < rows && i < ROWS_MAX; i++) {
-        hosts[i] = count > 0 ? strtoull(texts[i], NULL, 10) : hosts[i];
-        hosts[i] = hosts[i] < 2 ? 2 : hosts[i] > GOSSIP_MEMBERS_MAX ? GOSSIP_MEMBERS_MAX : hosts[i];
+        sizes[i] = read_size(count > 0 ? texts[i] : usual[i]);
         numbers[2 * i] = 2 * i;
         numbers[2 * i + 1] = 2 * i + 1;
     }
     return pool_run(
         &(struct pool_job){
-            .run = run_row, .died = row_died, .arg = hosts, .seconds_max = ROW_SECONDS_MAX},
+            .run = run_row, .died = row_died, .arg = sizes, .seconds_max = ROW_SECONDS_MAX},
         numbers, 2 * (rows < ROWS_MAX ? rows : ROWS_MAX));
 }
