@@ -165,6 +165,10 @@ def test_certificates_are_chosen_by_name_and_kind(node, ca):
         for name, wanted in names.items():
             with Secure(node, ca, name=name, context=context) as client:
                 assert subject(client) == wanted, (kind, name)
+    before = handshakes(node)["cipher"]
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")   # of b.test there is none, and no other name's is shown
+    assert "HANDSHAKE_FAILURE" in refused(node, ca, name="b.test", context=context)
+    wait_for(lambda: handshakes(node)["cipher"] == before + 1, TIMEOUT)
 
 
 def test_openssl_agrees(node, ca):
