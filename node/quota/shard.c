@@ -303,6 +303,7 @@ static void look(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
     uint64_t used = x ? used_of(s, x, ask->window_ms, now_ms) : 0;
+    assert(ask->limit > 0); /* so who is over is somebody */
     ask->over = used >= ask->limit;
     ask->used = used;
     ask->wait_ms = 0;

@@ -198,11 +198,13 @@ static void the_querys_conversation_is_named_as_dify_reads_it(void **state)
         struct bytes id = placement_query_id(messages, bytes_of(cases[i].query), text);
         assert_true(bytes_equal(id, bytes_of(cases[i].id)));
     }
+    size_t size = strlen(longer);
     for (size_t i = 0; i < PLACEMENT_ID_MAX; i++) {
-        strcat(longer, "%61");
+        memcpy(longer + size, "%61", 4);
+        size += 3;
     }
     assert_int_equal(placement_query_id(messages, bytes_of(longer), text).size, PLACEMENT_ID_MAX);
-    strcat(longer, "a");
+    memcpy(longer + size, "a", 2);
     assert_int_equal(placement_query_id(messages, bytes_of(longer), text).size, 0);
 }
 
