@@ -10,7 +10,7 @@ import struct
 import time
 
 import pytest
-from harness import TIMEOUT, TOKEN, Node, check_error, instance, observe, parallel, settings
+from harness import BUILD, TIMEOUT, TOKEN, Node, check_error, instance, observe, parallel, settings
 from stub_client import Stub, pattern, wait_for
 
 MIB = 1024 * 1024
@@ -458,6 +458,9 @@ def test_a_refused_upgrade_is_a_plain_answer(stubs, node):
 
 # ---- back-pressure
 
+GROWTH_MAX = 8 * MIB * (1 if BUILD == "release" else 2)   # a sanitizer keeps for a while what was freed
+
+
 def memory_growth(node, deed):
     before = node.memory()
     deed()
@@ -474,7 +477,7 @@ def test_a_slow_reader_does_not_fill_the_node(stubs, coding):
                 head = client.head()
                 observe(0.5, lambda: not stubs[0].requests()[0]["finished"])   # it is held back
                 assert sha256(client.body(head)) == sha256(pattern(size))
-        assert memory_growth(node, read_slowly) < 8 * MIB
+        assert memory_growth(node, read_slowly) < GROWTH_MAX
 
 
 def test_a_slow_instance_does_not_fill_the_node(stubs):
@@ -486,7 +489,7 @@ def test_a_slow_instance_does_not_fill_the_node(stubs):
         def send_all():
             seen = node.echo("/v1/_echo?user=u", method="POST", headers=BINARY, body=data)
             assert seen["body_sha256"] == sha256(data)
-        assert memory_growth(node, send_all) < 8 * MIB
+        assert memory_growth(node, send_all) < GROWTH_MAX
 
 
 def test_a_slow_upload_arrives(stubs, node):

@@ -22,13 +22,15 @@ libc.ptrace.restype = ctypes.c_long
 
 
 def workers(node):
-    """The kernel's numbers of their threads."""
-    found = []
-    for task in os.listdir(f"/proc/{node.pid}/task"):
-        with open(f"/proc/{node.pid}/task/{task}/comm", encoding="ascii") as file:
-            if file.read() == "worker\n":
-                found.append(int(task))
-    return sorted(found)
+    """The kernel's numbers of their threads, of both: one of them answers before the other has its name."""
+    def named():
+        found = []
+        for task in os.listdir(f"/proc/{node.pid}/task"):
+            with open(f"/proc/{node.pid}/task/{task}/comm", encoding="ascii") as file:
+                if file.read() == "worker\n":
+                    found.append(int(task))
+        return sorted(found) if len(found) == 2 else None
+    return wait_for(named, TIMEOUT)
 
 
 def ptrace(request, thread):
