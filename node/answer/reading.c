@@ -53,6 +53,9 @@ static void feed_events(struct reading *r, struct bytes piece)
     struct bytes data;
     for (;;) {
         while (events_take_whole(&r->events, &piece, &data)) {
+            if (r->listener->is_beside && r->listener->is_beside(data)) {
+                continue;
+            }
             feed_text(r, data);
             begin_text(r);
         }

@@ -20,6 +20,9 @@ struct reading_listener {
     void (*on_text)(void *arg);     /* one begins */
     json_paths_found *on_found;     /* by enum place */
     void (*on_whole)(void *arg);    /* it is complete and valid; never for one that is not */
+    /* By its looks alone: nothing of this event's text is wanted, and it is not told that it
+     * began. NULL: all are read. */
+    bool (*is_beside)(struct bytes text);
 };
 
 struct reading {

@@ -135,6 +135,21 @@ bool usage_is_beside(const struct usage_search *s)
     return s->event == EVENT_OTHER;
 }
 
+bool usage_text_is_beside(struct bytes text)
+{
+    static const char begin[] = "{\"event\":";
+    enum { BEGIN = sizeof(begin) - 1 };
+    if (text.size < BEGIN + 2 || memcmp(text.at, begin, BEGIN) != 0) {
+        return false;
+    }
+    const char *at = text.at + BEGIN, *end = text.at + text.size;
+    at += *at == ' ';
+    struct bytes rest = {at + 1, (size_t)(end - at) - 1};
+    const char *quote = *at == '"' ? memchr(rest.at, '"', rest.size) : NULL;
+    struct bytes name = {rest.at, quote ? (size_t)(quote - rest.at) : 0};
+    return quote && !memchr(name.at, '\\', name.size) && event_of(name) == EVENT_OTHER;
+}
+
 /* ---- prices ---- */
 
 enum {

@@ -56,6 +56,8 @@ void usage_on_whole(struct usage_search *s, enum reading_form form);
 
 /* The present text is an event that tells no usage: it may be skipped. */
 bool usage_is_beside(const struct usage_search *s);
+/* The same of a whole text, by its beginning: nearly all of Dify's have the event's name there. */
+bool usage_text_is_beside(struct bytes text);
 
 /* A price as Dify writes it: `0.0042`, `2E-7`, `0E-7`, `12`. False: it is none, is below 0, or is
  * beyond a thousand millions. */

@@ -37,11 +37,12 @@ static void on_whole(void *arg)
     }
 }
 
-static const struct reading_listener all_listener = {answer_places, on_text, on_found, on_whole};
+static const struct reading_listener all_listener = {answer_places, on_text, on_found, on_whole,
+                                                     NULL};
 static const struct reading_listener usage_listener = {answer_usage_places, on_text, on_found,
-                                                       on_whole};
-static const struct reading_listener job_listener = {answer_job_places, on_text, on_found,
-                                                     on_whole};
+                                                       on_whole, usage_text_is_beside};
+static const struct reading_listener job_listener = {answer_job_places, on_text, on_found, on_whole,
+                                                     NULL};
 
 static const struct reading_listener *listener_of(const struct answer_reading *r)
 {

@@ -194,11 +194,11 @@ void exchange_tell_failure(struct exchange *x, unsigned kind, unsigned detail);
 void exchange_log_attempt(struct exchange *x); /* for `log.level: debug` */
 
 /* exchange_gray.c. */
-void exchange_gray_init(struct exchange *x);   /* once, with its memory */
-void exchange_gray_send(struct exchange *x);   /* the request goes up */
-void exchange_gray_head(struct exchange *x);   /* the final head has come */
-void exchange_gray_body(struct exchange *x);   /* a piece of its body, if it is `watched` */
-void exchange_gray_end(struct exchange *x);    /* the attempt is over */
+void exchange_gray_init(struct exchange *x); /* once, with its memory */
+void exchange_gray_send(struct exchange *x); /* the request goes up */
+void exchange_gray_head(struct exchange *x); /* the final head has come */
+void exchange_gray_body(struct exchange *x); /* a piece of its body, if it is `watched` */
+void exchange_gray_end(struct exchange *x);  /* the attempt is over */
 
 /* exchange_gone.c. The client has left, or had when the head came: is the response read on all the
  * same, and is it a stream? Into the input. */

@@ -40,8 +40,9 @@ static inline void usage_oracle_whole(void *arg)
 
 /* Who wants ids, too, and who does not. */
 static const struct reading_listener usage_oracle_listeners[] = {
-    {answer_places, usage_oracle_text, usage_oracle_found, usage_oracle_whole},
-    {answer_usage_places, usage_oracle_text, usage_oracle_found, usage_oracle_whole},
+    {answer_places, usage_oracle_text, usage_oracle_found, usage_oracle_whole, NULL},
+    {answer_usage_places, usage_oracle_text, usage_oracle_found, usage_oracle_whole,
+     usage_text_is_beside},
 };
 
 /* In pieces: the first has `first` bytes, the others `step`. */

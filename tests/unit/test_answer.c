@@ -208,7 +208,7 @@ static void on_whole(void *arg)
     answer_ids_on_whole(&t->ids, t->reading.form);
 }
 
-static const struct reading_listener listener = {answer_places, on_text, on_found, on_whole};
+static const struct reading_listener listener = {answer_places, on_text, on_found, on_whole, NULL};
 
 static void assert_ids(const char *method, const char *path, const char *type, const char *answer,
                        const char *wanted)

@@ -84,6 +84,17 @@ static void a_streamed_chat_has_it_in_message_end(void **state)
                  "data: {\"event\":\"message_end\",\"id\":\"m\",\"metadata\":{\"usage\":" USAGE "}}"
                  "\n\nevent: ping\n\n",
                  told(12, 8, 20, "0.0000002", "USD"));
+    /* the name as others may write it */
+    assert_usage(true,
+                 "data: {\"event\": \"message\"}\n\ndata: {\"event\": \"message_end\", "
+                 "\"metadata\": {\"usage\": " USAGE "}}\n\ndata: {\"event\":\"\n\n"
+                 "data: {\"event\":\n\ndata: {\"event\": \n\n",
+                 told(12, 8, 20, "0.0000002", "USD"));
+    assert_usage(
+        true,
+        "event: ping\n\ndata: {\"event\":\"message\\u005fend\",\"metadata\":{\"usage\":" USAGE
+        "}}\n\n",
+        told(12, 8, 20, "0.0000002", "USD"));
     /* the event's name may stand behind */
     assert_usage(true, "data: {\"metadata\":{\"usage\":" USAGE "},\"event\":\"message_end\"}\n\n",
                  told(12, 8, 20, "0.0000002", "USD"));
