@@ -23,6 +23,8 @@ static void read_parameter(struct question *q, struct bytes name, struct bytes v
     bool from = bytes_equal(name, BYTES("from"));
     if (!from && !bytes_equal(name, BYTES("to"))) {
         q->wrong = "takes from and to, each a day as 2026-11-30 (UTC), and nothing else";
+    } else if (from ? q->has_from : q->has_to) {
+        q->wrong = from ? "from is given twice" : "to is given twice";
     } else if (!usage_day_read(value, from ? &q->from : &q->to)) {
         q->wrong = from ? "from is no day: write it as 2026-11-30 (UTC)"
                         : "to is no day: write it as 2026-11-30 (UTC)";

@@ -114,6 +114,8 @@ def test_an_answer_that_is_encoded_all_the_same_is_not_read(dify):
         assert tokens_of(run(node)[1]) == (1033, 128, 1161)
         dify.fault("status", match="chat-messages", encoding="gzip", **answer)
         assert tokens_of(run(node)[1]) == (None, None, None)
+        dify.fault("status", match="chat-messages", encoding="Identity", **answer)   # as good as none
+        assert tokens_of(run(node)[1]) == (1033, 128, 1161)
 
 
 # ---- totals
@@ -285,7 +287,8 @@ def test_usage_by_days_is_csv(pair):
 
 @pytest.mark.parametrize("query, says", [
     ("from=2026-02-30", "from is no day"), ("to=yesterday", "to is no day"), ("from=", "from is no day"),
-    ("from=2026-11-30&to=2026-11-29", "from is after to"), ("day=2026-11-30", "takes from and to")])
+    ("from=2026-11-30&to=2026-11-29", "from is after to"), ("from=2026-11-01&from=2026-11-02", "from is given twice"),
+    ("to=2026-11-01&to=2026-11-01", "to is given twice"), ("day=2026-11-30", "takes from and to")])
 def test_what_is_no_day_is_named(pair, query, says):
     with Node(config_of(*pair)) as node:
         head, error = node.json("GET", f"/usage?{query}")

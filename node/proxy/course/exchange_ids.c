@@ -143,8 +143,9 @@ void exchange_read_head(struct exchange *x)
     const struct http_head *h = x->up_head;
     const struct answer_wanted wanted = {
         .route = x->placing ? x->placing->route : NULL, .usage = x->runs, .on_id = on_id, .arg = x};
-    bool good =
-        h->status >= 200 && h->status < 300 && !http_head_find(h, BYTES("content-encoding")).at;
+    struct bytes coding = http_head_find(h, BYTES("content-encoding"));
+    bool plain = !coding.at || bytes_equal_nocase(coding, BYTES("identity"));
+    bool good = h->status >= 200 && h->status < 300 && plain;
     struct bytes type = http_head_get(h, HTTP_FIELD_CONTENT_TYPE);
     x->reads = good && answer_reading_begin(&x->reading, &wanted, type);
 }
