@@ -13,7 +13,7 @@ import urllib.parse
 import pytest
 
 from daemon import ROOT
-from test_migrate import HERE, SECRETS, TOKEN, Server, daemon, fill, migrate, write, write_ssh  # noqa: F401
+from test_migrate import HERE, SECRETS, TOKEN, Server, daemon, fill, migrate, ssh_of, write  # noqa: F401
 
 BINARY = os.environ.get("DIFYRING_BIN") or os.path.join(ROOT, "build", "release", "node", "difyring")
 USERS = {"one": "SECRET-user-one", "only": "SECRET-user-only"}
@@ -141,6 +141,15 @@ class Pair:
                 assert not [secret for secret in (*SECRETS, *USERS.values(), "SECRET-admin") if secret in text]
 
 
+def no_secret_is_kept(folder):
+    """In what a move writes down."""
+    own = os.path.join(folder, ".dify-migrate")
+    for name in os.listdir(own) if os.path.isdir(own) else []:
+        with open(os.path.join(own, name), encoding="utf-8") as file:
+            text = file.read() if name != "dify-migrate" else ""
+        assert not [secret for secret in (*SECRETS, *USERS.values(), "SECRET-admin") if secret in text], name
+
+
 @pytest.fixture(scope="module")
 def servers(daemon, tmp_path_factory):  # noqa: F811
     base = tmp_path_factory.mktemp("cutover") / "srv of Größe"
@@ -153,7 +162,9 @@ def servers(daemon, tmp_path_factory):  # noqa: F811
     migrate(old, "backup", old.folder, "--to", base / "archive")
     new = Server(daemon, base / "new", NEW)
     migrate(new, "restore", base / "archive", "--to", new.folder, "--set", f"EXPOSE_PORT={NEW}", "--no-start")
-    yield {"old": old, "new": new, "base": base, "ssh": write_ssh(base.parent)}
+    ssh, end_ssh = ssh_of(base.parent, old)
+    yield {"old": old, "new": new, "base": base, "ssh": ssh}
+    end_ssh()
     new.down()
     old.down()
 
@@ -166,12 +177,12 @@ def pair(servers, tmp_path):
 
 
 def common(servers, pair):
-    return ["--node", "http://127.0.0.1:8101", "--token-file", pair.folder / "token", "--config", f"me@node-a:{pair.file('node-a')}",
+    return ["--node", "http://127.0.0.1:8101", "--token-file", pair.folder / "token", "--config", f"root@node-a:{pair.file('node-a')}",
             "--ssh", servers["ssh"], "--hold", "600s", "--wait", "120"]
 
 
 def cutover(servers, pair, *more, **how):
-    return migrate(servers["old"], "cutover", servers["old"].folder, "--to", f"me@new:{servers['new'].folder}", "--old-host", f"127.0.0.1:{OLD}",
+    return migrate(servers["old"], "cutover", servers["old"].folder, "--to", f"root@new:{servers['new'].folder}", "--old-host", f"127.0.0.1:{OLD}",
                    "--new-host", f"127.0.0.1:{NEW}", *common(servers, pair), *more, **how)
 
 
@@ -203,6 +214,8 @@ def test_there_and_back_while_clients_chat(servers, pair):
     assert pair.ports() == {OLD} and runs(old) and not runs(new)
     pair.check(chatting)
     assert "has been rolled back" in rollback(servers, pair, status=1)
+    for folder in old.folder, new.folder:
+        no_secret_is_kept(folder)
 
 
 STEPS = ("begin", "preparing", "prepared", "holding", "idle", "stopping", "copied", "compared", "starting", "healthy", "changing", "opening")
@@ -327,6 +340,15 @@ def test_refusals(servers, pair):
     pair.curl("/admin/instances/one/dify1/drain", "POST")
     assert "drained already" in cutover(servers, pair, status=1)
     pair.curl("/admin/instances/one/dify1/enable", "POST")
+    env = os.path.join(new.folder, ".env")
+    was = open(env, encoding="utf-8").read()
+    write(env, was.replace("SECRET_KEY=SECRET-key", "SECRET_KEY=SECRET-key-2").encode(), 0o600, (0, 0))
+    new.compose("up", "--no-start")
+    try:
+        assert "another SECRET_KEY" in cutover(servers, pair, status=1)
+    finally:
+        write(env, was.encode(), 0o600, (0, 0))
+        new.compose("up", "--no-start")
     wrong = pair.folder / "wrong"
     wrong.write_text("SECRET-other-admin")
     assert "not allowed" in cutover(servers, pair, "--token-file", wrong, status=1)

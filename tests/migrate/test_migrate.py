@@ -15,6 +15,7 @@ import urllib.request
 
 import pytest
 
+import sshd
 from daemon import ROOT, CannotStart, Daemon
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -126,6 +127,14 @@ def migrate(server, *arguments, status=0, wait=True):
     return said + output
 
 
+def ssh_of(folder, server):
+    """The ssh command to "the other server": a real one where there is an sshd, and how to end it."""
+    if not sshd.program():
+        return write_ssh(folder), lambda: None
+    real = sshd.Sshd(folder / "sshd", ["nsenter", "-n", "-t", server.daemon_pid()], server.env).start()
+    return real.command, real.stop
+
+
 def write_ssh(folder):
     """ssh [-o OPTION]... HOST COMMAND, to this machine."""
     (folder / "ssh").write_text('#!/bin/sh\nwhile [ "$1" = -o ]; do shift 2; done\nshift\nexec sh -c "$*"\n')
@@ -213,13 +222,14 @@ def moved(daemon, old, tmp_path_factory):
     plan = migrate(old, "plan", old.folder)
     migrate(old, "backup", old.folder, "--to", base / "archive", "--digests")
     verified = migrate(old, "verify-archive", base / "archive")
-    ssh = write_ssh(base)
-    carried = migrate(old, "carry", base / "archive", f"me@there:{base / 'carried'}", "--ssh", ssh)
+    ssh, end_ssh = ssh_of(base, old)
+    carried = migrate(old, "carry", base / "archive", f"root@there:{base / 'carried'}", "--ssh", ssh)
     new = Server(daemon, base / "new", 15002)
     migrate(new, "restore", base / "carried", "--to", new.folder, "--set", "EXPOSE_PORT=15002")
     yield {"plan": plan, "verified": verified, "carried": carried, "base": base, "new": new, "ssh": ssh,
            "conversation": first["conversation_id"], "file": json.loads(uploaded)["id"]}
     new.down()
+    end_ssh()
 
 
 def test_plan_tells_what_is_there(old, moved):
@@ -267,19 +277,19 @@ def test_verify_compares_answers_and_tables(old, moved):
 
 def test_carry_sends_nothing_twice(old, moved):
     base = moved["base"]
-    again = migrate(old, "carry", base / "archive", f"me@there:{base / 'carried'}", "--ssh", moved["ssh"])
+    again = migrate(old, "carry", base / "archive", f"root@there:{base / 'carried'}", "--ssh", moved["ssh"])
     assert "0 B sent" in again
     whole = max((base / "archive").glob("*.tar"), key=lambda path: path.stat().st_size)
     target = base / "carried" / whole.name
     target.rename(str(target) + ".part")
     with open(str(target) + ".part", "r+b") as file:
         file.truncate(whole.stat().st_size // 2)
-    migrate(old, "carry", base / "archive", f"me@there:{base / 'carried'}", "--ssh", moved["ssh"])
+    migrate(old, "carry", base / "archive", f"root@there:{base / 'carried'}", "--ssh", moved["ssh"])
     assert target.read_bytes() == whole.read_bytes()
     other = base / "other"
     other.mkdir()
     (other / "manifest.json").write_text('{"id": "another"}')
-    assert "holds another archive" in migrate(old, "carry", base / "archive", f"me@there:{other}", "--ssh", moved["ssh"], status=1)
+    assert "holds another archive" in migrate(old, "carry", base / "archive", f"root@there:{other}", "--ssh", moved["ssh"], status=1)
     assert [path.name for path in other.iterdir()] == ["manifest.json"]
 
 
@@ -451,6 +461,7 @@ def test_a_newer_version_takes_the_archive(old, moved, tmp_path):
 
 def test_dry_run_does_nothing(old, moved, tmp_path):
     for words in (["backup", old.folder, "--to", tmp_path / "a"], ["restore", moved["base"] / "archive", "--to", tmp_path / "b"],
-                  ["carry", moved["base"] / "archive", f"me@there:{tmp_path / 'c'}", "--ssh", moved["ssh"]]):
+                  ["carry", moved["base"] / "archive", f"root@there:{tmp_path / 'c'}", "--ssh", moved["ssh"]]):
         assert "1. " in migrate(old, *words, "--dry-run")
     assert list(tmp_path.iterdir()) == []
+    assert "not empty" in migrate(old, "restore", moved["base"] / "archive", "--to", moved["base"], "--dry-run", status=1)
