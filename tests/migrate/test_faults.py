@@ -177,6 +177,10 @@ def test_a_carry_to_a_disk_that_fills_up(old, archive, tmp_path):  # noqa: F811
 
 # --- projects that are not what they look like -----------------------------------------------------
 
+EXTRA = "version: '3.8'\nservices:\n  plugin_daemon:\n    image: langgenius/dify-api:${DIFY_VERSION}\n    command: [api.py, worker]\n" \
+        "    environment: { DB_HOST: db_postgres, DB_DATABASE: none_such }\n"
+
+
 @pytest.fixture
 def odd(daemon, tmp_path):  # noqa: F811
     shutil.copytree(os.path.join(HERE, "project"), tmp_path / "odd")
@@ -194,6 +198,43 @@ def odd(daemon, tmp_path):  # noqa: F811
 def environment(server):
     with open(os.path.join(server.folder, ".env"), encoding="utf-8") as file:
         return dict(line.rstrip("\n").partition("=")[::2] for line in file)
+
+
+def test_a_project_under_another_name_stays_one(odd, tmp_path):
+    """Compose would make all of it a second time, on the same files."""
+    odd.compose("-p", "other", "up", "-d", "db_postgres", "redis", "weaviate", "api", "worker")
+    migrate(odd, "agent", odd.folder, "database", str(PATIENCE))   # waits for it
+    migrate(odd, "backup", odd.folder, "--to", tmp_path / "archive")
+    migrate(odd, "agent", odd.folder, "up", "120")
+    listed = ["docker", "ps", "-a", "--format", '{{.Label "com.docker.compose.project"}} {{.Label "com.docker.compose.project.working_dir"}}']
+    here = {line.split(" ", 1)[0] for line in subprocess.run(listed, env=odd.env, capture_output=True, text=True, check=True).stdout.splitlines()
+            if line.endswith(" " + odd.folder)}
+    assert here == {"other"}
+    odd.compose("-p", "third", "up", "--no-start", "worker")
+    assert "projects other, third: which one is it?" in migrate(odd, "plan", odd.folder, status=1)
+    odd.compose("-p", "third", "rm", "-f", "-s")
+    migrate(odd, "agent", odd.folder, "down")
+    assert odd.folder not in subprocess.run(listed, env=odd.env, capture_output=True, text=True, check=True).stdout
+
+
+def test_what_was_started_otherwise_is_refused(odd, tmp_path):
+    words = ["backup", odd.folder, "--to", tmp_path / "archive"]
+    assert "knows no container" in migrate(odd, *words, status=1)
+    write(os.path.join(odd.folder, "extra.yaml"), EXTRA.encode())
+    odd.compose("-f", "docker-compose.yaml", "-f", "extra.yaml", "up", "-d")
+    migrate(odd, "agent", odd.folder, "database", str(PATIENCE))
+    assert "extra.yaml, which another server would not take" in migrate(odd, *words, status=1)
+    odd.set(COMPOSE_FILE="docker-compose.yaml:extra.yaml")
+    assert "no database none_such, which plugin_daemon's DB_DATABASE names" in migrate(odd, *words, status=1)
+    odd.set(DB_PASSWORD="SECRET-database-2")   # since it was started
+    told = json.loads(migrate(odd, "plan", odd.folder, "--json"))
+    assert [line for line in told["unusual"] if "db_postgres" in line and "started with another .env" in line], told["unusual"]
+    shutil.move(os.path.join(odd.folder, ".env"), tmp_path / "kept")
+    os.makedirs(tmp_path / "values")
+    shutil.copy(tmp_path / "kept", tmp_path / "values" / ".env")
+    said = migrate(odd, "plan", odd.folder)
+    assert "refused: " in said
+    assert not (tmp_path / "archive").exists()
 
 
 def test_what_is_elsewhere_is_told_and_not_copied(odd, tmp_path):
