@@ -155,7 +155,8 @@ def test_a_full_disk_refuses_who_needs_it_and_nobody_else(stubs, disk):
 
 def test_many_at_once_share_the_nodes_memory(stubs, folder):
     count, size, allowed = (512, 2 * MIB, 64 * MIB) if LONG else (32, 2 * MIB, 4 * MIB)
-    with Node(config(stubs, folder, spool_memory_all=allowed)) as node:
+    patient = {**config(stubs, folder, spool_memory_all=allowed), "timeouts": {"request_body": "600s"}}
+    with Node(patient) as node:   # each waits for its turn, on a busy machine for minutes
         before = node.memory("VmHWM")
         uploads = [Upload(node, size, f"user {i}") for i in range(count)]
         parallel([lambda some=uploads[i::4]: [upload.file() for upload in some] for i in range(4)])
