@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 
 import pytest
-from harness import BUILD, LONG, TIMEOUT, TOKEN, Node, check_error, instance, parallel, ring_find, ring_points, run_command, settings
+from harness import BUILD, LONG, PATIENCE, TIMEOUT, TOKEN, Node, check_error, instance, parallel, ring_find, ring_points, run_command, settings
 from stub_client import Stub, wait_for
 
 KIB, MIB = 1024, 1024 * 1024
@@ -73,7 +73,8 @@ class Upload:
         return self
 
     def response(self):
-        with self.client:
+        with self.client:   # all of it goes on once the user is known: a busy machine may take a second a MiB
+            self.client.socket.settimeout(TIMEOUT + PATIENCE * len(self.data) // MIB)
             return self.client.response()
 
     def sha256(self):
