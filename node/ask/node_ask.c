@@ -210,7 +210,9 @@ static const char *read_response(struct wire *w, struct http_head *head, struct 
         }
         if (size == 0) {
             return any ? "closed the connection before its answer was complete"
-                       : "closed the connection without an answer";
+                       : "closed the connection without an answer; does it speak TLS (https://), "
+                         "or "
+                         "want a PROXY header?";
         }
         any = true;
         const char *said = take_input(&reader, (struct bytes){space, (size_t)size}, ret_body);

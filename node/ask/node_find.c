@@ -164,7 +164,8 @@ static void take_listener(struct cli_node *n, const struct conf_listen *l)
     }
 }
 
-/* Where there are listeners for this, the others answer /health only. */
+/* Where there are listeners for this, the others answer /health only. No command sends a PROXY
+ * header. */
 static const struct conf_listen *listener_to_ask(const struct conf *conf)
 {
     for (size_t i = 0; i < conf->admin.listen_count; i++) {
@@ -175,12 +176,14 @@ static const struct conf_listen *listener_to_ask(const struct conf *conf)
     if (conf->admin.listen_count > 0) {
         return NULL;
     }
+    const struct conf_listen *found = NULL;
     for (size_t i = 0; i < conf->listen_count; i++) {
-        if (conf->listen[i].tls_count == 0 && conf->listen[i].port != 0) {
-            return &conf->listen[i];
+        const struct conf_listen *l = &conf->listen[i];
+        if (l->port != 0 && !l->proxy_protocol && (!found || (found->tls_count && !l->tls_count))) {
+            found = l;
         }
     }
-    return conf->listen[0].port != 0 ? &conf->listen[0] : NULL;
+    return found;
 }
 
 static int find_in_file(struct cli_node *n, const char *file)
@@ -194,8 +197,11 @@ static int find_in_file(struct cli_node *n, const char *file)
     if (l) {
         take_listener(n, l);
     } else if (!n->given_url) {
-        code = cli_failed(n->command,
-                          "the port of %s is the kernel's choice; name the node with -u URL", file);
+        code =
+            cli_failed(n->command,
+                       "no listener of %s can be asked: its port is the kernel's choice, or it "
+                       "wants a PROXY header; name the node with -u URL, or give it admin.listen",
+                       file);
     }
     if (conf->admin.token[0]) {
         forget_token(n);

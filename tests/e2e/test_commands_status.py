@@ -123,6 +123,21 @@ def test_a_port_that_the_kernel_chose_is_not_in_the_file(good):
     assert "-u URL" in failed(status_command("-c", good), 1)
 
 
+def test_no_listener_is_asked_that_wants_a_proxy_header(tmp_path):
+    """The one behind it is; where there is no other, that is said."""
+    path = str(tmp_path / "door.yaml")
+    with server(STATUS_ANSWER) as url:
+        listen = [{"address": "127.0.0.1:1", "proxy_protocol": True}, {"address": url.rpartition("/")[2]}]
+        for doors, code in ((listen, 0), (listen[:1], 1)):
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump({**settings([]), "listen": doors, "trusted_proxies": ["127.0.0.0/8"], "applications": {"one": {
+                    "user_tokens": ["usertoken--one"], "instances": [{"name": "a", "host": "127.0.0.1", "port": 1, "token": "app-1"}],
+                }}}, file)
+            result = status_command("-c", path)
+            assert result.returncode == code, result
+    assert "wants a PROXY header" in result.stderr
+
+
 @pytest.mark.parametrize("forms", [("--json", "--check"), ("--check", "--watch"), ("--watch", "--json")])
 def test_two_forms_at_once_are_bad_usage(forms):
     assert "exclude each other" in failed(status_command(*forms, "-u", "http://127.0.0.1:1"), 2)
@@ -175,7 +190,7 @@ def test_answers_that_are_no_status_are_failures(answer):
 
 
 @pytest.mark.parametrize("answer,said", [
-    (b"", "closed the connection without an answer"), (b"garbage\r\n\r\n", "not HTTP"),
+    (b"", "closed the connection without an answer; does it speak TLS (https://)"), (b"garbage\r\n\r\n", "not HTTP"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "before its answer was complete"),
 ], ids=["nothing", "garbage", "short"])
 def test_what_came_instead_of_an_answer_is_said(answer, said):
