@@ -16,6 +16,7 @@ import time
 
 import pytest
 
+from certificates import Authority
 from commands import GOOD, failed, good, keeps_secrets, write  # noqa: F401 (good is a fixture)
 from harness import BIN, PATIENCE, TIMEOUT, Node, run_command, settings
 from stub_client import wait_for
@@ -166,6 +167,25 @@ def test_check_has_the_exit_code_of_the_worst_problem(severities, code):
     with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as url:
         result = status_command("-u", url, "--check")
     assert result.returncode == code and result.stdout.count("\n") == 1, result
+
+
+def test_an_https_node_is_asked_by_its_ca_by_its_file_or_blindly(stubs):
+    with Authority() as ca:
+        pair = ca.pair("site", ["localhost"])
+        doors = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": [pair]}]
+        with Node(settings(stubs, listen=doors)) as node:
+            port = node.events("listening")[1]["address"].rpartition(":")[2]
+            url, other = f"https://localhost:{port}", f"https://127.0.0.1:{port}"
+            unknown = status_command("-u", url, "--check")
+            assert unknown.returncode == 3 and "--ca FILE and --insecure" in unknown.stdout
+            assert "--ca FILE and --insecure" in failed(status_command("-u", url), 1)   # nobody's that we know
+            assert status_command("-u", url, "--ca", ca.path).returncode == 0
+            assert status_command("-u", other, "--insecure").returncode == 0
+            assert "mismatch" in failed(status_command("-u", other, "--ca", ca.path), 1)
+            path = os.path.join(ca.folder, "node.yaml")   # its own certificate proves it, whatever its name
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(settings(stubs, listen=[{"address": f"127.0.0.1:{port}", "tls": [pair]}]), file)
+            assert status_command("-c", path).returncode == 0
 
 
 def test_tls_asked_of_who_speaks_none_says_so(stubs):

@@ -63,9 +63,13 @@ def ejecting(stubs, fail_timeout="60s"):
 
 @pytest.mark.parametrize("fault, more, kind, word", [
     ("status", {"code": 503}, "status", "status 503"), ("refuse", {}, "refused", "ECONNREFUSED"),
-    ("close_before_head", {}, "reset", "lost"), ("garbage", {}, "garbage", "garbage")])
+    ("close_before_head", {}, "reset", "lost"), ("garbage", {}, "garbage", "garbage"),
+    ("stall_before_head", {}, "first_byte_timeout", "timeouts.first_byte")])
 def test_an_ejection_says_what_ended_the_run(stubs, fault, more, kind, word):
-    with Node(ejecting(stubs)) as node:
+    with Node({**ejecting(stubs), "timeouts": {"first_byte": "300ms"}}) as node:
+        new = node.instances()["dify1"]
+        assert (new["status"], new["reason"]["kind"], new["reason"]["node"]) == ("unknown", "new", None)
+        assert new["last_check"] is None
         began = time.time()
         if fault == "refuse":
             stubs[0].refuse()
