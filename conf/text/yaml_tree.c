@@ -413,8 +413,12 @@ static const char *hint_for(const char *problem)
     } hints[] = {
         {"did not find expected node content",
          "; is a bracket open, or an address with `::` without quotes (\"[::1]:82\")?"},
-        {"could not find expected ':'",
-         "; is the space behind `:` missing, or is it a full-width one (`\xEF\xBC\x9A`)?"},
+        {"could not find expected ':'", "; is the space behind `:` missing, is it a full-width one "
+                                        "(`\xEF\xBC\x9A`), or has a merge "
+                                        "left its marks (<<<<<<<)?"},
+        {"did not find expected ',' or ']'", "; is a quote or a bracket left open?"},
+        {"did not find expected ',' or '}'", "; is a quote or a bracket left open?"},
+        {"found unexpected end of stream", "; is a quote left open?"},
         {"did not find expected key", "; look at the indentation of this line and those above"},
         {"did not find expected '-' indicator",
          "; look at the indentation of this line and those above"},

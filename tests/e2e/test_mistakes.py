@@ -46,9 +46,16 @@ def change(old, new):
 MISTAKES = {
     "a tab for the indent": change("      - name: dify1", "\t- name: dify1"),
     "a key that is one column off": change("        host: 10.0.0.1", "       host: 10.0.0.1"),
+    "an application that stands too deep": change("  service:\n", "    service:\n"),
+    "a section twice": GOOD + "log: { level: info }\nlog: { level: debug }\n",
+    "a quote that is not closed": change('["usertoken--v1"]', '["usertoken--v1]'),
+    "two documents (`---`)": GOOD + "---\n" + GOOD,
+    "a mark of a merge (`<<<<<<<`)": GOOD + "<<<<<<< HEAD\n",
+    "line ends of Windows, and a byte order mark (taken)": b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode(),
     "a list where a mapping belongs": change("  service:\n    user_tokens", "  service:\n  - user_tokens"),
     "`::1:8282` without quotes": change("  - address: 127.0.0.1:8282", "  - { address: ::1:8282 }"),
     "`address: 8282`": change("127.0.0.1:8282", "8282"),
+    "`address: \"[::1]\"`": change("127.0.0.1:8282", '"[::1]"'),
     "`address: localhost:8282`": change("127.0.0.1:8282", "localhost:8282"),
     "an instance without `token`": change("        token: app-1\n", ""),
     "an application without `user_tokens`": change('    user_tokens: ["usertoken--v1"]\n', ""),
@@ -82,7 +89,10 @@ MISTAKES = {
     "a time-out longer than the interval": GOOD + "health_check: { interval: 1s, timeout: 5s }\n",
     "one address twice": change("  - address: 127.0.0.1:8282\n", "  - address: 127.0.0.1:8282\n  - address: 127.0.0.1:8282\n"),
     "`host: http://10.0.0.1`": change("        host: 10.0.0.1", "        host: http://10.0.0.1"),
+    "`host: 10.0.0.300`": change("        host: 10.0.0.1", "        host: 10.0.0.300"),
     "`host: 10.0.0.1:80`": change("        host: 10.0.0.1", "        host: 10.0.0.1:80"),
+    "`advertise: 0.0.0.0:7946`": GOOD + MORE % ('advertise: "0.0.0.0:7946", keys: ["' + "A" * 43 + '="]'),
+    "a token with a space": change('["usertoken--v1"]', '["usertoken v1"]'),
     "`user_tokens: x`, no list": change('["usertoken--v1"]', "usertoken--v1"),
     "`token: \"Bearer app-1\"`": change("token: app-1\n", 'token: "Bearer app-1"\n'),
     "curly quotes": change('["usertoken--v1"]', "[“usertoken--v1”]"),
@@ -96,6 +106,41 @@ MISTAKES = {
     "`advert_interval: 55ms`": GOOD + VIP % ("10.0.0.100/24", 51, "55ms"),
     "`0.0.0.0/0` may do everything": GOOD + "admin: { allow: [0.0.0.0/0] }\n",
 }
+
+
+# At the prompt, with a good file and no node that runs: the exit code is part of what is said.
+PROMPT = {
+    "a command misspelt": ["staus"],
+    "an option misspelt": ["reload", "--dryrun"],
+    "a file without `-c`": ["check", "node.yaml"],
+    "a URL without `http://`": ["status", "-u", "10.0.0.11:82"],
+    "a URL with a path": ["status", "-u", "http://10.0.0.11:82/status"],
+    "IPv6 without brackets": ["status", "-u", "http://::1:82"],
+    "a password in the URL": ["status", "-u", "http://admin:secret@10.0.0.11:82"],
+    "a node that does not run": ["status", "-u", "http://127.0.0.1:1"],
+    "the same, from monitoring": ["status", "--check", "-u", "http://127.0.0.1:1"],
+    "`drain` of nothing": ["drain"],
+    "`drain` of an application": ["drain", "customer_service"],
+    "`--hold` without `--now`": ["drain", "--hold", "5s", "customer_service/dify1"],
+    "`forget` of nobody": ["forget"],
+    "`config` without a word": ["config", "dif"],
+    "an application that is not there": ["ring", "-c", "node.yaml", "--app", "servce"],
+    "a pipe to `run`": ["run", "-c", "-"],
+}
+
+
+def said_at_prompt(words):
+    with tempfile.TemporaryDirectory(prefix="difyring-mistake-") as folder:
+        with open(os.path.join(folder, "node.yaml"), "w", encoding="utf-8") as file:
+            file.write(GOOD)
+        result = subprocess.run([BIN, *words], capture_output=True, text=True, check=False, timeout=60, cwd=folder, input=GOOD)
+    said, = (result.stderr + result.stdout).splitlines()
+    return f"`{' '.join(words)}`", said, result.returncode
+
+
+def prompt_table():
+    return [f"| {name}: {typed} | {cell(said)} | {code} |"
+            for name, (typed, said, code) in ((name, said_at_prompt(words)) for name, words in PROMPT.items())]
 
 
 def said_of(text):
@@ -131,7 +176,8 @@ def table():
 def test_each_mistake_is_told_as_the_page_says():
     with open(PAGE, encoding="utf-8") as file:
         written = [line for line in file.read().splitlines() if ROW.match(line)][1:]
-    assert written == table()
+    assert [line for line in written if not re.search(r" \| \d \|$", line)] == table() + ["| at the prompt | it says | exit |"]
+    assert [line for line in written if re.search(r" \| \d \|$", line)] == prompt_table()
 
 
 def checked_here(path, text, mode=0o600):
@@ -208,7 +254,7 @@ if __name__ == "__main__":
     with open(PAGE, encoding="utf-8") as file:
         page = file.read()
     head, _, tail = page.partition("|---|---|\n")
-    rest = tail[tail.index("\n\n"):] if "\n\n" in tail else "\n"
+    rest = tail[tail.index("\n\n"):tail.index("|---|---|---|\n")]
     with open(PAGE, "w", encoding="utf-8") as file:
-        file.write(head + "|---|---|\n" + "\n".join(table()) + rest)
+        file.write(head + "|---|---|\n" + "\n".join(table()) + rest + "|---|---|---|\n" + "\n".join(prompt_table()) + "\n")
     sys.exit(0)

@@ -45,7 +45,7 @@ static const struct row rows[] = {
                             "\"${NAME}\" in quotes"),
     ROW("a: b: c\n", "1:5: YAML: mapping values are not allowed in this context"),
     ROW("a: 'b\n", "2:1: YAML: found unexpected end of stream, while scanning a quoted scalar that "
-                   "begins at line 1"),
+                   "begins at line 1; is a quote left open?"),
     ROW("\ta: b\n",
         "1:1: YAML: this character cannot begin a value (a tab cannot indent; @ ` % need quotes)"),
     ROW(LISTEN APPLICATIONS "node: *zz\nworkers: 0\nlog: {level: *y}\ntimeouts: {idle: *z}\n",
