@@ -18,12 +18,8 @@ enum { FILE_MODE = 0640 /* the owner writes, the group (adm, by custom) reads, o
 
 static int fail(struct buffer *ret_error, const char *what)
 {
-    const char *advice = errno == ENOENT || errno == ENOTDIR ? "; make its folder (mkdir -p)"
-                         : errno == EACCES || errno == EROFS
-                             ? "; let the user that difyring runs as write there (chown)"
-                         : errno == EISDIR ? "; name a file in it"
-                                           : "";
-    buffer_append_format(ret_error, "log: cannot open %s: %s%s", what, strerror(errno), advice);
+    buffer_append_format(ret_error, "log: cannot open %s: %s; is its folder there, and ours?", what,
+                         strerror(errno));
     return -1;
 }
 
