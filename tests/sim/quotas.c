@@ -100,6 +100,21 @@ static struct quota_ask ask_of(const struct process *p, bool concurrent, size_t 
 
 /* ---- the claim ---- */
 
+/* Since when `p` has had `of` in its list: two whose names to join lead to one that is dead, and
+ * whose disks were empty, know nobody until somebody helps (faults.c). That two meet who can is
+ * claimed elsewhere. */
+static uint64_t met_us(const struct process *p, const struct process *of)
+{
+    const struct gossip_member *m =
+        gossip_find(cluster_gossip(p->cluster), bytes_of(of->host->name));
+    if (!m) {
+        return UINT64_MAX / 2;
+    }
+    uint64_t ago_ms = host_now_ms(p->world, p->host) - m->state_since_ms;
+    uint64_t ago_us = ago_ms * 1000;
+    return of->cluster && ago_us < p->world->now_us ? p->world->now_us - ago_us : 0;
+}
+
 /* Until when `p` must have heard what `of` granted. */
 static uint64_t heard_until_us(const struct process *p, const struct process *of)
 {
@@ -109,7 +124,8 @@ static uint64_t heard_until_us(const struct process *p, const struct process *of
     uint64_t bound_us = exchange_us * (w->network.loss_permille > 0 ? LOSS_EXCHANGES : HOPS);
     uint64_t calm_us = w->disturbed_until_us, end_us = of->cluster ? w->now_us : of->ended_us;
     const uint64_t others[] = {p->disturbed_until_us, of->disturbed_until_us,
-                               p->started_us + KNOWN_MS * 1000, of->started_us + KNOWN_MS * 1000};
+                               p->started_us + KNOWN_MS * 1000, of->started_us + KNOWN_MS * 1000,
+                               met_us(p, of)};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         calm_us = others[i] > calm_us ? others[i] : calm_us;
     }
