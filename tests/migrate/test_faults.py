@@ -1,6 +1,7 @@
 """deploy/dify-migrate when something is in the way: killed behind every line of its journals, a disk that fills up in each step,
 a connection that breaks, projects that are not what they look like."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -87,6 +88,71 @@ def test_a_restore_that_is_killed_in_every_state(old, archive, tmp_path):  # noq
         assert new.chat("ann", "again")[0] == 200
         assert agent(new, "digests")["dify"]["public.rows"] == agent(old, "digests")["dify"]["public.rows"]
         assert not [secret for secret in SECRETS if secret in journal.read_text()]
+    finally:
+        new.down()
+
+
+def killed_behind(server, words, path, of):
+    """Runs a command and kills it as soon as its journal says that this has begun."""
+    process = migrate(server, *words, wait=False)
+    while process.poll() is None and not [line for line in lines(path) if line.get("of") == of]:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    output, said = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output + said
+
+
+@contextlib.contextmanager
+def disk(path, image, daemon_pid):
+    """A disk of its own at `path`, for this program and for the daemon, which has its own mounts."""
+    path.mkdir()
+    subprocess.run(["truncate", "-s", "8G", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+    loop = subprocess.run(["losetup", "-f", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+    everywhere = [], ["nsenter", "-m", "-t", daemon_pid]
+    try:
+        for where in everywhere:
+            subprocess.run([*where, "mount", loop, path], check=True)
+        yield
+    finally:
+        for where in everywhere:
+            subprocess.run([*where, "umount", "-l", path], check=False)
+        subprocess.run(["losetup", "-d", loop], check=True)
+
+
+def test_a_disk_that_is_full_when_the_database_starts(old, archive, tmp_path):  # noqa: F811
+    """What PostgreSQL says is told at once, not after ten minutes; and with room the same command ends well."""
+    small = tmp_path / "small"
+    new = Server(old.daemon, small / "new", 15024)
+    words = ["restore", archive, "--to", new.folder, "--set", "EXPOSE_PORT=15024"]
+    with disk(small, tmp_path / "disk", old.daemon_pid()):
+        try:
+            killed_behind(new, words, small / "new" / ".dify-migrate" / "journal.jsonl", "database dify")
+            new.compose("stop", "-t", "1")   # a database that had begun keeps what it has
+            shutil.rmtree(small / "new" / "volumes" / "db", ignore_errors=True)
+            filler = small / "filler"
+            subprocess.run(["fallocate", "-l", str(shutil.disk_usage(small).free - (4 << 20)), filler], check=True)
+            began = time.monotonic()
+            said = migrate(new, *words, status=1)
+            assert time.monotonic() - began < PATIENCE
+            assert "ended as soon as it was started" in said and "No space left" in said and FULL in said
+            filler.unlink()
+            migrate(new, *words)
+            assert new.chat("ann", "again")[0] == 200
+        finally:
+            new.down()
+
+
+def test_the_images_come_along_where_there_is_no_registry(old, tmp_path):  # noqa: F811
+    migrate(old, "backup", old.folder, "--to", tmp_path / "archive", "--images")
+    [part] = [part for part in json.loads((tmp_path / "archive" / "manifest.json").read_text())["parts"] if part["kind"] == "images"]
+    assert part["bytes"] > 1 << 20
+    migrate(old, "verify-archive", tmp_path / "archive")
+    new = Server(old.daemon, tmp_path / "images", 15025)
+    try:
+        output = migrate(new, "restore", tmp_path / "archive", "--to", new.folder, "--set", "EXPOSE_PORT=15025")
+        assert "images: done" in output
+        assert new.chat("ann", "again")[0] == 200
     finally:
         new.down()
 
