@@ -57,7 +57,8 @@ bool facts_quotas_some(const struct report *r, struct facts *f)
 
 /* ---- explain ---- */
 
-static void put_one(const struct report *r, struct buffer *b, const struct snapshot_quota *q,
+static void put_one(const struct report *r, struct buffer *b,
+                    const struct snapshot_application *app, const struct snapshot_quota *q,
                     const struct request_subjects *whom)
 {
     char window[QUOTA_WINDOW_TEXT];
@@ -74,8 +75,14 @@ static void put_one(const struct report *r, struct buffer *b, const struct snaps
         return;
     }
     quotas_look(r->quotas, &ask, 1, net_now_ms(r->net));
-    buffer_append_format(b, "\"subject\":\"%016" PRIx64 "\",\"used\":%" PRIu64 ",\"over\":%s}",
-                         ask.key, ask.used, ask.over ? "true" : "false");
+    buffer_append_text(b, "\"subject\":");
+    if (q->per == QUOTA_APPLICATION) {
+        buffer_append_json(b, app->name);
+    } else {
+        buffer_append_format(b, "\"%016" PRIx64 "\"", ask.key);
+    }
+    buffer_append_format(b, ",\"used\":%" PRIu64 ",\"over\":%s}", ask.used,
+                         ask.over ? "true" : "false");
 }
 
 void explain_quotas(const struct report *r, struct buffer *b,
@@ -83,6 +90,6 @@ void explain_quotas(const struct report *r, struct buffer *b,
 {
     for (size_t i = 0; i < app->quota_count; i++) {
         buffer_append_text(b, i > 0 ? "," : "");
-        put_one(r, b, &app->quotas[i], whom);
+        put_one(r, b, app, &app->quotas[i], whom);
     }
 }

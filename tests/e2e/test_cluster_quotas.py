@@ -143,6 +143,7 @@ def test_status_names_those_nearest_to_their_limit_and_no_user(stub):
             _, explained = node.json("GET", "/admin/explain?user=secret-u3")
             assert explained["quotas"][0] == {"per": "user", "requests": 3, "every": "1h", "shadow": False, "used": 3,
                                               "subject": users["nearest"][0]["subject"], "over": True}
+            assert (explained["quotas"][1]["subject"], explained["quotas"][1]["used"]) == ("one", 6)   # as /status calls it
             assert "secret-u" not in node.request("GET", "/status")[1].decode()
         text = a.request("GET", "/metrics")[1].decode()
         assert 'difyring_quota_rejected_total{app="one",per="user"} 2' in text
