@@ -255,11 +255,12 @@ def test_a_run_that_takes_longer_than_the_time_for_all_attempts_is_not_cut(stub)
 # ---- limits.connections
 
 OPERATOR = "127.0.0.9"   # in admin.allow, where the clients are not
+VIEWER = "127.0.0.8"     # in view_allow
 FEW = 4
 
 
 def full(stub, **more):
-    return settings([stub], workers=2, limits={"connections": FEW}, admin={"allow": [OPERATOR + "/32"]}, **more)
+    return settings([stub], workers=2, limits={"connections": FEW}, admin={"allow": [OPERATOR + "/32"], "view_allow": [VIEWER + "/32"]}, **more)
 
 
 def asked_once(node, stack):
@@ -345,15 +346,15 @@ def test_who_has_had_its_408_and_goes_on_sending_gives_way(stub):
             assert time.monotonic() - began > 0.9   # the heads that are coming had their places
 
 
-def test_sixteen_more_are_kept_for_the_operator(stub):
+def test_sixteen_more_are_kept_for_who_administers_and_who_looks(stub):
     with Node(full(stub)) as node, contextlib.ExitStack() as stack:
         def busy(source):
             client = stack.enter_context(node.client(source=source))
             return client.request("GET", "/v1/_sse?events=2&interval=60", TOKEN).head().status
         assert [busy("127.0.0.1") for _ in range(FEW + 1)] == [200] * FEW + [503]
         wait_for(lambda: active(node) == FEW, TIMEOUT)
-        assert [busy(OPERATOR) for _ in range(16)] == [200] * 16
-        assert busy(OPERATOR) == 503 and busy("127.0.0.1") == 503
+        assert [busy(source) for source in [OPERATOR] * 8 + [VIEWER] * 8] == [200] * 16
+        assert busy(OPERATOR) == 503 and busy(VIEWER) == 503 and busy("127.0.0.1") == 503
 
 
 def test_places_are_counted_right_when_many_come_at_once(stub):

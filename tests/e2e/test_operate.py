@@ -4,7 +4,7 @@ import copy
 import os
 
 import yaml
-from cluster import Cluster
+from cluster import DEAD_SECONDS, Cluster
 from harness import TIMEOUT, TOKEN, Node, check_error, run_command, settings
 from stub_client import wait_for
 
@@ -218,11 +218,16 @@ def test_nodes_come_and_go_as_the_page_says(stubs):
             assert edge.status()["stats"]["total_requests"] == 4
 
 
-def test_a_member_that_left_is_forgotten_after_its_time(stubs):
+def test_a_member_that_left_or_died_is_forgotten_after_its_time(stubs):
     with Cluster(settings(stubs), 2) as cluster:
         cluster.settle(revision=1)
-        cluster.local = {"node-a": {"cluster": {**cluster.node_config("node-a")["cluster"], "reap_left": "1s"}}}
+        times = {"reap_left": "1s", "reap": "1s"}
+        cluster.local = {"node-a": {"cluster": {**cluster.node_config("node-a")["cluster"], **times}}}
         status, value = cluster.reload("node-a")
-        assert (status, value["changed"]) == (200, ["cluster.reap_left: changed from 1h to 1s"])
-        cluster.stop("node-b")
-        wait_for(lambda: "node-b" not in cluster.states("node-a"), 1 + TIMEOUT)
+        assert (status, value["changed"]) == (200, ["cluster.reap: changed from 3d to 1s", "cluster.reap_left: changed from 1h to 1s"])
+        for end in (cluster.stop, cluster.kill):
+            end("node-b")
+            wait_for(lambda: "node-b" not in cluster.states("node-a"), DEAD_SECONDS + 1 + TIMEOUT)
+            assert not cluster.problems("node-a", "node_dead", "node_suspect")
+            cluster.start("node-b")
+            cluster.settle()

@@ -274,6 +274,19 @@ def test_one_that_stays_away_is_503_after_the_queues_time(stubs):
         assert {line["placed"] for line in lines} == {"lost"}
 
 
+def test_beyond_the_limit_what_was_used_least_recently_is_forgotten(stubs):
+    """A blocking chat tells three ids: its conversation's, its message's, its task's."""
+    user = user_of("dify1")
+    with Node(config(stubs, workers=1, limits={"placements": 12})) as node:
+        first, *_, last = [chat(node, user)[1]["conversation_id"] for _ in range(9)]
+        drained(node, "dify1")
+        for conversation, placed in ((last, "remembered"), (first, "found")):
+            head, _ = chat(node, user, conversation)
+            assert (head.status, at(head)) == (200, "dify1")
+            assert node.wait_access(1, request_id=head.headers["x-request-id"])[0]["placed"] == placed
+        assert b"\ndifyring_placements 12\n" in node.request("GET", "/metrics")[1]
+
+
 def test_shared_instances_pay_nothing(stubs):
     """As long as `state` says so, whatever the tokens."""
     user = user_of("dify1")

@@ -157,6 +157,21 @@ def test_it_starts_serves_and_stops(stubs):
             "listening", "ready"]
 
 
+def test_there_is_a_worker_for_each_usable_cpu_and_each_has_one(stubs):
+    config = settings(stubs)
+    del config["workers"]   # auto
+    with Node(config) as node:
+        cpus = []
+        for thread in os.listdir(f"/proc/{node.pid}/task"):
+            with open(f"/proc/{node.pid}/task/{thread}/status", encoding="ascii") as file:
+                fields = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+            if fields["Name"] == "worker":
+                cpus.append(fields["Cpus_allowed_list"])
+        usable = os.sched_getaffinity(node.pid)
+        assert sorted(cpus) == sorted(str(cpu) for cpu in usable)
+        assert node.status()["node"]["workers"] == len(usable)
+
+
 def test_several_addresses_and_ipv6(stubs):
     config = settings(stubs, listen=[{"address": "127.0.0.1:0"}, {"address": "[::1]:0"}])
     with Node(config) as node:
