@@ -237,7 +237,7 @@ static void put_line(struct buffer *b, const char *day, const struct usage_row *
     put_name(b, row->of->application);
     buffer_append_text(b, ",");
     put_name(b, row->of->instance);
-    buffer_append_format(b, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s,%s\r\n",
+    buffer_append_format(b, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s,%s\n",
                          counts->requests, counts->usage.prompt_tokens,
                          counts->usage.completion_tokens, usage_sum_tokens(&counts->usage), price,
                          money->currency);
@@ -246,7 +246,7 @@ static void put_line(struct buffer *b, const char *day, const struct usage_row *
 void usage_days_csv_head(struct buffer *b)
 {
     buffer_append_text(b, "day,application,instance,requests,prompt_tokens,completion_tokens,"
-                          "total_tokens,price,currency\r\n");
+                          "total_tokens,price,currency\n");
 }
 
 static int by_name(const void *a, const void *b)

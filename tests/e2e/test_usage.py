@@ -249,7 +249,7 @@ HEADER = "day,application,instance,requests,prompt_tokens,completion_tokens,tota
 def usage_rows(node, query="", **more):
     head, body = node.request("GET", f"/usage{query}", **more)
     assert head.status == 200 and head.headers["content-type"] == "text/csv; charset=utf-8"
-    lines = body.decode().split("\r\n")
+    lines = body.decode().split("\n")   # as Unix tools want them
     assert lines[0] == HEADER and lines[-1] == ""
     return list(csv.DictReader(lines[:-1]))
 

@@ -39,7 +39,7 @@ static void assert_csv(struct usage_days *d, uint32_t from, uint32_t to, const c
     char all[4096];
     snprintf(all, sizeof(all),
              "day,application,instance,requests,prompt_tokens,completion_tokens,total_tokens,"
-             "price,currency\r\n%s",
+             "price,currency\n%s",
              wanted);
     assert_string_equal(b.data, all);
     buffer_done(&b);
@@ -63,14 +63,14 @@ static void growth_belongs_to_the_day_of_the_look(void **state)
     look(d, TODAY + 1, "dify1", 15);
     look(d, TODAY + 1, "dify3", 0);
     assert_csv(d, TODAY, TODAY + 1,
-               "2025-11-30,shop,dify1,12,36,0,48,0.000012000012,USD\r\n"
-               "2025-11-30,shop,dify2,2,6,0,8,0.000002000002,USD\r\n"
-               "2025-12-01,shop,dify1,3,9,0,12,0.000003000003,USD\r\n");
+               "2025-11-30,shop,dify1,12,36,0,48,0.000012000012,USD\n"
+               "2025-11-30,shop,dify2,2,6,0,8,0.000002000002,USD\n"
+               "2025-12-01,shop,dify1,3,9,0,12,0.000003000003,USD\n");
     look(d, TODAY, "dify1", 16); /* the clock was set back */
     look(d, TODAY, "dify1", 4);  /* less than is known: nothing */
     assert_csv(d, TODAY, TODAY,
-               "2025-11-30,shop,dify1,13,39,0,52,0.000013000013,USD\r\n"
-               "2025-11-30,shop,dify2,2,6,0,8,0.000002000002,USD\r\n");
+               "2025-11-30,shop,dify1,13,39,0,52,0.000013000013,USD\n"
+               "2025-11-30,shop,dify2,2,6,0,8,0.000002000002,USD\n");
     usage_days_free(d);
 }
 
@@ -83,8 +83,8 @@ static void what_was_there_before_a_store_began_is_in_no_day(void **state)
     look(d, TODAY, "dify1", 1001);
     look(d, TODAY, "dify2", 1);
     assert_csv(d, TODAY, TODAY,
-               "2025-11-30,shop,dify1,1,3,0,4,0.000001000001,USD\r\n"
-               "2025-11-30,shop,dify2,1,3,0,4,0.000001000001,USD\r\n");
+               "2025-11-30,shop,dify1,1,3,0,4,0.000001000001,USD\n"
+               "2025-11-30,shop,dify2,1,3,0,4,0.000001000001,USD\n");
     usage_days_free(d);
 }
 
@@ -101,10 +101,10 @@ static void each_currency_has_a_line_and_columns_add_up(void **state)
     a = usage_days_account(d, BYTES("plain"), BYTES("dify1"));
     usage_days_look(d, TODAY, a, 4, NULL); /* requests that cost nothing */
     assert_csv(d, TODAY, TODAY + 1,
-               "2025-11-30,\"a\"\"b\",\"x,y\",3,6,0,8,1.5,RMB\r\n"
-               "2025-11-30,\"a\"\"b\",\"x,y\",0,0,0,0,0.000002000002,USD\r\n"
-               "2025-11-30,plain,dify1,4,0,0,0,0,\r\n"
-               "2025-12-01,\"a\"\"b\",\"x,y\",1,1,0,1,0,\r\n");
+               "2025-11-30,\"a\"\"b\",\"x,y\",3,6,0,8,1.5,RMB\n"
+               "2025-11-30,\"a\"\"b\",\"x,y\",0,0,0,0,0.000002000002,USD\n"
+               "2025-11-30,plain,dify1,4,0,0,0,0,\n"
+               "2025-12-01,\"a\"\"b\",\"x,y\",1,1,0,1,0,\n");
     usage_days_free(d);
 }
 
@@ -190,18 +190,18 @@ static void a_restart_goes_on_where_it_was(void **state)
     look(copy, TODAY, "dify1", 11); /* one more, perhaps counted by others meanwhile */
     look(copy, TODAY, "dify2", 1);
     assert_csv(copy, TODAY - 6, TODAY,
-               "2025-11-25,shop,dify1,1,3,0,4,0.000001000001,USD\r\n"
-               "2025-11-29,shop,dify1,2,6,0,8,0.000002000002,USD\r\n"
-               "2025-11-30,shop,dify1,8,24,0,32,0.000008000008,USD\r\n"
-               "2025-11-30,shop,dify2,1,3,0,4,0.000001000001,USD\r\n");
+               "2025-11-25,shop,dify1,1,3,0,4,0.000001000001,USD\n"
+               "2025-11-29,shop,dify1,2,6,0,8,0.000002000002,USD\n"
+               "2025-11-30,shop,dify1,8,24,0,32,0.000008000008,USD\n"
+               "2025-11-30,shop,dify2,1,3,0,4,0.000001000001,USD\n");
     usage_days_free(copy);
     /* without the file of the last days its totals are of before */
     copy = through_files(d, false, true);
     look(copy, TODAY, "dify1", 11);
     usage_days_begin(copy);
     assert_csv(copy, TODAY - 6, TODAY,
-               "2025-11-25,shop,dify1,1,3,0,4,0.000001000001,USD\r\n"
-               "2025-11-29,shop,dify1,2,6,0,8,0.000002000002,USD\r\n");
+               "2025-11-25,shop,dify1,1,3,0,4,0.000001000001,USD\n"
+               "2025-11-29,shop,dify1,2,6,0,8,0.000002000002,USD\n");
     usage_days_free(copy);
     usage_days_free(d);
 }
@@ -225,9 +225,9 @@ static void a_clock_that_was_far_ahead_keeps_nothing_busy_and_no_day_is_lost(voi
     look(copy, TODAY, "dify1", 21);
     assert_int_equal(usage_days_revision(copy, USAGE_PAST), revision);
     assert_csv(copy, TODAY - 6, TODAY + 3650,
-               "2025-11-29,shop,dify1,1,3,0,4,0.000001000001,USD\r\n"
-               "2025-11-30,shop,dify1,19,57,0,76,0.000019000019,USD\r\n"
-               "2035-11-28,shop,dify1,1,3,0,4,0.000001000001,USD\r\n");
+               "2025-11-29,shop,dify1,1,3,0,4,0.000001000001,USD\n"
+               "2025-11-30,shop,dify1,19,57,0,76,0.000019000019,USD\n"
+               "2035-11-28,shop,dify1,1,3,0,4,0.000001000001,USD\n");
     usage_days_free(copy);
     usage_days_free(d);
 }
