@@ -389,7 +389,7 @@ SIDE = [
     ("compose", False, "compose-build", run_compose),
 ]
 LANES = {"front": FRONT, "back": BACK, "side": SIDE}
-PREFIXES = {**{name: NICE for name, _, _, _ in BACK}, "compose-build": NICE,
+PREFIXES = {**{name: NICE for name, _, _, _ in BACK},
             "compose": FIRST}   # the lab's programs have real-time priority
 # Of what runs anyway, what is to have ended before. The lab is not to be measured beside `alone`. Compose's containers
 # have one share of the CPU together (a cgroup), however many end to end tests run, so it waits until those have ended.

@@ -4,7 +4,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/clock.h"
 #include "instances/registry.h"
 #include "report/gather.h"
 #include "report/report.h"
@@ -13,6 +15,7 @@ enum {
     /* Shorter than that it is a handover, or a change on its way. */
     UNHELD_MS = 2000,
     DIVERGED_MS = 5000,
+    NAMED_MAX = 3,     /* nodes that a detail names: the others are in the table of nodes */
     REFUSED_MS = 1000, /* as often as a look: what came since the last one */
 };
 
@@ -209,6 +212,55 @@ static void look_at_member(struct report *r, const struct gossip_member *m)
     }
 }
 
+/* Appends how `m` differs from this node; false where it does not, or nobody knows. */
+static bool say_difference(struct report *r, const struct gossip_member *m,
+                           const struct cluster_node *own, struct problem *one)
+{
+    struct cluster_node said = {0};
+    bool up = m->state == WIRE_ALIVE || m->state == WIRE_SUSPECT;
+    if (m->self || !up || !cluster_node(r->cluster, m, &said)) {
+        return false;
+    }
+    size_t length = strlen(one->detail), room = sizeof(one->detail) - length;
+    if (strcmp(said.config_digest, own->config_digest) != 0) {
+        snprintf(one->detail + length, room,
+                 "; %s has another configuration (revision %" PRIu64 ", here %" PRIu64 ")", m->name,
+                 said.config_revision, own->config_revision);
+        return true;
+    }
+    if (strcmp(said.ring_digest, own->ring_digest) != 0) {
+        snprintf(one->detail + length, room, "; %s sends users to other instances than this node",
+                 m->name);
+        return true;
+    }
+    return false;
+}
+
+static void find_divergence(struct report *r, uint64_t diverged_ms)
+{
+    struct problem one = problem_of(PROBLEM_NOT_CONVERGED);
+    struct gossip *gossip = cluster_gossip(r->cluster);
+    struct cluster_node own = {0};
+    struct report_own cluster = {0};
+    r->look(r->owner, &cluster);
+    snprintf(one.subject, sizeof(one.subject), "%s",
+             cluster.cluster_name ? cluster.cluster_name : "");
+    one.since_s = (clock_wall_ms() - diverged_ms) / 1000;
+    snprintf(one.detail, sizeof(one.detail),
+             "the nodes have had different configurations or rings for %" PRIu64 " s",
+             diverged_ms / 1000);
+    for (size_t i = 0; i < gossip_member_count(gossip); i++) {
+        const struct gossip_member *m = gossip_member(gossip, i);
+        if (m->self && cluster_node(r->cluster, m, &own)) {
+            break;
+        }
+    }
+    for (size_t i = 0, told = 0; i < gossip_member_count(gossip) && told < NAMED_MAX; i++) {
+        told += say_difference(r, gossip_member(gossip, i), &own, &one);
+    }
+    problems_find(problems_of(r), &one);
+}
+
 static void look_at_members(struct report *r)
 {
     struct gossip *gossip = cluster_gossip(r->cluster);
@@ -217,11 +269,7 @@ static void look_at_members(struct report *r)
     }
     uint64_t diverged_ms = sampler_divergence_ms(r);
     if (diverged_ms >= DIVERGED_MS) {
-        struct problem one = problem_of(PROBLEM_NOT_CONVERGED);
-        snprintf(one.detail, sizeof(one.detail),
-                 "the nodes have had different configurations or rings for %" PRIu64 " s",
-                 diverged_ms / 1000);
-        problems_find(problems_of(r), &one);
+        find_divergence(r, diverged_ms);
     }
 }
 

@@ -13,7 +13,7 @@ struct report;
 
 /* Of the looks before. */
 struct trouble {
-    uint64_t diverged_ms, unheld_ms; /* since when; 0 = not */
+    uint64_t unheld_ms; /* since when; 0 = not */
     uint64_t dropped[LOG_STREAM_COUNT];
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "member/problem_kinds.h"
 #include "show/ranking.h"
 
 enum {
@@ -141,6 +142,29 @@ const char *status_age(json_int_t now_s, json_int_t since_s, char text[24])
     return text;
 }
 
+/* What to do, once a kind, in the order told. A newer node may know more kinds. */
+static void print_remedies(FILE *out, const json_t *problems)
+{
+    bool said[PROBLEM_KINDS] = {false};
+    struct table t;
+    size_t index;
+    json_t *problem;
+    table_begin(&t, "ll");
+    json_array_foreach(problems, index, problem)
+    {
+        unsigned id = problem_id_of(text_of(problem, "kind"));
+        if (id < PROBLEM_KINDS && !said[id]) {
+            said[id] = true;
+            table_add(&t, "%s", problem_kinds[id].name);
+            table_add(&t, "%s", problem_kinds[id].remedy);
+        }
+    }
+    if (t.count > 0) {
+        fprintf(out, "\nwhat to do:\n");
+        table_print(out, &t);
+    }
+}
+
 static void print_problems(FILE *out, const json_t *status)
 {
     struct table t;
@@ -160,6 +184,7 @@ static void print_problems(FILE *out, const json_t *status)
     }
     if (t.count > 0) {
         table_print(out, &t);
+        print_remedies(out, problems);
         fprintf(out, "\n");
     }
 }

@@ -1,8 +1,13 @@
 """What the tests of commands share: a good configuration, and what a failure looks like."""
 
+import contextlib
 import re
+import socket
+import threading
 
 import pytest
+
+from harness import TIMEOUT
 
 SECRETS = ["SECRET-user", "SECRET-app", "SECRET-admin"]
 
@@ -41,3 +46,24 @@ def failed(result, code):
 def keeps_secrets(result):
     for secret in SECRETS:
         assert secret not in result.stdout + result.stderr
+
+
+@contextlib.contextmanager
+def server(answer, seen=None):
+    """(URL) of something that reads one request's head, keeps it in `seen`, answers these bytes and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(TIMEOUT)
+
+        def serve():
+            with contextlib.suppress(OSError), listener.accept()[0] as peer:
+                peer.settimeout(TIMEOUT)
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    request += peer.recv(4096)
+                if seen is not None:
+                    seen.append(request.decode())
+                peer.sendall(answer)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread.join()

@@ -17,7 +17,7 @@ import time
 import pytest
 
 from certificates import Authority
-from commands import GOOD, failed, good, keeps_secrets, write  # noqa: F401 (good is a fixture)
+from commands import GOOD, failed, good, keeps_secrets, server, write  # noqa: F401 (good is a fixture)
 from harness import BIN, PATIENCE, TIMEOUT, Node, run_command, settings
 from stub_client import wait_for
 
@@ -28,27 +28,6 @@ def status_command(*arguments, token=None):
     if token is not None:
         env["DIFYRING_ADMIN_TOKEN"] = token
     return run_command("status", *arguments, env=env)
-
-
-@contextlib.contextmanager
-def server(answer, seen=None):
-    """(URL) of something that reads one request's head, keeps it in `seen`, answers these bytes and closes."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(TIMEOUT)
-
-        def serve():
-            with contextlib.suppress(OSError), listener.accept()[0] as peer:
-                peer.settimeout(TIMEOUT)
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    request += peer.recv(4096)
-                if seen is not None:
-                    seen.append(request.decode())
-                peer.sendall(answer)
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    thread.join()
 
 
 @pytest.mark.smoke

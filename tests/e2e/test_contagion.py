@@ -3,12 +3,13 @@
 import contextlib
 import copy
 import os
+import re
 import signal
 import threading
 import time
 
 from cluster import Cluster
-from harness import TIMEOUT, Node, settings
+from harness import TIMEOUT, Node, run_command, settings
 from stub_client import wait_for
 
 VOUCHED_SECONDS = 5
@@ -164,5 +165,17 @@ def test_a_node_refuses_what_ended_it_when_others_have_it(stubs):
         problem = wait_for(lambda: cluster.problems("node-a", "config_refused"), TIMEOUT)[0]
         assert "has ended this process twice" in problem["detail"], problem
         assert (weight(a), weight(cluster["node-b"])) == (1, 7)
+        for own, other in ("node-a", "node-b"), ("node-b", "node-a"):   # so they differ: told after 5 s, by both
+            differ = cluster.wait_problem(own, "not_converged", says=f"; {other} has another configuration (revision ")
+            assert re.match(r"the nodes have had different configurations or rings for \d+ s; ", differ)
+            told, = cluster.problems(own, "not_converged")
+            assert told["subject"] == "e2e" and told["since"] <= time.time() - 4
+            event, = [one for one in cluster[own].events("problem") if one["kind"] == "not_converged"]
+            assert (told["severity"], event["level"], cluster[own].status()["cluster"]["converged"]) == ("warning", "warning", False)
+            text = run_command("status", "-u", f"http://{cluster[own].host}:{cluster[own].port}").stdout
+            assert re.search(r"^not_converged +compare the nodes' configuration and ring digests", text, re.M), text
         assert cluster.reload("node-b", changed(config, 3))[0] == 200   # another one is taken
         wait_for(lambda: weight(a) == 3, 2 + TIMEOUT)
+        for name in "node-a", "node-b":   # and with it that is over
+            wait_for(lambda name=name: not cluster.problems(name, "not_converged", "config_refused"), TIMEOUT)
+            wait_for(lambda name=name: [one for one in cluster[name].events("problem_over") if one["kind"] == "not_converged"], TIMEOUT)

@@ -270,7 +270,11 @@ def test_a_log_reader_that_does_not_read_stops_nobody(stubs):
                 for _ in range(400):
                     assert client.json("GET", "/v1/_echo", TOKEN, headers=agent)[0].status == 200
         parallel([some] * 4)   # 2.5 MB of lines: the pipe holds 64 KiB, the rings 1 MiB
-        wait_for(lambda: [event for event in node.events("log_lines_dropped")], TIMEOUT)
+        dropped = wait_for(lambda: node.events("log_lines_dropped"), TIMEOUT)[0]
+        assert dropped["level"] == "warning"
+        problem = wait_for(lambda: [event for event in node.events("problem") if event["kind"] == "log_dropped"], TIMEOUT)[0]
+        assert (problem["level"], problem["severity"], problem["subject"]) == ("warning", "warning", "log.access")
+        assert re.match(r"\d+ lines? dropped since the start: its reader is gone or too slow", problem["message"])
         node.signal(signal.SIGTERM)
         assert node.wait() == 0
     with open(reader, "rb") as file:

@@ -1,11 +1,14 @@
 """What is wrong, the worst first (SPEC §5): one list for /status, `difyring status`, metrics and the log."""
 
+import json
 import os
 import re
+import signal
 import time
 
 import pytest
 from cluster import Cluster, new_key
+from commands import server
 from harness import PATIENCE, ROOT, TIMEOUT, TOKEN, Node, instance, run_command, settings
 from prometheus import Metrics
 from stub_client import wait_for
@@ -129,6 +132,35 @@ def test_a_dead_node_and_a_drained_one(stubs):
         wait_for(lambda: problems(a) == {}, OVER_SECONDS)
 
 
+def test_a_node_that_does_not_answer_right_now(stubs):
+    """Suspected for some seconds (wan), then dead; back it is neither. Who looks too late looks at the next time."""
+    with Cluster(settings(stubs), 2, profile="wan") as cluster:
+        cluster.settle(revision=1)
+        a, b = cluster.nodes()
+
+        def caught(look):
+            """What `look` makes of a state in which node-b is suspect; then it answers again."""
+            def now():
+                b.signal(signal.SIGSTOP)
+                try:
+                    wait_for(lambda: {kind for kind, _ in problems(a)} & {"node_suspect", "node_dead"}, 2 * TIMEOUT, 0.05)
+                    return look()
+                finally:
+                    b.signal(signal.SIGCONT)
+                    cluster.settle()
+            return wait_for(now, 6 * TIMEOUT)
+        told = caught(lambda: problems(a).get(("node_suspect", "node-b")))
+        assert told["severity"] == "warning"
+        assert re.fullmatch(r"it does not answer right now at {}:{}: last heard of \d+ s ago".format(*cluster.udp["node-b"]),
+                            told["detail"]), told
+        wait_for(lambda: problems(a) == {}, OVER_SECONDS)
+        assert logged(a, "problem", "node_suspect")[0]["level"] == "warning"
+        assert logged(a, "problem_over", "node_suspect")[0]["level"] == "info"
+        text = caught(lambda: next((text for text in [run_command("status", "-u", f"http://{a.host}:{a.port}").stdout]
+                                    if "node_suspect" in text), None))
+        assert re.search(r"^what to do:\nnode_suspect +wait a second: it is either back or dead then; ", text, re.M), text
+
+
 def test_files_that_are_refused_differ_or_want_a_restart(stubs):
     config = settings(stubs)
     with Cluster(config, 2) as cluster:
@@ -186,6 +218,16 @@ def test_each_kind_has_a_row_in_the_night_table(stubs):
     assert {kind: sorted(words) for kind, words in table.items()} == {kind: sorted(words) for kind, words in known.items()}
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         assert "doc/OPERATING.md" in file.read()
+    # `difyring status` says the same of what to do, once a kind
+    advice = {kind: do.replace("`", "") for kind, _severities, _what, do in rows}
+    told = [{"severity": "warning", "kind": kind, "subject": "x", "since": 1, "detail": "y"} for kind in [*advice, *advice]]
+    body = json.dumps({"problems": told, "node": {}, "cluster": {}, "applications": {}, "timestamp": 2}).encode()
+    with server(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body) as url:
+        text = run_command("status", "-u", url).stdout
+    said = re.findall(r"^(\w+) +(.+)$", text.partition("\nwhat to do:\n")[2].partition("\n\n")[0], re.M)
+    assert len(said) == len(advice)
+    for kind, do in said:
+        assert advice[kind].startswith(do.replace("`", "")), (kind, do)
 
 
 @pytest.mark.parametrize("kind", ["unknown_key"])
