@@ -3,13 +3,36 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 
-static const char *why_not_a_file(int fd, enum source_kinds kinds, size_t size_max)
+/* One of the shell's `|` and `<(...)`; a pipe with a name in the file system has no end until
+ * somebody comes and writes. */
+static bool is_nameless(int fd)
+{
+    struct statfs of;
+    return fstatfs(fd, &of) == 0 && of.f_type == PIPEFS_MAGIC;
+}
+
+static const char *why_no_pipe(int fd, const char *path, enum source_kinds kinds)
+{
+    if (kinds == SOURCE_FILES) {
+        return "is a pipe, and a node reads its file again at each reload: name a file";
+    }
+    if (!is_nameless(fd) && strcmp(path, "/dev/stdin") != 0) {
+        return "is a named pipe: name a file, or give its text to standard input (`-c -`)";
+    }
+    return fcntl(fd, F_SETFL, 0) == 0 ? NULL : strerror(errno); /* read_all() bounds it */
+}
+
+static const char *why_not_a_file(int fd, const char *path, enum source_kinds kinds,
+                                  size_t size_max)
 {
     struct stat status;
     if (fstat(fd, &status) != 0) {
@@ -18,11 +41,8 @@ static const char *why_not_a_file(int fd, enum source_kinds kinds, size_t size_m
     if (S_ISDIR(status.st_mode)) {
         return "is a directory, not a file";
     }
-    if (kinds == SOURCE_FILES_AND_PIPES && S_ISFIFO(status.st_mode)) {
-        return NULL; /* read_all() bounds it */
-    }
     if (S_ISFIFO(status.st_mode)) {
-        return "is a pipe, and a node reads its file again at each reload: name a file";
+        return why_no_pipe(fd, path, kinds);
     }
     if (!S_ISREG(status.st_mode)) {
         return "is not a regular file";
@@ -50,13 +70,12 @@ static const char *read_all(int fd, char *text, size_t size_max, size_t *ret_siz
 int source_read(const char *path, enum source_kinds kinds, size_t size_max, char **ret_text,
                 size_t *ret_size, const char **ret_reason)
 {
-    int never_wait = kinds == SOURCE_FILES ? O_NONBLOCK : 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | never_wait);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
         *ret_reason = strerror(errno);
         return -1;
     }
-    const char *reason = why_not_a_file(fd, kinds, size_max);
+    const char *reason = why_not_a_file(fd, path, kinds, size_max);
     if (!reason) {
         size_t size = 0;
         char *text = memory_new(size_max + 2);

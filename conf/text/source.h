@@ -8,10 +8,11 @@
 
 enum source_kinds { SOURCE_FILES, SOURCE_FILES_AND_PIPES };
 
-/* Reads a file of at most `size_max` bytes: a regular one, or also a pipe, to its end. Returns 0
+/* Reads a file of at most `size_max` bytes: a regular one, or also a pipe of the shell's or
+ * standard input, to its end. Returns 0
  * and the caller's malloc'ed bytes (NUL-terminated), or -1 and what is wrong with the file in
  * `ret_reason` (at most one line, static or from strerror). Without pipes it never blocks; devices
- * are refused always. */
+ * and named pipes are refused always. */
 int source_read(const char *path, enum source_kinds kinds, size_t size_max, char **ret_text,
                 size_t *ret_size, const char **ret_reason);
 

@@ -15,9 +15,13 @@
 
 #include "ask/node.h"
 #include "base/clock.h"
+#include "conf/text/source.h"
 #include "http/reader.h"
 
-enum { ANSWER_SIZE_MAX = 64 * 1024 * 1024 /* 256 applications of 256 instances are 30 MiB */ };
+enum {
+    ANSWER_SIZE_MAX = 64 * 1024 * 1024, /* 256 applications of 256 instances are 30 MiB */
+    TRUST_FILE_MAX = 4 * 1024 * 1024,   /* a system's whole bundle is a fifth of that */
+};
 
 struct wire {
     int fd;
@@ -62,6 +66,38 @@ static int connect_to(const struct cli_node *n, const char **ret_reason)
     return fd;
 }
 
+static int refuse_passphrase(char *to, int size, int writing, void *data)
+{
+    (void)to;
+    (void)size;
+    (void)writing;
+    (void)data;
+    return -1;
+}
+
+/* NULL, or what is wrong with the file. */
+static const char *trust_file(SSL_CTX *context, const char *path)
+{
+    char *text;
+    size_t size;
+    const char *reason = NULL;
+    unsigned count = 0;
+    X509 *one;
+    if (source_read(path, SOURCE_FILES_AND_PIPES, TRUST_FILE_MAX, &text, &size, &reason) != 0) {
+        return reason;
+    }
+    BIO *bio = BIO_new_mem_buf(text, (int)size);
+    while (bio && (one = PEM_read_bio_X509_AUX(bio, NULL, refuse_passphrase, NULL)) != NULL) {
+        X509_STORE_add_cert(SSL_CTX_get_cert_store(context), one);
+        X509_free(one);
+        count++;
+    }
+    ERR_clear_error();
+    BIO_free(bio);
+    free(text);
+    return count > 0 ? NULL : "holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)";
+}
+
 static bool set_trust(struct cli_node *n, struct wire *w)
 {
     const char *file = n->ca ? n->ca : n->pinned;
@@ -69,8 +105,9 @@ static bool set_trust(struct cli_node *n, struct wire *w)
         return true;
     }
     SSL_CTX_set_verify(w->context, SSL_VERIFY_PEER, NULL);
-    if (file && SSL_CTX_load_verify_file(w->context, file) != 1) {
-        say(n, "%s cannot be read as certificates", file);
+    const char *wrong = file ? trust_file(w->context, file) : NULL;
+    if (wrong) {
+        say(n, "%s cannot be read as certificates: %s", file, wrong);
         return false;
     }
     if (n->pinned && !n->ca) {

@@ -63,7 +63,7 @@ int cli_node_next(struct cli_node *n, struct cli_line *line)
     } else if (option == CLI_OPTION_WRONG) {
         line->code = CLI_USAGE;
     } else if (option == CLI_OPTION_WORD && line->words++ == line->words_max) {
-        line->code = cli_misused(n->command, "unexpected argument `%s`", optarg);
+        line->code = cli_unexpected(n->command, optarg, line->names);
     }
     return line->code >= 0 ? CLI_OPTION_END : option;
 }

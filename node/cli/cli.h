@@ -46,6 +46,9 @@ enum {
     CLI_OPTION_WRONG = '?', /* and it has been told: return CLI_USAGE */
 };
 
+/* A word where none is taken: what may have been meant. Returns CLI_USAGE. */
+int cli_unexpected(const char *command, const char *word, const struct option *names);
+
 /* The next option as getopt_long() gives it (optarg is its value), with errors told in our words.
  * `names` says all: an option with a letter for its `val` has that short form too. Commands take no
  * other arguments. */

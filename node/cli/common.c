@@ -37,6 +37,19 @@ int cli_misused(const char *command, const char *format, ...)
     return CLI_USAGE;
 }
 
+/* A URL, or a file that is there, was meant for an option. */
+int cli_unexpected(const char *command, const char *word, const struct option *names)
+{
+    int meant = strstr(word, "://") ? 'u' : access(word, F_OK) == 0 ? 'c' : 0;
+    for (; meant && names->name; names++) {
+        if (names->val == meant) {
+            return cli_misused(command, "unexpected argument `%s`; did you mean `-%c %s`?", word,
+                               meant, word);
+        }
+    }
+    return cli_misused(command, "unexpected argument `%s`", word);
+}
+
 enum {
     LETTERS_MAX = 32, /* ten options with a value each */
     OPTIONS_MAX = 24,
@@ -138,7 +151,7 @@ int cli_option(int argc, char **argv, const struct option *names)
 {
     int option = next_option(argc, argv, names, '+');
     if (option == CLI_OPTION_END && optind < argc) {
-        cli_misused(argv[0], "unexpected argument `%s`", argv[optind]);
+        cli_unexpected(argv[0], argv[optind], names);
         return CLI_OPTION_WRONG;
     }
     return option;

@@ -294,6 +294,38 @@ def test_commands_read_a_pipe(tmp_path):
     assert result.returncode == 1 and "is a pipe, and a node reads its file again" in result.stderr
 
 
+def test_no_command_waits_for_what_is_no_file(tmp_path):
+    """A named pipe that nobody writes to, a folder, a device, a file of 50 GB: one line at once, and what to do."""
+    good, fifo, huge = write(tmp_path, GOOD), str(tmp_path / "fifo"), str(tmp_path / "huge")
+    os.mkfifo(fifo)
+    with open(huge, "wb") as file:
+        file.truncate(50 * 1024 ** 3)
+    says = {fifo: "is a named pipe: name a file, or give its text to standard input (`-c -`)", huge: "is too large",
+            str(tmp_path): "is a directory, not a file", "/dev/zero": "is not a regular file"}
+    commands = [["check", "-c"], ["vrrp-config", "-c"], ["ring", "--app", "app", "-c"], ["ring", "--app", "app", "-c", good, "--was"],
+                ["status", "-c"], ["reload", "-c"], ["config", "diff", "-c"], ["config", "show", "-c"], ["forget", "x", "-c"],
+                ["drain", "--node", "-c"], ["explain", "-c"]]
+    for path, words in says.items():
+        for command in commands:
+            result = run_command(*command, path)
+            assert result.returncode == 1 and words in result.stdout + result.stderr, (command, path, result)
+    result = run_command("run", "-c", fifo)   # it would be read again at a reload
+    assert result.returncode == 1 and "a node reads its file again" in result.stderr
+    with open(good, "rb") as file:   # a shell's `<(...)` is a pipe without a name
+        shell = subprocess.run(["bash", "-c", f"exec {BIN} check -c <(cat)"], stdin=file, capture_output=True, text=True,
+                               timeout=TIMEOUT, check=False)
+    assert shell.returncode == 0 and " is valid" in shell.stdout, shell
+
+
+def test_a_word_too_many_may_have_been_meant_for_an_option(tmp_path):
+    good = write(tmp_path, GOOD)
+    for command in ["check"], ["ring"], ["status"], ["reload"], ["config", "diff"], ["vrrp-config"]:
+        assert f"did you mean `-c {good}`?" in failed(run_command(*command, good), 2), command
+    assert "did you mean `-u http://127.0.0.1:1`?" in failed(run_command("status", "http://127.0.0.1:1"), 2)
+    assert "did you mean" not in failed(run_command("check", str(tmp_path / "none")), 2)
+    assert "did you mean" not in failed(run_command("keygen", good), 2)
+
+
 # ---- ring
 
 def tables(result):

@@ -113,6 +113,11 @@ PROMPT = {
     "a command misspelt": ["staus"],
     "an option misspelt": ["reload", "--dryrun"],
     "a file without `-c`": ["check", "node.yaml"],
+    "a folder for a file": ["check", "-c", "."],
+    "a file that is not there": ["check", "-c", "nod.yaml"],
+    "a named pipe for a file": ["reload", "-c", "pipe"],
+    "a device for a file": ["check", "-c", "/dev/zero"],
+    "a URL without `-u`": ["status", "http://10.0.0.11:82"],
     "a URL without `http://`": ["status", "-u", "10.0.0.11:82"],
     "a URL with a path": ["status", "-u", "http://10.0.0.11:82/status"],
     "IPv6 without brackets": ["status", "-u", "http://::1:82"],
@@ -133,8 +138,10 @@ def said_at_prompt(words):
     with tempfile.TemporaryDirectory(prefix="difyring-mistake-") as folder:
         with open(os.path.join(folder, "node.yaml"), "w", encoding="utf-8") as file:
             file.write(GOOD)
+        os.mkfifo(os.path.join(folder, "pipe"))
         result = subprocess.run([BIN, *words], capture_output=True, text=True, check=False, timeout=60, cwd=folder, input=GOOD)
-    said, = (result.stderr + result.stdout).splitlines()
+    said, *more = (result.stderr + result.stdout).splitlines()
+    assert len(more) <= 1, more   # the file is told first, then that the command needs it
     return f"`{' '.join(words)}`", said, result.returncode
 
 
@@ -178,6 +185,8 @@ def test_each_mistake_is_told_as_the_page_says():
         written = [line for line in file.read().splitlines() if ROW.match(line)][1:]
     assert [line for line in written if not re.search(r" \| \d \|$", line)] == table() + ["| at the prompt | it says | exit |"]
     assert [line for line in written if re.search(r" \| \d \|$", line)] == prompt_table()
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        assert f"what is said of {len(MISTAKES) + len(PROMPT)} mistakes" in file.read()
 
 
 def checked_here(path, text, mode=0o600):
