@@ -278,10 +278,15 @@ def test_a_problem_that_is_over_goes_within_five_seconds(stubs):
                 client.socket.close()
 
 
-def test_each_field_of_the_access_log_is_named_in_the_page_of_logs(stubs):
+def test_each_field_and_end_of_the_access_log_is_named_in_the_page_of_logs(stubs):
     fields = re.search(r"one JSON object a line: `([\w, ]+)`", section(8))[1].split(", ")
     with open(os.path.join(ROOT, "doc", "LOGS.md"), encoding="utf-8") as file:
-        named = set(re.findall(r"`(\w+)`", file.read()))
+        page = file.read()
+    named = set(re.findall(r"`(\w+)`", page))
+    ends = re.search(r"`termination` is one word for how it ended: (.+?)\. Tokens and keys never", section(8))[1]
+    words = [word for code in re.findall(r"`([\w, ]+)`", ends) for word in code.split(", ")]
+    rows = [word for row in re.findall(r"^\| (`[a-z_`, ]+`) \| [^|]+ \| [^|]+ \|$", page, re.M) for word in re.findall(r"`(\w+)`", row)]
+    assert len(words) == 22 and rows[rows.index("complete"):] == words   # each has a row that says what to do, in this order
     with Node(settings(stubs)) as node:
         node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": "u"})
         line = node.wait_access(1, app="one")[0]
