@@ -115,18 +115,24 @@ static void folder_of(const char *path, bool made, char ret_folder[PATH_SIZE])
     } while (made && stat(ret_folder, &entry) != 0 && strlen(ret_folder) > 1);
 }
 
-/* May this user make `path`? `run` says the same when it cannot. */
+/* May this user write `path`, or make it? `run` says the same when it cannot. */
 static void check_folder_of(struct problem_list *problems, const char *key, const char *path,
                             bool made)
 {
     char folder[PATH_SIZE];
     struct stat entry;
     folder_of(path, made, folder);
-    if (stat(folder, &entry) != 0) {
+    if (stat(path, &entry) == 0) {
+        int wanted = S_ISDIR(entry.st_mode) ? R_OK | W_OK | X_OK : W_OK;
+        if (access(path, wanted) != 0) {
+            problem_add(problems, 0, 0, "`%s` (%s): this user may not write it: %s", key, path,
+                        strerror(errno));
+        }
+    } else if (stat(folder, &entry) != 0) {
         problem_add(problems, 0, 0, "`%s` (%s): the folder %s is missing", key, path, folder);
-    } else if (access(folder, W_OK | X_OK) != 0 && access(path, W_OK) != 0) {
-        problem_add(problems, 0, 0, "`%s` (%s): this user may not write into %s", key, path,
-                    folder);
+    } else if (access(folder, W_OK | X_OK) != 0) {
+        problem_add(problems, 0, 0, "`%s` (%s): this user may not write into %s: %s", key, path,
+                    folder, strerror(errno));
     }
 }
 

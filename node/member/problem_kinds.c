@@ -41,6 +41,9 @@ const struct problem_kind problem_kinds[PROBLEM_KINDS] = {
     [PROBLEM_INSTANCE_UNREACHABLE] = {"instance_unreachable", WARNING,
                                       .remedy = "look at the network between this node and the "
                                                 "instance: the other nodes reach it"},
+    [PROBLEM_NAME_UNRESOLVED] = {"name_unresolved", WARNING,
+                                 .remedy = "correct `host`, or see to this machine's DNS: `getent "
+                                           "hosts NAME` asks what the node asks"},
     [PROBLEM_NODE_DEAD] = {"node_dead", WARNING,
                            .remedy = "start it again; `difyring forget` if it is gone for good"},
     [PROBLEM_NODE_SUSPECT] = {"node_suspect", WARNING,

@@ -175,6 +175,9 @@ void problems_find(struct problems *p, const struct problem *one)
         place = is_one(at, one->id, one->subject) ? at : NULL;
         vacant = !vacant && !at->used ? at : vacant;
     }
+    if (place && place->found) {
+        return; /* by this look, already */
+    }
     for (size_t i = 0; i < PROBLEMS_FOUND_MAX && !place && !vacant; i++) {
         vacant = p->found[i].found ? NULL : &p->found[i]; /* it was, and may be over */
     }

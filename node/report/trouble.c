@@ -15,7 +15,9 @@ enum {
     /* Shorter than that it is a handover, or a change on its way. */
     UNHELD_MS = 2000,
     DIVERGED_MS = 5000,
-    NAMED_MAX = 3,     /* nodes that a detail names: the others are in the table of nodes */
+    NAMED_MAX = 3, /* nodes that a detail names: the others are in the table of nodes */
+    /* Three look-ups in a row, where there are addresses to go on with. */
+    NAME_FAILING_MS = 90 * 1000,
     REFUSED_MS = 1000, /* as often as a look: what came since the last one */
 };
 
@@ -134,10 +136,31 @@ static void look_at_queue(struct report *r, const struct tracked_instance *i)
     problems_note(problems_of(r), PROBLEM_QUEUE_FULL, subject, detail);
 }
 
+/* What is down says so itself. Those of one name are one problem. */
+static void look_at_name(struct report *r, const struct tracked_instance *i)
+{
+    const struct resolver *name = &i->resolver;
+    uint64_t failing_ms = name->failing_ms ? net_now_ms(r->net) - name->failing_ms : 0;
+    bool has_address = instance_live_has_address(i->live);
+    bool told = !has_address && i->verdict.verdict == VERDICT_UNHEALTHY;
+    if (name->failing_ms == 0 || told || (has_address && failing_ms < NAME_FAILING_MS)) {
+        return;
+    }
+    struct problem one = problem_of(PROBLEM_NAME_UNRESOLVED);
+    one.since_s = (clock_wall_ms() - failing_ms) / 1000;
+    snprintf(one.subject, sizeof(one.subject), "%s", i->live->host);
+    snprintf(one.detail, sizeof(one.detail), "the name does not resolve (%s); %s",
+             name->error ? uv_strerror(name->error) : "no address",
+             has_address ? "its instances keep the addresses that it had"
+                         : "its instances get no request until it does");
+    problems_find(problems_of(r), &one);
+}
+
 static void look_at_instance(struct report *r, const struct tracked_instance *i)
 {
     enum problem_id id;
     look_at_queue(r, i);
+    look_at_name(r, i);
     if (!id_of_status(i, &id)) {
         return;
     }

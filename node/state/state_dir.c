@@ -103,10 +103,11 @@ int state_dir_make_folder(const char *directory, struct buffer *ret_error)
     } else if (stat(directory, &found) == 0 && !S_ISDIR(found.st_mode)) {
         buffer_append_format(ret_error, "%s is no folder; remove it or name another", directory);
     } else if (faccessat(AT_FDCWD, directory, R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
-        buffer_append_format(ret_error,
-                             "%s cannot be used by user id %u: %s; give it to the user that "
-                             "difyring runs as (chown), or name another folder",
-                             directory, (unsigned)geteuid(), strerror(errno));
+        bool mounted = errno == EROFS;
+        buffer_append_format(
+            ret_error, "%s cannot be used by user id %u: %s; %s, or name another folder", directory,
+            (unsigned)geteuid(), strerror(errno),
+            mounted ? "mount it for writing" : "give it to the user that difyring runs as (chown)");
     } else {
         return 0;
     }

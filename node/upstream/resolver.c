@@ -38,7 +38,9 @@ static void on_resolved(void *owner, int error, struct addrinfo *result)
     r->answered = true;
     r->live->name_asked = false;
     r->error = error;
-    bool known = (error == 0 && set_found(r->live, result)) || instance_live_has_address(r->live);
+    bool found = error == 0 && set_found(r->live, result);
+    bool known = found || instance_live_has_address(r->live);
+    r->failing_ms = found ? 0 : r->failing_ms ? r->failing_ms : net_now_ms(r->net);
     net_timer_set(r->net, &r->timer,
                   net_now_ms(r->net) + (known ? RESOLVER_INTERVAL_MS : RESOLVER_RETRY_MS));
     if (result) {

@@ -24,6 +24,7 @@ struct resolver {
     struct lookup *lookup; /* in flight */
     bool answered;         /* the first look-up has ended, or there is none */
     int error;             /* of the last look-up; 0 = fine */
+    uint64_t failing_ms;   /* since when look-ups have found no address; 0 = the last one did */
 };
 
 void resolver_init(struct resolver *r, struct net_loop *net, struct lookups *lookups,

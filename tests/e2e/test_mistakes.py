@@ -257,6 +257,16 @@ def test_check_with_host_refuses_what_run_refuses_here(tmp_path):
         ran = subprocess.run([BIN, "run", "-c", str(path)], capture_output=True, text=True, check=False, timeout=60)
         told, = [line for line in out.splitlines() if said in line]
         assert (code, ran.returncode) == (1, 1) and ": warning: " not in told and "is valid" not in out, (more, out, ran)
+    # what is there and is another user's; root without its right to write everything is a user like others
+    (tmp_path / "kept").mkdir(mode=0o500)
+    (tmp_path / "kept.log").touch(mode=0o400)
+    plain = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "--"] if os.geteuid() == 0 else []
+    for more, said in ((f"node: {{ state_dir: {tmp_path}/kept }}", f"`node.state_dir` ({tmp_path}/kept): this user may not write it: Permission"),
+                       (f"log: {{ access: {tmp_path}/kept.log }}", f"`log.access` ({tmp_path}/kept.log): this user may not write it: Permission")):
+        path.write_text(good + more + "\n")
+        here, ran = (subprocess.run([*plain, BIN, *words, "-c", str(path)], capture_output=True, text=True, check=False, timeout=60)
+                     for words in (["check", "--host"], ["run"]))
+        assert (here.returncode, ran.returncode) == (1, 1) and said in here.stdout, (here, ran)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Why an instance has its status, since when, and by whose vote (SPEC §5), as any node tells it."""
 
+import re
 import time
 
 import pytest
@@ -55,6 +56,17 @@ def test_a_name_without_an_address_is_unresolved(stubs):
     with Node(settings(stubs, instances=[instance(stubs[0]), nowhere], health_check=CHECK)) as node:
         entry = node.wait_instance("nowhere", status="unhealthy", seconds=3 * TIMEOUT)
         assert entry["reason"]["kind"] == "unresolved" and "no address" in entry["reason"]["text"]
+        assert not [p for p in node.status()["problems"] if p["kind"] == "name_unresolved"]   # the same, said once
+    # told before any check has failed, and where there are none; once a name
+    both = [nowhere, {**nowhere, "name": "nowhere2", "token": "app-nowhere2"}, instance(stubs[0])]
+    with Node(settings(stubs, instances=both, health_check={"enabled": False})) as node:
+        told, = wait_for(lambda: [p for p in node.status()["problems"] if p["kind"] == "name_unresolved"], 3 * TIMEOUT)
+        assert (told["severity"], told["subject"]) == ("warning", "nowhere.invalid")
+        assert re.fullmatch(r"the name does not resolve \(.+\); its instances get no request until it does", told["detail"])
+        wait_for(lambda: [e for e in node.events("problem") if e["kind"] == "name_unresolved"], TIMEOUT)
+        assert node.reload(settings(stubs, instances=both[2:], health_check={"enabled": False}))[0] == 200
+        wait_for(lambda: node.status()["problems"] == [], TIMEOUT)
+        assert [e["level"] for e in node.events("problem_over")] == ["info"]
 
 
 def ejecting(stubs, fail_timeout="60s"):
