@@ -183,12 +183,12 @@ static void on_datagram(uv_udp_t *udp, ssize_t size, const uv_buf_t *buf,
     if (!u->cluster || (flags & UV_UDP_MMSG_FREE)) { /* after each system call that found some */
         return;
     }
-    if (size <= 0 || !from) { /* nothing more to read, or an error of a packet sent earlier */
+    if (size < 0 || !from) { /* nothing more to read, or an error of a packet sent earlier */
         read_errors(u);
         rest(u);
         return;
     }
-    /* longer than a packet: refused by its size */
+    /* longer than a packet, or empty: refused by its size */
     address_from(from, &address);
     uint64_t now_ms = net_now_ms(u->net);
     if (!cluster_receive(u->cluster, now_ms, &address, (struct bytes){buf->base, (size_t)size})) {
