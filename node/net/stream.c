@@ -21,6 +21,11 @@
 enum {
     IOV_MAX_COUNT = 16,       /* 256 KiB at once: more than a socket buffer takes */
     THROUGH_SIZE = 16 * 1024, /* a piece this large is offered to the socket uncopied */
+    /* Seconds: a peer that was silent for so long is asked for a sign of life, which its kernel
+     * gives, and after so many questions without any it is gone: a minute. */
+    SILENT_S = 15,
+    ASK_EVERY_S = 5,
+    ASK_MAX = 9,
 };
 
 /* recv() and send() as they are, but for pthread_cancel(), which nobody calls: being cancellable
@@ -123,6 +128,22 @@ int stream_accept(struct stream *s, int fd)
     return start_reading(s);
 }
 
+/* Who waits for an answer sends nothing, so nothing tells that the peer's host has lost its power,
+ * or has started again since. A run may be silent for twenty minutes, and would hold its slot. */
+static void ask_for_life(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
+                   {IPPROTO_TCP, TCP_KEEPIDLE, SILENT_S},
+                   {IPPROTO_TCP, TCP_KEEPINTVL, ASK_EVERY_S},
+                   {IPPROTO_TCP, TCP_KEEPCNT, ASK_MAX}};
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+                   sizeof(options[i].value));
+    }
+}
+
 static void on_connect(uv_connect_t *request, int error)
 {
     struct stream *s = stream_of(request->handle);
@@ -132,6 +153,9 @@ static void on_connect(uv_connect_t *request, int error)
     if (!error) {
         uv_tcp_nodelay(&s->tcp, 1);
         error = start_reading(s);
+    }
+    if (!error) {
+        ask_for_life(s->fd);
     }
     s->events->on_connected(s, error);
 }

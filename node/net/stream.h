@@ -91,7 +91,8 @@ int stream_accept(struct stream *s, int fd);
  * Nothing may have been written that is not sent yet. */
 void stream_secure(struct stream *s, struct tls_session *session, struct bytes first);
 
-/* Connects; on_connected tells the end, reading begins by itself. On an error: stream_close(). */
+/* Connects; on_connected tells the end, reading begins by itself. On an error: stream_close(). A
+ * peer whose host says nothing any more, for a minute, has ended (UV_ETIMEDOUT). */
 int stream_connect(struct stream *s, const struct sockaddr *address);
 
 /* Queues bytes for the end of this turn (copies them). */

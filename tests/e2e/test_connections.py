@@ -93,6 +93,14 @@ def to_port(port):
             if line[2].endswith(f":{port:04X}") and line[3] != "06"]
 
 
+def asked_for_life(port):
+    """Seconds until the kernel asks each peer at this port for a sign of life (proc(5): timer 02)."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        lines = [line.split() for line in file.readlines()[1:]]
+    timers = [line[5].split(":") for line in lines if line[2].endswith(f":{port:04X}") and line[3] == "01"]
+    return [int(ticks, 16) / os.sysconf("SC_CLK_TCK") for kind, ticks in timers if kind == "02"]
+
+
 def takes_nothing(node, target, **more):
     """A client that has asked, has been answered with more than its buffer takes, and reads none of it."""
     client = node.client(receive_buffer=4096)
@@ -250,6 +258,15 @@ def test_a_run_that_takes_longer_than_the_time_for_all_attempts_is_not_cut(stub)
             began = time.monotonic()
             assert node.request(method, "/v1/_echo?user=u", token=TOKEN)[0].status == 200
             assert time.monotonic() - began > 0.9
+
+
+def test_an_instance_whose_host_has_lost_its_power_is_noticed_while_it_is_silent(stub):
+    """HAProxy's `option srvtcpka`: a run that waits sends nothing, so its connection, and its slot, would stay until
+    `first_byte` is over, also when the host has long started again."""
+    with Node(settings([stub])) as node, node.client() as client:
+        stub.fault("stall_before_head", seconds=None)
+        client.request("POST", "/v1/_echo?user=u", TOKEN, json_body={})
+        assert 0 < wait_for(lambda: asked_for_life(stub.port), TIMEOUT)[0] <= 15
 
 
 # ---- limits.connections
