@@ -14,6 +14,7 @@ static uint64_t clock_of(uint64_t now_ms)
 void quotas_open(struct quotas *q, bool tells)
 {
     memset(q, 0, sizeof(*q));
+    q->round = 1; /* so what a file has, of round 0, is neither in force nor was it last */
     ssize_t random = getrandom(q->secret, sizeof(q->secret), 0);
     assert(random == (ssize_t)sizeof(q->secret)); /* so few are never cut short (getrandom(2)) */
     for (size_t i = 0; i < QUOTAS_SHARDS; i++) {

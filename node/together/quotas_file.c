@@ -28,7 +28,7 @@ bool quotas_file_is_due(struct quotas *q)
 void quotas_file_begin(struct quotas_writing *w, struct quotas *q, uint64_t self, uint64_t start,
                        uint64_t wall_ms)
 {
-    *w = (struct quotas_writing){.q = q};
+    *w = (struct quotas_writing){.q = q, .rule_count = q->rule_count};
     buffer_append(&w->bytes, MAGIC, sizeof(MAGIC));
     put(&w->bytes, wall_ms);
     buffer_append(&w->bytes, q->secret, sizeof(q->secret));
@@ -48,7 +48,7 @@ void quotas_file_begin(struct quotas_writing *w, struct quotas *q, uint64_t self
 static void put_row(void *arg, const struct quota_row *row)
 {
     struct quotas_writing *w = arg;
-    if (w->q->rules[row->rule].window_ms < QUOTAS_KEPT_MIN_MS) {
+    if (row->rule >= w->rule_count || w->q->rules[row->rule].window_ms < QUOTAS_KEPT_MIN_MS) {
         return;
     }
     put(&w->bytes, row->key);

@@ -19,7 +19,7 @@ bool quotas_file_is_due(struct quotas *q);
 struct quotas_writing {
     struct quotas *q;
     struct buffer bytes;
-    size_t piece;
+    size_t piece, rule_count; /* those that are in it: a reload may bring others meanwhile */
     uint64_t now_ms;
 };
 /* `self`, `start`: this node as others name its grants (cluster.h). */
