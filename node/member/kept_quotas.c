@@ -4,7 +4,10 @@
 #include "base/clock.h"
 #include "member/membership.h"
 
-enum { SAVE_MS = 10 * 1000 };
+enum {
+    SAVE_MS = 10 * 1000,
+    SAVE_AGAIN_MS = 3 * 1000, /* what could not be written: it takes long where there is much */
+};
 
 static void write_file(struct membership *m, bool at_once)
 {
@@ -29,15 +32,23 @@ static bool on_step(struct slice *slice)
     return more;
 }
 
+/* Also what could not be written, though nothing has changed since. */
+static bool is_due(struct membership *m)
+{
+    bool changed = quotas_file_is_due(m->quotas);
+    return changed || state_dir_is_failing(m->kept.files, STATE_DIR_QUOTAS);
+}
+
 void kept_quotas_settle(struct membership *m)
 {
     struct kept *k = &m->kept;
     uint64_t now_ms = net_now_ms(m->net);
-    if (!k->directory || now_ms < k->quotas_saved_ms + SAVE_MS) {
+    bool again = state_dir_is_failing(k->files, STATE_DIR_QUOTAS);
+    if (!k->directory || now_ms < k->quotas_saved_ms + (again ? SAVE_AGAIN_MS : SAVE_MS)) {
         return;
     }
     k->quotas_saved_ms = now_ms;
-    if (!k->quota_slice.started && quotas_file_is_due(m->quotas)) {
+    if (!k->quota_slice.started && is_due(m)) {
         k->quota_slice.step = on_step;
         begin(m);
         slices_start(m->slices, &k->quota_slice);
@@ -58,7 +69,7 @@ void kept_quotas_load(struct membership *m)
 void kept_quotas_close(struct membership *m)
 {
     slices_stop(&m->kept.quota_slice);
-    if (m->kept.directory && quotas_file_is_due(m->quotas)) {
+    if (m->kept.directory && is_due(m)) {
         begin(m);
         while (quotas_file_some(&m->kept.quotas, net_now_ms(m->net))) {
         }

@@ -349,6 +349,11 @@ void state_dir_write(struct state_dir *s, enum state_file file, struct buffer *b
     }
 }
 
+bool state_dir_is_failing(const struct state_dir *s, enum state_file file)
+{
+    return s->jobs[file].failing;
+}
+
 void state_dir_close(struct state_dir *s)
 {
     s->closing = true;

@@ -51,6 +51,9 @@ void state_dir_set_aside(struct state_dir *s, enum state_file file);
 /* Writes bytes (taken over; wiped and freed). At once: on this thread, before it returns. */
 void state_dir_write(struct state_dir *s, enum state_file file, struct buffer *bytes, bool at_once);
 
+/* The last write of this file has failed. */
+bool state_dir_is_failing(const struct state_dir *s, enum state_file file);
+
 /* What waits is written first, on this thread, or when the pool is done with that file. It
  * frees itself after that: run the loop. Its owner hears no more of it. */
 void state_dir_close(struct state_dir *s);

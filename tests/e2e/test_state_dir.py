@@ -137,3 +137,17 @@ def test_a_folder_that_was_removed_is_made_again(stubs, tmp_path):
         node.request("GET", "/v1/_echo?user=u", token=TOKEN)
         wait_for((folder / "state").exists, TIMEOUT)
         assert not told(node)
+
+
+def test_the_file_of_quotas_is_written_again_when_the_disk_has_room_though_nobody_has_asked_meanwhile(stubs, tmp_path):
+    blocked = tmp_path / "quotas.new"   # as a full disk would, for this file alone
+    value = config(stubs, tmp_path)
+    value["applications"]["one"]["quotas"] = [{"per": "user", "requests": 5, "every": "1h"}]
+    with Node(value) as node:
+        blocked.mkdir()
+        assert node.request("GET", "/v1/_echo?user=u", token=TOKEN)[0].status == 200
+        wait_for(lambda: told(node), 2 * TIMEOUT)   # they are written every ten seconds
+        assert [one for one in node.status()["problems"] if "/quotas cannot be written" in one["detail"]]
+        blocked.rmdir()
+        wait_for((tmp_path / "quotas").exists, TIMEOUT)
+        wait_for(lambda: not node.status()["problems"], TIMEOUT)
