@@ -90,15 +90,10 @@ void http_head_grow(struct http_head *h, size_t more)
     h->capacity = capacity;
 }
 
-struct http_field *http_head_add_field(struct http_head *h)
+void http_head_grow_fields(struct http_head *h)
 {
-    if (h->field_count == h->field_capacity) {
-        h->field_capacity = h->field_capacity ? 2 * h->field_capacity : FIRST_FIELDS;
-        h->fields = memory_resize(h->fields, h->field_capacity * sizeof(*h->fields));
-    }
-    struct http_field *f = &h->fields[h->field_count++];
-    *f = (struct http_field){.name_at = (uint32_t)h->size};
-    return f;
+    h->field_capacity = h->field_capacity ? 2 * h->field_capacity : FIRST_FIELDS;
+    h->fields = memory_resize(h->fields, h->field_capacity * sizeof(*h->fields));
 }
 
 /* How 8, or 4, bytes differ from a lower-case name. Names are tokens (llhttp has seen to it), and

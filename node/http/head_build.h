@@ -16,8 +16,18 @@ static inline void http_head_append(struct http_head *h, const char *at, size_t 
     h->size += size;
 }
 
-/* A new field whose name begins at the end of the text. */
-struct http_field *http_head_add_field(struct http_head *h);
+/* Makes room for another field. */
+void http_head_grow_fields(struct http_head *h);
+
+static inline struct http_field *http_head_add_field(struct http_head *h, struct http_field field)
+{
+    if (h->field_count == h->field_capacity) {
+        http_head_grow_fields(h);
+    }
+    struct http_field *f = &h->fields[h->field_count++];
+    *f = field;
+    return f;
+}
 
 /* `name` is a token. */
 enum http_field_id http_field_id_of(struct bytes name);
@@ -27,6 +37,8 @@ enum http_field_id http_field_id_of(struct bytes name);
 /* When the target is complete and last in the text: its bytes and form (RFC 9112 §3.2); an absolute
  * form is cut to its path, and its authority becomes the host. */
 const char *http_validate_target(struct http_head *h);
+/* The end of that, and all of it for a target that is a path of bytes that are known to do. */
+void http_split_target(struct http_head *h);
 
 /* When all fields are there: what they mean together. `no_body`: a response that has none whatever
  * it says, because of its status or because the request was HEAD. */

@@ -141,32 +141,36 @@ static bool is_for_llhttp(enum http_field_id id)
            id == HTTP_FIELD_PROXY_CONNECTION;
 }
 
-/* One line; `begin` is where the first one begins. */
-static bool take_field(struct cursor *c, struct http_head *h, const char *begin)
+/* What follows the name of a field; `begin` is where the first line begins. */
+static bool take_field(struct cursor *c, struct http_head *h, const char *begin, struct bytes name)
 {
-    struct bytes name = take_word(c), value;
-    if (name.size == 0 || !take(c, BYTES(": ")) || !take_text_line(c, &value)) {
+    struct bytes value;
+    if (!take(c, BYTES(": ")) || !take_text_line(c, &value)) {
         return false;
     }
     enum http_field_id id = http_field_id_of(name);
-    *http_head_add_field(h) = (struct http_field){
-        .name_at = h->fields_at + (uint32_t)(name.at - begin),
-        .name_size = (uint32_t)name.size,
-        .value_at = h->fields_at + (uint32_t)(value.at - begin),
-        .value_size = (uint32_t)value.size,
-        .id = id,
-    };
+    http_head_add_field(h, (struct http_field){
+                               .name_at = h->fields_at + (uint32_t)(name.at - begin),
+                               .name_size = (uint32_t)name.size,
+                               .value_at = h->fields_at + (uint32_t)(value.at - begin),
+                               .value_size = (uint32_t)value.size,
+                               .id = id,
+                           });
     return !is_for_llhttp(id);
 }
 
 static bool take_fields(struct cursor *c, struct http_head *h, uint32_t count_max)
 {
     const char *begin = c->at;
+    struct bytes name;
     h->fields_at = (uint32_t)h->size;
-    while (!is_ended(c)) {
-        if (h->field_count == count_max || !take_field(c, h, begin)) {
+    while ((name = take_word(c)).size > 0) {
+        if (h->field_count == count_max || !take_field(c, h, begin, name)) {
             return false;
         }
+    }
+    if (!is_ended(c)) {
+        return false;
     }
     http_head_append(h, begin, (size_t)(c->at - begin));
     c->at += 2;
@@ -178,7 +182,8 @@ static bool validate(struct http_head *h, bool response, bool answer_to_head)
     h->minor = 1;
     h->version_known = true;
     if (!response) {
-        return !http_validate_target(h) && !http_validate_request(h);
+        http_split_target(h); /* take_request_line() has seen its bytes */
+        return !http_validate_request(h);
     }
     bool no_body = answer_to_head || h->status == 204 || h->status == 304;
     return !http_validate_response(h, no_body) && h->body != HTTP_BODY_CLOSE;

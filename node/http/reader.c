@@ -148,7 +148,7 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size)
     }
     struct http_field *last = h->field_count ? &h->fields[h->field_count - 1] : NULL;
     if (!last || last->value_at != 0) { /* the one before has its value: a new one */
-        last = http_head_add_field(h);
+        last = http_head_add_field(h, (struct http_field){.name_at = (uint32_t)h->size});
     }
     http_head_append(h, at, size);
     last->name_size += (uint32_t)size;

@@ -103,10 +103,15 @@ const char *http_validate_target(struct http_head *h)
                !(h->method == HTTP_METHOD_OPTIONS && bytes_equal(target, BYTES("*")))) {
         return "the target is neither a path nor an http URL";
     }
-    target = http_head_target(h);
+    http_split_target(h);
+    return NULL;
+}
+
+void http_split_target(struct http_head *h)
+{
+    struct bytes target = http_head_target(h);
     const char *mark = memchr(target.at, '?', target.size);
     h->path_size = mark ? (uint32_t)(mark - target.at) : h->target_size;
-    return NULL;
 }
 
 /* What the fields say, before it is weighed. */
@@ -121,13 +126,14 @@ struct findings {
 
 static bool parse_length(struct bytes value, uint64_t *ret_length)
 {
+    enum { ALWAYS_FIT = 19 }; /* digits below 2^64 */
     uint64_t n = 0;
     if (value.size == 0) {
         return false;
     }
     for (size_t i = 0; i < value.size; i++) {
         unsigned digit = (unsigned char)value.at[i] - (unsigned)'0';
-        if (digit > 9 || n > (UINT64_MAX - digit) / 10) {
+        if (digit > 9 || (i >= ALWAYS_FIT && n > (UINT64_MAX - digit) / 10)) {
             return false;
         }
         n = n * 10 + digit;
