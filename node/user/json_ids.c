@@ -3,11 +3,17 @@
 
 #include <assert.h>
 
+static_assert(JSON_IDS_NAME < 32, "a bit for each length");
+
 void json_ids_init(struct json_ids *ids, const struct json_id_name *names, uint32_t count)
 {
     assert(count <= JSON_IDS_COUNT); /* and no name is longer than JSON_IDS_NAME */
     ids->names = names;
     ids->count = count;
+    ids->lengths = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        ids->lengths |= UINT32_C(1) << names[i].name.size;
+    }
     ids->current = -1;
     ids->collecting = ids->key_too_long = ids->too_long = false;
     ids->key_size = 0;
@@ -38,7 +44,10 @@ void json_ids_end_key(struct json_ids *ids, struct bytes rest, bool top)
         key = (struct bytes){ids->key, ids->key_size};
     }
     ids->collecting = false;
-    for (uint32_t i = 0; i < ids->count && !ids->key_too_long; i++) {
+    if (key.size > JSON_IDS_NAME || !(ids->lengths >> key.size & 1) || ids->key_too_long) {
+        return;
+    }
+    for (uint32_t i = 0; i < ids->count; i++) {
         if (is_wanted(ids, i, key, top)) {
             ids->current = (int8_t)i;
         }

@@ -23,6 +23,7 @@ struct json_id_name {
 struct json_ids {
     const struct json_id_name *names; /* lent; at most JSON_IDS_COUNT */
     uint32_t count;
+    uint32_t lengths; /* of the names, a bit each: keys of others are not compared */
     int8_t current;  /* the name whose value comes, or -1 */
     bool collecting; /* a key, or that value */
     bool key_too_long;
