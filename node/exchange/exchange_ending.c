@@ -125,7 +125,9 @@ void exchange_ending_note(struct exchange_ending *e, enum exchange_phase before,
         LOOKED_AT = EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP | EXCHANGE_DO_REPLY |
                     EXCHANGE_DO_FINISH | EXCHANGE_DO_RECONNECT | EXCHANGE_DO_PICK,
     };
-    e->left |= in->kind == EXCHANGE_DOWN_GONE && before != EXCHANGE_LOCAL;
+    if (in->kind == EXCHANGE_DOWN_GONE) {
+        e->left |= before != EXCHANGE_LOCAL;
+    }
     bool lacks = in->kind == EXCHANGE_UP_FAILED || in->kind == EXCHANGE_UP_LACKING;
     if (!(out->what & LOOKED_AT) && !lacks) {
         return;

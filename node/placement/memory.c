@@ -207,8 +207,8 @@ static bool put(struct placement_memory *m, _Atomic uint64_t *bucket, uint64_t t
         uint64_t turn = atomic_fetch_add_explicit(&m->clock, 1, memory_order_relaxed);
         add_to_count(m, 1);
         make_room_anywhere(m, turn, &bucket[at]);
+        drop_others(m, bucket, tag, at);
     }
-    drop_others(m, bucket, tag, at);
     return true;
 }
 

@@ -134,43 +134,32 @@ static const struct placement_route routes[] = {
 
 static const struct placement_route other = {.pattern = "", .manner = PLACEMENT_FREE};
 
-/* The next segment; at NULL: there is none. */
-static struct bytes next_segment(struct bytes *rest)
-{
-    struct bytes segment = *rest;
-    if (!rest->at) {
-        return segment;
-    }
-    const char *slash = rest->size > 0 ? memchr(rest->at, '/', rest->size) : NULL;
-    if (!slash) {
-        *rest = (struct bytes){NULL, 0};
-        return segment;
-    }
-    segment.size = (size_t)(slash - segment.at);
-    *rest = (struct bytes){slash + 1, rest->size - segment.size - 1};
-    return segment;
-}
-
+/* Byte by byte: most rows differ in the first. `*` and `@` are whole segments of a pattern. */
 static bool matches(const char *pattern, struct bytes path, struct bytes *ret_id)
 {
-    struct bytes wanted_rest = bytes_of(pattern);
-    for (;;) {
-        struct bytes wanted = next_segment(&wanted_rest);
-        if (bytes_equal(wanted, BYTES("**"))) {
-            return true;
-        }
-        struct bytes segment = next_segment(&path);
-        if (!wanted.at || !segment.at) {
-            return !wanted.at && !segment.at;
-        }
-        bool any = bytes_equal(wanted, BYTES("*")), id = bytes_equal(wanted, BYTES("@"));
-        if (id) {
-            *ret_id = segment;
-        }
-        if (any || id ? segment.size == 0 : !bytes_equal(wanted, segment)) {
+    const char *at = path.at, *end = at + path.size;
+    for (const char *p = pattern; *p; p++) {
+        if (*p == '*' || *p == '@') {
+            const char *begin = at;
+            if (p[1] == '*') {
+                return true;
+            }
+            while (at < end && *at != '/') {
+                at++;
+            }
+            if (at == begin) {
+                return false;
+            }
+            if (*p == '@') {
+                *ret_id = (struct bytes){begin, (size_t)(at - begin)};
+            }
+        } else if (at == end) {
+            return *p == '/' && p[1] == '*' && p[2] == '*'; /* no further path */
+        } else if (*at++ != *p) {
             return false;
         }
     }
+    return at == end;
 }
 
 /* HEAD asks for the head of what GET gives. */
@@ -201,25 +190,12 @@ const struct placement_route *placement_route_of(struct bytes method, struct byt
     }
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         struct bytes id = {NULL, 0};
-        if (method_is(routes[i].method, method) && matches(routes[i].pattern, path, &id)) {
+        if (matches(routes[i].pattern, path, &id) && method_is(routes[i].method, method)) {
             *ret_id = id;
             return &routes[i];
         }
     }
     return &other;
-}
-
-bool placement_is_run(struct bytes path)
-{
-    bool found = false;
-    struct bytes id;
-    if (!take_prefix(&path)) {
-        return false;
-    }
-    for (size_t i = 0; routes[i].runs && !found; i++) {
-        found = matches(routes[i].pattern, path, &id);
-    }
-    return found;
 }
 
 /* %XX and `+`, as Dify reads them; what is none stays as it is. Into `to`, if there is one at all;

@@ -39,16 +39,13 @@ struct placement_route {
     bool run_of_500;                /* 1.13 answers 500 for an id that it does not know */
     const char *stop;               /* a run, whose stop is POST to this, its task and `/stop` */
     bool deletes;                   /* what it names is gone after a 2xx */
-    bool runs;                      /* see placement_is_run(); these rows are the first */
+    bool runs; /* it makes a run, which costs something: a chat, a completion, a workflow */
 };
 
 /* The route of a request; never NULL. `path` is the whole path without the query, dots and escapes
  * resolved. *ret_id: the segment that is the id, size 0 where the route has none. */
 const struct placement_route *placement_route_of(struct bytes method, struct bytes path,
                                                  struct bytes *ret_id);
-
-/* Does a POST to it make a run, which costs something: a chat, a completion, a workflow? */
-bool placement_is_run(struct bytes path);
 
 /* The value of the route's query parameter, the first one of that name; decoded into `ret_text`
  * where it must be. Size 0 if there is none. */

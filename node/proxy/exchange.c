@@ -158,7 +158,6 @@ static bool is_proxied(struct exchange *x)
 {
     const struct bytes api = BYTES("/v1/");
     resolve_path(x);
-    x->runs = x->head->method == HTTP_METHOD_POST && placement_is_run(x->path);
     return x->path.size >= api.size && memcmp(x->path.at, api.at, api.size) == 0;
 }
 
@@ -204,7 +203,7 @@ static void begin_search(struct exchange *x, bool no_body)
         .content_type = http_head_get(x->head, HTTP_FIELD_CONTENT_TYPE),
         .has_body = !no_body,
     };
-    exchange_place_start(x, &request);
+    exchange_find_route(x, &request);
     search_goes_on(x, user_id_begin(&x->search, &x->app->user_plan, &request));
 }
 
@@ -532,22 +531,22 @@ static void carry_down(struct exchange *x, const struct exchange_outputs *o)
     }
 }
 
-void exchange_step(struct exchange *x, struct exchange_input in)
+void exchange_take_step(struct exchange *x, struct exchange_input *in)
 {
     struct exchange_outputs o;
     bool next;
     do {
-        in.draining = x->proxy->draining;
-        x->cause = (uint8_t)in.kind;
+        in->draining = x->proxy->draining;
+        x->cause = (uint8_t)in->kind;
         x->cause_phase = (uint8_t)exchange_core_phase(&x->core);
         uint32_t attempts = exchange_core_attempts(&x->core);
         x->cause_attempt = (uint8_t)attempts;
-        exchange_core_step(&x->core, &in, net_now_ms(x->proxy->net), &o);
-        exchange_ending_note(&x->ending, x->cause_phase, &in, &o, x->failed);
+        exchange_core_step(&x->core, in, net_now_ms(x->proxy->net), &o);
+        exchange_ending_note(&x->ending, x->cause_phase, in, &o, x->failed);
         if (attempts > 0 && exchange_core_attempts(&x->core) > attempts) {
             exchange_ending_again(&x->ending, (size_t)(x->instance - x->app->instances));
         }
-        next = carry_out(x, &o, &in);
+        next = carry_out(x, &o, in);
         carry_down(x, &o);
         if (o.what & EXCHANGE_DO_FINISH) {
             finish(x, o.finish);

@@ -136,8 +136,13 @@ struct exchange {
 };
 
 /* Runs the core on `in`, carries out what it says, and goes on with what follows at once from that.
- * The exchange may be gone afterwards. */
-void exchange_step(struct exchange *x, struct exchange_input in);
+ * The exchange may be gone afterwards. `in` is used up by the first; the second spares its callers a
+ * copy of it. */
+void exchange_take_step(struct exchange *x, struct exchange_input *in);
+static inline void exchange_step(struct exchange *x, struct exchange_input in)
+{
+    exchange_take_step(x, &in);
+}
 
 /* exchange_adopt.c: the application that the client's token belongs to. False: there is none. */
 bool exchange_adopt(struct exchange *x);
@@ -240,17 +245,11 @@ void exchange_quota_renew(struct exchange *x, const struct snapshot_application 
 /* So many tokens have been used by the request: once, when they are known. */
 void exchange_quota_spend(struct exchange *x, uint64_t tokens);
 
-/* Ids (exchange_ids.c, exchange_place.c). Of an application whose instances are separate: what is
- * to be looked for in the request is set up, and how its body is read; before the search for the
- * user. */
-void exchange_place_begin(struct exchange *x, struct user_request *request);
+/* Ids (exchange_ids.c, exchange_place.c). Which of Dify's routes it is; of an application whose
+ * instances are separate: what is to be looked for in the request is set up, and how its body is
+ * read. Before the search for the user. */
+void exchange_find_route(struct exchange *x, struct user_request *request);
 void exchange_place_done(struct exchange *x);
-static inline void exchange_place_start(struct exchange *x, struct user_request *request)
-{
-    if (x->app->separate || x->app->client_gone != CLIENT_GONE_ABORT) {
-        exchange_place_begin(x, request);
-    }
-}
 static inline void exchange_place_end(struct exchange *x)
 {
     if (x->placing) {

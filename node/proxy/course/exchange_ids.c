@@ -31,11 +31,9 @@ static bool wants_whole_body(const struct placement_route *route)
            route->manner == PLACEMENT_TRY || route->manner == PLACEMENT_EVERYWHERE;
 }
 
-void exchange_place_begin(struct exchange *x, struct user_request *request)
+static void begin_placing(struct exchange *x, const struct placement_route *route, struct bytes id,
+                          struct user_request *request)
 {
-    struct bytes id;
-    const struct placement_route *route =
-        placement_route_of(http_head_method(x->head), x->path, &id);
     bool has_ids =
         route->manner != PLACEMENT_FREE || route->in_body != 0 || placement_tells_ids(route);
     if (x->app->separate ? has_ids : route->stop != NULL) {
@@ -49,6 +47,20 @@ void exchange_place_begin(struct exchange *x, struct user_request *request)
         }
         if (request->has_body && wants_whole_body(route)) {
             request->ids = &p->body;
+        }
+    }
+}
+
+void exchange_find_route(struct exchange *x, struct user_request *request)
+{
+    bool places = x->app->separate || x->app->client_gone != CLIENT_GONE_ABORT;
+    if (places || x->head->method == HTTP_METHOD_POST) { /* runs are made by POST */
+        struct bytes id;
+        const struct placement_route *route =
+            placement_route_of(http_head_method(x->head), x->path, &id);
+        x->runs = route->runs;
+        if (places) {
+            begin_placing(x, route, id, request);
         }
     }
 }
