@@ -6,7 +6,7 @@ In the suite it is 600. Two claims, both counted at the instances:
 - 0 answers (but to stops) from an instance that does not have the id, while the one that has it is eligible. What a
   POST gets that may have run (5xx) is passed on, from wherever it is (SPEC §3), and proves nothing.
 - 0 POSTs sent again after any answer but a 404 of the routes that ask by themselves; chats, completions and
-  uploads are sent once, whatever happens.
+  uploads are sent once, whatever happens, and so is the DELETE of a conversation.
 
 The node has seen nearly all of these ids being made, and remembers them; of those that it must ask for the same is
 claimed by test_asking_on, and by the walk of tests/unit/test_placement_core.c.
@@ -48,16 +48,18 @@ class Calls:
     def __init__(self, stubs, node, seed):
         self.stubs, self.node, self.random = {stub.name: stub for stub in stubs}, node, random.Random(seed)
         self.lock = threading.Lock()
-        self.known = []                # (kind, user, id, who has it)
+        self.known = []                # (kind, user, id, who has it, its conversation)
+        self.deleted = set()           # conversations: of these nobody knows any more who has what
         self.number = 0
         self.wrong, self.answered, self.statuses = [], 0, collections.Counter()
-        self.posts = {}                # X-Request-ID -> path
+        self.unsafe = {}               # X-Request-ID -> method and path of a POST or DELETE
+        self.sent = collections.Counter()   # of these, what the instances have seen
         self.over = False
 
     # ---- calls
 
     def draw(self):
-        """(user, method, path, body, who has what it names)."""
+        """(number, user, method, path, body, who has what it names, of which conversation)."""
         with self.lock:
             self.number += 1
             one = self.random.choice(self.known) if self.known and self.random.random() < 0.75 else None
@@ -66,17 +68,19 @@ class Calls:
             number = self.number
         text = {"user": user, "query": "q", "inputs": {"stub_events": 1, "stub_interval": 0}, "response_mode": mode}
         if not one:
-            return number, user, "POST", "/v1/chat-messages", text, None
-        kind, _, name, owner = one
+            return number, user, "POST", "/v1/chat-messages", text, None, None
+        kind, _, name, owner, talk = one
         if kind == "conversation":
-            if how < 0.6:
-                return number, user, "POST", "/v1/chat-messages", {**text, "conversation_id": name}, owner
-            if how < 0.8:
-                return number, user, "GET", f"/v1/messages?conversation_id={name}&user={user}", None, owner
-            return number, user, "POST", f"/v1/conversations/{name}/name", {"user": user, "name": "n"}, owner
+            if how < 0.55:
+                return number, user, "POST", "/v1/chat-messages", {**text, "conversation_id": name}, owner, talk
+            if how < 0.7:
+                return number, user, "GET", f"/v1/messages?conversation_id={name}&user={user}", None, owner, talk
+            if how < 0.85:
+                return number, user, "POST", f"/v1/conversations/{name}/name", {"user": user, "name": "n"}, owner, talk
+            return number, user, "DELETE", f"/v1/conversations/{name}", {"user": user}, owner, talk
         if how < 0.5:
-            return number, user, "POST", f"/v1/messages/{name}/feedbacks", {"user": user, "rating": "like"}, owner
-        return number, user, "GET", f"/v1/messages/{name}/suggested?user={user}", None, owner
+            return number, user, "POST", f"/v1/messages/{name}/feedbacks", {"user": user, "rating": "like"}, owner, talk
+        return number, user, "GET", f"/v1/messages/{name}/suggested?user={user}", None, owner, talk
 
     def note(self, said, user, where):
         """What an answer of a new chat has made."""
@@ -86,18 +90,22 @@ class Calls:
             with self.lock:
                 for kind in ("conversation", "message"):
                     if value.get(f"{kind}_id"):
-                        self.known.append((kind, user, value[f"{kind}_id"], where))
+                        self.known.append((kind, user, value[f"{kind}_id"], where, value.get("conversation_id")))
                 del self.known[:-3000]
 
     def eligible(self, name):
         return self.node.status()["applications"]["one"]["instances"][name]["eligible"]
 
     def call(self, client):
-        number, user, method, path, body, owner = self.draw()
+        number, user, method, path, body, owner, talk = self.draw()
         request_id = f"call-{number}"
-        if method == "POST":
-            with self.lock:
-                self.posts[request_id] = path
+        with self.lock:
+            if method != "GET":
+                self.unsafe[request_id] = f"{method} {path}"
+            if method == "DELETE" and talk not in self.deleted:
+                self.deleted.add(talk)
+                self.known = [one for one in self.known if one[4] != talk]
+                talk = None   # it is there until this one has been answered
         client.request(method, path, TOKEN, json_body=body, headers=[("X-Request-ID", request_id)])
         head, said = client.response()
         where = head.headers.get("x-dify-instance")
@@ -106,7 +114,7 @@ class Calls:
             self.statuses[head.status] += 1
         if owner is None and head.status == 200 and where:
             self.note(said, user, where)
-        said_of_id = head.status < 300 or head.status in (400, 404)
+        said_of_id = talk not in self.deleted and (head.status < 300 or head.status in (400, 404))
         if owner and where and where != owner and said_of_id and self.eligible(owner):
             with self.lock:
                 self.wrong.append((number, method, path, head.status, where, owner))
@@ -148,18 +156,19 @@ class Calls:
             time.sleep(0.01)
 
     def look(self):
-        """Each POST of the batch, as the instances have written it down."""
+        """Each POST and DELETE of the batch, as the instances have written it down."""
         seen = collections.defaultdict(list)
         for name, stub in self.stubs.items():
             for row in stub.requests():
-                if row["method"] == "POST" and row["x_request_id"] in self.posts:
+                if row["x_request_id"] in self.unsafe:
                     seen[row["x_request_id"]].append((name, row["status"]))
             stub.forget()
         for request_id, rows in seen.items():
-            asks = self.posts[request_id].endswith(ASKING)
+            asks = self.unsafe[request_id].endswith(ASKING)
             if (len(rows) > 1 and not asks) or sum(status != 404 for _, status in rows) > 1:
-                self.wrong.append((request_id, self.posts[request_id], rows))
-        self.posts.clear()
+                self.wrong.append((request_id, self.unsafe[request_id], rows))
+        self.sent.update(self.unsafe[request_id].split()[0] for request_id in seen)
+        self.unsafe.clear()
 
     def run(self, count, say=lambda *_: None):
         worry = threading.Thread(target=self.trouble)
@@ -175,6 +184,7 @@ class Calls:
             self.over = True
             worry.join()
         assert self.answered > count / 2 and self.statuses[200] > count / 3, self.statuses
+        assert self.sent["DELETE"] > count / 100, self.sent
 
 
 def life(count, seed, say=lambda *_: None):
