@@ -21,6 +21,7 @@ class Job(typing.NamedTuple):
     requests: int = 60000  # a round and proxy
     warm_up: int = 2000    # before each slice, not counted
     resumed: bool = False  # nearly all of its connections must resume a session
+    beside: str = ""       # a job: what difyring takes more than for that one, in the same run; the others do neither
 
 
 # Of events: each goes on at once.
@@ -29,10 +30,11 @@ AS_IT_COMES = {"nginx": "proxy_buffering off;", "haproxy": "option http-no-delay
 JOBS = {
     "chat": Job("64 kept-alive connections"),
     # difyring alone knows what a conversation is: beside `chat` it shows what remembering costs.
-    "follow": Job("the same in conversations that are remembered, one a user", ("--follow",)),
+    "follow": Job("the same in conversations that are remembered, one a user", ("--follow",), beside="chat"),
     # Beside `chat`: what counting slots costs, and waiting for one. nginx and haproxy do neither here.
-    "slots": Job("instances whose slots are counted, and never taken", difyring=", max_in_flight: 4096"),
-    "queue": Job("64 connections for 3 x 15 slots, of which long requests get 12", difyring=", max_in_flight: 15"),
+    "slots": Job("instances whose slots are counted, and never taken", difyring=", max_in_flight: 4096", beside="chat"),
+    "queue": Job("64 connections for 3 x 15 slots, of which long requests get 12", difyring=", max_in_flight: 15",
+                 beside="chat"),
     "new": Job("a new connection for each request", ("--once",)),
     # Streams last a second, so no proxy is busy all the time: each pays for waking up.
     "stream": Job("512 event streams at a time; a request is one, of 50 events in a second", ("--stream",),
@@ -42,6 +44,18 @@ JOBS = {
     "tls-resumed": Job("a resumed TLS session for each request", ("--tls", "--once", "--resume"), tls=True,
                        resumed=True),
 }
+
+
+def rows_of(job, proxies):
+    """Whom a run measures unless it is told: all proxies, or difyring with this job, with the one beside it, and with
+    that once more (control)."""
+    beside = JOBS[job].beside
+    return [beside, "control", "difyring"] if beside else list(proxies)
+
+
+def job_of(job, row):
+    """What a row's load does."""
+    return JOBS[job.beside] if job.beside and row in (job.beside, "control") else job
 
 
 def make_certificate(folder):

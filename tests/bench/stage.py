@@ -317,13 +317,14 @@ class Stage:
     def start_instances(self):
         return self.start_tool("bench_backend", [INSTANCES], self.load_core)[1]
 
-    def start_load(self, port, connections):
+    def start_load(self, port, connections, row="difyring"):
+        words = jobs.job_of(self.job, row).load
         return Load(self.start([find_built("bench_load", "DIFYRING_BENCH_DIR"), "--port", port,
-                                "--connections", connections, *self.job.load], self.load_core, pipes=True))
+                                "--connections", connections, *words], self.load_core, pipes=True))
 
     def start_proxy(self, name, instance_ports):
         """Raises Missing when the machine lacks it, RuntimeError when it does not come up."""
-        if name in ("relay", "control"):
+        if name == "relay" or (name == "control" and not self.job.beside):
             if self.job.tls:
                 raise Missing("it has no TLS")
             process, ports = self.start_tool("bench_relay", instance_ports, self.proxy_core)
@@ -341,12 +342,13 @@ class Stage:
         port = free_port()
         config = pathlib.Path(self.folder, f"{name}.conf")
         tls = ""
+        ours = name not in ("nginx", "haproxy")
         if self.job.tls:
             tls = TLS[name].format(**dict(zip(("certificate", "key", "both"), self.certificate)))
-        if name == "difyring":
-            program = find_built(name, "DIFYRING_BIN")
-            text, words = fill(DIFYRING, DIFYRING_INSTANCE % self.job.difyring, port, instance_ports, self.folder, tls), \
-                [program, "run", "-c", config]
+        if ours:
+            program = find_built("difyring", "DIFYRING_BIN")
+            instance = DIFYRING_INSTANCE % jobs.job_of(self.job, name).difyring
+            text, words = fill(DIFYRING, instance, port, instance_ports, self.folder, tls), [program, "run", "-c", config]
         elif name == "nginx":
             program = find_installed(name)
             text, words = fill(NGINX, NGINX_INSTANCE, port, instance_ports, self.folder, tls, self.job.nginx), \
@@ -356,7 +358,7 @@ class Stage:
             text, words = fill(HAPROXY, HAPROXY_INSTANCE, port, instance_ports, self.folder, tls, self.job.haproxy), \
                 [program, "-db", "-q", "-f", config]
         config.write_text(text)
-        if name == "difyring":
+        if ours:
             demand_accepted(program, config)
         process = self.start(words, self.proxy_core)
         proxy = Proxy(name, process, port, program)
@@ -365,7 +367,7 @@ class Stage:
         except RuntimeError as error:
             self.processes.remove(process)
             self.stop(process)
-            log = pathlib.Path(self.folder, f"{name}.error.log")
+            log = pathlib.Path(self.folder, f"{'difyring' if ours else name}.error.log")
             tail = log.read_text()[-2000:] if log.exists() else ""
             raise RuntimeError(f"{error}\n{tail}") from None
         proxy.pids = process_tree(process.pid)

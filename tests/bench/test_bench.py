@@ -65,6 +65,16 @@ def test_difyring_is_measured_without_errors():
     assert reports["difyring"]["ratio"]["median"] > 0
 
 
+@needs_difyring
+@pytest.mark.parametrize("job", ["follow", "queue"])
+def test_a_job_of_ours_alone_is_measured_beside_another(job):
+    reports = run_bench("--job", job, "--rounds", "1", "--requests", "500", "--slices", "2", "--warm-up", "200")
+    assert list(reports) == ["chat", "control", "difyring"]
+    for report in reports.values():
+        assert_sane(report, 500)
+    assert reports["chat"]["ratio"]["median"] == 1 != reports["difyring"]["ratio"]["median"]
+
+
 def test_a_proxy_that_is_not_there_is_missing_and_has_no_figures():
     reports = run_bench("--rounds", "1", "--requests", "500", "--only", "relay,difyring",
                         DIFYRING_BIN="/nonexistent/difyring")
