@@ -82,11 +82,13 @@ struct conf_limits {
     uint64_t json_inspect, body_size, spool_memory, spool_memory_all;
     uint32_t placements; /* ids whose instance is remembered */
     const char *spool_dir;
+    unsigned line, column; /* of the section */
 };
 
 struct conf_timeouts { /* milliseconds */
     uint64_t request_head_ms, request_body_ms, keepalive_ms, connect_ms, first_byte_ms,
         first_event_ms, idle_ms, drain_ms; /* first_event 0 = never */
+    unsigned line, column;                 /* of the section */
 };
 
 struct conf_log {
@@ -97,6 +99,7 @@ struct conf_log {
     enum log_level level;
     const char **skip; /* paths of local endpoints */
     size_t skip_count;
+    unsigned line, column; /* of the section */
 };
 
 struct conf_admin {
@@ -108,6 +111,7 @@ struct conf_admin {
     const char *view_token;     /* "" = none */
     struct conf_listen *listen; /* addresses alone; where there are any, the others serve clients */
     size_t listen_count;
+    unsigned line, column; /* of the section */
 };
 
 struct conf_cors {
@@ -156,6 +160,7 @@ struct conf_health_check {
     size_t expect_count;              /* 0 = not given */
     uint16_t *failure_statuses;
     size_t failure_status_count;
+    unsigned line, column; /* of the section */
 };
 
 struct conf_retries {
@@ -241,7 +246,7 @@ enum conf_effect {
     CONF_LIVE = 1, /* a reload */
     CONF_RESTART,  /* a restart */
     CONF_SHARED,   /* a reload, of any node of the cluster: all of them take it */
-    CONF_TOOL,     /* the next `difyring vrrp` */
+    CONF_TOOL,     /* the next `difyring vrrp-config` */
 };
 
 struct conf {

@@ -240,7 +240,8 @@ static const struct conf_field limits_fields[] = {
     {0},
 };
 
-static const struct conf_section limits = {.what = "`limits`", .fields = limits_fields};
+static const struct conf_section limits = {
+    .what = "`limits`", .fields = limits_fields, .line = offsetof(struct conf_limits, line)};
 
 /* drain: 0 = end at once. */
 static const struct conf_field timeouts_fields[] = {
@@ -267,7 +268,8 @@ static const struct conf_field timeouts_fields[] = {
     {0},
 };
 
-static const struct conf_section timeouts = {.what = "`timeouts`", .fields = timeouts_fields};
+static const struct conf_section timeouts = {
+    .what = "`timeouts`", .fields = timeouts_fields, .line = offsetof(struct conf_timeouts, line)};
 
 /* ---- log ---- */
 
@@ -385,7 +387,8 @@ static const struct conf_field logs_fields[] = {
     {0},
 };
 
-static const struct conf_section logs = {.what = "`log`", .fields = logs_fields};
+static const struct conf_section logs = {
+    .what = "`log`", .fields = logs_fields, .line = offsetof(struct conf_log, line)};
 
 /* ---- admin ---- */
 
@@ -449,7 +452,8 @@ static const struct conf_field admin_fields[] = {
     {0},
 };
 
-static const struct conf_section admin = {.what = "`admin`", .fields = admin_fields};
+static const struct conf_section admin = {
+    .what = "`admin`", .fields = admin_fields, .line = offsetof(struct conf_admin, line)};
 
 /* ---- cors ---- */
 

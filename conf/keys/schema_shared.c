@@ -126,6 +126,7 @@ static const struct conf_field health_check_fields[] = {
 
 const struct conf_section conf_health_check = {.what = "`health_check`",
                                                .fields = health_check_fields,
+                                               .line = offsetof(struct conf_health_check, line),
                                                .size = sizeof(struct conf_health_check)};
 
 /* ---- retries ---- */

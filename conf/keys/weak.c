@@ -107,7 +107,7 @@ static void check_variables(const struct conf_application *application,
 static void check_times(const struct conf_health_check *check, struct problem_list *problems)
 {
     if (check->enabled && check->timeout_ms > check->interval_ms) {
-        problem_add(problems, 0, 0,
+        problem_add(problems, check->line, check->column,
                     "`health_check.timeout` is longer than `interval`: while an instance is "
                     "silent its next check waits, so it is found later than the interval says");
     }
@@ -219,20 +219,20 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
     if (is_short(conf->admin.token)) {
-        problem_add(problems, 0, 0,
+        problem_add(problems, conf->admin.line, conf->admin.column,
                     "`admin.token` is shorter than %d characters: it is guessed easily, and logs "
                     "cannot tell it from ordinary words; use a longer one",
                     TOKEN_SIZE_LEAST);
     }
     if (is_short(conf->admin.view_token)) {
-        problem_add(problems, 0, 0,
+        problem_add(problems, conf->admin.line, conf->admin.column,
                     "`admin.view_token` is shorter than %d characters: it is guessed easily, and "
                     "logs cannot tell it from ordinary words; use a longer one",
                     TOKEN_SIZE_LEAST);
     }
     if (conf->admin.token[0] == '\0' && allows_all(&conf->admin)) {
         problem_add(
-            problems, 0, 0,
+            problems, conf->admin.line, conf->admin.column,
             "`admin.allow` lets every address drain, reload and read tokens; name the "
             "networks of your people, or use `admin.token` alone, and `admin.view_allow` for "
             "those who only look");

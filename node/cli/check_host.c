@@ -28,30 +28,31 @@ static void check_spool_dir(const struct conf *conf, struct problem_list *proble
     struct stat entry;
     struct statfs facts;
     if (stat(dir, &entry) != 0 || statfs(dir, &facts) != 0) {
-        problem_add(problems, 0, 0,
+        problem_add(problems, conf->limits.line, conf->limits.column,
                     "`limits.spool_dir` (%s): %s; uploads beyond spool_memory would get 503", dir,
                     strerror(errno));
         return;
     }
     if (!S_ISDIR(entry.st_mode)) {
-        problem_add(problems, 0, 0, "`limits.spool_dir` (%s) is not a folder", dir);
+        problem_add(problems, conf->limits.line, conf->limits.column,
+                    "`limits.spool_dir` (%s) is not a folder", dir);
         return;
     }
     if (access(dir, W_OK | X_OK) != 0) {
-        problem_add(problems, 0, 0,
+        problem_add(problems, conf->limits.line, conf->limits.column,
                     "`limits.spool_dir` (%s) cannot be written by this user (%s); uploads beyond "
                     "spool_memory would get 503",
                     dir, strerror(errno));
     }
     if (is_memory(&facts)) {
-        problem_add(problems, 0, 0,
+        problem_add(problems, conf->limits.line, conf->limits.column,
                     "`limits.spool_dir` (%s) is in memory (tmpfs): uploads there are not limited "
                     "by spool_memory_all; use a folder on a disk",
                     dir);
     }
     uint64_t room = (uint64_t)facts.f_bavail * (uint64_t)facts.f_bsize;
     if (room < conf->limits.body_size) {
-        problem_add(problems, 0, 0,
+        problem_add(problems, conf->limits.line, conf->limits.column,
                     "`limits.spool_dir` (%s) has %" PRIu64
                     " bytes free, fewer than one body of `limits.body_size` (%" PRIu64 ")",
                     dir, room, conf->limits.body_size);

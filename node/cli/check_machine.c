@@ -115,71 +115,92 @@ static void folder_of(const char *path, bool made, char ret_folder[PATH_SIZE])
     } while (made && stat(ret_folder, &entry) != 0 && strlen(ret_folder) > 1);
 }
 
-/* May this user write `path`, or make it? `run` says the same when it cannot. */
-static void check_folder_of(struct problem_list *problems, const char *key, const char *path,
-                            bool made)
+/* A path of the configuration, and where it stands there. */
+struct named_path {
+    const char *key, *path; /* path NULL: there is none */
+    unsigned line, column;
+    bool made; /* with the folders above it */
+};
+
+/* May this user write it, or make it? `run` says the same when it cannot. */
+static void check_folder_of(struct problem_list *problems, const struct named_path *p)
 {
     char folder[PATH_SIZE];
     struct stat entry;
-    folder_of(path, made, folder);
-    if (stat(path, &entry) == 0) {
+    folder_of(p->path, p->made, folder);
+    if (stat(p->path, &entry) == 0) {
         int wanted = S_ISDIR(entry.st_mode) ? R_OK | W_OK | X_OK : W_OK;
-        if (access(path, wanted) != 0) {
-            problem_add(problems, 0, 0, "`%s` (%s): this user may not write it: %s", key, path,
-                        strerror(errno));
+        if (access(p->path, wanted) != 0) {
+            problem_add(problems, p->line, p->column, "`%s` (%s): this user may not write it: %s",
+                        p->key, p->path, strerror(errno));
         }
     } else if (stat(folder, &entry) != 0) {
-        problem_add(problems, 0, 0, "`%s` (%s): the folder %s is missing", key, path, folder);
+        problem_add(problems, p->line, p->column, "`%s` (%s): the folder %s is missing", p->key,
+                    p->path, folder);
     } else if (access(folder, W_OK | X_OK) != 0) {
-        problem_add(problems, 0, 0, "`%s` (%s): this user may not write into %s: %s", key, path,
-                    folder, strerror(errno));
+        problem_add(problems, p->line, p->column, "`%s` (%s): this user may not write into %s: %s",
+                    p->key, p->path, folder, strerror(errno));
     }
 }
 
 /* Whoever may write there can put another file, or a link, in the place of the node's. */
-static void check_writers(struct problem_list *problems, const char *key, const char *folder)
+static void check_writers(struct problem_list *problems, const struct named_path *p,
+                          const char *folder)
 {
     struct stat entry;
     if (stat(folder, &entry) == 0 && S_ISDIR(entry.st_mode) && (entry.st_mode & S_IWOTH) &&
         !(entry.st_mode & S_ISVTX)) {
-        problem_add(problems, 0, 0, "`%s`: every user of this host may write into %s: chmod o-w",
-                    key, folder);
+        problem_add(problems, p->line, p->column,
+                    "`%s`: every user of this host may write into %s: chmod o-w", p->key, folder);
+    }
+}
+
+static void check_file(const struct named_path *p, struct problem_list *problems,
+                       struct problem_list *unwise)
+{
+    char folder[PATH_SIZE];
+    if (p->path) {
+        check_folder_of(problems, p);
+        folder_of(p->path, false, folder);
+        check_writers(unwise, p, folder);
+    }
+}
+
+static void check_state_dir(const struct named_path *p, struct cli_host_findings *findings)
+{
+    struct stat entry;
+    if (!p->path) {
+        return;
+    }
+    check_writers(findings->unwise, p, p->path);
+    if (stat(p->path, &entry) == 0 && !S_ISDIR(entry.st_mode)) {
+        problem_add(findings->refused, p->line, p->column, "`%s` (%s) is not a folder", p->key,
+                    p->path);
+    } else {
+        check_folder_of(findings->refused, p);
     }
 }
 
 static void check_folders(const struct conf *conf, struct cli_host_findings *findings)
 {
-    const struct {
-        const char *key, *path;
-        struct problem_list *problems;
-        bool made;
-    } files[] = {
-        {"log.access", conf->log.access == LOG_FILE ? conf->log.access_path : NULL,
-         findings->refused, false},
-        {"log.error", conf->log.error == LOG_FILE ? conf->log.error_path : NULL, findings->refused,
-         false},
-        {"vip.track_file", conf->has_vip ? conf->vip.track_file : NULL, findings->unwise, true},
-    };
-    struct stat entry;
-    char folder[PATH_SIZE];
-    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
-        if (files[i].path) {
-            check_folder_of(files[i].problems, files[i].key, files[i].path, files[i].made);
-            folder_of(files[i].path, false, folder);
-            check_writers(findings->unwise, files[i].key, folder);
-        }
-    }
-    check_writers(findings->unwise, "limits.spool_dir", conf->limits.spool_dir);
-    if (!conf->state_dir) {
-        return;
-    }
-    check_writers(findings->unwise, "node.state_dir", conf->state_dir);
-    if (stat(conf->state_dir, &entry) == 0 && !S_ISDIR(entry.st_mode)) {
-        problem_add(findings->refused, conf->state_dir_line, conf->state_dir_column,
-                    "`node.state_dir` (%s) is not a folder", conf->state_dir);
-    } else {
-        check_folder_of(findings->refused, "node.state_dir", conf->state_dir, true);
-    }
+    const struct conf_log *log = &conf->log;
+    const struct named_path access_log = {"log.access",
+                                          log->access == LOG_FILE ? log->access_path : NULL,
+                                          log->line, log->column, false};
+    const struct named_path error_log = {"log.error",
+                                         log->error == LOG_FILE ? log->error_path : NULL, log->line,
+                                         log->column, false};
+    const struct named_path track = {"vip.track_file", conf->has_vip ? conf->vip.track_file : NULL,
+                                     conf->vip.line, conf->vip.column, true};
+    const struct named_path spool = {"limits.spool_dir", conf->limits.spool_dir, conf->limits.line,
+                                     conf->limits.column, false};
+    const struct named_path state = {"node.state_dir", conf->state_dir, conf->state_dir_line,
+                                     conf->state_dir_column, true};
+    check_file(&access_log, findings->refused, findings->unwise);
+    check_file(&error_log, findings->refused, findings->unwise);
+    check_file(&track, findings->unwise, findings->unwise);
+    check_writers(findings->unwise, &spool, spool.path);
+    check_state_dir(&state, findings);
 }
 
 void cli_check_machine(const struct conf *conf, struct cli_host_findings *findings)

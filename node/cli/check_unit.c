@@ -63,13 +63,13 @@ void cli_check_unit(const struct conf *conf, struct cli_host_findings *findings)
         return;
     }
     if (found && facts.notify) {
-        problem_add(findings->notes, 0, 0,
+        problem_add(findings->notes, conf->timeouts.line, conf->timeouts.column,
                     "`timeouts.drain` is longer than the TimeoutStopSec of %s (%" PRIu64
                     " s); the node asks systemd for the time that it needs, but nothing else that "
                     "may stop it",
                     path, facts.stop_ms / 1000);
     } else {
-        problem_add(findings->unwise, 0, 0,
+        problem_add(findings->unwise, conf->timeouts.line, conf->timeouts.column,
                     "`timeouts.drain` is longer than the %" PRIu64
                     " s after which a stop becomes a kill (TimeoutStopSec of %s): streams that "
                     "still drain are cut; make that longer, or this shorter",

@@ -224,6 +224,7 @@ def test_check_with_host_looks_at_this_machine(tmp_path):
             (good + "timeouts: { drain: 5m }\n", "`timeouts.drain` is longer than the ")):
         code, out = checked_here(path, text)
         assert code == 0 and said in out, (said, out)
+        assert ":0:0: " not in out, out   # each says where
     assert "192.0.2.9" not in checked_here(path, (vip % "lo").replace("127.0.0.1:0", "192.0.2.9:82"))[1]   # keepalived brings that one
     assert "drain" not in checked_here(path, good + "timeouts: { drain: 90s }\n")[1]
     open_folder.chmod(0o1777)   # as /tmp: nobody can replace another's files
@@ -256,6 +257,7 @@ def test_check_with_host_refuses_what_run_refuses_here(tmp_path):
         code, out = checked_here(path, good + more + "\n")
         ran = subprocess.run([BIN, "run", "-c", str(path)], capture_output=True, text=True, check=False, timeout=60)
         told, = [line for line in out.splitlines() if said in line]
+        assert ":0:0: " not in told
         assert (code, ran.returncode) == (1, 1) and ": warning: " not in told and "is valid" not in out, (more, out, ran)
     # what is there and is another user's; root without its right to write everything is a user like others
     (tmp_path / "kept").mkdir(mode=0o500)

@@ -447,7 +447,7 @@ static void tokens_of_a_few_characters_are_warned_of(void **state)
                                 "    instances:\n"
                                 "    - {name: i, host: h, port: 1, token: four}\n"
                                 "    - {name: j, host: h, port: 1, token: k3y}\n");
-    static const unsigned lines[] = {0, 5, 9};
+    static const unsigned lines[] = {3, 5, 9};
     assert_int_equal(conf_weak(c, &problems), 3);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(problems.at[i].line, lines[i]);
