@@ -157,9 +157,9 @@ def test_it_starts_serves_and_stops(stubs):
             "listening", "ready"]
 
 
-def test_there_is_a_worker_for_each_usable_cpu_and_each_has_one(stubs):
+def test_it_has_its_hosts_name_and_a_worker_on_each_usable_cpu(stubs):
     config = settings(stubs)
-    del config["workers"]   # auto
+    del config["workers"], config["node"]   # auto; the host's name
     with Node(config) as node:
         cpus = []
         for thread in os.listdir(f"/proc/{node.pid}/task"):
@@ -169,7 +169,8 @@ def test_there_is_a_worker_for_each_usable_cpu_and_each_has_one(stubs):
                 cpus.append(fields["Cpus_allowed_list"])
         usable = os.sched_getaffinity(node.pid)
         assert sorted(cpus) == sorted(str(cpu) for cpu in usable)
-        assert node.status()["node"]["workers"] == len(usable)
+        own = node.status()["node"]
+        assert (own["workers"], own["name"]) == (len(usable), socket.gethostname())
 
 
 def test_several_addresses_and_ipv6(stubs):
