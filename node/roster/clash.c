@@ -10,6 +10,7 @@ enum {
     CLASHES_MAX = 4, /* of one teller: what is beyond is told when there is room */
     TELL_MS = 1000,
     DETAIL_SIZE = 512,
+    WHO_SIZE = 16 + GOSSIP_ADDRESS_TEXT_SIZE,
     ADDRESS_SIZE = 18,
     TOLD_MAX = 2 * CLASHES_MAX, /* at a time, of all tellers together */
     /* A name of 64, two addresses of 18, tags and lengths. */
@@ -162,17 +163,30 @@ static void tell_all(struct cluster *c)
     topic_set(c, TOPIC_CLASH, (struct bytes){(const char *)value, size});
 }
 
+/* Of what a node has heard itself only its own address may be unknown to it. */
+static void describe(const struct gossip_address *address, bool heard, char ret_text[WHO_SIZE])
+{
+    char text[GOSSIP_ADDRESS_TEXT_SIZE];
+    gossip_address_text(address, text);
+    if (!text[0] && heard) {
+        snprintf(ret_text, WHO_SIZE, "this one");
+        return;
+    }
+    snprintf(ret_text, WHO_SIZE, "the one at %s", text[0] ? text : "an address that is not known");
+}
+
 static void tell_person(struct cluster *c, const struct clash *clash)
 {
-    char holder[GOSSIP_ADDRESS_TEXT_SIZE], other[GOSSIP_ADDRESS_TEXT_SIZE], detail[DETAIL_SIZE];
-    gossip_address_text(&clash->holder, holder);
-    gossip_address_text(&clash->other, other);
+    const struct clashes *mine = own(c);
+    bool heard = clash >= mine->at && clash < mine->at + CLASHES_MAX;
+    char holder[WHO_SIZE], other[WHO_SIZE], detail[DETAIL_SIZE];
+    describe(&clash->holder, heard, holder);
+    describe(&clash->other, heard, other);
     snprintf(detail, sizeof(detail),
-             "two processes have the name %s: the one at %s, which started first, keeps it; the "
-             "one at %s serves its clients, but its votes and counts reach nobody; give each node "
-             "a node.name of its own",
-             clash->name, holder[0] ? holder : "an address that is not known",
-             other[0] ? other : "an address that is not known");
+             "two processes have the name %s: %s, which started first, keeps it; %s serves its "
+             "clients, but its votes and counts reach nobody; give each node a node.name of its "
+             "own",
+             clash->name, holder, other);
     c->events->on_problem(c->owner, "name_clash", clash->name, detail);
 }
 

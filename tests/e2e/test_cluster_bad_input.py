@@ -128,9 +128,12 @@ def test_of_two_with_one_name_the_older_keeps_it(stubs):
 
 def test_the_problem_goes_with_the_younger(stubs):
     local = {"node-c": {"node": {"name": "node-b"}}}
-    with Cluster(settings(stubs), 3, local=local, start=["node-a", "node-b"]) as cluster:
+    with Cluster(settings(stubs), 3, local=local, start=["node-b"]) as cluster:
         cluster.settle()
-        cluster.start("node-c")
+        cluster.start("node-c")   # nobody has told node-b its own address: it is "this one"
+        wait_for(lambda: [one for one in clash_problems(cluster["node-b"]) if "node-b: this one, which started first" in one["detail"]],
+                 3 * TIMEOUT)
+        cluster.start("node-a")
         for node in cluster.nodes():
             wait_for(lambda node=node: names_both(node, cluster), 3 * TIMEOUT)
         cluster.stop("node-c")
