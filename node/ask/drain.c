@@ -186,6 +186,55 @@ static int act_on_node(struct cli_node *n, const struct wishes *w)
     return code;
 }
 
+/* ---- who is left ---- */
+
+static bool is_text(const json_t *object, const char *key, const char *text)
+{
+    const char *said = json_string_value(json_object_get(object, key));
+    return said && strcmp(said, text) == 0;
+}
+
+static bool another_serves(const json_t *cluster, const char *self)
+{
+    size_t index;
+    json_t *node;
+    json_array_foreach(json_object_get(cluster, "nodes"), index, node)
+    {
+        if (is_text(node, "state", "alive") && !is_text(node, "name", self) &&
+            !json_is_true(json_object_get(node, "draining"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The last one can be drained, too; who did that at night is told what it means. */
+static void warn_of_the_last(struct cli_node *n, const struct wishes *w)
+{
+    json_t *status = NULL, *problem;
+    size_t index;
+    if (cli_ask_json(n, "GET", "/status", 0, &status) != CLI_FINE) {
+        return;
+    }
+    const char *self = json_string_value(json_object_get(json_object_get(status, "node"), "name"));
+    if (w->node && !another_serves(json_object_get(status, "cluster"), self ? self : "")) {
+        cli_failed(w->verb,
+                   "warning: no other node is alive and in service: nobody takes over what "
+                   "this one had; `difyring enable --node` takes it back");
+    }
+    json_array_foreach(json_object_get(status, "problems"), index, problem)
+    {
+        if (!w->node && is_text(problem, "kind", "no_instance")) {
+            char *about = cli_printable(json_string_value(json_object_get(problem, "subject")));
+            char *detail = cli_printable(json_string_value(json_object_get(problem, "detail")));
+            cli_failed(w->verb, "warning: %s: %s; `difyring enable` takes it back", about, detail);
+            free(about);
+            free(detail);
+        }
+    }
+    json_decref(status);
+}
+
 /* ---- usage ---- */
 
 static int check_wishes(const struct wishes *w)
@@ -247,6 +296,9 @@ static int drain_or_enable(struct cli_line *line, const char *verb)
         code = w.node   ? act_on_node(&node, &w)
                : w.host ? act_on_host(&node, &w)
                         : act_on_words(&node, &w);
+    }
+    if (code == CLI_FINE && strcmp(verb, "drain") == 0) {
+        warn_of_the_last(&node, &w);
     }
     cli_node_done(&node);
     return code;

@@ -94,7 +94,12 @@ def test_the_commands_of_a_day(stubs):
         def drained(name):
             return b.instances()[name]["status"] == "draining"
         done = command(a, "drain", "one/dify1", "one/dify2")
-        assert (done.returncode, done.stdout) == (0, "one/dify1: draining\none/dify2: draining\n")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "one/dify1: draining\none/dify2: draining\n", "")
+        done = command(a, "drain", "one/dify3")   # the last one: done, and told what it means
+        assert (done.returncode, done.stdout) == (0, "one/dify3: draining\n")
+        assert done.stderr == ("difyring drain: warning: one: none of 3 instances is eligible; requests get 503; "
+                               "`difyring enable` takes it back\n")
+        assert command(a, "enable", "one/dify3").stderr == ""
         wait_for(lambda: drained("dify1") and drained("dify2"), TIMEOUT)
         assert command(a, "enable", "one/dify2").returncode == 0
         wait_for(lambda: not drained("dify2"), TIMEOUT)
@@ -110,9 +115,14 @@ def test_the_commands_of_a_day(stubs):
         assert done.returncode == 1 and "node-q: " in done.stderr
         done = command(a, "explain", "--app", "nothing")
         assert done.returncode == 1 and "nothing: " in done.stderr
-        assert command(a, "drain", "--node").stdout == "node node-a: draining\n"
+        done = command(a, "drain", "--node")
+        assert (done.stdout, done.stderr) == ("node node-a: draining\n", "")
         assert a.request("GET", "/health")[0].status == 503
-        assert command(a, "enable", "--node").stdout == "node node-a: in service\n"
+        wait_for(lambda: {row["name"]: row["draining"] for row in b.status()["cluster"]["nodes"]}["node-a"], TIMEOUT)
+        done = command(b, "drain", "--node")
+        assert done.returncode == 0 and "warning: no other node is alive and in service" in done.stderr
+        for node, name in (b, "node-b"), (a, "node-a"):
+            assert command(node, "enable", "--node").stdout == f"node {name}: in service\n"
         for words in (("drain",), ("drain", "dify1"), ("drain", "--node", "one/dify1"), ("enable", "--now", "one/dify1"),
                       ("drain", "--node", "--now"), ("config",), ("config", "shwo"), ("reload", "now"), ("forget",)):
             assert command(a, *words).returncode == 2, words
