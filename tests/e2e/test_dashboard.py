@@ -285,7 +285,9 @@ def test_an_outage_a_dead_node_and_a_node_that_is_gone(stubs):
         browser.wait('document.body.innerText.includes("● No problems")')
         link = browser.value('[...document.querySelectorAll("#nodes a")].map(a => a.href).join()')
         assert link == f"http://127.0.0.12:{port}/dashboard"   # node-b's host, and the port of this page
-        assert browser.value("document.documentElement.scrollWidth <= innerWidth")   # no sideways scroll of the page
+        # nothing scrolls sideways, neither the page nor a table: each number has its column's name beside it
+        assert browser.value('[document.documentElement, ...document.querySelectorAll(".scroll")].every(e => e.scrollWidth <= e.clientWidth)')
+        assert browser.value('getComputedStyle(document.querySelector(\'td[data-name="Queued"]\'), "::before").content.includes("Queued")')
         for stub in stubs:
             stub.fault("status", count=None, code=500, match="/health")
         browser.wait('document.title.includes("no instance one – ") && document.title.startsWith("(✕1")')
