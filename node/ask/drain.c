@@ -100,6 +100,12 @@ static int act_on(struct cli_node *n, const struct wishes *w, const char *app, c
     if (code == CLI_FINE) {
         char *status = cli_printable(json_string_value(json_object_get(answer, "instance_status")));
         printf("%s/%s: %s\n", app, instance, status);
+        if (strcmp(w->verb, "drain") == 0 && strcmp(status, "draining") != 0) {
+            code = cli_failed(w->verb,
+                              "%s/%s: it is not drained: the cluster keeps no more drains; "
+                              "enable others first",
+                              app, instance);
+        }
         free(status);
     }
     json_decref(answer);

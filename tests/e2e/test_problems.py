@@ -205,6 +205,18 @@ def test_many_problems_are_bounded_and_counted(stubs):
         wait_for(lambda: node.status()["problems"] == [], 2 * TIMEOUT)
 
 
+def test_more_drains_than_fit_are_said(stubs):
+    stub = stubs[0]
+    apps = {f"app{i}": {"user_tokens": [f"usertoken-{i}"], "instances": [
+        {"name": f"i{n}", "host": stub.host, "port": stub.port, "token": f"app-{i}-{n}"} for n in range(5)]} for i in range(77)}
+    with Node({**settings(stubs), "applications": apps}) as node:
+        result = run_command("drain", "--host", f"{stub.host}:{stub.port}", "-u", f"http://{node.host}:{node.port}")
+        assert result.returncode == 1 and "it is not drained: the cluster keeps no more drains; enable others first" in result.stderr
+        told = wait_problem(node, "crowded", "drains", severity="warning")
+        assert told["detail"].startswith("more than 384 instances are drained: one more is not")
+        assert sum(i["status"] == "draining" for app in node.status()["applications"].values() for i in app["instances"].values()) == 384
+
+
 def test_each_kind_has_a_row_in_the_night_table(stubs):
     """Both ways: what a node may say is in doc/OPERATING.md, with its severity; nothing else is."""
     with Node(settings(stubs)) as node:
@@ -218,6 +230,13 @@ def test_each_kind_has_a_row_in_the_night_table(stubs):
     assert {kind: sorted(words) for kind, words in table.items()} == {kind: sorted(words) for kind, words in known.items()}
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         assert "doc/OPERATING.md" in file.read()
+    # and each is brought about by some test
+    here, texts = os.path.dirname(__file__), []
+    for name in os.listdir(here):
+        if name.startswith("test_") and name.endswith(".py"):
+            with open(os.path.join(here, name), encoding="utf-8") as file:
+                texts.append(file.read())
+    assert not [kind for kind in known if not any(f'"{kind}"' in text for text in texts)]
     # `difyring status` says the same of what to do, once a kind
     advice = {kind: do.replace("`", "") for kind, _severities, _what, do in rows}
     told = [{"severity": "warning", "kind": kind, "subject": "x", "since": 1, "detail": "y"} for kind in [*advice, *advice]]
