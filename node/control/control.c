@@ -147,6 +147,19 @@ static void on_hup(struct control *c)
     adopt_reload(c, NULL); /* the log has what it said */
 }
 
+/* Lines go on into the file of before, which logrotate has moved, and will remove. */
+static void note_logs(struct control *c, const char *error)
+{
+    if (!c->member.problems.net) {
+        return; /* it starts, and ends if a log cannot be opened */
+    }
+    if (error) {
+        problems_note(&c->member.problems, PROBLEM_LOG_NOT_OPENED, "log", error);
+    } else {
+        problems_drop(&c->member.problems, PROBLEM_LOG_NOT_OPENED, NULL);
+    }
+}
+
 static void on_usr1(struct control *c)
 {
     struct buffer error = {0};
@@ -154,6 +167,8 @@ static void on_usr1(struct control *c)
     struct log_field fields[] = {log_span("message", buffer_bytes(&error))};
     log_event(c->producer, failed ? LOG_ERROR : LOG_INFO,
               failed ? "log_reopen_failed" : "log_reopened", fields, failed ? 1 : 0);
+    buffer_append(&error, "", 1);
+    note_logs(c, failed ? error.data : NULL);
     buffer_done(&error);
 }
 

@@ -18,8 +18,9 @@ enum { FILE_MODE = 0640 /* the owner writes, the group (adm, by custom) reads, o
 
 static int fail(struct buffer *ret_error, const char *what)
 {
-    buffer_append_format(ret_error, "log: cannot open %s: %s; is its folder there, and ours?", what,
-                         strerror(errno));
+    const char *between = ret_error->size > 0 ? "; " : "";
+    buffer_append_format(ret_error, "%slog: cannot open %s: %s; is its folder there, and ours?",
+                         between, what, strerror(errno));
     return -1;
 }
 

@@ -106,6 +106,9 @@ const struct problem_kind problem_kinds[PROBLEM_KINDS] = {
                          .remedy = "use fewer nodes, applications or instances"},
     [PROBLEM_LOG_DROPPED] = {"log_dropped", WARNING, .shown_ms = AGAIN_MS,
                              .remedy = "see why the log's reader, or its disk, is so slow"},
+    [PROBLEM_LOG_NOT_OPENED] = {"log_not_opened", WARNING, .shown_ms = PROBLEM_UNTIL_DROPPED,
+                                .remedy = "correct who may write the folder and the file (in "
+                                          "logrotate: `create`), then send SIGUSR1 again"},
     [PROBLEM_MORE] = {"more", .severity = PROBLEM_WARNING, .worst = PROBLEM_CRITICAL,
                       .remedy =
                           "there are more problems than fit here: see the table of instances"},

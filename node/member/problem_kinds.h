@@ -46,6 +46,7 @@ enum problem_id {
     PROBLEM_NEWER_VERSION,
     PROBLEM_CROWDED,
     PROBLEM_LOG_DROPPED,
+    PROBLEM_LOG_NOT_OPENED,
     PROBLEM_MORE,
     /* what someone chose; found by a look */
     PROBLEM_INSTANCE_DRAINED,

@@ -367,6 +367,16 @@ def test_usr1_opens_the_logs_anew(stubs):
         node.wait_access(uri="/v1/_echo/after")
         with open(node.access_path + ".1", encoding="utf-8") as file:
             assert "/v1/_echo/after" not in file.read()
+        # A log that cannot be opened stays where it is, which is told until it can.
+        os.remove(node.access_path)
+        os.mkdir(node.access_path)
+        node.signal(signal.SIGUSR1)
+        wait_for(lambda: node.status()["problems"], TIMEOUT)
+        [problem] = node.status()["problems"]
+        assert problem["kind"] == "log_not_opened" and f"cannot open {node.access_path}: Is a directory" in problem["detail"]
+        os.rmdir(node.access_path)
+        node.signal(signal.SIGUSR1)
+        wait_for(lambda: not node.status()["problems"], TIMEOUT)
 
 
 @pytest.mark.smoke
