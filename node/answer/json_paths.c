@@ -41,16 +41,32 @@ void json_paths_begin(struct json_paths *j, const struct json_step *steps,
     j->state = VALUE;
 }
 
-static bool is_key(const struct json_step *s, struct bytes key)
+static uint64_t differ_8(const char *one, const char *other)
 {
-    return s->size == key.size &&
-           (key.size == 0 || (s->key[0] == key.at[0] && memcmp(s->key, key.at, key.size) == 0));
+    uint64_t a, b;
+    memcpy(&a, one, sizeof(a));
+    memcpy(&b, other, sizeof(b));
+    return a ^ b;
 }
 
-/* The step with this key from the present level; 0: none. */
-static uint8_t step_of(const struct json_paths *j, struct bytes key)
+/* Most keys are of 8 to 16 bytes. */
+static bool is_key(const struct json_step *s, struct bytes key)
 {
-    uint8_t at = j->firsts[j->depth];
+    if (s->size != key.size) {
+        return false;
+    }
+    if (key.size >= 8 && key.size <= 16) {
+        size_t last = key.size - 8;
+        return (differ_8(s->key, key.at) | differ_8(s->key + last, key.at + last)) == 0;
+    }
+    return key.size == 0 || (s->key[0] == key.at[0] && memcmp(s->key, key.at, key.size) == 0);
+}
+
+/* The step with this key, of at most JSON_PATHS_KEY bytes, from the present level; 0: none. */
+static inline uint8_t step_of(const struct json_paths *j, struct bytes key)
+{
+    const struct json_step *level = &j->steps[j->places[j->depth]];
+    uint8_t at = level->of_size ? level->of_size[key.size] : level->below;
     while (at != 0 && !is_key(&j->steps[at], key)) {
         at = j->steps[at].next;
     }
@@ -59,7 +75,7 @@ static uint8_t step_of(const struct json_paths *j, struct bytes key)
 
 static uint8_t element_step(const struct json_paths *j)
 {
-    uint8_t at = j->firsts[j->depth];
+    uint8_t at = j->steps[j->places[j->depth]].below;
     while (at != 0 && j->steps[at].size != JSON_PATHS_ELEMENT) {
         at = j->steps[at].next;
     }
@@ -117,19 +133,19 @@ static void want_element(struct json_paths *j, enum state state)
 
 static void open_level(struct json_paths *j, bool object)
 {
-    uint8_t first = j->at != 0 || j->depth == 0 ? j->steps[j->at].below : 0;
+    bool leads = (j->at != 0 || j->depth == 0) && j->steps[j->at].below != 0;
     if (j->stopped) {
         j->state = END;
         return;
     }
-    if (first == 0 && j->depth > 0) {
+    if (!leads && j->depth > 0) {
         j->skipped = 1;
         j->state = SKIP;
         return;
     }
     assert(j->depth < JSON_PATHS_DEPTH);
     j->depth++;
-    j->firsts[j->depth] = first;
+    j->places[j->depth] = j->at;
     uint8_t bit = (uint8_t)(1u << (j->depth - 1));
     j->objects = (uint8_t)(object ? j->objects | bit : j->objects & ~bit);
     if (object) {
@@ -208,6 +224,11 @@ static size_t escape_size(const char *p, const char *end)
     return whole ? 6 : 0;
 }
 
+static void tell_text(struct json_paths *j, struct bytes text)
+{
+    j->on_found(j->arg, j->at, text.size <= JSON_PATHS_VALUE ? text : (struct bytes){NULL, 0});
+}
+
 /* A key or a value begins, behind its quote: all of it, if it lies here as it is meant. */
 static const char *take_string(struct json_paths *j, const char *p, const char *end)
 {
@@ -227,9 +248,41 @@ static const char *take_string(struct json_paths *j, const char *p, const char *
         return pass_colon(j, quote + 1, end);
     }
     if (j->at != 0) {
-        j->on_found(j->arg, j->at, text.size <= JSON_PATHS_VALUE ? text : (struct bytes){NULL, 0});
+        tell_text(j, text);
     }
     return pass_comma(j, quote + 1, end);
+}
+
+/* What an event and an answer mostly are: pairs of a key and a text, all of it here. `p` is behind
+ * the quote of a key, and may be again; else the state says what is to come. */
+static const char *take_pairs(struct json_paths *j, const char *p, const char *end)
+{
+    for (;;) {
+        const char *key = p, *quote = scan_either(p, end, '"', '\\');
+        if (end - quote < 4 || quote[0] != '"' || quote[1] != ':') {
+            return take_string(j, p, end);
+        }
+        size_t size = (size_t)(quote - key);
+        j->at = size <= JSON_PATHS_KEY ? step_of(j, (struct bytes){key, size}) : 0;
+        p = pass_space(quote + 2, end);
+        j->state = VALUE;
+        if (*p != '"') {
+            return p;
+        }
+        const char *text = ++p;
+        quote = scan_either(p, end, '"', '\\');
+        if (end - quote < 4 || *quote != '"') {
+            return take_string(j, p, end);
+        }
+        if (j->at != 0) {
+            tell_text(j, (struct bytes){text, (size_t)(quote - text)});
+        }
+        p = pass_comma(j, quote + 1, end);
+        if (j->state != KEY || *p != '"') {
+            return p;
+        }
+        p++;
+    }
 }
 
 /* Numbers and literals end where something else begins. */
@@ -399,7 +452,9 @@ static const char *step_structure(struct json_paths *j, const char *p, const cha
 {
     while (p < end && j->state <= AFTER) {
         char c = *p++;
-        if (c == '"' && (j->state <= KEY)) {
+        if (c == '"' && j->state == KEY) {
+            p = take_pairs(j, p, end);
+        } else if (c == '"' && j->state < KEY) {
             p = take_string(j, p, end);
         } else if (j->state <= FIRST_VALUE && scan_is_word(c)) {
             p = take_word(j, p - 1, end);

@@ -33,14 +33,18 @@ struct json_step {
     const char *key;
     uint8_t size; /* of the key; JSON_PATHS_ELEMENT: each element of an array */
     uint8_t below, next;
+    /* By a key's size the first step below that has such a key, 0 for none: so other keys are
+     * compared with nothing. NULL: all are, from `below` on. */
+    const uint8_t *of_size; /* [JSON_PATHS_KEY + 1] */
 };
-#define JSON_STEP(key, below, next)                                                                \
+#define JSON_STEP(key, below, next) JSON_STEP_TO(key, below, next, NULL)
+#define JSON_STEP_TO(key, below, next, of_size)                                                    \
     {                                                                                              \
-        key, sizeof(key) - 1, below, next                                                          \
+        key, sizeof(key) - 1, below, next, of_size                                                 \
     }
 #define JSON_STEP_ELEMENT(below, next)                                                             \
     {                                                                                              \
-        "[]", JSON_PATHS_ELEMENT, below, next                                                      \
+        "[]", JSON_PATHS_ELEMENT, below, next, NULL                                                \
     }
 
 struct json_paths;
@@ -57,7 +61,7 @@ struct json_paths {
     json_paths_found *on_found;
     void *arg;
     uint32_t skipped;                     /* open levels below, where no path leads */
-    uint8_t firsts[JSON_PATHS_DEPTH + 1]; /* of each open level: the first step from there */
+    uint8_t places[JSON_PATHS_DEPTH + 1]; /* of each open level: the step to it */
     uint8_t at;                           /* the step to what comes next; 0: no path leads there */
     uint8_t depth;                        /* open levels of those */
     uint8_t objects;                      /* one bit each: it is an object */

@@ -33,6 +33,17 @@ enum place {
     PLACE_COUNT,
 };
 
+/* Of no use to whom usage matters, and to whom ids do. */
+static inline bool place_is_id(enum place place)
+{
+    return place >= PLACE_CONVERSATION_ID && place <= PLACE_ID;
+}
+
+static inline bool place_is_of_usage(enum place place)
+{
+    return place >= PLACE_METADATA && place <= PLACE_CURRENCY;
+}
+
 extern const struct json_step answer_places[PLACE_COUNT];
 
 /* The part of it that tells what a run has cost: fewer keys are compared. */

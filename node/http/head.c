@@ -133,7 +133,7 @@ static inline bool is_name(const char *name, const char *lower, size_t size)
     return different == 0;
 }
 
-static enum http_field_id look_up(const char *name, size_t size)
+static inline enum http_field_id look_up(const char *name, size_t size)
 {
     for (int i = 0; i < NAMES_PER_LENGTH && KNOWN[size][i].lower; i++) {
         const struct known_name *k = &KNOWN[size][i];

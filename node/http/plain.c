@@ -63,7 +63,7 @@ static bool take_text_line(struct cursor *c, struct bytes *ret_text)
     if (c->at == c->end || *begin <= ' ') {
         return false;
     }
-    c->at = scan_printable(begin, c->end, '\r', '\r');
+    c->at = scan_printable(begin, c->end, 0x7F, 0x7F); /* a CR is a control, too */
     if (!is_ended(c) || c->at[-1] == ' ') {
         return false;
     }

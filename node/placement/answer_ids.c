@@ -77,7 +77,8 @@ void answer_ids_on_whole(struct answer_ids *a, enum reading_form form)
     bool forms = form == READING_JSON || a->takes_forms;
     a->sizes[PLACEMENT_FORM] = forms ? a->sizes[PLACEMENT_FORM] : 0;
     for (int kind = PLACEMENT_NO_ID + 1; kind < PLACEMENT_KINDS; kind++) {
-        if (a->sizes[kind] > 0 && !is_told(a, (enum placement_kind)kind)) {
+        if (a->sizes[kind] > 0 &&
+            (form == READING_JSON || !is_told(a, (enum placement_kind)kind))) {
             tell(a, (enum placement_kind)kind, (struct bytes){a->texts[kind], a->sizes[kind]});
         }
     }

@@ -15,10 +15,10 @@ static void on_text(void *arg)
 static void on_found(void *arg, unsigned place, struct bytes value)
 {
     struct answer_reading *r = arg;
-    if (r->wants_ids) {
+    if (r->wants_ids && !place_is_of_usage((enum place)place)) {
         answer_ids_on_found(&r->ids, (enum place)place, value);
     }
-    if (r->wants_usage) {
+    if (r->wants_usage && !place_is_id((enum place)place)) {
         usage_on_found(&r->usage, (enum place)place, value);
     }
     if (!r->wants_ids && r->reading.form == READING_EVENTS && usage_is_beside(&r->usage)) {

@@ -165,8 +165,10 @@ static bool matches(const char *pattern, struct bytes path, struct bytes *ret_id
 /* HEAD asks for the head of what GET gives. */
 static bool method_is(const char *wanted, struct bytes method)
 {
-    bool head = bytes_equal(method, BYTES("HEAD"));
-    return !wanted || bytes_equal(head ? BYTES("GET") : method, bytes_of(wanted));
+    if (!wanted || bytes_equal(method, bytes_of(wanted))) {
+        return true;
+    }
+    return bytes_equal(method, BYTES("HEAD")) && bytes_equal(BYTES("GET"), bytes_of(wanted));
 }
 
 /* Takes the beginning of all routes off. */

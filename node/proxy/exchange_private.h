@@ -136,8 +136,8 @@ struct exchange {
 };
 
 /* Runs the core on `in`, carries out what it says, and goes on with what follows at once from that.
- * The exchange may be gone afterwards. `in` is used up by the first; the second spares its callers a
- * copy of it. */
+ * The exchange may be gone afterwards. `in` is used up by the first; the second spares its callers
+ * a copy of it. */
 void exchange_take_step(struct exchange *x, struct exchange_input *in);
 static inline void exchange_step(struct exchange *x, struct exchange_input in)
 {
@@ -175,6 +175,9 @@ void exchange_do_send_up_end(struct exchange *x);
 /* `hold` counts among the bodies that the node keeps. */
 static inline void exchange_count_hold(struct exchange *x)
 {
+    if (x->hold.size == 0 && x->hold_counted == 0) {
+        return;
+    }
     uint64_t taken = spool_share_taken(x->hold.size);
     if (taken != x->hold_counted) {
         spool_share_change(&x->proxy->spool.share, (int64_t)taken - (int64_t)x->hold_counted);

@@ -24,8 +24,8 @@ struct json_ids {
     const struct json_id_name *names; /* lent; at most JSON_IDS_COUNT */
     uint32_t count;
     uint32_t lengths; /* of the names, a bit each: keys of others are not compared */
-    int8_t current;  /* the name whose value comes, or -1 */
-    bool collecting; /* a key, or that value */
+    int8_t current;   /* the name whose value comes, or -1 */
+    bool collecting;  /* a key, or that value */
     bool key_too_long;
     uint8_t key_size;
     uint8_t sizes[JSON_IDS_COUNT]; /* of the values; 0 = none */

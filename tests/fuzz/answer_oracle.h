@@ -47,7 +47,7 @@ static inline uint8_t oracle_add(struct oracle_tree *t, uint8_t above, const cha
     }
     if (*link == 0) {
         assert(t->count < ORACLE_STEPS_MAX);
-        t->steps[t->count] = (struct json_step){key, size, 0, 0};
+        t->steps[t->count] = (struct json_step){key, size, 0, 0, NULL};
         t->path_of[t->count] = -1;
         *link = t->count++;
     }

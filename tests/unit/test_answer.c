@@ -280,9 +280,37 @@ static void each_event_of_a_stream_tells_its_ids(void **state)
                "data: no json\n\ndata: {\"task_id\":\"t\"}\n\n", "t=t ");
 }
 
+static void assert_sizes(const struct json_step *steps, unsigned place)
+{
+    uint8_t firsts[JSON_PATHS_KEY + 1] = {0};
+    for (uint8_t at = steps[place].below; at != 0; at = steps[at].next) {
+        if (steps[at].size != JSON_PATHS_ELEMENT && firsts[steps[at].size] == 0) {
+            firsts[steps[at].size] = at;
+        }
+    }
+    assert_memory_equal(steps[place].of_size, firsts, sizeof(firsts));
+}
+
+static void keys_are_found_by_their_size(void **state)
+{
+    (void)state;
+    unsigned count = 0;
+    const struct json_step *const trees[] = {answer_places, answer_usage_places};
+    for (size_t i = 0; i < 2; i++) {
+        for (unsigned place = 0; place < PLACE_COUNT; place++) {
+            if (trees[i][place].of_size) {
+                assert_sizes(trees[i], place);
+                count++;
+            }
+        }
+    }
+    assert_int_equal(count, 6); /* the top, metadata and usage of each */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_are_found_by_their_size),
         cmocka_unit_test(values_are_told_as_they_are_read),
         cmocka_unit_test(what_is_longer_than_an_id_is_none),
         cmocka_unit_test(what_stands_beside_the_paths_is_skipped),
