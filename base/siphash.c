@@ -1,4 +1,4 @@
-/* siphash: two rounds a word of eight bytes, four at the end. What is left of the text is loaded
+/* siphash: a round a word of eight bytes, three at the end. What is left of the text is loaded
  * with the last eight bytes of it where it has so many. */
 #include "base/siphash.h"
 
@@ -39,7 +39,7 @@ static void mix(struct sip *s, int rounds)
 static void take(struct sip *s, uint64_t word)
 {
     s->d ^= word;
-    mix(s, 2);
+    mix(s, 1);
     s->a ^= word;
 }
 
@@ -67,6 +67,6 @@ uint64_t siphash(const uint8_t key[SIPHASH_KEY_SIZE], struct bytes text)
     }
     take(&s, (uint64_t)text.size << 56 | rest_of(text));
     s.c ^= 0xFF;
-    mix(&s, 4);
+    mix(&s, 3);
     return s.a ^ s.b ^ s.c ^ s.d;
 }

@@ -1,5 +1,6 @@
-/* SipHash-2-4: a short keyed hash (Aumasson and Bernstein, "SipHash: a fast short-input PRF",
- * 2012). Who does not know the key can neither guess nor choose what a text hashes to. */
+/* SipHash-1-3: a short keyed hash (Aumasson and Bernstein, "SipHash: a fast short-input PRF",
+ * 2012, with the rounds that CPython, Ruby and Rust have for their tables; each request pays for
+ * five of them). Who does not know the key can neither guess nor choose what a text hashes to. */
 #ifndef BASE_SIPHASH_H
 #define BASE_SIPHASH_H
 

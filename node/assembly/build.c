@@ -8,6 +8,7 @@
 
 #include "assembly/instance_tls.h"
 #include "base/memory.h"
+#include "snapshot/request_quotas.h"
 
 enum { KEY_SIZE = 32 /* of a cluster; conf.h */ };
 
@@ -128,8 +129,8 @@ static void name_quota(struct snapshot_quota *q, const char *app, struct bytes s
 {
     char what[64];
     uint8_t digest[SHA256_SIZE];
-    snprintf(what, sizeof(what), "%s %s %llu", quota_per_words[q->per], quota_kind_words[q->kind],
-             (unsigned long long)q->window_ms);
+    snprintf(what, sizeof(what), "%s %s %llu", quota_per_words[q->per],
+             quota_kind_words[q->terms.kind], (unsigned long long)q->terms.window_ms);
     const struct bytes parts[] = {
         BYTES("difyring quota\n"), bytes_of(app), BYTES("\n"), bytes_of(what), BYTES("\n"), secret};
     q->id = sha256_prefix(sha, parts, 4);
@@ -148,22 +149,26 @@ static void build_quotas(struct snapshot *s, struct snapshot_application *to,
         const struct conf_quota *c = &from->quotas[to->quota_count];
         struct snapshot_quota *q = &to->quotas[to->quota_count];
         *q = (struct snapshot_quota){
-            .window_ms = c->every_ms,
-            .limit = c->requests + c->tokens + c->concurrent, /* one of them */
             .per = c->per,
-            .kind = c->requests_given ? QUOTA_REQUESTS
-                    : c->tokens_given ? QUOTA_TOKENS
-                                      : QUOTA_CONCURRENT,
-            .shadow = c->shadow,
+            .terms = {.window_ms = c->every_ms,
+                      .limit = c->requests + c->tokens + c->concurrent, /* one of them */
+                      .kind = c->requests_given ? QUOTA_REQUESTS
+                              : c->tokens_given ? QUOTA_TOKENS
+                                                : QUOTA_CONCURRENT,
+                      .shadow = c->shadow},
         };
+        request_quotas_write_limit(q);
         name_quota(q, from->name, secret, sha);
-        if (q->kind == QUOTA_TOKENS && to->client_gone == CLIENT_GONE_ABORT) {
+        bool tokens = q->terms.kind == QUOTA_TOKENS;
+        if (tokens && to->client_gone == CLIENT_GONE_ABORT) {
             to->client_gone = CLIENT_GONE_FINISH; /* so that its usage counts (SPEC §3) */
         }
         to->quotas_ask_user = to->quotas_ask_user || q->per == QUOTA_USER;
         to->quotas_ask_token = to->quotas_ask_token || q->per == QUOTA_TOKEN;
-        to->quotas_ask_class = to->quotas_ask_class || q->kind == QUOTA_CONCURRENT;
-        to->quotas_count_tokens = to->quotas_count_tokens || q->kind == QUOTA_TOKENS;
+        to->quotas_ask_class = to->quotas_ask_class || q->terms.kind == QUOTA_CONCURRENT;
+        to->quotas_count_tokens = to->quotas_count_tokens || tokens;
+        to->quotas_come_again = to->quotas_count_tokens || to->quotas_ask_class;
+        to->quotas_leave_marks = to->quotas_leave_marks || to->quotas_ask_class || c->shadow;
     }
 }
 

@@ -290,13 +290,13 @@ static json_t *quota(const struct bytes app, const struct facts_quota *q)
     json_t *object = json_object(), *nearest = json_array();
     char text[QUOTA_WINDOW_TEXT];
     put_text(object, "per", quota_per_words[q->quota->per]);
-    put_number(object, quota_kind_words[q->quota->kind], q->quota->limit);
-    if (q->quota->window_ms > 0) {
-        quota_window_text(q->quota->window_ms, text);
+    put_number(object, quota_kind_words[q->quota->terms.kind], q->quota->terms.limit);
+    if (q->quota->terms.window_ms > 0) {
+        quota_window_text(q->quota->terms.window_ms, text);
         put_text(object, "every", text);
     }
     put_number(object, "rejected", q->rejected);
-    put(object, "shadow", json_boolean(q->quota->shadow));
+    put(object, "shadow", json_boolean(q->quota->terms.shadow));
     for (size_t i = 0; i < q->nearest_count; i++) {
         json_t *one = json_object();
         snprintf(text, sizeof(text), "%016" PRIx64, q->nearest[i].subject);

@@ -10,6 +10,7 @@
 #include "exchange/exchange_core.h"
 #include "net/stream.h"
 #include "proxy/context.h"
+#include "snapshot/request_quotas.h"
 #include "upstream/upstream.h"
 
 struct exchange_owner_events {
@@ -35,6 +36,7 @@ struct exchange_client {
      * the one that its PROXY header names. */
     struct bytes address;
     uint8_t address_raw[ADDRESS_SIZE];
+    struct request_subject_kept address_kept; /* of address_raw, which stays with the connection */
     struct bytes peer; /* the peer itself; the same two where there is no such header */
     const uint8_t *peer_raw;
     struct bytes port; /* of the listener, as text */

@@ -53,7 +53,7 @@ static struct http_response_rewrite rewrite_of(const struct exchange *x, struct 
         .request_id = x->request_id,
         .extra = f->fields,
     };
-    if (x->quota.limit > 0) {
+    if (request_quotas_tell(&x->quota)) {
         rw.lines = request_quotas_lines(&x->quota, f->quota_lines);
         rw.lines_begin = BYTES(REQUEST_QUOTA_NAMES);
     }

@@ -106,33 +106,6 @@ static unsigned heat_of(uint64_t used, uint32_t limit)
     return heat;
 }
 
-/* ---- parts ---- */
-
-void part_free(struct quota_shard *s, uint32_t index)
-{
-    struct part *p = part_at(s, index);
-    *p = (struct part){.next = s->free_parts};
-    s->free_parts = index;
-}
-
-uint32_t part_make(struct quota_shard *s, uint32_t subject)
-{
-    uint32_t index = s->free_parts;
-    if (index) {
-        s->free_parts = part_at(s, index)->next;
-    } else if (s->part_count < s->subjects_max) {
-        index = s->part_count++;
-        struct part **piece = &s->parts[index / PIECE];
-        *piece = *piece ? *piece : memory_new(PIECE * sizeof(**piece));
-    } else {
-        return 0;
-    }
-    struct subject *x = subject_at(s, subject);
-    *part_at(s, index) = (struct part){.next = x->parts};
-    x->parts = index;
-    return index;
-}
-
 /* ---- subjects ---- */
 
 static uint32_t *bucket_of(const struct quota_shard *s, uint64_t key)
@@ -147,6 +120,13 @@ uint32_t subject_find(const struct quota_shard *s, uint64_t key)
         index = subject_at(s, index)->chain;
     }
     return index;
+}
+
+void part_free(struct quota_shard *s, uint32_t index)
+{
+    struct part *p = part_at(s, index);
+    *p = (struct part){.next = s->free_parts};
+    s->free_parts = index;
 }
 
 void subject_forget(struct quota_shard *s, uint32_t index)
@@ -171,20 +151,21 @@ void subject_forget(struct quota_shard *s, uint32_t index)
 
 /* Who was used since it was looked at last goes to the end of the line; the first that was not
  * makes room. (Second chance: as good as by use, and cheap.) Of those with requests under way a few
- * are passed by. */
-static bool push_out(struct quota_shard *s)
+ * are passed by, and always the one that the room is for. `parts`: it is theirs that lack. */
+static bool push_out(struct quota_shard *s, uint32_t keep, bool parts)
 {
     enum { TRIES_MAX = 32 };
     size_t tries = s->subjects_max / 16; /* never those that the same request has made just now */
-    uint32_t first = 0;                  /* without requests under way */
+    uint32_t first = 0;                  /* that may go */
     for (size_t i = 0; i < tries && i < TRIES_MAX; i++) {
         uint32_t index = s->oldest;
         struct subject *x = subject_at(s, index);
-        if (x->active == 0 && !x->recent) {
+        bool may_go = x->active == 0 && index != keep && (!parts || x->parts);
+        if (may_go && !x->recent) {
             first = index;
             break;
         }
-        first = first || x->active > 0 ? first : index;
+        first = first || !may_go ? first : index;
         x->recent = false;
         use_remove(s, index);
         use_add(s, index);
@@ -196,6 +177,27 @@ static bool push_out(struct quota_shard *s)
     return first != 0;
 }
 
+uint32_t part_make(struct quota_shard *s, uint32_t subject)
+{
+    if (!s->free_parts && s->part_count == s->subjects_max) {
+        push_out(s, subject, true);
+    }
+    uint32_t index = s->free_parts;
+    if (index) {
+        s->free_parts = part_at(s, index)->next;
+    } else if (s->part_count < s->subjects_max) {
+        index = s->part_count++;
+        struct part **piece = &s->parts[index / PIECE];
+        *piece = *piece ? *piece : memory_new(PIECE * sizeof(**piece));
+    } else {
+        return 0;
+    }
+    struct subject *x = subject_at(s, subject);
+    *part_at(s, index) = (struct part){.next = x->parts};
+    x->parts = index;
+    return index;
+}
+
 uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
 {
     uint32_t index = subject_find(s, key);
@@ -203,7 +205,7 @@ uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
     if (index) {
         return index;
     }
-    if (s->counts.subjects == s->subjects_max - 1 && !push_out(s)) {
+    if (s->counts.subjects == s->subjects_max - 1 && !push_out(s, 0, false)) {
         return 0;
     }
     index = s->free_subjects;
@@ -257,27 +259,27 @@ uint64_t subject_used(struct quota_shard *s, struct subject *x, uint64_t window_
 
 /* Until no more than `most` counts of all owners together. Each owner's cells leave by themselves:
  * the earliest time at which enough of all have left is looked for by halves. */
-static uint64_t wait_for(struct quota_shard *s, struct subject *x, const struct quota_ask *ask,
+static uint64_t wait_for(struct quota_shard *s, struct subject *x, uint64_t window_ms,
                          uint64_t now_ms, uint64_t most)
 {
     if (!x->parts) {
-        return quota_window_wait_ms(&x->own, ask->window_ms, now_ms, most);
+        return quota_window_wait_ms(&x->own, window_ms, now_ms, most);
     }
-    uint64_t low = 0, high = ask->window_ms;
+    uint64_t low = 0, high = window_ms;
     while (high - low > 1) {
         uint64_t middle = low + (high - low) / 2;
         struct quota_window copy = x->own;
-        uint64_t used = quota_window_used(&copy, ask->window_ms, now_ms + middle);
+        uint64_t used = quota_window_used(&copy, window_ms, now_ms + middle);
         for (uint32_t i = x->parts; i; i = part_at(s, i)->next) {
             copy = part_at(s, i)->window;
-            used += quota_window_used(&copy, ask->window_ms, now_ms + middle);
+            used += quota_window_used(&copy, window_ms, now_ms + middle);
         }
         *(used <= most ? &high : &low) = middle;
     }
     return high;
 }
 
-static struct subject *find(const struct quota_shard *s, uint64_t key)
+static inline struct subject *find(const struct quota_shard *s, uint64_t key)
 {
     uint32_t index = s->buckets ? *bucket_of(s, key) : 0;
     while (index) {
@@ -290,39 +292,49 @@ static struct subject *find(const struct quota_shard *s, uint64_t key)
     return NULL;
 }
 
-/* What counts of one that nobody else has told of is near at hand. */
-static uint64_t used_of(struct quota_shard *s, struct subject *x, uint64_t window_ms,
-                        uint64_t now_ms)
-{
-    return x->parts || window_ms == 0 ? subject_used(s, x, window_ms, now_ms)
-                                      : quota_window_used(&x->own, window_ms, now_ms);
-}
-
 /* Of a `tokens` quota as much as nothing is asked for: it is over when all of it is spent. */
-static void look(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
+static void look_closely(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
-    uint64_t used = x ? used_of(s, x, ask->window_ms, now_ms) : 0;
-    assert(ask->limit > 0); /* so who is over is somebody */
-    ask->over = used >= ask->limit;
+    const struct quota_terms *t = &ask->terms;
+    uint64_t used = x ? subject_used(s, x, t->window_ms, now_ms) : 0;
+    assert(t->limit > 0); /* so who is over is somebody */
+    ask->over = used >= t->limit;
     ask->used = used;
     ask->wait_ms = 0;
-    if (ask->over && ask->kind == QUOTA_CONCURRENT) {
+    if (ask->over && t->kind == QUOTA_CONCURRENT) {
         ask->wait_ms = QUOTA_HEARD_WAIT_MS;
     } else if (ask->over) {
-        ask->wait_ms = wait_for(s, x, ask, now_ms, ask->limit - 1);
+        ask->wait_ms = wait_for(s, x, t->window_ms, now_ms, t->limit - 1);
     }
 }
 
-static int look_at_all(struct quota_ask *asks, size_t count, struct subject **ret_subjects,
-                       uint64_t now_ms)
+/* What most looks find: a subject with a window, of which nobody else has told, that is not over.
+ */
+static inline bool look_is_short(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
+{
+    if (!x || x->parts || ask->terms.window_ms == 0) {
+        return false;
+    }
+    ask->used = quota_window_used(&x->own, ask->terms.window_ms, now_ms);
+    ask->over = false;
+    ask->wait_ms = 0;
+    return ask->used < ask->terms.limit;
+}
+
+static inline int look_at_all(struct quota_ask *asks, size_t count, struct subject **ret_subjects,
+                              uint64_t now_ms)
 {
     int refuses = -1;
     for (size_t i = 0; i < count; i++) {
-        ret_subjects[i] = find(asks[i].shard, asks[i].key);
-        look(&asks[i], ret_subjects[i], now_ms);
-        if (asks[i].over && !asks[i].shadow &&
-            (refuses < 0 || asks[i].wait_ms > asks[refuses].wait_ms)) {
+        struct quota_ask *ask = &asks[i];
+        struct subject *x = ret_subjects[i] = find(ask->shard, ask->key);
+        if (look_is_short(ask, x, now_ms)) {
+            continue;
+        }
+        look_closely(ask, x, now_ms);
+        if (ask->over && !ask->terms.shadow &&
+            (refuses < 0 || ask->wait_ms > asks[refuses].wait_ms)) {
             refuses = (int)i;
         }
     }
@@ -332,74 +344,75 @@ static int look_at_all(struct quota_ask *asks, size_t count, struct subject **re
 /* A million others may have requests under way: then nobody counts this one. */
 static struct subject *make(const struct quota_ask *ask, uint64_t now_ms)
 {
-    uint32_t index = subject_make(ask->shard, ask->key, ask->rule);
+    uint32_t index = subject_make(ask->shard, ask->key, ask->terms.rule);
     struct subject *x = index ? subject_at(ask->shard, index) : NULL;
-    if (x && ask->window_ms > 0) {
-        quota_window_used(&x->own, ask->window_ms, now_ms);
+    if (x && ask->terms.window_ms > 0) {
+        quota_window_used(&x->own, ask->terms.window_ms, now_ms);
     }
     return x;
 }
 
 /* Returns the subject; NULL: it is not counted. */
-static struct subject *grant(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
+static inline struct subject *grant(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
-    if (ask->kind == QUOTA_TOKENS) {
+    if (ask->terms.kind == QUOTA_TOKENS) {
         return x;
     }
-    x = x ? x : make(ask, now_ms);
     if (!x) {
-        return NULL;
+        x = make(ask, now_ms);
+        if (!x) {
+            return NULL;
+        }
     }
     s->counts.changes++;
     ask->used++;
-    if (ask->kind == QUOTA_CONCURRENT) {
+    if (ask->terms.kind == QUOTA_CONCURRENT) {
         x->active++;
     } else {
-        quota_window_add_now(&x->own, ask->window_ms, now_ms, 1);
+        quota_window_add_now(&x->own, ask->terms.window_ms, now_ms, 1);
     }
     if (s->tells) {
-        news_add(s, x->index, heat_of(ask->used, ask->limit));
+        news_add(s, x->index, heat_of(ask->used, ask->terms.limit));
     }
     return x;
 }
 
-static int find_tightest(const struct quota_ask *asks, size_t count)
-{
-    int tightest = -1;
-    for (size_t i = 0; i < count; i++) {
-        const struct quota_ask *a = &asks[i], *t = tightest < 0 ? NULL : &asks[tightest];
-        bool smaller = !t || quota_left(a) * t->limit < quota_left(t) * a->limit;
-        tightest = a->kind != QUOTA_CONCURRENT && !a->shadow && smaller ? (int)i : tightest;
-    }
-    return tightest;
-}
+/* The one with the smallest share left, of those that are told. */
+struct tightest {
+    struct quota_ask *ask;
+    uint64_t left, limit;
+};
 
-static void look_ahead(struct quota_ask *ask, const struct subject *x, uint64_t now_ms)
+static inline void compare(struct tightest *t, struct quota_ask *ask)
 {
-    if (x && !ask->over) {
-        const struct quota_window *own = &x->own;
-        uint64_t most = own->sum > 0 ? own->sum - 1 : 0;
-        ask->wait_ms = quota_window_wait_ms(own, ask->window_ms, now_ms, most);
+    uint64_t left = quota_left(ask), limit = ask->terms.limit;
+    if (ask->terms.kind != QUOTA_CONCURRENT && !ask->terms.shadow &&
+        left * t->limit < t->left * limit) {
+        *t = (struct tightest){ask, left, limit};
     }
 }
 
 int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms, int *ret_tightest)
 {
     struct subject *subjects[QUOTA_ASKS_MAX];
+    struct tightest tightest = {NULL, 2, 1}; /* more than any share */
     assert(count <= QUOTA_ASKS_MAX);
     int refuses = look_at_all(asks, count, subjects, now_ms);
     for (size_t i = 0; i < count; i++) {
         if (subjects[i]) { /* who is refused is not forgotten for that */
             subjects[i]->recent = true;
         }
+        if (refuses < 0) {
+            subjects[i] = grant(&asks[i], subjects[i], now_ms);
+        }
+        compare(&tightest, &asks[i]);
     }
-    for (size_t i = 0; i < count && refuses < 0; i++) {
-        subjects[i] = grant(&asks[i], subjects[i], now_ms);
-    }
-    *ret_tightest = find_tightest(asks, count);
-    if (*ret_tightest >= 0) {
-        look_ahead(&asks[*ret_tightest], subjects[*ret_tightest], now_ms);
+    struct quota_ask *told = tightest.ask;
+    *ret_tightest = told ? (int)(told - asks) : -1;
+    if (told && !told->over && subjects[*ret_tightest]) {
+        told->wait_ms =
+            quota_window_next_ms(&subjects[*ret_tightest]->own, told->terms.window_ms, now_ms);
     }
     return refuses;
 }
@@ -423,15 +436,16 @@ void quota_release(struct quota_shard *s, uint64_t key)
 void quota_spend(const struct quota_ask *ask, uint64_t tokens, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
-    uint32_t index = tokens > 0 ? subject_make(s, ask->key, ask->rule) : 0;
+    const struct quota_terms *t = &ask->terms;
+    uint32_t index = tokens > 0 ? subject_make(s, ask->key, t->rule) : 0;
     if (!index) {
         return;
     }
     struct subject *x = subject_at(s, index);
     x->recent = true;
     s->counts.changes++;
-    quota_window_add(&x->own, ask->window_ms, now_ms, tokens);
-    news_add(s, index, heat_of(subject_used(s, x, ask->window_ms, now_ms), ask->limit));
+    quota_window_add(&x->own, t->window_ms, now_ms, tokens);
+    news_add(s, index, heat_of(subject_used(s, x, t->window_ms, now_ms), t->limit));
 }
 
 struct quota_shard_counts quota_shard_counts(const struct quota_shard *s)

@@ -43,18 +43,23 @@ struct quota_shard;
 struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up, bool tells);
 void quota_shard_free(struct quota_shard *s); /* NULL is fine */
 
+/* What a quota allows: 16 bytes, for each of a request's is copied. */
+struct quota_terms {
+    uint64_t window_ms; /* 0: concurrent */
+    uint32_t limit;
+    uint16_t rule; /* the caller's number of the quota */
+    uint8_t kind;  /* enum quota_kind */
+    bool shadow;   /* is over, and refuses nothing */
+};
+
 /* One quota of a request. */
 struct quota_ask {
     struct quota_shard *shard; /* where the key belongs */
     uint64_t key;
-    uint64_t window_ms; /* 0: concurrent */
-    uint32_t limit;
-    uint16_t rule; /* the caller's number of the quota */
-    enum quota_kind kind;
-    bool shadow;      /* is over, and refuses nothing */
-    bool over;        /* the rest: what quota_decide() says */
-    uint64_t used;    /* the request among them, if it is granted */
+    struct quota_terms terms;
+    uint64_t used;    /* what quota_decide() says: the request among them, if it is granted */
     uint64_t wait_ms; /* over: until the request would pass; the tightest: see below; else 0 */
+    bool over;
 };
 
 /* Grants all of them, or none. Returns the one that refuses, of several the one that lasts longest;
@@ -69,7 +74,7 @@ int quota_look(struct quota_ask *asks, size_t count, uint64_t now_ms);
 
 static inline uint64_t quota_left(const struct quota_ask *ask)
 {
-    return ask->used < ask->limit ? ask->limit - ask->used : 0;
+    return ask->used < ask->terms.limit ? ask->terms.limit - ask->used : 0;
 }
 
 /* The end of a request that a concurrent quota had granted. */

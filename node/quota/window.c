@@ -32,7 +32,9 @@ static void forget(struct quota_window *w, uint64_t cell)
 static void move_to(struct quota_window *w, uint64_t cell)
 {
     uint64_t from = (uint64_t)w->newest + 1;
-    if (w->sum > 0) {
+    /* Of who asks now and then all was used in the newest: the others' places are empty. */
+    bool alone = cell - w->newest < QUOTA_CELLS && w->amounts[w->newest % QUOTA_CELLS] == w->sum;
+    if (w->sum > 0 && !alone) {
         from = cell - w->newest > QUOTA_CELLS ? cell - QUOTA_CELLS + 1 : from;
         for (; from <= cell; from++) { /* their places were those of cells that have left */
             forget(w, from);
@@ -80,9 +82,9 @@ void quota_window_add_now(struct quota_window *w, uint64_t window_ms, uint64_t n
     uint32_t at = now_ms > begin_ms ? (uint32_t)(now_ms - begin_ms) : 0;
     uint64_t room = QUOTA_AMOUNT_MAX - *cell;
     amount = amount < room ? amount : room;
+    *last = *cell == 0 || at > *last ? at : *last;
     *cell += (uint32_t)amount;
     w->sum += amount;
-    *last = at > *last ? at : *last;
 }
 
 void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_ms, uint64_t amount)
@@ -125,6 +127,17 @@ uint64_t quota_window_wait_ms(const struct quota_window *w, uint64_t window_ms, 
         sum -= w->amounts[cell % QUOTA_CELLS];
     }
     return wait_ms < window_ms ? wait_ms : window_ms; /* a clock may be behind another's use */
+}
+
+uint64_t quota_window_next_ms(const struct quota_window *w, uint64_t window_ms, uint64_t now_ms)
+{
+    uint64_t cell = w->newest;
+    if (w->amounts[cell % QUOTA_CELLS] != w->sum) {
+        cell = next_used(w, cell - QUOTA_WINDOW_CELLS);
+    }
+    uint64_t leaves_ms = last_of(w, window_ms, cell) + window_ms;
+    uint64_t wait_ms = leaves_ms > now_ms ? leaves_ms - now_ms : 1;
+    return w->sum == 0 ? 0 : wait_ms < window_ms ? wait_ms : window_ms;
 }
 
 size_t quota_window_tell(const struct quota_window *w, uint64_t window_ms, uint64_t now_ms,

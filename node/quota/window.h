@@ -40,11 +40,14 @@ struct quota_window {
  * has come or left, and end here. */
 enum { QUOTA_STILL_MS = 64 /* private */ };
 uint64_t quota_window_bring_up(struct quota_window *w, uint64_t window_ms, uint64_t now_ms);
+static inline bool quota_window_is_still(const struct quota_window *w, uint64_t now_ms)
+{
+    return now_ms / QUOTA_STILL_MS < w->still;
+}
 static inline uint64_t quota_window_used(struct quota_window *w, uint64_t window_ms,
                                          uint64_t now_ms)
 {
-    return now_ms / QUOTA_STILL_MS < w->still ? w->sum
-                                              : quota_window_bring_up(w, window_ms, now_ms);
+    return quota_window_is_still(w, now_ms) ? w->sum : quota_window_bring_up(w, window_ms, now_ms);
 }
 
 /* After quota_window_used() at the same time. */
@@ -56,6 +59,10 @@ void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_m
  * count, if nothing is used meanwhile; at most the window. 0: it is so now. */
 uint64_t quota_window_wait_ms(const struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
                               uint64_t most);
+
+/* The same of all but the first that leaves, which comes first in wait_ms() and is looked for with
+ * every answer; 0: nothing was used. */
+uint64_t quota_window_next_ms(const struct quota_window *w, uint64_t window_ms, uint64_t now_ms);
 
 /* One cell, for others: ages are told in so many parts of the window, so nobody's clock matters. */
 enum { QUOTA_AGE_UNITS = 1 << 16 };

@@ -20,11 +20,11 @@ void facts_quotas_of(const struct report *r, struct facts *f, struct facts_appli
     for (; app->quota_count < count; app->quota_count++) {
         const struct snapshot_quota *quota = &configured->quotas[app->quota_count];
         struct facts_quota *to = &app->quotas[app->quota_count];
-        const struct quotas_rule *rule = &r->quotas->rules[quota->rule];
+        const struct quotas_rule *rule = &r->quotas->rules[quota->terms.rule];
         to->quota = quota;
         to->rejected = atomic_load_explicit(&rule->rejected, memory_order_relaxed) +
                        cluster_quota_rejected(r->cluster, quota->id);
-        f->quota_of[quota->rule] = to;
+        f->quota_of[quota->terms.rule] = to;
     }
 }
 
@@ -64,12 +64,12 @@ static void put_one(const struct report *r, struct buffer *b,
     char window[QUOTA_WINDOW_TEXT];
     struct quota_ask ask;
     buffer_append_format(b, "{\"per\":\"%s\",\"%s\":%u,", quota_per_words[q->per],
-                         quota_kind_words[q->kind], q->limit);
-    if (q->window_ms > 0) {
-        quota_window_text(q->window_ms, window);
+                         quota_kind_words[q->terms.kind], q->terms.limit);
+    if (q->terms.window_ms > 0) {
+        quota_window_text(q->terms.window_ms, window);
         buffer_append_format(b, "\"every\":\"%s\",", window);
     }
-    buffer_append_format(b, "\"shadow\":%s,", q->shadow ? "true" : "false");
+    buffer_append_format(b, "\"shadow\":%s,", q->terms.shadow ? "true" : "false");
     if (!request_quota_prepare(r->quotas, q, whom, &ask)) {
         buffer_append_text(b, "\"subject\":null,\"used\":null,\"over\":null}");
         return;

@@ -15,30 +15,37 @@ static struct bytes address_of(const uint8_t *address)
     return (struct bytes){(const char *)address + (is_four ? 12 : 0), is_four ? 4 : 16};
 }
 
-static struct bytes subject_of(const struct request_subjects *whom, enum quota_per per)
+static uint64_t address_key(const struct snapshot_quota *q, const struct request_subjects *whom)
 {
-    struct bytes subject = {"", 0};
-    switch (per) {
+    struct request_subject_kept *kept = whom->address_kept;
+    if (kept && memcmp(kept->quota, q->key, sizeof(kept->quota)) == 0) {
+        return kept->key;
+    }
+    uint64_t key = siphash(q->key, address_of(whom->address));
+    if (kept) {
+        memcpy(kept->quota, q->key, sizeof(kept->quota));
+        kept->key = key;
+    }
+    return key;
+}
+
+static inline uint64_t key_of(const struct snapshot_quota *q, const struct request_subjects *whom)
+{
+    uint64_t key = q->only;
+    switch (q->per) {
     case QUOTA_USER:
-        subject = whom->user; /* all without one are one */
+        key = siphash(q->key, whom->user); /* all without one are one */
         break;
     case QUOTA_TOKEN:
-        subject = whom->token;
+        key = siphash(q->key, whom->token);
         break;
     case QUOTA_ADDRESS:
-        subject = address_of(whom->address);
+        key = address_key(q, whom);
         break;
     case QUOTA_APPLICATION:
         break;
     }
-    subject.at = subject.at ? subject.at : "";
-    return subject;
-}
-
-static void prepare(struct quotas *quotas, const struct snapshot_quota *q,
-                    const struct request_subjects *whom, struct quota_ask *ret_ask)
-{
-    quotas_prepare(quotas, q, subject_of(whom, q->per), ret_ask);
+    return key;
 }
 
 static uint32_t seconds(uint64_t ms)
@@ -49,8 +56,43 @@ static uint32_t seconds(uint64_t ms)
 static void count_over(struct request_quotas *r, const struct snapshot_quota *q,
                        struct application_counts *cell)
 {
-    cell_add(q->shadow ? &cell->quota_shadowed[q->per] : &cell->quota_rejected[q->per], 1);
+    cell_add(q->terms.shadow ? &cell->quota_shadowed[q->per] : &cell->quota_rejected[q->per], 1);
     r->over = quota_per_words[q->per];
+}
+
+/* Those of a request of this class. Returns how many; each one's number in the application. */
+static inline size_t prepare(struct request_quotas *r, struct quotas *quotas,
+                             const struct snapshot_application *app,
+                             const struct request_subjects *whom, struct quota_ask *asks,
+                             uint8_t *number)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < app->quota_count; i++) {
+        const struct snapshot_quota *q = &app->quotas[i];
+        if (q->terms.kind != QUOTA_CONCURRENT || whom->class == SLOT_LONG) {
+            number[count] = (uint8_t)i;
+            quotas_prepare(quotas, q, key_of(q, whom), &asks[count++]);
+        }
+    }
+    for (size_t i = 0; i < count && app->quotas_come_again; i++) {
+        r->keys[number[i]] = asks[i].key;
+        r->known |= (uint8_t)(1u << number[i]);
+    }
+    return count;
+}
+
+static void note_granted(struct request_quotas *r, const struct snapshot_application *app,
+                         const struct quota_ask *asks, const uint8_t *number, size_t count,
+                         struct application_counts *cell)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (asks[i].over) { /* a shadow: it was granted */
+            count_over(r, &app->quotas[number[i]], cell);
+        }
+        if (asks[i].terms.kind == QUOTA_CONCURRENT) {
+            r->held |= (uint8_t)(1u << number[i]);
+        }
+    }
 }
 
 bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
@@ -60,26 +102,15 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
 {
     struct quota_ask asks[QUOTA_ASKS_MAX];
     uint8_t number[QUOTA_ASKS_MAX]; /* of the application's */
-    size_t count = 0;
-    for (size_t i = 0; i < app->quota_count; i++) {
-        if (app->quotas[i].kind != QUOTA_CONCURRENT || whom->class == SLOT_LONG) {
-            number[count] = (uint8_t)i;
-            prepare(quotas, &app->quotas[i], whom, &asks[count]);
-            r->keys[i] = asks[count++].key;
-            r->known |= (uint8_t)(1u << i);
-        }
-    }
+    size_t count = prepare(r, quotas, app, whom, asks, number);
     int tightest, refuses = quotas_decide(quotas, asks, count, now_ms, &tightest);
-    for (size_t i = 0; i < count && refuses < 0; i++) {
-        if (asks[i].over) { /* a shadow: it was granted */
-            count_over(r, &app->quotas[number[i]], cell);
-        }
-        if (asks[i].kind == QUOTA_CONCURRENT) {
-            r->held |= (uint8_t)(1u << number[i]);
-        }
+    if (refuses < 0 && app->quotas_leave_marks) {
+        note_granted(r, app, asks, number, count, cell);
     }
     if (tightest >= 0) {
-        r->limit = asks[tightest].limit;
+        const struct snapshot_quota *q = &app->quotas[number[tightest]];
+        memcpy(r->limit_line, q->limit_line, sizeof(r->limit_line));
+        r->limit_line_size = q->limit_line_size;
         r->remaining = (uint32_t)quota_left(&asks[tightest]);
         r->reset_s = seconds(asks[tightest].wait_ms);
     }
@@ -97,7 +128,7 @@ void request_quotas_release(struct request_quotas *r, struct quotas *quotas,
     for (size_t i = 0; i < app->quota_count; i++) {
         struct quota_ask ask;
         if (r->held & 1u << i) {
-            quotas_prepare_key(quotas, &app->quotas[i], r->keys[i], &ask);
+            quotas_prepare(quotas, &app->quotas[i], r->keys[i], &ask);
             quotas_release(quotas, &ask);
         }
     }
@@ -114,16 +145,13 @@ void request_quotas_spend(const struct request_quotas *r, struct quotas *quotas,
                           const struct request_subjects *whom, uint64_t tokens, uint64_t now_ms)
 {
     for (size_t i = 0; i < app->quota_count; i++) {
+        const struct snapshot_quota *q = &app->quotas[i];
         struct quota_ask ask;
-        if (app->quotas[i].kind != QUOTA_TOKENS) {
-            continue;
+        if (q->terms.kind == QUOTA_TOKENS) {
+            uint64_t key = r->known & 1u << i ? r->keys[i] : key_of(q, whom);
+            quotas_prepare(quotas, q, key, &ask);
+            quotas_spend(quotas, &ask, tokens, now_ms);
         }
-        if (r->known & 1u << i) {
-            quotas_prepare_key(quotas, &app->quotas[i], r->keys[i], &ask);
-        } else {
-            prepare(quotas, &app->quotas[i], whom, &ask);
-        }
-        quotas_spend(quotas, &ask, tokens, now_ms);
     }
 }
 
@@ -133,7 +161,7 @@ bool request_quota_prepare(struct quotas *quotas, const struct snapshot_quota *q
     bool known = (q->per != QUOTA_TOKEN || whom->token.size > 0) &&
                  (q->per != QUOTA_ADDRESS || whom->address);
     if (known) {
-        prepare(quotas, q, whom, ret_ask);
+        quotas_prepare(quotas, q, key_of(q, whom), ret_ask);
     }
     return known;
 }
@@ -174,14 +202,31 @@ static inline char *put_line(char *at, const char *name_colon, size_t size, uint
 struct bytes request_quotas_lines(const struct request_quotas *r, char text[REQUEST_QUOTA_LINES])
 {
     char *end = text + REQUEST_QUOTA_LINES, *at = end - 2;
-    if (r->limit == 0) {
+    if (!request_quotas_tell(r)) {
         return (struct bytes){text, 0};
     }
     memcpy(at, "\r\n", 2);
     at = put_line(at, LINE("Reset"), r->reset_s);
     at = put_line(at, LINE("Remaining"), r->remaining);
-    at = put_line(at, LINE("Limit"), r->limit) + 2; /* without the end of a line before it */
+    memcpy(at - QUOTA_LIMIT_LINE, r->limit_line,
+           QUOTA_LIMIT_LINE); /* more than there is, at once */
+    at -= r->limit_line_size;
     return (struct bytes){at, (size_t)(end - at)};
+}
+
+static_assert(sizeof("RateLimit-Limit: 4000000000") - 1 <= QUOTA_LIMIT_LINE &&
+                  QUOTA_LIMIT_LINE +
+                          sizeof("\r\nRateLimit-Remaining: 4000000000\r\nRateLimit-Reset: "
+                                 "4000000000\r\n") -
+                          1 <=
+                      REQUEST_QUOTA_LINES,
+              "the longest");
+
+void request_quotas_write_limit(struct snapshot_quota *q)
+{
+    char *end = q->limit_line + QUOTA_LIMIT_LINE;
+    char *at = put_line(end, LINE("Limit"), q->terms.limit) + 2; /* without the end before it */
+    q->limit_line_size = (uint8_t)(end - at);
 }
 
 void quota_window_text(uint64_t ms, char text[QUOTA_WINDOW_TEXT])
@@ -203,15 +248,15 @@ void request_quotas_message(const struct request_quotas *r, const struct snapsho
 {
     const struct snapshot_quota *q = &app->quotas[r->refused_by];
     char window[QUOTA_WINDOW_TEXT];
-    if (q->kind == QUOTA_CONCURRENT) {
+    if (q->terms.kind == QUOTA_CONCURRENT) {
         snprintf(text, REQUEST_QUOTA_MESSAGE,
                  "Rate limit exceeded: at most %u requests at a time per %s. Please try again "
                  "later.",
-                 q->limit, quota_per_words[q->per]);
+                 q->terms.limit, quota_per_words[q->per]);
         return;
     }
-    quota_window_text(q->window_ms, window);
+    quota_window_text(q->terms.window_ms, window);
     snprintf(text, REQUEST_QUOTA_MESSAGE,
              "Rate limit exceeded: at most %u %s per %s every %s. Please try again later.",
-             q->limit, quota_kind_words[q->kind], quota_per_words[q->per], window);
+             q->terms.limit, quota_kind_words[q->terms.kind], quota_per_words[q->per], window);
 }

@@ -10,8 +10,9 @@
 
 /* Zeroed: not asked yet, or nothing to tell. */
 struct request_quotas {
-    const char *over; /* `per` of one that it is over, shadows too; NULL: none */
-    uint32_t limit;   /* of the tightest; 0: nothing is told */
+    const char *over;                  /* `per` of one that it is over, shadows too; NULL: none */
+    char limit_line[QUOTA_LIMIT_LINE]; /* of the tightest, for its snapshot may have gone */
+    uint8_t limit_line_size;           /* 0: nothing is told */
     uint32_t remaining, reset_s;
     uint32_t wait_s;    /* refused: until it would pass */
     uint8_t refused_by; /* its number in the application */
@@ -21,11 +22,18 @@ struct request_quotas {
     uint64_t keys[QUOTA_ASKS_MAX]; /* of the subjects, by number */
 };
 
+/* A connection's address, as the quota with this key has it: hashed once. Zeroed: none. */
+struct request_subject_kept {
+    uint8_t quota[SIPHASH_KEY_SIZE];
+    uint64_t key;
+};
+
 /* Whom they count, and as what. */
 struct request_subjects {
     struct bytes user, token;
     const uint8_t *address; /* 16 bytes; NULL: not known */
     enum slot_class class;  /* for request_quotas_refuse(): long ones are counted while they last */
+    struct request_subject_kept *address_kept; /* of this address; NULL: nothing is kept */
 };
 
 /* One of them, as it is asked. False: it is not known whom it counts. */
@@ -50,6 +58,13 @@ void request_quotas_forget(struct request_quotas *r);
 void request_quotas_spend(const struct request_quotas *r, struct quotas *quotas,
                           const struct snapshot_application *app,
                           const struct request_subjects *whom, uint64_t tokens, uint64_t now_ms);
+
+/* Fills in what the first of these lines is. */
+void request_quotas_write_limit(struct snapshot_quota *q);
+static inline bool request_quotas_tell(const struct request_quotas *r)
+{
+    return r->limit_line_size > 0;
+}
 
 /* RateLimit-Limit, -Remaining and -Reset, as header lines in `text`; none: an empty text. */
 enum { REQUEST_QUOTA_LINES = 96, REQUEST_QUOTA_MESSAGE = 160 };

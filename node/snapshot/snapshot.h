@@ -58,6 +58,8 @@ struct snapshot_application {
     bool quotas_ask_token; /* ... per token */
     bool quotas_ask_class; /* ... counts what is under way */
     bool quotas_count_tokens;
+    bool quotas_come_again;  /* whom they count is asked again: when a request ends, or has spent */
+    bool quotas_leave_marks; /* one that grants is noted: a shadow, what is under way */
     struct application_live *live;
     pthread_mutex_t turn_lock; /* held for the few nanoseconds of one pick */
     struct smooth_wrr *turn;

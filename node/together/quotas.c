@@ -50,25 +50,12 @@ static void give(struct quotas *q, size_t shard)
 
 /* ---- any thread ---- */
 
-void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, struct bytes whom,
+void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
                     struct quota_ask *ret_ask)
 {
-    uint64_t key = quota->per == QUOTA_APPLICATION ? quota->only : siphash(quota->key, whom);
-    quotas_prepare_key(q, quota, key, ret_ask);
-}
-
-void quotas_prepare_key(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
-                        struct quota_ask *ret_ask)
-{
-    *ret_ask = (struct quota_ask){
-        .shard = q->shards[shard_of(key)].shard,
-        .key = key,
-        .window_ms = quota->window_ms,
-        .limit = quota->limit,
-        .rule = quota->rule,
-        .kind = quota->kind,
-        .shadow = quota->shadow,
-    };
+    ret_ask->shard = q->shards[shard_of(key)].shard;
+    ret_ask->key = key;
+    ret_ask->terms = quota->terms;
 }
 
 static uint64_t shards_of(const struct quota_ask *asks, size_t count)
@@ -104,8 +91,9 @@ int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64
     int refuses = quota_decide(asks, count, clock_of(now_ms), ret_tightest);
     give_all(q, set);
     for (size_t i = 0; i < count; i++) {
-        if (asks[i].over && (asks[i].shadow || (int)i == refuses)) {
-            atomic_fetch_add_explicit(&q->rules[asks[i].rule].rejected, 1, memory_order_relaxed);
+        const struct quota_terms *t = &asks[i].terms;
+        if (asks[i].over && (t->shadow || (int)i == refuses)) {
+            atomic_fetch_add_explicit(&q->rules[t->rule].rejected, 1, memory_order_relaxed);
         }
     }
     return refuses;
@@ -181,14 +169,14 @@ void quotas_bind(struct quotas *q, struct snapshot_quota *quota)
     if (!rule) {
         rule = make_rule(q);
         rule->id = quota->id;
-        rule->window_ms = quota->window_ms;
-        rule->kind = quota->kind;
+        rule->window_ms = quota->terms.window_ms;
+        rule->kind = (enum quota_kind)quota->terms.kind;
         rule->per = quota->per;
         atomic_store(&rule->rejected, 0);
     }
-    rule->limit = quota->limit;
+    rule->limit = quota->terms.limit;
     rule->bound = q->round;
-    quota->rule = (uint16_t)(rule - q->rules);
+    quota->terms.rule = (uint16_t)(rule - q->rules);
 }
 
 static uint64_t window_of(void *arg, uint16_t rule)

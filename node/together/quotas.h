@@ -30,17 +30,18 @@ enum {
     QUOTAS_SECRET_SIZE = 32,
 };
 
+enum { QUOTA_LIMIT_LINE = 32 /* so much is copied at once; a limit has ten digits at the most */ };
+
 /* A quota as requests see it; part of a snapshot. */
 struct snapshot_quota {
     uint64_t id;                   /* the same on all nodes */
     uint8_t key[SIPHASH_KEY_SIZE]; /* subjects are hashed with; nobody without the secret has it */
-    uint64_t window_ms;            /* 0: concurrent */
     uint64_t only;                 /* per application: the key of its one subject */
-    uint32_t limit;
-    uint16_t rule; /* by quotas_bind() */
+    struct quota_terms terms;      /* its rule: by quotas_bind() */
     enum quota_per per;
-    enum quota_kind kind;
-    bool shadow;
+    /* `RateLimit-Limit: N` with the ends of the lines before and behind it, at the array's end. */
+    char limit_line[QUOTA_LIMIT_LINE];
+    uint8_t limit_line_size;
 };
 
 struct quotas_rule {
@@ -80,13 +81,9 @@ void quotas_close(struct quotas *q);
 
 /* ---- any thread ---- */
 
-/* Fills in what is the quota's. `whom`: the user's id, the token, the address; empty for the
- * application itself. */
-void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, struct bytes whom,
+/* Fills in all but what is answered. `key`: of the subject. */
+void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
                     struct quota_ask *ret_ask);
-/* The same of whom an ask before had this key. */
-void quotas_prepare_key(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
-                        struct quota_ask *ret_ask);
 int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms,
                   int *ret_tightest);
 int quotas_look(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms);

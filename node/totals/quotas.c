@@ -186,18 +186,41 @@ void quotas_note(struct cluster *c, const struct topic_entry *e)
     }
 }
 
+static struct bytes page_of(const struct cluster *c, const struct gossip_member *member,
+                            size_t page)
+{
+    char key[TOPIC_KEY_SIZE];
+    return gossip_get(c->gossip, member, topic_key(key, TOPIC_QUOTAS, NULL, page));
+}
+
+static uint32_t telling_of(struct bytes value)
+{
+    Cluster__Quotas *q =
+        value.at ? cluster__quotas__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
+    uint32_t telling = q ? q->telling : 0;
+    if (q) {
+        cluster__quotas__free_unpacked(q, NULL);
+    }
+    return telling;
+}
+
+/* In the order in which they were told: of a row on two pages the later one counts. */
 static void read_missed(struct cluster *c, const struct gossip_member *member,
                         struct quotas_told *told)
 {
-    char key[TOPIC_KEY_SIZE];
+    uint32_t tellings[PAGES] = {0};
     for (size_t page = 0; page < PAGES; page++) {
-        if (told->missed & 1u << page) {
-            struct bytes value =
-                gossip_get(c->gossip, member, topic_key(key, TOPIC_QUOTAS, NULL, page));
-            take(c, member, told, page, value);
-        }
+        tellings[page] = told->missed & 1u << page ? telling_of(page_of(c, member, page)) : 0;
     }
-    told->missed = 0;
+    while (told->missed) {
+        size_t first = (size_t)__builtin_ctz(told->missed);
+        for (size_t page = first + 1; page < PAGES; page++) {
+            bool earlier = told->missed & 1u << page && tellings[page] < tellings[first];
+            first = earlier ? page : first;
+        }
+        told->missed &= ~(1u << first);
+        take(c, member, told, first, page_of(c, member, first));
+    }
 }
 
 /* Nobody will say what has ended. */

@@ -16,13 +16,13 @@ enum {
     HELD_MAX = 64,
     ASK_MIN_MS = 5,
     ASK_MAX_MS = 150,
-    SHARD_SUBJECTS = 64,
+    SHARD_SUBJECTS = 512, /* 10 subjects, and of each a part for each start of 16 nodes */
     GRANTS_MAX = 1 << 14, /* within a window: 16 nodes, 13 a second each */
     OWNERS_MAX = 250,
     /* What a node may not have heard of the others, if nothing is wrong: what they granted within
      * so many exchange intervals: one until it is told, one more where it goes from hand to hand,
-     * and one for loops that are late. Lost packets come with one of the next exchanges. Of many
-     * nodes under such a load not all news fits into each exchange: nothing is claimed. */
+     * and one for loops that are late. Lost packets come with one of the next exchanges. Of more
+     * than so many nodes each tells as much less often (counts_pace_ms()). */
     HOPS = 3,
     LOSS_EXCHANGES = 20,
     FEW_NODES = 8,
@@ -91,10 +91,10 @@ static struct quota_ask ask_of(const struct process *p, bool concurrent, size_t 
     return (struct quota_ask){
         .shard = p->quotas->shard,
         .key = (concurrent ? 100 : 1) + subject,
-        .window_ms = concurrent ? 0 : WINDOW_MS,
-        .limit = concurrent ? CONCURRENT_LIMIT : LIMIT,
-        .rule = concurrent,
-        .kind = concurrent ? QUOTA_CONCURRENT : QUOTA_REQUESTS,
+        .terms = {.window_ms = concurrent ? 0 : WINDOW_MS,
+                  .limit = concurrent ? CONCURRENT_LIMIT : LIMIT,
+                  .rule = concurrent,
+                  .kind = concurrent ? QUOTA_CONCURRENT : QUOTA_REQUESTS},
     };
 }
 
@@ -121,7 +121,11 @@ static uint64_t heard_until_us(const struct process *p, const struct process *of
     const struct world *w = p->world;
     uint64_t exchange_us = (w->options.profile == GOSSIP_WAN ? 500 : 200) * UINT64_C(1000);
     uint64_t nodes = 1 + w->options.host_count / 4;
-    uint64_t bound_us = exchange_us * (w->network.loss_permille > 0 ? LOSS_EXCHANGES : HOPS);
+    uint64_t told_us = exchange_us *
+                       (w->options.host_count > FEW_NODES ? w->options.host_count : FEW_NODES) /
+                       FEW_NODES;
+    uint64_t bound_us =
+        w->network.loss_permille > 0 ? exchange_us * LOSS_EXCHANGES : told_us * HOPS;
     uint64_t calm_us = w->disturbed_until_us, end_us = of->cluster ? w->now_us : of->ended_us;
     const uint64_t others[] = {p->disturbed_until_us, of->disturbed_until_us,
                                p->started_us + KNOWN_MS * 1000, of->started_us + KNOWN_MS * 1000,
@@ -129,8 +133,7 @@ static uint64_t heard_until_us(const struct process *p, const struct process *of
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         calm_us = others[i] > calm_us ? others[i] : calm_us;
     }
-    bool strange =
-        w->options.host_count > FEW_NODES || p->clashed || of->clashed || p->leaving || of->leaving;
+    bool strange = p->clashed || of->clashed || p->leaving || of->leaving;
     if (strange || end_us < calm_us + AGAIN_EXCHANGES * nodes * exchange_us + bound_us) {
         return 0;
     }

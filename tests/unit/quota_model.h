@@ -15,7 +15,7 @@ static const uint8_t all_up[QUOTA_OWNERS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1};
 static inline struct quota_ask ask_of(struct quota_shard *s, uint64_t key, uint32_t limit)
 {
     return (struct quota_ask){
-        .shard = s, .key = key, .window_ms = T, .limit = limit, .kind = QUOTA_REQUESTS};
+        .shard = s, .key = key, .terms = {.window_ms = T, .limit = limit, .kind = QUOTA_REQUESTS}};
 }
 
 static inline int decide(struct quota_ask *asks, size_t count, uint64_t now_ms)

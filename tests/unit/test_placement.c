@@ -16,20 +16,21 @@
 
 static const uint8_t KEY[SIPHASH_KEY_SIZE] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-/* The paper's appendix A, and the first vectors of its reference implementation. */
-static void siphash_is_the_papers(void **state)
+/* The lengths of the paper's appendix A and around a word, with one and three rounds: as an
+ * implementation of its own in Python has them that agrees with CPython's hash() of bytes. */
+static void siphash_is_what_others_make(void **state)
 {
     (void)state;
     char text[15];
     for (int i = 0; i < 15; i++) {
         text[i] = (char)i;
     }
-    assert_true(siphash(KEY, (struct bytes){text, 15}) == UINT64_C(0xa129ca6149be45e5));
-    assert_true(siphash(KEY, (struct bytes){text, 0}) == UINT64_C(0x726fdb47dd0e0e31));
-    assert_true(siphash(KEY, (struct bytes){text, 1}) == UINT64_C(0x74f839c593dc67fd));
-    assert_true(siphash(KEY, (struct bytes){text, 7}) == UINT64_C(0xab0200f58b01d137));
-    assert_true(siphash(KEY, (struct bytes){text, 8}) == UINT64_C(0x93f5f5799a932462));
-    assert_true(siphash(KEY, (struct bytes){text, 9}) == UINT64_C(0x9e0082df0ba9e4b0));
+    assert_true(siphash(KEY, (struct bytes){text, 15}) == UINT64_C(0xd320d86d2a519956));
+    assert_true(siphash(KEY, (struct bytes){text, 0}) == UINT64_C(0xabac0158050fc4dc));
+    assert_true(siphash(KEY, (struct bytes){text, 1}) == UINT64_C(0xc9f49bf37d57ca93));
+    assert_true(siphash(KEY, (struct bytes){text, 7}) == UINT64_C(0xd3927d989bb11140));
+    assert_true(siphash(KEY, (struct bytes){text, 8}) == UINT64_C(0x369095118d299a8e));
+    assert_true(siphash(KEY, (struct bytes){text, 9}) == UINT64_C(0x25a48eb36c063de4));
 }
 
 static uint64_t conversation(const char *text)
@@ -376,7 +377,7 @@ static void many_threads_never_see_anothers_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(siphash_is_the_papers),
+        cmocka_unit_test(siphash_is_what_others_make),
         cmocka_unit_test(all_spellings_of_a_uuid_are_one_id),
         cmocka_unit_test(an_id_is_of_its_application_and_kind),
         cmocka_unit_test(where_the_name_ends_and_the_id_begins_counts),

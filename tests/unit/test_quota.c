@@ -28,8 +28,8 @@ static void what_one_quota_refuses_counts_in_none(void **state)
         asks[0] = ask_of(s, 1, 100);
         asks[1] = ask_of(s, 2, 3);
         asks[2] = ask_of(s, 3, 10);
-        asks[2].kind = QUOTA_CONCURRENT;
-        asks[2].window_ms = 0;
+        asks[2].terms.kind = QUOTA_CONCURRENT;
+        asks[2].terms.window_ms = 0;
         assert_int_equal(decide(asks, 3, BEGIN_MS), i < 3 ? -1 : 1);
     }
     assert_int_equal(asks[0].used, 3);
@@ -44,9 +44,9 @@ static void the_tightest_is_told_and_when_something_of_it_comes_back(void **stat
     struct quota_ask asks[4] = {ask_of(s, 1, 100), ask_of(s, 2, 10), ask_of(s, 3, 2),
                                 ask_of(s, 4, 2)};
     int tightest;
-    asks[2].shadow = true;
-    asks[3].kind = QUOTA_CONCURRENT;
-    asks[3].window_ms = 0;
+    asks[2].terms.shadow = true;
+    asks[3].terms.kind = QUOTA_CONCURRENT;
+    asks[3].terms.window_ms = 0;
     assert_int_equal(quota_decide(asks, 4, BEGIN_MS, &tightest), -1);
     assert_int_equal(tightest, 1);
     assert_int_equal(asks[1].used, 1);
@@ -65,7 +65,7 @@ static void a_shadow_is_over_and_lets_pass(void **state)
     struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
     struct quota_ask ask = ask_of(s, 1, 2);
     for (uint64_t i = 1; i <= 5; i++) {
-        ask.shadow = true;
+        ask.terms.shadow = true;
         assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
         assert_int_equal(ask.over, i > 2);
         assert_int_equal(ask.used, i);
@@ -78,7 +78,7 @@ static void tokens_are_over_when_they_are_spent_and_not_before(void **state)
     (void)state;
     struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
     struct quota_ask ask = ask_of(s, 1, 1000);
-    ask.kind = QUOTA_TOKENS;
+    ask.terms.kind = QUOTA_TOKENS;
     assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
     assert_int_equal(ask.used, 0);
     quota_spend(&ask, 999, BEGIN_MS);
@@ -94,7 +94,7 @@ static void concurrency_ends_with_its_requests(void **state)
 {
     (void)state;
     struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
-    struct quota_ask ask = {.shard = s, .key = 1, .limit = 2, .kind = QUOTA_CONCURRENT};
+    struct quota_ask ask = {.shard = s, .key = 1, .terms = {.limit = 2, .kind = QUOTA_CONCURRENT}};
     assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
     assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
     assert_int_equal(decide(&ask, 1, BEGIN_MS + 400 * T), 0);
@@ -153,7 +153,7 @@ static void what_is_told_counts_at_the_other_and_once(void **state)
     assert_int_equal(quota_look(&ask, 1, BEGIN_MS + 46000), -1);
     assert_int_equal(ask.used, 6);
     assert_true(granted(b, 1, 7, BEGIN_MS + 46000));
-    ask.limit = 7;
+    ask.terms.limit = 7;
     assert_int_equal(decide(&ask, 1, BEGIN_MS + 46000), 0);
     assert_in_range(ask.wait_ms, T - 46000 - 1, T - 46000 + 2); /* a's first */
     quota_shard_free(a);
@@ -229,8 +229,8 @@ static void requests_under_way_lapse_with_their_node_and_grants_do_not(void **st
     struct quota_row uses = {.key = 2, .use_count = 1, .uses = {{.age = 0, .amount = 3}}};
     quota_hear(s, 1, 0, &streams, BEGIN_MS);
     quota_hear(s, 1, T, &uses, BEGIN_MS);
-    struct quota_ask asks[2] = {{.shard = s, .key = 1, .limit = 3, .kind = QUOTA_CONCURRENT},
-                                ask_of(s, 2, 3)};
+    struct quota_ask asks[2] = {
+        {.shard = s, .key = 1, .terms = {.limit = 3, .kind = QUOTA_CONCURRENT}}, ask_of(s, 2, 3)};
     assert_int_equal(quota_look(&asks[0], 1, BEGIN_MS), 0);
     assert_int_equal(quota_look(&asks[1], 1, BEGIN_MS), 0);
     up[1] = 0;
@@ -291,7 +291,8 @@ static void beyond_the_limit_the_least_recently_used_subject_begins_anew(void **
 {
     (void)state;
     struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true);
-    struct quota_ask held = {.shard = s, .key = 1000, .limit = 1, .kind = QUOTA_CONCURRENT};
+    struct quota_ask held = {
+        .shard = s, .key = 1000, .terms = {.limit = 1, .kind = QUOTA_CONCURRENT}};
     assert_int_equal(decide(&held, 1, BEGIN_MS), -1);
     assert_true(granted(s, 1, 1, BEGIN_MS));
     for (uint64_t key = 2; key < 500; key++) {
@@ -304,6 +305,25 @@ static void beyond_the_limit_the_least_recently_used_subject_begins_anew(void **
     assert_in_range(quota_shard_counts(s).forgotten, 400, 500);
     struct quota_row rows[SUBJECTS];
     assert_in_range(news_of(s, BEGIN_MS, rows, SUBJECTS), 1, SUBJECTS - 1);
+    quota_shard_free(s);
+}
+
+/* Many nodes: a part of each counts apart, and there are as many as subjects. */
+static void beyond_the_parts_who_was_not_used_lately_makes_room(void **state)
+{
+    (void)state;
+    enum { NODES = 16 };
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true);
+    struct quota_row row = {.use_count = 1, .uses = {{.age = 0, .amount = 2}}};
+    for (row.key = 1; row.key <= 40; row.key++) {
+        struct quota_ask ask = ask_of(s, row.key, 100);
+        for (uint16_t owner = 1; owner <= NODES; owner++) {
+            quota_hear(s, owner, T, &row, BEGIN_MS);
+        }
+        assert_int_equal(quota_look(&ask, 1, BEGIN_MS), -1);
+        assert_int_equal(ask.used, 2 * NODES);
+    }
+    assert_in_range(quota_shard_counts(s).forgotten, 40 - SUBJECTS / NODES, 40);
     quota_shard_free(s);
 }
 
@@ -364,9 +384,9 @@ static void a_walk_agrees_with_the_model(void **state)
         bool concurrent = key >= KEYS / 2;
         now_ms += prng_below(&prng, 60);
         struct quota_ask ask = ask_of(nodes[n], key, 30);
-        ask.kind = concurrent ? QUOTA_CONCURRENT : QUOTA_REQUESTS;
-        ask.window_ms = concurrent ? 0 : T;
-        ask.rule = concurrent ? 9 : 0;
+        ask.terms.kind = concurrent ? QUOTA_CONCURRENT : QUOTA_REQUESTS;
+        ask.terms.window_ms = concurrent ? 0 : T;
+        ask.terms.rule = concurrent ? 9 : 0;
         if (concurrent && active[n][key] > 0 && prng_below(&prng, 2) == 0) {
             quota_release(nodes[n], key);
             active[n][key]--;
@@ -406,6 +426,7 @@ int main(void)
         cmocka_unit_test(requests_under_way_lapse_with_their_node_and_grants_do_not),
         cmocka_unit_test(a_restart_keeps_what_counts),
         cmocka_unit_test(beyond_the_limit_the_least_recently_used_subject_begins_anew),
+        cmocka_unit_test(beyond_the_parts_who_was_not_used_lately_makes_room),
         cmocka_unit_test(a_walk_agrees_with_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

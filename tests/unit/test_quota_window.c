@@ -74,7 +74,7 @@ static void a_wait_is_never_longer_than_the_window(void **state)
         struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
         uint64_t length = lengths[round % 5], now_ms = BEGIN_MS + prng_below(&prng, 1 << 30);
         struct quota_ask ask = ask_of(s, 1, 3);
-        ask.window_ms = length;
+        ask.terms.window_ms = length;
         for (int i = 0; i < 3; i++) {
             assert_int_equal(decide(&ask, 1, now_ms), -1);
         }

@@ -119,7 +119,7 @@ static void set_applications(struct scene *s)
         .votes = s->votes,
     };
     s->configured_quota =
-        (struct snapshot_quota){.per = QUOTA_USER, .limit = 60, .window_ms = 60000};
+        (struct snapshot_quota){.per = QUOTA_USER, .terms = {.limit = 60, .window_ms = 60000}};
     s->quota = (struct facts_quota){.quota = &s->configured_quota,
                                     .rejected = 3,
                                     .nearest = {{.subject = 500, .used = 59}},

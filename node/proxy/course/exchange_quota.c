@@ -6,6 +6,9 @@
 static struct request_subjects subjects_of(const struct exchange *x)
 {
     struct request_subjects whom = {.user = user_id_value(&x->search), .address = x->address_raw};
+    if (x->address_raw == x->client->address_raw) {
+        whom.address_kept = &x->client->address_kept;
+    }
     if (x->app->quotas_ask_token) {
         bearer_token(http_head_get(x->head, HTTP_FIELD_AUTHORIZATION), &whom.token);
     }
@@ -62,7 +65,7 @@ void exchange_quota_renew(struct exchange *x, const struct snapshot_application 
 {
     bool same = app->quota_count == x->app->quota_count;
     for (size_t i = 0; same && i < app->quota_count; i++) {
-        same = app->quotas[i].rule == x->app->quotas[i].rule;
+        same = app->quotas[i].terms.rule == x->app->quotas[i].terms.rule;
     }
     if (!same) {
         exchange_quota_release(x);
