@@ -66,7 +66,7 @@ def test_a_name_without_an_address_is_unresolved(stubs):
         wait_for(lambda: [e for e in node.events("problem") if e["kind"] == "name_unresolved"], TIMEOUT)
         assert node.reload(settings(stubs, instances=both[2:], health_check={"enabled": False}))[0] == 200
         wait_for(lambda: node.status()["problems"] == [], TIMEOUT)
-        assert [e["level"] for e in node.events("problem_over")] == ["info"]
+        assert [e["level"] for e in wait_for(lambda: node.events("problem_over"), TIMEOUT)] == ["info"]
 
 
 def ejecting(stubs, fail_timeout="60s"):

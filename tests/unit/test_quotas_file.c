@@ -20,8 +20,7 @@ static struct snapshot_quota quota_of(uint64_t id)
 {
     return (struct snapshot_quota){.id = id,
                                    .only = id << 40,
-                                   .window_ms = QUOTAS_KEPT_MIN_MS,
-                                   .limit = 5,
+                                   .terms = {.window_ms = QUOTAS_KEPT_MIN_MS, .limit = 5},
                                    .per = QUOTA_APPLICATION};
 }
 
@@ -34,7 +33,7 @@ static void use(struct quotas *q, uint64_t first, size_t count)
         struct quota_ask ask;
         int tightest;
         quotas_bind(q, &quota);
-        quotas_prepare(q, &quota, (struct bytes){NULL, 0}, &ask);
+        quotas_prepare(q, &quota, quota.only, &ask);
         assert_int_equal(quotas_decide(q, &ask, 1, NOW_MS, &tightest), -1);
     }
 }
@@ -44,7 +43,7 @@ static uint64_t used_of(struct quotas *q, uint64_t id)
     struct snapshot_quota quota = quota_of(id);
     struct quota_ask ask;
     quotas_bind(q, &quota);
-    quotas_prepare(q, &quota, (struct bytes){NULL, 0}, &ask);
+    quotas_prepare(q, &quota, quota.only, &ask);
     quotas_look(q, &ask, 1, NOW_MS);
     return ask.used;
 }
