@@ -202,6 +202,9 @@ static void check_datasets(const struct conf_application *application,
 size_t conf_notes(const struct conf *conf, struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
+    if (!conf->state_dir) {
+        problem_add(problems, 0, 0, "`node.state_dir` is not set: nothing survives a restart");
+    }
     for (size_t i = 0; i < conf->application_count; i++) {
         const struct conf_application *a = &conf->applications[i];
         if (a->state == CONF_STATE_AUTO && a->instance_count > 1) {

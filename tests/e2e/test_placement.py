@@ -307,7 +307,7 @@ def test_check_says_which_state_it_is(tmp_path, tokens, state, said):
     path.write_text(json.dumps(settings([], instances=instances, application={"state": state} if state else None)))
     result = run_command("check", "-c", str(path))
     assert result.returncode == 0, result.stdout
-    notes = [line for line in result.stdout.splitlines() if ": note: " in line]
+    notes = [line for line in result.stdout.splitlines() if ": note: `state`" in line]
     assert len(notes) == (1 if said else 0) and all(f"`state` of `one` is {said}," in note for note in notes)
 
 

@@ -157,10 +157,14 @@ def test_it_starts_serves_and_stops(stubs):
             "listening", "ready"]
 
 
-def test_it_has_its_hosts_name_and_a_worker_on_each_usable_cpu(stubs):
+def test_without_a_node_section_it_has_its_hosts_name_and_a_worker_on_each_usable_cpu(stubs):
     config = settings(stubs)
     del config["workers"], config["node"]   # auto; the host's name
     with Node(config) as node:
+        told, = node.events("no_state_dir")
+        assert told["level"] == "warning" and "nothing survives a restart" in told["message"]
+        said = run_command("check", "-c", node.conf_path).stdout
+        assert f"{node.conf_path}:0:0: note: `node.state_dir` is not set: nothing survives a restart\n" in said
         cpus = []
         for thread in os.listdir(f"/proc/{node.pid}/task"):
             with open(f"/proc/{node.pid}/task/{thread}/status", encoding="ascii") as file:
