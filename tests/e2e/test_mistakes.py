@@ -105,6 +105,10 @@ MISTAKES = {
     "`router_id: 300`": GOOD + VIP % ("10.0.0.100/24", 300, "100ms"),
     "`advert_interval: 55ms`": GOOD + VIP % ("10.0.0.100/24", 51, "55ms"),
     "`0.0.0.0/0` may do everything": GOOD + "admin: { allow: [0.0.0.0/0] }\n",
+    "`client_gone: stop` and a budget of tokens": change("  service:\n", "  service:\n    client_gone: stop\n    quotas: [{ per: application, tokens: 9, every: 1d }]\n"),
+    "two Difys with keys for data sets": change("token: app-1\n", "token: dataset-1\n").replace("token: app-2", "token: dataset-2"),
+    "a queue that nobody waits in": change("  service:\n", "  service:\n    state: shared\n    queue: { size: 9 }\n"),
+    "a queue longer than clients wait": change("  service:\n", "  service:\n    queue: { timeout: 2m }\n"),
 }
 
 
