@@ -174,8 +174,8 @@ def test_a_node_that_joins_serves_but_is_not_ready(stubs, tmp_path):
         head, body = node.request("GET", "/metrics")
         assert head.status == 200 and b"difyring_joining 1" in body and b"difyring_cluster_requests_total{" not in body
         assert track.read_text().strip() == "1"
-        command = run_command("status", "-u", f"http://{node.host}:{node.port}")
-        assert command.returncode == 1 and "joining" in command.stderr, command
+        command = run_command("status", "--check", "-u", f"http://{node.host}:{node.port}")
+        assert command.returncode == 3 and command.stdout.startswith("UNKNOWN: ") and "joining" in command.stdout, command
         assert not node.events("ready")
         node.json("POST", "/admin/drain")
         node.json("POST", "/admin/enable")   # that does not make it ready either
