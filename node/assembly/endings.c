@@ -6,7 +6,6 @@
 
 enum {
     DAY_S = 24 * 60 * 60,
-    ENDING_S = 14 * DAY_S, /* SPEC §3: so long before it is a problem */
 };
 
 struct ending {
@@ -54,9 +53,9 @@ static void look_again_at(struct ending *list, int64_t boundary)
 static void look_at(struct ending *list, const struct snapshot_listener *listener,
                     const struct tls_certificate *certificate, struct log_producer *log)
 {
-    look_again_at(list, certificate->not_after - ENDING_S);
+    look_again_at(list, certificate->not_after - ENDINGS_SOON_S);
     look_again_at(list, certificate->not_after);
-    if (certificate->not_after < list->now + ENDING_S) {
+    if (certificate->not_after < list->now + ENDINGS_SOON_S) {
         const char *name = certificate->name_count > 0 ? certificate->names[0] : "?";
         bool ended = certificate->not_after < list->now;
         log_it(log, listener, certificate, name, ended);

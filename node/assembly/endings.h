@@ -6,6 +6,8 @@
 #include "member/problems.h"
 #include "snapshot/snapshot.h"
 
+enum { ENDINGS_SOON_S = 14 * 24 * 60 * 60 /* SPEC §3: so long before it is a problem */ };
+
 /* An event for each of them, and a problem for each name: of those that go on the beginning stays,
  * the others' is over. Returns after how many milliseconds to look again: when the next one comes
  * to its last 14 days, or to its end; a day at most. */

@@ -89,11 +89,35 @@ void secure_forget(struct secured *read)
     *read = (struct secured){0};
 }
 
-size_t secure_check(const struct conf *conf, struct conf_problems *ret_problems)
+static void look_at_ends(const struct conf_listen *door, const struct tls_server *tls,
+                         struct problem_list *unwise)
 {
+    size_t count = 0;
+    const struct tls_certificate *all = tls ? tls_server_certificates(tls, &count) : NULL;
+    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = all[i].name_count > 0 ? all[i].names[0] : "?";
+        if (all[i].not_after < now_s) {
+            problem_add(unwise, door->line, door->column,
+                        "the certificate of %s has ended: clients refuse it; renew its file", name);
+        } else if (all[i].not_after < now_s + ENDINGS_SOON_S) {
+            problem_add(unwise, door->line, door->column,
+                        "the certificate of %s ends within 14 days; renew its file", name);
+        }
+    }
+}
+
+size_t secure_check(const struct conf *conf, struct conf_problems *ret_problems,
+                    struct conf_problems *ret_unwise)
+{
+    struct problem_list *unwise = problem_list_new(conf->file);
     struct secured read = {0};
     struct tls_tickets *tickets = tls_tickets_new();
     size_t count = secure_read(conf, tickets, &read, ret_problems);
+    for (size_t i = 0; i < read.count; i++) {
+        look_at_ends(conf_door(conf, i), read.at[i].server, unwise);
+    }
+    problem_list_finish(unwise, ret_unwise);
     secure_forget(&read);
     tls_tickets_free(tickets);
     return count;

@@ -28,8 +28,10 @@ size_t secure_read(const struct conf *conf, struct tls_tickets *tickets, struct 
                    struct conf_problems *ret_problems);
 void secure_forget(struct secured *read);
 
-/* The same to look only: for `check`. */
-size_t secure_check(const struct conf *conf, struct conf_problems *ret_problems);
+/* The same to look only, for `check`; `ret_unwise` are certificates that end soon, or have ended.
+ */
+size_t secure_check(const struct conf *conf, struct conf_problems *ret_problems,
+                    struct conf_problems *ret_unwise);
 
 /* Gives each listener of the snapshot its server: of those that were read, and for listeners that
  * the file has not any more, and where nothing was read, the one of the snapshot before. */

@@ -105,8 +105,10 @@ static bool check(const struct report *r, bool host)
     conf_notes(conf, &problems);
     put(r, SEVERITY_NOTE, &problems);
     size_t refused = host ? put_host(r, conf) : 0;
-    secure_check(conf, &problems);
+    struct conf_problems unwise;
+    secure_check(conf, &problems, &unwise);
     refused += put(r, SEVERITY_ERROR, &problems);
+    put(r, SEVERITY_WARNING, &unwise);
     conf_unsupported(conf, &problems);
     refused += put(r, SEVERITY_ERROR, &problems);
     conf_free(conf);

@@ -466,10 +466,14 @@ def test_an_ending_certificate_is_told_once_and_when_it_ends(stubs, ca):
         assert node.reload()[0] == 200
         assert [one["since"] for one in node.status()["problems"] if one["kind"] == "certificate_ends"] == since
         assert told_of_ends(node) == [("problem", "c.test", "warning")]
+        checked = run_command("check", "-c", node.conf_path)
+        assert checked.returncode == 0 and "warning: the certificate of c.test ends within 14 days; renew its file" in checked.stdout
         ca.end_in("ending", 5)
         assert node.reload()[0] == 200
         wait_for(lambda: ("problem", "c.test", "critical") in told_of_ends(node), 10 + TIMEOUT)
         assert node.status()["problems"][0]["severity"] == "critical"
+        checked = run_command("check", "-c", node.conf_path)
+        assert checked.returncode == 0 and "warning: the certificate of c.test has ended: clients refuse it" in checked.stdout
         for which in ("certificate", "key"):
             shutil.copy(good[which], ending[which])
         assert node.reload()[0] == 200
