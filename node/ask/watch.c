@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "member/problem_kinds.h"
 #include "show/ranking.h"
 #include "show/status_tables.h"
 
@@ -25,7 +26,8 @@ enum {
     HEIGHT_USUAL = 24,
     LINE_SIZE = 1024,
     NAME_MIN = 24, /* characters of a name that are always shown */
-    NAME_SIZE = 160
+    NAME_SIZE = 160,
+    INDENT = 9, /* of what goes on below a line: as wide as a severity */
 };
 
 /* A screen of its own, no cursor, and no wrapping: a character may be wider than we think. */
@@ -117,16 +119,66 @@ static const char *style_of(const char *word)
 
 /* ---- what is drawn ---- */
 
+/* What the tables and a line a problem leave of the screen. */
+static unsigned spare_lines(const struct screen *s, const json_t *status)
+{
+    size_t count, needed = json_array_size(json_object_get(status, "problems"));
+    free(ranking_nodes(status, &count));
+    needed += count;
+    free(ranking_instances(status, &count));
+    needed += count + 6; /* titles, and what stands between */
+    return needed < s->height ? s->height - (unsigned)needed : 0;
+}
+
+/* On more than one line while there are some to spare. */
+static void wrapped(struct screen *s, const char *style, char *text, unsigned *spare)
+{
+    size_t indent = 0;
+    while (*spare > 0 && strlen(text) + indent > s->width && s->width > 2 * INDENT) {
+        size_t at = s->width - indent;
+        while (at > 0 && text[at] != ' ') {
+            at--;
+        }
+        if (at == 0) {
+            break;
+        }
+        text[at] = '\0';
+        line(s, style, "%*s%s", (int)indent, "", text);
+        text += at + 1;
+        indent = INDENT;
+        (*spare)--;
+    }
+    line(s, style, "%*s%s", (int)indent, "", text);
+}
+
+/* What to do, once a kind. */
+static void draw_remedy(struct screen *s, const char *kind, bool said[PROBLEM_KINDS],
+                        unsigned *spare)
+{
+    char text[LINE_SIZE];
+    unsigned id = problem_id_of(kind);
+    if (id < PROBLEM_KINDS && !said[id] && *spare > 0) {
+        said[id] = true;
+        (*spare)--;
+        snprintf(text, sizeof(text), "%*s%s", INDENT, "", problem_kinds[id].remedy);
+        wrapped(s, STYLE_FAINT, text, spare);
+    }
+}
+
 static void draw_problems(struct screen *s, const json_t *status)
 {
     size_t index;
     json_t *p;
+    bool said[PROBLEM_KINDS] = {false};
+    unsigned spare = spare_lines(s, status);
     json_array_foreach(json_object_get(status, "problems"), index, p)
     {
-        char age[24];
+        char age[24], text[LINE_SIZE];
         status_age(number_of(status, "timestamp"), number_of(p, "since"), age);
-        line(s, style_of(text_of(p, "severity")), "%-8s %s %s, for %s: %s", text_of(p, "severity"),
-             text_of(p, "kind"), text_of(p, "subject"), age, text_of(p, "detail"));
+        snprintf(text, sizeof(text), "%-8s %s %s, for %s: %s", text_of(p, "severity"),
+                 text_of(p, "kind"), text_of(p, "subject"), age, text_of(p, "detail"));
+        wrapped(s, style_of(text_of(p, "severity")), text, &spare);
+        draw_remedy(s, text_of(p, "kind"), said, &spare);
     }
     if (index == 0) {
         line(s, STYLE_GOOD, "no problems");

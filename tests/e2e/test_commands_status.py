@@ -351,6 +351,16 @@ def test_watch_is_live_until_q(stubs):
             screen.wait("instance_drained one/dify3")   # without a key
             last = screen.read().rpartition("SLOTS")[2]
             assert last.index("one/dify3 ") < last.index("one/dify1 ") < last.index("one/dify2 ")   # the worst first
+            # where lines are to spare a problem is told whole, with what to do
+            assert "         `difyring enable` brings it back" in drawn(screen)
+            screen.seen = ""
+            screen.resize(60, 30, screen.process)
+            screen.wait("q quits")
+            lines = drawn(screen)
+            at = next(i for i, text in enumerate(lines) if text.startswith("info     instance_drained one/dify3, for "))
+            assert re.sub(" +", " ", " ".join(lines[at:at + 3])).endswith(
+                " s: an operator drained it at node-a `difyring enable` brings it back"), lines
+            assert all(len(line) <= 60 for line in lines) and all(line.startswith(" " * 9) for line in lines[at + 1:at + 3])
             screen.seen = ""
             screen.resize(40, 10, screen.process)
             screen.wait("q quits")
