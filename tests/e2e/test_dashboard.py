@@ -277,7 +277,7 @@ def test_a_drain_takes_two_clicks_and_the_right_to_it(stubs):
 
 @needs_browser
 def test_an_outage_a_dead_node_and_a_node_that_is_gone(stubs):
-    check = {"interval": "100ms", "timeout": "200ms", "path": "/health"}
+    check = {"interval": "100ms", "timeout": f"{500 * PATIENCE}ms", "path": "/health"}
     with Cluster(settings(stubs, health_check=check, application={"all_down": "fail"}), 2) as cluster, Browser() as browser:
         cluster.settle(revision=1)
         port = cluster["node-a"].port
