@@ -77,7 +77,8 @@ static void save_usage(struct membership *m, bool at_once)
 /* What has changed; and all, while something could not be written: the disk may have room again. */
 static void save_all(struct membership *m)
 {
-    if (m->kept.again) {
+    if (m->kept.again || m->kept.all) {
+        m->kept.all = false;
         m->kept.state_revision = 0; /* written again, whatever it is */
         memset(m->kept.usage_revisions, 0, sizeof(m->kept.usage_revisions));
         m->kept.usage_ms = 0;
@@ -125,7 +126,15 @@ static void on_written(void *owner, const char *reason)
     }
 }
 
-static const struct state_dir_events state_dir_events = {.on_written = on_written};
+static void on_remade(void *owner)
+{
+    struct membership *m = owner;
+    m->kept.all = m->kept.quotas_all = true;
+    log_event(m->log, LOG_WARNING, "state_dir_made_again", NULL, 0);
+}
+
+static const struct state_dir_events state_dir_events = {.on_written = on_written,
+                                                         .on_remade = on_remade};
 
 /* ---- reading ---- */
 

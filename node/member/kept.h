@@ -19,6 +19,7 @@ struct kept {
     uint64_t saved_ms;
     uint64_t usage_ms, usage_revisions[2]; /* as written */
     bool again;                            /* a file could not be written */
+    bool all, quotas_all;                  /* what is on the disk is not what was written */
     struct quotas_writing quotas;          /* under way */
     struct slice quota_slice;
     uint64_t quotas_saved_ms;

@@ -1,6 +1,8 @@
 /* kept_quotas: the file of what was granted (together/quotas_file), written in pieces: there may be
  * a million subjects. What a node that is killed may forget is what it granted since the last one.
  */
+#include <assert.h>
+
 #include "base/clock.h"
 #include "member/membership.h"
 
@@ -11,14 +13,17 @@ enum {
 
 static void write_file(struct membership *m, bool at_once)
 {
-    quotas_file_end(&m->kept.quotas, m->sha);
+    static_assert(QUOTAS_FILE_MAX <= STATE_DIR_FILE_SIZE_MAX, "or a start would refuse it");
+    quotas_file_end(&m->kept.quotas);
     state_dir_write(m->kept.files, STATE_DIR_QUOTAS, &m->kept.quotas.bytes, at_once);
+    quotas_file_drop(&m->kept.quotas);
 }
 
 static void begin(struct membership *m)
 {
     const struct gossip_member *self = gossip_self(cluster_gossip(m->cluster));
-    buffer_done(&m->kept.quotas.bytes);
+    m->kept.quotas_all = false;
+    quotas_file_drop(&m->kept.quotas);
     quotas_file_begin(&m->kept.quotas, m->quotas, self->id, self->generation, clock_wall_ms());
 }
 
@@ -32,19 +37,24 @@ static bool on_step(struct slice *slice)
     return more;
 }
 
-/* Also what could not be written, though nothing has changed since. */
+/* It could not be written, or is not there any more. */
+static bool is_missing(const struct membership *m)
+{
+    return m->kept.quotas_all || state_dir_is_failing(m->kept.files, STATE_DIR_QUOTAS);
+}
+
+/* Also what is missing, though nothing has changed since. */
 static bool is_due(struct membership *m)
 {
     bool changed = quotas_file_is_due(m->quotas);
-    return changed || state_dir_is_failing(m->kept.files, STATE_DIR_QUOTAS);
+    return changed || is_missing(m);
 }
 
 void kept_quotas_settle(struct membership *m)
 {
     struct kept *k = &m->kept;
     uint64_t now_ms = net_now_ms(m->net);
-    bool again = state_dir_is_failing(k->files, STATE_DIR_QUOTAS);
-    if (!k->directory || now_ms < k->quotas_saved_ms + (again ? SAVE_AGAIN_MS : SAVE_MS)) {
+    if (!k->directory || now_ms < k->quotas_saved_ms + (is_missing(m) ? SAVE_AGAIN_MS : SAVE_MS)) {
         return;
     }
     k->quotas_saved_ms = now_ms;
@@ -75,5 +85,5 @@ void kept_quotas_close(struct membership *m)
         }
         write_file(m, true);
     }
-    buffer_done(&m->kept.quotas.bytes);
+    quotas_file_drop(&m->kept.quotas);
 }

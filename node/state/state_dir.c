@@ -13,7 +13,6 @@
 
 enum {
     STATE_DIR_PATH_SIZE = 4096,
-    STATE_DIR_FILE_SIZE_MAX = 64 << 20, /* nothing of ours comes near; a wrong file might */
     STATE_DIR_REASON_SIZE = 512,
 };
 
@@ -23,7 +22,7 @@ struct state_dir_job {
     enum state_file file;
     struct buffer bytes;   /* being written */
     struct buffer waiting; /* the latest that came meanwhile */
-    bool busy, has_waiting, failing;
+    bool busy, has_waiting, failing, remade;
     char reason[STATE_DIR_REASON_SIZE]; /* "" = written */
 };
 
@@ -133,6 +132,10 @@ struct state_dir *state_dir_new(struct net_loop *net, const char *directory,
 
 static int read_all(int fd, struct buffer *ret_bytes)
 {
+    struct stat found;
+    if (fstat(fd, &found) == 0 && found.st_size > STATE_DIR_FILE_SIZE_MAX) {
+        return EFBIG;
+    }
     for (;;) {
         char space[16 * 1024];
         ssize_t size = read(fd, space, sizeof(space));
@@ -233,6 +236,7 @@ static void carry_out(struct state_dir_job *job)
     if (error == ENOENT) { /* somebody has removed the folder */
         path_copy(job->state_dir->directory, folder);
         error = make_all(folder);
+        job->remade = error == 0;
         error = error ? error : put(beside, path, buffer_bytes(&job->bytes));
     }
     job->reason[0] = '\0';
@@ -267,6 +271,10 @@ static void tell(struct state_dir *s, struct state_dir_job *job)
         s->events->on_written(s->owner, job->reason);
     } else if (failing && s->failing_count == 0) {
         s->events->on_written(s->owner, NULL);
+    }
+    if (job->remade) {
+        job->remade = false;
+        s->events->on_remade(s->owner);
     }
 }
 

@@ -23,13 +23,17 @@ enum state_file {
 };
 enum { STATE_FILES = STATE_DIR_USAGE_PAST + 1 };
 
+enum { STATE_DIR_FILE_SIZE_MAX = 256 << 20 /* nothing of ours is larger; a wrong file might be */ };
+
 struct state_dir;
 
 struct state_dir_events {
     /* A file could not be written, each time: `reason` says which, where and why. Once all that
      * could not be are written, that is told with reason NULL; writing them again is the owner's
-     * business. A folder that has gone is made again. */
+     * business. */
     void (*on_written)(void *owner, const char *reason);
+    /* The folder had gone and was made again: what else was in it is missing. */
+    void (*on_remade)(void *owner);
 };
 
 /* The folder is there and this process may write into it; else it is made, with those above it.

@@ -25,10 +25,27 @@ bool quotas_file_is_due(struct quotas *q)
     return due;
 }
 
+/* What has come since the last call counts, too. */
+static void digest_from(struct quotas_writing *w, size_t from)
+{
+    struct bytes all = buffer_bytes(&w->bytes);
+    if (all.size > from) {
+        sha256_add(w->sha, (struct bytes){all.at + from, all.size - from});
+    }
+}
+
+void quotas_file_drop(struct quotas_writing *w)
+{
+    buffer_done(&w->bytes);
+    sha256_free(w->sha);
+    *w = (struct quotas_writing){0};
+}
+
 void quotas_file_begin(struct quotas_writing *w, struct quotas *q, uint64_t self, uint64_t start,
                        uint64_t wall_ms)
 {
-    *w = (struct quotas_writing){.q = q, .rule_count = q->rule_count};
+    *w = (struct quotas_writing){.q = q, .rule_count = q->rule_count, .sha = sha256_new()};
+    sha256_begin(w->sha);
     buffer_append(&w->bytes, MAGIC, sizeof(MAGIC));
     put(&w->bytes, wall_ms);
     buffer_append(&w->bytes, q->secret, sizeof(q->secret));
@@ -43,6 +60,7 @@ void quotas_file_begin(struct quotas_writing *w, struct quotas *q, uint64_t self
         put(&w->bytes, q->rules[i].window_ms);
         put(&w->bytes, (uint64_t)q->rules[i].kind << 8 | q->rules[i].per);
     }
+    digest_from(w, 0);
 }
 
 static void put_row(void *arg, const struct quota_row *row)
@@ -60,14 +78,16 @@ static void put_row(void *arg, const struct quota_row *row)
 
 bool quotas_file_some(struct quotas_writing *w, uint64_t now_ms)
 {
-    return quotas_each_row(w->q, &w->piece, now_ms, put_row, w);
+    size_t before = w->bytes.size;
+    bool more = quotas_each_row(w->q, &w->piece, now_ms, put_row, w);
+    digest_from(w, before);
+    return more;
 }
 
-void quotas_file_end(struct quotas_writing *w, struct sha256 *sha)
+void quotas_file_end(struct quotas_writing *w)
 {
-    struct bytes text = buffer_bytes(&w->bytes);
     uint8_t digest[SHA256_SIZE];
-    sha256_digest(sha, &text, 1, digest);
+    sha256_end(w->sha, digest);
     buffer_append(&w->bytes, digest, sizeof(digest));
 }
 

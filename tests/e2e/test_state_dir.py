@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_read_is_set_aside_and_not_overwritten(stubs, tmp_
     past = tmp_path / "usage-past"
     with open(past, "wb") as file:
         file.write(b"of before")
-        file.truncate(65 << 20)   # larger than any of ours
+        file.truncate(257 << 20)   # larger than any of ours
     with Node(config(stubs, tmp_path)) as node:
         [problem] = [one for one in node.status()["problems"] if one["kind"] == "state_damaged"]
         assert "usage-past cannot be read: " in problem["detail"] and "renamed" in problem["detail"]
@@ -131,12 +131,17 @@ def test_a_file_that_cannot_be_read_is_set_aside_and_not_overwritten(stubs, tmp_
 
 
 def test_a_folder_that_was_removed_is_made_again(stubs, tmp_path):
-    folder = tmp_path / "state"
+    """With all that was in it: a restart would know no revision of the shared configuration any more."""
+    folder, moved = tmp_path / "state", tmp_path / "moved"
     with Node(config(stubs, folder)) as node:
-        folder.rename(tmp_path / "moved")
-        node.request("GET", "/v1/_echo?user=u", token=TOKEN)
+        assert node.request("GET", "/v1/_echo?user=u", token=TOKEN)[0].status == 200
+        wait_for((folder / "shared").exists, TIMEOUT)
         wait_for((folder / "state").exists, TIMEOUT)
-        assert not told(node)
+        folder.rename(moved)
+        node.request("GET", "/v1/_echo?user=u", token=TOKEN)
+        lasting = {path.name for path in moved.iterdir()} - {"usage", "usage-past"}
+        wait_for(lambda: folder.exists() and lasting <= {path.name for path in folder.iterdir()}, TIMEOUT)
+        assert {"owner", "generation", "shared", "state"} <= lasting and not told(node)
 
 
 def test_the_file_of_quotas_is_written_again_when_the_disk_has_room_though_nobody_has_asked_meanwhile(stubs, tmp_path):

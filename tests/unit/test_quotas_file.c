@@ -48,11 +48,11 @@ static uint64_t used_of(struct quotas *q, uint64_t id)
     return ask.used;
 }
 
-static void write_rest(struct quotas_writing *w, struct sha256 *sha)
+static void write_rest(struct quotas_writing *w)
 {
     while (quotas_file_some(w, NOW_MS)) {
     }
-    quotas_file_end(w, sha);
+    quotas_file_end(w);
 }
 
 static void a_quota_that_comes_while_the_file_is_written_does_not_spoil_it(void **state)
@@ -65,12 +65,12 @@ static void a_quota_that_comes_while_the_file_is_written_does_not_spoil_it(void 
     use(&before, 1, 2);
     quotas_file_begin(&w, &before, SELF, 1, WALL_MS);
     use(&before, 1, 3); /* a reload between two pieces */
-    write_rest(&w, sha);
+    write_rest(&w);
     assert_true(quotas_file_read(&after, sha, buffer_bytes(&w.bytes), NOW_MS, WALL_MS));
     quotas_bind_begin(&after);
     assert_int_equal(used_of(&after, 1), 2);
     assert_int_equal(used_of(&after, 2), 2);
-    buffer_done(&w.bytes);
+    quotas_file_drop(&w);
     quotas_close(&before);
     quotas_close(&after);
     sha256_free(sha);
@@ -87,11 +87,11 @@ static void a_file_full_of_former_quotas_leaves_room_for_those_of_now(void **sta
         use(&before, 1 + round * OF_ONE, OF_ONE);
     }
     quotas_file_begin(&w, &before, SELF, 1, WALL_MS);
-    write_rest(&w, sha);
+    write_rest(&w);
     assert_true(quotas_file_read(&after, sha, buffer_bytes(&w.bytes), NOW_MS, WALL_MS));
     use(&after, 1 + 3 * OF_ONE, OF_ONE);
     assert_int_equal(used_of(&after, 1 + 3 * OF_ONE), 1);
-    buffer_done(&w.bytes);
+    quotas_file_drop(&w);
     quotas_close(&before);
     quotas_close(&after);
     sha256_free(sha);
