@@ -9,12 +9,19 @@
 
 enum { DIGEST_SHOWN = 12 /* characters: enough to tell two texts apart by eye */ };
 
-/* Before a try it must be on the disk; afterwards there is time. */
 static void save(struct membership *m, bool at_once)
 {
     struct buffer text = {0};
     trials_write(&m->on_trial.trials, DIFYRING_VERSION, &text);
     state_dir_write(m->kept.files, STATE_DIR_TRIALS, &text, at_once);
+}
+
+/* Before a try it must be in its file; a try may end this process, not the machine. */
+static void save_before(struct membership *m)
+{
+    struct buffer text = {0};
+    trials_write(&m->on_trial.trials, DIFYRING_VERSION, &text);
+    state_dir_place(m->kept.files, STATE_DIR_TRIALS, &text);
 }
 
 bool on_trial_begin(struct membership *m, const uint8_t digest[SHA256_SIZE])
@@ -24,7 +31,7 @@ bool on_trial_begin(struct membership *m, const uint8_t digest[SHA256_SIZE])
         return true;
     }
     bool may = trials_begin(&o->trials, digest, clock_wall_ms() / 1000);
-    save(m, true);
+    save_before(m);
     if (may) {
         o->vouch_ms = 0; /* of the one before it */
         cluster_shared_hold(m->cluster);

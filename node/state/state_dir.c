@@ -179,7 +179,7 @@ void state_dir_set_aside(struct state_dir *s, enum state_file file)
 
 /* ---- writing, on any thread ---- */
 
-static int write_all(int fd, struct bytes bytes)
+static int write_all(int fd, struct bytes bytes, bool syncs)
 {
     while (bytes.size > 0) {
         ssize_t size = write(fd, bytes.at, bytes.size);
@@ -192,16 +192,16 @@ static int write_all(int fd, struct bytes bytes)
         bytes.at += size;
         bytes.size -= (size_t)size;
     }
-    return fsync(fd) == 0 ? 0 : errno;
+    return !syncs || fsync(fd) == 0 ? 0 : errno;
 }
 
-static int write_file(const char *path, struct bytes bytes)
+static int write_file(const char *path, struct bytes bytes, bool syncs)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0) {
         return errno;
     }
-    int error = write_all(fd, bytes);
+    int error = write_all(fd, bytes, syncs);
     if (close(fd) != 0 && error == 0) {
         error = errno;
     }
@@ -218,9 +218,9 @@ static void sync_directory(const char *directory)
     }
 }
 
-static int put(const char *beside, const char *path, struct bytes bytes)
+static int put(const char *beside, const char *path, struct bytes bytes, bool syncs)
 {
-    int error = write_file(beside, bytes);
+    int error = write_file(beside, bytes, syncs);
     if (error == 0) {
         error = rename(beside, path) == 0 ? 0 : errno;
     }
@@ -232,12 +232,12 @@ static void carry_out(struct state_dir_job *job)
     char beside[STATE_DIR_PATH_SIZE], path[STATE_DIR_PATH_SIZE], folder[STATE_DIR_PATH_SIZE];
     path_of(job->state_dir, job->file, ".new", beside);
     path_of(job->state_dir, job->file, "", path);
-    int error = put(beside, path, buffer_bytes(&job->bytes));
+    int error = put(beside, path, buffer_bytes(&job->bytes), true);
     if (error == ENOENT) { /* somebody has removed the folder */
         path_copy(job->state_dir->directory, folder);
         error = make_all(folder);
         job->remade = error == 0;
-        error = error ? error : put(beside, path, buffer_bytes(&job->bytes));
+        error = error ? error : put(beside, path, buffer_bytes(&job->bytes), true);
     }
     job->reason[0] = '\0';
     if (error) {
@@ -355,6 +355,17 @@ void state_dir_write(struct state_dir *s, enum state_file file, struct buffer *b
     } else if (!job->busy) {
         begin(job);
     }
+}
+
+void state_dir_place(struct state_dir *s, enum state_file file, struct buffer *bytes)
+{
+    char beside[STATE_DIR_PATH_SIZE], path[STATE_DIR_PATH_SIZE];
+    if (s->directory && !s->jobs[file].busy) {
+        path_of(s, file, ".new", beside);
+        path_of(s, file, "", path);
+        put(beside, path, buffer_bytes(bytes), false); /* if that fails, the pool's write tells */
+    }
+    state_dir_write(s, file, bytes, false);
 }
 
 bool state_dir_is_failing(const struct state_dir *s, enum state_file file)

@@ -55,6 +55,11 @@ void state_dir_set_aside(struct state_dir *s, enum state_file file);
 /* Writes bytes (taken over; wiped and freed). At once: on this thread, before it returns. */
 void state_dir_write(struct state_dir *s, enum state_file file, struct buffer *bytes, bool at_once);
 
+/* Writes them so that the file outlives this process, whatever ends it, when this returns; it
+ * outlives the machine when the pool has synced it. A sync takes seconds on a busy disk, and a loop
+ * that waits for it is silent to the other nodes. While the pool is at the same file: later. */
+void state_dir_place(struct state_dir *s, enum state_file file, struct buffer *bytes);
+
 /* The last write of this file has failed. */
 bool state_dir_is_failing(const struct state_dir *s, enum state_file file);
 
