@@ -36,8 +36,11 @@ static void save_generation(struct membership *m, bool at_once)
 
 void kept_generation(struct membership *m, uint64_t generation)
 {
+    struct buffer bytes = {0};
     m->kept.generation = generation;
-    save_generation(m, true);
+    cluster_save_generation(generation, m->sha, &bytes);
+    state_dir_place(m->kept.files, STATE_DIR_GENERATION,
+                    &bytes); /* other nodes wait for the loop */
 }
 
 void kept_shared(struct membership *m)
