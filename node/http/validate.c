@@ -173,6 +173,9 @@ static void note_upgrade(struct bytes value, struct findings *f)
 
 static bool is_event_stream(struct bytes value)
 {
+    if (value.size == 0 || ascii_lower(value.at[0]) != 't') { /* of most it decides */
+        return false;
+    }
     const char *end = memchr(value.at, ';', value.size);
     if (end) {
         value.size = (size_t)(end - value.at);

@@ -142,7 +142,7 @@ static void resolve_path(struct exchange *x)
     struct bytes path = http_head_path(x->head);
     const char *p = path.at, *end = p + path.size;
     x->path = path;
-    while ((p = scan_word(p, end)) < end) {
+    while ((p = scan_either(p, end, '/', '%')) < end) {
         bool detour = *p == '%' || (*p == '/' && p + 1 < end && (p[1] == '.' || p[1] == '/'));
         if (detour) {
             http_normalize_path(&x->path_space, path);
@@ -426,6 +426,7 @@ enum {
               EXCHANGE_DO_SEND_UP_BODY | EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD |
               EXCHANGE_DO_FORGET | EXCHANGE_DO_LEAVE_QUEUE | EXCHANGE_DO_LEAVE_SEARCH |
               EXCHANGE_DO_STOP,
+    LEAVING = EXCHANGE_DO_STOP | EXCHANGE_DO_LEAVE_SEARCH | EXCHANGE_DO_LEAVE_QUEUE,
 };
 
 static void leave(struct exchange *x, uint32_t what)
@@ -451,7 +452,9 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
     if ((what & UPWARDS) == 0) {
         return false;
     }
-    leave(x, what);
+    if (what & LEAVING) {
+        leave(x, what);
+    }
     if (what & EXCHANGE_DO_REPORT) {
         exchange_do_report(x, o->outcome);
     }

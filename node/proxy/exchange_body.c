@@ -6,8 +6,8 @@
  * it goes through there: pieces go up as fast as the instance takes them, and what still comes
  * waits behind them. So "all that is held has gone up" is then a matter of time: see pass_on(). */
 #include <assert.h>
-#include <stdio.h>
 
+#include "http/chunk.h"
 #include "proxy/exchange_private.h"
 
 static void on_news(void *owner, unsigned news);
@@ -105,9 +105,8 @@ static bool is_chunked(const struct exchange *x)
 static void begin_chunk(const struct exchange *x, size_t size)
 {
     if (is_chunked(x)) {
-        char line[24];
-        stream_write(upstream_stream(x->up), line,
-                     (size_t)snprintf(line, sizeof(line), "%zx\r\n", size));
+        char line[HTTP_CHUNK_LINE_MAX];
+        stream_write(upstream_stream(x->up), line, http_chunk_line(size, line));
     }
 }
 

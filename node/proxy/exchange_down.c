@@ -3,10 +3,10 @@
  * A response: HEAD in the framing that was chosen when it came, BODY piece by piece as it is read,
  * END. The core decides all but the framing. An own answer goes out as a whole. */
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "http/chunk.h"
 #include "proxy/exchange_private.h"
 
 static void send_head(struct exchange *x, const struct http_response_rewrite *rw)
@@ -96,17 +96,32 @@ void exchange_do_interim(struct exchange *x)
     send_head(x, &rw);
 }
 
-void exchange_do_body(struct exchange *x)
+/* A small one, as events are, in one piece. */
+static void write_chunk(struct stream *s, struct bytes piece)
 {
-    struct stream *s = x->client->stream;
-    if (x->framing != HTTP_FRAME_CHUNKED) {
-        stream_write(s, x->piece.at, x->piece.size);
+    enum { FRAME = HTTP_CHUNK_LINE_MAX + 2, SMALL = BLOCK_CAPACITY / 8 - FRAME };
+    char line[HTTP_CHUNK_LINE_MAX];
+    size_t size = http_chunk_line(piece.size, line);
+    if (piece.size > SMALL) {
+        stream_write(s, line, size);
+        stream_write(s, piece.at, piece.size);
+        stream_write(s, "\r\n", 2);
         return;
     }
-    char line[24];
-    stream_write(s, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", x->piece.size));
-    stream_write(s, x->piece.at, x->piece.size);
-    stream_write(s, "\r\n", 2);
+    char *at = stream_reserve(s, FRAME + piece.size);
+    memcpy(at, line, size);
+    memcpy(at + size, piece.at, piece.size);
+    memcpy(at + size + piece.size, "\r\n", 2);
+    stream_commit(s, size + piece.size + 2);
+}
+
+void exchange_do_body(struct exchange *x)
+{
+    if (x->framing == HTTP_FRAME_CHUNKED) {
+        write_chunk(x->client->stream, x->piece);
+    } else {
+        stream_write(x->client->stream, x->piece.at, x->piece.size);
+    }
 }
 
 void exchange_do_end(struct exchange *x)

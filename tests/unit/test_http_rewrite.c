@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "http/chunk.h"
 #include "http/reply.h"
 #include "rewrite/rewrite.h"
 #include "tests/support/http_transcript.h"
@@ -459,6 +460,20 @@ static void of_a_target_that_is_cut_no_beginning_of_a_password_is_logged(void **
     }
 }
 
+static void a_chunk_begins_with_its_size(void **state)
+{
+    (void)state;
+    for (int shift = -1; shift < 64; shift++) {
+        for (size_t less = 0; less < 2; less++) {
+            size_t size = (shift < 0 ? 0 : (size_t)1 << shift) - less;
+            char wanted[40], line[HTTP_CHUNK_LINE_MAX];
+            snprintf(wanted, sizeof(wanted), "%zx\r\n", size);
+            assert_true(
+                bytes_equal((struct bytes){line, http_chunk_line(size, line)}, bytes_of(wanted)));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +484,7 @@ int main(void)
         cmocka_unit_test(debug_fields_replace_the_clients_own),
         cmocka_unit_test(no_spelling_of_our_fields_passes),
         cmocka_unit_test(responses_are_framed_for_the_client_they_go_to),
+        cmocka_unit_test(a_chunk_begins_with_its_size),
         cmocka_unit_test(an_error_has_difys_shape),
         cmocka_unit_test(a_reply_to_head_announces_a_body_and_sends_none),
         cmocka_unit_test(only_sane_request_ids_are_kept),
