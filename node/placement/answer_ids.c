@@ -7,13 +7,24 @@
 
 #include <assert.h>
 
+static uint32_t bit_of(enum placement_kind kind)
+{
+    return UINT32_C(1) << kind;
+}
+
+/* The last one wins, also one that is none. */
 static void keep(struct answer_ids *a, enum placement_kind kind, struct bytes text)
 {
-    size_t size = text.size <= PLACEMENT_ID_MAX ? text.size : 0;
-    if (kind != PLACEMENT_NO_ID) {
-        memcpy(a->texts[kind], text.at ? text.at : "", size);
-        a->sizes[kind] = (uint8_t)size;
+    if (kind == PLACEMENT_NO_ID) {
+        return;
     }
+    if (text.size == 0 || text.size > PLACEMENT_ID_MAX) {
+        a->present &= ~bit_of(kind);
+        return;
+    }
+    a->present |= bit_of(kind);
+    memcpy(a->texts[kind], text.at, text.size);
+    a->sizes[kind] = (uint8_t)text.size;
 }
 
 static void tell(struct answer_ids *a, enum placement_kind kind, struct bytes text)
@@ -46,7 +57,7 @@ void answer_ids_on_found(struct answer_ids *a, enum place place, struct bytes va
         keep(a, a->route->id_made, value);
     } else if (place == PLACE_DATA_ITEM_ID && a->route->ids_listed != PLACEMENT_NO_ID) {
         tell(a, a->route->ids_listed, value);
-    } else if (place == PLACE_DATA_RUN_ID && a->sizes[PLACEMENT_RUN] == 0) {
+    } else if (place == PLACE_DATA_RUN_ID && !(a->present & bit_of(PLACEMENT_RUN))) {
         keep(a, PLACEMENT_RUN, value);
     } else {
         keep(a, kinds[place], value);
@@ -55,7 +66,7 @@ void answer_ids_on_found(struct answer_ids *a, enum place place, struct bytes va
 
 void answer_ids_on_text(struct answer_ids *a)
 {
-    memset(a->sizes, 0, sizeof(a->sizes));
+    a->present = 0;
     a->takes_forms = false;
     a->list_count = 0;
 }
@@ -74,12 +85,12 @@ static bool is_told(struct answer_ids *a, enum placement_kind kind)
 
 void answer_ids_on_whole(struct answer_ids *a, enum reading_form form)
 {
-    bool forms = form == READING_JSON || a->takes_forms;
-    a->sizes[PLACEMENT_FORM] = forms ? a->sizes[PLACEMENT_FORM] : 0;
-    for (int kind = PLACEMENT_NO_ID + 1; kind < PLACEMENT_KINDS; kind++) {
-        if (a->sizes[kind] > 0 &&
-            (form == READING_JSON || !is_told(a, (enum placement_kind)kind))) {
-            tell(a, (enum placement_kind)kind, (struct bytes){a->texts[kind], a->sizes[kind]});
+    bool repeats = form != READING_JSON; /* each event does */
+    uint32_t left = repeats && !a->takes_forms ? a->present & ~bit_of(PLACEMENT_FORM) : a->present;
+    for (; left != 0; left &= left - 1) {
+        enum placement_kind kind = (enum placement_kind)__builtin_ctz(left);
+        if (!repeats || !is_told(a, kind)) {
+            tell(a, kind, (struct bytes){a->texts[kind], a->sizes[kind]});
         }
     }
 }

@@ -17,7 +17,8 @@ struct answer_ids {
     void (*on_id)(void *arg, enum placement_kind kind, struct bytes text);
     void *arg;
     bool takes_forms;               /* the event is one that offers a form */
-    uint8_t sizes[PLACEMENT_KINDS]; /* of what stands in this text; 0 = none */
+    uint32_t present;               /* the kinds that stand in this text, a bit each, */
+    uint8_t sizes[PLACEMENT_KINDS]; /* and how long they are */
     char texts[PLACEMENT_KINDS][PLACEMENT_ID_MAX];
     uint32_t list_count;                 /* ids of this text told already */
     uint8_t told_sizes[PLACEMENT_KINDS]; /* of what was told last: each event repeats it */
