@@ -8,7 +8,7 @@ In the suite it is 600. Two claims, both counted at the instances:
 - 0 POSTs sent again after any answer but a 404 of the routes that ask by themselves; chats, completions and
   uploads are sent once, whatever happens, and so is the DELETE of a conversation.
 
-Most of these ids the node has seen being made, and remembers; a tenth were made past it, and it must ask for them.
+Most of these ids the node has seen being made, and remembers; some were made past it, and it must ask for them.
 """
 
 import os
@@ -135,7 +135,7 @@ class Calls:
             client = None
             while self.number < last:
                 with contextlib.suppress(OSError, ValueError, http.client.HTTPException):   # it is in trouble, too
-                    if self.random.random() < 0.1:
+                    if self.random.random() < 0.04:
                         self.make_past_the_node()
                 if client is None:
                     client = stack.enter_context(self.node.client())
@@ -157,7 +157,7 @@ class Calls:
     def trouble(self):
         chance = random.Random(7)
         while not self.over:
-            self.await_calls(chance.randrange(1, 6))
+            self.await_calls(chance.randrange(2, 12))
             stub = self.stubs[chance.choice(NAMES)]
             kind = chance.random()
             if kind < 0.1:
