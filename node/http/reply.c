@@ -72,6 +72,9 @@ void http_reply_write(struct buffer *b, const struct http_reply *reply)
     assert(!no_content || reply->body.size == 0);
     buffer_append_format(b, "HTTP/1.1 %u %s\r\n", reply->status, http_reason(reply->status));
     append_field(b, "Content-Type: ", reply->content_type);
+    if (reply->content_type.size > 0) { /* a browser must not take what a message quotes for HTML */
+        buffer_append_text(b, "X-Content-Type-Options: nosniff\r\n");
+    }
     if (!no_content) { /* RFC 9110 §8.6 */
         buffer_append_format(b, "Content-Length: %zu\r\n", reply->body.size);
     }

@@ -17,7 +17,6 @@ extern const size_t dashboard_page_size;
     "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "                     \
     "script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; "        \
     "frame-ancestors 'none'\r\n"                                                                   \
-    "X-Content-Type-Options: nosniff\r\n"                                                          \
     "Referrer-Policy: no-referrer\r\n"                                                             \
     "Cache-Control: no-store\r\n"
 

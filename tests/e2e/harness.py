@@ -313,7 +313,7 @@ class Node:
 def check_error(head, body, status, code):
     """An answer of the node's own has Dify's shape (SPEC §3)."""
     assert head.status == status, (head.raw, body)
-    assert head.headers["content-type"] == "application/json"
+    assert head.headers["content-type"] == "application/json" and head.headers["x-content-type-options"] == "nosniff"
     assert head.headers["x-request-id"]
     value = json.loads(body)
     assert set(value) == {"code", "message", "status"}, value

@@ -312,11 +312,11 @@ static void an_error_has_difys_shape(void **state)
                                .minor = 1,
                                .extra = BYTES("A: b\r\n")};
     http_reply_write(&out, &reply);
-    assert_text(
-        buffer_bytes(&out),
-        "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: 3\r\n"
-        "X-Request-ID: r1\r\nRetry-After: 7\r\nWWW-Authenticate: Bearer realm=\"api\"\r\n"
-        "A: b\r\n\r\n{}\n");
+    assert_text(buffer_bytes(&out),
+                "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n"
+                "X-Content-Type-Options: nosniff\r\nContent-Length: 3\r\n"
+                "X-Request-ID: r1\r\nRetry-After: 7\r\nWWW-Authenticate: Bearer realm=\"api\"\r\n"
+                "A: b\r\n\r\n{}\n");
     buffer_done(&body);
     buffer_done(&out);
 }
