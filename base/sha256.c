@@ -56,9 +56,37 @@ void sha256_end(struct sha256 *s, uint8_t ret_digest[SHA256_SIZE])
     assert(ok == 1);
 }
 
+/* All of the text with what ends it (FIPS 180-4 §5.1.1). False: it takes more than one block. */
+static bool fill_block(const struct bytes *parts, size_t part_count, uint8_t block[SHA256_CBLOCK])
+{
+    enum { TEXT_MAX = SHA256_CBLOCK - 9 };
+    size_t size = 0;
+    for (size_t i = 0; i < part_count; i++) {
+        if (parts[i].size > TEXT_MAX - size) {
+            return false;
+        }
+        if (parts[i].size > 0) {
+            memcpy(block + size, parts[i].at, parts[i].size);
+            size += parts[i].size;
+        }
+    }
+    memset(block + size, 0, SHA256_CBLOCK - size);
+    block[size] = 0x80;
+    block[SHA256_CBLOCK - 2] = (uint8_t)(8 * size >> 8); /* in bits */
+    block[SHA256_CBLOCK - 1] = (uint8_t)(8 * size);
+    return true;
+}
+
+/* A key of the ring is nearly always one block, and needs nothing of what there is for others. */
 uint64_t sha256_prefix(struct sha256 *s, const struct bytes *parts, size_t part_count)
 {
-    uint8_t digest[SHA256_SIZE];
+    uint8_t digest[SHA256_SIZE], block[SHA256_CBLOCK];
+    if (fill_block(parts, part_count, block)) {
+        sha256_begin(s);
+        SHA256_Transform(&s->context, block);
+        explicit_bzero(block, sizeof(block)); /* as SHA256_Final does: it may be a token */
+        return (uint64_t)s->context.h[0] << 32 | s->context.h[1];
+    }
     sha256_digest(s, parts, part_count, digest);
     uint64_t value = 0;
     for (int i = 0; i < 8; i++) {

@@ -178,6 +178,26 @@ static void sha256_of_parts_is_that_of_the_whole(void **state)
     sha256_free(s);
 }
 
+/* Also where the text fills a block, or all but what ends it. */
+static void a_prefix_is_the_digests_first_bytes(void **state)
+{
+    (void)state;
+    char text[200];
+    uint8_t digest[SHA256_SIZE];
+    struct sha256 *s = sha256_new();
+    memset(text, 'x', sizeof(text));
+    for (size_t size = 0; size < sizeof(text); size++) {
+        struct bytes parts[] = {{text, size / 3}, {text, 0}, {text, size - size / 3}};
+        uint64_t first = 0;
+        sha256_digest(s, parts, 3, digest);
+        for (int i = 0; i < 8; i++) {
+            first = first << 8 | digest[i];
+        }
+        assert_true(sha256_prefix(s, parts, 3) == first);
+    }
+    sha256_free(s);
+}
+
 static void a_percentile_is_at_most_an_eighth_off(void **state)
 {
     (void)state;
@@ -258,6 +278,7 @@ int main(void)
         cmocka_unit_test(json_text_is_escaped_and_always_utf8),
         cmocka_unit_test(a_lock_lets_one_in_at_a_time_and_forgets_nobody_who_waits),
         cmocka_unit_test(sha256_of_parts_is_that_of_the_whole),
+        cmocka_unit_test(a_prefix_is_the_digests_first_bytes),
         cmocka_unit_test(a_percentile_is_at_most_an_eighth_off),
         cmocka_unit_test(an_arena_gives_zeroed_aligned_memory_of_any_size),
     };
