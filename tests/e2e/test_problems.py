@@ -154,8 +154,9 @@ def test_a_node_that_does_not_answer_right_now(stubs):
         assert re.fullmatch(r"it does not answer right now at {}:{}: last heard of \d+ s ago".format(*cluster.udp["node-b"]),
                             told["detail"]), told
         wait_for(lambda: problems(a) == {}, OVER_SECONDS)
-        assert logged(a, "problem", "node_suspect")[0]["level"] == "warning"
-        assert logged(a, "problem_over", "node_suspect")[0]["level"] == "info"
+        for event, level in ("problem", "warning"), ("problem_over", "info"):
+            said = wait_for(lambda event=event: logged(a, event, "node_suspect"), TIMEOUT)
+            assert said[0]["level"] == level
         text = caught(lambda: next((text for text in [run_command("status", "-u", f"http://{a.host}:{a.port}").stdout]
                                     if "node_suspect" in text), None))
         assert re.search(r"^what to do:\nnode_suspect +wait a second: it is either back or dead then; ", text, re.M), text
