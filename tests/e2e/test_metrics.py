@@ -349,7 +349,7 @@ def test_two_holders_of_the_virtual_ip_are_a_conflict(stubs, tmp_path):
                 wait_for(lambda node=node: scrape(node).get("difyring_vip_conflicts_total") == 1, TIMEOUT)
                 assert scrape(node).get("difyring_vip_holder") == 1
                 assert node.status()["cluster"]["vip"]["conflict"]   # as /status has it
-                told = [e for e in node.events("problem") if e["kind"] == "vip_conflict"]
-                assert told and told[0]["message"].startswith("node-") and " both have the virtual IP" in told[0]["message"]
+                told = wait_for(lambda node=node: [e for e in node.events("problem") if e["kind"] == "vip_conflict"], TIMEOUT)
+                assert told[0]["message"].startswith("node-") and " both have the virtual IP" in told[0]["message"]
                 assert (told[0]["level"], told[0]["severity"]) == ("error", "critical")   # SPEC §8: two holders
         wait_for(lambda: scrape(a).get("difyring_vip_conflict") == 0, TIMEOUT)
