@@ -166,7 +166,8 @@ def test_a_node_refuses_what_ended_it_when_others_have_it(stubs):
         assert "has ended this process twice" in problem["detail"], problem
         assert (weight(a), weight(cluster["node-b"])) == (1, 7)
         for own, other in ("node-a", "node-b"), ("node-b", "node-a"):   # so they differ: told after 5 s, by both
-            differ = cluster.wait_problem(own, "not_converged", says=f"; {other} has another configuration (revision ")
+            differ = cluster.wait_problem(own, "not_converged", says=f"; {other} has another configuration (revision ",
+                                          seconds=2 * TIMEOUT)
             assert re.match(r"the nodes have had different configurations or rings for \d+ s; ", differ)
             told, = cluster.problems(own, "not_converged")
             assert told["subject"] == "e2e" and told["since"] <= time.time() - 4
