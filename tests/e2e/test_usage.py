@@ -360,7 +360,7 @@ def test_a_run_that_is_read_to_its_end_without_its_client_counts(pair, path, mod
             client.request("POST", path, TOKEN, headers=[("X-Request-ID", "left")], json_body={
                 "user": "u", "query": "q", "response_mode": "streaming",
                 "inputs": {"stub_events": 3, "stub_interval": 0.2, "stub_usage": USAGE, **mode}})
-            assert client.head().status == 200
+            assert client.head().status == 200, node.access()
             client.chunk()
         line, = node.wait_access(request_id="left")
         told.add(line["instance"], USAGE, split=path != "/v1/workflows/run")
