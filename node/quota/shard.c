@@ -356,6 +356,9 @@ static struct subject *make(const struct quota_ask *ask, uint64_t now_ms)
 static inline struct subject *grant(struct quota_ask *ask, struct subject *x, uint64_t now_ms)
 {
     struct quota_shard *s = ask->shard;
+    if (x) {
+        x->recent = true;
+    }
     if (ask->terms.kind == QUOTA_TOKENS) {
         return x;
     }
@@ -370,7 +373,7 @@ static inline struct subject *grant(struct quota_ask *ask, struct subject *x, ui
     if (ask->terms.kind == QUOTA_CONCURRENT) {
         x->active++;
     } else {
-        quota_window_add_now(&x->own, ask->terms.window_ms, now_ms, 1);
+        quota_window_add_one_now(&x->own, ask->terms.window_ms, now_ms);
     }
     if (s->tells) {
         news_add(s, x->index, heat_of(ask->used, ask->terms.limit));
@@ -383,31 +386,52 @@ struct tightest {
     struct quota_ask *ask;
     uint64_t left, limit;
 };
+#define TIGHTEST_NONE                                                                              \
+    {                                                                                              \
+        NULL, 2, 1                                                                                 \
+    } /* more than any share */
 
-static inline void compare(struct tightest *t, struct quota_ask *ask)
+static inline void compare(struct tightest *t, struct quota_ask *ask, uint64_t left)
 {
-    uint64_t left = quota_left(ask), limit = ask->terms.limit;
+    uint64_t limit = ask->terms.limit;
     if (ask->terms.kind != QUOTA_CONCURRENT && !ask->terms.shadow &&
         left * t->limit < t->left * limit) {
         *t = (struct tightest){ask, left, limit};
     }
 }
 
+/* Who is refused is not forgotten for that. */
+static struct tightest refuse(struct quota_ask *asks, size_t count, struct subject **subjects)
+{
+    struct tightest tightest = TIGHTEST_NONE;
+    for (size_t i = 0; i < count; i++) {
+        compare(&tightest, &asks[i], quota_left(&asks[i]));
+        if (subjects[i]) {
+            subjects[i]->recent = true;
+        }
+    }
+    return tightest;
+}
+
+/* Of those that are told none is over, so what is left is no less than nothing. */
+static inline struct tightest grant_all(struct quota_ask *asks, size_t count,
+                                        struct subject **subjects, uint64_t now_ms)
+{
+    struct tightest tightest = TIGHTEST_NONE;
+    for (size_t i = 0; i < count; i++) {
+        subjects[i] = grant(&asks[i], subjects[i], now_ms);
+        compare(&tightest, &asks[i], asks[i].terms.limit - asks[i].used);
+    }
+    return tightest;
+}
+
 int quota_decide(struct quota_ask *asks, size_t count, uint64_t now_ms, int *ret_tightest)
 {
     struct subject *subjects[QUOTA_ASKS_MAX];
-    struct tightest tightest = {NULL, 2, 1}; /* more than any share */
     assert(count <= QUOTA_ASKS_MAX);
     int refuses = look_at_all(asks, count, subjects, now_ms);
-    for (size_t i = 0; i < count; i++) {
-        if (subjects[i]) { /* who is refused is not forgotten for that */
-            subjects[i]->recent = true;
-        }
-        if (refuses < 0) {
-            subjects[i] = grant(&asks[i], subjects[i], now_ms);
-        }
-        compare(&tightest, &asks[i]);
-    }
+    struct tightest tightest =
+        refuses >= 0 ? refuse(asks, count, subjects) : grant_all(asks, count, subjects, now_ms);
     struct quota_ask *told = tightest.ask;
     *ret_tightest = told ? (int)(told - asks) : -1;
     if (told && !told->over && subjects[*ret_tightest]) {

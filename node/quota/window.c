@@ -72,25 +72,31 @@ uint64_t quota_window_bring_up(struct quota_window *w, uint64_t window_ms, uint6
     return w->sum;
 }
 
-void quota_window_add_now(struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
-                          uint64_t amount)
+/* No more than there is room for. */
+static inline void add_now(struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
+                           uint64_t amount)
 {
-    uint32_t *cell = &w->amounts[w->newest % QUOTA_CELLS];
-    uint32_t *last = &w->lasts[w->newest % QUOTA_CELLS];
+    unsigned newest = w->newest % QUOTA_CELLS;
+    uint32_t before = w->amounts[newest], last = before > 0 ? w->lasts[newest] : 0;
     static_assert(QUOTA_WINDOW_MAX_MS / QUOTA_WINDOW_CELLS < UINT32_MAX, "a cell's milliseconds");
     uint64_t begin_ms = cell_begin(window_ms, w->newest);
     uint32_t at = now_ms > begin_ms ? (uint32_t)(now_ms - begin_ms) : 0;
-    uint64_t room = QUOTA_AMOUNT_MAX - *cell;
-    amount = amount < room ? amount : room;
-    *last = *cell == 0 || at > *last ? at : *last;
-    *cell += (uint32_t)amount;
-    w->sum += amount;
+    uint32_t room = QUOTA_AMOUNT_MAX - before;
+    uint32_t added = amount < room ? (uint32_t)amount : room;
+    w->lasts[newest] = at > last ? at : last;
+    w->amounts[newest] = before + added;
+    w->sum += added;
+}
+
+void quota_window_add_one_now(struct quota_window *w, uint64_t window_ms, uint64_t now_ms)
+{
+    add_now(w, window_ms, now_ms, 1);
 }
 
 void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_ms, uint64_t amount)
 {
     quota_window_used(w, window_ms, now_ms);
-    quota_window_add_now(w, window_ms, now_ms, amount);
+    add_now(w, window_ms, now_ms, amount);
 }
 
 /* The first cell from this one on that is in use; behind the newest: there is none. Who asks now

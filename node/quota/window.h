@@ -51,8 +51,7 @@ static inline uint64_t quota_window_used(struct quota_window *w, uint64_t window
 }
 
 /* After quota_window_used() at the same time. */
-void quota_window_add_now(struct quota_window *w, uint64_t window_ms, uint64_t now_ms,
-                          uint64_t amount);
+void quota_window_add_one_now(struct quota_window *w, uint64_t window_ms, uint64_t now_ms);
 void quota_window_add(struct quota_window *w, uint64_t window_ms, uint64_t now_ms, uint64_t amount);
 
 /* After quota_window_used() at the same time: in how many milliseconds no more than `most` will

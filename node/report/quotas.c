@@ -74,7 +74,7 @@ static void put_one(const struct report *r, struct buffer *b,
         buffer_append_text(b, "\"subject\":null,\"used\":null,\"over\":null}");
         return;
     }
-    quotas_look(r->quotas, &ask, 1, net_now_ms(r->net));
+    quotas_look(r->quotas, &ask, net_now_ms(r->net));
     buffer_append_text(b, "\"subject\":");
     if (q->per == QUOTA_APPLICATION) {
         buffer_append_json(b, app->name);

@@ -60,37 +60,51 @@ static void count_over(struct request_quotas *r, const struct snapshot_quota *q,
     r->over = quota_per_words[q->per];
 }
 
-/* Those of a request of this class. Returns how many; each one's number in the application. */
-static inline size_t prepare(struct request_quotas *r, struct quotas *quotas,
-                             const struct snapshot_application *app,
-                             const struct request_subjects *whom, struct quota_ask *asks,
-                             uint8_t *number)
+/* Those of a request of this class. */
+struct asks {
+    struct quota_ask of[QUOTA_ASKS_MAX];
+    uint8_t number[QUOTA_ASKS_MAX]; /* of the application's */
+    size_t count;
+    uint64_t shards;
+};
+
+static inline void prepare(struct request_quotas *r, struct quotas *quotas,
+                           const struct snapshot_application *app,
+                           const struct request_subjects *whom, struct asks *a)
 {
-    size_t count = 0;
+    a->count = 0;
+    a->shards = 0;
     for (size_t i = 0; i < app->quota_count; i++) {
         const struct snapshot_quota *q = &app->quotas[i];
         if (q->terms.kind != QUOTA_CONCURRENT || whom->class == SLOT_LONG) {
-            number[count] = (uint8_t)i;
-            quotas_prepare(quotas, q, key_of(q, whom), &asks[count++]);
+            a->number[a->count] = (uint8_t)i;
+            a->shards |= quotas_prepare(quotas, q, key_of(q, whom), &a->of[a->count++]);
         }
     }
-    for (size_t i = 0; i < count && app->quotas_come_again; i++) {
-        r->keys[number[i]] = asks[i].key;
-        r->known |= (uint8_t)(1u << number[i]);
+    for (size_t i = 0; i < a->count && app->quotas_come_again; i++) {
+        r->keys[a->number[i]] = a->of[i].key;
+        r->known |= (uint8_t)(1u << a->number[i]);
     }
-    return count;
 }
 
-static void note_granted(struct request_quotas *r, const struct snapshot_application *app,
-                         const struct quota_ask *asks, const uint8_t *number, size_t count,
-                         struct application_counts *cell)
+/* Who refused, which shadows would have, and what is under way. */
+static void note(struct request_quotas *r, struct quotas *quotas,
+                 const struct snapshot_application *app, const struct asks *a, int refuses,
+                 struct application_counts *cell)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (asks[i].over) { /* a shadow: it was granted */
-            count_over(r, &app->quotas[number[i]], cell);
+    for (size_t i = 0; i < a->count; i++) {
+        const struct quota_ask *ask = &a->of[i];
+        if (ask->over && (ask->terms.shadow || (int)i == refuses)) {
+            quotas_count_rejected(quotas, ask);
         }
-        if (asks[i].terms.kind == QUOTA_CONCURRENT) {
-            r->held |= (uint8_t)(1u << number[i]);
+        if (refuses >= 0) {
+            continue;
+        }
+        if (ask->over) { /* a shadow: it was granted */
+            count_over(r, &app->quotas[a->number[i]], cell);
+        }
+        if (ask->terms.kind == QUOTA_CONCURRENT) {
+            r->held |= (uint8_t)(1u << a->number[i]);
         }
     }
 }
@@ -100,24 +114,23 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
                            const struct request_subjects *whom, struct application_counts *cell,
                            uint64_t now_ms)
 {
-    struct quota_ask asks[QUOTA_ASKS_MAX];
-    uint8_t number[QUOTA_ASKS_MAX]; /* of the application's */
-    size_t count = prepare(r, quotas, app, whom, asks, number);
-    int tightest, refuses = quotas_decide(quotas, asks, count, now_ms, &tightest);
-    if (refuses < 0 && app->quotas_leave_marks) {
-        note_granted(r, app, asks, number, count, cell);
+    struct asks a;
+    prepare(r, quotas, app, whom, &a);
+    int tightest, refuses = quotas_decide(quotas, a.of, a.count, a.shards, now_ms, &tightest);
+    if (refuses >= 0 || app->quotas_leave_marks) {
+        note(r, quotas, app, &a, refuses, cell);
     }
     if (tightest >= 0) {
-        const struct snapshot_quota *q = &app->quotas[number[tightest]];
+        const struct snapshot_quota *q = &app->quotas[a.number[tightest]];
         memcpy(r->limit_line, q->limit_line, sizeof(r->limit_line));
         r->limit_line_size = q->limit_line_size;
-        r->remaining = (uint32_t)quota_left(&asks[tightest]);
-        r->reset_s = seconds(asks[tightest].wait_ms);
+        r->remaining = (uint32_t)quota_left(&a.of[tightest]);
+        r->reset_s = seconds(a.of[tightest].wait_ms);
     }
     if (refuses >= 0) {
-        r->refused_by = number[refuses];
-        r->wait_s = seconds(asks[refuses].wait_ms);
-        count_over(r, &app->quotas[number[refuses]], cell);
+        r->refused_by = a.number[refuses];
+        r->wait_s = seconds(a.of[refuses].wait_ms);
+        count_over(r, &app->quotas[r->refused_by], cell);
     }
     return refuses >= 0;
 }

@@ -50,22 +50,15 @@ static void give(struct quotas *q, size_t shard)
 
 /* ---- any thread ---- */
 
-void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
-                    struct quota_ask *ret_ask)
+uint64_t quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
+                        struct quota_ask *ret_ask)
 {
-    ret_ask->shard = q->shards[shard_of(key)].shard;
+    size_t shard = shard_of(key);
+    static_assert(QUOTAS_SHARDS == 64, "a bit each");
+    ret_ask->shard = q->shards[shard].shard;
     ret_ask->key = key;
     ret_ask->terms = quota->terms;
-}
-
-static uint64_t shards_of(const struct quota_ask *asks, size_t count)
-{
-    uint64_t set = 0;
-    static_assert(QUOTAS_SHARDS == 64, "a bit each");
-    for (size_t i = 0; i < count; i++) {
-        set |= UINT64_C(1) << shard_of(asks[i].key);
-    }
-    return set;
+    return UINT64_C(1) << shard;
 }
 
 /* In the order of their numbers, as everybody does: so nobody waits for who waits. */
@@ -83,29 +76,26 @@ static void give_all(struct quotas *q, uint64_t set)
     }
 }
 
-int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms,
-                  int *ret_tightest)
+int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t shards,
+                  uint64_t now_ms, int *ret_tightest)
 {
-    uint64_t set = shards_of(asks, count);
-    take_all(q, set);
+    take_all(q, shards);
     int refuses = quota_decide(asks, count, clock_of(now_ms), ret_tightest);
-    give_all(q, set);
-    for (size_t i = 0; i < count; i++) {
-        const struct quota_terms *t = &asks[i].terms;
-        if (asks[i].over && (t->shadow || (int)i == refuses)) {
-            atomic_fetch_add_explicit(&q->rules[t->rule].rejected, 1, memory_order_relaxed);
-        }
-    }
+    give_all(q, shards);
     return refuses;
 }
 
-int quotas_look(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms)
+void quotas_count_rejected(struct quotas *q, const struct quota_ask *ask)
 {
-    uint64_t set = shards_of(asks, count);
-    take_all(q, set);
-    int refuses = quota_look(asks, count, clock_of(now_ms));
-    give_all(q, set);
-    return refuses;
+    atomic_fetch_add_explicit(&q->rules[ask->terms.rule].rejected, 1, memory_order_relaxed);
+}
+
+void quotas_look(struct quotas *q, struct quota_ask *ask, uint64_t now_ms)
+{
+    size_t shard = shard_of(ask->key);
+    take(q, shard);
+    quota_look(ask, 1, clock_of(now_ms));
+    give(q, shard);
 }
 
 void quotas_release(struct quotas *q, const struct quota_ask *ask)

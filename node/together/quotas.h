@@ -81,12 +81,15 @@ void quotas_close(struct quotas *q);
 
 /* ---- any thread ---- */
 
-/* Fills in all but what is answered. `key`: of the subject. */
-void quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
-                    struct quota_ask *ret_ask);
-int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms,
-                  int *ret_tightest);
-int quotas_look(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t now_ms);
+/* Fills in all but what is answered. `key`: of the subject. Returns its shard, a bit. */
+uint64_t quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, uint64_t key,
+                        struct quota_ask *ret_ask);
+/* `shards`: of all of them. */
+int quotas_decide(struct quotas *q, struct quota_ask *asks, size_t count, uint64_t shards,
+                  uint64_t now_ms, int *ret_tightest);
+/* It refused, or would have: it is a shadow. */
+void quotas_count_rejected(struct quotas *q, const struct quota_ask *ask);
+void quotas_look(struct quotas *q, struct quota_ask *ask, uint64_t now_ms);
 void quotas_release(struct quotas *q, const struct quota_ask *ask);
 void quotas_spend(struct quotas *q, const struct quota_ask *ask, uint64_t tokens, uint64_t now_ms);
 

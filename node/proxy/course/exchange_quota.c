@@ -39,17 +39,16 @@ static bool user_is_missing(const struct exchange *x)
     return !x->searching && x->app->reject_missing_user && user_id_value(&x->search).size == 0;
 }
 
-/* Once all of them know whom they count. */
+/* Once all of them know whom they count: see the caller. */
 static bool quotas_refuse(struct exchange *x)
 {
-    return x->app->quota_count > 0 && !x->quota.asked &&
-           (!x->searching || !x->app->quotas_ask_user) && ask(x);
+    return x->app->quota_count > 0 && !x->quota.asked && ask(x);
 }
 
 enum exchange_reply exchange_refusal(struct exchange *x)
 {
-    if (!x->app) {
-        return EXCHANGE_REPLY_NONE;
+    if (!x->app || (x->searching && x->app->quotas_ask_user)) {
+        return EXCHANGE_REPLY_NONE; /* or: not yet */
     }
     return user_is_missing(x) ? EXCHANGE_REPLY_USER_REQUIRED
            : quotas_refuse(x) ? EXCHANGE_REPLY_QUOTA
