@@ -33,8 +33,8 @@ static void use(struct quotas *q, uint64_t first, size_t count)
         struct quota_ask ask;
         int tightest;
         quotas_bind(q, &quota);
-        quotas_prepare(q, &quota, quota.only, &ask);
-        assert_int_equal(quotas_decide(q, &ask, 1, NOW_MS, &tightest), -1);
+        uint64_t shards = quotas_prepare(q, &quota, quota.only, &ask);
+        assert_int_equal(quotas_decide(q, &ask, 1, shards, NOW_MS, &tightest), -1);
     }
 }
 
@@ -44,7 +44,7 @@ static uint64_t used_of(struct quotas *q, uint64_t id)
     struct quota_ask ask;
     quotas_bind(q, &quota);
     quotas_prepare(q, &quota, quota.only, &ask);
-    quotas_look(q, &ask, 1, NOW_MS);
+    quotas_look(q, &ask, NOW_MS);
     return ask.used;
 }
 
