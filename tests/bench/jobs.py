@@ -17,6 +17,7 @@ class Job(typing.NamedTuple):
     nginx: str = ""        # a directive more
     haproxy: str = ""      # the same
     difyring: str = ""     # keys more of each instance
+    application: str = ""  # lines more of the application
     connections: int = 64
     requests: int = 60000  # a round and proxy
     warm_up: int = 2000    # before each slice, not counted
@@ -24,6 +25,12 @@ class Job(typing.NamedTuple):
     beside: str = ""       # a job: what difyring takes more than for that one, in the same run; the others do neither
 
 
+THREE_QUOTAS = """\
+    quotas:
+      - { per: user, requests: 1000000, every: 1m }
+      - { per: address, requests: 1000000, every: 1h }
+      - { per: application, requests: 4000000, every: 1d }
+"""
 # Of events: each goes on at once.
 AS_IT_COMES = {"nginx": "proxy_buffering off;", "haproxy": "option http-no-delay"}
 
@@ -35,6 +42,7 @@ JOBS = {
     "slots": Job("instances whose slots are counted, and never taken", difyring=", max_in_flight: 4096", beside="chat"),
     "queue": Job("64 connections for 3 x 15 slots, of which long requests get 12", difyring=", max_in_flight: 15",
                  beside="chat"),
+    "quotas": Job("an application with three quotas, none of which refuses", application=THREE_QUOTAS, beside="chat"),
     "new": Job("a new connection for each request", ("--once",)),
     # Streams last a second, so no proxy is busy all the time: each pays for waking up.
     "stream": Job("512 event streams at a time; a request is one, of 50 events in a second", ("--stream",),

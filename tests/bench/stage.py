@@ -124,7 +124,7 @@ applications:
   customer_service:
     user_tokens: ["{client_token}"]
     algorithm: consistent_hash
-    instances:
+{more}    instances:
 {instances}
 """
 DIFYRING_INSTANCE = "      - {{ name: dify{n}, host: 127.0.0.1, port: {port}, token: {token}%s }}"
@@ -347,8 +347,9 @@ class Stage:
             tls = TLS[name].format(**dict(zip(("certificate", "key", "both"), self.certificate)))
         if ours:
             program = find_built("difyring", "DIFYRING_BIN")
-            instance = DIFYRING_INSTANCE % jobs.job_of(self.job, name).difyring
-            text, words = fill(DIFYRING, instance, port, instance_ports, self.folder, tls), [program, "run", "-c", config]
+            job = jobs.job_of(self.job, name)
+            text, words = fill(DIFYRING, DIFYRING_INSTANCE % job.difyring, port, instance_ports, self.folder, tls,
+                               job.application), [program, "run", "-c", config]
         elif name == "nginx":
             program = find_installed(name)
             text, words = fill(NGINX, NGINX_INSTANCE, port, instance_ports, self.folder, tls, self.job.nginx), \
