@@ -317,8 +317,8 @@ static void beyond_the_parts_who_was_not_used_lately_makes_room(void **state)
     struct quota_row row = {.use_count = 1, .uses = {{.age = 0, .amount = 2}}};
     for (row.key = 1; row.key <= 40; row.key++) {
         struct quota_ask ask = ask_of(s, row.key, 100);
-        for (uint16_t owner = 1; owner <= NODES; owner++) {
-            quota_hear(s, owner, T, &row, BEGIN_MS);
+        for (int owner = 1; owner <= NODES; owner++) {
+            quota_hear(s, (uint16_t)owner, T, &row, BEGIN_MS);
         }
         assert_int_equal(quota_look(&ask, 1, BEGIN_MS), -1);
         assert_int_equal(ask.used, 2 * NODES);
