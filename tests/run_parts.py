@@ -349,7 +349,7 @@ def run_compose(part):
 # threads, and those whose work is done by libraries that no sanitizer has built (libuv, OpenSSL, libyaml).
 WITH_LOOPS = ("acceptor dial explain lookup mailbox resolver secure slices spool stream upstream verdicts"
               " vip_loop").split()
-WITH_THREADS = [*WITH_LOOPS, *"answers host_slots log_writer placement stack statuses".split()]
+WITH_THREADS = [*WITH_LOOPS, *"answers host_slots log_writer placement slab stack statuses".split()]
 WITH_LIBRARIES = [*WITH_LOOPS, *"tls_session tls_resume seal aead conf log".split()]
 
 

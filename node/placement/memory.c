@@ -7,8 +7,8 @@
 #include "placement/memory.h"
 
 #include <assert.h>
+#include <stdalign.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
 #include "base/memory.h"
 
@@ -24,17 +24,19 @@ struct placement_memory {
     uint64_t limit, bucket_count;
     _Atomic uint64_t count; /* of words that are not empty */
     _Atomic uint64_t clock; /* ids remembered anew so far: its step, and whose turn it is */
-    _Atomic uint64_t words[];
+    alignas(WAYS * 8) _Atomic uint64_t words[]; /* a bucket is in two lines of a cache, not three */
 };
 
-static_assert(sizeof(struct placement_memory) % 8 == 0, "words follow at once");
+static size_t size_of(uint64_t bucket_count)
+{
+    return sizeof(struct placement_memory) + (size_t)(bucket_count * WAYS) * sizeof(uint64_t);
+}
 
 struct placement_memory *placement_memory_new(uint64_t limit)
 {
     assert(limit <= PLACEMENT_MEMORY_MAX);
     uint64_t bucket_count = (limit * SPARE + WAYS - 1) / WAYS;
-    struct placement_memory *m =
-        memory_new(sizeof(*m) + (size_t)(bucket_count * WAYS) * sizeof(m->words[0]));
+    struct placement_memory *m = memory_table_new(size_of(bucket_count));
     m->limit = limit;
     m->bucket_count = bucket_count;
     return m;
@@ -42,7 +44,9 @@ struct placement_memory *placement_memory_new(uint64_t limit)
 
 void placement_memory_free(struct placement_memory *m)
 {
-    free(m);
+    if (m) {
+        memory_table_free(m, size_of(m->bucket_count));
+    }
 }
 
 static uint64_t tag_of(uint64_t id)
@@ -91,6 +95,13 @@ static bool change(_Atomic uint64_t *word, uint64_t from, uint64_t to)
 {
     return atomic_compare_exchange_strong_explicit(word, &from, to, memory_order_relaxed,
                                                    memory_order_relaxed);
+}
+
+void placement_memory_fetch(struct placement_memory *m, uint64_t id)
+{
+    if (m->limit > 0 && id != 0) {
+        memory_fetch(bucket_of(m, id), WAYS * sizeof(uint64_t));
+    }
 }
 
 uint16_t placement_memory_find(struct placement_memory *m, uint64_t id)

@@ -37,6 +37,9 @@ void placement_memory_free(struct placement_memory *m); /* NULL is fine */
 /* The place of an id (placement_id()), which is used thereby; or PLACEMENT_NOWHERE. */
 uint16_t placement_memory_find(struct placement_memory *m, uint64_t id);
 
+/* It will be looked for in a moment: a bucket of a large table is seldom in the cache. */
+void placement_memory_fetch(struct placement_memory *m, uint64_t id);
+
 /* The same by somebody who only looks: it is not used thereby. */
 uint16_t placement_memory_peek(struct placement_memory *m, uint64_t id);
 

@@ -36,6 +36,7 @@ void placing_name(struct placing *p, const struct snapshot *snapshot, struct byt
     }
     p->id = placements_id(p->desk->placements, &snapshot->file_keys, app, kind, text);
     if (p->id != 0) {
+        placement_memory_fetch(p->desk->placements->memory, p->id);
         memcpy(p->text, text.at, text.size);
         p->text_size = text.size;
         p->kind = kind;

@@ -3,6 +3,7 @@
 #ifndef QUOTA_PRIVATE_H
 #define QUOTA_PRIVATE_H
 
+#include "base/slab.h"
 #include "quota/shard.h"
 
 enum {
@@ -37,6 +38,7 @@ struct subject {
 struct quota_shard {
     const uint8_t *owner_up;
     bool tells;
+    struct slab *slab; /* lent */
     size_t subjects_max;
     struct subject **subjects;
     struct part **parts;

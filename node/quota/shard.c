@@ -10,12 +10,14 @@
 const char *const quota_per_words[] = {"user", "token", "address", "application", NULL};
 const char *const quota_kind_words[] = {"requests", "tokens", "concurrent", NULL};
 
-struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up, bool tells)
+struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up, bool tells,
+                                    struct slab *slab)
 {
     struct quota_shard *s = memory_new(sizeof(*s));
     assert(subjects_max >= QUOTA_SUBJECTS_LEAST);
     *s = (struct quota_shard){.owner_up = owner_up,
                               .tells = tells,
+                              .slab = slab,
                               .subjects_max = subjects_max,
                               .subject_count = 1,
                               .part_count = 1};
@@ -24,15 +26,9 @@ struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up
 
 void quota_shard_free(struct quota_shard *s)
 {
-    size_t pieces = s && s->buckets ? s->subjects_max / PIECE + 1 : 0;
-    for (size_t i = 0; i < pieces; i++) {
-        free(s->subjects[i]);
-        free(s->parts[i]);
-    }
     if (s) {
         free(s->subjects);
         free(s->parts);
-        free(s->buckets);
     }
     free(s);
 }
@@ -42,9 +38,10 @@ static void make_room(struct quota_shard *s)
 {
     size_t pieces = s->subjects_max / PIECE + 1;
     if (!s->buckets) {
-        s->buckets = memory_new(BUCKETS * sizeof(*s->buckets));
         s->subjects = memory_new(pieces * sizeof(*s->subjects));
         s->parts = memory_new(pieces * sizeof(*s->parts));
+        uint32_t *buckets = slab_take(s->slab, BUCKETS * sizeof(*buckets));
+        __atomic_store_n(&s->buckets, buckets, __ATOMIC_RELAXED); /* for quota_fetch() */
     }
 }
 
@@ -188,7 +185,7 @@ uint32_t part_make(struct quota_shard *s, uint32_t subject)
     } else if (s->part_count < s->subjects_max) {
         index = s->part_count++;
         struct part **piece = &s->parts[index / PIECE];
-        *piece = *piece ? *piece : memory_new(PIECE * sizeof(**piece));
+        *piece = *piece ? *piece : slab_take(s->slab, PIECE * sizeof(**piece));
     } else {
         return 0;
     }
@@ -214,7 +211,7 @@ uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
     } else {
         index = s->subject_count++;
         struct subject **piece = &s->subjects[index / PIECE];
-        *piece = *piece ? *piece : memory_new(PIECE * sizeof(**piece));
+        *piece = *piece ? *piece : slab_take(s->slab, PIECE * sizeof(**piece));
     }
     *subject_at(s, index) = (struct subject){.key = key,
                                              .rule = rule,
@@ -284,12 +281,21 @@ static inline struct subject *find(const struct quota_shard *s, uint64_t key)
     uint32_t index = s->buckets ? *bucket_of(s, key) : 0;
     while (index) {
         struct subject *x = subject_at(s, index);
+        memory_fetch(x, sizeof(*x));
         if (x->key == key) {
             return x;
         }
         index = x->chain;
     }
     return NULL;
+}
+
+void quota_fetch(const struct quota_shard *s, uint64_t key)
+{
+    const uint32_t *buckets = __atomic_load_n(&s->buckets, __ATOMIC_RELAXED);
+    if (buckets) {
+        memory_fetch(&buckets[key % BUCKETS], 1);
+    }
 }
 
 /* Of a `tokens` quota as much as nothing is asked for: it is over when all of it is spent. */

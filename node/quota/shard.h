@@ -37,10 +37,13 @@ enum {
 };
 
 struct quota_shard;
+struct slab;
 
 /* `owner_up`: QUOTA_OWNERS_MAX bytes, 0 where an owner's requests under way are over; lent, and
- * may be written by another thread. `tells`: others want to hear. */
-struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up, bool tells);
+ * may be written by another thread. `tells`: others want to hear. `slab`: lent; outlives it, and
+ * has what it is made of. */
+struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up, bool tells,
+                                    struct slab *slab);
 void quota_shard_free(struct quota_shard *s); /* NULL is fine */
 
 /* What a quota allows: 16 bytes, for each of a request's is copied. */
@@ -61,6 +64,9 @@ struct quota_ask {
     uint64_t wait_ms; /* over: until the request would pass; the tightest: see below; else 0 */
     bool over;
 };
+
+/* It will be asked for this key in a moment. On any thread, without a lock. */
+void quota_fetch(const struct quota_shard *s, uint64_t key);
 
 /* Grants all of them, or none. Returns the one that refuses, of several the one that lasts longest;
  * -1: granted. A token's worth of a `tokens` quota is not taken: see quota_spend().

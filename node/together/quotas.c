@@ -19,7 +19,7 @@ void quotas_open(struct quotas *q, bool tells)
     assert(random == (ssize_t)sizeof(q->secret)); /* so few are never cut short (getrandom(2)) */
     for (size_t i = 0; i < QUOTAS_SHARDS; i++) {
         q->shards[i].shard =
-            quota_shard_new(QUOTAS_SUBJECTS_MAX / QUOTAS_SHARDS, q->owner_up, tells);
+            quota_shard_new(QUOTAS_SUBJECTS_MAX / QUOTAS_SHARDS, q->owner_up, tells, &q->slab);
     }
 }
 
@@ -28,6 +28,7 @@ void quotas_close(struct quotas *q)
     for (size_t i = 0; i < QUOTAS_SHARDS; i++) {
         quota_shard_free(q->shards[i].shard);
     }
+    slab_free(&q->slab);
     explicit_bzero(q->secret, sizeof(q->secret));
 }
 
@@ -56,6 +57,7 @@ uint64_t quotas_prepare(struct quotas *q, const struct snapshot_quota *quota, ui
     size_t shard = shard_of(key);
     static_assert(QUOTAS_SHARDS == 64, "a bit each");
     ret_ask->shard = q->shards[shard].shard;
+    quota_fetch(ret_ask->shard, key);
     ret_ask->key = key;
     ret_ask->terms = quota->terms;
     return UINT64_C(1) << shard;

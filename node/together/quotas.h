@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/lock.h"
 #include "base/siphash.h"
+#include "base/slab.h"
 #include "quota/shard.h"
 
 enum {
@@ -65,6 +66,7 @@ struct quotas_shard {
 
 struct quotas {
     struct quotas_shard shards[QUOTAS_SHARDS];
+    struct slab slab; /* what the shards are made of */
     struct quotas_rule rules[QUOTAS_RULES_MAX];
     uint16_t rule_count;
     uint32_t round;                               /* of binding */

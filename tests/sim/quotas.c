@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/slab.h"
 #include "quota/shard.h"
 #include "tests/sim/host.h"
 #include "tests/sim/process.h"
@@ -45,6 +46,7 @@ struct quotas_world {
 
 struct quotas_node {
     struct quota_shard *shard;
+    struct slab slab; /* what it is made of */
     uint8_t up[QUOTA_OWNERS_MAX];
     uint64_t members[OWNERS_MAX], starts[OWNERS_MAX]; /* from 1 on */
     uint16_t owners;
@@ -296,7 +298,7 @@ void quotas_start(struct process *p)
 {
     struct quotas_node *q = memory_new(sizeof(*q));
     struct world *w = p->world;
-    q->shard = quota_shard_new(SHARD_SUBJECTS, q->up, true);
+    q->shard = quota_shard_new(SHARD_SUBJECTS, q->up, true, &q->slab);
     p->quotas = q;
     struct event e = {.run = on_ask, .host = p->host->index, .life = p->life};
     world_after(w, between(w, ASK_MIN_MS, ASK_MAX_MS) * 1000, e);
@@ -306,6 +308,7 @@ void quotas_end(struct process *p)
 {
     if (p->quotas) {
         quota_shard_free(p->quotas->shard);
+        slab_free(&p->quotas->slab);
         free(p->quotas);
         p->quotas = NULL;
     }

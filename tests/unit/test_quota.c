@@ -22,7 +22,7 @@ static uint64_t window_of(void *arg, uint16_t rule)
 static void what_one_quota_refuses_counts_in_none(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     struct quota_ask asks[3];
     for (int i = 0; i < 4; i++) {
         asks[0] = ask_of(s, 1, 100);
@@ -40,7 +40,7 @@ static void what_one_quota_refuses_counts_in_none(void **state)
 static void the_tightest_is_told_and_when_something_of_it_comes_back(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     struct quota_ask asks[4] = {ask_of(s, 1, 100), ask_of(s, 2, 10), ask_of(s, 3, 2),
                                 ask_of(s, 4, 2)};
     int tightest;
@@ -62,7 +62,7 @@ static void the_tightest_is_told_and_when_something_of_it_comes_back(void **stat
 static void a_shadow_is_over_and_lets_pass(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     struct quota_ask ask = ask_of(s, 1, 2);
     for (uint64_t i = 1; i <= 5; i++) {
         ask.terms.shadow = true;
@@ -76,7 +76,7 @@ static void a_shadow_is_over_and_lets_pass(void **state)
 static void tokens_are_over_when_they_are_spent_and_not_before(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     struct quota_ask ask = ask_of(s, 1, 1000);
     ask.terms.kind = QUOTA_TOKENS;
     assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
@@ -93,7 +93,7 @@ static void tokens_are_over_when_they_are_spent_and_not_before(void **state)
 static void concurrency_ends_with_its_requests(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     struct quota_ask ask = {.shard = s, .key = 1, .terms = {.limit = 2, .kind = QUOTA_CONCURRENT}};
     assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
     assert_int_equal(decide(&ask, 1, BEGIN_MS), -1);
@@ -106,7 +106,7 @@ static void concurrency_ends_with_its_requests(void **state)
 static void to_look_counts_nothing(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     for (int i = 0; i < 10; i++) {
         struct quota_ask ask = ask_of(s, 1, 1);
         assert_int_equal(quota_look(&ask, 1, BEGIN_MS), -1);
@@ -140,8 +140,8 @@ static void tell(struct quota_shard *from, struct quota_shard *to, uint16_t owne
 static void what_is_told_counts_at_the_other_and_once(void **state)
 {
     (void)state;
-    struct quota_shard *a = quota_shard_new(SUBJECTS, all_up, true);
-    struct quota_shard *b = quota_shard_new(SUBJECTS, all_up, true);
+    struct quota_shard *a = quota_shard_new(SUBJECTS, all_up, true, &slab);
+    struct quota_shard *b = quota_shard_new(SUBJECTS, all_up, true, &slab);
     for (int i = 0; i < 6; i++) {
         assert_true(granted(a, 1, 10, BEGIN_MS + (uint64_t)i * 9000));
     }
@@ -167,9 +167,9 @@ static void what_is_told_leaves_the_window_when_it_leaves_the_owners(void **stat
     struct prng prng;
     prng_init(&prng, 9);
     for (int round = 0; round < 200; round++) {
-        struct quota_shard *a = quota_shard_new(SUBJECTS, all_up, true);
-        struct quota_shard *b = quota_shard_new(SUBJECTS, all_up, true);
-        struct quota_shard *c = quota_shard_new(SUBJECTS, all_up, true); /* looks later */
+        struct quota_shard *a = quota_shard_new(SUBJECTS, all_up, true, &slab);
+        struct quota_shard *b = quota_shard_new(SUBJECTS, all_up, true, &slab);
+        struct quota_shard *c = quota_shard_new(SUBJECTS, all_up, true, &slab); /* looks later */
         uint64_t a_ms = BEGIN_MS + prng_below(&prng, 10 * T), ahead_ms = prng_below(&prng, 90 * T);
         for (int i = 0; i < 30; i++) {
             a_ms += prng_below(&prng, T / 12);
@@ -198,7 +198,7 @@ static void what_is_told_leaves_the_window_when_it_leaves_the_owners(void **stat
 static void the_hottest_are_told_first(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true, &slab);
     for (uint64_t key = 1; key <= 10; key++) {
         for (uint64_t i = 0; i < key; i++) {
             assert_true(granted(s, key, 10, BEGIN_MS));
@@ -224,7 +224,7 @@ static void requests_under_way_lapse_with_their_node_and_grants_do_not(void **st
 {
     (void)state;
     uint8_t up[QUOTA_OWNERS_MAX] = {[1] = 1};
-    struct quota_shard *s = quota_shard_new(SUBJECTS, up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, up, false, &slab);
     struct quota_row streams = {.key = 1, .rule = 9, .active = 3};
     struct quota_row uses = {.key = 2, .use_count = 1, .uses = {{.age = 0, .amount = 3}}};
     quota_hear(s, 1, 0, &streams, BEGIN_MS);
@@ -261,7 +261,7 @@ static uint64_t always(void *arg, uint16_t rule)
 static void a_restart_keeps_what_counts(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true), *next;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true, &slab), *next;
     struct quota_row rows[8], *end = rows;
     struct quota_row told = {.key = 1, .use_count = 1, .uses = {{.age = 0, .amount = 4}}};
     for (uint64_t i = 0; i < 3; i++) {
@@ -271,7 +271,7 @@ static void a_restart_keeps_what_counts(void **state)
     assert_true(quota_each_row(s, 0, BEGIN_MS + 41000, always, keep, &end));
     assert_false(quota_each_row(s, 1, BEGIN_MS + 41000, always, keep, &end));
     assert_int_equal(end - rows, 2);
-    next = quota_shard_new(SUBJECTS, all_up, true);
+    next = quota_shard_new(SUBJECTS, all_up, true, &slab);
     for (struct quota_row *r = rows; r < end; r++) {
         quota_hear(next, (uint16_t)(r->owner + 1), T, r, 3 * BEGIN_MS);
     }
@@ -290,7 +290,7 @@ static void a_restart_keeps_what_counts(void **state)
 static void beyond_the_limit_the_least_recently_used_subject_begins_anew(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true, &slab);
     struct quota_ask held = {
         .shard = s, .key = 1000, .terms = {.limit = 1, .kind = QUOTA_CONCURRENT}};
     assert_int_equal(decide(&held, 1, BEGIN_MS), -1);
@@ -313,7 +313,7 @@ static void beyond_the_parts_who_was_not_used_lately_makes_room(void **state)
 {
     (void)state;
     enum { NODES = 16 };
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true, &slab);
     struct quota_row row = {.use_count = 1, .uses = {{.age = 0, .amount = 2}}};
     for (row.key = 1; row.key <= 40; row.key++) {
         struct quota_ask ask = ask_of(s, row.key, 100);
@@ -376,7 +376,7 @@ static void a_walk_agrees_with_the_model(void **state)
     uint64_t active[OWNERS][KEYS] = {{0}};
     struct model *grants = memory_new(KEYS * sizeof(*grants));
     for (size_t n = 0; n < OWNERS; n++) {
-        nodes[n] = quota_shard_new(SUBJECTS, all_up, true);
+        nodes[n] = quota_shard_new(SUBJECTS, all_up, true, &slab);
     }
     uint64_t now_ms = BEGIN_MS;
     for (int i = 0; i < STEPS; i++) {
@@ -429,5 +429,5 @@ int main(void)
         cmocka_unit_test(beyond_the_parts_who_was_not_used_lately_makes_room),
         cmocka_unit_test(a_walk_agrees_with_the_model),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, free_slab);
 }

@@ -14,7 +14,7 @@
 static void a_burst_counts_exactly_as_long_as_the_window(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     for (int i = 0; i < 5; i++) {
         assert_true(granted(s, 1, 5, BEGIN_MS));
     }
@@ -32,7 +32,7 @@ static void who_waits_as_told_is_let_through_and_not_before(void **state)
     struct prng prng;
     prng_init(&prng, 5);
     for (int round = 0; round < 300; round++) {
-        struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+        struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
         uint64_t now_ms = BEGIN_MS + prng_below(&prng, T);
         struct quota_ask ask = ask_of(s, 1, 7);
         while (decide(&ask, 1, now_ms) < 0) {
@@ -71,7 +71,7 @@ static void a_wait_is_never_longer_than_the_window(void **state)
     struct prng prng;
     prng_init(&prng, 8);
     for (int round = 0; round < 2000; round++) {
-        struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+        struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
         uint64_t length = lengths[round % 5], now_ms = BEGIN_MS + prng_below(&prng, 1 << 30);
         struct quota_ask ask = ask_of(s, 1, 3);
         ask.terms.window_ms = length;
@@ -123,7 +123,7 @@ static void a_limit_is_never_exceeded_in_any_window(void **state)
     struct prng prng;
     prng_init(&prng, 8);
     struct model *m = memory_new(sizeof(*m));
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     uint64_t now_ms = BEGIN_MS, refused = 0;
     for (int i = 0; i < 20000; i++) {
         now_ms += prng_below(&prng, prng_below(&prng, 50) == 0 ? T : T / 100);
@@ -141,7 +141,7 @@ static void a_limit_is_never_exceeded_in_any_window(void **state)
 static void a_clock_that_steps_back_a_little_changes_nothing(void **state)
 {
     (void)state;
-    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false);
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, false, &slab);
     assert_true(granted(s, 1, 2, BEGIN_MS + T / 11 + 5));
     assert_true(granted(s, 1, 2, BEGIN_MS + T / 11 + 1));
     assert_false(granted(s, 1, 2, BEGIN_MS));
@@ -172,5 +172,5 @@ int main(void)
         cmocka_unit_test(a_clock_that_steps_back_a_little_changes_nothing),
         cmocka_unit_test(an_amount_beyond_all_limits_stays_beyond_them),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, free_slab);
 }
