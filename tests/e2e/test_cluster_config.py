@@ -170,9 +170,8 @@ def test_a_reload_soon_after_the_start_reaches_who_has_not_heard_of_it(stubs):
     """Nodes that start wait for a cluster, then each brings its own file as a revision. A reload meanwhile is
     above that, whose digest is the larger or not."""
     config = settings(stubs)
-    own = digest_alone(config)
-    token = next(token for token in map("usertoken--{}".format, range(64)) if digest_alone(with_token(config, token)) < own)
-    with Cluster(config, 2, profile="lan", relay=True, start=[]) as cluster:
+    token, of_start = sorted(["usertoken--mine", "usertoken--theirs"], key=lambda each: digest_alone(with_token(config, each)))
+    with Cluster(with_token(config, of_start), 2, profile="lan", relay=True, start=[]) as cluster:
         cluster.relay.drops = lambda *_: True
         cluster.start("node-a", "node-b")
         assert cluster.reload("node-a", with_token(config, token))[0] == 200
