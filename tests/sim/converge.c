@@ -185,8 +185,8 @@ static bool is_remembered(const struct world *w, const struct process *p)
 }
 
 /* What crashed processes had counted too late for anybody to be sure of it. Their pages are told
- * one after the other: that of an application may have been heard, and not that of its instances.
- */
+ * one after the other, and each may be lost: that of an application may have been heard and not
+ * that of its instances, or the other way round. */
 static uint64_t heard_in_part(const struct world *w)
 {
     uint64_t sum = 0;
@@ -207,7 +207,8 @@ static bool sums_instances(struct process *v, const struct why *why)
             sum +=
                 cluster_instance_totals(v->cluster, app, bytes_of(WORK_INSTANCE_NAMES[i])).requests;
         }
-        if (sum > total || total - sum > heard_in_part(v->world)) {
+        uint64_t apart = sum > total ? sum - total : total - sum;
+        if (apart > heard_in_part(v->world)) {
             return differs(why, "%s: the instances of %s have %llu together, it has %llu",
                            v->host->name, WORK_APP_NAMES[a], (unsigned long long)sum,
                            (unsigned long long)total);
