@@ -3,7 +3,9 @@
  * A record is never taken back, only overwritten by a later one: enabling writes one too. Later is
  * a larger hybrid time (Kulkarni et al. 2014, in its simplest form): the wall clock, or one more
  * than the record that is overwritten, so whoever acts after having seen something wins over it,
- * however far ahead the clock was that wrote it. Equal times: the larger node name. */
+ * however far ahead the clock was that wrote it. Equal times: the larger node name. Of one node,
+ * which has started with an old disk and not yet heard what it had ordered: the drain, so that all
+ * agree. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,15 +108,10 @@ static struct drain *add(struct cluster *c, const struct drain_record *record)
     return d;
 }
 
-static bool is_later(const struct drain_record *a, const struct drain_record *than)
-{
-    return a->time != than->time ? a->time > than->time : bytes_compare(a->node, than->node) > 0;
-}
-
 void drains_merge(struct cluster *c, const struct drain_record *record)
 {
     struct drain *d = find(c, record->application, record->instance);
-    if (d && !is_later(record, &d->record)) {
+    if (d && !drain_record_is_later(record, &d->record)) {
         return;
     }
     if (!d) {

@@ -27,6 +27,19 @@ static struct bytes text_of(const ProtobufCBinaryData *b)
     return (struct bytes){(const char *)b->data, b->len};
 }
 
+static uint64_t weight_of(const struct drain_record *r)
+{
+    return (uint64_t)r->drained << 63 | (uint64_t)r->now << 62 | r->hold_ms;
+}
+
+bool drain_record_is_later(const struct drain_record *a, const struct drain_record *than)
+{
+    int by_node = bytes_compare(a->node, than->node);
+    return a->time != than->time ? a->time > than->time
+           : by_node != 0        ? by_node > 0
+                                 : weight_of(a) > weight_of(than);
+}
+
 /* ---- writing ---- */
 
 void page_writer_init(struct page_writer *w, size_t page_max,

@@ -19,6 +19,10 @@ struct drain_record {
     struct bytes node;
 };
 
+/* At equal times the larger node name is; of one node's, which had started with an old disk and not
+ * yet heard what it had ordered before, the drain: whoever hears both, in any order, must agree. */
+bool drain_record_is_later(const struct drain_record *a, const struct drain_record *than);
+
 /* No wall clock is beyond it (year 3084), so there is always a later time than any in a record. */
 #define DRAIN_TIME_MAX ((uint64_t)1 << 45)
 
