@@ -95,6 +95,8 @@ class Daemon:
         return self
 
     def _start(self):
+        if not self.networked:
+            give_weight()
         namespaces = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
         if not self.networked:
             namespaces.append("--net")
@@ -191,6 +193,17 @@ def apt_network_settings():
 def proxy_environment(settings):
     return {f"{scheme}_proxy": value for name, value in settings for scheme in ("http", "https")
             if name.lower() == f"acquire::{scheme}::proxy"}
+
+
+def give_weight():
+    """A group has one program's share of the CPU, however many run beside it: a pair that is measured gets twenty.
+    (The first line is cgroup v2's, the other v1's.)"""
+    for root, name, value in (("/sys/fs/cgroup", "cpu.weight", "2000"), ("/sys/fs/cgroup/cpu", "cpu.shares", "20480")):
+        if os.path.exists(f"{root}/cgroup.controllers") or os.path.exists(f"{root}/cpu.shares"):
+            with contextlib.suppress(OSError):  # not ours to give: the tests then run as they did
+                os.makedirs(root + CGROUP, exist_ok=True)
+                with open(f"{root}{CGROUP}/{name}", "w", encoding="ascii") as file:
+                    file.write(value)
 
 
 def remove_cgroups():
