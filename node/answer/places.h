@@ -33,7 +33,7 @@ enum place {
     PLACE_COUNT,
 };
 
-/* Of no use to whom usage matters, and to whom ids do. */
+/* What placement alone looks at, and what usage alone does. */
 static inline bool place_is_id(enum place place)
 {
     return place >= PLACE_CONVERSATION_ID && place <= PLACE_ID;

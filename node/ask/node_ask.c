@@ -15,13 +15,10 @@
 
 #include "ask/node.h"
 #include "base/clock.h"
-#include "conf/text/source.h"
 #include "http/reader.h"
+#include "tls/files.h"
 
-enum {
-    ANSWER_SIZE_MAX = 64 * 1024 * 1024, /* 256 applications of 256 instances are 30 MiB */
-    TRUST_FILE_MAX = 4 * 1024 * 1024,   /* a system's whole bundle is a fifth of that */
-};
+enum { ANSWER_SIZE_MAX = 64 * 1024 * 1024 /* 256 applications of 256 instances are 30 MiB */ };
 
 struct wire {
     int fd;
@@ -66,36 +63,22 @@ static int connect_to(const struct cli_node *n, const char **ret_reason)
     return fd;
 }
 
-static int refuse_passphrase(char *to, int size, int writing, void *data)
+static void tell_wrong_ca(void *arg, enum tls_file which, const char *text)
 {
-    (void)to;
-    (void)size;
-    (void)writing;
-    (void)data;
-    return -1;
+    struct cli_node *n = arg;
+    (void)which;
+    say(n, "%s %s", n->ca ? n->ca : n->pinned, text);
 }
 
-/* NULL, or what is wrong with the file. */
-static const char *trust_file(SSL_CTX *context, const char *path)
+static bool trust_file(struct cli_node *n, SSL_CTX *context, const char *path)
 {
-    char *text;
-    size_t size;
-    const char *reason = NULL;
-    unsigned count = 0;
-    X509 *one;
-    if (source_read(path, SOURCE_FILES_AND_PIPES, TRUST_FILE_MAX, &text, &size, &reason) != 0) {
-        return reason;
+    const struct tls_complaint complaint = {.tell = tell_wrong_ca, .arg = n};
+    STACK_OF(X509) *all = tls_read_ca(path, &complaint);
+    for (int i = 0; all && i < sk_X509_num(all); i++) {
+        X509_STORE_add_cert(SSL_CTX_get_cert_store(context), sk_X509_value(all, i));
     }
-    BIO *bio = BIO_new_mem_buf(text, (int)size);
-    while (bio && (one = PEM_read_bio_X509_AUX(bio, NULL, refuse_passphrase, NULL)) != NULL) {
-        X509_STORE_add_cert(SSL_CTX_get_cert_store(context), one);
-        X509_free(one);
-        count++;
-    }
-    ERR_clear_error();
-    BIO_free(bio);
-    free(text);
-    return count > 0 ? NULL : "holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)";
+    sk_X509_pop_free(all, X509_free);
+    return all != NULL;
 }
 
 static bool set_trust(struct cli_node *n, struct wire *w)
@@ -105,9 +88,7 @@ static bool set_trust(struct cli_node *n, struct wire *w)
         return true;
     }
     SSL_CTX_set_verify(w->context, SSL_VERIFY_PEER, NULL);
-    const char *wrong = file ? trust_file(w->context, file) : NULL;
-    if (wrong) {
-        say(n, "%s cannot be read as certificates: %s", file, wrong);
+    if (file && !trust_file(n, w->context, file)) {
         return false;
     }
     if (n->pinned && !n->ca) {

@@ -105,7 +105,7 @@ static bool begins_so(struct bytes name, struct bytes begin)
 /* Only fields that nobody here knows can be dropped by naming them in Connection: the known ones
  * are hop-by-hop and go anyway, or end-to-end, and then a client that names Content-Length, Host or
  * Cookie there wants the two sides to see different requests (RFC 9110 §7.6.1 forbids it). */
-static bool is_told(const struct filter *f, struct bytes name)
+static bool is_on_a_list(const struct filter *f, struct bytes name)
 {
     for (size_t i = 0; i < f->named_count; i++) {
         if (bytes_equal_nocase(f->named[i], name)) {
@@ -124,7 +124,7 @@ static bool is_told(const struct filter *f, struct bytes name)
 static bool is_named(const struct filter *f, struct bytes name)
 {
     bool any = f->named_count + f->extra_count + f->lines_begin.size > 0;
-    return any && is_told(f, name);
+    return any && is_on_a_list(f, name);
 }
 
 static bool request_passes(const struct filter *f, const struct http_field *field)
