@@ -401,3 +401,28 @@ bool net_wait(struct net *net, uint64_t limit_ms, bool (*holds)(struct net *net,
     }
     return holds(net, arg);
 }
+
+/* ---- for cmocka ---- */
+
+int net_set_up(void **state)
+{
+    *state = net_new();
+    return 0;
+}
+
+int net_set_up_three(void **state)
+{
+    enum { JOIN_MS = 6000 };
+    net_set_up(state);
+    for (size_t i = 0; i < 3; i++) {
+        net_start(*state, i, "file", false);
+    }
+    net_run(*state, JOIN_MS);
+    return 0;
+}
+
+int net_tear_down(void **state)
+{
+    net_free(*state);
+    return 0;
+}

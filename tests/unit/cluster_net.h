@@ -52,6 +52,11 @@ struct net {
 struct net *net_new(void);
 void net_free(struct net *net);
 
+/* For cmocka: `*state` is a network of nobody, or of three nodes that have joined. */
+int net_set_up(void **state);
+int net_set_up_three(void **state);
+int net_tear_down(void **state);
+
 /* Starts a node with this text as its file's shared part; with what net_save() saved, or with an
  * empty state_dir. Generation 0: the next one. */
 struct net_node *net_start(struct net *net, size_t index, const char *file, bool with_state);

@@ -20,18 +20,6 @@ static uint64_t reload(struct cluster *c, uint64_t now_ms, struct bytes file,
     return cluster_shared_reload(c, now_ms, &reload, ret_text);
 }
 
-static int set_up(void **state)
-{
-    *state = net_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    net_free(*state);
-    return 0;
-}
-
 /* ---- shared configuration ---- */
 
 struct wanted {
@@ -502,7 +490,7 @@ static void votes_of_a_dead_node_lapse_30_s_after_its_death_is_known(void **stat
 
 int main(void)
 {
-#define CLAIM(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, net_set_up, net_tear_down)
     const struct CMUnitTest tests[] = {
         CLAIM(nodes_that_start_together_with_equal_files_are_at_revision_1),
         CLAIM(a_reload_on_any_node_reaches_all_within_a_second),

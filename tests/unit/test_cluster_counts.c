@@ -12,18 +12,6 @@
 
 enum { SECOND = 1000, DEAD_MS = 10 * SECOND, HAND_MS = 15 * SECOND };
 
-static int set_up(void **state)
-{
-    *state = net_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    net_free(*state);
-    return 0;
-}
-
 static bool all_have_total(struct net *net, void *arg)
 {
     uint64_t total = *(const uint64_t *)arg;
@@ -447,7 +435,7 @@ static void whatever_happens_all_come_to_the_same_total(void **state)
 
 int main(void)
 {
-#define CLAIM(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, net_set_up, net_tear_down)
     const struct CMUnitTest tests[] = {
         CLAIM(totals_are_equal_on_all_nodes_within_a_second),
         CLAIM(gauges_and_latencies_count_only_who_is_up),

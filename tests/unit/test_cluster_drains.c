@@ -8,38 +8,7 @@
 
 #include "tests/unit/cluster_net.h"
 
-enum { JOIN_MS = 6000, DEAD_MS = 10000 };
-
-static int set_up(void **state)
-{
-    *state = net_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    net_free(*state);
-    return 0;
-}
-
-static bool have_joined(struct net *net, void *arg)
-{
-    (void)arg;
-    for (size_t i = 0; i < 3; i++) {
-        if (cluster_shared_revision(net->nodes[i].cluster) != 1) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void start_three(struct net *net)
-{
-    for (size_t i = 0; i < 3; i++) {
-        net_start(net, i, "file", false);
-    }
-    assert_true(net_wait(net, JOIN_MS, have_joined, NULL));
-}
+enum { DEAD_MS = 10000 };
 
 static void drain(struct net_node *node, bool drained)
 {
@@ -62,7 +31,6 @@ static bool all_drained(struct net *net, bool drained)
 static void a_drain_outlives_the_node_that_took_it(void **state)
 {
     struct net *net = *state;
-    start_three(net);
     size_t before = net->nodes[1].verdict_inputs;
     drain(&net->nodes[0], true);
     net_run(net, 50);
@@ -93,7 +61,6 @@ static void a_drain_outlives_the_node_that_took_it(void **state)
 static void a_clock_an_hour_ahead_does_not_win_for_an_hour(void **state)
 {
     struct net *net = *state;
-    start_three(net);
     net->nodes[0].clock_ms = 3600 * 1000;
     drain(&net->nodes[0], true);
     net_run(net, 300);
@@ -116,7 +83,6 @@ static void order_at(struct net_node *node, uint64_t wall_ms, bool drained)
 static void two_orders_of_one_node_at_one_time_end_alike_everywhere(void **state)
 {
     struct net *net = *state;
-    start_three(net);
     for (uint64_t turn = 1; turn <= 2; turn++) {
         uint64_t wall_ms = 1700000000000 + turn * 1000000;
         order_at(&net->nodes[0], wall_ms, turn == 1);
@@ -132,7 +98,7 @@ static void two_orders_of_one_node_at_one_time_end_alike_everywhere(void **state
 
 int main(void)
 {
-#define CLAIM(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, net_set_up_three, net_tear_down)
     const struct CMUnitTest tests[] = {
         CLAIM(a_drain_outlives_the_node_that_took_it),
         CLAIM(two_orders_of_one_node_at_one_time_end_alike_everywhere),

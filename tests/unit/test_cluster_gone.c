@@ -7,18 +7,6 @@
 
 #include "tests/unit/cluster_net.h"
 
-static int set_up(void **state)
-{
-    *state = net_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    net_free(*state);
-    return 0;
-}
-
 static bool all_final(struct net *net, void *arg)
 {
     (void)arg;
@@ -182,10 +170,10 @@ static void who_held_the_address_is_a_suspect_when_it_comes_here(void **state)
 
 int main(void)
 {
-#define CLAIM(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CLAIM(f) cmocka_unit_test_setup_teardown(f, net_set_up, net_tear_down)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_held_the_address_is_a_suspect_when_it_comes_here,
-                                        set_up, tear_down),
+                                        net_set_up, net_tear_down),
         CLAIM(a_dead_member_is_forgotten_by_all_and_its_counts_stay),
         CLAIM(who_was_away_forgets_too_and_brings_nobody_back),
         CLAIM(a_dead_member_is_forgotten_after_its_time),

@@ -10,24 +10,7 @@
 #include "base/memory.h"
 #include "tests/unit/cluster_net.h"
 
-enum { JOIN_MS = 6000, TELL_MS = 300, DEAD_MS = 10000 };
-
-static int set_up(void **state)
-{
-    struct net *net = net_new();
-    *state = net;
-    for (size_t i = 0; i < 3; i++) {
-        net_start(net, i, "file", false);
-    }
-    net_run(net, JOIN_MS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    net_free(*state);
-    return 0;
-}
+enum { TELL_MS = 300, DEAD_MS = 10000 };
 
 static uint64_t id_of(const struct net_node *node, const char *container)
 {
@@ -154,7 +137,7 @@ static void hundreds_of_containers_are_told(void **state)
 
 int main(void)
 {
-#define CLAIM(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CLAIM(name) cmocka_unit_test_setup_teardown(name, net_set_up_three, net_tear_down)
     const struct CMUnitTest tests[] = {
         CLAIM(what_the_others_have_is_added_up_within_an_interval),
         CLAIM(rivals_stand_in_one_order),

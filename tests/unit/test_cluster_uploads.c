@@ -14,23 +14,6 @@
 
 enum { JOIN_MS = 6000, TELL_MS = 20, AGAIN_MS = 300, HEAL_MS = 20000 };
 
-static int set_up(void **state)
-{
-    struct net *net = net_new();
-    *state = net;
-    for (size_t i = 0; i < 3; i++) {
-        net_start(net, i, "file", false);
-    }
-    net_run(net, JOIN_MS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    net_free(*state);
-    return 0;
-}
-
 static uint64_t place(const struct net_node *node, size_t instance)
 {
     return cluster_upload_place(node->cluster, BYTES("shop"), bytes_of(net_instance(instance)));
@@ -360,24 +343,28 @@ static void whatever_happens_all_know_of_all_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_file_is_known_everywhere_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_is_known_everywhere_at_once, net_set_up_three,
+                                        net_tear_down),
         cmocka_unit_test_setup_teardown(
-            the_next_ones_are_told_within_an_interval_and_each_is_heard_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(places_have_one_name_everywhere_and_each_its_own, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(many_places_need_more_pages_and_lose_none, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(beyond_the_limit_the_oldest_is_no_more_told, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(more_than_can_be_told_is_said, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_missed_is_said, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(without_such_a_file_nothing_is_kept_or_told, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_node_that_starts_again_hears_what_it_told_itself, set_up,
-                                        tear_down),
+            the_next_ones_are_told_within_an_interval_and_each_is_heard_once, net_set_up_three,
+            net_tear_down),
+        cmocka_unit_test_setup_teardown(places_have_one_name_everywhere_and_each_its_own,
+                                        net_set_up_three, net_tear_down),
+        cmocka_unit_test_setup_teardown(many_places_need_more_pages_and_lose_none, net_set_up_three,
+                                        net_tear_down),
+        cmocka_unit_test_setup_teardown(beyond_the_limit_the_oldest_is_no_more_told,
+                                        net_set_up_three, net_tear_down),
+        cmocka_unit_test_setup_teardown(more_than_can_be_told_is_said, net_set_up_three,
+                                        net_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_missed_is_said, net_set_up_three, net_tear_down),
+        cmocka_unit_test_setup_teardown(without_such_a_file_nothing_is_kept_or_told,
+                                        net_set_up_three, net_tear_down),
+        cmocka_unit_test_setup_teardown(a_node_that_starts_again_hears_what_it_told_itself,
+                                        net_set_up_three, net_tear_down),
         cmocka_unit_test_setup_teardown(what_a_dead_node_has_told_is_heard_by_who_comes_later,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(all_is_heard_again_when_it_is_asked_for, set_up, tear_down),
+                                        net_set_up_three, net_tear_down),
+        cmocka_unit_test_setup_teardown(all_is_heard_again_when_it_is_asked_for, net_set_up_three,
+                                        net_tear_down),
         cmocka_unit_test(a_node_that_is_alone_keeps_nothing),
         cmocka_unit_test(whatever_happens_all_know_of_all_files),
     };

@@ -13,23 +13,6 @@
 
 enum { JOIN_MS = 6000, TELL_MS = 1500, DEAD_MS = 10000, SLACK_MS = 1000 };
 
-static int set_up(void **state)
-{
-    struct net *net = net_new();
-    *state = net;
-    for (size_t i = 0; i < 3; i++) {
-        net_start(net, i, "file", false);
-    }
-    net_run(net, JOIN_MS);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    net_free(*state);
-    return 0;
-}
-
 #define DIFY BYTES("10.0.0.1:80")
 
 /* `silent_ms` < 0: it has never delivered anything. */
@@ -293,7 +276,7 @@ static void the_last_minute_of_others_is_added_up(void **state)
 
 int main(void)
 {
-#define CLAIM(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CLAIM(name) cmocka_unit_test_setup_teardown(name, net_set_up_three, net_tear_down)
     const struct CMUnitTest tests[] = {
         CLAIM(every_node_knows_what_the_others_have_under_way),
         CLAIM(silence_goes_on_without_being_told),
