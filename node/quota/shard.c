@@ -33,6 +33,30 @@ void quota_shard_free(struct quota_shard *s)
     free(s);
 }
 
+static uint32_t *bucket_of(const struct quota_shard *s, uint64_t key)
+{
+    return &s->buckets->first[key & s->buckets->mask];
+}
+
+/* The old ones stay readable, for who reads without the lock: all of them together are no larger
+ * than the last. */
+static void set_buckets(struct quota_shard *s, uint32_t count)
+{
+    struct buckets *old = s->buckets,
+                   *b = slab_take(s->slab, sizeof(*b) + count * sizeof(b->first[0]));
+    b->mask = count - 1;
+    __atomic_store_n(&s->buckets, b, __ATOMIC_RELEASE); /* for quota_fetch() */
+    for (uint32_t i = 0; old && i <= old->mask; i++) {
+        for (uint32_t index = old->first[i], next; index; index = next) {
+            struct subject *x = subject_at(s, index);
+            uint32_t *at = bucket_of(s, x->key);
+            next = x->chain;
+            x->chain = *at;
+            __atomic_store_n(at, index, __ATOMIC_RELAXED); /* the same */
+        }
+    }
+}
+
 /* What costs memory is made for who has quotas. */
 static void make_room(struct quota_shard *s)
 {
@@ -40,8 +64,9 @@ static void make_room(struct quota_shard *s)
     if (!s->buckets) {
         s->subjects = memory_new(pieces * sizeof(*s->subjects));
         s->parts = memory_new(pieces * sizeof(*s->parts));
-        uint32_t *buckets = slab_take(s->slab, BUCKETS * sizeof(*buckets));
-        __atomic_store_n(&s->buckets, buckets, __ATOMIC_RELAXED); /* for quota_fetch() */
+        set_buckets(s, BUCKETS_FIRST);
+    } else if (s->counts.subjects > s->buckets->mask && s->buckets->mask < BUCKETS_MAX - 1) {
+        set_buckets(s, 2 * (s->buckets->mask + 1));
     }
 }
 
@@ -105,11 +130,6 @@ static unsigned heat_of(uint64_t used, uint32_t limit)
 
 /* ---- subjects ---- */
 
-static uint32_t *bucket_of(const struct quota_shard *s, uint64_t key)
-{
-    return &s->buckets[key % BUCKETS];
-}
-
 uint32_t subject_find(const struct quota_shard *s, uint64_t key)
 {
     uint32_t index = s->buckets ? *bucket_of(s, key) : 0;
@@ -133,7 +153,7 @@ void subject_forget(struct quota_shard *s, uint32_t index)
     while (*at != index) {
         at = &subject_at(s, *at)->chain;
     }
-    *at = x->chain;
+    __atomic_store_n(at, x->chain, __ATOMIC_RELAXED); /* for quota_fetch() */
     use_remove(s, index);
     news_remove(s, index);
     while (x->parts) {
@@ -198,10 +218,10 @@ uint32_t part_make(struct quota_shard *s, uint32_t subject)
 uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
 {
     uint32_t index = subject_find(s, key);
-    make_room(s);
     if (index) {
         return index;
     }
+    make_room(s);
     if (s->counts.subjects == s->subjects_max - 1 && !push_out(s, 0, false)) {
         return 0;
     }
@@ -211,7 +231,10 @@ uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
     } else {
         index = s->subject_count++;
         struct subject **piece = &s->subjects[index / PIECE];
-        *piece = *piece ? *piece : slab_take(s->slab, PIECE * sizeof(**piece));
+        if (!*piece) {
+            struct subject *made = slab_take(s->slab, PIECE * sizeof(**piece));
+            __atomic_store_n(piece, made, __ATOMIC_RELAXED); /* for quota_fetch() */
+        }
     }
     *subject_at(s, index) = (struct subject){.key = key,
                                              .rule = rule,
@@ -219,7 +242,7 @@ uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
                                              .taken = true,
                                              .chain = *bucket_of(s, key),
                                              .index = index};
-    *bucket_of(s, key) = index;
+    __atomic_store_n(bucket_of(s, key), index, __ATOMIC_RELAXED); /* the same */
     use_add(s, index);
     s->counts.subjects++;
     return index;
@@ -290,11 +313,18 @@ static inline struct subject *find(const struct quota_shard *s, uint64_t key)
     return NULL;
 }
 
+/* Without the lock: what others write meanwhile is read as it was or will be, and whatever comes
+ * of that is only fetched. */
 void quota_fetch(const struct quota_shard *s, uint64_t key)
 {
-    const uint32_t *buckets = __atomic_load_n(&s->buckets, __ATOMIC_RELAXED);
-    if (buckets) {
-        memory_fetch(&buckets[key % BUCKETS], 1);
+    const struct buckets *b = __atomic_load_n(&s->buckets, __ATOMIC_ACQUIRE);
+    if (!b) {
+        return;
+    }
+    uint32_t index = __atomic_load_n(&b->first[key & b->mask], __ATOMIC_RELAXED);
+    const struct subject *piece = __atomic_load_n(&s->subjects[index / PIECE], __ATOMIC_RELAXED);
+    if (piece) {
+        memory_fetch(&piece[index % PIECE], sizeof(*piece));
     }
 }
 

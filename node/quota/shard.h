@@ -65,7 +65,8 @@ struct quota_ask {
     bool over;
 };
 
-/* It will be asked for this key in a moment. On any thread, without a lock. */
+/* It will be asked for this key in a moment: until then there is other work to be done. On any
+ * thread, without a lock. */
 void quota_fetch(const struct quota_shard *s, uint64_t key);
 
 /* Grants all of them, or none. Returns the one that refuses, of several the one that lasts longest;

@@ -60,17 +60,9 @@ static void count_over(struct request_quotas *r, const struct snapshot_quota *q,
     r->over = quota_per_words[q->per];
 }
 
-/* Those of a request of this class. */
-struct asks {
-    struct quota_ask of[QUOTA_ASKS_MAX];
-    uint8_t number[QUOTA_ASKS_MAX]; /* of the application's */
-    size_t count;
-    uint64_t shards;
-};
-
-static inline void prepare(struct request_quotas *r, struct quotas *quotas,
-                           const struct snapshot_application *app,
-                           const struct request_subjects *whom, struct asks *a)
+void request_quotas_prepare(struct request_quotas *r, struct quotas *quotas,
+                            const struct snapshot_application *app,
+                            const struct request_subjects *whom, struct request_asks *a)
 {
     a->count = 0;
     a->shards = 0;
@@ -89,7 +81,7 @@ static inline void prepare(struct request_quotas *r, struct quotas *quotas,
 
 /* Who refused, which shadows would have, and what is under way. */
 static void note(struct request_quotas *r, struct quotas *quotas,
-                 const struct snapshot_application *app, const struct asks *a, int refuses,
+                 const struct snapshot_application *app, const struct request_asks *a, int refuses,
                  struct application_counts *cell)
 {
     for (size_t i = 0; i < a->count; i++) {
@@ -110,26 +102,23 @@ static void note(struct request_quotas *r, struct quotas *quotas,
 }
 
 bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
-                           const struct snapshot_application *app,
-                           const struct request_subjects *whom, struct application_counts *cell,
-                           uint64_t now_ms)
+                           const struct snapshot_application *app, struct request_asks *a,
+                           struct application_counts *cell, uint64_t now_ms)
 {
-    struct asks a;
-    prepare(r, quotas, app, whom, &a);
-    int tightest, refuses = quotas_decide(quotas, a.of, a.count, a.shards, now_ms, &tightest);
+    int tightest, refuses = quotas_decide(quotas, a->of, a->count, a->shards, now_ms, &tightest);
     if (refuses >= 0 || app->quotas_leave_marks) {
-        note(r, quotas, app, &a, refuses, cell);
+        note(r, quotas, app, a, refuses, cell);
     }
     if (tightest >= 0) {
-        const struct snapshot_quota *q = &app->quotas[a.number[tightest]];
+        const struct snapshot_quota *q = &app->quotas[a->number[tightest]];
         memcpy(r->limit_line, q->limit_line, sizeof(r->limit_line));
         r->limit_line_size = q->limit_line_size;
-        r->remaining = (uint32_t)quota_left(&a.of[tightest]);
-        r->reset_s = seconds(a.of[tightest].wait_ms);
+        r->remaining = (uint32_t)quota_left(&a->of[tightest]);
+        r->reset_s = seconds(a->of[tightest].wait_ms);
     }
     if (refuses >= 0) {
-        r->refused_by = a.number[refuses];
-        r->wait_s = seconds(a.of[refuses].wait_ms);
+        r->refused_by = a->number[refuses];
+        r->wait_s = seconds(a->of[refuses].wait_ms);
         count_over(r, &app->quotas[r->refused_by], cell);
     }
     return refuses >= 0;

@@ -32,7 +32,7 @@ struct request_subject_kept {
 struct request_subjects {
     struct bytes user, token;
     const uint8_t *address; /* 16 bytes; NULL: not known */
-    enum slot_class class;  /* for request_quotas_refuse(): long ones are counted while they last */
+    enum slot_class class; /* for request_quotas_prepare(): long ones are counted while they last */
     struct request_subject_kept *address_kept; /* of this address; NULL: nothing is kept */
 };
 
@@ -40,12 +40,24 @@ struct request_subjects {
 bool request_quota_prepare(struct quotas *quotas, const struct snapshot_quota *q,
                            const struct request_subjects *whom, struct quota_ask *ret_ask);
 
-/* Grants the request by all of the application's quotas, or refuses it (true). `cell`: the worker's
- * counters. */
+/* Those of the application's quotas that a request of this class is asked for. */
+struct request_asks {
+    struct quota_ask of[QUOTA_ASKS_MAX];
+    uint8_t number[QUOTA_ASKS_MAX]; /* in the application */
+    size_t count;
+    uint64_t shards;
+};
+
+/* What is known of whom they count is on its way out of memory from here on: whoever has other work
+ * to do does it before request_quotas_refuse(). */
+void request_quotas_prepare(struct request_quotas *r, struct quotas *quotas,
+                            const struct snapshot_application *app,
+                            const struct request_subjects *whom, struct request_asks *ret_asks);
+
+/* Grants the request by all of them, or refuses it (true). `cell`: the worker's counters. */
 bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
-                           const struct snapshot_application *app,
-                           const struct request_subjects *whom, struct application_counts *cell,
-                           uint64_t now_ms);
+                           const struct snapshot_application *app, struct request_asks *asks,
+                           struct application_counts *cell, uint64_t now_ms);
 
 /* It is under way no more. */
 void request_quotas_release(struct request_quotas *r, struct quotas *quotas,

@@ -308,6 +308,30 @@ static void beyond_the_limit_the_least_recently_used_subject_begins_anew(void **
     quota_shard_free(s);
 }
 
+static void nobody_is_lost_while_the_table_grows(void **state)
+{
+    (void)state;
+    enum { MANY = 10000 };
+    struct quota_shard *s = quota_shard_new(2 * MANY, all_up, false, &slab);
+    static uint64_t used[MANY + 1];
+    quota_fetch(s, 1); /* of nobody yet */
+    for (uint64_t key = 1; key <= MANY; key++) {
+        uint64_t before = key / 2 + 1; /* one who came long ago, too */
+        assert_true(granted(s, key, MANY, BEGIN_MS));
+        assert_true(granted(s, before, MANY, BEGIN_MS));
+        quota_fetch(s, key);
+        used[key]++;
+        used[before]++;
+    }
+    assert_int_equal(quota_shard_counts(s).subjects, MANY);
+    for (uint64_t key = 1; key <= MANY; key++) {
+        struct quota_ask ask = ask_of(s, key, MANY);
+        quota_look(&ask, 1, BEGIN_MS);
+        assert_int_equal(ask.used, used[key]);
+    }
+    quota_shard_free(s);
+}
+
 /* Many nodes: a part of each counts apart, and there are as many as subjects. */
 static void beyond_the_parts_who_was_not_used_lately_makes_room(void **state)
 {
@@ -426,6 +450,7 @@ int main(void)
         cmocka_unit_test(requests_under_way_lapse_with_their_node_and_grants_do_not),
         cmocka_unit_test(a_restart_keeps_what_counts),
         cmocka_unit_test(beyond_the_limit_the_least_recently_used_subject_begins_anew),
+        cmocka_unit_test(nobody_is_lost_while_the_table_grows),
         cmocka_unit_test(beyond_the_parts_who_was_not_used_lately_makes_room),
         cmocka_unit_test(a_walk_agrees_with_the_model),
     };

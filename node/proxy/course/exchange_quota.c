@@ -29,7 +29,14 @@ static bool ask(struct exchange *x)
     }
     struct request_subjects whom = subjects_of(x);
     whom.class = x->app->quotas_ask_class ? exchange_slot_class(x) : SLOT_SHORT;
-    return request_quotas_refuse(&x->quota, x->proxy->quotas, x->app, &whom,
+    struct request_asks asks;
+    request_quotas_prepare(&x->quota, x->proxy->quotas, x->app, &whom, &asks);
+    if (!x->searching) { /* the pick will want it, and it takes about as long as a look into memory
+                          */
+        uint64_t ring_key;
+        exchange_ring_key(x, &ring_key);
+    }
+    return request_quotas_refuse(&x->quota, x->proxy->quotas, x->app, &asks,
                                  &x->app->live->cells[x->proxy->worker].counts,
                                  net_now_ms(x->proxy->net));
 }
