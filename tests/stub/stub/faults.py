@@ -130,36 +130,43 @@ async def garbage(connection, _request, _reply, p):
     connection.close()
 
 
-def bad_heads(body):
-    """variant -> the whole wrong response (a head that no client may accept)."""
-    base = b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nContent-Type: application/json\r\n"
-    length = b"Content-Length: %d\r\n" % len(body)
-    return {
-        "two_lengths": base + length + b"Content-Length: %d\r\n\r\n" % (len(body) + 7) + body,
-        "length_and_chunked": base + length + b"Transfer-Encoding: chunked\r\n\r\n" + http.chunk(body) + b"0\r\n\r\n",
-        "nul": base + b"X-Nul: a\0b\r\n" + length + b"\r\n" + body,
-        "huge": base + b"X-Huge: " + b"h" * 1024 * 1024 + b"\r\n" + length + b"\r\n" + body,
-        "many": base + b"".join(b"X-Many-%d: m\r\n" % i for i in range(5000)) + length + b"\r\n" + body,
-        "bad_chunk_size": base + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + body + b"\r\n0\r\n\r\n",
-        "bad_length": base + b"Content-Length: 12abc\r\n\r\n" + body,
-        "space_colon": base + b"X-Space : a\r\n" + length + b"\r\n" + body,
-        "obs_fold": base + b"X-Fold: a\r\n b\r\n" + length + b"\r\n" + body,
-        "bare_lf": (base + length).replace(b"\r\n", b"\n") + b"\n" + body,
-        "cr_cr": base.replace(b"200 OK\r\n", b"200 OK\r\r") + length + b"\r\n" + body,
-        "cr_in_head": base + b"X-Cr: a\rX-B: b\r\n" + length + b"\r\n" + body,
-        "cr_in_chunk_size": base + b"Transfer-Encoding: chunked\r\n\r\n%x\r\r" % len(body) + body + b"\r\n0\r\n\r\n",
-        "bad_status": base.replace(b"200", b"2x0") + length + b"\r\n" + body,
-        "bad_version": base.replace(b"HTTP/1.1", b"HTTP/9.9") + length + b"\r\n" + body,
-        "unasked_101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n" + body,
-        "extra_bytes": base + length + b"\r\n" + body + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged",
-    }
+_BASE = b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nContent-Type: application/json\r\n"
+_HUGE = _BASE + b"X-Huge: " + b"h" * 1024 * 1024 + b"\r\n"
+_MANY = _BASE + b"".join(b"X-Many-%d: m\r\n" % i for i in range(5000))
 
 
-BAD_HEADS = sorted(bad_heads(b""))
+def _length(body):
+    return b"Content-Length: %d\r\n" % len(body)
+
+
+# variant -> makes the whole wrong response of a body (its head is one that no client may accept)
+BAD_HEADS = {
+    "two_lengths": lambda body: _BASE + _length(body) + b"Content-Length: %d\r\n\r\n" % (len(body) + 7) + body,
+    "length_and_chunked": lambda body: (_BASE + _length(body) + b"Transfer-Encoding: chunked\r\n\r\n"
+                                        + http.chunk(body) + b"0\r\n\r\n"),
+    "nul": lambda body: _BASE + b"X-Nul: a\0b\r\n" + _length(body) + b"\r\n" + body,
+    "huge": lambda body: _HUGE + _length(body) + b"\r\n" + body,
+    "many": lambda body: _MANY + _length(body) + b"\r\n" + body,
+    "bad_chunk_size": lambda body: _BASE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + body + b"\r\n0\r\n\r\n",
+    "bad_length": lambda body: _BASE + b"Content-Length: 12abc\r\n\r\n" + body,
+    "space_colon": lambda body: _BASE + b"X-Space : a\r\n" + _length(body) + b"\r\n" + body,
+    "obs_fold": lambda body: _BASE + b"X-Fold: a\r\n b\r\n" + _length(body) + b"\r\n" + body,
+    "bare_lf": lambda body: (_BASE + _length(body)).replace(b"\r\n", b"\n") + b"\n" + body,
+    "cr_cr": lambda body: _BASE.replace(b"200 OK\r\n", b"200 OK\r\r") + _length(body) + b"\r\n" + body,
+    "cr_in_head": lambda body: _BASE + b"X-Cr: a\rX-B: b\r\n" + _length(body) + b"\r\n" + body,
+    "cr_in_chunk_size": lambda body: (_BASE + b"Transfer-Encoding: chunked\r\n\r\n%x\r\r" % len(body) + body
+                                      + b"\r\n0\r\n\r\n"),
+    "bad_status": lambda body: _BASE.replace(b"200", b"2x0") + _length(body) + b"\r\n" + body,
+    "bad_version": lambda body: _BASE.replace(b"HTTP/1.1", b"HTTP/9.9") + _length(body) + b"\r\n" + body,
+    "unasked_101": lambda body: (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"
+                                 + body),
+    "extra_bytes": lambda body: (_BASE + _length(body) + b"\r\n" + body
+                                 + b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"),
+}
 
 
 async def bad_head(connection, _request, reply, p):
-    await connection.send(bad_heads(await whole_body(reply))[p["variant"]])
+    await connection.send(BAD_HEADS[p["variant"]](await whole_body(reply)))
     if p["close"]:
         connection.close()
 
@@ -245,7 +252,7 @@ class Fault:
                              f"{', '.join(sorted(MATCH_KEYS | set(defaults)))}")
         self.parameters = {name: wish.get(name, default) for name, default in defaults.items()}
         if self.kind == "bad_head" and self.parameters["variant"] not in BAD_HEADS:
-            raise ValueError(f"unknown variant; known: {', '.join(BAD_HEADS)}")
+            raise ValueError(f"unknown variant; known: {', '.join(sorted(BAD_HEADS))}")
         self.id = ident
         self.count_left = wish.get("count", 1)   # None: until cleared
         self.skip_left = wish.get("skip", 0)
