@@ -6,13 +6,17 @@
         assert stub.counts()["faults"] == {"cut_stream": 1}
 """
 
+import atexit
+import contextlib
 import hashlib
 import http.client
 import json
 import os
 import select
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dify_stub")
@@ -37,6 +41,85 @@ def wait_for(condition, timeout=5.0, interval=0.005):
         time.sleep(interval)
 
 
+class Process:
+    """An instance out of the nursery (stub/nursery.py): of subprocess.Popen what is needed here."""
+
+    nursery = control = network = None
+    lock = threading.Lock()
+
+    def __init__(self, arguments):
+        self.returncode = None
+        with contextlib.ExitStack() as theirs, Process.lock:
+            stdin, self.stdin = pipe()
+            self.stdout, stdout = pipe()
+            self.ending, ending = pipe()
+            for end in (stdin, stdout, ending):
+                theirs.enter_context(end)
+            if Process.nursery is None:
+                Process.start_nursery()
+            socket.send_fds(Process.control, [json.dumps(arguments).encode()],
+                            [stdin.fileno(), stdout.fileno(), 2, ending.fileno()])
+        self.pid = self.told(START_TIMEOUT)
+
+    @staticmethod
+    def start_nursery():
+        Process.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            Process.nursery = subprocess.Popen([LAUNCHER, "--nursery", str(theirs.fileno())], pass_fds=[theirs.fileno()])
+        Process.network = network()
+        atexit.register(Process.end_nursery)
+
+    @staticmethod
+    def end_nursery():
+        Process.control.close()
+        Process.nursery.wait()
+
+    @staticmethod
+    def possible():
+        """Not for a thread that has gone into another network than the nursery's."""
+        return Process.nursery is None or Process.network == network()
+
+    def told(self, timeout):
+        """The next number that the nursery tells of it; None when there is none within so many seconds."""
+        if not select.select([self.ending], [], [], timeout)[0]:
+            return None
+        return int(self.ending.readline() or b"the nursery is gone")
+
+    def poll(self):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            self.returncode = self.told(timeout)
+            if self.returncode is None:
+                raise subprocess.TimeoutExpired("dify_stub", timeout)
+            self.ending.close()
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):   # it ended just now
+                os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+def pipe():
+    """Where to read and where to write, unbuffered: select() is to see all that is not read yet."""
+    reading, writing = os.pipe()
+    return os.fdopen(reading, "rb", 0), os.fdopen(writing, "wb", 0)
+
+
+def network():
+    return os.readlink("/proc/thread-self/ns/net")
+
+
 class Stub:
     """One process. Attributes: name, host, port, control_port, pid, token (the first), tokens, url."""
 
@@ -47,13 +130,14 @@ class Stub:
         self.tokens = list(tokens) or [token or f"app-{name}"]
         self.token = self.tokens[0]
         self.host = options.get("host", "127.0.0.1")
-        arguments = [LAUNCHER, "--name", name, "--exit-with-stdin"]
+        arguments = ["--name", name, "--exit-with-stdin"]
         for each in self.tokens:
             arguments += ["--token", each]
         for key, value in options.items():
             arguments += ["--" + key.replace("_", "-"), *([] if value is True else [str(value)])]
         # Our end of its standard input closes when we end in whatever way: no stub outlives its test.
-        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = (Process(arguments) if Process.possible() else
+                        subprocess.Popen([LAUNCHER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         self.pid = self.process.pid
         self.port = self.control_port = self.url = None
         if wait:

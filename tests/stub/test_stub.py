@@ -5,11 +5,12 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
 import time
 
 import pytest
 from raw_client import Raw
-from stub_client import Stub, pattern, start_stubs, wait_for
+from stub_client import LAUNCHER, Stub, pattern, start_stubs, wait_for
 
 IDLE = 0.5   # seconds; gunicorn's 2.0 made short
 
@@ -419,3 +420,22 @@ def test_several_start_side_by_side_on_ports_of_their_own():
         assert stub.stop() == 0
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((stub.host, stub.port))
+
+
+def test_how_it_ended_is_told_like_any_other_process(stub):
+    with pytest.raises(RuntimeError, match="exit 1"):
+        Stub("dify9", port=stub.port)
+    other = Stub("dify9")
+    other.process.kill()
+    assert other.process.wait(5) == other.process.poll() == other.stop() == -9
+    wait_for(lambda: not os.path.exists(f"/proc/{other.pid}"))
+
+
+def test_one_is_started_by_its_command_too():
+    with subprocess.Popen([LAUNCHER, "--name", "dify9", "--token", "app-one", "--exit-with-stdin"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        said = json.loads(process.stdout.readline())
+        assert (said["name"], said["pid"]) == ("dify9", process.pid)
+        socket.create_connection(("127.0.0.1", said["port"])).close()
+        process.stdin.close()
+        assert process.wait(5) == 0

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from . import annotations, api, probe   # noqa: F401  (they register their routes)
+from . import annotations, api, nursery, probe   # noqa: F401  (they register their routes)
 from .connection import Listener
 from .control import ControlService
 from .service import DifyService
@@ -74,10 +74,17 @@ async def serve(options):
     await asyncio.sleep(0)   # lets the transports' own callbacks run
 
 
-def main():
-    options = options_of(sys.argv[1:])
+def run(arguments):
+    options = options_of(arguments)
     gc.freeze()   # what the imports made stays: no need to walk it again
     try:
         asyncio.run(serve(options))
     except OSError as error:
         sys.exit(f"dify_stub: {error}")
+
+
+def main():
+    if sys.argv[1:2] == ["--nursery"]:   # for tests: see there
+        nursery.serve(int(sys.argv[2]), run)
+    else:
+        run(sys.argv[1:])
