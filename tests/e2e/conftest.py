@@ -33,8 +33,7 @@ def all_stubs():
 @pytest.fixture
 def stubs(all_stubs):
     for stub in all_stubs:
-        stub.clear()
-        stub.forget()
+        stub.fresh()
     return all_stubs
 
 

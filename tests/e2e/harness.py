@@ -137,6 +137,35 @@ def open_sockets(node):
     return count
 
 
+class Lines:
+    """A file of JSON lines that grows: what waits for a line looks often, and each is parsed once."""
+
+    LAST = 200   # bytes of the last line that say whether it is still the same file
+
+    def __init__(self, path, others=False):
+        """`others`: there may be lines that are no objects; they are not told."""
+        self.path, self.others, self.lock = path, others, threading.Lock()
+        self.forget()
+
+    def forget(self):
+        self.values, self.end, self.last = [], 0, b""
+
+    def read(self):
+        """The whole lines so far."""
+        with self.lock, open(self.path, "rb") as file:
+            file.seek(self.end - len(self.last))
+            if file.read(len(self.last)) != self.last:   # truncated, or another one under this name
+                self.forget()
+                file.seek(0)
+            new = file.read()
+            new = new[:new.rfind(b"\n") + 1]
+            lines = new.decode("utf-8", "replace" if self.others else "strict").split("\n")[:-1]
+            self.values += [json.loads(line) for line in lines if line.startswith("{") or not self.others]
+            self.end += len(new)
+            self.last = (self.last + new)[-self.LAST:]
+            return list(self.values)
+
+
 class Node:
     """One process, with a folder of its own for configuration and logs."""
 
@@ -147,6 +176,7 @@ class Node:
         self.conf_path = os.path.join(self.folder, "node.yaml")
         self.access_path = os.path.join(self.folder, "access.log")
         self.error_path = os.path.join(self.folder, "stderr.log")
+        self.error_lines, self.access_lines = Lines(self.error_path, others=True), Lines(self.access_path)
         self.host, self.port = "127.0.0.1", None
         self.logs = {"access": "{dir}/access.log", "error": "stderr", "level": "info", **(logs or {})}
         self.write(config)
@@ -198,16 +228,11 @@ class Node:
 
     def events(self, name=None):
         """The whole lines of the error log so far, as dicts; only those of one event."""
-        found = []
-        for line in self.stderr().splitlines(keepends=True):
-            if line.endswith("\n") and line.startswith("{"):
-                found.append(json.loads(line))
-        return [event for event in found if name is None or event.get("event") == name]
+        return [event for event in self.error_lines.read() if name is None or event.get("event") == name]
 
     def access(self, **wanted):
         """The whole lines of the access log so far, as dicts; only those with these values."""
-        with open(self.access_path, encoding="utf-8") as file:
-            lines = [json.loads(line) for line in file.read().split("\n")[:-1]]
+        lines = self.access_lines.read()
         return [line for line in lines if all(line.get(name) == value for name, value in wanted.items())]
 
     def wait_access(self, count=1, **wanted):

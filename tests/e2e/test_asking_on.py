@@ -27,8 +27,7 @@ def three(request):
 @pytest.fixture
 def stubs(three):
     for stub in three.values():
-        stub.clear()
-        stub.forget()
+        stub.fresh()
     return three
 
 

@@ -20,8 +20,7 @@ def chatflow():
 
 @pytest.fixture
 def stub(chatflow):
-    chatflow.clear()
-    chatflow.forget()
+    chatflow.fresh()
     return chatflow
 
 

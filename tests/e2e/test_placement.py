@@ -26,8 +26,7 @@ def three():
 @pytest.fixture
 def stubs(three):
     for stub in three.values():
-        stub.clear()
-        stub.forget()
+        stub.fresh()
     return three
 
 

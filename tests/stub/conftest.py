@@ -7,8 +7,7 @@ from raw_client import Raw
 @pytest.fixture(autouse=True)
 def clean(stub):
     yield
-    stub.clear()
-    stub.forget()
+    stub.fresh()
 
 
 @pytest.fixture

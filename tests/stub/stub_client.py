@@ -30,15 +30,17 @@ def pattern(size, seed="0"):
     return (period * (size // PATTERN_PERIOD + 1))[:size]
 
 
-def wait_for(condition, timeout=5.0, interval=0.005):
-    """The first true value of condition(); AssertionError after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+def wait_for(condition, timeout=5.0, interval=None):
+    """The first true value of condition(); AssertionError after `timeout` seconds. It looks each `interval` seconds;
+    by itself each 5 ms, and after 100 ms less and less often, down to each 20: a look may be a request."""
+    begin = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not true within {timeout} s; last value: {value!r}"
-        time.sleep(interval)
+        passed = time.monotonic() - begin
+        assert passed < timeout, f"not true within {timeout} s; last value: {value!r}"
+        time.sleep(min(max(0.005, passed / 20), 0.02) if interval is None else interval)
 
 
 class Process:
@@ -179,6 +181,10 @@ class Stub:
 
     def counts(self):
         return self.control("GET", "/counts")
+
+    def fresh(self):
+        """clear() and forget() at once."""
+        return self.control("DELETE", "/")
 
     def fault(self, kind, **parameters):
         """count=1 (None: until cleared), skip=0, match="part of the target", method=None, and the kind's own."""

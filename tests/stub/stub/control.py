@@ -28,6 +28,7 @@ class ControlService:
             ("GET", "/requests"): self.requests, ("DELETE", "/requests"): self.forget,
             ("GET", "/counts"): self.counts, ("GET", "/faults"): self.faults,
             ("POST", "/faults"): self.fault_add, ("DELETE", "/faults"): self.fault_clear,
+            ("DELETE", "/"): self.fresh,
             ("POST", "/connections/close"): self.connections_close, ("POST", "/refuse"): self.refuse,
             ("POST", "/database"): self.database, ("POST", "/worker"): self.worker,
             ("POST", "/form"): self.form, ("POST", "/forget"): self.lose, ("POST", "/know"): self.know,
@@ -95,6 +96,10 @@ class ControlService:
         if not self.api.ending:
             self.api.listener.open()
         return {"result": "success"}
+
+    def fresh(self, request, wish):
+        self.fault_clear(request, wish)
+        return self.forget(request, wish)
 
     def connections_close(self, _request, wish):
         """Drops all open connections: FIN, or RST with {"reset": true}."""
