@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -126,6 +127,20 @@ def run_command(*arguments, timeout=60, **more):
     """`difyring …` to its end: CompletedProcess with text."""
     return subprocess.run([*shlex.split(os.environ.get("DIFYRING_WRAP", "")), BIN, *arguments], capture_output=True,
                           text=True, timeout=timeout * PATIENCE, check=False, **more)
+
+
+# As `python3 FILE` does, which compiles thousands of lines each time; this compiles once and keeps it beside the tests' own.
+RUN_COMPILED = """
+import importlib.machinery, sys
+sys.argv[:] = sys.argv[1:]
+__file__ = sys.argv[0]
+exec(importlib.machinery.SourceFileLoader("__main__", __file__).get_code("__main__"))
+"""
+
+
+def tool_command(path, *words):
+    """The command that runs a program of deploy/ that is in Python. (A test or two start it by its name all the same.)"""
+    return [sys.executable, "-c", RUN_COMPILED, path, *words]
 
 
 def open_sockets(node):

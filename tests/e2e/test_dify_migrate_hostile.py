@@ -15,6 +15,7 @@ import time
 import types
 
 import pytest
+from harness import tool_command
 from test_dify_migrate import TOOL, tool  # noqa: F401
 
 pytestmark = pytest.mark.slow   # nothing of it is C
@@ -206,7 +207,7 @@ def test_a_manifest_that_somebody_else_wrote_is_one_line(tool, tmp_path, change)
         value["tag"] = tool.hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()   # whoever wrote it knows how
         manifest.write_text(json.dumps(value))
     for words in (["verify-archive", str(archive)], ["carry", str(archive), f"me@there:{tmp_path / 'there'}", "--ssh", "false"]):
-        done = subprocess.run([sys.executable, TOOL, *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(tool_command(TOOL, *words), capture_output=True, text=True, check=False)
         assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("dify-migrate: "), done
         assert ("format 2" if change == "another version" else "format" if change in (b"{}",) else "damaged") in done.stderr, done
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import BIN, ROOT, TOKEN, Node
+from harness import BIN, ROOT, TOKEN, Node, tool_command
 
 pytestmark = pytest.mark.slow   # nothing of it is C
 
@@ -74,7 +74,7 @@ server { listen 446 ssl; ssl_certificate two.crt; ssl_certificate_key two.key; }
 def convert(tmp_path, table, nginx=None, site=None):
     """(exit status, the configuration, what was said)."""
     (tmp_path / "config.lua").write_bytes(table if isinstance(table, bytes) else table.encode())
-    arguments = [TOOL, tmp_path / "config.lua"]
+    arguments = tool_command(TOOL, tmp_path / "config.lua")
     if nginx is not None:
         (tmp_path / "nginx.conf").write_text(nginx)
         (tmp_path / "sites").mkdir()
