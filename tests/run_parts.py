@@ -371,11 +371,12 @@ FRONT = [
     ("asan-e2e", False, "asan-build", e2e_part("asan", "not slow")),
     ("tsan-e2e", False, "tsan-build", e2e_part("tsan", "threads")),
 ]
+# Builds that the front waits for come first; what ends last, beside compose, has work for the core that it leaves.
 BACK = [
     ("asan-build", False, None, build_part("asan")),
+    ("tsan-build", False, None, build_part("tsan", WITH_THREADS)),
     ("tidy", False, "asan-build", run_tidy),
     ("asan-ctest", False, "asan-build", ctest_part("asan", "-R", r"^(unit|fuzz)\.")),
-    ("tsan-build", False, None, build_part("tsan", WITH_THREADS)),
     ("valgrind-build", False, None, build_part("valgrind", WITH_LIBRARIES)),
     ("sim", False, "release-build", sim_part("release", 450, 1, 20)),
     ("asan-sim", False, "asan-build", sim_part("asan", 50, 451, 3)),
