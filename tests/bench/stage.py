@@ -219,10 +219,11 @@ class Proxy:
 
 
 class Load:
-    """bench_load: order N requests, get what became of them."""
+    """bench_load: order N requests, get what became of them. Errors while a process on the same stage has ended, as
+    none should before the stage does, are that one's, and it is named."""
 
-    def __init__(self, process):
-        self.process = process
+    def __init__(self, process, others=()):
+        self.process, self.others = process, others
 
     def order(self, requests):
         try:
@@ -234,8 +235,16 @@ class Load:
             raise RuntimeError("the load hangs")
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the load ended with {self.process.wait()}; its words are above")
-        return json.loads(line)
+            self.process.wait()
+            raise RuntimeError(f"{self.ended()}; their words are above")
+        result = json.loads(line)
+        if result["errors"] and self.ended():
+            raise RuntimeError(f"{result['errors']} errors: {self.ended()}; their words are above")
+        return result
+
+    def ended(self):
+        return ", ".join(f"{pathlib.Path(one.args[0]).name} ended with {one.returncode}"
+                         for one in (*self.others, self.process) if one.poll() is not None)
 
 
 def exit_on_signal(number, _frame):
@@ -319,8 +328,9 @@ class Stage:
 
     def start_load(self, port, connections, row="difyring"):
         words = jobs.job_of(self.job, row).load
+        before = list(self.processes)
         return Load(self.start([find_built("bench_load", "DIFYRING_BENCH_DIR"), "--port", port,
-                                "--connections", connections, *words], self.load_core, pipes=True))
+                                "--connections", connections, *words], self.load_core, pipes=True), before)
 
     def start_proxy(self, name, instance_ports):
         """Raises Missing when the machine lacks it, RuntimeError when it does not come up."""

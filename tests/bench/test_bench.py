@@ -180,6 +180,17 @@ def test_the_load_counts_each_wrong_answer(scene, listener, reason):
     assert result["first_error"] == reason
 
 
+def test_errors_are_those_of_the_process_that_has_ended(scene):
+    proxy = scene.start_proxy("relay", scene.start_instances())
+    load = scene.start_load(proxy.port, 1, "relay")
+    assert load.order(20)["errors"] == 0
+    instances = scene.processes[0]
+    instances.kill()
+    instances.wait(DEADLINE)
+    with pytest.raises(RuntimeError, match="bench_backend ended with -9"):
+        load.order(20)
+
+
 def test_the_load_finds_one_changed_byte(scene, listener):
     instance_port = scene.start_instances()[0]
     status, body = stage.ask(instance_port, "POST", "/v1/chat-messages")
