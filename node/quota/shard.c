@@ -194,6 +194,11 @@ static bool push_out(struct quota_shard *s, uint32_t keep, bool parts)
     return first != 0;
 }
 
+static inline bool shard_is_full(const struct quota_shard *s)
+{
+    return s->counts.subjects == s->subjects_max - 1;
+}
+
 uint32_t part_make(struct quota_shard *s, uint32_t subject)
 {
     if (!s->free_parts && s->part_count == s->subjects_max) {
@@ -222,7 +227,7 @@ uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
         return index;
     }
     make_room(s);
-    if (s->counts.subjects == s->subjects_max - 1 && !push_out(s, 0, false)) {
+    if (shard_is_full(s) && !push_out(s, 0, false)) {
         return 0;
     }
     index = s->free_subjects;
@@ -377,6 +382,17 @@ static inline int look_at_all(struct quota_ask *asks, size_t count, struct subje
     return refuses;
 }
 
+/* The last to be pushed out. */
+static void keep_found(const struct quota_ask *asks, size_t count, struct subject **subjects)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (subjects[i]) {
+            use_remove(asks[i].shard, subjects[i]->index);
+            use_add(asks[i].shard, subjects[i]->index);
+        }
+    }
+}
+
 /* A million others may have requests under way: then nobody counts this one. */
 static struct subject *make(const struct quota_ask *ask, uint64_t now_ms)
 {
@@ -455,6 +471,9 @@ static inline struct tightest grant_all(struct quota_ask *asks, size_t count,
 {
     struct tightest tightest = TIGHTEST_NONE;
     for (size_t i = 0; i < count; i++) {
+        if (!subjects[i] && shard_is_full(asks[i].shard)) {
+            keep_found(asks, count, subjects);
+        }
         subjects[i] = grant(&asks[i], subjects[i], now_ms);
         compare(&tightest, &asks[i], asks[i].terms.limit - asks[i].used);
     }

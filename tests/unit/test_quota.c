@@ -332,6 +332,29 @@ static void nobody_is_lost_while_the_table_grows(void **state)
     quota_shard_free(s);
 }
 
+/* Who makes room for a request's new subject is none of the request's own, not even where all were
+ * used a moment ago. */
+static void what_a_request_asks_for_makes_no_room_for_it(void **state)
+{
+    (void)state;
+    struct quota_shard *s = quota_shard_new(SUBJECTS, all_up, true, &slab);
+    for (uint64_t round = 1; round <= 2; round++) {
+        for (uint64_t key = 1; key < SUBJECTS; key++) {
+            assert_true(granted(s, key, 100, BEGIN_MS));
+        }
+        struct quota_ask asks[3] = {ask_of(s, 1000 + round, 100), ask_of(s, 1, 100),
+                                    ask_of(s, 2000 + round, 100)};
+        assert_int_equal(decide(asks, 3, BEGIN_MS), -1);
+        for (int i = 0; i < 3; i++) {
+            uint64_t told = asks[i].used;
+            assert_int_equal(told, i == 1 ? 2 * round : 1);
+            quota_look(&asks[i], 1, BEGIN_MS);
+            assert_int_equal(asks[i].used, told);
+        }
+    }
+    quota_shard_free(s);
+}
+
 /* Many nodes: a part of each counts apart, and there are as many as subjects. */
 static void beyond_the_parts_who_was_not_used_lately_makes_room(void **state)
 {
@@ -451,6 +474,7 @@ int main(void)
         cmocka_unit_test(a_restart_keeps_what_counts),
         cmocka_unit_test(beyond_the_limit_the_least_recently_used_subject_begins_anew),
         cmocka_unit_test(nobody_is_lost_while_the_table_grows),
+        cmocka_unit_test(what_a_request_asks_for_makes_no_room_for_it),
         cmocka_unit_test(beyond_the_parts_who_was_not_used_lately_makes_room),
         cmocka_unit_test(a_walk_agrees_with_the_model),
     };
