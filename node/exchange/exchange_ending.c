@@ -95,10 +95,14 @@ static enum exchange_end end_of_reply(const struct exchange_ending *e, enum exch
 /* The end of a response that is an instance's. */
 static enum exchange_end end_of_response(const struct exchange_ending *e,
                                          const struct exchange_input *in,
-                                         const struct exchange_outputs *out)
+                                         const struct exchange_outputs *out,
+                                         enum exchange_end failed)
 {
     if (in->kind == EXCHANGE_DOWN_GONE || e->left) {
         return e->drained ? EXCHANGE_ENDED_DRAINED : EXCHANGE_ENDED_CLIENT_LEFT;
+    }
+    if (in->kind == EXCHANGE_TUNNEL_END) {
+        return failed;
     }
     switch (out->finish) {
     case EXCHANGE_FINISH_KEEP:
@@ -111,8 +115,7 @@ static enum exchange_end end_of_response(const struct exchange_ending *e,
         if (in->kind == EXCHANGE_DOWN_BAD || in->kind == EXCHANGE_REFUSE) {
             return EXCHANGE_ENDED_BAD_REQUEST;
         }
-        return in->kind == EXCHANGE_TUNNEL_END || !e->attempt ? EXCHANGE_ENDED_INSTANCE_CUT
-                                                              : (enum exchange_end)e->attempt;
+        return e->attempt ? (enum exchange_end)e->attempt : EXCHANGE_ENDED_INSTANCE_CUT;
     }
     return EXCHANGE_ENDED_COMPLETE;
 }
@@ -138,7 +141,7 @@ void exchange_ending_note(struct exchange_ending *e, enum exchange_phase before,
         e->fixed = true;
     }
     if (out->what & EXCHANGE_DO_FINISH && !e->fixed) {
-        e->end = (uint8_t)end_of_response(e, in, out);
+        e->end = (uint8_t)end_of_response(e, in, out, failed);
     } else if (out->what & EXCHANGE_DO_FINISH && out->finish == EXCHANGE_FINISH_RESET) {
         e->end = EXCHANGE_ENDED_CLIENT_SLOW;
     }

@@ -58,7 +58,7 @@ struct exchange_ending {
 
 /* After each step of the core, before its outputs are carried out. `before`: its phase until then;
  * `failed`: with UP_FAILED, why there is no connection; with UP_GONE, TLS if the instance denied
- * the handshake behind its end. */
+ * the handshake behind its end; with TUNNEL_END, how it ended. */
 void exchange_ending_note(struct exchange_ending *e, enum exchange_phase before,
                           const struct exchange_input *in, const struct exchange_outputs *out,
                           enum exchange_end failed);

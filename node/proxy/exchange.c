@@ -400,14 +400,20 @@ static void finish(struct exchange *x, enum exchange_finish how)
 
 static void on_tunnel_end(void *owner, enum tunnel_end how)
 {
+    static const struct {
+        enum exchange_finish finish;
+        enum exchange_end end;
+    } ends[] = {
+        [TUNNEL_CLOSED] = {EXCHANGE_FINISH_CLOSE, EXCHANGE_ENDED_COMPLETE},
+        [TUNNEL_CUT] = {EXCHANGE_FINISH_CUT, EXCHANGE_ENDED_INSTANCE_CUT},
+        [TUNNEL_SILENT] = {EXCHANGE_FINISH_CUT, EXCHANGE_ENDED_IDLE_TIMEOUT},
+        [TUNNEL_CLIENT_LEFT] = {EXCHANGE_FINISH_RESET, EXCHANGE_ENDED_CLIENT_LEFT},
+        [TUNNEL_CLIENT_SLOW] = {EXCHANGE_FINISH_RESET, EXCHANGE_ENDED_CLIENT_SLOW},
+    };
     struct exchange *x = owner;
-    struct exchange_input in = {.kind = EXCHANGE_TUNNEL_END, .finish = EXCHANGE_FINISH_CUT};
-    if (how == TUNNEL_CLOSED) {
-        in.finish = EXCHANGE_FINISH_CLOSE;
-    } else if (how == TUNNEL_CLIENT_GONE) {
-        in.finish = EXCHANGE_FINISH_RESET;
-    }
-    exchange_step(x, in);
+    x->failed = (uint8_t)ends[how].end;
+    exchange_step(x,
+                  (struct exchange_input){.kind = EXCHANGE_TUNNEL_END, .finish = ends[how].finish});
 }
 
 /* What came behind the request goes up first. */

@@ -58,14 +58,14 @@ struct exchange {
     struct snapshot_application *app;   /* NULL: none */
     struct snapshot_instance *instance; /* NULL: none picked yet */
     struct upstream *up;
-    struct http_head *up_head;               /* NULL: nothing has come yet */
-    bool up_reused;                          /* it was idle before */
-    bool up_whole;                           /* its answer has come to its end */
-    bool counted;                            /* among the instance's requests */
-    uint8_t trial;                           /* enum snapshot_trial */
-    bool watched;                            /* its events are looked at: see exchange_gray.c */
-    bool overdue;                            /* it is one of its instance's */
-    uint8_t failed;                          /* of enum exchange_end: why there is no connection */
+    struct http_head *up_head; /* NULL: nothing has come yet */
+    bool up_reused;            /* it was idle before */
+    bool up_whole;             /* its answer has come to its end */
+    bool counted;              /* among the instance's requests */
+    uint8_t trial;             /* enum snapshot_trial */
+    bool watched;              /* its events are looked at: see exchange_gray.c */
+    bool overdue;              /* it is one of its instance's */
+    uint8_t failed; /* of enum exchange_end: why there is no connection, or how a tunnel ended */
     uint64_t connect_began_us, connected_us; /* the same for a kept-alive one; 0 = not yet */
     struct host_corner *held; /* where its slot counts; NULL: its instance has no limit */
     enum slot_class held_class;

@@ -63,7 +63,7 @@ static bool late(struct tunnel *t, enum tunnel_end *ret_how, uint64_t *ret_next_
     uint64_t deaf_ms = t->deaf_until_ms > 0 ? t->deaf_until_ms : UINT64_MAX;
     bool unwatched = !t->client->reading;
     if (unwatched && stream_peer_left(t->client) == UV_ECONNRESET) {
-        *ret_how = TUNNEL_CLIENT_GONE;
+        *ret_how = TUNNEL_CLIENT_LEFT;
         return true;
     }
     uint64_t next_ms = now_ms + exchange_look_ms(t->idle_ms);
@@ -73,7 +73,7 @@ static bool late(struct tunnel *t, enum tunnel_end *ret_how, uint64_t *ret_next_
     next_ms = stuck_ms < next_ms ? stuck_ms : next_ms;
     next_ms = silent_ms < next_ms ? silent_ms : next_ms;
     next_ms = deaf_ms < next_ms ? deaf_ms : next_ms;
-    *ret_how = stuck_ms <= now_ms ? TUNNEL_CLIENT_GONE : TUNNEL_SILENT;
+    *ret_how = stuck_ms <= now_ms ? TUNNEL_CLIENT_SLOW : TUNNEL_SILENT;
     *ret_next_ms = next_ms;
     return next_ms <= now_ms;
 }
@@ -109,7 +109,7 @@ static void on_client_end(struct stream *s, int error)
 {
     struct tunnel *t = s->borrower;
     if (error) {
-        end(t, TUNNEL_CLIENT_GONE);
+        end(t, TUNNEL_CLIENT_LEFT);
     } else {
         stream_shutdown(t->instance);
         tunnel_advance(t);
@@ -119,7 +119,7 @@ static void on_client_end(struct stream *s, int error)
 static void on_client_send_failed(struct stream *s, int error)
 {
     (void)error;
-    end(s->borrower, TUNNEL_CLIENT_GONE);
+    end(s->borrower, TUNNEL_CLIENT_LEFT);
 }
 
 static void on_client_sent(struct stream *s)

@@ -20,7 +20,8 @@ enum tunnel_end {
     TUNNEL_CLOSED,      /* the instance has ended it */
     TUNNEL_CUT,         /* its connection broke, or ended without TLS's word for the end */
     TUNNEL_SILENT,      /* nobody said anything for too long */
-    TUNNEL_CLIENT_GONE, /* it broke the connection, or takes nothing */
+    TUNNEL_CLIENT_LEFT, /* it broke the connection */
+    TUNNEL_CLIENT_SLOW, /* it took nothing for too long */
 };
 
 struct tunnel;

@@ -47,6 +47,11 @@ def reset(client):
     client.socket.close()
 
 
+def ended(node, termination):
+    line = node.wait_access(app="one")[0]
+    assert (line["status"], line["termination"], line["aborted"]) == (101, termination, True)
+
+
 def echo(connection):
     early = head_taken(connection)
     connection.sendall(SWITCH + early)
@@ -90,7 +95,7 @@ def test_a_client_that_has_said_all_and_then_breaks_has_left():
         assert quiet.wait(TIMEOUT)
         assert not node.access(app="one")   # it is waited for
         reset(client)
-        assert node.wait_access(app="one")[0]["aborted"]
+        ended(node, "client_left")
         wait_for(lambda: node.instances()["dify1"]["active_requests"] == 0, TIMEOUT)
 
 
@@ -149,7 +154,7 @@ def test_a_silent_tunnel_ends_after_idle_and_a_byte_either_way_puts_that_off():
         assert client.ended() == "fin"
         assert IDLE * 0.4 < time.monotonic() - began < 4 * IDLE
         assert has_left(peer.connections[0], TIMEOUT)
-        assert node.wait_access(app="one")[0]["aborted"]
+        ended(node, "idle_timeout")
 
 
 def test_a_client_of_a_tunnel_that_takes_nothing_is_reset_after_idle():
@@ -161,8 +166,8 @@ def test_a_client_of_a_tunnel_that_takes_nothing_is_reset_after_idle():
 
     with Peer(talk) as peer, Node(settings([peer], timeouts={"idle": IDLE})) as node:
         with opened(node, receive_buffer=4096) as client:
-            line = node.wait_access(app="one")[0]
-            assert line["aborted"] and has_left(peer.connections[0], TIMEOUT)
+            ended(node, "client_slow")
+            assert has_left(peer.connections[0], TIMEOUT)
             assert client.socket.fileno() > 0
 
 
@@ -172,4 +177,4 @@ def test_a_stopping_node_ends_its_tunnels():
         assert client.take(1) == b"x"
         node.signal(signal.SIGTERM)
         assert client.ended() in ("fin", "reset")
-        assert node.wait_access(app="one")[0]["aborted"]
+        ended(node, "drained")
