@@ -42,7 +42,7 @@ static void note_attempt(struct exchange_ending *e, enum exchange_phase before,
                                       : EXCHANGE_ENDED_LOST;
     } else if (in->kind == EXCHANGE_UP_HEAD && !(out->what & EXCHANGE_DO_HEAD)) {
         e->attempt = EXCHANGE_ENDED_STATUS;
-    } else if (in->kind == EXCHANGE_DEADLINE) {
+    } else if (in->kind == EXCHANGE_DEADLINE && before >= EXCHANGE_CONNECT) {
         e->attempt = (uint8_t)end_of_deadline(before, out);
     } else if (ends && (in->kind == EXCHANGE_UP_INTERIM || in->kind == EXCHANGE_UP_SWITCH)) {
         e->attempt = EXCHANGE_ENDED_GARBAGE; /* too many 1xx, a 101 that nobody asked for, ... */

@@ -175,9 +175,12 @@ def test_all_requests_of_an_only_instance_wait(stubs):  # noqa: F811
         order(node, "dify1", enable=True)
         assert [one.result()[0].status for one in asking] == [200, 200]
         assert len(moved.requests(path="/v1/")) == 2 and len(old.requests(path="/v1/")) == 0
-        order(node, "dify1", "?now=1")   # without hold nobody waits where nothing belongs
-        head, body = node.request("GET", "/v1/conversations?user=u", token=TOKEN)
-        check_error(head, body, 503, "service_unavailable")
+        order(node, "dify1", f"?now=1&hold={HOLD}")
+        asking = Asking(lambda: node.request("GET", "/v1/conversations?user=u", token=TOKEN)).waits(0.5)
+        order(node, "dify1", "?now=1")   # without hold nobody waits where nothing belongs, nor goes on waiting
+        for answer in (asking.result(), node.request("GET", "/v1/conversations?user=u", token=TOKEN)):
+            check_error(*answer, 503, "service_unavailable")
+        assert [(line["termination"], line["attempts"]) for line in node.wait_access(2, status=503)] == [("no_instance", 0)] * 2
 
 
 def test_a_client_that_leaves_frees_its_place(stubs):  # noqa: F811
