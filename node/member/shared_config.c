@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "conf/forms/compare.h"
 #include "member/membership.h"
@@ -56,12 +57,14 @@ static bool compare_texts(struct membership *m, const struct conf *conf, const s
     return takes_back;
 }
 
-/* Would the file take back what others have changed? */
-static bool compare_start(struct membership *m, const struct conf *conf,
+/* Would the file take back what others have changed? One that is still the base brings nothing. */
+static bool compare_start(struct membership *m, const struct conf *conf, struct bytes file,
                           const struct cluster_shared_file *stored)
 {
     struct conf_problems problems;
-    if (stored->revision == 0) {
+    uint8_t digest[SHA256_SIZE];
+    sha256_digest(m->sha, &file, 1, digest);
+    if (stored->revision == 0 || memcmp(digest, stored->file_digest, SHA256_SIZE) == 0) {
         return false;
     }
     struct conf *then =
@@ -90,7 +93,7 @@ void shared_config_start(struct membership *m, struct conf *conf)
     size_t size;
     char *canonical = conf_canonical(conf, &size);
     struct bytes file = {canonical, size}, chosen;
-    bool takes_back = compare_start(m, conf, &stored);
+    bool takes_back = compare_start(m, conf, file, &stored);
     on_trial_start(m, file, &stored, &takes_back);
     cluster_shared_start(m->cluster, net_now_ms(m->net), file, &stored, takes_back, &chosen);
     if (!bytes_equal(chosen, file)) {

@@ -70,6 +70,9 @@ def test_a_revision_outlives_the_restart_of_all_and_a_joiner_takes_it(stubs):
         cluster.start("node-b")
         wait_for(lambda: versions(cluster).pop()[0] == 2, TIMEOUT)
         assert accepts(cluster["node-b"], "usertoken--two") and not accepts(cluster["node-b"], TOKEN)
+        wait_for(lambda: cluster["node-b"].events("file_differs"), TIMEOUT)
+        kinds = {problem["kind"] for problem in cluster["node-b"].status()["problems"]}
+        assert "file_differs" in kinds and "changes_lost" not in kinds, kinds   # it would take nothing back
         cluster.start("node-c")   # with a file of its own, and nothing else
         cluster.settle(revision=2)
         assert in_force(cluster, "usertoken--two")
