@@ -170,8 +170,9 @@ def test_secrets_are_named_and_never_shown(stubs):
 
 def test_no_change_is_lost_silently(stubs):
     """§6: base, would_lose, force, and what is taken all the same."""
-    def config(**more):
-        return settings(stubs[:2], **more)
+    def config(application=None, **more):
+        unwise = {"queue": {"size": 10}}   # without a max_in_flight
+        return settings(stubs[:2], application={**unwise, **(application or {})}, **more)
     with Cluster(config(), 2) as cluster:
         cluster.settle(revision=1)
         a, b = cluster.nodes()
@@ -182,6 +183,11 @@ def test_no_change_is_lost_silently(stubs):
         cluster.config = config()
         status, value = b.reload()
         assert status == 200 and value["changed"] == [] and any("differ" in text for text in value["warnings"]), value
+        # what is unwise in it is told at the file's own lines, as `check` does
+        checked = json.loads(run_command("check", "-c", b.conf_path, "--format", "json").stdout)["warnings"]
+        lines = {(one["line"], one["column"]) for one in checked if "`queue`" in one["message"]}
+        told = {tuple(map(int, text.split(":")[1:3])) for text in value["warnings"] if "`queue`" in text}
+        assert lines and told == lines, (checked, value)
         # one that has the base's value where another is in force by now would take that back, whatever else it brings
         status, value = b.reload({**cluster.node_config("node-b"), "debug_headers": True})
         assert status == 409 and [lost.split(":")[0] for lost in value["would_lose"]] == ["applications.one.user_tokens"], value

@@ -67,7 +67,8 @@ static void build(struct control *c)
     if (a->kind == ADOPT_SHARED) {
         conf_compare(c->conf, &a->view, NULL, &a->differences);
     }
-    conf_weak(&a->view, &a->weak);
+    /* of a file its own, at its lines, also where another text is in force */
+    conf_weak(a->kind == ADOPT_RELOAD ? a->conf : &a->view, &a->weak);
     digest_view(a);
     a->snapshot = build_snapshot(&a->view, c->snapshot, c->quotas.secret, &a->cancelled);
     secure_build(a->snapshot, &a->view, &a->secured, c->snapshot);
