@@ -17,9 +17,9 @@ void downstream_raw_address(const struct sockaddr_storage *address, uint8_t ret_
 void downstream_learn_address(struct downstream *d)
 {
     struct exchange_client *c = &d->client;
-    struct sockaddr_storage peer = {0};
-    int size = sizeof(peer);
-    if (uv_tcp_getpeername(&d->stream.tcp, (struct sockaddr *)&peer, &size) == 0) {
+    struct sockaddr_storage peer;
+    stream_peer_address(&d->stream, &peer);
+    if (peer.ss_family != AF_UNSPEC) {
         downstream_raw_address(&peer, c->address_raw);
         c->address = (struct bytes){d->address, address_write(c->address_raw, d->address)};
     }

@@ -559,12 +559,7 @@ int downstream_accept(struct downstream_owner *owner, int fd, const struct downs
 {
     struct downstream *d = memory_new(sizeof(*d));
     struct proxy_context *p = owner->proxy;
-    int error = stream_init(&d->stream, p->net, &stream_events);
-    if (error) {
-        close(fd);
-        free(d);
-        return error;
-    }
+    stream_init(&d->stream, p->net, &stream_events);
     d->owner = owner;
     d->client = (struct exchange_client){.stream = &d->stream, .events = &owner_events, .owner = d};
     list_init(&d->idle);
@@ -572,7 +567,7 @@ int downstream_accept(struct downstream_owner *owner, int fd, const struct downs
     list_push_back(&owner->connections, &d->link);
     owner->count++;
     http_reader_init_request(&d->reader, &p->snapshot->limits);
-    error = stream_accept(&d->stream, fd);
+    int error = stream_accept(&d->stream, fd);
     if (error) {
         downstream_close(d, false);
         return error;

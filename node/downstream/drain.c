@@ -63,10 +63,9 @@ bool downstream_owes(const struct downstream_owner *owner)
 
 static bool is_to(const struct downstream *d, const uint8_t *address)
 {
-    struct sockaddr_storage own = {0};
+    struct sockaddr_storage own;
     uint8_t raw[16] = {0};
-    int size = sizeof(own);
-    uv_tcp_getsockname(&d->stream.tcp, (struct sockaddr *)&own, &size);
+    stream_own_address(&d->stream, &own);
     downstream_raw_address(&own, raw);
     return memcmp(raw, address, sizeof(raw)) == 0;
 }

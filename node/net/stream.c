@@ -1,76 +1,47 @@
-/* stream: TCP bytes over libuv, sent once a turn.
+/* stream: TCP bytes over libuv's poll, sent once a turn.
  *
- * Happy path: stream_write() appends to `out` and joins the loop's flush list; stream_flush() hands
- * `out` to uv_try_write(). What the socket does not take moves to `sending` and goes by uv_write(),
- * and until that is done further bytes wait in `out`.
+ * Happy path: on_event() reads into the loop's place, and the loop tells what was read once all
+ * sockets have been looked at. stream_write() appends to `out` and joins the loop's flush list;
+ * stream_flush() hands `out` to the socket. What that does not take stays where it is, `blocked`,
+ * until on_event() hears of room; then the stream joins the list again.
+ *
+ * Events are edges (net/watch), and one event is one read, as if they were not: who sends much is
+ * told as often as the others, and what is told pauses a stream before the next. So what that
+ * header asks for is kept here like this:
+ *
+ *   less came than there was room for   the socket is empty; the next bytes bring the next event
+ *   the place was filled                asks for the event again
+ *   WATCH_LAST                          the same, for as long as there are bytes
+ *   an event while nobody reads         muted, and `unheard`: stream_resume() asks for it again
+ *
+ * Nothing is told from inside stream_connect(), which may fail or succeed at once: the socket has
+ * news for the next poll in any case, and a refusal that the kernel has told already is kept for
+ * then (`connect_error`). The descriptor is closed by stream_close(), the memory is free when
+ * libuv has called on_close().
  *
  * With TLS there is one step more: at the flush `out` is sealed into the session's `wire`, and it
  * is this that goes to the socket; what has come is opened before it is told (secure.c). */
 #include "net/secure.h"
+#include "net/socket.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <linux/sockios.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
     IOV_MAX_COUNT = 16,       /* 256 KiB at once: more than a socket buffer takes */
     THROUGH_SIZE = 16 * 1024, /* a piece this large is offered to the socket uncopied */
-    /* Seconds: a peer that was silent for so long is asked for a sign of life, which its kernel
-     * gives, and after so many questions without any it is gone: a minute. */
-    SILENT_S = 15,
-    ASK_EVERY_S = 5,
-    ASK_MAX = 9,
 };
 
-/* recv() and send() as they are, but for pthread_cancel(), which nobody calls: being cancellable
- * costs a program with threads two locked instructions each time, half a percent of a request. */
-static ssize_t receive(int fd, char *data, size_t size)
-{
-    return syscall(SYS_recvfrom, fd, data, size, MSG_DONTWAIT, NULL, NULL);
-}
+static void on_event(uv_poll_t *poll, int status, int events);
 
-static ssize_t transmit(int fd, const char *data, size_t size)
-{
-    return syscall(SYS_sendto, fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
-}
+/* The `data` of every stream's handle: no other's is this. */
+static char is_stream;
 
-static struct stream *stream_of(void *handle)
+/* Not by the handle's `data`: that lies with what libuv does not look at, and would have to be
+ * fetched for it alone. */
+static struct stream *stream_of(uv_handle_t *handle)
 {
-    return ((uv_handle_t *)handle)->data;
-}
-
-/* libuv asks for a buffer, would then call read(), and that takes the long way through the file
- * layer. So the bytes are taken here, by recv(), and libuv is told that there is no buffer, which
- * it passes on to on_read() as UV_ENOBUFS. Only there may a stream be stopped or closed. */
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
-{
-    struct stream *s = stream_of(handle);
-    (void)suggested;
-    do {
-        s->received = receive(s->fd, net_read_place(s->loop), NET_READ_SIZE);
-    } while (s->received < 0 && errno == EINTR);
-    if (s->received < 0) {
-        s->received = uv_translate_sys_error(errno);
-    } else if (s->received == 0) {
-        s->received = UV_EOF;
-    }
-    *ret_buf = uv_buf_init(NULL, 0);
-}
-
-static void on_read(uv_stream_t *handle, ssize_t size, const uv_buf_t *buf)
-{
-    struct stream *s = stream_of(handle);
-    (void)buf;
-    ssize_t received = size == UV_ENOBUFS ? s->received : size;
-    if (received != UV_EAGAIN) {
-        net_arrived(s->loop, s, received);
-    }
+    return LIST_ENTRY(handle, struct stream, watch.handle.any);
 }
 
 void stream_tell(struct stream *s, ssize_t received, const char *at)
@@ -92,77 +63,83 @@ void stream_tell(struct stream *s, ssize_t received, const char *at)
 void stream_end_reading(struct stream *s)
 {
     s->ended = true;
-    uv_read_stop((uv_stream_t *)&s->tcp);
     s->reading = false;
 }
 
-static int start_reading(struct stream *s)
+void stream_init(struct stream *s, struct net_loop *loop, const struct stream_events *events)
 {
-    uv_os_fd_t fd;
-    int error = uv_fileno((uv_handle_t *)&s->tcp, &fd);
-    if (error) {
-        return error;
-    }
-    s->fd = fd;
-    s->reading = true;
-    return uv_read_start((uv_stream_t *)&s->tcp, on_alloc, on_read);
-}
-
-int stream_init(struct stream *s, struct net_loop *loop, const struct stream_events *events)
-{
-    *s = (struct stream){.loop = loop, .events = events, .fd = -1};
+    *s = (struct stream){.loop = loop, .events = events};
+    watch_init(&s->watch, &is_stream);
     list_init(&s->flush);
-    int error = uv_tcp_init(&loop->uv, &s->tcp);
-    s->tcp.data = s;
-    return error;
 }
 
 int stream_accept(struct stream *s, int fd)
 {
-    int error = uv_tcp_open(&s->tcp, fd);
+    int error = watch_open(&s->watch, &s->loop->uv, fd, false, on_event);
     if (error) {
         close(fd);
         return error;
     }
-    uv_tcp_nodelay(&s->tcp, 1);
-    return start_reading(s);
-}
-
-/* Who waits for an answer sends nothing, so nothing tells that the peer's host has lost its power,
- * or has started again since. A run may be silent for twenty minutes, and would hold its slot. */
-static void ask_for_life(int fd)
-{
-    static const struct {
-        int level, name, value;
-    } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
-                   {IPPROTO_TCP, TCP_KEEPIDLE, SILENT_S},
-                   {IPPROTO_TCP, TCP_KEEPINTVL, ASK_EVERY_S},
-                   {IPPROTO_TCP, TCP_KEEPCNT, ASK_MAX}};
-    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-        setsockopt(fd, options[i].level, options[i].name, &options[i].value,
-                   sizeof(options[i].value));
-    }
-}
-
-static void on_connect(uv_connect_t *request, int error)
-{
-    struct stream *s = stream_of(request->handle);
-    if (s->closing) {
-        return;
-    }
-    if (!error) {
-        uv_tcp_nodelay(&s->tcp, 1);
-        error = start_reading(s);
-    }
-    if (!error) {
-        ask_for_life(s->fd);
-    }
-    s->events->on_connected(s, error);
+    socket_send_at_once(fd);
+    s->reading = true;
+    return 0;
 }
 
 int stream_connect(struct stream *s, const struct sockaddr *address)
 {
-    return uv_tcp_connect(&s->request.connect, &s->tcp, address, on_connect);
+    int fd;
+    int error = socket_connect(address, &fd, &s->connect_error);
+    if (error) {
+        return error;
+    }
+    s->connecting = true;
+    error = watch_open(&s->watch, &s->loop->uv, fd, true, on_event);
+    if (error) {
+        close(fd);
+    }
+    return error;
+}
+
+static void connected(struct stream *s)
+{
+    int error = s->connect_error ? s->connect_error : socket_error(s->watch.fd);
+    s->connecting = false;
+    if (!error) {
+        socket_send_at_once(s->watch.fd);
+        socket_ask_for_life(s->watch.fd);
+        s->reading = true;
+    }
+    s->events->on_connected(s, error);
+}
+
+static void read_news(struct stream *s, bool last)
+{
+    ssize_t received = socket_receive(s->watch.fd, net_read_place(s->loop), NET_READ_SIZE);
+    if (received == NET_READ_SIZE || (last && (received > 0 || received == UV_EAGAIN))) {
+        watch_again(&s->watch, on_event);
+    }
+    if (received != UV_EAGAIN) {
+        net_arrived(s->loop, s, received); /* may tell this stream, and all others, their news */
+    }
+}
+
+static void on_event(uv_poll_t *poll, int status, int events)
+{
+    struct stream *s = stream_of((uv_handle_t *)poll);
+    unsigned news = watch_heard(&s->watch, status, events);
+    if (s->connecting) {
+        connected(s);
+    } else if (s->blocked && news & WATCH_OUT) {
+        s->blocked = false;
+        stream_want_flush(s);
+    }
+    if (s->reading && news & WATCH_IN) {
+        read_news(s, news & WATCH_LAST);
+    } else if (news & WATCH_IN) {
+        s->unheard = true;
+        watch_mute(&s->watch);
+    }
+    watch_settle(&s->watch, news);
 }
 
 void stream_want_flush(struct stream *s)
@@ -190,22 +167,6 @@ static void count_sent(struct stream *s, size_t size)
     *(s->tls ? &s->wire_out : &s->bytes_out) += size;
 }
 
-/* What the kernel takes now: bytes sent, or a negative libuv error. send() where libuv would call
- * write(), which takes the long way through the file layer: 3 % of a request's CPU. Only while
- * libuv has nothing of this stream in hand, so that the order holds. */
-static ssize_t send_now(struct stream *s, const uv_buf_t *bufs, unsigned count)
-{
-    if (count > 1) {
-        return uv_try_write((uv_stream_t *)&s->tcp, bufs, count);
-    }
-    ssize_t sent;
-    assert(count == 1);
-    do {
-        sent = transmit(s->fd, bufs[0].base, bufs[0].len);
-    } while (sent < 0 && errno == EINTR);
-    return sent < 0 ? uv_translate_sys_error(errno) : sent;
-}
-
 /* A large piece with nothing before it goes to the socket as it is. Returns what was taken. */
 static size_t send_through(struct stream *s, const void *data, size_t size)
 {
@@ -218,8 +179,8 @@ static size_t send_through(struct stream *s, const void *data, size_t size)
     if (stream_pending(s) > 0) {
         return 0;
     }
-    uv_buf_t buf = {.base = (char *)(uintptr_t)data, .len = size};
-    ssize_t sent = send_now(s, &buf, 1);
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    ssize_t sent = socket_send(s->watch.fd, &piece, 1);
     if (sent <= 0) {
         return 0; /* an error shows again at the flush, where it is dealt with */
     }
@@ -266,13 +227,12 @@ void stream_write_chain(struct stream *s, struct chain *chain)
 
 void stream_take_unsent(struct stream *s, struct chain *to)
 {
-    assert(s->sending.size == 0);
     chain_move(to, &s->out);
 }
 
 size_t stream_pending(const struct stream *s)
 {
-    return s->out.size + s->sending.size + (s->tls ? s->tls->wire.size : 0);
+    return s->out.size + (s->tls ? s->tls->wire.size : 0);
 }
 
 uint64_t stream_queued(const struct stream *s)
@@ -280,19 +240,11 @@ uint64_t stream_queued(const struct stream *s)
     return s->bytes_out + s->out.size;
 }
 
-/* Bytes that were given to the kernel and that the peer's kernel has not acknowledged. */
-static uint64_t in_kernel(const struct stream *s)
-{
-    int bytes = 0;
-    return ioctl(s->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
-}
-
 uint64_t stream_taken_ms(struct stream *s)
 {
-    uint64_t held = uv_stream_get_write_queue_size((uv_stream_t *)&s->tcp);
-    uint64_t outside = in_kernel(s);
-    uint64_t taken = (s->tls ? s->wire_out : s->bytes_out) - held - outside;
-    bool owes = held + outside + s->out.size + wire_of(s)->size > 0;
+    uint64_t outside = socket_untaken(s->watch.fd);
+    uint64_t taken = (s->tls ? s->wire_out : s->bytes_out) - outside;
+    bool owes = outside + stream_pending(s) > 0;
     if (!owes || !s->owes || taken != s->taken) {
         s->taken_ms = net_now_ms(s->loop);
     }
@@ -303,40 +255,52 @@ uint64_t stream_taken_ms(struct stream *s)
 
 bool stream_untaken(const struct stream *s)
 {
-    return s->fd >= 0 && (stream_pending(s) > 0 || in_kernel(s) > 0);
+    return s->watch.fd >= 0 && (stream_pending(s) > 0 || socket_untaken(s->watch.fd) > 0);
 }
 
 bool stream_unread(const struct stream *s)
 {
-    int bytes = 0;
-    return (ioctl(s->fd, FIONREAD, &bytes) == 0 && bytes > 0) ||
-           (s->tls && tls_session_holds(s->tls));
+    return socket_unread(s->watch.fd) > 0 || (s->tls && tls_session_holds(s->tls));
 }
 
-void stream_pause(struct stream *s)
+bool stream_is_quiet(const struct stream *s)
 {
-    if (s->reading && !s->closing) {
-        uv_read_stop((uv_stream_t *)&s->tcp);
-        s->reading = false;
-    }
+    return socket_is_quiet(s->watch.fd);
+}
+
+void stream_own_address(const struct stream *s, struct sockaddr_storage *ret_address)
+{
+    socklen_t size = sizeof(*ret_address);
+    *ret_address = (struct sockaddr_storage){0};
+    getsockname(s->watch.fd, (struct sockaddr *)ret_address, &size);
+}
+
+void stream_peer_address(const struct stream *s, struct sockaddr_storage *ret_address)
+{
+    socklen_t size = sizeof(*ret_address);
+    *ret_address = (struct sockaddr_storage){0};
+    getpeername(s->watch.fd, (struct sockaddr *)ret_address, &size);
 }
 
 int stream_peer_left(const struct stream *s)
 {
-    struct pollfd question = {.fd = s->fd, .events = POLLRDHUP};
-    if (poll(&question, 1, 0) <= 0) {
-        return 0;
-    }
-    if (question.revents & (POLLERR | POLLHUP)) {
-        return UV_ECONNRESET;
-    }
-    return question.revents & POLLRDHUP ? UV_EOF : 0;
+    return socket_peer_left(s->watch.fd);
+}
+
+void stream_pause(struct stream *s)
+{
+    s->reading = false; /* the next event, if there is one, finds that */
 }
 
 void stream_resume(struct stream *s)
 {
-    if (!s->reading && !s->closing && !s->ended) {
-        start_reading(s);
+    if (s->reading || s->closing || s->ended || s->connecting || s->watch.fd < 0) {
+        return;
+    }
+    s->reading = true;
+    if (s->unheard) {
+        s->unheard = false;
+        watch_again(&s->watch, on_event);
     }
 }
 
@@ -353,19 +317,13 @@ static void fail_sending(struct stream *s, int error)
     drop_unsent(s);
 }
 
-static void on_shutdown(uv_shutdown_t *request, int error)
-{
-    (void)request;
-    (void)error;
-}
-
 /* All is sent: what was asked for after that. */
 static void after_sending(struct stream *s)
 {
     if (s->close_when_sent) {
         stream_close(s, false);
     } else if (s->shut) {
-        uv_shutdown(&s->request.shutdown, (uv_stream_t *)&s->tcp, on_shutdown);
+        shutdown(s->watch.fd, SHUT_WR);
     } else if (s->much) {
         s->much = false;
         if (s->events->on_sent) {
@@ -374,70 +332,33 @@ static void after_sending(struct stream *s)
     }
 }
 
-static void on_written(uv_write_t *request, int error)
-{
-    struct stream *s = stream_of(request->handle);
-    chain_clear(&s->sending, &s->loop->pool);
-    if (s->closing) {
-        return;
-    }
-    if (error) {
-        fail_sending(s, error);
-        return;
-    }
-    if (s->out.size + wire_of(s)->size > 0) {
-        stream_want_flush(s);
-    } else {
-        after_sending(s);
-    }
-}
-
-static unsigned gather(const struct chain *c, uv_buf_t bufs[IOV_MAX_COUNT])
+static unsigned gather(const struct chain *c, struct iovec pieces[IOV_MAX_COUNT], size_t *ret_size)
 {
     unsigned count = 0;
+    *ret_size = 0;
     for (struct block *b = c->first; b && count < IOV_MAX_COUNT; b = b->next) {
-        bufs[count++] = uv_buf_init(b->data + b->start, b->end - b->start);
+        pieces[count++] = (struct iovec){b->data + b->start, b->end - b->start};
+        *ret_size += b->end - b->start;
     }
     return count;
-}
-
-/* Hands at most IOV_MAX_COUNT blocks to uv_write; more waits where it is until they are sent. */
-static void send_later(struct stream *s, struct chain *wire)
-{
-    uv_buf_t bufs[IOV_MAX_COUNT];
-    unsigned count = gather(wire, bufs);
-    struct chain rest = *wire;
-    *wire = (struct chain){0};
-    for (unsigned i = 0; i < count; i++) {
-        struct block *b = rest.first;
-        assert(b);
-        struct chain one = {.first = b, .last = b, .size = b->end - b->start};
-        rest.first = b->next;
-        rest.last = rest.first ? rest.last : NULL;
-        rest.size -= one.size;
-        b->next = NULL;
-        chain_move(&s->sending, &one);
-    }
-    *wire = rest;
-    count_sent(s, s->sending.size);
-    int error = uv_write(&s->request.write, (uv_stream_t *)&s->tcp, bufs, count, on_written);
-    if (error) {
-        chain_clear(&s->sending, &s->loop->pool);
-        fail_sending(s, error);
-    }
 }
 
 /* What the socket takes. Returns 0 or a libuv error. */
 static int send_chain(struct stream *s, struct chain *wire)
 {
-    uv_buf_t bufs[IOV_MAX_COUNT];
-    ssize_t sent = wire->size > 0 ? send_now(s, bufs, gather(wire, bufs)) : 0;
-    if (sent < 0) {
-        return sent == UV_EAGAIN ? 0 : (int)sent;
-    }
-    if (sent > 0) {
-        count_sent(s, (size_t)sent);
-        chain_consume(wire, &s->loop->pool, (size_t)sent);
+    struct iovec pieces[IOV_MAX_COUNT];
+    size_t offered;
+    while (wire->size > 0 && !s->blocked) {
+        unsigned count = gather(wire, pieces, &offered);
+        ssize_t sent = socket_send(s->watch.fd, pieces, count);
+        if (sent < 0 && sent != UV_EAGAIN) {
+            return (int)sent;
+        }
+        if (sent > 0) {
+            count_sent(s, (size_t)sent);
+            chain_consume(wire, &s->loop->pool, (size_t)sent);
+        }
+        s->blocked = sent < (ssize_t)offered;
     }
     return 0;
 }
@@ -445,19 +366,18 @@ static int send_chain(struct stream *s, struct chain *wire)
 void stream_flush(struct stream *s)
 {
     list_remove(&s->flush);
-    if (s->closing || s->send_failed || s->sending.size > 0) {
+    if (s->closing || s->send_failed || s->blocked) {
         return;
     }
     if (s->tls && !secure_seal(s)) {
         fail_sending(s, STREAM_BROKEN);
         return;
     }
-    struct chain *wire = wire_of(s);
-    int error = send_chain(s, wire);
+    int error = send_chain(s, wire_of(s));
     if (error) {
         fail_sending(s, error);
-    } else if (wire->size > 0) {
-        send_later(s, wire);
+    } else if (s->blocked) {
+        watch_for_room(&s->watch, on_event);
     } else if (s->out.size == 0) { /* what waits for the end of a handshake comes later */
         after_sending(s);
     }
@@ -479,36 +399,32 @@ void stream_shutdown(struct stream *s)
         return;
     }
     s->shut = true;
-    if (s->sending.size == 0) {
-        stream_want_flush(s);
-    }
+    stream_want_flush(s);
 }
 
 /* A last record that nobody waits for: as much of it as the socket takes. */
 static void send_last(struct stream *s)
 {
-    if (s->tls && s->sending.size == 0) {
+    if (s->tls) {
         send_chain(s, &s->tls->wire);
     }
 }
 
 bool stream_part(struct stream *s)
 {
-    char byte;
     assert(stream_pending(s) == 0);
     if (s->shut) {
         return true;
     }
-    if (recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
-        (s->tls && tls_session_holds(s->tls))) {
+    if (!stream_is_quiet(s) || (s->tls && tls_session_holds(s->tls))) {
         return false; /* the next poll has it; so it has the peer's end */
     }
     if (stream_finish(s)) {
         send_last(s);
     }
-    /* now, and not by libuv a turn later: what comes in between would have been in time */
+    /* now, and not at the flush: what comes in between would have been in time */
     s->shut = true;
-    shutdown(s->fd, SHUT_WR);
+    shutdown(s->watch.fd, SHUT_WR);
     return true;
 }
 
@@ -524,7 +440,6 @@ void stream_close_when_sent(struct stream *s)
 static void on_close(uv_handle_t *handle)
 {
     struct stream *s = stream_of(handle);
-    chain_clear(&s->sending, &s->loop->pool);
     tls_session_free(s->tls);
     s->tls = NULL;
     s->events->on_closed(s);
@@ -542,10 +457,22 @@ void stream_close(struct stream *s, bool reset)
     s->reading = false;
     list_remove(&s->flush);
     drop_unsent(s);
-    if (!reset && s->rest_ms > 0) {
-        setsockopt(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &s->rest_ms, sizeof(s->rest_ms));
+    int fd = s->watch.fd;
+    watch_close(&s->watch, &s->loop->uv, on_close);
+    if (fd >= 0) {
+        socket_close(fd, reset, s->rest_ms);
     }
-    if (!reset || uv_tcp_close_reset(&s->tcp, on_close) != 0) {
-        uv_close((uv_handle_t *)&s->tcp, on_close);
+}
+
+static void close_one(uv_handle_t *handle, void *arg)
+{
+    (void)arg;
+    if (handle->data == &is_stream) {
+        stream_close(stream_of(handle), false);
     }
+}
+
+void stream_close_all(struct net_loop *loop)
+{
+    uv_walk(&loop->uv, close_one, NULL);
 }

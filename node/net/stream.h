@@ -17,6 +17,7 @@
 #define NET_STREAM_H
 
 #include "net/loop.h"
+#include "net/watch.h"
 #include "tls/session.h"
 
 struct stream;
@@ -52,35 +53,31 @@ struct stream_events {
     void (*on_closed)(struct stream *s);
 };
 
+/* What an event looks at comes first, and lies together: it is cold by then. */
 struct stream {
-    uv_tcp_t tcp;
+    struct watch watch;
     struct net_loop *loop;
     const struct stream_events *events;
+    bool connecting, reading, ended, send_failed, closing, shut, close_when_sent;
+    bool unheard; /* while not reading: bytes may have come, and no event will tell of them again */
+    bool blocked; /* the socket did not take all: waits for room */
+    bool much;    /* has waited since on_sent */
+    bool owes;    /* this, taken and taken_ms: as stream_taken_ms() last found them */
+    int connect_error; /* known before its time to be told */
+    unsigned rest_ms;  /* see stream_limit_rest(); 0 = no limit */
     struct list flush;
     struct chain out;        /* waits for the end of the turn */
-    struct chain sending;    /* in the hands of uv_write */
     struct tls_session *tls; /* NULL: plain */
     uint64_t bytes_in;       /* told by on_bytes */
-    uint64_t bytes_out; /* that may have left: sealed, or handed to the kernel or libuv for it */
-    uint64_t wire_out;  /* with TLS: records that were handed on so, in bytes */
-    int fd;             /* the handle's, once it is open; -1 before */
-    unsigned rest_ms;   /* see stream_limit_rest(); 0 = no limit */
-    ssize_t received;   /* the result of the read under way */
-    bool reading, ended, send_failed, closing, shut, close_when_sent;
-    bool much; /* has waited since on_sent */
-    bool owes; /* this and the next two: as stream_taken_ms() last found them */
+    uint64_t bytes_out;      /* that may have left: sealed, or taken by the kernel */
+    uint64_t wire_out;       /* with TLS: bytes of records that it took */
     uint64_t taken, taken_ms;
     void
         *borrower; /* whose `events` these are, while the owner has lent them; NULL = the owner's */
-    union {        /* at most one is under way */
-        uv_connect_t connect;
-        uv_write_t write;
-        uv_shutdown_t shutdown;
-    } request;
 };
 
-/* Before anything else. Returns 0 or a libuv error, after which nothing needs closing. */
-int stream_init(struct stream *s, struct net_loop *loop, const struct stream_events *events);
+/* Before anything else. */
+void stream_init(struct stream *s, struct net_loop *loop, const struct stream_events *events);
 
 /* Takes a connection that has been accepted (net/acceptor), and begins to read. The descriptor is
  * the stream's, whatever is returned. On an error: stream_close(). */
@@ -133,6 +130,13 @@ bool stream_untaken(const struct stream *s);
 /* Have bytes come that were not read yet? */
 bool stream_unread(const struct stream *s);
 
+/* Neither bytes nor the peer's end have come that were not read yet? Asks the kernel. */
+bool stream_is_quiet(const struct stream *s);
+
+/* Zeros where there is no such address (any more). */
+void stream_own_address(const struct stream *s, struct sockaddr_storage *ret_address);
+void stream_peer_address(const struct stream *s, struct sockaddr_storage *ret_address);
+
 /* From its closing on, the kernel may try for so long to deliver what the peer does not take; else
  * it would keep it for as long as the peer's host lives. */
 static inline void stream_limit_rest(struct stream *s, uint64_t rest_ms)
@@ -167,6 +171,9 @@ void stream_close_when_sent(struct stream *s);
 /* Closes now; what is queued is lost. With `reset`, the peer gets an RST: it must not take what it
  * has got for the whole. Safe to call again. */
 void stream_close(struct stream *s, bool reset);
+
+/* Closes whatever is open on this loop. */
+void stream_close_all(struct net_loop *loop);
 
 /* Called by the loop, after the poll: what a read of this turn brought (libuv's result). */
 void stream_tell(struct stream *s, ssize_t received, const char *at);

@@ -171,8 +171,7 @@ static int next_address(struct connection *c)
 
 static void new_handle(struct connection *c, struct net_loop *loop)
 {
-    int error = stream_init(&c->stream, loop, &c->events->stream);
-    assert(error == 0); /* a handle alone takes nothing */
+    stream_init(&c->stream, loop, &c->events->stream);
 }
 
 static void dial_on(struct connection *c)

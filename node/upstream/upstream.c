@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "base/memory.h"
 
@@ -261,15 +260,6 @@ static void on_timer(struct wheel_timer *timer)
     }
 }
 
-/* Has the peer closed it, with the news still waiting in the socket? */
-static bool still_quiet(struct upstream *u)
-{
-    uv_os_fd_t fd;
-    char byte;
-    return uv_fileno((uv_handle_t *)&u->connection.stream.tcp, &fd) == 0 &&
-           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EINTR);
-}
-
 static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *loop)
 {
     while (!list_empty(&cell->idle)) {
@@ -279,7 +269,8 @@ static struct upstream *take_idle(struct instance_cell *cell, struct net_loop *l
             close_now(u, false); /* its timer is late: the loop stood still; or the name moved */
             continue;
         }
-        if (age_ms < UPSTREAM_CHECK_MS || still_quiet(u)) {
+        /* else the peer's end may wait in the socket */
+        if (age_ms < UPSTREAM_CHECK_MS || stream_is_quiet(upstream_stream(u))) {
             leave_idle(u);
             leave_corner(u, true);
             return u;

@@ -286,14 +286,6 @@ static void begin_waiting(struct worker *w, uint32_t epoch)
 }
 
 /* What still waits to send its last bytes. */
-static void close_stream(uv_handle_t *handle, void *arg)
-{
-    (void)arg;
-    if (handle->type == UV_TCP && !uv_is_closing(handle)) {
-        stream_close(handle->data, false);
-    }
-}
-
 static int fd_of(const struct listener *l)
 {
     return l->acceptor.fd;
@@ -361,7 +353,7 @@ static void finish_all(struct worker *w)
     close_listeners(w);
     downstream_close_all(&w->downstream);
     close_idle_of(w, w->proxy.snapshot, NULL);
-    uv_walk(&w->net.uv, close_stream, NULL);
+    stream_close_all(&w->net);
     uv_close((uv_handle_t *)&w->wake, NULL);
     uv_close((uv_handle_t *)&w->log_flush, NULL);
     net_loop_close(&w->net);

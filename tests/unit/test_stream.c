@@ -1,135 +1,332 @@
-/* net: the end that a stream tells its peer, in the moment in which the peer may be sending. */
+/* net: what a stream hears and says, on sockets that epoll reports once (net/watch.h). What a test
+ * claims of a stream is asked twice: of a new one, which is level-triggered yet, and of one that
+ * has heard a few times and is edge-triggered. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <netinet/in.h>
-#include <stdlib.h>
+#include <errno.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "net/acceptor.h"
-#include "net/stream.h"
+#include "tests/unit/stream_scene.h"
 
-enum { PATIENCE_MS = 5000 };
-
-struct scene {
-    struct net_loop loop;
-    struct acceptor acceptor;
-    struct stream stream;
-    int client;
-    unsigned accepted, bytes, closed;
-};
-
-static struct scene *of(struct stream *s)
-{
-    return LIST_ENTRY(s, struct scene, stream);
-}
-
-static void on_bytes(struct stream *s, struct bytes bytes)
-{
-    of(s)->bytes += (unsigned)bytes.size;
-}
-
-static void on_error(struct stream *s, int error)
-{
-    (void)s;
-    (void)error;
-}
-
-static void on_closed(struct stream *s)
-{
-    of(s)->closed++;
-}
-
-static const struct stream_events events = {.on_connected = on_error,
-                                            .on_bytes = on_bytes,
-                                            .on_end = on_error,
-                                            .on_send_failed = on_error,
-                                            .on_closed = on_closed};
-
-static void on_connection(struct acceptor *a, int fd)
-{
-    struct scene *s = LIST_ENTRY(a, struct scene, acceptor);
-    assert_int_equal(stream_init(&s->stream, &s->loop, &events), 0);
-    assert_int_equal(stream_accept(&s->stream, fd), 0);
-    s->accepted++;
-}
-
-static void turn_until(struct scene *s, const unsigned *count, unsigned wanted)
-{
-    uint64_t until_ms = net_now_ms(&s->loop) + PATIENCE_MS;
-    while (*count < wanted && net_now_ms(&s->loop) < until_ms) {
-        uv_run(&s->loop.uv, UV_RUN_NOWAIT);
-    }
-    assert_int_equal(*count, wanted);
-}
-
-static int set_up(void **state)
-{
-    struct scene *s = calloc(1, sizeof(*s));
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t size = sizeof(address);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(net_loop_init(&s->loop), 0);
-    int door = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(door, (struct sockaddr *)&address, sizeof(address)), 0);
-    s->acceptor.on_connection = on_connection;
-    assert_int_equal(acceptor_open(&s->acceptor, &s->loop, door), 0);
-    assert_int_equal(getsockname(door, (struct sockaddr *)&address, &size), 0);
-    s->client = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(s->client, (struct sockaddr *)&address, sizeof(address)), 0);
-    turn_until(s, &s->accepted, 1);
-    *state = s;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct scene *s = *state;
-    stream_close(&s->stream, false);
-    turn_until(s, &s->closed, 1);
-    close(s->client);
-    acceptor_close(&s->acceptor);
-    net_loop_close(&s->loop);
-    uv_run(&s->loop.uv, UV_RUN_DEFAULT);
-    net_loop_done(&s->loop);
-    free(s);
-    return 0;
-}
+/* ---- the end that is told to a peer which may be sending ---- */
 
 static void what_waits_unread_is_heard_before_the_end_is_told(void **state)
 {
-    struct scene *s = *state;
+    struct stream_scene *s = *state;
     char byte;
-    assert_int_equal(send(s->client, "x", 1, 0), 1);
+    scene_say(s, 0, 1);
     assert_false(stream_part(&s->stream));
     assert_int_equal(recv(s->client, &byte, 1, MSG_DONTWAIT), -1); /* nothing was told */
-    turn_until(s, &s->bytes, 1);
+    scene_turn_until(s, &s->bytes, 1);
     assert_true(stream_part(&s->stream));
     assert_int_equal(recv(s->client, &byte, 1, 0), 0);
 }
 
 static void what_comes_behind_the_end_is_read_and_meets_no_reset(void **state)
 {
-    struct scene *s = *state;
+    struct stream_scene *s = *state;
     char byte;
     assert_true(stream_part(&s->stream));
     assert_true(stream_part(&s->stream)); /* once */
-    assert_int_equal(send(s->client, "late", 4, MSG_NOSIGNAL), 4);
-    turn_until(s, &s->bytes, 4);
+    scene_say(s, 0, 4);
+    scene_turn_until(s, &s->bytes, 4);
     assert_int_equal(recv(s->client, &byte, 1, 0), 0);
 }
+
+/* ---- what comes ---- */
+
+static void bytes_and_the_end_that_came_together_are_both_told(void **state)
+{
+    struct stream_scene *s = *state;
+    scene_say(s, 0, 10);
+    shutdown(s->client, SHUT_WR);
+    scene_turn_until(s, &s->ended, 1);
+    assert_int_equal(s->bytes, 10);
+    assert_int_equal(s->error, 0);
+    scene_turn_to_rest(s); /* also while it is not closed */
+    assert_int_equal(s->ended, 1);
+}
+
+static void the_end_alone_is_told(void **state)
+{
+    struct stream_scene *s = *state;
+    scene_say(s, 0, 1);
+    scene_turn_until(s, &s->bytes, 1);
+    shutdown(s->client, SHUT_WR);
+    scene_turn_until(s, &s->ended, 1);
+    assert_int_equal(s->error, 0);
+    scene_turn_to_rest(s);
+}
+
+static void a_read_that_fills_its_place_is_not_the_last(void **state)
+{
+    static const unsigned sizes[] = {NET_READ_SIZE - 1, NET_READ_SIZE, NET_READ_SIZE + 1,
+                                     5 * NET_READ_SIZE, SCENE_MUCH / 2 + 1};
+    struct stream_scene *s = *state;
+    unsigned said = 0;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        scene_say(s, said, sizes[i]);
+        said += sizes[i];
+        scene_turn_until(s, &s->bytes, said);
+    }
+    scene_turn_to_rest(s);
+    scene_say(s, said, NET_READ_SIZE);
+    shutdown(s->client, SHUT_WR);
+    scene_turn_until(s, &s->ended, 1);
+    assert_int_equal(s->bytes, said + NET_READ_SIZE);
+}
+
+static void who_sends_much_is_heard_once_a_turn(void **state)
+{
+    struct stream_scene *s = *state;
+    scene_say(s, 0, 3 * NET_READ_SIZE);
+    scene_await_news(s);
+    scene_turn(s);
+    assert_in_range(s->bytes, 1, NET_READ_SIZE);
+    scene_turn_until(s, &s->bytes, 3 * NET_READ_SIZE);
+}
+
+static void what_stands_behind_an_urgent_byte_is_heard(void **state)
+{
+    struct stream_scene *s = *state;
+    scene_say(s, 0, 3);
+    assert_int_equal(send(s->client, "!", 1, MSG_OOB), 1);
+    scene_say(s, 3, 4);
+    scene_turn_until(s, &s->bytes, 7);
+    scene_turn_to_rest(s);
+}
+
+static void bytes_before_a_reset_are_told_and_then_its_error(void **state)
+{
+    struct stream_scene *s = *state;
+    scene_say(s, 0, NET_READ_SIZE + 10);
+    scene_reset(s);
+    scene_turn_until(s, &s->ended, 1);
+    assert_int_equal(s->bytes, NET_READ_SIZE + 10);
+    assert_int_equal(s->error, UV_ECONNRESET);
+    scene_turn_to_rest(s);
+}
+
+/* ---- pauses ---- */
+
+static void a_pause_between_events_loses_nothing(void **state)
+{
+    struct stream_scene *s = *state;
+    stream_pause(&s->stream);
+    scene_say(s, 0, 10);
+    scene_await_news(s);
+    stream_resume(&s->stream);
+    scene_turn_until(s, &s->bytes, 10);
+}
+
+static void what_came_while_paused_is_heard_after_it(void **state)
+{
+    struct stream_scene *s = *state;
+    stream_pause(&s->stream);
+    scene_say(s, 0, 10);
+    scene_await_news(s);
+    scene_turn_to_rest(s); /* and does not keep the loop awake meanwhile */
+    scene_say(s, 10, 10);
+    scene_turn_to_rest(s);
+    assert_int_equal(s->bytes, 0);
+    stream_resume(&s->stream);
+    assert_int_equal(s->bytes, 0); /* not from inside */
+    scene_turn_until(s, &s->bytes, 20);
+    stream_pause(&s->stream);
+    stream_resume(&s->stream);
+    scene_say(s, 20, 10);
+    scene_turn_until(s, &s->bytes, 30);
+}
+
+static void the_end_that_came_while_paused_is_heard_after_it(void **state)
+{
+    struct stream_scene *s = *state;
+    stream_pause(&s->stream);
+    scene_say(s, 0, 10);
+    shutdown(s->client, SHUT_WR);
+    scene_await_news(s);
+    scene_turn_to_rest(s);
+    assert_int_equal(s->ended, 0);
+    assert_int_equal(stream_peer_left(&s->stream), UV_EOF);
+    stream_resume(&s->stream);
+    scene_turn_until(s, &s->ended, 1);
+    assert_int_equal(s->bytes, 10);
+    assert_int_equal(s->error, 0);
+}
+
+static void a_reset_that_came_while_paused_is_heard_after_it(void **state)
+{
+    struct stream_scene *s = *state;
+    stream_pause(&s->stream);
+    scene_say(s, 0, 10);
+    scene_await_news(s);
+    scene_turn_to_rest(s);
+    scene_reset(s);
+    scene_turn_to_rest(s);
+    assert_int_equal(stream_peer_left(&s->stream), UV_ECONNRESET);
+    stream_resume(&s->stream);
+    scene_turn_until(s, &s->ended, 1);
+    assert_int_equal(s->bytes, 10);
+    assert_int_equal(s->error, UV_ECONNRESET);
+}
+
+static void a_pause_with_more_in_the_socket_ends_with_it(void **state)
+{
+    struct stream_scene *s = *state;
+    s->pause = true;
+    scene_say(s, 0, 2 * NET_READ_SIZE);
+    shutdown(s->client, SHUT_WR);
+    scene_await_news(s);
+    scene_turn_to_rest(s);
+    assert_in_range(s->bytes, 1, NET_READ_SIZE);
+    assert_int_equal(s->ended, 0);
+    stream_resume(&s->stream);
+    scene_turn_until(s, &s->ended, 1);
+    assert_int_equal(s->bytes, 2 * NET_READ_SIZE);
+}
+
+/* ---- what is sent ---- */
+
+static void more_than_the_socket_takes_is_sent_when_there_is_room(void **state)
+{
+    struct stream_scene *s = *state;
+    for (unsigned i = 1; i <= 3; i++) {
+        scene_write(s, SCENE_MUCH);
+        scene_turn_to_rest(s); /* nor does what waits keep the loop awake */
+        assert_true(stream_pending(&s->stream) > 0);
+        scene_hear_all(s, SCENE_MUCH);
+        scene_turn_until(s, &s->sent, i);
+    }
+    scene_say(s, 0, 10); /* and it still hears */
+    scene_turn_until(s, &s->bytes, 10);
+}
+
+static void what_waits_for_room_is_sent_while_paused(void **state)
+{
+    struct stream_scene *s = *state;
+    stream_pause(&s->stream);
+    scene_write(s, SCENE_MUCH);
+    scene_turn_to_rest(s);
+    scene_say(s, 0, 10);
+    scene_turn_to_rest(s);
+    scene_hear_all(s, SCENE_MUCH);
+    scene_turn_until(s, &s->sent, 1);
+    stream_resume(&s->stream);
+    scene_turn_until(s, &s->bytes, 10);
+}
+
+static void bytes_are_heard_while_others_wait_for_room(void **state)
+{
+    struct stream_scene *s = *state;
+    scene_write(s, SCENE_MUCH);
+    scene_turn_to_rest(s);
+    scene_say(s, 0, 3 * NET_READ_SIZE);
+    scene_turn_until(s, &s->bytes, 3 * NET_READ_SIZE);
+    scene_turn_to_rest(s);
+    scene_hear_all(s, SCENE_MUCH);
+}
+
+static void what_waits_is_sent_before_the_end(void **state)
+{
+    struct stream_scene *s = *state;
+    char byte;
+    scene_write(s, SCENE_MUCH);
+    stream_shutdown(&s->stream);
+    scene_turn_to_rest(s);
+    scene_hear_all(s, SCENE_MUCH);
+    scene_turn_to_rest(s);
+    assert_int_equal(recv(s->client, &byte, 1, 0), 0);
+    scene_say(s, 0, 10);
+    scene_turn_until(s, &s->bytes, 10);
+    shutdown(s->client, SHUT_WR);
+    scene_turn_until(s, &s->ended, 1);
+    scene_turn_to_rest(s);
+}
+
+static void who_resets_what_waits_for_room_is_told_of(void **state)
+{
+    struct stream_scene *s = *state;
+    scene_write(s, SCENE_MUCH);
+    scene_turn_to_rest(s);
+    scene_reset(s);
+    scene_turn_until(s, &s->failed, 1);
+    scene_turn_until(s, &s->ended, 1);
+    scene_turn_to_rest(s);
+}
+
+/* ---- closing ---- */
+
+static void a_stream_may_be_closed_by_what_it_tells(void **state)
+{
+    struct stream_scene *s = *state;
+    char byte;
+    s->close = s->reset = true;
+    scene_say(s, 0, 10); /* all of it is read: what would be left makes a reset of any close */
+    scene_turn_until(s, &s->closed, 1);
+    assert_int_equal(recv(s->client, &byte, 1, 0), -1);
+    assert_int_equal(errno, ECONNRESET);
+}
+
+static void a_close_without_reset_ends_what_was_sent(void **state)
+{
+    struct stream_scene *s = *state;
+    char bytes[8];
+    stream_write(&s->stream, "told", 4);
+    stream_close_when_sent(&s->stream);
+    scene_turn_until(s, &s->closed, 1);
+    assert_int_equal(recv(s->client, bytes, sizeof(bytes), 0), 4);
+    assert_int_equal(recv(s->client, bytes, sizeof(bytes), 0), 0);
+}
+
+static void all_streams_of_a_loop_are_closed_and_nothing_else(void **state)
+{
+    struct stream_scene *s = *state;
+    char byte;
+    stream_close_all(&s->loop);
+    scene_turn_until(s, &s->closed, 1);
+    assert_int_equal(recv(s->client, &byte, 1, 0), 0);
+    int another = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(another, (struct sockaddr *)&s->address, sizeof(s->address)), 0);
+    scene_turn_until(s, &s->accepted, 2);
+    s->closed = 0;
+    close(s->client);
+    s->client = another;
+}
+
+#define BOTH(test)                                                                                 \
+    {#test " (new)", test, scene_set_up, scene_tear_down, NULL},                                   \
+    {                                                                                              \
+#test, test, scene_set_up_edge, scene_tear_down, NULL                                      \
+    }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_waits_unread_is_heard_before_the_end_is_told, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(what_comes_behind_the_end_is_read_and_meets_no_reset,
-                                        set_up, tear_down),
+        BOTH(what_waits_unread_is_heard_before_the_end_is_told),
+        BOTH(what_comes_behind_the_end_is_read_and_meets_no_reset),
+        BOTH(bytes_and_the_end_that_came_together_are_both_told),
+        BOTH(the_end_alone_is_told),
+        BOTH(a_read_that_fills_its_place_is_not_the_last),
+        BOTH(who_sends_much_is_heard_once_a_turn),
+        BOTH(what_stands_behind_an_urgent_byte_is_heard),
+        BOTH(bytes_before_a_reset_are_told_and_then_its_error),
+        BOTH(a_pause_between_events_loses_nothing),
+        BOTH(what_came_while_paused_is_heard_after_it),
+        BOTH(the_end_that_came_while_paused_is_heard_after_it),
+        BOTH(a_reset_that_came_while_paused_is_heard_after_it),
+        BOTH(a_pause_with_more_in_the_socket_ends_with_it),
+        BOTH(more_than_the_socket_takes_is_sent_when_there_is_room),
+        BOTH(what_waits_for_room_is_sent_while_paused),
+        BOTH(bytes_are_heard_while_others_wait_for_room),
+        BOTH(what_waits_is_sent_before_the_end),
+        BOTH(who_resets_what_waits_for_room_is_told_of),
+        BOTH(a_stream_may_be_closed_by_what_it_tells),
+        BOTH(a_close_without_reset_ends_what_was_sent),
+        BOTH(all_streams_of_a_loop_are_closed_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
