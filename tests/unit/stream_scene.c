@@ -11,7 +11,11 @@
 
 #include "tests/unit/stream_scene.h"
 
-enum { PATTERN = 251 }; /* a prime: no shift of a block looks right */
+enum {
+    PATTERN = 251, /* a prime: no shift of a block looks right */
+    NARROW = 64 * 1024,
+    WIDE = 200 * 1024, /* what net.core.[rw]mem_max allows everybody */
+};
 
 static struct stream_scene *of(struct stream *s)
 {
@@ -23,13 +27,22 @@ static char pattern_at(size_t i)
     return (char)(i % PATTERN);
 }
 
+static void assert_pattern(struct bytes bytes, size_t from)
+{
+    static char pattern[NET_READ_SIZE + PATTERN];
+    if (pattern[1] == 0) {
+        for (size_t i = 0; i < sizeof(pattern); i++) {
+            pattern[i] = pattern_at(i);
+        }
+    }
+    assert_memory_equal(bytes.at, pattern + from % PATTERN, bytes.size);
+}
+
 static void on_bytes(struct stream *stream, struct bytes bytes)
 {
     struct stream_scene *s = of(stream);
     assert_int_equal(s->ended, 0);
-    for (size_t i = 0; i < bytes.size; i++) {
-        assert_int_equal(bytes.at[i], pattern_at(s->bytes + i));
-    }
+    assert_pattern(bytes, s->bytes);
     s->bytes += (unsigned)bytes.size;
     if (s->pause) {
         s->pause = false;
@@ -124,16 +137,37 @@ static bool loop_has_news(struct stream_scene *s)
 
 void scene_turn_to_rest(struct stream_scene *s)
 {
-    for (int i = 0; i < 8; i++) {
+    uint64_t until_ms = net_now_ms(&s->loop) + SCENE_PATIENCE_MS;
+    for (int i = 0; i < 8 || (loop_has_news(s) && net_now_ms(&s->loop) < until_ms); i++) {
         scene_turn(s);
     }
     assert_false(loop_has_news(s));
+}
+
+void scene_await_left(struct stream_scene *s, int how)
+{
+    uint64_t until_ms = net_now_ms(&s->loop) + SCENE_PATIENCE_MS;
+    while (stream_peer_left(&s->stream) != how && net_now_ms(&s->loop) < until_ms) {
+        scene_turn(s);
+    }
+    assert_int_equal(stream_peer_left(&s->stream), how);
 }
 
 void scene_await_news(struct stream_scene *s)
 {
     struct pollfd question = {.fd = uv_backend_fd(&s->loop.uv), .events = POLLIN};
     assert_int_equal(poll(&question, 1, SCENE_PATIENCE_MS), 1);
+}
+
+static void set_room(int fd, int name, int size)
+{
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, name, &size, sizeof(size)), 0);
+}
+
+void scene_narrow(struct stream_scene *s)
+{
+    set_room(s->stream.watch.fd, SO_SNDBUF, NARROW);
+    set_room(s->client, SO_RCVBUF, NARROW);
 }
 
 int scene_set_up(void **state)
@@ -144,16 +178,19 @@ int scene_set_up(void **state)
     s->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(net_loop_init(&s->loop), 0);
     int door = socket(AF_INET, SOCK_STREAM, 0);
+    set_room(door, SO_RCVBUF, WIDE);
     assert_int_equal(bind(door, (struct sockaddr *)&s->address, sizeof(s->address)), 0);
     s->acceptor.on_connection = on_connection;
     assert_int_equal(acceptor_open(&s->acceptor, &s->loop, door), 0);
     assert_int_equal(getsockname(door, (struct sockaddr *)&s->address, &size), 0);
     s->client = socket(AF_INET, SOCK_STREAM, 0);
+    set_room(s->client, SO_SNDBUF, WIDE);
     const struct timeval patience = {.tv_sec = SCENE_PATIENCE_MS / 1000};
     setsockopt(s->client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     assert_int_equal(connect(s->client, (struct sockaddr *)&s->address, sizeof(s->address)), 0);
     scene_turn_until(s, &s->accepted, 1);
     scene_turn(s); /* epoll knows of it */
+    scene_narrow(s);
     assert_int_equal(s->stream.watch.edge, 0);
     *state = s;
     return 0;
@@ -211,10 +248,11 @@ static size_t hear(struct stream_scene *s, size_t from)
 {
     static char bytes[NET_READ_SIZE];
     ssize_t size = recv(s->client, bytes, sizeof(bytes), MSG_DONTWAIT);
-    for (ssize_t i = 0; i < size; i++) {
-        assert_int_equal(bytes[i], pattern_at(from + (size_t)i));
+    if (size <= 0) {
+        return 0;
     }
-    return size > 0 ? (size_t)size : 0;
+    assert_pattern((struct bytes){bytes, (size_t)size}, from);
+    return (size_t)size;
 }
 
 void scene_hear_all(struct stream_scene *s, size_t size)

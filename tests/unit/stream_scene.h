@@ -9,7 +9,7 @@
 
 enum {
     SCENE_PATIENCE_MS = 5000,
-    SCENE_MUCH = 16 * 1024 * 1024, /* no socket takes so much unread */
+    SCENE_MUCH = 2 * 1024 * 1024, /* more than the two sockets take, when they are narrow */
 };
 
 /* What is sent either way is one pattern; the scene demands it of what the stream tells. */
@@ -34,11 +34,17 @@ int scene_tear_down(void **state);
 void scene_turn(struct stream_scene *s);
 void scene_turn_until(struct stream_scene *s, const unsigned *count, unsigned wanted);
 
-/* A few turns; then nothing may keep the loop awake. */
+/* A few turns and until the kernel has no news; then nothing may keep the loop awake. */
 void scene_turn_to_rest(struct stream_scene *s);
 
 /* Until the kernel has something for the loop. */
 void scene_await_news(struct stream_scene *s);
+
+/* Until the kernel knows that the client has left, and how: stream_peer_left()'s. */
+void scene_await_left(struct stream_scene *s, int how);
+
+/* What the stream sends has little room in the kernel. So it is from the start. */
+void scene_narrow(struct stream_scene *s);
 
 /* The client says bytes of the pattern, from its place `from` on. */
 void scene_say(struct stream_scene *s, size_t from, size_t size);

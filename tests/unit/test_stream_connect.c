@@ -45,6 +45,7 @@ static void a_connection_is_told_from_the_loop_and_then_heard(void **state)
         scene_say(s, i, 1);
         scene_turn_until(s, &s->bytes, i + 1);
     }
+    scene_narrow(s);
     scene_write(s, SCENE_MUCH);
     scene_turn_to_rest(s);
     scene_hear_all(s, SCENE_MUCH);
