@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -117,7 +118,8 @@ void scene_say(struct stream_scene *s, size_t from, size_t size)
     for (size_t i = 0; i < size; i++) {
         bytes[i] = pattern_at(from + i);
     }
-    for (size_t said = 0; said < size;) {
+    uint64_t until_ms = net_now_ms(&s->loop) + SCENE_PATIENCE_MS;
+    for (size_t said = 0; said < size && net_now_ms(&s->loop) < until_ms;) {
         ssize_t n = send(s->client, bytes + said, size - said, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0) {
             said += (size_t)n;
@@ -166,8 +168,11 @@ static void set_room(int fd, int name, int size)
 
 void scene_narrow(struct stream_scene *s)
 {
+    const int on = 1;
     set_room(s->stream.watch.fd, SO_SNDBUF, NARROW);
     set_room(s->client, SO_RCVBUF, NARROW);
+    /* no acknowledgement waits for what the client says, and makes room then */
+    setsockopt(s->client, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 }
 
 int scene_set_up(void **state)

@@ -208,15 +208,19 @@ static void more_than_the_socket_takes_is_sent_when_there_is_room(void **state)
 static void what_waits_for_room_is_sent_while_paused(void **state)
 {
     struct stream_scene *s = *state;
-    stream_pause(&s->stream);
     scene_write(s, SCENE_MUCH);
     scene_turn_to_rest(s);
     scene_say(s, 0, 10);
+    scene_turn_until(s, &s->bytes, 10);
+    scene_turn_to_rest(s);
+    stream_pause(&s->stream);
+    scene_say(s, 10, 10);
     scene_turn_to_rest(s);
     scene_hear_all(s, SCENE_MUCH);
     scene_turn_until(s, &s->sent, 1);
+    assert_int_equal(s->bytes, 10);
     stream_resume(&s->stream);
-    scene_turn_until(s, &s->bytes, 10);
+    scene_turn_until(s, &s->bytes, 20);
 }
 
 static void bytes_are_heard_while_others_wait_for_room(void **state)
