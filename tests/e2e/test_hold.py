@@ -72,11 +72,11 @@ def test_what_nobody_remembers_waits_too(stubs):  # noqa: F811
     """Several at once: one search, which waits for who cannot be asked."""
     user = user_of("dify2")
     conversation, _ = made_at(stubs["dify1"], user)
-    with Node(config(stubs, queue={"size": 10, "timeout": 0.2})) as node:
+    with Node(config(stubs, queue={"size": 10, "timeout": round(0.2 * PATIENCE, 1)})) as node:
         order(node, "dify1", f"?now=1&hold={HOLD}")
         asking = [Asking(lambda: chat(node, user, conversation)) for _ in range(4)]
         for one in asking:
-            one.waits(0.3)
+            one.waits(0.3 * PATIENCE)   # longer than queue.timeout, which what is asked of the others must not take
         assert asked(stubs)["dify1"] == 0
         order(node, "dify1", enable=True)
         for one in asking:
