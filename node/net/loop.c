@@ -168,6 +168,8 @@ const char *net_lack_text(int error)
         return "no memory is left for a connection";
     case UV_ENOBUFS:
         return "the kernel has no buffer left for a connection";
+    case UV_ENOSPC:
+        return "this host watches as many files as it may: raise fs.epoll.max_user_watches";
     case UV_EADDRNOTAVAIL:
         return "no local address or port is left towards it: widen net.ipv4.ip_local_port_range, "
                "or give this host an address of that family";

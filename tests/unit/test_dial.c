@@ -258,12 +258,15 @@ static void no_address_is_told_at_once(void **state)
     assert_null(s->up);
 }
 
-static void without_a_descriptor_no_other_address_is_tried(void **state)
+static void where_this_node_lacks_what_it_takes_no_other_address_is_tried(void **state)
 {
     (void)state;
-    struct dial d = {.turn = {.tried = 1, .count = 3}};
-    assert_false(dial_failed(&d, UV_EMFILE));
-    assert_int_equal(d.error, UV_EMFILE);
+    static const int lacks[] = {UV_EMFILE, UV_ENOSPC};
+    for (size_t i = 0; i < sizeof(lacks) / sizeof(lacks[0]); i++) {
+        struct dial d = {.turn = {.tried = 1, .count = 3}};
+        assert_false(dial_failed(&d, lacks[i]));
+        assert_int_equal(d.error, lacks[i]);
+    }
 }
 
 static void an_address_that_refused_says_more_than_one_this_host_cannot_use(void **state)
@@ -294,7 +297,7 @@ int main(void)
         CLAIM(a_borrower_that_leaves_between_two_addresses_hears_nothing),
         CLAIM(addresses_that_become_fewer_meanwhile_do_no_harm),
         CLAIM(no_address_is_told_at_once),
-        CLAIM(without_a_descriptor_no_other_address_is_tried),
+        CLAIM(where_this_node_lacks_what_it_takes_no_other_address_is_tried),
         CLAIM(an_address_that_refused_says_more_than_one_this_host_cannot_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
