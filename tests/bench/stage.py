@@ -243,6 +243,7 @@ class Load:
         return result
 
     def ended(self):
+        """Of who is asked through, and this one: another load may have been told to end."""
         return ", ".join(f"{pathlib.Path(one.args[0]).name} ended with {one.returncode}"
                          for one in (*self.others, self.process) if one.poll() is not None)
 
@@ -328,9 +329,9 @@ class Stage:
 
     def start_load(self, port, connections, row="difyring"):
         words = jobs.job_of(self.job, row).load
-        before = list(self.processes)
+        asked = [process for process in self.processes if not str(process.args[0]).endswith("bench_load")]
         return Load(self.start([find_built("bench_load", "DIFYRING_BENCH_DIR"), "--port", port,
-                                "--connections", connections, *words], self.load_core, pipes=True), before)
+                                "--connections", connections, *words], self.load_core, pipes=True), asked)
 
     def start_proxy(self, name, instance_ports):
         """Raises Missing when the machine lacks it, RuntimeError when it does not come up."""
