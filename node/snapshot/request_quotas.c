@@ -62,20 +62,21 @@ static void count_over(struct request_quotas *r, const struct snapshot_quota *q,
 
 void request_quotas_prepare(struct request_quotas *r, struct quotas *quotas,
                             const struct snapshot_application *app,
-                            const struct request_subjects *whom, struct request_asks *a)
+                            const struct request_subjects *whom, struct request_asks *ret_asks)
 {
-    a->count = 0;
-    a->shards = 0;
+    ret_asks->count = 0;
+    ret_asks->shards = 0;
     for (size_t i = 0; i < app->quota_count; i++) {
         const struct snapshot_quota *q = &app->quotas[i];
         if (q->terms.kind != QUOTA_CONCURRENT || whom->class == SLOT_LONG) {
-            a->number[a->count] = (uint8_t)i;
-            a->shards |= quotas_prepare(quotas, q, key_of(q, whom), &a->of[a->count++]);
+            ret_asks->number[ret_asks->count] = (uint8_t)i;
+            ret_asks->shards |=
+                quotas_prepare(quotas, q, key_of(q, whom), &ret_asks->of[ret_asks->count++]);
         }
     }
-    for (size_t i = 0; i < a->count && app->quotas_come_again; i++) {
-        r->keys[a->number[i]] = a->of[i].key;
-        r->known |= (uint8_t)(1u << a->number[i]);
+    for (size_t i = 0; i < ret_asks->count && app->quotas_come_again; i++) {
+        r->keys[ret_asks->number[i]] = ret_asks->of[i].key;
+        r->known |= (uint8_t)(1u << ret_asks->number[i]);
     }
 }
 
@@ -102,23 +103,24 @@ static void note(struct request_quotas *r, struct quotas *quotas,
 }
 
 bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
-                           const struct snapshot_application *app, struct request_asks *a,
+                           const struct snapshot_application *app, struct request_asks *asks,
                            struct application_counts *cell, uint64_t now_ms)
 {
-    int tightest, refuses = quotas_decide(quotas, a->of, a->count, a->shards, now_ms, &tightest);
+    int tightest,
+        refuses = quotas_decide(quotas, asks->of, asks->count, asks->shards, now_ms, &tightest);
     if (refuses >= 0 || app->quotas_leave_marks) {
-        note(r, quotas, app, a, refuses, cell);
+        note(r, quotas, app, asks, refuses, cell);
     }
     if (tightest >= 0) {
-        const struct snapshot_quota *q = &app->quotas[a->number[tightest]];
+        const struct snapshot_quota *q = &app->quotas[asks->number[tightest]];
         memcpy(r->limit_line, q->limit_line, sizeof(r->limit_line));
         r->limit_line_size = q->limit_line_size;
-        r->remaining = (uint32_t)quota_left(&a->of[tightest]);
-        r->reset_s = seconds(a->of[tightest].wait_ms);
+        r->remaining = (uint32_t)quota_left(&asks->of[tightest]);
+        r->reset_s = seconds(asks->of[tightest].wait_ms);
     }
     if (refuses >= 0) {
-        r->refused_by = a->number[refuses];
-        r->wait_s = seconds(a->of[refuses].wait_ms);
+        r->refused_by = asks->number[refuses];
+        r->wait_s = seconds(asks->of[refuses].wait_ms);
         count_over(r, &app->quotas[r->refused_by], cell);
     }
     return refuses >= 0;
