@@ -285,7 +285,6 @@ static void begin_waiting(struct worker *w, uint32_t epoch)
     proxy_mark(&w->proxy);
 }
 
-/* What still waits to send its last bytes. */
 static int fd_of(const struct listener *l)
 {
     return l->acceptor.fd;
@@ -353,7 +352,7 @@ static void finish_all(struct worker *w)
     close_listeners(w);
     downstream_close_all(&w->downstream);
     close_idle_of(w, w->proxy.snapshot, NULL);
-    stream_close_all(&w->net);
+    stream_close_all(&w->net); /* what still waits to send its last bytes */
     uv_close((uv_handle_t *)&w->wake, NULL);
     uv_close((uv_handle_t *)&w->log_flush, NULL);
     net_loop_close(&w->net);

@@ -31,8 +31,7 @@ static bool ask(struct exchange *x)
     whom.class = x->app->quotas_ask_class ? exchange_slot_class(x) : SLOT_SHORT;
     struct request_asks asks;
     request_quotas_prepare(&x->quota, x->proxy->quotas, x->app, &whom, &asks);
-    if (!x->searching) { /* the pick will want it, and it takes about as long as a look into memory
-                          */
+    if (!x->searching) { /* wanted by the pick; takes as long as a look into memory */
         uint64_t ring_key;
         exchange_ring_key(x, &ring_key);
     }
