@@ -26,8 +26,8 @@ def stubs(three):
     return three
 
 
-def config(stubs, **sections):
-    return settings([], instances=[instance(stub, max_fails=3, fail_timeout="600ms") for stub in stubs.values()],
+def config(stubs, fail_timeout="600ms", **sections):
+    return settings([], instances=[instance(stub, max_fails=3, fail_timeout=fail_timeout) for stub in stubs.values()],
                     timeouts={"first_event": FIRST_EVENT}, debug_headers=True, application={"state": "shared"},
                     health_check={"interval": 0.2, "healthy_threshold": 1}, **sections)
 
@@ -101,7 +101,7 @@ def test_an_instance_whose_worker_is_dead_is_ejected_and_comes_back_by_a_stream_
 
 
 def test_enable_ends_it_too(stubs):
-    with Node(config(stubs)) as node, contextlib.ExitStack() as stack:
+    with Node(config(stubs, fail_timeout="1h")) as node, contextlib.ExitStack() as stack:
         stubs["dify1"].worker(False)
         for user in users_of("dify1", 3):
             start(stack, node, user)

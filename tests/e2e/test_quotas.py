@@ -48,7 +48,7 @@ def test_a_refusal_says_what_and_for_how_long(stub):
         assert [limit_fields(ask(node)[0])[:2] for _ in range(2)] == [(2, 1), (2, 0)]
         head, body = ask(node)
         value = check_error(head, body, 429, "rate_limit_error")
-        assert all(word in value["message"] for word in ("2 requests", "per user", "every 300s"))
+        assert all(word in value["message"] for word in ("2 requests", "per user", "every 5m"))
         wait = int(head.headers["retry-after"])
         assert 1 <= wait <= 300 and limit_fields(head)[:2] == (2, 0) and 1 <= limit_fields(head)[2] <= 300
         line = node.wait_access(status=429)[0]

@@ -1,12 +1,10 @@
 """What a turn of the control loop has changed takes effect at its end, and not when the clock brings it by: each
 of these would come right within a second or so without its mark, so several in a row are timed together."""
 
-import time
-
-import pytest
 from cluster import Cluster
 from gate import Gate
 from harness import PATIENCE, TIMEOUT, TOKEN, Node, instance, settings
+from stopwatch import Stopwatch
 from stub_client import wait_for
 
 TURNS = 8
@@ -14,10 +12,10 @@ TOGETHER_SECONDS = 3 * PATIENCE   # by the clock alone it is about TURNS
 
 
 def timed(steps):
-    began = time.monotonic()
+    watch = Stopwatch()
     for step in steps:
         step()
-    return time.monotonic() - began
+    return watch.fair_seconds()
 
 
 def draining_at(node, name):

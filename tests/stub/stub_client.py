@@ -19,6 +19,8 @@ import subprocess
 import threading
 import time
 
+from stopwatch import Stopwatch
+
 LAUNCHER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dify_stub")
 START_TIMEOUT = 15   # seconds; it takes 0.1, but a loaded machine may have many starting
 PATTERN_PERIOD = 65521
@@ -31,14 +33,15 @@ def pattern(size, seed="0"):
 
 
 def wait_for(condition, timeout=5.0, interval=None):
-    """The first true value of condition(); AssertionError after `timeout` seconds. It looks each `interval` seconds;
-    by itself each 5 ms, and after 100 ms less and less often, down to each 20: a look may be a request."""
-    begin = time.monotonic()
+    """The first true value of condition(); AssertionError after `timeout` seconds in which the host did not stand
+    still. It looks each `interval` seconds; by itself each 5 ms, and after 100 ms less and less often, down to
+    each 20: a look may be a request."""
+    watch = Stopwatch()
     while True:
         value = condition()
         if value:
             return value
-        passed = time.monotonic() - begin
+        passed = watch.fair_seconds()
         assert passed < timeout, f"not true within {timeout} s; last value: {value!r}"
         time.sleep(min(max(0.005, passed / 20), 0.02) if interval is None else interval)
 
