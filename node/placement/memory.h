@@ -3,15 +3,16 @@
  * One table for the node: an id that one worker has seen being made is known to all, so a follow-up
  * finds its conversation whichever worker it comes to. (A table a worker would take as much memory
  * times the workers, or forget sooner, and ask once a worker.) No lock: an entry is one 64-bit word
- * that is read and replaced as a whole, so it is either there, or not, or another; it holds 39 bits
- * of the id's hash beside the ones that its bucket says, so that an id is taken for another one in
- * 10^10 look-ups.
+ * that is read and replaced as a whole, so it is either there, or not, or another. It and its
+ * bucket say 48 bits of the id's hash: with a million ids remembered, one of 280 million others is
+ * taken for one of them.
  *
- * Each bucket is two cache lines of 16 words; a look-up reads one bucket. There are two words for
- * each id that may be remembered, so that chance fills few buckets before the limit is met. Beyond
- * the limit the least recently used id of a few buckets gives way, whose turn it is; in a full
- * bucket its own least recently used one. Recently is told in 255 steps, each as long as it takes
- * to remember a 64th of the limit anew.
+ * Each bucket is two cache lines of 16 words; a look-up reads one bucket. The table grows with what
+ * it holds, a bucket at a time, so that few ids are few lines of the cache. At the limit there are
+ * two words or more for each id, so that chance fills few buckets before. Beyond the limit the
+ * least recently used id of a few buckets gives way, whose turn it is; in a full bucket its own
+ * least recently used one. Recently is told in 255 steps, each as long as it takes to remember a
+ * 64th of the limit anew.
  *
  * Any thread, but for _new and _free. */
 #ifndef PLACEMENT_MEMORY_H
@@ -29,8 +30,8 @@ enum {
 
 struct placement_memory;
 
-/* For at most `limit` ids (0: none is ever remembered). 16 bytes each, which the kernel gives as
- * they come to be used. */
+/* For at most `limit` ids (0: none is ever remembered). 16 to 32 bytes each at the limit (a power
+ * of two in all), 24 to 48 below it, which the kernel gives as they come to be used. */
 struct placement_memory *placement_memory_new(uint64_t limit);
 void placement_memory_free(struct placement_memory *m); /* NULL is fine */
 

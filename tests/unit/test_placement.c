@@ -351,6 +351,39 @@ static void what_two_put_in_at_a_time_is_there_once(void **state)
     placement_memory_free(m);
 }
 
+/* One that gave way in a full bucket is gone; wrong is what is there again. */
+static void *look(void *arg)
+{
+    struct user *u = arg;
+    bool gone[1000] = {false};
+    while (placement_memory_count(u->m) < 300000) {
+        for (uint64_t number = 0; number < 1000; number++) {
+            bool found = placement_memory_find(u->m, some_id(number)) == 1;
+            u->wrong += found && gone[number];
+            gone[number] = !found;
+        }
+    }
+    return NULL;
+}
+
+static void what_is_there_is_found_while_the_table_grows(void **state)
+{
+    (void)state;
+    struct placement_memory *m = placement_memory_new(400000);
+    struct user users[2] = {{.m = m}, {.m = m}};
+    pthread_t threads[2];
+    for (uint64_t number = 0; number < 1000; number++) {
+        placement_memory_set(m, some_id(number), 1);
+    }
+    assert_int_equal(pthread_create(&threads[0], NULL, look, &users[0]), 0);
+    assert_int_equal(pthread_create(&threads[1], NULL, put_all, &users[1]), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(users[i].wrong, 0);
+    }
+    placement_memory_free(m);
+}
+
 static void many_threads_never_see_anothers_place(void **state)
 {
     (void)state;
@@ -389,6 +422,7 @@ int main(void)
         cmocka_unit_test(an_id_is_found_until_it_is_forgotten),
         cmocka_unit_test(the_limit_holds_and_below_it_all_but_all_are_remembered),
         cmocka_unit_test(what_is_used_stays_and_the_rest_goes),
+        cmocka_unit_test(what_is_there_is_found_while_the_table_grows),
         cmocka_unit_test(many_threads_never_see_anothers_place),
         cmocka_unit_test(what_two_put_in_at_a_time_is_there_once),
     };
