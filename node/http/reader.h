@@ -84,6 +84,10 @@ void http_reader_begin(struct http_reader *r, struct http_head *head, bool answe
 enum http_event http_reader_next(struct http_reader *r, struct bytes *input,
                                  struct bytes *ret_body);
 
+/* Between HEAD and END of a message in chunks: does its end lie in the input that was given last,
+ * which goes as far as `end`? False once all of that has been taken. Takes nothing. */
+bool http_reader_ends_before(const struct http_reader *r, const char *end);
+
 /* The peer has closed its side. HTTP_EVENT_END: the message ended by that, which is how it said it
  * would (HTTP_BODY_CLOSE); HTTP_EVENT_MORE: nothing was in the middle; HTTP_EVENT_ERROR: cut short.
  * Only after http_reader_next() has said HTTP_EVENT_MORE. */

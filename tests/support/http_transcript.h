@@ -4,6 +4,7 @@
 #ifndef TESTS_HTTP_TRANSCRIPT_H
 #define TESTS_HTTP_TRANSCRIPT_H
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buffer.h"
@@ -90,15 +91,34 @@ static inline void transcript_event(struct transcript *t, enum http_event event,
     }
 }
 
+/* Behind HEAD or BODY in chunks: will the message end within the same read? What was said before
+ * must stay true, and come true: else the test ends here. */
+enum transcript_foretold { TRANSCRIPT_NOTHING, TRANSCRIPT_ENDS, TRANSCRIPT_GOES_ON };
+
+static inline void transcript_foretell(const struct transcript *t, enum http_event event,
+                                       const char *end, enum transcript_foretold *foretold)
+{
+    bool chunks = t->head.body == HTTP_BODY_CHUNKED;
+    bool asked = chunks && (event == HTTP_EVENT_HEAD || event == HTTP_EVENT_BODY);
+    bool ends = asked ? http_reader_ends_before(&t->reader, end) : event == HTTP_EVENT_END;
+    if (*foretold != TRANSCRIPT_NOTHING && (*foretold == TRANSCRIPT_ENDS) != ends) {
+        fprintf(stderr, "the end of a message was foretold wrongly\n");
+        abort();
+    }
+    *foretold = !asked ? TRANSCRIPT_NOTHING : ends ? TRANSCRIPT_ENDS : TRANSCRIPT_GOES_ON;
+}
+
 /* One read of the peer: the bytes are in a place of their own and gone afterwards, so that a
  * sanitizer sees anything that is kept of them. False when the reader will take no more. */
 static inline bool transcript_feed(struct transcript *t, const char *at, size_t size)
 {
     char *own = malloc(size ? size : 1);
     struct bytes input = {own, size}, body = {0};
+    enum transcript_foretold foretold = TRANSCRIPT_NOTHING;
     memcpy(own, at, size);
     for (;;) {
         enum http_event event = http_reader_next(&t->reader, &input, &body);
+        transcript_foretell(t, event, own + size, &foretold);
         if (event == HTTP_EVENT_MORE || event == HTTP_EVENT_ERROR) {
             if (event == HTTP_EVENT_ERROR) {
                 transcript_event(t, event, body);
