@@ -51,13 +51,14 @@ uint64_t downstream_head_ms(const struct downstream *d)
 
 /* Where a state may lead, as bits. */
 #define TO(state) (1u << STATE_##state)
-static const uint8_t MOVES[] = {
+static const uint16_t MOVES[] = {
     [STATE_NEW] = TO(PREFACE) | TO(HANDSHAKE) | TO(IDLE) | TO(CLOSED),
     [STATE_PREFACE] = TO(HANDSHAKE) | TO(IDLE) | TO(CLOSED),
     [STATE_HANDSHAKE] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
     [STATE_IDLE] = TO(HEAD) | TO(LINGER) | TO(CLOSED),
     [STATE_HEAD] = TO(BUSY) | TO(CLOSED),
-    [STATE_BUSY] = TO(IDLE) | TO(LINGER) | TO(CLOSED),
+    [STATE_BUSY] = TO(IDLE) | TO(SKIP) | TO(LINGER) | TO(CLOSED),
+    [STATE_SKIP] = TO(IDLE) | TO(CLOSED),
     [STATE_LINGER] = TO(CLOSED),
     [STATE_CLOSED] = 0,
 };
@@ -68,8 +69,8 @@ void downstream_enter(struct downstream *d, enum downstream_state state)
     downstream_leave_idle(d);
     d->state = state;
     d->since_ms = net_now_ms(downstream_loop(d));
-    bool lingers = state == STATE_LINGER && d->place == DOWNSTREAM_ADMITTED;
-    if ((state == STATE_IDLE && d->served) || lingers) {
+    bool rest = (state == STATE_LINGER || state == STATE_SKIP) && d->place == DOWNSTREAM_ADMITTED;
+    if ((state == STATE_IDLE && d->served) || rest) {
         downstream_join_idle(d);
     }
 }
@@ -125,28 +126,10 @@ static void begin_head(struct downstream *d)
     downstream_set_timer(d, downstream_head_ms(d));
 }
 
-static void linger_on(struct downstream *d)
-{
-    uint64_t now_ms = net_now_ms(downstream_loop(d));
-    if (now_ms >= d->linger_end_ms) {
-        downstream_close(d, false);
-        return;
-    }
-    uint64_t left_ms = d->linger_end_ms - now_ms;
-    downstream_set_timer(d, left_ms < DOWNSTREAM_LINGER_MS ? left_ms : DOWNSTREAM_LINGER_MS);
-}
-
-void downstream_linger(struct downstream *d, uint64_t all_ms)
-{
-    downstream_enter(d, STATE_LINGER);
-    d->linger_end_ms = d->since_ms + all_ms;
-    linger_on(d);
-}
-
-/* The exchange is over: what becomes of the connection. */
+/* The exchange is over, and what was to be skipped behind it: what becomes of the connection. */
 static void after_exchange(struct downstream *d)
 {
-    assert(d->state == STATE_BUSY && !d->client.exchange);
+    assert(!d->client.exchange);
     d->finished = false;
     switch (d->finish) {
     case EXCHANGE_FINISH_KEEP:
@@ -156,6 +139,9 @@ static void after_exchange(struct downstream *d)
         release_head(d);
         d->served = true;
         downstream_await_request(d, d->owner->proxy->snapshot->timeouts.keepalive_ms);
+        break;
+    case EXCHANGE_FINISH_SKIP: /* with head and limits, which the reader needs */
+        downstream_skip(d);
         break;
     case EXCHANGE_FINISH_LINGER:
         release_head(d);
@@ -201,6 +187,7 @@ static size_t on_tunnel(void *owner, struct stream *instance)
 static const struct exchange_owner_events owner_events = {
     .on_finish = on_finish,
     .on_tunnel = on_tunnel,
+    .ends_at_hand = downstream_ends_at_hand,
 };
 
 static enum exchange_reply reply_to_error(const struct downstream *d)
@@ -292,6 +279,7 @@ static bool takes_bytes(const struct downstream *d, size_t size)
     case STATE_NEW:
     case STATE_PREFACE:
     case STATE_HANDSHAKE:
+    case STATE_SKIP: /* skips() does */
     case STATE_LINGER:
     case STATE_CLOSED:
         break;
@@ -299,23 +287,37 @@ static bool takes_bytes(const struct downstream *d, size_t size)
     return false;
 }
 
+/* True: what had to be skipped is over, and `bytes` are the next request's. */
+static bool skips(struct downstream *d, struct bytes *bytes)
+{
+    if (d->state != STATE_SKIP || !downstream_skip_some(d, bytes)) {
+        return false;
+    }
+    d->finish = EXCHANGE_FINISH_KEEP;
+    after_exchange(d);
+    return true;
+}
+
 /* Takes what can be taken off `bytes` and returns the rest. */
 static struct bytes parse(struct downstream *d, struct bytes bytes)
 {
-    bool more = true;
-    while (more && takes_bytes(d, bytes.size)) {
-        if (d->state == STATE_IDLE) {
-            begin_head(d);
+    d->input_end = bytes.at + bytes.size;
+    do {
+        bool more = true;
+        while (more && takes_bytes(d, bytes.size)) {
+            if (d->state == STATE_IDLE) {
+                begin_head(d);
+            }
+            struct bytes piece = {NULL, 0};
+            size_t size = bytes.size;
+            enum http_event event = http_reader_next(&d->reader, &bytes, &piece);
+            d->client.bytes_in += event == HTTP_EVENT_ERROR ? size : size - bytes.size;
+            more = take_event(d, event, piece, &bytes);
+            if (d->finished) {
+                after_exchange(d);
+            }
         }
-        struct bytes piece = {NULL, 0};
-        size_t size = bytes.size;
-        enum http_event event = http_reader_next(&d->reader, &bytes, &piece);
-        d->client.bytes_in += event == HTTP_EVENT_ERROR ? size : size - bytes.size;
-        more = take_event(d, event, piece, &bytes);
-        if (d->finished) {
-            after_exchange(d);
-        }
-    }
+    } while (skips(d, &bytes));
     bool wanted = d->state != STATE_LINGER && d->state != STATE_CLOSED;
     return wanted ? bytes : (struct bytes){bytes.at, 0};
 }
@@ -429,7 +431,7 @@ static bool advance_once(struct downstream *d)
         return false;
     } else if (d->finished) {
         after_exchange(d);
-    } else if (d->held.size > 0 && takes_bytes(d, d->held.size)) {
+    } else if (d->held.size > 0 && (takes_bytes(d, d->held.size) || d->state == STATE_SKIP)) {
         take_held(d);
     } else {
         return false;
@@ -461,7 +463,7 @@ static void on_bytes(struct stream *s, struct bytes bytes)
 {
     struct downstream *d = downstream_of(s);
     if (d->state == STATE_LINGER) {
-        linger_on(d);
+        downstream_linger_on(d);
         return;
     }
     if (d->state == STATE_PREFACE && !downstream_take_preface(d, &bytes)) {

@@ -3,7 +3,8 @@
  *   PREFACE -> HANDSHAKE -> IDLE           each only where the listener asks for it: a PROXY header
  *                                          is coming, TLS begins
  *   IDLE -> HEAD -> BUSY -> IDLE ...       a request's head is coming; an exchange is at work
- *                      `--> LINGER         answered, but the request is still coming: read it away
+ *                      |--> SKIP -> IDLE   answered, but the request is still coming: read it away
+ *                      `--> LINGER         to its end, or to that of the connection
  *   IDLE -> LINGER                         told the end, while the client may be sending
  *   any -> CLOSED
  *
@@ -22,7 +23,7 @@ enum {
     DOWNSTREAM_HELD_MAX = 64 * 1024,
     /* A lingering close waits this long for the client to send more, and this long in all: a client
      * that sends all of an upload before it reads must get its 413 (nginx: lingering_timeout 5 s,
-     * lingering_time 30 s). */
+     * lingering_time 30 s). SKIP waits as long. */
     DOWNSTREAM_LINGER_MS = 5000,
     DOWNSTREAM_LINGER_ALL_MS = 30 * 1000,
     /* How often a client whose socket is not read (back-pressure) is asked whether it is there. */

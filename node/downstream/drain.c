@@ -36,6 +36,7 @@ static uint64_t patience_end_ms(const struct downstream *d)
     case STATE_PREFACE:
     case STATE_HANDSHAKE:
     case STATE_HEAD:
+    case STATE_SKIP:
     case STATE_LINGER:
         return d->since_ms + DOWNSTREAM_FRESH_MS;
     case STATE_NEW:

@@ -31,7 +31,7 @@ bool downstream_give_way(struct downstream_owner *owner, enum downstream_place p
     struct list *l = owner->idle.next;
     for (int i = 0; i < DOWNSTREAM_GIVE_WAY_LOOKS && l != &owner->idle; i++, l = l->next) {
         struct downstream *d = of_idle(l);
-        bool asks = d->state != STATE_LINGER && stream_unread(&d->stream);
+        bool asks = d->state == STATE_IDLE && stream_unread(&d->stream);
         if (d->place == DOWNSTREAM_ADMITTED && stream_pending(&d->stream) == 0 && !asks) {
             d->place = place;
             downstream_close(d, false);

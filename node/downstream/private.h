@@ -12,6 +12,7 @@ enum downstream_state {
     STATE_IDLE,      /* waits for a request's first byte */
     STATE_HEAD,      /* a head is coming */
     STATE_BUSY,      /* an exchange is at work */
+    STATE_SKIP,      /* answered; reads the rest of the request away, then it is IDLE */
     STATE_LINGER,    /* has sent its FIN; reads away what still comes */
     STATE_CLOSED,    /* the stream closes; freed when it has */
 };
@@ -28,16 +29,17 @@ struct downstream {
     struct exchange_client client;
     struct downstream_owner *owner;
     struct list link, idle;
-    struct wheel_timer timer; /* HEAD, IDLE, LINGER: the exchange has its own */
+    struct wheel_timer timer; /* HEAD, IDLE, SKIP, LINGER: the exchange has its own */
     struct http_reader reader;
     struct http_head *head;    /* of the request that is coming or at work */
     struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
     struct chain held;
-    uint64_t linger_end_ms;
-    uint64_t since_ms;     /* in this state */
-    uint64_t first_end_ms; /* of preface, handshake and first head together; 0: each head has its
-                              own time */
-    uint64_t until_ms;     /* the end of the state, unless the client still takes its answer */
+    const char *input_end;  /* of what parse() was given last */
+    uint64_t linger_end_ms; /* also of SKIP */
+    uint64_t since_ms;      /* in this state */
+    uint64_t first_end_ms;  /* of preface, handshake and first head together; 0: each head has its
+                               own time */
+    uint64_t until_ms;      /* the end of the state, unless the client still takes its answer */
     enum downstream_state state; /* moved by downstream_enter() alone */
     bool advancing;              /* downstream_advance() or parse() is on the stack */
     /* What the callbacks have recorded for downstream_advance(). */
@@ -68,15 +70,25 @@ static inline struct net_loop *downstream_loop(const struct downstream *d)
     return d->stream.loop;
 }
 
-/* The one door of `state`. One that has been served and would be served again, or that is only read
- * away, is in the owner's list `idle`: as long as no other needs its place. */
+/* The one door of `state`. One that has been served and would be served again, or whose bytes are
+ * only read away, is in the owner's list `idle`: as long as no other needs its place. */
 void downstream_enter(struct downstream *d, enum downstream_state state);
 
 /* Decides what comes next, from the state and from what was recorded. As often as you like. */
 void downstream_advance(struct downstream *d);
 
-/* Its FIN has been sent, or is about to be: what still comes is read away for at most `all_ms`. */
+/* Its FIN has been sent, or is about to be: what still comes is read away for at most `all_ms`; of
+ * which some has come. */
 void downstream_linger(struct downstream *d, uint64_t all_ms);
+void downstream_linger_on(struct downstream *d);
+
+/* SKIP; and some of the request's rest, which is taken off `*bytes`. True: it has come to its end.
+ */
+void downstream_skip(struct downstream *d);
+bool downstream_skip_some(struct downstream *d, struct bytes *bytes);
+
+/* For struct exchange_owner_events. */
+bool downstream_ends_at_hand(void *owner);
 
 /* An idle connection ends. False: not yet, for a request has come in this moment. */
 bool downstream_part_one(struct downstream *d);

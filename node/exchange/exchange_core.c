@@ -69,15 +69,15 @@ static void on_begin(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_START);
     c->method = c->in->method;
-    c->keep_alive = c->in->keep_alive;
     c->upgrade = c->in->upgrade;
     c->takes_interim = c->in->takes_interim;
-    c->down_ended = c->in->ended;
+    take_request(c);
     if (c->in->size > c->rules->body_size_max) {
         answer(c, EXCHANGE_REPLY_BODY_TOO_LARGE);
         return;
     }
-    if (c->in->expects && !c->in->ended) {
+    if (c->may_not_come) {
+        c->may_not_come = false;
         out(c, EXCHANGE_DO_CONTINUE);
     }
     await_body(c);
@@ -89,8 +89,7 @@ static void on_begin(struct exchange_core *c)
 
 static void on_ask_local(struct exchange_core *c)
 {
-    c->keep_alive = c->in->keep_alive;
-    c->down_ended = c->in->ended;
+    take_request(c);
     enter(c, EXCHANGE_LOCAL);
 }
 
@@ -103,9 +102,11 @@ static void on_answered(struct exchange_core *c)
 static void on_refuse(struct exchange_core *c)
 {
     if (c->phase == EXCHANGE_START) {
-        c->keep_alive = c->in->keep_alive;
+        take_request(c);
+    } else {
+        c->body_size += c->in->size;
+        c->down_ended = c->down_ended || c->in->ended;
     }
-    c->down_ended = c->down_ended || c->in->ended;
     give_up(c, c->in->reply, EXCHANGE_OUTCOME_NEUTRAL);
 }
 
@@ -127,12 +128,13 @@ static void send_held(struct exchange_core *c)
 static void on_down_body(struct exchange_core *c)
 {
     assert(!c->down_ended && c->phase != EXCHANGE_TUNNEL);
+    c->body_size += c->in->size;
     if (c->phase == EXCHANGE_LOCAL) {
+        c->may_not_come = false;
         out(c, EXCHANGE_DO_DISCARD);
         return;
     }
     count_body(c, c->in->size);
-    c->body_size += c->in->size;
     c->held += c->in->size;
     if (c->body_size > c->rules->body_size_max) {
         give_up(c, EXCHANGE_REPLY_BODY_TOO_LARGE, EXCHANGE_OUTCOME_NEUTRAL);

@@ -11,6 +11,8 @@
  *   - what had been written for a kept-alive connection that took none of it goes to the same
  *     instance over another one, however large it is, or nowhere;
  *   - a response that did not end properly is never ended properly towards the client;
+ *   - an own answer promises a further request only behind a whole one, or one whose rest is sure
+ *     to come, short, and known in length (SKIP): what follows it is then the next request;
  *   - a connect ends with the time for all attempts; a request that an instance may have does not;
  *   - a client is reset once it has taken nothing for `idle`, and not before;
  *   - who waits for a slot waits at most queue_timeout_ms in all, and leaves the queue once;
@@ -47,6 +49,10 @@ enum {
     /* A complete request up to this size is kept until its answer begins, for a retry: a GET's, or
        any one's that turns out never to have left this host. */
     EXCHANGE_REPLAY_MAX = 64 * 1024,
+    /* Of a request with an own answer so much may still be to come if its connection is to go on: a
+     * new one (and its TLS) costs both sides about as much as to send and read away that, which
+     * holds all requests of Dify's but uploads. */
+    EXCHANGE_REST_MAX = 64 * 1024,
     /* More 1xx heads than these in one attempt are no use to anybody, and each may wait for a slow
        client (Go's client takes five). */
     EXCHANGE_INTERIM_MAX = 16,
@@ -156,6 +162,7 @@ enum exchange_finish {
     EXCHANGE_FINISH_CLOSE,  /* close it when all is sent */
     EXCHANGE_FINISH_LINGER, /* the same, but the rest of the request is still coming: read it away,
                                or the reset would eat the answer */
+    EXCHANGE_FINISH_SKIP,   /* KEEP, once the rest of the request has been read away */
     EXCHANGE_FINISH_CUT,    /* close it so that the client sees a broken response */
     EXCHANGE_FINISH_RESET,  /* reset it: the client takes nothing, and nothing is to wait for it */
 };
@@ -199,7 +206,8 @@ enum {
 
 struct exchange_input {
     enum exchange_input_kind kind;
-    uint64_t size;               /* BEGIN: announced body size; bodies: bytes */
+    uint64_t size;               /* BEGIN, ASK_LOCAL, REFUSE before them: announced body size, 0 if
+                                    none is; bodies, REFUSE within one: bytes that came */
     uint64_t taken_ms;           /* DEADLINE: when the client last took bytes that waited for it, or
                                     none waited */
     size_t pending;              /* bodies: bytes waiting on the side they go to */
@@ -209,13 +217,15 @@ struct exchange_input {
     enum exchange_reply reply;   /* REFUSE */
     enum exchange_finish finish; /* TUNNEL_END: CLOSE, CUT or RESET */
     enum http_method_class method; /* BEGIN */
-    bool draining;      /* any: the node drains, and no answer promises to take another request */
-    bool full;          /* DOWN_BODY in HOLD: no more can be kept just now */
-    bool more;          /* SENT_UP */
-    bool settled;       /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
-    bool expects;       /* BEGIN: Expect: 100-continue */
-    bool keep_alive;    /* BEGIN, ASK_LOCAL, REFUSE before them: the client would like to go on */
-    bool upgrade;       /* BEGIN: asks for another protocol */
+    bool draining;   /* any: the node drains, and no answer promises to take another request */
+    bool full;       /* DOWN_BODY in HOLD: no more can be kept just now */
+    bool more;       /* SENT_UP */
+    bool settled;    /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
+    bool at_hand;    /* REFUSE, ANSWERED, NONE_LEFT, CROWDED: the rest of the body has come and is
+                        only not taken yet; of a body without an announced size */
+    bool expects;    /* BEGIN, ASK_LOCAL, REFUSE before them: Expect: 100-continue */
+    bool keep_alive; /* BEGIN, ASK_LOCAL, REFUSE before them: the client would like to go on */
+    bool upgrade;    /* BEGIN: asks for another protocol */
     bool takes_interim; /* BEGIN: an HTTP/1.1 client */
     bool ended;         /* BEGIN, ASK_LOCAL, REFUSE: the request has come to its end */
     bool until_close;   /* UP_HEAD: the client will know the body's end by its connection's */
@@ -271,15 +281,17 @@ struct exchange_core {
     uint64_t drained_ms;       /* when it first found an instance drained with `hold`; 0 = never */
     uint64_t patience_ms;      /* AWAY: it waits until then */
     uint64_t queue_time_ms;    /* that it has waited in all before */
-    uint64_t body_size;        /* bytes of the request's body that came */
+    uint64_t announced;        /* size of the request's body; 0 = it is not known, or has none */
+    uint64_t body_size;        /* bytes of it that came */
     uint64_t held;             /* of them still held */
     uint32_t attempts;
     uint32_t interim_count;           /* 1xx heads of this attempt */
     enum exchange_reply last_failure; /* what to answer if no further attempt is possible */
     enum http_method_class method;
     bool upgrade, takes_interim;
-    bool keep_alive;  /* once an answer has begun: what it promises; before, what is possible */
-    bool until_close; /* the response head that came: only the connection's end will end it */
+    bool keep_alive;   /* once an answer has begun: what it promises; before, what is possible */
+    bool until_close;  /* the response head that came: only the connection's end will end it */
+    bool may_not_come; /* the body: its client waits for 100 Continue, and will not get it */
     bool down_ended, down_paused, up_paused;
     bool attempt_open; /* an attempt has been picked and neither dropped nor kept */
     bool reported;     /* its outcome has been told */

@@ -86,21 +86,46 @@ void finish(struct exchange_core *c, enum exchange_finish how)
     resume_client(c);
 }
 
+void take_request(struct exchange_core *c)
+{
+    c->keep_alive = c->in->keep_alive;
+    c->announced = c->in->size;
+    c->down_ended = c->in->ended;
+    c->may_not_come = c->in->expects && !c->in->ended;
+}
+
 /* The response is out in full: what becomes of the client's connection. */
 void finish_answered(struct exchange_core *c)
 {
-    if (!c->down_ended) {
-        finish(c, EXCHANGE_FINISH_LINGER);
-    } else {
+    if (c->down_ended) {
         finish(c, c->keep_alive ? EXCHANGE_FINISH_KEEP : EXCHANGE_FINISH_CLOSE);
+    } else {
+        finish(c, c->keep_alive ? EXCHANGE_FINISH_SKIP : EXCHANGE_FINISH_LINGER);
     }
+}
+
+/* Is it known where the request ends, and near enough that its connection goes on behind it? Not of
+ * a body that is malformed or too slow; nor of one that its client may keep to itself now that it
+ * has its answer (RFC 9110 §10.1.1): its first byte would be taken for the next request's, or that
+ * for it. */
+static bool ends_soon(const struct exchange_core *c, enum exchange_reply reply)
+{
+    if (c->down_ended) {
+        return true;
+    }
+    if (reply == EXCHANGE_REPLY_BAD_REQUEST || reply == EXCHANGE_REPLY_REQUEST_TIMEOUT ||
+        c->may_not_come) {
+        return false;
+    }
+    assert(c->announced == 0 || c->body_size <= c->announced);
+    return c->in->at_hand || (c->announced > 0 && c->announced - c->body_size <= EXCHANGE_REST_MAX);
 }
 
 /* An own answer instead of the instance's. Only while no response head went down. */
 void answer(struct exchange_core *c, enum exchange_reply reply)
 {
     assert(c->phase < EXCHANGE_RESPOND);
-    c->keep_alive = c->keep_alive && c->down_ended && !c->half_gone && !c->in->draining;
+    c->keep_alive = c->keep_alive && !c->half_gone && !c->in->draining && ends_soon(c, reply);
     c->held = 0;
     c->ret->reply = reply;
     out(c, EXCHANGE_DO_REPLY | EXCHANGE_DO_DISCARD);

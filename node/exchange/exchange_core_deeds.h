@@ -10,6 +10,9 @@ void out(struct exchange_core *c, uint32_t what);
 
 void enter(struct exchange_core *c, enum exchange_phase phase);
 
+/* The first input: what of it is said with each kind of request. */
+void take_request(struct exchange_core *c);
+
 /* How the attempt counts: once an attempt. */
 void report(struct exchange_core *c, enum exchange_outcome outcome);
 void drop_attempt(struct exchange_core *c, enum exchange_outcome outcome);

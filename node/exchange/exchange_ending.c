@@ -108,6 +108,7 @@ static enum exchange_end end_of_response(const struct exchange_ending *e,
     case EXCHANGE_FINISH_KEEP:
     case EXCHANGE_FINISH_CLOSE:
     case EXCHANGE_FINISH_LINGER:
+    case EXCHANGE_FINISH_SKIP:
         break;
     case EXCHANGE_FINISH_RESET:
         return EXCHANGE_ENDED_CLIENT_SLOW;

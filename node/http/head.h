@@ -122,6 +122,12 @@ static inline struct bytes http_head_host(const struct http_head *h)
     return http_head_span(h, h->host_at, h->host_size);
 }
 
+/* Bytes of the body as its Content-Length has it; 0: there is none. */
+static inline uint64_t http_head_announced(const struct http_head *h)
+{
+    return h->body == HTTP_BODY_LENGTH ? h->content_length : 0;
+}
+
 static inline struct bytes http_head_reason(const struct http_head *h)
 {
     return http_head_span(h, h->reason_at, h->reason_size);

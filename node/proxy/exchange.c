@@ -207,22 +207,33 @@ static void begin_search(struct exchange *x, bool no_body)
     search_goes_on(x, user_id_begin(&x->search, &x->app->user_plan, &request));
 }
 
-/* `ended`: nothing more of the request will come. */
-static void refuse(struct exchange *x, enum exchange_reply reply, bool ended)
+bool exchange_ends_at_hand(const struct exchange *x)
+{
+    const struct exchange_client *client = x->client;
+    return x->head->body == HTTP_BODY_CHUNKED && !exchange_core_request_ended(&x->core) &&
+           client->events->ends_at_hand(client->owner);
+}
+
+static bool expects(const struct http_head *h)
+{
+    return h->expect_continue && h->minor >= 1;
+}
+
+/* `ended`: nothing more of the request will come. `size`: as the core wants it. */
+static void refuse(struct exchange *x, enum exchange_reply reply, bool ended, uint64_t size)
 {
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_REFUSE,
                                              .reply = reply,
+                                             .size = size,
                                              .keep_alive = x->head->keep_alive,
-                                             .ended = ended});
+                                             .expects = expects(x->head),
+                                             .ended = ended,
+                                             .at_hand = !ended && exchange_ends_at_hand(x)});
 }
 
-static bool is_refused(struct exchange *x, bool ended)
+static void refuse_head(struct exchange *x, enum exchange_reply reply, bool no_body)
 {
-    enum exchange_reply reply = exchange_refusal(x);
-    if (reply != EXCHANGE_REPLY_NONE) {
-        refuse(x, reply, ended);
-    }
-    return reply != EXCHANGE_REPLY_NONE;
+    refuse(x, reply, no_body, http_head_announced(x->head));
 }
 
 static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_body)
@@ -230,12 +241,12 @@ static void begin(struct exchange *x, enum exchange_input_kind kind, bool no_bod
     const struct http_head *h = x->head;
     struct exchange_input in = {
         .kind = kind,
-        .size = h->body == HTTP_BODY_LENGTH ? h->content_length : 0,
+        .size = http_head_announced(h),
         /* A body in chunks may be malformed from its first byte on, and then nothing may reach an
          * instance: its first piece settles it. */
         .settled = !x->searching && h->body != HTTP_BODY_CHUNKED,
         .method = http_method_class(h->method),
-        .expects = h->expect_continue && h->minor >= 1,
+        .expects = expects(h),
         .keep_alive = h->keep_alive,
         .upgrade = h->upgrade,
         .takes_interim = h->minor >= 1,
@@ -261,7 +272,7 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
     struct exchange *x = exchange_new(p, client, head);
     find_client(x);
     if (head->method == HTTP_METHOD_CONNECT) {
-        refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED, no_body);
+        refuse_head(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED, no_body);
         return;
     }
     if (!is_proxied(x) || client->serves == EXCHANGE_SERVES_ADMIN) {
@@ -271,7 +282,7 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
     }
     /* It would come back with the instance's own token in it (RFC 9110 §9.3.8). */
     if (head->method == HTTP_METHOD_TRACE) {
-        refuse(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED, no_body);
+        refuse_head(x, EXCHANGE_REPLY_METHOD_NOT_ALLOWED, no_body);
         return;
     }
     if (head->method == HTTP_METHOD_OPTIONS && cors_is_preflight(head)) {
@@ -279,26 +290,32 @@ void exchange_open(struct proxy_context *p, struct exchange_client *client, stru
         return;
     }
     if (!exchange_adopt(x)) {
-        refuse(x, EXCHANGE_REPLY_UNAUTHORIZED, no_body);
+        refuse_head(x, EXCHANGE_REPLY_UNAUTHORIZED, no_body);
         return;
     }
     begin_search(x, no_body);
-    if (!is_refused(x, no_body)) {
+    enum exchange_reply reply = exchange_refusal(x);
+    if (reply == EXCHANGE_REPLY_NONE) {
         begin(x, EXCHANGE_BEGIN, no_body);
+    } else {
+        refuse_head(x, reply, no_body);
     }
 }
 
 void exchange_refuse(struct proxy_context *p, struct exchange_client *client,
                      struct http_head *head, enum exchange_reply reply)
 {
-    refuse(exchange_new(p, client, head), reply, false);
+    exchange_step(exchange_new(p, client, head),
+                  (struct exchange_input){.kind = EXCHANGE_REFUSE, .reply = reply});
 }
 
 void exchange_down_body(struct exchange *x, struct bytes bytes)
 {
     if (x->searching) {
         search_goes_on(x, user_id_body(&x->search, bytes));
-        if (is_refused(x, false)) {
+        enum exchange_reply reply = exchange_refusal(x);
+        if (reply != EXCHANGE_REPLY_NONE) {
+            refuse(x, reply, false, bytes.size);
             return;
         }
     }
@@ -317,7 +334,9 @@ void exchange_down_end(struct exchange *x)
 {
     if (x->searching) {
         search_goes_on(x, user_id_end(&x->search));
-        if (is_refused(x, true)) {
+        enum exchange_reply reply = exchange_refusal(x);
+        if (reply != EXCHANGE_REPLY_NONE) {
+            refuse(x, reply, true, 0);
             return;
         }
     }

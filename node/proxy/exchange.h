@@ -19,6 +19,8 @@ struct exchange_owner_events {
     /* A tunnel takes the client's stream over, until on_finish. What came behind the request is to
      * be moved to the instance's. Returns its size. */
     size_t (*on_tunnel)(void *owner, struct stream *instance);
+    /* Behind the request's head and before its end: has the end come, and is only not read yet? */
+    bool (*ends_at_hand)(void *owner);
 };
 
 struct exchange;

@@ -282,5 +282,6 @@ void exchange_answer(struct exchange *x, const struct exchange_local_answer *ans
 {
     x->job = NULL;
     x->answer = answer;
-    exchange_step(x, (struct exchange_input){.kind = EXCHANGE_ANSWERED});
+    exchange_step(
+        x, (struct exchange_input){.kind = EXCHANGE_ANSWERED, .at_hand = exchange_ends_at_hand(x)});
 }

@@ -144,6 +144,9 @@ static inline void exchange_step(struct exchange *x, struct exchange_input in)
     exchange_take_step(x, &in);
 }
 
+/* For `at_hand`. Of a body in chunks alone: where another one ends its head tells. */
+bool exchange_ends_at_hand(const struct exchange *x);
+
 /* exchange_adopt.c: the application that the client's token belongs to. False: there is none. */
 bool exchange_adopt(struct exchange *x);
 /* It is to choose anew: among the instances of now. Where its application, or the instance that it

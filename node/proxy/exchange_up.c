@@ -96,6 +96,9 @@ bool exchange_do_pick(struct exchange *x, struct exchange_input *ret_next)
     if (ret_next->kind == EXCHANGE_NONE_LEFT && !x->up) {
         exchange_wait_drained(x, ret_next);
     }
+    if (ret_next->kind == EXCHANGE_NONE_LEFT || ret_next->kind == EXCHANGE_CROWDED) {
+        ret_next->at_hand = exchange_ends_at_hand(x);
+    }
     return true;
 }
 

@@ -362,6 +362,20 @@ def test_who_has_had_its_408_and_goes_on_sending_gives_way(stub):
             assert time.monotonic() - began > 0.9   # the heads that are coming had their places
 
 
+def test_who_has_been_refused_and_owes_the_rest_of_its_body_gives_way_and_holds_up_no_end(stub):
+    with Node(full(stub)) as node, contextlib.ExitStack() as stack:
+        def owes():
+            client = stack.enter_context(node.client())
+            head, _ = client.request("POST", "/v1/_echo", "usertoken--nobodys", headers=[("Content-Length", "60000")]).response()
+            assert head.status == 401 and "connection" not in head.headers
+            return client
+        owing = [owes() for _ in range(FEW)]
+        assert node.request("GET", "/v1/_echo", token=TOKEN)[0].status == 200
+        wait_for(lambda: any(is_closed(client) for client in owing), TIMEOUT)
+        owes()
+        node.stop()   # at once, not after 5 s of silence
+
+
 def test_sixteen_more_are_kept_for_who_administers_and_who_looks(stub):
     with Node(full(stub)) as node, contextlib.ExitStack() as stack:
         def busy(source):

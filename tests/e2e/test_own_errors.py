@@ -1,13 +1,16 @@
-"""SPEC §3, "Own errors": each row of the page's table, brought about at one node and held against what the row says."""
+"""SPEC §3, "Own errors": each row of the page's table, brought about at one node and held against what the row says;
+and what becomes of the connection of a refused request, whose body nobody wants."""
 
 import contextlib
 import json
 import os
 import re
 import socket
+import struct
+import time
 
 import pytest
-from harness import PATIENCE, ROOT, TIMEOUT, TOKEN, Node, check_error, instance, settings
+from harness import PATIENCE, ROOT, TIMEOUT, TOKEN, Node, check_error, instance, open_sockets, settings
 from stub_client import wait_for
 
 ORIGIN = "https://chat.example.com"
@@ -190,3 +193,139 @@ def test_the_answer_is_the_row(stubs, node, cause):
                 assert head.headers["connection"] == "close"
         if "then close" in row and cause != "over `limits.connections`":
             assert client.ended() in ("fin", "rst")
+
+
+# ---- the connection of a refused request: kept where its rest is sure to come, short, and known in length
+
+REST_MAX = 64 * 1024     # EXCHANGE_REST_MAX
+SILENT_SECONDS = 5       # DOWNSTREAM_LINGER_MS
+# What each body is made of: were a byte of one taken for the next request's first, an instance would get this.
+SMUGGLED = b"GET /v1/_echo/smuggled?user=u HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n\r\n"
+NEXT = SMUGGLED.replace(b"/smuggled", b"/next")
+FORM = (b'--B\r\nContent-Disposition: form-data; name="user"\r\n\r\nover\r\n--B\r\nContent-Disposition: form-data; name="file"; '
+        b'filename="f"\r\n\r\n' + SMUGGLED + b"\r\n--B--\r\n")
+# Refused by its head; by a node's own endpoint, at once and by control; by a quota of whom the body names; by nobody's being there.
+REFUSED = {"token": ("/v1/_echo?user=u", "usertoken--nobodys", 401), "path": ("/v2/info", TOKEN, 404), "admin": ("/admin/reload", TOKEN, 403),
+           "quota": ("/v1/_echo?user=over", "usertoken--limited", 429), "quota of a form": ("/v1/files/upload", "usertoken--limited", 429),
+           "nobody": ("/v1/_echo?user=u", "usertoken--gone", 503)}
+
+
+def post_head(name, *fields):
+    target, token, _ = REFUSED[name]
+    lines = [f"POST {target} HTTP/1.1", "Host: h", f"Authorization: Bearer {token}", "Content-Type: multipart/form-data; boundary=B", *fields]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def of_length(name, *fields, body=FORM):
+    return post_head(name, f"Content-Length: {len(body)}", *fields), body
+
+
+def in_chunks(name, *fields):
+    return post_head(name, "Transfer-Encoding: chunked", *fields), b"%X\r\n" % len(FORM) + FORM + b"\r\n0\r\nX-T: 1\r\n\r\n"
+
+
+@pytest.fixture
+def over(stubs, node):
+    """A user of `limited` who has used up the quota; and nothing of a body may reach an instance as a request."""
+    with node.client() as client:
+        ask(client, "GET", "/v1/_echo?user=over", "usertoken--limited")
+    yield node
+    assert stubs[0].requests(path="smuggled") == []
+
+
+def refused(client, name):
+    """Reads the answer; does it say that the connection goes on?"""
+    head, _ = client.response()
+    assert head.status == REFUSED[name][2], (name, head.raw)
+    return head.headers.get("connection") != "close"
+
+
+def goes_on(client):
+    """The next answer is that of the next request."""
+    head, body = client.response()
+    return head.status == 200 and json.loads(body)["target"].startswith("/v1/_echo/next")
+
+
+def nothing_more(client):
+    with contextlib.suppress(ConnectionError):
+        return client.rest() == b""
+    return True
+
+
+def test_a_refused_body_that_is_there_leaves_its_connection_to_the_next_request(over):
+    with over.client() as client:
+        for name in REFUSED:
+            for head, body in (of_length(name), in_chunks(name), of_length(name, "Upgrade: x", "Connection: upgrade")):
+                client.send(head + body + NEXT)
+                assert refused(client, name) and goes_on(client), (name, head)
+
+
+def test_a_refused_body_that_is_still_to_come_is_read_away_to_its_last_byte(over):
+    with over.client() as client:
+        for name in REFUSED:
+            if name == "quota of a form":   # tells its user first
+                continue
+            head, body = of_length(name)
+            assert refused(client.send(head), name), name
+            for at in range(0, len(body), 40):
+                client.send(body[at:at + 40])
+            assert goes_on(client.send(NEXT)), name
+
+
+@pytest.mark.parametrize("make", [of_length, in_chunks])
+@pytest.mark.parametrize("name", ["token", "quota of a form"])
+def test_however_a_refused_request_is_split_no_byte_of_its_body_is_taken_for_the_next(over, name, make):
+    head, body = make(name)
+    whole, client, closed = head + body + NEXT, over.client(), 0
+    for at in range(1, len(whole), 3):
+        with contextlib.suppress(ConnectionError):   # answered and closed meanwhile
+            client.send(whole[:at]).send(whole[at:])
+        if refused(client, name):
+            assert goes_on(client), at
+        else:
+            assert nothing_more(client), at
+            client.close()
+            client, closed = over.client(), closed + 1
+    client.close()
+    # Of chunks the rest has to be there, which is this machine's to say. One of the splits is behind the body.
+    assert closed == 0 if make is of_length else closed < len(whole) // 3
+
+
+def test_so_much_may_still_be_to_come_and_no_byte_more(over):
+    for size, kept in ((REST_MAX, True), (REST_MAX + 1, False)):
+        with over.client() as client:
+            body = (SMUGGLED * (1 + size // len(SMUGGLED)))[:size]
+            head, _ = of_length("token", body=body)
+            assert refused(client.send(head), "token") == kept
+            with contextlib.suppress(ConnectionError):   # the end of a connection that lingers
+                client.send(body + NEXT)
+            assert goes_on(client) if kept else nothing_more(client)
+
+
+def test_a_body_that_its_client_may_keep_to_itself_is_not_waited_for(over):
+    for name, behind in (("token", NEXT), ("path", NEXT), ("token", FORM + NEXT)):
+        with over.client() as client:
+            head, _ = of_length(name, "Expect: 100-continue")
+            assert not refused(client.send(head), name)
+            with contextlib.suppress(ConnectionError):
+                client.send(behind)
+            assert nothing_more(client), name
+    with over.client() as client:   # but once it was told to come, it does
+        head, body = of_length("quota of a form", "Expect: 100-continue")
+        assert client.send(head).head().status == 100
+        assert refused(client.send(body + NEXT), "quota of a form") and goes_on(client)
+
+
+def test_a_refused_body_that_does_not_come_ends_its_connection(over):
+    sockets = open_sockets(over)
+    head, body = of_length("token")
+    with over.client() as silent, over.client() as half, over.client() as gone:
+        began = time.monotonic()
+        for client, some in ((silent, b""), (half, body[:9]), (gone, body[:9])):
+            assert refused(client.send(head + some), "token")
+        half.socket.shutdown(socket.SHUT_WR)
+        assert half.ended() == "fin"
+        gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.close()
+        wait_for(lambda: open_sockets(over) <= sockets + 1, TIMEOUT)
+        assert silent.ended() == "fin" and time.monotonic() - began > 0.9 * SILENT_SECONDS

@@ -266,6 +266,11 @@ def test_what_the_node_has_to_say_itself_is_heard_by_one_that_has_said_all(node,
         assert head.status == 413
         client.body(head)
         assert not client.more()
+    with Secure(node, ca) as client:   # where the rest is short, the next request needs no other handshake
+        client.request("POST", "/v1/x", "usertoken--nobodys", headers=[("Content-Length", "30000")])
+        assert client.response()[0].status == 401
+        client.send(b"x" * 30000).request("GET", "/v1/_bytes?size=1", TOKEN)
+        assert client.response()[0].status == 200
 
 
 # ---- bodies

@@ -233,9 +233,10 @@ static void do_reply(struct model *m)
     demand(m, m->heads == 1, "at most one response head goes down");
     demand(m, !m->open, "an own answer only after the attempt is over");
     demand(m, m->out.reply != EXCHANGE_REPLY_NONE, "REPLY says which");
+    demand(m, m->out.what & EXCHANGE_DO_FINISH, "who has its own answer waits for nothing");
     m->promised = exchange_core_keep_alive(&m->core);
-    demand(m, !m->promised || (m->ended && may_go_on(m)),
-           "keep-alive is promised only behind a whole request");
+    demand(m, m->promised == (may_go_on(m) && model_is_bounded(m)),
+           "keep-alive is promised where the next request can be told apart, and nowhere else");
     m->seen_reply[m->out.reply]++;
 }
 
@@ -276,7 +277,11 @@ static void do_finish(struct model *m)
                "CLOSE only behind a whole response that promised it");
         break;
     case EXCHANGE_FINISH_LINGER:
-        demand(m, whole && !m->ended, "LINGER while the request is still coming");
+        demand(m, whole && !m->ended && !m->promised, "LINGER while the request is still coming");
+        break;
+    case EXCHANGE_FINISH_SKIP:
+        demand(m, m->answered && !m->ended && m->promised, "SKIP behind an own answer");
+        demand(m, m->body_left <= EXCHANGE_REST_MAX && !m->endless, "and its rest is short");
         break;
     case EXCHANGE_FINISH_CUT:
         demand(m, !whole, "CUT only what is not whole");
@@ -335,6 +340,7 @@ static void carry_up(struct model *m, uint32_t what)
     }
     if (what & EXCHANGE_DO_CONTINUE) {
         m->continues++;
+        m->withholds = false;
         demand(m,
                m->continues == 1 && given(m, EXCHANGE_BEGIN) && m->request.expects &&
                    !m->request.ended,
@@ -548,7 +554,7 @@ static void take_in(struct model *m)
                                             : m->full && !given(m, EXCHANGE_SENT_UP));
     m->ended = m->ended || m->in.ended;
     m->until_close = given(m, EXCHANGE_UP_HEAD) ? m->in.until_close : m->until_close;
-    m->body_in += given(m, EXCHANGE_DOWN_BODY) ? m->in.size : 0;
+    model_take_body(m);
     m->settled = m->settled || (given(m, EXCHANGE_DOWN_BODY) && m->in.settled);
     m->ended = m->ended || given(m, EXCHANGE_DOWN_END);
     m->connected = m->connected || given(m, EXCHANGE_UP_CONNECTED);

@@ -45,6 +45,7 @@ struct model {
     struct exchange_input request;
     uint64_t body_left, settle_at, body_in, hold_from, hold_at_pick, down_waiting, down_first;
     uint64_t taken_ms; /* when the client last took bytes, while some wait */
+    bool withholds;    /* it asked whether it may send its body, and was not told */
     bool ended, settled, half_gone, left, paused_down, endless;
     bool draining; /* the node, from now on */
     bool full;     /* what is kept before the user is known takes no more just now */
@@ -105,5 +106,23 @@ bool model_act(struct model *m);
 
 /* Nobody acts any more: the deadlines alone must end it. */
 void model_run_out(struct model *m);
+
+/* The client's part of an input, in phase `before`. */
+static inline void model_take_body(struct model *m)
+{
+    bool begins = m->before == EXCHANGE_START, body = m->in.kind == EXCHANGE_DOWN_BODY;
+    m->body_in += body || (m->in.kind == EXCHANGE_REFUSE && !begins) ? m->in.size : 0;
+    m->withholds = begins ? m->in.expects && !m->in.ended : m->withholds && !body;
+}
+
+/* Is the request whole that an own answer is given to, or its end known and near, and sure to come?
+ */
+static inline bool model_is_bounded(const struct model *m)
+{
+    bool lost = m->withholds || m->out.reply == EXCHANGE_REPLY_BAD_REQUEST ||
+                m->out.reply == EXCHANGE_REPLY_REQUEST_TIMEOUT;
+    bool near = m->request.size > 0 && m->request.size - m->body_in <= EXCHANGE_REST_MAX;
+    return m->ended || (!lost && (near || m->in.at_hand));
+}
 
 #endif

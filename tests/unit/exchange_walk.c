@@ -5,6 +5,23 @@
 
 #include <stddef.h>
 
+static uint64_t below(struct model *m, uint64_t bound)
+{
+    return prng_below(&m->prng, bound);
+}
+
+static bool one_in(struct model *m, uint64_t n)
+{
+    return below(m, n) == 0;
+}
+
+/* Has the same read brought the rest of a body in chunks? */
+static bool at_hand(struct model *m)
+{
+    bool all = m->request.size == 0 && !m->ended && !m->endless && !m->paused_down;
+    return all && !m->by_hand && m->body_left <= MODEL_READ_MAX && one_in(m, 2);
+}
+
 void model_step_with(struct model *m, struct exchange_input in, int pick, int connect)
 {
     model_one_step(m, in);
@@ -22,6 +39,8 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
             in.bound = m->bound = pick == MODEL_BOUND || in.asks;
             in.look_ms = 200;
             in.hold_ms = m->hold_ms;
+            in.at_hand =
+                (in.kind == EXCHANGE_NONE_LEFT || in.kind == EXCHANGE_CROWDED) && at_hand(m);
             m->searching = in.kind == EXCHANGE_SEARCHING;
         } else if (m->out.what & (EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT)) {
             int way = connect < 0 ? (int)prng_below(&m->prng, 3) : connect;
@@ -41,16 +60,6 @@ void model_step_with(struct model *m, struct exchange_input in, int pick, int co
 void model_step(struct model *m, struct exchange_input in)
 {
     model_step_with(m, in, -1, -1);
-}
-
-static uint64_t below(struct model *m, uint64_t bound)
-{
-    return prng_below(&m->prng, bound);
-}
-
-static bool one_in(struct model *m, uint64_t n)
-{
-    return below(m, n) == 0;
 }
 
 static bool over(const struct model *m)
@@ -100,19 +109,23 @@ static void begin(struct model *m)
     m->places = one_in(m, 3);
     m->asks = m->places && one_in(m, 2);
     bool no_body = one_in(m, 3);
+    m->body_left = no_body ? 0 : one_in(m, 3) ? 1 + below(m, 900) : 1 + below(m, 600 * 1000);
+    m->settle_at = one_in(m, 2) || no_body ? 0 : 1 + below(m, m->body_left + 100);
+    uint64_t announced = one_in(m, 2) ? m->body_left : 0;
+    m->endless = announced == 0 && !no_body && one_in(m, 4); /* chunked: more may always come */
     if (one_in(m, 30)) { /* nobody may ask for that, or a malformed head */
         model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
                                               .reply = EXCHANGE_REPLY_UNAUTHORIZED,
+                                              .size = announced,
                                               .keep_alive = one_in(m, 2),
-                                              .ended = no_body});
+                                              .expects = one_in(m, 4),
+                                              .ended = no_body,
+                                              .at_hand = announced == 0 && !no_body && at_hand(m)});
         return;
     }
-    m->body_left = no_body ? 0 : one_in(m, 3) ? 1 + below(m, 900) : 1 + below(m, 600 * 1000);
-    m->settle_at = one_in(m, 2) || no_body ? 0 : 1 + below(m, m->body_left + 100);
-    m->endless = one_in(m, 8); /* chunked: more may always come */
     model_step(m, (struct exchange_input){
                       .kind = local ? EXCHANGE_ASK_LOCAL : EXCHANGE_BEGIN,
-                      .size = one_in(m, 2) ? m->body_left : 0,
+                      .size = announced,
                       .settled = m->settle_at == 0,
                       .method = (enum http_method_class)below(m, HTTP_CLASS_SAFE + 1),
                       .expects = one_in(m, 4),
@@ -154,6 +167,20 @@ static void client_sends(struct model *m)
     } else if (!over(m) && m->body_left == 0 && room > 0) {
         tell(m, EXCHANGE_DOWN_END);
     }
+}
+
+/* With a piece of the body, or its end. */
+static void refused_in_body(struct model *m)
+{
+    bool more = !m->ended && !m->paused_down;
+    uint64_t size = more ? below(m, (m->body_left < 9000 ? m->body_left : 9000) + 1) : 0;
+    m->body_left -= size;
+    bool ended = more && m->body_left == 0 && !m->endless && one_in(m, 2);
+    model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
+                                          .reply = EXCHANGE_REPLY_USER_REQUIRED,
+                                          .size = size,
+                                          .ended = ended,
+                                          .at_hand = !ended && at_hand(m)});
 }
 
 static bool client_can_send(const struct model *m)
@@ -318,7 +345,8 @@ static void instance_acts(struct model *m)
         break;
     case EXCHANGE_LOCAL:
         if (one_in(m, 6)) {
-            tell(m, EXCHANGE_ANSWERED);
+            model_step(m,
+                       (struct exchange_input){.kind = EXCHANGE_ANSWERED, .at_hand = at_hand(m)});
         }
         break;
     case EXCHANGE_START:
@@ -444,9 +472,7 @@ bool model_act(struct model *m)
     } else if (what == 98) {
         client_leaves(m);
     } else if (one_in(m, 3) && !m->orphan) {
-        model_step(m, (struct exchange_input){.kind = EXCHANGE_REFUSE,
-                                              .reply = EXCHANGE_REPLY_USER_REQUIRED,
-                                              .ended = one_in(m, 2)});
+        refused_in_body(m);
     }
     return !over(m);
 }

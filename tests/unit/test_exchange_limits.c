@@ -43,6 +43,137 @@ static void a_body_of_exactly_the_limit_passes(void **state)
     assert_int_equal(m.core.phase, EXCHANGE_HOLD);
 }
 
+/* ---- what may still be to come where a connection goes on ---- */
+
+enum { SHORT = 40 * 1000, LONG = 3 * EXCHANGE_REST_MAX };
+
+static struct exchange_input announces(struct exchange_input in, uint64_t size)
+{
+    in.size = size;
+    in.keep_alive = true;
+    return in;
+}
+
+static void behind_an_own_answer_the_short_rest_of_a_body_is_skipped(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t size;
+        bool keeps;
+    } bodies[] = {{1, true}, {EXCHANGE_REST_MAX, true}, {EXCHANGE_REST_MAX + 1, false}, {0, false}};
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        enum exchange_finish as = bodies[i].keeps ? EXCHANGE_FINISH_SKIP : EXCHANGE_FINISH_LINGER;
+        struct model m = fresh(); /* by its head */
+        give(&m,
+             announces(IN(.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_QUOTA), bodies[i].size));
+        assert_reply(&m, EXCHANGE_REPLY_QUOTA, as);
+        m = fresh(); /* by the node itself */
+        give(&m, announces(IN(.kind = EXCHANGE_ASK_LOCAL), bodies[i].size));
+        tell(&m, EXCHANGE_ANSWERED);
+        assert_reply(&m, EXCHANGE_REPLY_LOCAL, as);
+        m = fresh(); /* since nobody takes it */
+        struct exchange_input in = announces(post(), bodies[i].size);
+        in.settled = true;
+        feed(&m, in, 0, LATER);
+        assert_reply(&m, EXCHANGE_REPLY_UNAVAILABLE, as);
+    }
+}
+
+static void of_a_body_only_what_is_still_to_come_counts(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    give(&m, announces(post(), LONG));
+    body(&m, LONG - EXCHANGE_REST_MAX - 10, false);
+    struct model sooner = m;
+    struct exchange_input refuse = {.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_QUOTA};
+    refuse.size = 9; /* with the piece that tells the user */
+    give(&sooner, refuse);
+    assert_reply(&sooner, EXCHANGE_REPLY_QUOTA, EXCHANGE_FINISH_LINGER);
+    refuse.size = 10;
+    give(&m, refuse);
+    assert_reply(&m, EXCHANGE_REPLY_QUOTA, EXCHANGE_FINISH_SKIP);
+
+    m = fresh(); /* a node's own endpoint takes none of it, and counts it all the same */
+    give(&m, announces(IN(.kind = EXCHANGE_ASK_LOCAL), LONG));
+    body(&m, LONG - EXCHANGE_REST_MAX, false);
+    tell(&m, EXCHANGE_ANSWERED);
+    assert_reply(&m, EXCHANGE_REPLY_LOCAL, EXCHANGE_FINISH_SKIP);
+
+    m = fresh(); /* an instance has had the beginning, and broke */
+    struct exchange_input in = announces(post(), SHORT);
+    in.settled = true;
+    give(&m, in);
+    all_is_up(&m);
+    tell(&m, EXCHANGE_UP_GARBAGE);
+    assert_reply(&m, EXCHANGE_REPLY_BAD_GATEWAY, EXCHANGE_FINISH_SKIP);
+}
+
+static void a_body_in_chunks_is_skipped_if_it_lies_there_to_its_end(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    give(&m, IN(.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_UNAUTHORIZED, .keep_alive = true,
+                .at_hand = true));
+    assert_reply(&m, EXCHANGE_REPLY_UNAUTHORIZED, EXCHANGE_FINISH_SKIP);
+    m = fresh();
+    give(&m, IN(.kind = EXCHANGE_ASK_LOCAL, .keep_alive = true));
+    give(&m, IN(.kind = EXCHANGE_ANSWERED, .at_hand = true));
+    assert_reply(&m, EXCHANGE_REPLY_LOCAL, EXCHANGE_FINISH_SKIP);
+}
+
+/* Who asked whether to send it may have taken the answer for a no. */
+static void a_body_that_may_not_come_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct exchange_input asks = announces(IN(.kind = EXCHANGE_ASK_LOCAL, .expects = true), SHORT);
+    struct model m = fresh();
+    give(&m, asks);
+    struct model comes = m;
+    tell(&m, EXCHANGE_ANSWERED);
+    assert_reply(&m, EXCHANGE_REPLY_LOCAL, EXCHANGE_FINISH_LINGER);
+    body(&comes, 1, false); /* so it does come */
+    tell(&comes, EXCHANGE_ANSWERED);
+    assert_reply(&comes, EXCHANGE_REPLY_LOCAL, EXCHANGE_FINISH_SKIP);
+    m = fresh();
+    asks.kind = EXCHANGE_REFUSE;
+    asks.reply = EXCHANGE_REPLY_QUOTA;
+    give(&m, asks);
+    assert_reply(&m, EXCHANGE_REPLY_QUOTA, EXCHANGE_FINISH_LINGER);
+    m = fresh(); /* it was told to go on */
+    asks = announces(post(), SHORT);
+    asks.expects = true;
+    give(&m, asks);
+    assert_int_equal(m.continues, 1);
+    give(&m, IN(.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_QUOTA));
+    assert_reply(&m, EXCHANGE_REPLY_QUOTA, EXCHANGE_FINISH_SKIP);
+}
+
+static void who_may_not_go_on_is_not_kept_for_a_short_rest(void **state)
+{
+    (void)state;
+    struct model m = fresh(); /* malformed, or too slow */
+    give(&m, announces(post(), SHORT));
+    struct model slow = m, drained = m, closes = fresh();
+    tell(&m, EXCHANGE_DOWN_BAD);
+    assert_reply(&m, EXCHANGE_REPLY_BAD_REQUEST, EXCHANGE_FINISH_LINGER);
+    deadline(&slow);
+    assert_reply(&slow, EXCHANGE_REPLY_REQUEST_TIMEOUT, EXCHANGE_FINISH_LINGER);
+    drained.draining = true;
+    give(&drained, IN(.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_QUOTA));
+    assert_reply(&drained, EXCHANGE_REPLY_QUOTA, EXCHANGE_FINISH_LINGER);
+    struct exchange_input in = announces(post(), SHORT);
+    in.keep_alive = false;
+    give(&closes, in);
+    give(&closes, IN(.kind = EXCHANGE_REFUSE, .reply = EXCHANGE_REPLY_QUOTA));
+    assert_reply(&closes, EXCHANGE_REPLY_QUOTA, EXCHANGE_FINISH_LINGER);
+    m = fresh(); /* half closed: the rest will not come */
+    give(&m, announces(IN(.kind = EXCHANGE_ASK_LOCAL), SHORT));
+    give(&m, IN(.kind = EXCHANGE_DOWN_GONE, .may_read = true));
+    tell(&m, EXCHANGE_ANSWERED);
+    assert_reply(&m, EXCHANGE_REPLY_LOCAL, EXCHANGE_FINISH_LINGER);
+}
+
 /* ---- deadlines ---- */
 
 static void a_connection_that_does_not_come_is_tried_elsewhere_then_503(void **state)
@@ -312,6 +443,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(body_over_limit_is_413_before_the_head_and_a_cut_after_it),
         cmocka_unit_test(a_body_of_exactly_the_limit_passes),
+        cmocka_unit_test(behind_an_own_answer_the_short_rest_of_a_body_is_skipped),
+        cmocka_unit_test(of_a_body_only_what_is_still_to_come_counts),
+        cmocka_unit_test(a_body_in_chunks_is_skipped_if_it_lies_there_to_its_end),
+        cmocka_unit_test(a_body_that_may_not_come_is_not_waited_for),
+        cmocka_unit_test(who_may_not_go_on_is_not_kept_for_a_short_rest),
         cmocka_unit_test(a_connection_that_does_not_come_is_tried_elsewhere_then_503),
         cmocka_unit_test(no_head_within_first_byte_is_504_and_a_failure_without_a_retry),
         cmocka_unit_test(a_client_that_stops_sending_is_408_and_nobody_elses_failure),
