@@ -82,7 +82,7 @@ static void on_begin(struct exchange_core *c)
     }
     await_body(c);
     enter(c, EXCHANGE_HOLD);
-    if (c->in->settled) {
+    if (c->in->settled && !exchange_core_gathers(c, c->in->size)) {
         pick(c);
     }
 }
@@ -140,7 +140,7 @@ static void on_down_body(struct exchange_core *c)
         give_up(c, EXCHANGE_REPLY_BODY_TOO_LARGE, EXCHANGE_OUTCOME_NEUTRAL);
         return;
     }
-    if (c->phase == EXCHANGE_HOLD && c->in->settled) {
+    if (c->phase == EXCHANGE_HOLD && c->in->settled && !exchange_core_gathers(c, c->body_size)) {
         pick(c);
     } else if (c->phase >= EXCHANGE_SEND) {
         send_held(c);

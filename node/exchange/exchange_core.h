@@ -70,7 +70,8 @@ enum {
 enum exchange_phase {
     EXCHANGE_START,
     EXCHANGE_LOCAL,   /* this node's own endpoint is at work on the answer */
-    EXCHANGE_HOLD,    /* gathering the body until it has told the user */
+    EXCHANGE_HOLD,    /* gathering the body until it has told the user; a safe request's until it is
+                         whole, if it can be repeated then */
     EXCHANGE_PICK,    /* an instance was asked for */
     EXCHANGE_WAIT,    /* for a slot of the one that was picked */
     EXCHANGE_SEARCH,  /* instances are asked which of them has what the request names */

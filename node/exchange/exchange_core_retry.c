@@ -29,3 +29,9 @@ bool exchange_core_may_retry(const struct exchange_core *c, enum exchange_mishap
            c->now_ms - c->started_ms < c->rules->retry_timeout_ms &&
            exchange_core_can_repeat(c, mishap);
 }
+
+bool exchange_core_gathers(const struct exchange_core *c, uint64_t body_size)
+{
+    bool comes_back = (REPEATED_AFTER[c->method] & EXCHANGE_MISHAP_BROKEN) != 0;
+    return comes_back && !c->down_ended && !c->upgrade && body_size <= EXCHANGE_REPLAY_MAX;
+}

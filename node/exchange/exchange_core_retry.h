@@ -20,4 +20,8 @@ bool exchange_core_can_repeat(const struct exchange_core *c, enum exchange_misha
 /* The same, as another attempt: while there are attempts and time left. */
 bool exchange_core_may_retry(const struct exchange_core *c, enum exchange_mishap mishap);
 
+/* Is the end of its body waited for before an instance is chosen? Of what goes up in pieces nothing
+ * would be left to repeat. `body_size`: announced, or come so far. */
+bool exchange_core_gathers(const struct exchange_core *c, uint64_t body_size);
+
 #endif

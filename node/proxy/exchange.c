@@ -326,7 +326,7 @@ void exchange_down_body(struct exchange *x, struct bytes bytes)
                          .size = bytes.size,
                          .settled = !x->searching,
                          .pending = pending,
-                         .full = x->searching && exchange_hold_is_full(x),
+                         .full = exchange_hold_is_full(x),
                      });
 }
 

@@ -29,8 +29,8 @@ static uint64_t hold_max(const struct exchange *x)
 }
 
 /* Is what has come too much for `hold`? Who waits for its user may wait long, and so may who waits
- * for a slot, an answer about an id, or a connection: of these the client is held back above
- * EXCHANGE_HIGH_WATER, which is little for one and much for thousands. */
+ * for its own end, a slot, an answer about an id, or a connection: of these the client is held back
+ * above EXCHANGE_HIGH_WATER, which is little for one and much for thousands. */
 static bool needs_spool(const struct exchange *x)
 {
     enum exchange_phase phase = exchange_core_phase(&x->core);
@@ -40,7 +40,7 @@ static bool needs_spool(const struct exchange *x)
     if (x->searching) {
         return x->hold.size > hold_max(x);
     }
-    return phase >= EXCHANGE_PICK && phase <= EXCHANGE_CONNECT && is_over(x);
+    return phase >= EXCHANGE_HOLD && phase <= EXCHANGE_CONNECT && is_over(x);
 }
 
 static void begin_spool(struct exchange *x)

@@ -298,6 +298,14 @@ def test_a_get_is_tried_at_most_attempts_times(stubs, node):
     assert head.status == 502
     assert sum(len(stub.requests(path="/once")) for stub in stubs) == 3
     node.wait_access(uri="/v1/_echo/once?user=u", attempts=3)
+    # also with a body, and over connections that were kept
+    for stub in stubs:
+        stub.clear()
+        stub.fault("close_before_head", count=None, match="/v1/_echo/body")
+    assert node.request("GET", "/v1/_echo?user=u", token=TOKEN)[0].status == 200
+    head, _ = node.request("GET", "/v1/_echo/body?user=u", token=TOKEN, body=b"x" * 100)
+    assert head.status == 502
+    assert sum(len(stub.requests(path="/body")) for stub in stubs) == 3
 
 
 def test_retries_can_be_switched_off(stubs):

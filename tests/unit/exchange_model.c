@@ -539,6 +539,12 @@ static void take_instance(struct model *m)
     }
 }
 
+bool model_goes_on_waiting(const struct model *m, uint64_t size, bool settled)
+{
+    bool comes_back = m->request.method == HTTP_CLASS_SAFE && !m->request.upgrade;
+    return !settled || (comes_back && m->body_in + size <= EXCHANGE_REPLAY_MAX);
+}
+
 /* What the input itself changes in the world, before the core hears of it. */
 static void take_in(struct model *m)
 {
@@ -550,8 +556,9 @@ static void take_in(struct model *m)
         m->settled = m->in.settled;
     }
     m->full = m->before == EXCHANGE_HOLD &&
-              (given(m, EXCHANGE_DOWN_BODY) ? m->in.full && !m->in.settled
-                                            : m->full && !given(m, EXCHANGE_SENT_UP));
+              (given(m, EXCHANGE_DOWN_BODY)
+                   ? m->in.full && model_goes_on_waiting(m, m->in.size, m->in.settled)
+                   : m->full && !given(m, EXCHANGE_SENT_UP));
     m->ended = m->ended || m->in.ended;
     m->until_close = given(m, EXCHANGE_UP_HEAD) ? m->in.until_close : m->until_close;
     model_take_body(m);

@@ -97,6 +97,10 @@ void model_step(struct model *m, struct exchange_input in);
  * pooled one, 0 refused at once, 2 later; -1 as the prng says. */
 void model_step_with(struct model *m, struct exchange_input in, int pick, int connect);
 
+/* Does a piece of body of that size leave the request without an instance: its user is not known
+ * yet, or it can be repeated once it is whole? */
+bool model_goes_on_waiting(const struct model *m, uint64_t size, bool settled);
+
 /* What a pick gives to a request that belongs somewhere: it is searched for once, and what could
  * not be delivered there waits. */
 struct exchange_input model_place(struct model *m, enum exchange_input_kind after);

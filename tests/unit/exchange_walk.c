@@ -139,11 +139,13 @@ static void begin(struct model *m)
 static void body_piece(struct model *m, uint64_t size)
 {
     m->body_left -= size;
+    bool settled = m->body_in + size >= m->settle_at;
+    bool waits = model_goes_on_waiting(m, size, settled);
     model_step(m, (struct exchange_input){
                       .kind = EXCHANGE_DOWN_BODY,
                       .size = size,
-                      .settled = m->body_in + size >= m->settle_at,
-                      .full = m->body_in + size < m->settle_at && (m->full || one_in(m, 8)),
+                      .settled = settled,
+                      .full = waits && (m->full || one_in(m, 8)),
                       .pending = m->connected ? m->up_waiting : 0,
                   });
 }

@@ -288,6 +288,38 @@ static void get_is_retried_on_a_connection_lost_before_the_head_but_not_on_garba
     assert_int_equal(m.attempts, 2);
 }
 
+/* Of a body that goes up in pieces nothing would be left to repeat. */
+static void a_get_with_a_body_is_sent_when_it_is_whole_and_repeated_with_it(void **state)
+{
+    (void)state;
+    struct model m = fresh();
+    struct exchange_input in = get();
+    in.ended = false;
+    in.size = 100;
+    give(&m, in);
+    body(&m, 60, true);
+    assert_int_equal(m.attempts, 0);
+    body(&m, 40, true);
+    tell(&m, EXCHANGE_DOWN_END);
+    assert_int_equal(m.attempts, 1);
+    all_is_up(&m);
+    tell(&m, EXCHANGE_UP_GONE);
+    assert_int_equal(m.attempts, 2);
+    assert_int_equal(m.sent_to, 100);
+    m = fresh(); /* what cannot be repeated does not wait for its end */
+    in.size = EXCHANGE_REPLAY_MAX + 1;
+    give(&m, in);
+    assert_int_equal(m.attempts, 1);
+    m = fresh();
+    in.size = 0; /* in chunks: found on the way */
+    in.settled = false;
+    give(&m, in);
+    body(&m, PIECE, true);
+    assert_int_equal(m.attempts, 0);
+    body(&m, PIECE, true);
+    assert_int_equal(m.attempts, 1);
+}
+
 static void get_retry_that_finds_nobody_left_passes_the_502_on(void **state)
 {
     (void)state;
@@ -544,6 +576,7 @@ int main(void)
         cmocka_unit_test(unsent_post_on_a_dead_pooled_connection_is_sent_to_another_one),
         cmocka_unit_test(get_is_retried_on_502_at_another_instance),
         cmocka_unit_test(get_is_retried_on_a_connection_lost_before_the_head_but_not_on_garbage),
+        cmocka_unit_test(a_get_with_a_body_is_sent_when_it_is_whole_and_repeated_with_it),
         cmocka_unit_test(get_retry_that_finds_nobody_left_passes_the_502_on),
         cmocka_unit_test(connect_failure_moves_any_request),
         cmocka_unit_test(a_node_without_descriptors_blames_nobody_and_answers_503_at_once),
