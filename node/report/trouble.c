@@ -104,8 +104,9 @@ static void say_why(const struct tracked_instance *i, struct problem *one)
     }
     if (one->id == PROBLEM_INSTANCE_UNREACHABLE) {
         snprintf(one->detail, sizeof(one->detail),
-                 "this node does not reach it, and skips it; the others do: %s",
-                 reason_text(&why, text));
+                 "this node alone does not reach it, and skips it%s%s",
+                 why.kind == REASON_NONE ? "" : ": ",
+                 why.kind == REASON_NONE ? "" : reason_text(&why, text));
     } else if (one->id == PROBLEM_INSTANCE_KEPT) {
         snprintf(one->detail, sizeof(one->detail),
                  "it fails, and stays in service since too few others are left%s%s",

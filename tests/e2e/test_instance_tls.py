@@ -239,7 +239,11 @@ def test_a_node_that_cannot_read_a_file_goes_on_without_the_instance(stubs, ca, 
             assert "`tls.ca` of `dify1`" in result.stdout and "dify2" not in result.stdout, result
             event, = node.events("instance_tls_unreadable")
             assert event["instance"] == "dify1" and "tls.ca" in event["fault"]
-            assert [one["subject"] for one in node.status()["problems"] if one["kind"] == "file_unreadable"] == ["one/dify1"]
+            problems = wait_for(lambda: [one for one in [{p["kind"]: p for p in node.status()["problems"]}]
+                                         if "instance_unreachable" in one], TIMEOUT)[0]
+            assert problems["file_unreadable"]["subject"] == problems["instance_unreachable"]["subject"] == "one/dify1"
+            # nobody else is there to reach it, and nothing has been seen of it
+            assert problems["instance_unreachable"]["detail"] == "this node alone does not reach it, and skips it"
             for _ in range(6):
                 assert get(node)[0].status == 200
             assert {line["instance"] for line in node.wait_access(6, app="one")} == {"dify2"}
