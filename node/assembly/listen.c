@@ -30,8 +30,34 @@ static socklen_t parse(const struct conf_listen *listen, uint16_t port, union ad
     return 0;
 }
 
+/* [::] is every address of this host, of IPv4 too, as the kernel and HAProxy have it: but where the
+ * configuration has a listener of IPv4 at that port, for they would be in each other's way. */
+static int is_ipv6_only(const struct conf *conf, const struct conf_listen *listen,
+                        const union address *address)
+{
+    if (!IN6_IS_ADDR_UNSPECIFIED(&address->six.sin6_addr)) {
+        return 1;
+    }
+    for (size_t i = 0; i < conf_door_count(conf); i++) {
+        const struct conf_listen *other = conf_door(conf, i);
+        if (listen->port != 0 && other->port == listen->port && !strchr(other->host, ':')) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void limit_family(int fd, const struct conf *conf, const struct conf_listen *listen,
+                         const union address *address)
+{
+    if (address->any.sa_family == AF_INET6) {
+        int only = is_ipv6_only(conf, listen, address);
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
+    }
+}
+
 /* Returns the socket, or a negative errno. *port: 0 on the way in means that it is told. */
-static int open_one(const struct conf_listen *listen, uint16_t *port)
+static int open_one(const struct conf *conf, const struct conf_listen *listen, uint16_t *port)
 {
     union address address;
     socklen_t size = parse(listen, *port, &address);
@@ -46,10 +72,7 @@ static int open_one(const struct conf_listen *listen, uint16_t *port)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)); /* works for IPv6 too */
-    if (address.any.sa_family == AF_INET6) {
-        /* Else [::] and 0.0.0.0 with one port would be in each other's way. */
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-    }
+    limit_family(fd, conf, listen, &address);
     if (bind(fd, &address.any, size) != 0 || getsockname(fd, &address.any, &size) != 0) {
         int error = errno;
         close(fd);
@@ -61,7 +84,7 @@ static int open_one(const struct conf_listen *listen, uint16_t *port)
 }
 
 /* SO_REUSEPORT lets a second node of the same user bind the same port; ask first without it. */
-static int port_is_taken(const struct conf_listen *listen)
+static int port_is_taken(const struct conf *conf, const struct conf_listen *listen)
 {
     union address address;
     socklen_t size = parse(listen, listen->port, &address);
@@ -75,9 +98,7 @@ static int port_is_taken(const struct conf_listen *listen)
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
-    if (address.any.sa_family == AF_INET6) {
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-    }
+    limit_family(fd, conf, listen, &address);
     int error = bind(fd, &address.any, size) == 0 ? 0 : -errno;
     close(fd);
     return error;
@@ -103,7 +124,7 @@ int listen_open(const struct conf *conf, size_t workers, int *ret_sockets, uint1
     int error = 0;
     size_t i = 0;
     for (i = 0; i < conf_door_count(conf); i++) {
-        error = port_is_taken(conf_door(conf, i));
+        error = port_is_taken(conf, conf_door(conf, i));
         ret_ports[i] = conf_door(conf, i)->port;
         if (error) {
             break;
@@ -111,7 +132,7 @@ int listen_open(const struct conf *conf, size_t workers, int *ret_sockets, uint1
     }
     for (size_t w = 0; w < workers && !error; w++) {
         for (i = 0; i < conf_door_count(conf); i++) {
-            int fd = open_one(conf_door(conf, i), &ret_ports[i]);
+            int fd = open_one(conf, conf_door(conf, i), &ret_ports[i]);
             if (fd < 0) {
                 error = fd;
                 break;

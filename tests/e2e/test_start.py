@@ -1,6 +1,7 @@
 """A node that cannot start says why, in one clear line each, and exits with the right code."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -177,17 +178,41 @@ def test_without_a_node_section_it_has_its_hosts_name_and_a_worker_on_each_usabl
         assert (own["workers"], own["name"]) == (len(usable), socket.gethostname())
 
 
+def real_ip(host, port):
+    """What the instance is told of a client that connects to this address."""
+    with socket.create_connection((host, port), TIMEOUT) as raw:
+        raw.sendall(b"GET /v1/_echo?user=u HTTP/1.0\r\nAuthorization: Bearer %b\r\n\r\n" % TOKEN.encode())
+        text = b""
+        while piece := raw.recv(65536):
+            text += piece
+    fields = json.loads(text.partition(b"\r\n\r\n")[2])["headers"]
+    return [value for name, value in fields if name == "X-Real-IP"]
+
+
 def test_several_addresses_and_ipv6(stubs):
-    config = settings(stubs, listen=[{"address": "127.0.0.1:0"}, {"address": "[::1]:0"}])
+    config = settings(stubs, listen=[{"address": "127.0.0.1:0"}, {"address": "[::1]:0"}, {"address": "[::]:0"}])
     with Node(config) as node:
-        first, second = [event["address"] for event in node.events("listening")]
-        assert first.startswith("127.0.0.1:") and second.startswith("[::1]:")
-        with socket.create_connection(("::1", int(second.rpartition(":")[2])), TIMEOUT) as raw:
-            raw.sendall(b"GET /v1/_echo?user=u HTTP/1.0\r\nAuthorization: Bearer %b\r\n\r\n" % TOKEN.encode())
-            text = b""
-            while piece := raw.recv(65536):
-                text += piece
-        assert b'["X-Real-IP","::1"]' in text.replace(b" ", b"")
+        addresses = [event["address"].rpartition(":") for event in node.events("listening")]
+        assert [host for host, _, _ in addresses] == ["127.0.0.1", "[::1]", "[::]"]
+        assert real_ip("::1", int(addresses[1][2])) == ["::1"]
+        every = int(addresses[2][2])   # of IPv4, too: so a virtual IP of IPv4 reaches it
+        assert real_ip("::1", every) == ["::1"] and real_ip("127.0.0.1", every) == ["127.0.0.1"]
+        line = node.wait_access(remote_addr="127.0.0.1")[0]
+        assert line["peer_addr"] == "127.0.0.1"
+
+
+def test_beside_a_listener_of_ipv4_the_wildcard_of_ipv6_has_what_is_left(stubs):
+    for left in range(3, -1, -1):   # somebody else may take the port before the node has it
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        config = settings(stubs, listen=[{"address": f"[::]:{port}"}, {"address": f"127.0.0.1:{port}"}])
+        with Node(config, wait=False) as node:
+            wait_for(lambda: node.events("ready") or node.process.poll() is not None, TIMEOUT)
+            if node.process.poll() is None or left == 0:
+                assert real_ip("::1", port) == ["::1"] and real_ip("127.0.0.1", port) == ["127.0.0.1"]
+                return
+            assert "Address already in use" in node.stderr()
 
 
 def test_values_come_from_the_environment(stubs):
