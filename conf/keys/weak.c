@@ -104,6 +104,26 @@ static void check_variables(const struct conf_application *application,
     }
 }
 
+/* Two entries of one container with one token are one instance that counts twice. */
+static void check_twins(const struct conf_application *application, struct problem_list *problems)
+{
+    for (size_t i = 1; i < application->instance_count; i++) {
+        const struct conf_instance *twin = &application->instances[i], *first = NULL;
+        for (size_t j = 0; j < i && !first; j++) {
+            const struct conf_instance *other = &application->instances[j];
+            bool same = other->port == twin->port && strcmp(other->token, twin->token) == 0 &&
+                        strcasecmp(other->host, twin->host) == 0;
+            first = same ? other : NULL;
+        }
+        if (first) {
+            problem_add(problems, twin->line, twin->column,
+                        "`%s` of `%s` is `%s` once more: host, port and token are the same; give "
+                        "it its own, or more `weight` to the one",
+                        twin->name, application->name, first->name);
+        }
+    }
+}
+
 static void check_times(const struct conf_health_check *check, struct problem_list *problems)
 {
     if (check->enabled && check->timeout_ms > check->interval_ms) {
@@ -168,7 +188,6 @@ static bool is_of_datasets(const char *token)
     return strncmp(token, "dataset-", 8) == 0 || strncmp(token, "ds-", 3) == 0;
 }
 
-/* They name no user and no conversation: what is written at one would not be found at another. */
 /* Of a stopped run Dify often tells no usage. */
 static void check_token_quotas(const struct conf_application *application,
                                struct problem_list *problems)
@@ -183,6 +202,7 @@ static void check_token_quotas(const struct conf_application *application,
     }
 }
 
+/* They name no user and no conversation: what is written at one would not be found at another. */
 static void check_datasets(const struct conf_application *application,
                            struct problem_list *problems)
 {
@@ -244,6 +264,7 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);
         check_variables(&conf->applications[i], problems);
+        check_twins(&conf->applications[i], problems);
         check_queue(conf, &conf->applications[i], problems);
         check_datasets(&conf->applications[i], problems);
         check_token_quotas(&conf->applications[i], problems);

@@ -60,6 +60,7 @@ MISTAKES = {
     "an instance without `token`": change("        token: app-1\n", ""),
     "an application without `user_tokens`": change('    user_tokens: ["usertoken--v1"]\n', ""),
     "an instance's name twice": change("name: dify2", "name: dify1"),
+    "an instance twice, under two names": change("host: 10.0.0.2, port: 80, token: app-2", "host: 10.0.0.1, port: 80, token: app-1"),
     "a key twice": change("        port: 80\n", "        port: 80\n        port: 81\n"),
     "a user token of two applications": change("usertoken--r1", "usertoken--v1"),
     "`port: \"80\"`": change("        port: 80\n", '        port: "80"\n'),
