@@ -201,18 +201,26 @@ def test_several_addresses_and_ipv6(stubs):
         assert line["peer_addr"] == "127.0.0.1"
 
 
-def test_beside_a_listener_of_ipv4_the_wildcard_of_ipv6_has_what_is_left(stubs):
+def with_both(stubs):
+    """A node that listens on [::] and 127.0.0.1 at one port, and that port."""
     for left in range(3, -1, -1):   # somebody else may take the port before the node has it
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        config = settings(stubs, listen=[{"address": f"[::]:{port}"}, {"address": f"127.0.0.1:{port}"}])
-        with Node(config, wait=False) as node:
-            wait_for(lambda: node.events("ready") or node.process.poll() is not None, TIMEOUT)
-            if node.process.poll() is None or left == 0:
-                assert real_ip("::1", port) == ["::1"] and real_ip("127.0.0.1", port) == ["127.0.0.1"]
-                return
-            assert "Address already in use" in node.stderr()
+        node = Node(settings(stubs, listen=[{"address": f"[::]:{port}"}, {"address": f"127.0.0.1:{port}"}]), wait=False)
+        wait_for(lambda: node.events("ready") or node.process.poll() is not None, TIMEOUT)
+        if node.process.poll() is None or left == 0:
+            return node, port
+        text = node.stderr()
+        node.destroy()
+        assert "Address already in use" in text, text
+    return None
+
+
+def test_beside_a_listener_of_ipv4_the_wildcard_of_ipv6_has_what_is_left(stubs):
+    node, port = with_both(stubs)
+    with node:
+        assert real_ip("::1", port) == ["::1"] and real_ip("127.0.0.1", port) == ["127.0.0.1"]
 
 
 def test_values_come_from_the_environment(stubs):
