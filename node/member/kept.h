@@ -22,7 +22,7 @@ struct kept {
     bool all, quotas_all;                  /* what is on the disk is not what was written */
     struct quotas_writing quotas;          /* under way */
     struct slice quota_slice;
-    uint64_t quotas_saved_ms;
+    uint64_t quotas_due_ms; /* to be looked at */
 };
 
 /* Makes the folder, looks whose it is, and chooses this process's generation. 0, or -1 with the

@@ -1,13 +1,15 @@
 /* kept_quotas: the file of what was granted (together/quotas_file), written in pieces: there may be
- * a million subjects. What a node that is killed may forget is what it granted since the last one.
- */
+ * a million subjects. What a node that is killed may forget is what it granted since the last one:
+ * as long as with the totals where there are few subjects, longer where a walk over them costs. */
 #include <assert.h>
 
 #include "base/clock.h"
 #include "member/membership.h"
 
 enum {
-    SAVE_MS = 10 * 1000,
+    SAVE_MIN_MS = 200,       /* as the totals */
+    SAVE_MAX_MS = 10 * 1000, /* from 50 000 subjects */
+    SAVE_SUBJECTS_A_MS = 5,
     SAVE_AGAIN_MS = 3 * 1000, /* what could not be written: it takes long where there is much */
 };
 
@@ -50,14 +52,23 @@ static bool is_due(struct membership *m)
     return changed || is_missing(m);
 }
 
+static uint64_t pace_ms(struct membership *m)
+{
+    if (is_missing(m)) {
+        return SAVE_AGAIN_MS;
+    }
+    uint64_t ms = quotas_counts(m->quotas).subjects / SAVE_SUBJECTS_A_MS;
+    return ms < SAVE_MIN_MS ? SAVE_MIN_MS : ms > SAVE_MAX_MS ? SAVE_MAX_MS : ms;
+}
+
 void kept_quotas_settle(struct membership *m)
 {
     struct kept *k = &m->kept;
     uint64_t now_ms = net_now_ms(m->net);
-    if (!k->directory || now_ms < k->quotas_saved_ms + (is_missing(m) ? SAVE_AGAIN_MS : SAVE_MS)) {
+    if (!k->directory || now_ms < k->quotas_due_ms) {
         return;
     }
-    k->quotas_saved_ms = now_ms;
+    k->quotas_due_ms = now_ms + pace_ms(m);
     if (!k->quota_slice.started && is_due(m)) {
         k->quota_slice.step = on_step;
         begin(m);

@@ -31,7 +31,7 @@ size_t quota_take_news(struct quota_shard *s, unsigned heat, uint64_t now_ms,
     return count;
 }
 
-void quota_tell_all(struct quota_shard *s)
+size_t quota_tell_all(struct quota_shard *s)
 {
     for (uint32_t i = 1; i < s->subject_count; i++) {
         const struct subject *x = subject_at(s, i);
@@ -39,6 +39,7 @@ void quota_tell_all(struct quota_shard *s)
             news_add(s, i, QUOTA_HEATS - 1);
         }
     }
+    return s->subject_count;
 }
 
 static uint32_t *part_of(const struct quota_shard *s, struct subject *x, uint16_t owner)

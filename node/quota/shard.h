@@ -112,8 +112,9 @@ struct quota_windows {
 size_t quota_take_news(struct quota_shard *s, unsigned heat, uint64_t now_ms,
                        struct quota_windows windows, struct quota_row *ret_rows, size_t max);
 
-/* All that this node has granted is news again, and cold: somebody has come who may lack it. */
-void quota_tell_all(struct quota_shard *s);
+/* All that this node has granted is news again, and cold: somebody has come who may lack it.
+ * Returns how many places it has looked at. */
+size_t quota_tell_all(struct quota_shard *s);
 
 /* What an owner (1 to QUOTA_OWNERS_MAX - 1) has told; an earlier start of this node is one, too. */
 void quota_hear(struct quota_shard *s, uint16_t owner, uint64_t window_ms,

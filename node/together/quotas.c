@@ -237,10 +237,10 @@ void quotas_tell_all(struct quotas *q)
 
 size_t quotas_take_news(struct quotas *q, uint64_t now_ms, struct quota_row *ret_rows, size_t max)
 {
-    size_t count = 0;
-    if (q->tell_all > 0) {
+    size_t count = 0, walked = 0;
+    while (q->tell_all > 0 && walked < QUOTAS_WALK_MAX) {
         size_t shard = --q->tell_all;
-        quota_tell_all(take(q, shard));
+        walked += quota_tell_all(take(q, shard));
         give(q, shard);
     }
     for (unsigned heat = 0; heat < QUOTA_HEATS; heat++) {

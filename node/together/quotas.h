@@ -29,6 +29,8 @@ enum {
      * one before, that the last requests end under, and those that may come back. */
     QUOTAS_RULES_MAX = 3 * 256 * 8,
     QUOTAS_SECRET_SIZE = 32,
+    /* Subjects that are looked at in one go: those of a full shard and less than one more. */
+    QUOTAS_WALK_MAX = QUOTAS_SUBJECTS_MAX / QUOTAS_SHARDS,
 };
 
 enum { QUOTA_LIMIT_LINE = 32 /* so much is copied at once; a limit has ten digits at the most */ };
@@ -111,7 +113,8 @@ void quotas_owner_up(struct quotas *q, uint64_t member, uint64_t start, bool up,
 
 /* What is new, the hottest first. */
 size_t quotas_take_news(struct quotas *q, uint64_t now_ms, struct quota_row *ret_rows, size_t max);
-/* All of it is news again, a shard with each quotas_take_news(). */
+/* All of it is news again: with the next quotas_take_news(), and if that is much, the rest with
+ * those that follow. */
 void quotas_tell_all(struct quotas *q);
 void quotas_hear(struct quotas *q, uint16_t owner, const struct quotas_rule *rule,
                  const struct quota_row *row, uint64_t now_ms);

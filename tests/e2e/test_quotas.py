@@ -4,6 +4,7 @@ refuses nobody, and a reload forgets nothing."""
 import json
 import os
 import re
+import struct
 import time
 
 import pytest
@@ -173,18 +174,38 @@ def test_a_reload_keeps_what_was_counted(stub):
         wait_for(lambda: ask(node)[0].status == 200, TIMEOUT)   # another window is another quota
 
 
+def kept(path):
+    """How much the file of quotas has as granted, of all subjects (together/quotas_file.c)."""
+    text = path.read_bytes()[8 + 8 + 32:-32]
+    numbers = struct.unpack(f"<{len(text) // 8}Q", text)
+    at, amount = 1 + 2 * numbers[0], 0   # behind the owners
+    at += 1 + 3 * numbers[at]
+    while at < len(numbers):
+        uses = numbers[at + 1] & 0xff
+        amount += sum(use & 0xffffffff for use in numbers[at + 2:at + 2 + uses])
+        at += 2 + uses
+    return amount
+
+
 @pytest.mark.parametrize("clustered", [False, True])
 def test_windows_of_an_hour_and_longer_survive_a_restart(stub, tmp_path, clustered):
-    """Stopped and started: by the user's day nothing has changed. The minute begins anew."""
+    """Stopped, or killed once it is written, and started: by the user's day nothing has changed. The minute begins anew."""
     config = quotas([stub], {"per": "user", "requests": 3, "every": "1d"}, {"per": "token", "requests": 1, "every": "1m"},
                     node={"name": "node-a", "state_dir": str(tmp_path)})
     if clustered:
         config["cluster"] = {"name": "e2e", "keys": ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="],
                              "bind": "127.0.0.1:0", "join": []}
     for count in range(3):
-        with Node(config) as node:
+        node = Node(config)
+        try:
             head = ask(node)[0]
             assert head.status == 200, head.raw
+            if count == 1:
+                wait_for(lambda: (tmp_path / "quotas").exists() and kept(tmp_path / "quotas") == 2, 8 * PATIENCE)
+            else:
+                node.stop()
+        finally:
+            node.destroy()
     with Node(config) as node:
         head, body = ask(node)
         assert "3 requests per user every 1d" in check_error(head, body, 429, "rate_limit_error")["message"]

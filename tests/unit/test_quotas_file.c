@@ -1,4 +1,5 @@
-/* What was granted, as a file: what is written is read again, whatever the configurations did. */
+/* What was granted, as a file: what is written is read again, whatever the configurations did. And
+ * what others are told of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -97,11 +98,29 @@ static void a_file_full_of_former_quotas_leaves_room_for_those_of_now(void **sta
     sha256_free(sha);
 }
 
+/* Wherever the subjects lie: a node that has started again is to refuse as soon as the others do.
+ */
+static void who_comes_is_told_all_with_the_next_telling(void **state)
+{
+    enum { SUBJECTS = 70, ROWS = 80 };
+    struct quota_row rows[ROWS];
+    (void)state;
+    quotas_open(&before, true);
+    use(&before, 1, SUBJECTS);
+    assert_int_equal(quotas_take_news(&before, NOW_MS, rows, ROWS), SUBJECTS);
+    assert_int_equal(quotas_take_news(&before, NOW_MS, rows, ROWS), 0);
+    quotas_tell_all(&before);
+    assert_int_equal(quotas_take_news(&before, NOW_MS, rows, ROWS), SUBJECTS);
+    assert_int_equal(quotas_take_news(&before, NOW_MS, rows, ROWS), 0);
+    quotas_close(&before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_quota_that_comes_while_the_file_is_written_does_not_spoil_it),
         cmocka_unit_test(a_file_full_of_former_quotas_leaves_room_for_those_of_now),
+        cmocka_unit_test(who_comes_is_told_all_with_the_next_telling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
