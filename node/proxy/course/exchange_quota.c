@@ -1,5 +1,6 @@
 /* exchange_quota: when an exchange's quotas are asked, and whom they count
  * (snapshot/request_quotas). */
+#include "base/clock.h"
 #include "proxy/exchange_private.h"
 #include "queue/request_class.h"
 
@@ -21,6 +22,13 @@ static bool is_stop(const struct exchange *x)
     return (last == 'p' || last == '/') && request_is_stop(x->head->method, x->path);
 }
 
+/* Not the turn's: a worker that was off its CPU since it woke may read what came meanwhile, and a
+ * use that counts from before it would leave its window as much too early. */
+static uint64_t use_ms(void)
+{
+    return clock_monotonic_ms();
+}
+
 static bool ask(struct exchange *x)
 {
     x->quota.asked = true;
@@ -36,8 +44,7 @@ static bool ask(struct exchange *x)
         exchange_ring_key(x, &ring_key);
     }
     return request_quotas_refuse(&x->quota, x->proxy->quotas, x->app, &asks,
-                                 &x->app->live->cells[x->proxy->worker].counts,
-                                 net_now_ms(x->proxy->net));
+                                 &x->app->live->cells[x->proxy->worker].counts, use_ms());
 }
 
 static bool user_is_missing(const struct exchange *x)
@@ -82,7 +89,6 @@ void exchange_quota_spend(struct exchange *x, uint64_t tokens)
 {
     if (x->app->quotas_count_tokens) {
         struct request_subjects whom = subjects_of(x);
-        request_quotas_spend(&x->quota, x->proxy->quotas, x->app, &whom, tokens,
-                             net_now_ms(x->proxy->net));
+        request_quotas_spend(&x->quota, x->proxy->quotas, x->app, &whom, tokens, use_ms());
     }
 }
