@@ -14,7 +14,8 @@ enum {
      * LAN. Nothing is written where nothing was counted. */
     SAVE_MS = 200,
     SAVE_AGAIN_MS = 1000, /* what could not be written */
-    /* Days of usage follow from the counters: what a kill takes counts after the start. */
+    /* Days of usage follow from the counters: what a kill takes counts after the start, once there
+     * is a file; so the first use is written at once. */
     SAVE_USAGE_MS = 10 * 1000,
 };
 
@@ -63,8 +64,10 @@ static void save_state(struct membership *m, bool at_once)
     }
 }
 
-static void save_usage(struct membership *m, bool at_once)
+/* Returns whether there was something. */
+static bool save_usage(struct membership *m, bool at_once)
 {
+    bool any = false;
     for (unsigned part = 0; part < 2; part++) {
         uint64_t revision = cluster_usage_revision(m->cluster, part);
         if (revision != m->kept.usage_revisions[part]) {
@@ -73,8 +76,10 @@ static void save_usage(struct membership *m, bool at_once)
             cluster_save_usage(m->cluster, part, &bytes);
             state_dir_write(m->kept.files, (enum state_file)(STATE_DIR_USAGE + part), &bytes,
                             at_once);
+            any = true;
         }
     }
+    return any;
 }
 
 /* What has changed; and all, while something could not be written: the disk may have room again. */
@@ -91,9 +96,8 @@ static void save_all(struct membership *m)
         on_trial_save_again(m);
     }
     save_state(m, false);
-    if (net_now_ms(m->net) >= m->kept.usage_ms + SAVE_USAGE_MS) {
+    if (net_now_ms(m->net) >= m->kept.usage_ms + SAVE_USAGE_MS && save_usage(m, false)) {
         m->kept.usage_ms = net_now_ms(m->net);
-        save_usage(m, false);
     }
 }
 

@@ -139,6 +139,7 @@ def test_a_folder_that_was_removed_is_made_again(stubs, tmp_path):
         wait_for((folder / "state").exists, TIMEOUT)
         folder.rename(moved)
         node.request("GET", "/v1/_echo?user=u", token=TOKEN)
+        # But for what was being written as the folder went, and what changes too rarely.
         lasting = {path.name for path in moved.iterdir() if path.suffix != ".new"} - {"usage", "usage-past"}
         wait_for(lambda: folder.exists() and lasting <= {path.name for path in folder.iterdir()}, TIMEOUT)
         assert {"owner", "generation", "shared", "state"} <= lasting and not told(node)
@@ -151,7 +152,7 @@ def test_the_file_of_quotas_is_written_again_when_the_disk_has_room_though_nobod
     with Node(value) as node:
         blocked.mkdir()
         assert node.request("GET", "/v1/_echo?user=u", token=TOKEN)[0].status == 200
-        wait_for(lambda: told(node), 2 * TIMEOUT)   # they are written every ten seconds
+        wait_for(lambda: told(node), 2 * TIMEOUT)
         assert [one for one in node.status()["problems"] if "/quotas cannot be written" in one["detail"]]
         blocked.rmdir()
         wait_for((tmp_path / "quotas").exists, TIMEOUT)
