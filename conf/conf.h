@@ -328,7 +328,7 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems);
 bool conf_is_separate(const struct conf_application *application);
 
 /* What is neither wrong nor unwise, but decided: what `state: auto` comes to,
- * that there is no state_dir. As above. */
+ * that there is no state_dir, what a short interval of checks means. As above. */
 size_t conf_notes(const struct conf *conf, struct conf_problems *ret_problems);
 
 /* Checks of an instance with this token carry no token: by `token: false`, or since Dify knows the

@@ -124,15 +124,6 @@ static void check_twins(const struct conf_application *application, struct probl
     }
 }
 
-static void check_times(const struct conf_health_check *check, struct problem_list *problems)
-{
-    if (check->enabled && check->timeout_ms > check->interval_ms) {
-        problem_add(problems, check->line, check->column,
-                    "`health_check.timeout` is longer than `interval`: while an instance is "
-                    "silent its next check waits, so it is found later than the interval says");
-    }
-}
-
 /* Has its host and port a limit? One entry's counts for all, of whichever application. */
 static bool is_limited(const struct conf *conf, const struct conf_instance *instance)
 {
@@ -219,12 +210,22 @@ static void check_datasets(const struct conf_application *application,
     }
 }
 
+static void note_times(const struct conf_health_check *check, struct problem_list *problems)
+{
+    if (check->enabled && check->timeout_ms > check->interval_ms) {
+        problem_add(problems, check->line, check->column,
+                    "`health_check.timeout` is longer than `interval`: while an instance is "
+                    "silent its next check waits, so it is found later than the interval says");
+    }
+}
+
 size_t conf_notes(const struct conf *conf, struct conf_problems *ret_problems)
 {
     struct problem_list *problems = problem_list_new(conf->file);
     if (!conf->state_dir) {
         problem_add(problems, 0, 0, "`node.state_dir` is not set: nothing survives a restart");
     }
+    note_times(&conf->health_check, problems);
     for (size_t i = 0; i < conf->application_count; i++) {
         const struct conf_application *a = &conf->applications[i];
         if (a->state == CONF_STATE_AUTO && a->instance_count > 1) {
@@ -260,7 +261,6 @@ size_t conf_weak(const struct conf *conf, struct conf_problems *ret_problems)
             "networks of your people, or use `admin.token` alone, and `admin.view_allow` for "
             "those who only look");
     }
-    check_times(&conf->health_check, problems);
     for (size_t i = 0; i < conf->application_count; i++) {
         check_application(&conf->applications[i], problems);
         check_variables(&conf->applications[i], problems);

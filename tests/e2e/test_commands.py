@@ -264,6 +264,10 @@ def test_check_speaks_json_to_programs(tmp_path):
     result = run_command("check", "-c", path, "--format", "json")
     value = json.loads(result.stdout)
     assert (result.returncode, value["valid"], value["errors"]) == (0, True, [])
+    assert not value["warnings"]
+    path = write(tmp_path, GOOD + "\nhealth_check: { interval: 1s, timeout: 5s }\n")   # no fault: no reload warns of it either
+    value = json.loads(run_command("check", "-c", path, "--format", "json").stdout)
+    assert not value["warnings"] and [note for note in value["notes"] if "longer than `interval`" in note["message"]], value
     text = run_command("check", "-c", path, "--format=text").stdout
     assert len(value["warnings"]) == text.count(": warning: ") and len(value["notes"]) == text.count(": note: ")
     path = write(tmp_path, GOOD + "\nnobody: knows\nnor: this\n")

@@ -87,7 +87,6 @@ MISTAKES = {
     "`body_size: 100MB`": GOOD + "limits: { body_size: 100MB }\n",
     "`connections: 10k`": GOOD + "limits: { connections: 10k }\n",
     "`timeouts: { connect: -1s }`": GOOD + "timeouts: { connect: -1s }\n",
-    "a time-out longer than the interval": GOOD + "health_check: { interval: 1s, timeout: 5s }\n",
     "one address twice": change("  - address: 127.0.0.1:8282\n", "  - address: 127.0.0.1:8282\n  - address: 127.0.0.1:8282\n"),
     "`host: http://10.0.0.1`": change("        host: 10.0.0.1", "        host: http://10.0.0.1"),
     "`host: 10.0.0.300`": change("        host: 10.0.0.1", "        host: 10.0.0.300"),
