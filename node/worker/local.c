@@ -276,11 +276,11 @@ static struct bytes health_text(enum local_health health)
     case LOCAL_HEALTHY:
         break;
     case LOCAL_DRAINING:
-        return BYTES("draining\n");
+        return BYTES("draining");
     case LOCAL_JOINING:
-        return BYTES("joining\n");
+        return BYTES("joining");
     }
-    return BYTES("healthy\n");
+    return BYTES("healthy");
 }
 
 static void answer_health(struct exchange *x, enum local_health health)

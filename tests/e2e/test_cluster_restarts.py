@@ -168,7 +168,7 @@ def test_a_node_that_joins_serves_but_is_not_ready(stubs, tmp_path):
         cluster.relay.drops = lambda sender, receiver: True
         node = begin(cluster, "node-b")
         head, body = node.request("GET", "/health")
-        assert (head.status, body) == (503, b"joining\n")
+        assert (head.status, body) == (503, b"joining")
         head, body = node.request("GET", "/status")
         check_error(head, body, 503, "joining")
         assert node.echo()["head"].status == 200
