@@ -18,7 +18,8 @@
  * they can end.
  *
  * Choices that SPEC leaves open:
- * - In TRIAL any outcome decides, also that of an older request: it tells about the same now.
+ * - In TRIAL any outcome decides, also that of an older request: it tells about the same now. One
+ *   that is in service all the same (kept as the last one, or outvoted) is tried by every request.
  * - A trial without an outcome after fail_timeout is offered once more, beside the one still under
  *   way: one slow blocking answer must not keep an instance out for minutes.
  * - A trial that nobody takes for PASSIVE_TRIAL_UNCLAIMED_MS ends in OK with max_fails - 1 failures

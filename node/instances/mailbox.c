@@ -85,6 +85,14 @@ void mailbox_note_change(struct tracked_instance *i, enum passive_state before, 
     }
 }
 
+/* Its time out of service is over, and it is in service all the same: it was kept there (SPEC §4,
+ * rule 4), or the others see it well. So each request is the trial. */
+static bool tries_anybody(const struct tracked_instance *i)
+{
+    return passive_trial_offered(&i->passive) && !passive_wants_event(&i->passive) &&
+           atomic_load(&i->live->route) == INSTANCE_OPEN;
+}
+
 static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
 {
     struct instance_live *s = i->live;
@@ -92,17 +100,20 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
     bool changed = false;
     enum passive_state before = p->state;
     struct instance_counts counts = {0};
+    uint64_t answers = 0;
     if (atomic_load(&s->route) == INSTANCE_TRIAL_TAKEN && passive_trial_offered(p)) {
         passive_trial_taken(p, now_ms);
         i->seen.taken_known = true;
     }
     instance_live_sum(s, &counts);
     if (counts.answers != i->seen.answers) {
-        passive_answered(p, now_ms, (uint32_t)(counts.answers - i->seen.answers));
+        answers = counts.answers - i->seen.answers;
+        passive_answered(p, now_ms, (uint32_t)answers);
         i->seen.answers = counts.answers;
     }
     bool ended;
     uint32_t failures = instance_live_take_statuses(s, &ended);
+    bool good = answers > failures;
     if (ended) {
         passive_proper_answer(p);
     }
@@ -122,7 +133,7 @@ static bool collect_instance(struct tracked_instance *i, uint64_t now_ms)
         checker_want(i->check.checker, &i->check);
     }
     before = p->state;
-    if (atomic_exchange(&s->trial_good, 0) > 0) {
+    if (atomic_exchange(&s->trial_good, 0) > 0 || (good && tries_anybody(i))) {
         changed |= passive_success(p, now_ms);
         mailbox_note_change(i, before, (struct reason){.kind = REASON_TRIAL_PASSED});
     }

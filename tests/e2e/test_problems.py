@@ -101,7 +101,12 @@ def test_an_ejection_and_one_that_is_held_back(stubs):
         node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": "u"})
         found = wait_problem(node, "instance_kept", "one/dify1", severity="critical")
         assert "status 503" in found["detail"] and check(node)[0] == 2
-    stubs[0].clear()
+        stubs[0].clear()
+
+        def is_over():   # each request is the trial, for it was never out of service
+            assert node.request("POST", "/v1/_echo", token=TOKEN, json_body={"user": "u"})[0].status == 200
+            return problems(node) == {}
+        wait_for(is_over, OVER_SECONDS)
     two = settings(stubs[:2], instances=[instance(stub, max_fails=1, fail_timeout="60s") for stub in stubs[:2]],
                    application={"algorithm": "weighted_round_robin"})
     with Node(two) as node:
