@@ -340,7 +340,7 @@ void cluster_recent_of_others(struct cluster *c, struct bytes application, struc
 
 /* What was persisted, see cluster_read_shared(). */
 struct cluster_shared_file {
-    uint64_t revision; /* 0: nothing */
+    uint64_t revision; /* 0: nothing, or the base alone */
     struct bytes text;
     struct bytes base;                /* see shared.h; at NULL: not known */
     uint8_t file_digest[SHA256_SIZE]; /* of the base */
@@ -406,7 +406,8 @@ bool cluster_load_state(struct cluster *c, struct bytes bytes);
 /* Grows whenever cluster_save_state() would give something else. */
 uint64_t cluster_state_revision(const struct cluster *c);
 
-/* No bytes while the revision is 0: what was stored before is still to be kept. */
+/* While the revision is 0 no bytes, for what was stored before is still to be kept; where nothing
+ * was, the base alone: a file that changes before the first revision is a change, too. */
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes);
 bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret);
 

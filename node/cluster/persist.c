@@ -135,21 +135,22 @@ static ProtobufCBinaryData data_of(struct bytes text)
 
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes)
 {
-    struct bytes text = cluster_shared_text(c);
+    const struct shared *s = &c->shared;
+    bool base_alone = s->mine.revision == 0;
     buffer_clear(ret_bytes);
-    if (c->shared.mine.revision == 0) {
+    if (base_alone && (!s->started || s->stored_revision > 0)) {
         return;
     }
     Cluster__SharedFile file = CLUSTER__SHARED_FILE__INIT;
     file.version = FILE_VERSION;
-    file.revision = c->shared.mine.revision;
-    file.text = data_of(text);
+    file.revision = s->mine.revision;
+    file.text = data_of(base_alone ? (struct bytes){0} : cluster_shared_text(c));
     file.file_digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.base_digest};
-    if (memcmp(c->shared.base_digest, c->shared.mine.digest, SHA256_SIZE) != 0) {
-        file.base_text = data_of(buffer_bytes(&c->shared.base));
+    if (base_alone || memcmp(s->base_digest, s->mine.digest, SHA256_SIZE) != 0) {
+        file.base_text = data_of(buffer_bytes(&s->base));
     }
-    file.origin_node = data_of(bytes_of(c->shared.origin.node));
-    file.origin_asked = data_of(bytes_of(c->shared.origin.asked));
+    file.origin_node = data_of(bytes_of(s->origin.node));
+    file.origin_asked = data_of(bytes_of(s->origin.asked));
     size_t size = cluster__shared_file__get_packed_size(&file);
     buffer_reserve(ret_bytes, size);
     ret_bytes->size = cluster__shared_file__pack(&file, (uint8_t *)ret_bytes->data);
@@ -189,8 +190,8 @@ bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_
     struct bytes text = open_file(sha, KIND_SHARED, bytes);
     Cluster__SharedFile *file =
         text.at ? cluster__shared_file__unpack(NULL, text.size, (const uint8_t *)text.at) : NULL;
-    bool good = file && file->version == FILE_VERSION && file->revision > 0 &&
-                file->revision < UINT64_MAX && file->file_digest.len == SHA256_SIZE;
+    bool good = file && file->version == FILE_VERSION && file->revision < UINT64_MAX &&
+                (file->revision > 0 || file->text.len == 0) && file->file_digest.len == SHA256_SIZE;
     if (!good) {
         if (file) {
             free_message(file);

@@ -95,7 +95,7 @@ bool shared_begin(struct shared *s, uint64_t now_ms, const struct shared_start *
     }
     set_text(s, stored ? start->stored : start->file);
     /* It changed while this node was down: should the cluster's win, a reload still brings it. */
-    bool has_base = start->stored_revision > 0 && start->stored_base.at && !same;
+    bool has_base = start->stored_base.at && !same;
     put(&s->base, has_base ? start->stored_base : start->file);
     sha256_digest(s->sha, &(struct bytes){s->base.data, s->base.size}, 1, s->base_digest);
     if (stored) {

@@ -86,7 +86,7 @@ void shared_done(struct shared *s);
 
 struct shared_start {
     struct bytes file;
-    uint64_t stored_revision; /* 0: nothing stored */
+    uint64_t stored_revision; /* 0: nothing stored but, perhaps, the base */
     struct bytes stored;
     struct bytes stored_base;          /* at NULL: not known; the file is the base then */
     const uint8_t *stored_file_digest; /* SHA256_SIZE; not looked at if nothing is stored */

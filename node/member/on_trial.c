@@ -149,9 +149,9 @@ void on_trial_in_force(struct membership *m)
 static void keep_as_before(struct membership *m)
 {
     struct buffer bytes = {0};
-    cluster_save_shared(m->cluster, &bytes);
-    m->on_trial.unkept = bytes.size == 0;
-    if (bytes.size > 0) {
+    m->on_trial.unkept = cluster_shared_revision(m->cluster) == 0;
+    if (!m->on_trial.unkept) {
+        cluster_save_shared(m->cluster, &bytes);
         state_dir_write(m->kept.files, STATE_DIR_VOUCHED, &bytes, false);
     }
 }

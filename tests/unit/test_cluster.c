@@ -140,6 +140,27 @@ static void a_restart_keeps_the_revision_and_a_changed_file_makes_a_new_one(void
     assert_true(net_wait(net, JOIN_MS, all_have, &third));
 }
 
+/* Who stopped before it was clear what is in force knows all the same what its file was. */
+static void a_file_that_changes_before_any_revision_is_brought_by_a_reload(void **state)
+{
+    struct net *net = *state;
+    struct bytes applied;
+    net_start(net, 0, "file", false);
+    net_run(net, JOIN_MS);
+    struct net_node *late = net_start(net, 1, "file", false);
+    assert_int_equal(cluster_shared_revision(late->cluster), 0);
+    net_save(late);
+    net_kill(late);
+    net_start(net, 1, "second", true);
+    assert_int_equal(cluster_shared_revision(late->cluster), 0);
+    struct wanted first = {1, "file"};
+    assert_true(net_wait(net, JOIN_MS, all_have, &first)); /* the cluster's, not its own */
+    reload(late->cluster, net->now_ms, BYTES("second"), &applied);
+    assert_true(bytes_equal(applied, BYTES("second")));
+    struct wanted second = {2, "second"};
+    assert_true(net_wait(net, JOIN_MS, all_have, &second));
+}
+
 static void what_a_node_refuses_stays_out_of_it_and_is_named(void **state)
 {
     struct net *net = *state;
@@ -497,6 +518,7 @@ int main(void)
         CLAIM(a_joiner_takes_the_clusters_over_its_own_file),
         CLAIM(different_files_at_revision_1_are_settled_by_digest_and_reported),
         CLAIM(a_restart_keeps_the_revision_and_a_changed_file_makes_a_new_one),
+        CLAIM(a_file_that_changes_before_any_revision_is_brought_by_a_reload),
         CLAIM(what_a_node_refuses_stays_out_of_it_and_is_named),
         CLAIM(the_text_is_got_elsewhere_when_its_source_dies),
         CLAIM(clocks_that_differ_are_named),
