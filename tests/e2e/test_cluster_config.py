@@ -146,7 +146,7 @@ def test_equal_revisions_with_other_content_are_settled_and_named(stubs):
         found = [problem for status in cluster.statuses() for problem in status["problems"]
                  if problem["kind"] == "config_conflict"]
         assert found and digest[:12] in found[0]["detail"] and "reload" in found[0]["detail"]
-        assert [e for node in cluster.nodes() for e in node.events("problem") if e["kind"] == "config_conflict"]
+        wait_for(lambda: [e for node in cluster.nodes() for e in node.events("problem") if e["kind"] == "config_conflict"], TIMEOUT)
 
 
 def digest_alone(config):
@@ -165,7 +165,7 @@ def test_a_change_that_another_reload_overtakes_is_told(stubs):
         wait_for(lambda: in_force(cluster, "usertoken--theirs"), TIMEOUT)
         told = wait_for(lambda: [one for one in cluster["node-a"].status()["problems"] if one["kind"] == "config_conflict"], TIMEOUT)
         assert told[0]["subject"] == "node-b" and "revision 2, which was in force here" in told[0]["detail"]
-        event = next(one for one in cluster["node-a"].events("config_taken_over") if one["config_revision"] == 3)
+        event = wait_for(lambda: [one for one in cluster["node-a"].events("config_taken_over") if one["config_revision"] == 3], TIMEOUT)[0]
         assert event["brought_by"] == "node-b" and "user_tokens" in event["changed"]
 
 

@@ -171,7 +171,7 @@ def test_a_node_refuses_what_ended_it_when_others_have_it(stubs):
             assert re.match(r"the nodes have had different configurations or rings for \d+ s; ", differ)
             told, = cluster.problems(own, "not_converged")
             assert told["subject"] == "e2e" and told["since"] <= time.time() - 4
-            event = [one for one in cluster[own].events("problem") if one["kind"] == "not_converged"][-1]
+            event = wait_for(lambda own=own: [one for one in cluster[own].events("problem") if one["kind"] == "not_converged"], TIMEOUT)[-1]
             assert (told["severity"], event["level"], cluster[own].status()["cluster"]["converged"]) == ("warning", "warning", False)
             text = run_command("status", "-u", f"http://{cluster[own].host}:{cluster[own].port}").stdout
             assert re.search(r"^not_converged +compare the nodes' configuration and ring digests", text, re.M), text

@@ -198,7 +198,7 @@ def test_the_command_and_what_is_said_of_it(stubs):  # noqa: F811
         assert result.returncode == 0, result
         reason = node.wait_instance("dify1", status="draining")["reason"]
         assert reason["kind"] == "drained" and "waits" in reason["text"], reason
-        order_line = node.events("instance_drain")[-1]
+        order_line = wait_for(lambda: node.events("instance_drain"), TIMEOUT)[-1]
         assert (order_line["now"], order_line["hold_ms"]) == (True, 60000)
         _, said = node.json("GET", f"/admin/explain?app=one&user={user_of('dify1')}")
         assert [row["instance"] for row in said["skipped"]] == ["dify1"] and "waits" in said["skipped"][0]["reason"]["text"]

@@ -90,7 +90,7 @@ def test_instances_that_go_and_come_back(stubs):
         assert node.request("POST", "/admin/instances/one/dify2/enable")[0].status == 200
         wait_for(lambda: problems(node) == {}, OVER_SECONDS)
         assert check(node)[0] == 0
-        assert {e["kind"] for e in node.events("problem_over")} == {"no_instance", "instance_down", "instance_drained"}
+        wait_for(lambda: {e["kind"] for e in node.events("problem_over")} == {"no_instance", "instance_down", "instance_drained"}, TIMEOUT)
         assert all(e["level"] == "info" for e in node.events("problem_over"))
 
 

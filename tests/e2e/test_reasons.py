@@ -47,7 +47,7 @@ def test_a_failed_check_says_what_was_wrong(stubs, kind, more, words):
         assert entry["last_check"]["result"] == "down" and abs(entry["last_check"]["at"] - time.time()) < 5 * PATIENCE
         counted = Metrics(node.request("GET", "/metrics")[1].decode())
         assert counted.samples[("difyring_check_seconds_count", (("app", "one"), ("dify_instance", "dify2")))] >= 5
-        event = [e for e in node.events("instance_status") if e["status"] == "unhealthy"][0]
+        event = wait_for(lambda: [e for e in node.events("instance_status") if e["status"] == "unhealthy"], TIMEOUT)[0]
         assert event["reason"] == "check_failed" and event["by"] == "node-a" and words[0] in event["message"]
 
 

@@ -141,7 +141,7 @@ def test_a_start_does_not_take_back_what_others_have_changed(stubs):
         cluster.config = with_weight(with_token(config), 2)
         cluster.start("node-b")
         cluster.settle(revision=3)
-        brought = cluster["node-b"].events("config_brought")[0]
+        brought = wait_for(lambda: cluster["node-b"].events("config_brought"), TIMEOUT)[0]
         assert (brought["changed"], brought["brought_by"], brought["asked_by"]) == (weight_line(1, 2), "node-b", "start")
 
 

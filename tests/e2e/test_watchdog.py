@@ -86,7 +86,7 @@ def test_a_worker_that_stands_is_told_and_ends_the_node(stubs):
             assert 5 <= watch.seconds() and watch.fair_seconds() < 5 + TIMEOUT / 2
             assert event["level"] == "error" and event["worker"] in (0, 1) and 5000 <= event["stood_ms"] < 7000
             assert event["backtrace"].startswith("no answer; state t"), event
-            problem, = [one for one in node.events("problem") if one["kind"] == "worker_stands"]
+            problem, = wait_for(lambda: [one for one in node.events("problem") if one["kind"] == "worker_stands"], TIMEOUT)
             assert (problem["severity"], problem["level"]) == ("critical", "error")
             assert re.search(rb'"kind":"worker_stands"', ask(node, "/status")[1])
             assert b"\ndifyring_worker_standstills_total 1\n" in ask(node, "/metrics")[1]
