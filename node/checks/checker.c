@@ -197,6 +197,7 @@ static void conclude_status(struct checker *c, uint16_t status)
     bool good = status_set_has(&e->expect, status);
     container_answered(c->container, net_now_ms(c->net));
     e->last_fault = good ? FAULT_NONE : status;
+    e->status = status;
     c->result = good ? ROTA_PASSED : status >= 500 ? ROTA_ERROR : ROTA_REFUSED;
     c->result_fault = e->last_fault;
     struct checker_connection *k = c->connection;
@@ -400,6 +401,7 @@ static void ask_next(struct checker *c)
         return;
     }
     c->asked = of_rota(next);
+    c->asked->status = 0;
     c->view = c->events->view(c);
     c->began_us = net_now_us(c->net);
     connect_to_asked(c);

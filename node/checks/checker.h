@@ -55,6 +55,7 @@ struct check_entry {
     uint16_t
         last_fault; /* of the last failed check that told of it (health/reason); 0: it passed */
     const char *tls_fault; /* with FAULT_TLS: what was wrong, a literal */
+    uint16_t status; /* of the answer to its last own check (rota.asked: of this round); 0: none */
     struct check_last last;
     struct check_times *times; /* NULL: none was made */
 };

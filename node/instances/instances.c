@@ -32,13 +32,14 @@ static void log_check(const struct instances *all, const struct tracked_instance
     if (e->rota.outcome == ROTA_NOTHING || !log_wants(all->log, LOG_DEBUG)) {
         return;
     }
+    uint16_t told = e->last_fault < FAULT_NO_ADDRESS ? e->last_fault : 0; /* by a neighbour's */
     struct log_field fields[] = {
         log_text("app", i->of->name),
         log_text("instance", i->live->name),
         log_text("result", words[e->last.result]),
         log_unsigned("ms", e->last.took_ms),
         log_text("reason", fault_word(e->last_fault)),
-        log_unsigned("status", e->last_fault < FAULT_NO_ADDRESS ? e->last_fault : 0),
+        log_unsigned("status", e->rota.asked ? e->status : told),
     };
     log_event_always(all->log, LOG_DEBUG, "check", fields, 6);
 }

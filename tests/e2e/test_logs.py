@@ -441,7 +441,7 @@ def test_debug_tells_each_check(stubs):
     with Node(config, logs={"level": "debug"}) as node:
         wait_for(lambda: len(node.events("check")) > 3, TIMEOUT)
         one = node.events("check")[0]
-        assert (one["level"], one["app"], one["instance"], one["result"]) == ("debug", "one", "dify1", "up"), one
+        assert (one["level"], one["app"], one["instance"], one["result"], one["status"]) == ("debug", "one", "dify1", "up", 200), one
         stubs[0].fault("status", code=500, count=None, match="/health")
         bad = wait_for(lambda: [event for event in node.events("check") if event["result"] == "down"], TIMEOUT)[0]
         assert bad["status"] == 500
