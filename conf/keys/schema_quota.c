@@ -23,9 +23,8 @@ static const struct conf_type type_every = {"duration",   read_given_duration,
     AT(conf_quota, member), .present = offsetof(struct conf_quota, member##_given)
 
 static const struct conf_field quota_fields[] = {
-    {"per", &conf_type_choice, AT(conf_quota, per),
-     .choices = (const char *const[]){"user", "token", "address", "application", NULL},
-     .required = true, .help = "whom it counts apart. Requests without a user are one user"},
+    {"per", &conf_type_choice, AT(conf_quota, per), .choices = quota_per_words, .required = true,
+     .help = "whom it counts apart. Requests without a user are one user"},
     {"requests", &type_amount, PRESENT(requests), .min = 1, .max = CONF_QUOTA_AMOUNT_MAX,
      .help = "so many requests within `every`"},
     {"tokens", &type_amount, PRESENT(tokens), .min = 1, .max = CONF_QUOTA_AMOUNT_MAX,

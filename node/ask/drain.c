@@ -5,6 +5,7 @@
 
 #include "ask/answer.h"
 #include "ask/node.h"
+#include "cluster/cluster.h"
 #include "conf/value.h"
 
 /* clang-format off */
@@ -51,8 +52,7 @@ static const char help_forget[] =
 
 enum {
     WORDS_MAX = 64,
-    HOLD_MAX_MS = 24 * 60 * 60 * 1000, /* what a node takes */
-    OPTION_NOW = 2000,                 /* without a letter */
+    OPTION_NOW = 2000, /* without a letter */
     OPTION_HOLD,
     OPTION_HOST,
     OPTION_NODE,
@@ -258,7 +258,8 @@ static int check_wishes(const struct wishes *w)
                                     "give both");
     }
     uint64_t hold_ms;
-    if (w->hold && (!value_duration_ms(bytes_of(w->hold), &hold_ms) || hold_ms > HOLD_MAX_MS)) {
+    if (w->hold &&
+        (!value_duration_ms(bytes_of(w->hold), &hold_ms) || hold_ms > CLUSTER_HOLD_MAX_MS)) {
         return cli_misused(w->verb, "--hold is a duration up to 24h, such as 60s or 5m");
     }
     for (size_t i = 0; i < w->word_count; i++) {

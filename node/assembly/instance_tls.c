@@ -25,12 +25,9 @@ struct builder {
 
 static void on_complaint(void *arg, enum tls_file which, const char *text)
 {
-    static const char *const keys[] = {[TLS_FILE_CERTIFICATE] = "tls.certificate",
-                                       [TLS_FILE_KEY] = "tls.key",
-                                       [TLS_FILE_CA] = "tls.ca"};
     struct builder *b = arg;
     struct buffer whole = {0};
-    buffer_append_format(&whole, "%s: %s", keys[which], text);
+    buffer_append_format(&whole, "tls.%s: %s", tls_file_key(which), text);
     b->at->complaint = arena_text(b->snapshot->arena, buffer_bytes(&whole));
     buffer_done(&whole);
 }

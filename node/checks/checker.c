@@ -95,6 +95,21 @@ static void wait_for_next(struct checker *c)
     net_timer_set(c->net, &c->timer, at_ms);
 }
 
+const char *check_result_word(enum check_result result)
+{
+    switch (result) {
+    case CHECK_NEVER:
+        break;
+    case CHECK_UP:
+        return "up";
+    case CHECK_DOWN:
+        return "down";
+    case CHECK_BUSY:
+        return "busy";
+    }
+    return "";
+}
+
 /* What the round said of one entry, for the log. */
 static void note(struct checker *c, struct check_entry *e)
 {

@@ -34,6 +34,8 @@ struct check_last {
     uint64_t at_s; /* since 1970 */
 };
 
+const char *check_result_word(enum check_result result); /* of CHECK_NEVER "" */
+
 /* How long an entry's checks took, by powers of two. */
 enum {
     CHECK_TIME_FIRST = 8, /* the first bound is 2^8 µs, as in facts/metrics */

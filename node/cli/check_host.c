@@ -66,12 +66,10 @@ struct tls_place {
 
 static void tell_tls(void *arg, enum tls_file which, const char *text)
 {
-    static const char *const keys[] = {
-        [TLS_FILE_CERTIFICATE] = "certificate", [TLS_FILE_KEY] = "key", [TLS_FILE_CA] = "ca"};
     const struct tls_place *place = arg;
     problem_add(place->problems, place->instance->line, place->instance->column,
-                "`tls.%s` of `%s`: %s; this node would go on without the instance", keys[which],
-                place->instance->name, text);
+                "`tls.%s` of `%s`: %s; this node would go on without the instance",
+                tls_file_key(which), place->instance->name, text);
 }
 
 static void check_files(const struct conf_instance *instance, struct problem_list *problems)

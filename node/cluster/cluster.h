@@ -244,10 +244,11 @@ uint64_t cluster_quota_rejected(struct cluster *c, uint64_t rule);
 void cluster_set_drained(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
                          struct bytes application, struct bytes instance, bool drained);
 /* The same with all that a drain can say. */
+enum { CLUSTER_HOLD_MAX_MS = 24 * 3600 * 1000 /* who waits longer has left */ };
 struct cluster_drain_order {
     bool drained;
     bool now;         /* requests that belong there are not sent either */
-    uint64_t hold_ms; /* and wait for so long; 0 = as placement says */
+    uint64_t hold_ms; /* and wait for so long, at most CLUSTER_HOLD_MAX_MS; 0 = as placement says */
 };
 void cluster_order_drain(struct cluster *c, uint64_t now_ms, uint64_t wall_ms,
                          struct bytes application, struct bytes instance,

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "facts/metric.h"
+#include "placement/placement_core.h"
 
 /* Does not compile for a member of any other type. */
 #define OFFSET(type, member)                                                                       \
@@ -28,7 +29,7 @@ static const char *direction_text(unsigned value)
 
 static const char *stream_text(unsigned value)
 {
-    return value == LOG_STREAM_ACCESS ? "access" : "error";
+    return log_stream_word((enum log_stream)value);
 }
 
 static const char *state_text(unsigned value)
@@ -53,13 +54,13 @@ static const char *result_text(unsigned value)
 }
 
 static const struct dimension result = {"result", result_text, 0, 2};
+
 static const char *placed_text(unsigned value)
 {
-    static const char *const texts[] = {"home", "remembered", "found", "lost"};
-    return texts[value];
+    return placement_placed_word((enum placement_placed)(value + PLACEMENT_HOME));
 }
 
-static const struct dimension placed = {"result", placed_text, 0, 3};
+static const struct dimension placed = {"result", placed_text, 0, PLACEMENT_LOST - PLACEMENT_HOME};
 static const struct dimension direction = {"direction", direction_text, 0, 1};
 static const struct dimension handshake = {"result", handshake_text, 0, PROXY_HANDSHAKES - 1};
 static const struct dimension stream = {"stream", stream_text, 0, LOG_STREAM_COUNT - 1};

@@ -222,12 +222,11 @@ static json_t *reason(const struct told_reason *told)
 
 static json_t *last_check(const struct check_last *last)
 {
-    static const char *const results[] = {"", "up", "down", "busy"};
     if (last->result == CHECK_NEVER) {
         return json_null();
     }
     json_t *object = json_object();
-    put_text(object, "result", results[last->result]);
+    put_text(object, "result", check_result_word(last->result));
     put_number(object, "ms", last->took_ms);
     put_number(object, "at", last->at_s);
     return object;

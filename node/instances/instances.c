@@ -26,8 +26,6 @@ static void log_check_change(const struct instances *all, const struct tracked_i
 /* debug: each check. */
 static void log_check(const struct instances *all, const struct tracked_instance *i)
 {
-    static const char *const words[] = {
-        [CHECK_NEVER] = "", [CHECK_UP] = "up", [CHECK_DOWN] = "down", [CHECK_BUSY] = "busy"};
     const struct check_entry *e = &i->check;
     if (e->rota.outcome == ROTA_NOTHING || !log_wants(all->log, LOG_DEBUG)) {
         return;
@@ -36,7 +34,7 @@ static void log_check(const struct instances *all, const struct tracked_instance
     struct log_field fields[] = {
         log_text("app", i->of->name),
         log_text("instance", i->live->name),
-        log_text("result", words[e->last.result]),
+        log_text("result", check_result_word(e->last.result)),
         log_unsigned("ms", e->last.took_ms),
         log_text("reason", fault_word(e->last_fault)),
         log_unsigned("status", e->rota.asked ? e->status : told),

@@ -14,7 +14,6 @@
 #include "log/log.h"
 
 enum { TOLD_SLACK_S = 5 /* far more than a vote takes, and than clocks should differ */ };
-enum { HOLD_MAX_MS = 24 * 3600 * 1000 /* as the endpoint takes it */ };
 enum { ALL_MS = 1000 /* the traffic that a vote tells of changes with time, too */ };
 
 static uint64_t now_ms_of(const struct verdicts *v)
@@ -250,7 +249,7 @@ static void note_hold(const struct verdicts *v, struct tracked_instance *i)
     uint64_t hold_ms = 0;
     i->held =
         cluster_drained_now(v->cluster, bytes_of(i->of->name), bytes_of(i->live->name), &hold_ms);
-    i->hold_ms = hold_ms < HOLD_MAX_MS ? hold_ms : HOLD_MAX_MS;
+    i->hold_ms = hold_ms < CLUSTER_HOLD_MAX_MS ? hold_ms : CLUSTER_HOLD_MAX_MS;
 }
 
 static void decide(struct verdicts *v, struct tracked_application *a)

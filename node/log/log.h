@@ -46,6 +46,7 @@ extern const char *const log_level_words[];
 
 enum log_stream { LOG_STREAM_ACCESS, LOG_STREAM_ERROR };
 enum { LOG_STREAM_COUNT = 2 };
+const char *log_stream_word(enum log_stream stream);
 
 struct log_config {
     enum log_target access, error;

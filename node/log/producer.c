@@ -228,6 +228,17 @@ static bool admit_event(struct log_producer *p, const char *name, uint64_t wall_
     return true;
 }
 
+const char *log_stream_word(enum log_stream stream)
+{
+    switch (stream) {
+    case LOG_STREAM_ACCESS:
+        break;
+    case LOG_STREAM_ERROR:
+        return "error";
+    }
+    return "access";
+}
+
 const char *const log_level_words[] = {
     [LOG_DEBUG] = "debug",     [LOG_INFO] = "info", //
     [LOG_WARNING] = "warning", [LOG_ERROR] = "error", NULL,

@@ -86,7 +86,6 @@ static const char *take_reason(struct log *l, enum log_stream stream)
  * lost, or a broken error log would report its own reports for ever. */
 static void report_dropped(struct log *l, uint64_t now_ms, bool last)
 {
-    static const char *const names[LOG_STREAM_COUNT] = {"access", "error"};
     if ((now_ms < l->report_at_ms && !last) || !report_is_due(l)) {
         return;
     }
@@ -94,7 +93,7 @@ static void report_dropped(struct log *l, uint64_t now_ms, bool last)
     for (size_t s = 0; s < LOG_STREAM_COUNT; s++) {
         uint64_t dropped = log_dropped(l, (enum log_stream)s);
         if (dropped != l->reported[s]) {
-            struct log_field fields[] = {log_text("stream", names[s]),
+            struct log_field fields[] = {log_text("stream", log_stream_word((enum log_stream)s)),
                                          log_unsigned("count", dropped - l->reported[s]),
                                          log_text("reason", take_reason(l, (enum log_stream)s))};
             log_event(own, LOG_WARNING, "log_lines_dropped", fields, 3);

@@ -12,6 +12,19 @@
 
 #include "base/memory.h"
 
+const char *tls_file_key(enum tls_file which)
+{
+    switch (which) {
+    case TLS_FILE_CERTIFICATE:
+        return "certificate";
+    case TLS_FILE_KEY:
+        return "key";
+    case TLS_FILE_CA:
+        break;
+    }
+    return "ca";
+}
+
 static void complain(const struct tls_complaint *c, enum tls_file which, const char *what,
                      const char *more)
 {

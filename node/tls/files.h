@@ -21,6 +21,9 @@ struct tls_pair {
 /* Which file of a pair an error is about. */
 enum tls_file { TLS_FILE_CERTIFICATE, TLS_FILE_KEY, TLS_FILE_CA };
 
+/* The key of an instance's `tls` that names it. */
+const char *tls_file_key(enum tls_file which);
+
 /* Tells an error: what is wrong with which file and what to do, to go on behind the file's name or
  * the key that names it: "cannot be read: No such file or directory". */
 struct tls_complaint {

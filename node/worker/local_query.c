@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "cluster/cluster.h"
+
 static const struct {
     struct bytes name;
     enum local_parameter parameter;
@@ -48,7 +50,7 @@ static bool read_duration(struct bytes text, uint64_t *ret_ms)
     for (size_t i = 0; at > 0 && i < sizeof(units) / sizeof(units[0]); i++) {
         if (bytes_equal(unit, units[i].unit)) {
             *ret_ms = number * units[i].ms;
-            return *ret_ms <= (uint64_t)LOCAL_HOLD_MAX_S * 1000;
+            return *ret_ms <= CLUSTER_HOLD_MAX_MS;
         }
     }
     return false;

@@ -15,10 +15,7 @@ enum local_parameter {
     LOCAL_HOLD = 1 << 4, /* a duration: 100ms, 5s, 2m, 1h, or seconds */
 };
 
-enum {
-    LOCAL_HOLD_MAX_S = 24 * 3600, /* who waits longer has left */
-    LOCAL_QUERY_ERROR_SIZE = 160,
-};
+enum { LOCAL_QUERY_ERROR_SIZE = 160 };
 
 struct local_query {
     unsigned given; /* of enum local_parameter: 1 or true; a duration that is not 0 */
