@@ -1,17 +1,17 @@
 /* probe: is everybody still there?
  *
- *            silent for idle_ms()             no answer in window_ms()        nor in the
- * suspicion's AT REST  ------------------>  ASKED: pings  ------------------>  SUSPECT: pings
- * -------->  DEAD ^                             |                                   | and silent
- * for
- *     +------- any packet of its own, or a helper had one --------------+            silence_ms
+ *   AT REST --silent for idle_ms()--> ASKED --no answer in window_ms()--> SUSPECT
+ *     ^                                 |                                   |  |
+ *     +--- any packet of its own, or a helper had one: from both of them ---+  |
+ *                                                                              |
+ *   DEAD <--no answer in the suspicion's time either, and silent for silence_ms+
  *
- * A member that speaks is not asked, so in a busy cluster hardly a ping is sent at all (but where
- * answers took long: do they still?). At rest one
- * ping and its answer tell both ends that the other lives, and whether there is anything to sync
- * (antientropy_summary). The second ping waits for as long as an answer takes (round_trip.c), the
- * others follow each ping_gap(): whoever is silent is asked often rather than long, which tells a
- * lossy network from a death. Where it takes more than two, the next silence is shorter.
+ * A member that speaks is not asked, so in a busy cluster hardly a ping is sent at all. (Where
+ * answers took long one is sent all the same: do they still?) At rest one ping and its answer tell
+ * both ends that the other lives, and whether there is anything to sync (antientropy_summary). Who
+ * is ASKED or SUSPECT gets pings. The second waits for as long as an answer takes (round_trip.c),
+ * the others follow each ping_gap(): whoever is silent is asked often rather than long, which tells
+ * a lossy network from a death. Where it takes more than two, the next silence is shorter.
  *
  * In a window helpers are asked to ping it, too (SWIM §4.1); a suspicion's pings tell it what is
  * said of it (Lifeguard's buddy rule), its time shrinks with each other member that suspects it

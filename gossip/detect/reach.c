@@ -5,8 +5,8 @@
  * repeated by whoever lacks the other, and any bound packet that comes through opens the way:
  *
  *   HELLO -> WELCOME   the asker knows the other's session, and all it sends from now on is bound
- *   dead, and heard    it is told so each ping gap, in its session, until it has refuted that or
- * was not heard for REVIVE_MS: two packets in a row are enough
+ *   dead, and heard    it is told so each ping gap, in its session, until it has refuted that, or
+ *                      was not heard for REVIVE_MS: two packets in a row are enough
  *
  * Whoever has just started, or has lost somebody, is eager: it greets four times as often. */
 #include "gossip/private.h"

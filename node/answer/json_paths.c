@@ -1,9 +1,11 @@
 /* json_paths: a small automaton over the levels that paths lead through; all others are counted
  * only.
  *
- *   VALUE -{-> KEY -"-> STRING -> COLON -> VALUE ...     AFTER -,-> KEY or VALUE
- *   VALUE -"-> STRING -> AFTER     VALUE -digit-> WORD -> AFTER     AFTER -}-> AFTER of the level
- * above, END at the top. Numbers and literals are one state: WORD.
+ *   VALUE -{-> KEY -"-> STRING -> COLON -> VALUE ...   AFTER -,-> KEY or VALUE
+ *   VALUE -"-> STRING -> AFTER                         AFTER -}-> AFTER of the level above; END
+ *   VALUE -digit-> WORD -> AFTER
+ *
+ * Numbers and literals are one state: WORD.
  *
  * All but all strings lie in one piece and have no escapes: these are taken as they lie there, with
  * the `:` or `,` behind them. Only others are put together in `text`. */

@@ -1,4 +1,8 @@
-/* checks: two registries, by what makes containers and checkers the same. */
+/* checks: two registries, by what makes containers and checkers the same.
+ *
+ * From one configuration to the next: checks_begin() wants nobody, checks_place() wants each
+ * instance's checker and finds or makes it, and checks_end_some() starts or goes on with those that
+ * are wanted and ends the others, some at a time. */
 #include "checks/checks.h"
 
 #include <assert.h>

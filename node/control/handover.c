@@ -1,4 +1,8 @@
-/* handover: the beat asks each worker's loop for a turn and looks for the last one. */
+/* handover: wiring between node/vip, which knows the address, and life_core, which decides.
+ *
+ * A beat each PULSE_INTERVAL_MS asks each worker's loop for a turn, and looks for the last one: one
+ * that has not turned for HANDOVER_HANG_MS hangs (LIFE_HANG), and the address goes elsewhere. With
+ * each beat the guards of keepalived hear whether all is well. */
 #include "control/handover.h"
 
 #include <stdio.h>

@@ -6,9 +6,10 @@
  * open stays open: kind REASON_NONE, at 0.
  *
  * Whose vote it was:
- *   unhealthy, healthy   the vote with which those of that opinion became enough, the earliest
- * first ejected              the tripped one with the most traffic healthy, and an ejection or a
- * drain ended after that: who ended it draining             who drained it
+ *   unhealthy, healthy   the vote with which those of that opinion became enough, earliest first
+ *   ejected              the tripped one with the most traffic
+ *   healthy              where an ejection or a drain ended after that: who ended it
+ *   draining             who drained it
  *
  * Pure. Times are seconds of the wall clock of whose vote it is. */
 #ifndef HEALTH_REASON_H

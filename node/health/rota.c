@@ -1,4 +1,9 @@
-/* rota: choosing whom to ask, and deciding what a round means. */
+/* rota: choosing whom to ask, and deciding what a round means.
+ *
+ * A usual round: rota_next() gives the entry whose turn it is, its answer is PASSED, nobody is
+ * pressing, so rota_next() gives no more; rota_end() finds the container FINE, and the check counts
+ * for the entry and for all others whose token is PROVED. rota_answer() only notes what an answer
+ * says of the container; decide_entry() says what follows for each entry. */
 #include "health/rota.h"
 
 #include <assert.h>

@@ -1,4 +1,10 @@
-/* on_trial: the table of node/trial in a file, and what follows from it. */
+/* on_trial: the table of node/trial in a file, and what follows from it.
+ *
+ *   nothing on trial --on_trial_begin(): noted in the file, others do not hear--> on trial
+ *     ^                                                                            |
+ *     +---- vouch_ms over: others hear; it is kept as the one to fall back to -----+
+ *
+ * A process that ends in between leaves its note: twice, and on_trial_start() falls back. */
 #include "member/on_trial.h"
 
 #include <stdio.h>

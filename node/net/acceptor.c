@@ -1,4 +1,5 @@
-/* acceptor: accept4() until the queue is empty. */
+/* acceptor: accept4() until the queue is empty, or ACCEPTOR_AT_ONCE are taken: the rest waits for
+ * the next turn, lest a burst keeps those who are connected waiting. */
 #include "net/acceptor.h"
 
 #include <errno.h>

@@ -1,5 +1,9 @@
 /* slots: counts, and hand_out(), which each call ends with: it serves whom it can serve, and asks
- * for idle connections to be closed for the rest. */
+ * for idle connections to be closed for the rest.
+ *
+ * Happy path of one that waits: slots_ask() finds no slot free and puts it in its line; somebody's
+ * slots_release() frees one, hand_out() gives it to whose turn it is (next()), and the caller
+ * learns of it by slots_take_told(), once. */
 #include "queue/slots.h"
 
 #include <assert.h>

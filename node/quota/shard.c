@@ -1,4 +1,11 @@
-/* shard: subjects by key, in order of use, and the decision. rows.c has what others are told. */
+/* shard: subjects by key, in order of use, and the decision. rows.c has what others are told.
+ *
+ * Happy path of a request with three quotas: quota_fetch() of each key, without a lock; then under
+ * the locks of their shards quota_decide(): look_at_all() finds the subjects and nobody over its
+ * limit, grant_all() adds one to each and puts it on a list of news.
+ *
+ * One thread at a time changes a shard, but quota_fetch() reads beside it: what it follows (the
+ * buckets, their first entries, the pieces) is written by atomic stores and never freed. */
 #include "quota/shard.h"
 
 #include <assert.h>

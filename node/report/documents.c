@@ -1,4 +1,9 @@
-/* documents: counting, gathering, writing, answering. */
+/* documents: counting, gathering, writing, answering.
+ *
+ * COUNTING and GATHERING are pieces on the loop (net/slices). When the configuration changes while
+ * facts are gathered they are gathered anew, but at most DOCUMENT_BEGINNINGS times: then in one
+ * piece. WRITING owns facts and body, on the pool or here; answer() then begins the next one, for
+ * who has asked meanwhile. */
 #include "report/documents.h"
 
 #include <assert.h>

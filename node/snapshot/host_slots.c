@@ -1,4 +1,8 @@
-/* host_slots: each call is the core's between begin() and end(). */
+/* host_slots: each call is the core's between begin() and end().
+ *
+ * end() lays who has been given a slot, or told to go elsewhere, on the desk of its worker, and
+ * wakes that one; then it notes for those who do not lock whether there is room. A worker that has
+ * closed its desk is not woken any more: who waits there leaves by host_slots_leave(). */
 #include "snapshot/host_slots.h"
 
 #include <assert.h>

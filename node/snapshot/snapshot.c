@@ -1,4 +1,5 @@
-/* snapshot: reference counting and the choice of an instance. */
+/* snapshot: reference counting, and the choice of an instance by its route word. Whoever has a
+ * reference may read it on any thread: nothing in it changes but what is in snapshot/live. */
 #include "snapshot/snapshot.h"
 
 #include <stdlib.h>

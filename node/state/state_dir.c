@@ -1,4 +1,9 @@
-/* state_dir: open, write, fsync, rename, fsync the folder. */
+/* state_dir: open, write, fsync, rename, fsync the folder.
+ *
+ * A file's job: idle -> busy (its bytes are the pool's) -> idle. What is to be written meanwhile
+ * waits as `waiting`, the latest only, and begins when the job ends. Once the owner has closed it,
+ * nothing more is given to the pool: what waits is written at once (write_now()), and the last job
+ * frees everything. */
 #include "state/state_dir.h"
 
 #include <assert.h>

@@ -1,4 +1,9 @@
-/* quotas: locks around the shards, and numbers for rules and owners. */
+/* quotas: locks around the shards, and numbers for rules and owners.
+ *
+ * A request takes the locks of all its subjects' shards in the order of their numbers, decides, and
+ * gives them back: no lock is held while anything else is done. Everybody else (the end of a
+ * request, rows for others and for the disk) holds one shard's at a time. Rules and owners are
+ * control's, but for what is atomic. */
 #include "together/quotas.h"
 
 #include <assert.h>

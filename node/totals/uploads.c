@@ -1,7 +1,7 @@
 /* uploads: a ring of rows, the newest of this node, cut into pages.
  *
  *   uploads/0 ...   rows in the order in which they were told, 80 a page; the page behind the
- * newest is the oldest, and the next to be written anew
+ *                   newest is the oldest, and the next to be written anew
  *
  * Each row has a number, by its place on a page that says that of its first: so who hears of a page
  * that has grown reads only what is new. A row is true for ever: lost, late, twice, or told by

@@ -1,4 +1,12 @@
-/* upstream: taking, giving back and watching kept-alive connections. */
+/* upstream: taking, giving back and watching kept-alive connections.
+ *
+ * Happy path: upstream_take() takes the idle one that was used last, else connects; the borrower
+ * hears on_connected() and then its bytes; upstream_give() puts it in front of the idle ones, and
+ * the timer closes it when nobody has taken it in time.
+ *
+ * Where slots count (queue/slots) an idle connection has its slot in a corner of this worker. One
+ * that is to close says so first (part()): its slot is free when the instance has heard, and not
+ * before, for gunicorn counts the connection until then. */
 #include "upstream/upstream.h"
 
 #include <assert.h>

@@ -1,8 +1,9 @@
 /* json_user: a push-down automaton, one state a byte class, with a fast path inside strings.
  *
  *   START -{-> FIRST_KEY -"-> STRING -"-> COLON -> VALUE -> ... -> NEXT -,-> KEY
- *                                                                  NEXT -}-> NEXT of the level
- * above, END at the top. A string leaves STRING for ESCAPE, HEX, PAIR (behind a high surrogate,
+ *                                                    NEXT -}-> NEXT of the level above, or END
+ *
+ * A string leaves STRING for ESCAPE, HEX, PAIR (behind a high surrogate,
  * whose low one may follow) or UTF8 (a sequence split between two pieces) and comes back. Anything
  * unexpected is BROKEN for good. Whether a level is an object or an array is one bit on a stack. */
 #include "user/json_user.h"

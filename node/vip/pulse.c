@@ -1,4 +1,8 @@
-/* pulse: accept, beat, forget those that went. */
+/* pulse: accept, beat, forget those that went.
+ *
+ * A guard connects and gets a byte with each beat while the node is well; a node that is not well
+ * lets go of all guards, which is what they act upon. The socket's file is looked at with each beat
+ * (pulse_restore()), for a cleaner of /run may remove it. */
 #include "vip/pulse.h"
 
 #include <errno.h>

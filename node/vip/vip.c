@@ -1,4 +1,8 @@
-/* vip: the netlink socket, the track file and the pulse on one loop. */
+/* vip: the netlink socket, the track file and the pulse on one loop.
+ *
+ * vip_open() asks the kernel for all addresses, and on_netlink() hears the answer and each change
+ * after it; where messages were lost all is asked for again. on_change is told once the table is
+ * whole, and then when something differs. */
 #include "vip/vip.h"
 
 #include <errno.h>

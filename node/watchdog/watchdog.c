@@ -1,4 +1,9 @@
-/* watchdog: a timer, a look at each worker, what is told. */
+/* watchdog: a timer, a look at each worker, what is told.
+ *
+ *   fine -> stands (told at the next look, with the place that its thread has noted) -> fine again
+ *                 `-> lost: the process ends
+ *
+ * watch_core decides when. Each look wakes the worker's loop, so one without work turns, too. */
 #include "watchdog/watchdog.h"
 
 #include <assert.h>

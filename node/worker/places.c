@@ -1,4 +1,10 @@
-/* places: counters, and a desk a worker. */
+/* places: counters, and a desk a worker.
+ *
+ * A worker without a place for a new connection: places_oldest(), places_ask(), and the connection
+ * counts as admitted in the place of the other worker's idle one. That worker reads its desk at the
+ * end of its turn (places_asked()) and closes so many. If its last idle one went meanwhile, the ask
+ * is taken back (places_ask()), or answered by places_tell_gone(): one of both, by the order of
+ * their looks. Only that order is sequentially consistent; the counters are relaxed. */
 #include "worker/places.h"
 
 #include <assert.h>
