@@ -128,7 +128,6 @@ static void on_member_leaving(void *owner, struct gossip_member *member)
     if (member->self) {
         return; /* what it has said stays; counts_generation() does the rest */
     }
-    c->members_changed = true;
     topics_member(c, member, MEMBER_GONE);
     info_free(member->owner_data);
     member->owner_data = NULL;
@@ -187,7 +186,6 @@ struct cluster *cluster_new(const struct cluster_options *options, uint64_t now_
     c->days_revision = UINT64_MAX;
     c->own = memory_new(TOPIC_COUNT * sizeof(*c->own));
     c->alive_count = 1;
-    c->members_changed = true;
     c->gossip = gossip_new(&gossip, now_ms);
     c->interval_ms = gossip_interval_ms(c->gossip);
     handoff_init(c);

@@ -43,7 +43,7 @@ enum {
     ROW(DRAINS,   "drain",   WIRE_URGENT, 128,             drains_note,   drains_member,   drains_settle,   no_deadline_ms) \
     ROW(PAST,     "past",    WIRE_BULK,   192,             past_note,     no_member,       past_settle,     no_deadline_ms) \
     ROW(COUNTS,   "count",   WIRE_BULK,   192,             counts_note,   counts_member,   counts_settle,   no_deadline_ms) \
-    ROW(HANDOFF,  "hand",    WIRE_BULK,   64,              handoff_note,  handoff_member,  handoff_settle,  handoff_deadline_ms) \
+    ROW(HANDOFF,  "hand",    WIRE_BULK,   64,              handoff_note,  no_member,       handoff_settle,  handoff_deadline_ms) \
     ROW(LATENCY,  "latency", WIRE_BULK,   64,              latency_note,  latency_member,  no_settle,       no_deadline_ms) \
     ROW(RECENT,   "recent",  WIRE_BULK,   16,              recent_note,   recent_member,   no_settle,       no_deadline_ms) \
     ROW(JOIN,     "join",    WIRE_URGENT, TOPIC_ONE_VALUE, join_note,     join_member,     join_settle,     join_deadline_ms) \

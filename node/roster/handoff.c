@@ -218,13 +218,6 @@ void handoff_note(struct cluster *c, const struct topic_entry *e)
     }
 }
 
-void handoff_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
-{
-    (void)member;
-    (void)event;
-    handoff_mark(c);
-}
-
 void handoff_settle(struct cluster *c)
 {
     bool different = false;

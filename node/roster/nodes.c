@@ -95,7 +95,6 @@ void nodes_note(struct cluster *c, const struct topic_entry *e)
         e->info->node.clock_off_ms =
             e->member->self ? 0 : clock_off(c, e->member, n->wall_ms, first);
         handoff_owner_spoke(c, e->member);
-        c->members_changed = true;
         cluster__node__free_unpacked(n, NULL);
     }
 }
@@ -166,7 +165,6 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     n.no_past = counts_no_past(c);
     assert(cluster__node__get_packed_size(&n) <= sizeof(value));
     size_t size = cluster__node__pack(&n, value);
-    c->members_changed = true;
     topic_set(c, TOPIC_NODE, (struct bytes){(const char *)value, size});
     cluster_settle(c);
 }

@@ -191,6 +191,20 @@ static enum verdict verdict_of(const struct scene *s, size_t app, size_t instanc
     return s->instances[app][instance].verdict.verdict;
 }
 
+/* An instance that it names for the first time has said nothing yet, and nothing else marks it. */
+static void another_configuration_has_everything_voted_on_anew(void **state)
+{
+    (void)state;
+    struct scene *s = scene_of(1);
+    s->instances[0][0].check.rota.active.state = ACTIVE_DOWN;
+    settle(s);
+    assert_int_equal(verdict_of(s, 0, 0), VERDICT_HEALTHY);
+    verdicts_anew(&s->verdicts);
+    settle(s);
+    assert_int_equal(verdict_of(s, 0, 0), VERDICT_UNHEALTHY);
+    scene_free(s);
+}
+
 /* Two of three say that an instance of the first application is down. What one of them then says of
  * the second one isolates it: so the first one has another verdict, though nobody said a word of
  * it. */
@@ -277,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_second_every_application_is_looked_at),
         cmocka_unit_test(an_ejection_ends_at_its_time_though_nothing_else_happens),
+        cmocka_unit_test(another_configuration_has_everything_voted_on_anew),
         cmocka_unit_test(who_is_isolated_by_one_application_has_no_say_in_the_others),
         cmocka_unit_test(a_new_configuration_is_voted_on),
         cmocka_unit_test(news_of_others_is_weighed_against_the_traffic_of_now),
