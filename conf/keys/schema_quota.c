@@ -56,7 +56,7 @@ static void check_quota(struct conf_reader *r, const struct yaml_node *value, vo
         conf_problem(r, value, "a quota has exactly one of `requests`, `tokens` and `concurrent`");
     } else if (quota->concurrent_given && quota->every_ms_given) {
         conf_problem(r, yaml_tree_get(value, "every"),
-                     "`concurrent` counts what is under way and has no `every`");
+                     "`concurrent` counts what is in flight and has no `every`");
     } else if (!quota->concurrent_given && !quota->every_ms_given) {
         conf_problem(r, value, "`every` is missing in a quota of requests or tokens");
     }

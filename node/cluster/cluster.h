@@ -159,9 +159,9 @@ size_t cluster_verdict_nodes(struct cluster *c, uint64_t now_ms,
 void cluster_verdict_votes(struct cluster *c, struct bytes application, struct bytes instance,
                            struct verdict_vote ret_votes[VERDICT_NODES_MAX]);
 
-/* ---- work under way ---- */
+/* ---- work in flight ---- */
 
-/* What this node has under way at one container (host and port). */
+/* What this node has in flight at one container (host and port). */
 struct cluster_work {
     struct bytes container; /* HOST:PORT */
     uint64_t in_flight;
@@ -169,7 +169,7 @@ struct cluster_work {
     uint64_t delivered_ms;
     uint64_t slack_ms; /* a delivery so much later than the others know is told */
 };
-/* All containers where anything is under way, or was until lately. Call it as often as
+/* All containers where anything is in flight, or was until lately. Call it as often as
  * cluster_set_counts(); told is only what the others cannot infer, nothing while `count` is 0. */
 void cluster_set_work(struct cluster *c, uint64_t now_ms, const struct cluster_work *work,
                       size_t count);
@@ -220,8 +220,8 @@ size_t cluster_quota_room(struct cluster *c, uint64_t now_ms);
 void cluster_tell_quotas(struct cluster *c, uint64_t now_ms, const struct cluster_quota_row *rows,
                          size_t count);
 
-/* Of another node: a row; UP: what it has under way counts, and it may lack what this node has
- * granted; DOWN: what it has under way does not count. */
+/* Of another node: a row; UP: what it has in flight counts, and it may lack what this node has
+ * granted; DOWN: what it has in flight does not count. */
 enum cluster_quota_news_kind { CLUSTER_QUOTA_ROW, CLUSTER_QUOTA_UP, CLUSTER_QUOTA_DOWN };
 struct cluster_quota_news {
     enum cluster_quota_news_kind kind;
@@ -278,7 +278,7 @@ struct cluster_instance_count {
 struct cluster_count {
     struct bytes application;
     uint64_t requests, errors;
-    uint64_t active;         /* a gauge: requests under way */
+    uint64_t active;         /* a gauge: requests in flight */
     const uint64_t *latency; /* HISTOGRAM_BUCKETS, cumulative; NULL = none */
     const struct cluster_instance_count *instances;
     size_t instance_count;

@@ -16,7 +16,7 @@ struct member_info {
     bool said; /* its `node` entry is here */
     struct cluster_node node;
     char version[NAMES_SIZE_MAX + 1];
-    bool hands;              /* it tells others' slots, or has done so */
+    bool hands_off;          /* it tells other nodes' slots, or has done so */
     bool no_past;            /* it has said that it knows of no earlier start of its own */
     void *told[TOPIC_COUNT]; /* topic_told() */
 };

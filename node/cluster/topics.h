@@ -32,7 +32,7 @@ enum {
 /* clang-format off */
 #define CLUSTER_TOPICS(ROW) \
     /*  topic     key        priority     pages            note           member           settle           deadline */ \
-    ROW(GONE,     "gone",    WIRE_URGENT, TOPIC_ONE_VALUE, gone_note,     gone_member,     gone_settle,     gone_deadline_ms) \
+    ROW(GONE,     "gone",    WIRE_URGENT, TOPIC_ONE_VALUE, gone_note,     no_member,       gone_settle,     gone_deadline_ms) \
     ROW(NODE,     "node",    WIRE_URGENT, TOPIC_ONE_VALUE, nodes_note,    nodes_member,    nodes_settle,    nodes_deadline_ms) \
     ROW(LOAD,     "load",    WIRE_BULK,   TOPIC_ONE_VALUE, nodes_load,    no_member,       no_settle,       no_deadline_ms) \
     ROW(VOTES,    "votes",   WIRE_URGENT, TOPIC_BY_NAME,   votes_note,    votes_member,    votes_settle,    votes_deadline_ms) \

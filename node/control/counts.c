@@ -39,7 +39,7 @@ static void publish_application(struct control *c, const struct tracked_applicat
     free(instances);
 }
 
-/* What is under way, and when it was last answered: for others' checks. */
+/* What is in flight, and when it was last answered: for others' checks. */
 static void publish_work(struct control *c)
 {
     struct checks *checks = &c->instances.registry.checks;

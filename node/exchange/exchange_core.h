@@ -123,6 +123,7 @@ enum exchange_input_kind {
     EXCHANGE_TUNNEL_END,  /* the tunnel is over: finish */
     EXCHANGE_DEADLINE,    /* deadline_ms is over: taken_ms, unread */
 };
+enum { EXCHANGE_INPUTS = EXCHANGE_DEADLINE + 1 };
 
 /* What this node answers itself; the driver knows status, code and words. */
 enum exchange_reply {

@@ -13,7 +13,7 @@
 
 struct busy_view {
     bool slots_taken;      /* every slot of the container, as far as its number is known */
-    uint64_t awaited;      /* requests to it that are under way, of all alive nodes */
+    uint64_t awaited;      /* requests to it that are in flight, of all alive nodes */
     bool delivered;        /* it has ever delivered anything to any of them: */
     uint64_t delivered_ms; /* the last time */
 };

@@ -60,7 +60,7 @@ struct passive {
     uint64_t fail_timeout_ms;
     uint64_t now_ms;        /* the latest time that any call has brought */
     uint64_t since_ms;      /* EJECTED: since then; TRIAL: when the trial was offered or taken */
-    bool trial_taken;       /* TRIAL: a request is under way */
+    bool trial_taken;       /* TRIAL: its request is in flight */
     bool unanswered;        /* not OK: the failure that led there brought no answer */
     bool silent;            /* not OK: it is, or began as, an ejection for silence */
     uint32_t checks_passed; /* TRIAL: in a row */
@@ -108,7 +108,7 @@ bool passive_trial_offered(const struct passive *p);
 /* Must that one be a stream that is asked for by a POST, and its first event the success? */
 bool passive_wants_event(const struct passive *p);
 
-/* That request is under way. */
+/* That request is in flight. */
 void passive_trial_taken(struct passive *p, uint64_t now_ms);
 
 /* It ended without an outcome (the client left): the trial is offered again. Nothing happens when

@@ -11,7 +11,7 @@
  * twice), because a sum does not say how much of each slot is in it. What says that is as long as
  * the slots are.
  *
- * Gauges ride along: what a slot's process has under way right now. They are set, not merged. */
+ * Gauges ride along: what a slot's process has in flight right now. They are set, not merged. */
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
 

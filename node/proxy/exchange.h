@@ -45,9 +45,9 @@ struct exchange_client {
     enum exchange_serves serves;
     bool tls;
     struct bytes tls_version;  /* TLSv1.3; at NULL: plain */
-    uint64_t began_us;         /* when the first byte of the request under way came */
+    uint64_t began_us;         /* when the first byte of the present request came */
     uint64_t bytes_in;         /* bytes of it that have been read, as they came */
-    struct exchange *exchange; /* the one under way; NULL again before on_finish */
+    struct exchange *exchange; /* the present one; NULL again before on_finish */
 };
 
 /* A complete request head. `no_body`: the request has ended with it. */

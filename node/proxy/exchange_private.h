@@ -187,6 +187,7 @@ static inline void exchange_count_hold(struct exchange *x)
         x->hold_counted = taken;
     }
 }
+
 /* exchange_slot.c. Of the picked one: GRANTED (also where there is no limit), WAITING, FULL, MOVED;
  * after the last two, exchange_slot_refused() unless another is picked with it. */
 enum slot_state exchange_slot_ask(struct exchange *x);
@@ -234,10 +235,11 @@ struct exchange_input exchange_look_again(const struct exchange *x, size_t index
 void exchange_wait_drained(struct exchange *x, struct exchange_input *ret_next);
 /* It waits no more; `on`: it goes on, and by the configuration of now. */
 void exchange_end_wait(struct exchange *x, bool on);
+
 /* Quotas (exchange_quota.c). Whether a request must be refused by what is known of its user, who
  * may be missing; NONE: it may go on, and all quotas that know whom they count have granted it. */
 enum exchange_reply exchange_refusal(struct exchange *x);
-/* It is under way no more, or for nobody. */
+/* It is in flight no more, or for nobody. */
 void exchange_quota_do_release(struct exchange *x);
 static inline void exchange_quota_release(struct exchange *x)
 {
@@ -294,15 +296,15 @@ static inline void exchange_read_body(struct exchange *x, struct bytes piece)
     }
 }
 
-/* For them (exchange_up.c): a hashed pick's key; a slot of the picked one; the request's head as an
- * instance is to get it. */
+/* Of exchange_up.c, for exchange_place.c and others: a hashed pick's key; a slot of the picked one;
+ * the request's head as an instance is to get it. */
 bool exchange_ring_key(struct exchange *x, uint64_t *ret_key);
 bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind);
 void exchange_append_head(struct exchange *x, const struct snapshot_instance *instance,
                           struct buffer *to);
 
-/* For them: what has come goes on, to the core and down (exchange_up.c); the head of up_head, with
- * one field more (exchange_down.c). */
+/* A response that was kept back until it was judged goes on: what has come, to the core and down
+ * (exchange_up.c); the head of up_head, with one field more (exchange_down.c). */
 void exchange_pass_head(struct exchange *x);
 void exchange_pass_body(struct exchange *x);
 void exchange_send_head(struct exchange *x, const struct http_extra_field *more);

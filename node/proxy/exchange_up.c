@@ -179,7 +179,8 @@ bool exchange_do_connect(struct exchange *x, struct exchange_input *ret_next)
     return take_connection(x, ret_next);
 }
 
-/* True: its connection is idle now. */
+/* The attempt is over, or goes on over another connection. What becomes of this one, and so of
+ * its slot. */
 static enum slot_rest let_go(struct exchange *x, bool keep, bool flush)
 {
     enum slot_rest rest = SLOT_REST_NONE;

@@ -71,7 +71,7 @@ static inline struct part *part_at(const struct quota_shard *s, uint32_t index)
 }
 
 /* shard.c: the index of a subject, or 0; made where it is missing. 0 there too: every subject has
- * requests under way. */
+ * requests in flight. */
 uint32_t subject_find(const struct quota_shard *s, uint64_t key);
 uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule);
 /* What counts; parts that say nothing any more are dropped. */

@@ -174,7 +174,7 @@ void subject_forget(struct quota_shard *s, uint32_t index)
 }
 
 /* Who was used since it was looked at last goes to the end of the line; the first that was not
- * makes room. (Second chance: as good as by use, and cheap.) Of those with requests under way a few
+ * makes room. (Second chance: as good as by use, and cheap.) Of those with requests in flight a few
  * are passed by, and always the one that the room is for. `parts`: it is theirs that lack. */
 static bool push_out(struct quota_shard *s, uint32_t keep, bool parts)
 {
@@ -400,7 +400,7 @@ static void keep_found(const struct quota_ask *asks, size_t count, struct subjec
     }
 }
 
-/* A million others may have requests under way: then nobody counts this one. */
+/* A million others may have requests in flight: then nobody counts this one. */
 static struct subject *make(const struct quota_ask *ask, uint64_t now_ms)
 {
     uint32_t index = subject_make(ask->shard, ask->key, ask->terms.rule);

@@ -10,7 +10,7 @@
  *
  * Subjects of which others must hear are on one of QUOTA_HEATS lists, the hottest first by how near
  * to its limit the subject is. Beyond `subjects_max` one that was not used since it was looked at
- * last is forgotten with all that it had, but for one with requests under way: it begins anew.
+ * last is forgotten with all that it had, but for one with requests in flight: it begins anew.
  *
  * Pure and for one thread: who shares a shard locks it (together/quotas). Times as in window.h. */
 #ifndef QUOTA_SHARD_H
@@ -39,7 +39,7 @@ enum {
 struct quota_shard;
 struct slab;
 
-/* `owner_up`: QUOTA_OWNERS_MAX bytes, 0 where an owner's requests under way are over; lent, and
+/* `owner_up`: QUOTA_OWNERS_MAX bytes, 0 where an owner's requests in flight are over; lent, and
  * may be written by another thread. `tells`: others want to hear. `slab`: lent; outlives it, and
  * has what it is made of. */
 struct quota_shard *quota_shard_new(size_t subjects_max, const uint8_t *owner_up, bool tells,

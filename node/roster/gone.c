@@ -15,7 +15,7 @@ enum {
 struct gone {
     uint64_t reap_ms, reap_left_ms; /* since its death, since it left; UINT64_MAX = never */
     uint64_t next_ms;               /* when the next member is forgotten */
-    bool look;                      /* somebody has forgotten one, or is up no more */
+    bool look;                      /* somebody has forgotten one, or the times are others */
     bool changed;                   /* there is to tell */
 };
 
@@ -33,13 +33,6 @@ void gone_init(struct cluster *c)
 void gone_note(struct cluster *c, const struct topic_entry *e)
 {
     (void)e; /* read where all are looked at */
-    own(c)->look = true;
-}
-
-void gone_member(struct cluster *c, const struct gossip_member *member, enum member_event event)
-{
-    (void)member;
-    (void)event;
     own(c)->look = true;
 }
 

@@ -5,7 +5,7 @@
  * does not tell the old one until it knows it, from its disk or from us), or no row any more. Who
  * sees such a slot waits for the owner first (until all that the owner knows of its past is here:
  * join.c), then by its rank among those that are up, and then tells the slot in its own map; the
- * owner takes it over as a past one, and with that the hand has done its work. An owner that never
+ * owner takes it over as a past one, and with that the handoff is over. An owner that never
  * comes back is spoken for by somebody for ever.
  *
  * Told once is enough: a node that tells a slot stops when a member with a smaller id tells at
@@ -74,7 +74,7 @@ static void look(struct shown *s)
     for (size_t i = 0; own(c)->any && i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
         const struct member_info *info = info_of(c, m);
-        if (!m->self && is_up(m) && info && info->hands) {
+        if (!m->self && is_up(m) && info && info->hands_off) {
             s->is_first = m->id < self;
             show_pages(s, m, TOPIC_HANDOFF);
         }
@@ -210,7 +210,7 @@ void handoff_owner_spoke(struct cluster *c, const struct gossip_member *owner)
 
 void handoff_note(struct cluster *c, const struct topic_entry *e)
 {
-    e->info->hands = own(c)->any = true;
+    e->info->hands_off = own(c)->any = true;
     if (e->value.at) {
         counts_take(c, e, false, true);
     } else {

@@ -188,14 +188,14 @@ static bool is_answered(struct cluster *c, const struct gossip_member *asker)
 
 /* Members that are up, this node aside: those that do not join, and how many of them, or of those
  * that do, come before this node. */
-struct company {
+struct others {
     size_t settled, settled_before, joining_before;
 };
 
-static struct company look_around(struct cluster *c)
+static struct others look_around(struct cluster *c)
 {
     uint64_t self = gossip_self(c->gossip)->id;
-    struct company found = {0};
+    struct others found = {0};
     for (size_t i = 0; i < gossip_member_count(c->gossip); i++) {
         const struct gossip_member *m = gossip_member(c->gossip, i);
         if (m->self || !is_up(m)) {
@@ -214,16 +214,16 @@ static struct company look_around(struct cluster *c)
 /* When this node's turn to answer comes; UINT64_MAX: others know better. */
 static uint64_t turn_ms(struct cluster *c, const struct gossip_member *asker)
 {
-    struct company company = look_around(c);
+    struct others others = look_around(c);
     const struct join *told = told_by(c, asker);
     assert(told); /* it asks */
     uint64_t since_ms = told->joining_since_ms;
     if (!own(c)->joining) {
-        return since_ms + company.settled_before * c->interval_ms;
+        return since_ms + others.settled_before * c->interval_ms;
     }
-    return company.settled > 0
+    return others.settled > 0
                ? UINT64_MAX
-               : since_ms + (NOVICE_INTERVALS + company.joining_before) * c->interval_ms;
+               : since_ms + (NOVICE_INTERVALS + others.joining_before) * c->interval_ms;
 }
 
 static bool has_answered(const struct cluster *c, const struct gossip_member *asker)

@@ -70,7 +70,7 @@ struct instance_live {
     _Atomic uint32_t awaited;   /* requests that wait for its return */
     _Atomic bool check_passed;  /* the last one; by control */
     uint16_t place;             /* its number for placement/memory; 0: it has none */
-    _Atomic uint32_t in_flight; /* attempts under way, all workers */
+    _Atomic uint32_t in_flight; /* attempts in flight, all workers */
     _Atomic uint32_t
         overdue; /* of them: streams that wait for their first event, see health/gray */
     /* Of its host and port, which it keeps; NULL: they have no limit, and nobody waits or counts.

@@ -80,7 +80,7 @@ void request_quotas_prepare(struct request_quotas *r, struct quotas *quotas,
     }
 }
 
-/* Who refused, which shadows would have, and what is under way. */
+/* Who refused, which shadows would have, and what is in flight. */
 static void note(struct request_quotas *r, struct quotas *quotas,
                  const struct snapshot_application *app, const struct request_asks *a, int refuses,
                  struct application_counts *cell)

@@ -59,11 +59,11 @@ bool request_quotas_refuse(struct request_quotas *r, struct quotas *quotas,
                            const struct snapshot_application *app, struct request_asks *asks,
                            struct application_counts *cell, uint64_t now_ms);
 
-/* It is under way no more. */
+/* It is in flight no more. */
 void request_quotas_release(struct request_quotas *r, struct quotas *quotas,
                             const struct snapshot_application *app);
 
-/* Others are the application's quotas from here on: it is under way in none of them. */
+/* Others are the application's quotas from here on: it is in flight in none of them. */
 void request_quotas_forget(struct request_quotas *r);
 
 /* So many tokens were used: once, when they are known. */

@@ -56,10 +56,10 @@ struct snapshot_application {
     size_t quota_count;
     bool quotas_ask_user;  /* one of them is per user */
     bool quotas_ask_token; /* ... per token */
-    bool quotas_ask_class; /* ... counts what is under way */
+    bool quotas_ask_class; /* ... counts what is in flight */
     bool quotas_count_tokens;
     bool quotas_come_again;  /* whom they count is asked again: when a request ends, or has spent */
-    bool quotas_leave_marks; /* one that grants is noted: a shadow, what is under way */
+    bool quotas_leave_marks; /* one that grants is noted: a shadow, what is in flight */
     struct application_live *live;
     pthread_mutex_t turn_lock; /* held for the few nanoseconds of one pick */
     struct smooth_wrr *turn;

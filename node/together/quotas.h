@@ -108,7 +108,7 @@ struct quotas_rule *quotas_find_rule(struct quotas *q, uint64_t id);
 
 /* The number of a start of a member, made where there is none. */
 uint16_t quotas_owner(struct quotas *q, uint64_t member, uint64_t start);
-/* What this member has under way counts, or not. `start` 0: of all its starts. */
+/* What this member has in flight counts, or not. `start` 0: of all its starts. */
 void quotas_owner_up(struct quotas *q, uint64_t member, uint64_t start, bool up, uint64_t now_ms);
 
 /* What is new, the hottest first. */

@@ -3,7 +3,7 @@
  *
  * Pieces of bytes, and behind them their SHA-256: little-endian numbers of 8 bytes. What this node
  * had granted is read again as what an earlier start of it told: others have that from then.
- * Requests under way are not in it. */
+ * Requests in flight are not in it. */
 #ifndef TOGETHER_QUOTAS_FILE_H
 #define TOGETHER_QUOTAS_FILE_H
 
@@ -21,7 +21,7 @@ bool quotas_file_is_due(struct quotas *q);
     (QUOTAS_FILE_HEAD_MAX + 2 * (size_t)QUOTAS_SUBJECTS_MAX * (16 + 8 * QUOTA_CELLS))
 enum { QUOTAS_FILE_HEAD_MAX = 128 + 16 * QUOTA_OWNERS_MAX + 24 * QUOTAS_RULES_MAX };
 
-/* Zeroed: none is under way. */
+/* Zeroed: none is in flight. */
 struct quotas_writing {
     struct quotas *q;
     struct buffer bytes;

@@ -56,7 +56,7 @@ static void note_count(void *arg, const struct ledger_record *r)
     struct cluster *c = n->c;
     bool mine = bytes_equal(r->node, c->name);
     if (!n->of_others && !bytes_equal(r->node, member_name(n->member))) {
-        return; /* only hands may speak for others */
+        return; /* only handoffs may speak for others */
     }
     if (mine && r->generation == c->generation) {
         return; /* what this process has counted it knows itself */
@@ -98,7 +98,7 @@ void counts_change(struct cluster *c, const struct gossip_member *member)
     if (node) {
         node->changed = true;
     }
-    for (size_t i = 0; info && info->hands && i < c->ledger->nodes.count; i++) {
+    for (size_t i = 0; info && info->hands_off && i < c->ledger->nodes.count; i++) {
         ((struct ledger_node *)c->ledger->nodes.at[i])->changed = true;
     }
     handoff_mark(c);

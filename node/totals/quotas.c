@@ -3,7 +3,7 @@
  *
  *   quota/0 ...   subjects of which something is new, with all that this node has granted of each
  *                 within its window: pages in turn, each for a few seconds, then taken back
- *   quota/12 ...  subjects with requests under way: a place each, for as long as there are any
+ *   quota/12 ...  subjects with requests in flight: a place each, for as long as there are any
  *   quota/20 ...  how many were refused, by quota
  *
  * A row of a window says all that its teller granted, with ages instead of times. So it may be
@@ -344,7 +344,7 @@ static uint32_t set_active(struct cluster *c, const struct cluster_quota_row *ro
         a = find_active(told, 0, 0, true);
         if (!a) {
             cluster_problem(c, PROBLEM_CROWDED, "quota",
-                            "more than %d subjects of quotas have requests under way here: of "
+                            "more than %d subjects of quotas have requests in flight here: of "
                             "those beyond them the other nodes do not know",
                             ACTIVE_PAGES * ACTIVES_A_PAGE);
         }

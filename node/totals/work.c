@@ -1,12 +1,12 @@
-/* work: what each node has under way at each container (host and port), and when the container
+/* work: what each node has in flight at each container (host and port), and when the container
  * last delivered anything to it: by that a node whose check is not answered knows an instance at
  * work from one that hangs (health/busy).
  *
- *   work/PAGE   the containers where something is under way, or was a while ago
+ *   work/PAGE   the containers where something is in flight, or was a while ago
  *
  * No clocks are compared: what is told is for how long the container has been silent, and who hears
  * it goes on counting by itself. So silence costs nothing, and of a container that goes on
- * delivering only that is told now and then. While nothing is under way nothing is said. */
+ * delivering only that is told now and then. While nothing is in flight nothing is said. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ enum {
     ROWS_PER_PAGE = (WIRE_VALUE_MAX - 18) / 18,
 };
 
-/* What is under way at a container. */
+/* What is in flight at a container. */
 struct work_row {
     uint64_t container; /* first 8 bytes of SHA-256 of its name */
     union {

@@ -239,7 +239,7 @@ def open_streams(node, interval, count=PLACES):
 
 @pytest.mark.parametrize("silence", [0.5, 1.5])
 def test_ten_streams_fill_an_instance_and_no_node_calls_it_down(full, silence):
-    """Nobody else is served while they go on, no check is; node-b has nothing under way itself."""
+    """Nobody else is served while they go on, no check is; node-b has nothing in flight itself."""
     with Cluster(settings([full], health_check=busy_check(2.5)), 2) as cluster:
         cluster.settle()
         for node in cluster.nodes():

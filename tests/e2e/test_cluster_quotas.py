@@ -1,5 +1,5 @@
 """Quotas over a cluster: what one node has granted counts at the others within a gossip interval, also behind its
-death, for who joins later, and for requests under way."""
+death, for who joins later, and for requests in flight."""
 
 import time
 

@@ -24,7 +24,7 @@ def order(node, name, words="", enable=False):
 
 
 class Asking:
-    """A request under way on a thread of its own."""
+    """A request in flight on a thread of its own."""
 
     def __init__(self, job):
         self.answer = None

@@ -337,7 +337,7 @@ def test_a_reload_that_takes_an_instance_away_hands_its_waiters_on(stock, way):
             line = node.wait_access(user_id="w3")[0]
             assert line["attempts"] == 1 and line["queue_time"] > 0
             assert line["upstream_addr"] == f"{second.host}:{second.port}"
-            assert holder.clients[0].chunk()   # what is under way goes on
+            assert holder.clients[0].chunk()   # what is in flight goes on
 
 
 @pytest.mark.threads

@@ -46,7 +46,7 @@ def used(folder):
 
 
 class Upload:
-    """One that is under way."""
+    """One that is in flight."""
 
     def __init__(self, node, size, user="late", chunked=False, path="/v1/_echo"):
         self.user, self.data, self.chunked = user, data(size, user), chunked

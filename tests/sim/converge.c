@@ -236,7 +236,7 @@ static bool sums_gauges(struct process *v, const struct why *why)
         }
         if (answered != expected || totals.active != active) {
             return differs(
-                why, "%s: %llu latencies and %llu under way of %s, told were %llu and %llu",
+                why, "%s: %llu latencies and %llu in flight of %s, told were %llu and %llu",
                 v->host->name, (unsigned long long)answered, (unsigned long long)totals.active,
                 WORK_APP_NAMES[a], (unsigned long long)expected, (unsigned long long)active);
         }

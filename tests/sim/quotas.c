@@ -50,7 +50,7 @@ struct quotas_node {
     uint8_t up[QUOTA_OWNERS_MAX];
     uint64_t members[OWNERS_MAX], starts[OWNERS_MAX]; /* from 1 on */
     uint16_t owners;
-    uint8_t held[HELD_MAX]; /* subjects of requests under way */
+    uint8_t held[HELD_MAX]; /* subjects of requests in flight */
     size_t held_count;
 };
 
@@ -324,7 +324,7 @@ void quotas_check_end(struct world *w)
             if (ask.used > 0) {
                 world_fail(w, "%s still counts %llu %s of subject %zu, and nobody asks any more",
                            p->host->name, (unsigned long long)ask.used,
-                           k >= SUBJECTS ? "under way" : "uses", k % SUBJECTS);
+                           k >= SUBJECTS ? "in flight" : "uses", k % SUBJECTS);
             }
         }
     }

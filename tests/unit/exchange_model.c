@@ -597,6 +597,7 @@ void model_one_step(struct model *m, struct exchange_input in)
         m->seen_outputs[i] += m->out.what >> i & 1;
     }
     m->seen_phase[m->core.phase]++;
+    m->seen_input[m->in.kind]++;
     if (m->finishes == 0 && m->core.phase != EXCHANGE_PICK) {
         judge_rest(m);
     }

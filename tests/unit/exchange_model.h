@@ -80,7 +80,7 @@ struct model {
 
     /* what a walk has seen: a promise that is never put to the test is not tested */
     uint64_t seen_outputs[MODEL_OUTPUTS], seen_finish[MODEL_FINISHES], seen_reply[32],
-        seen_phase[16];
+        seen_phase[16], seen_input[EXCHANGE_INPUTS];
 };
 
 void model_init(struct model *m, uint64_t seed);

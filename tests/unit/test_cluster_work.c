@@ -1,4 +1,4 @@
-/* cluster: what is under way at the containers, how long they have been silent, and why instances
+/* cluster: what is in flight at the containers, how long they have been silent, and why instances
  * are up or down, on a network in memory. */
 #include <setjmp.h>
 #include <stdarg.h>

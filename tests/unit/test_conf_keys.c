@@ -339,7 +339,7 @@ static void a_quota_counts_one_thing_within_one_window(void **state)
         {"{per: user, requests: 1, tokens: 1, every: 1m}",
          "7:9: a quota has exactly one of `requests`, `tokens` and `concurrent`"},
         {"{per: user, concurrent: 4, every: 1m}",
-         "7:43: `concurrent` counts what is under way and has no `every`"},
+         "7:43: `concurrent` counts what is in flight and has no `every`"},
         {"{requests: 60, every: 1m}", "7:9: `per` is missing in a quota"},
         {"{per: user, requests: 0, every: 999ms}",
          "7:31: must be from 1 to 4000000000\n7:41: must be from 1s to 400d"},

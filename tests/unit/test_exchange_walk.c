@@ -71,9 +71,11 @@ static void every_promise_is_kept_whatever_happens(void **state)
         add(sum.seen_finish, m.seen_finish, MODEL_FINISHES);
         add(sum.seen_phase, m.seen_phase, 16);
         add(sum.seen_reply, m.seen_reply, 32);
+        add(sum.seen_input, m.seen_input, EXCHANGE_INPUTS);
     }
     must_be_seen("output", sum.seen_outputs, 0, MODEL_OUTPUTS);
     must_be_seen("finish", sum.seen_finish, 0, MODEL_FINISHES);
+    must_be_seen("input", sum.seen_input, 0, EXCHANGE_INPUTS);
     must_be_seen("phase", sum.seen_phase, EXCHANGE_LOCAL, EXCHANGE_DONE + 1);
     must_be_seen("reply", sum.seen_reply, EXCHANGE_REPLY_LOCAL, EXCHANGE_REPLY_BAD_REQUEST + 1);
     must_be_seen("reply", sum.seen_reply, EXCHANGE_REPLY_REQUEST_TIMEOUT,

@@ -228,6 +228,43 @@ static void latency_follows_what_is_told_and_who_is_up(void **state)
 
 /* ---- the shared configuration ---- */
 
+/* That it has this revision. */
+static void tells_revision(struct cluster *c, struct gossip_member *m, uint64_t revision)
+{
+    uint8_t value[128], digest[SHA256_SIZE] = {(uint8_t)revision};
+    Cluster__Config config = CLUSTER__CONFIG__INIT;
+    config.revision = revision;
+    config.size = 10;
+    config.digest = (ProtobufCBinaryData){sizeof(digest), digest};
+    size_t size = cluster__config__pack(&config, value);
+    topics_note(c, m, BYTES("config"), (struct bytes){(const char *)value, size});
+    cluster_settle(c);
+}
+
+static void what_a_dead_member_has_is_asked_for_when_it_is_up_again(void **state)
+{
+    struct scene s = scene_of(state);
+    s.other->state = WIRE_DEAD;
+    tells_revision(s.c, s.other, 2);
+    assert_false(cluster_shared_is_pulling(s.c));
+    s.other->state = WIRE_ALIVE;
+    topics_member(s.c, s.other, MEMBER_UP);
+    cluster_settle(s.c);
+    assert_true(cluster_shared_is_pulling(s.c));
+}
+
+static void what_one_cannot_give_is_asked_of_another_one_at_once(void **state)
+{
+    struct scene s = scene_of(state);
+    tells_revision(s.c, s.other, 2);
+    tells_revision(s.c, gossip_member(cluster_gossip(s.c), 2), 2);
+    uint64_t first = s.c->shared.source;
+    assert_true(first != 0);
+    config_fetched(s.c, s.c->shared.pulled.digest, (struct bytes){0});
+    cluster_settle(s.c);
+    assert_true(s.c->shared.source != 0 && s.c->shared.source != first);
+}
+
 static void reload(struct net_node *node, const char *text)
 {
     struct bytes applied;
@@ -279,6 +316,8 @@ int main(void)
         THREE(a_raised_generation_is_told_with_its_past_at_once),
         THREE(a_drain_is_to_be_written_down),
         THREE(latency_follows_what_is_told_and_who_is_up),
+        THREE(what_a_dead_member_has_is_asked_for_when_it_is_up_again),
+        THREE(what_one_cannot_give_is_asked_of_another_one_at_once),
         THREE(what_came_while_another_one_came_into_force_is_next),
         THREE(what_came_while_another_one_was_refused_is_next),
     };

@@ -300,7 +300,7 @@ static void beyond_the_limit_the_least_recently_used_subject_begins_anew(void **
         assert_true(granted(s, key, 1, BEGIN_MS));
         assert_in_range(quota_shard_counts(s).subjects, 1, SUBJECTS - 1);
     }
-    assert_int_equal(decide(&held, 1, BEGIN_MS), 0); /* under way: never forgotten */
+    assert_int_equal(decide(&held, 1, BEGIN_MS), 0); /* in flight: never forgotten */
     assert_true(granted(s, 2, 1, BEGIN_MS));         /* long ago: begins anew */
     assert_in_range(quota_shard_counts(s).forgotten, 400, 500);
     struct quota_row rows[SUBJECTS];
