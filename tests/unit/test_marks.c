@@ -170,6 +170,17 @@ static void what_an_owner_may_lack_is_looked_at_when_it_is_up(void **state)
     assert_true(tells_past(&s));
 }
 
+/* ---- slots ---- */
+
+static void what_another_one_takes_back_of_slots_is_news(void **state)
+{
+    struct scene s = scene_of(state);
+    cluster_take_slots_changed(s.c);
+    assert_false(cluster_take_slots_changed(s.c));
+    other_tells(&s, "slots/0", NULL, 0);
+    assert_true(cluster_take_slots_changed(s.c));
+}
+
 /* ---- this node's own ---- */
 
 static void a_raised_generation_is_told_with_its_past_at_once(void **state)
@@ -313,6 +324,7 @@ int main(void)
         THREE(what_an_owner_lacks_is_told_as_soon_as_it_says_so),
         THREE(what_an_owner_takes_back_is_told_for_it),
         THREE(what_an_owner_may_lack_is_looked_at_when_it_is_up),
+        THREE(what_another_one_takes_back_of_slots_is_news),
         THREE(a_raised_generation_is_told_with_its_past_at_once),
         THREE(a_drain_is_to_be_written_down),
         THREE(latency_follows_what_is_told_and_who_is_up),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "cluster_net.h"
+#include "instances/instances.h"
 #include "instances/registry.h"
 #include "instances/verdicts.h"
 #include "log/log.h"
@@ -191,6 +192,26 @@ static enum verdict verdict_of(const struct scene *s, size_t app, size_t instanc
     return s->instances[app][instance].verdict.verdict;
 }
 
+static void what_a_check_says_is_voted_on_with_the_traffic_of_now(void **state)
+{
+    (void)state;
+    struct scene *s = scene_of(1);
+    struct instances all = {0};
+    const struct instances_options options = {
+        .net = &s->loop, .slices = &s->slices, .log = log_producer(s->log, 0), .workers = 1};
+    instances_open(&all, &options);
+    struct check_entry *entry = &s->instances[0][0].check;
+    struct checker checker = {.owner = &all, .entries = &entry, .rota.count = 1};
+    entry->rota.outcome = ROTA_FAILURE;
+    entry->rota.changed = true;
+    entry->rota.active.state = ACTIVE_DOWN;
+    assert_false(s->apps[0].due.vote || s->apps[0].due.collect);
+    all.registry.checks.events->on_round(&checker);
+    assert_true(s->apps[0].due.vote && s->apps[0].due.collect);
+    instances_close(&all);
+    scene_free(s);
+}
+
 /* An instance that it names for the first time has said nothing yet, and nothing else marks it. */
 static void another_configuration_has_everything_voted_on_anew(void **state)
 {
@@ -291,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_second_every_application_is_looked_at),
         cmocka_unit_test(an_ejection_ends_at_its_time_though_nothing_else_happens),
+        cmocka_unit_test(what_a_check_says_is_voted_on_with_the_traffic_of_now),
         cmocka_unit_test(another_configuration_has_everything_voted_on_anew),
         cmocka_unit_test(who_is_isolated_by_one_application_has_no_say_in_the_others),
         cmocka_unit_test(a_new_configuration_is_voted_on),
