@@ -1,8 +1,8 @@
 /* A growable byte buffer for the slow path: replies, status pages, log lines, decoded values.
  *
  * Zero-initialise to start; buffer_done() frees. Appending never fails: out of memory aborts, as
- * everywhere in this program (see base/memory.h). `max` of buffer_append_limited() is the caller's
- * named limit. */
+ * everywhere in this program (see base/memory.h). What may become large is limited by who fills it.
+ */
 #ifndef BASE_BUFFER_H
 #define BASE_BUFFER_H
 

@@ -8,7 +8,7 @@
 
 enum {
     /* What is shorter is in many ordinary words, and is kept out of logs only where it stands by
-     * itself (node/log/redact.h). */
+     * itself (node/redact/redact.h). */
     TOKEN_SIZE_LEAST = 4,
     /* Dify's SDKs give up after a minute, and what is left of it is for the answer. */
     CLIENTS_TIMEOUT_MS = 60 * 1000,

@@ -280,7 +280,7 @@ static void compare(struct gossip *g, const struct wire_row *theirs, struct buil
     }
     m->mark = g->mark;
     if (theirs->generation > m->row.generation) {
-        return; /* of ourselves: see member_rumour_of_self() */
+        return; /* of ourselves: a rumour, which member_rumour() answers */
     }
     if (theirs->generation < m->row.generation) {
         want_all(g, m);

@@ -39,7 +39,7 @@ enum wire_type {
     WIRE_CHUNK = 11,
 };
 
-/* The order of precedence within one incarnation; DESIGN §4 and gossip/members.h. */
+/* The order of precedence within one incarnation; DESIGN §4 and gossip/members.c. */
 enum wire_state { WIRE_ALIVE, WIRE_SUSPECT, WIRE_DEAD, WIRE_LEFT };
 
 /* Each owner numbers its changes by priority, so that votes never wait behind counters. */
@@ -96,7 +96,7 @@ struct wire_packet {
     uint32_t member_count; /* SYN: how many members the sender knows, itself included */
     struct wire_row rows[WIRE_ROWS_MAX]; /* any type: rumours; SYN, SYN_ACK: the digest */
     size_t row_count;
-    uint32_t buckets[WIRE_BUCKETS_MAX]; /* SYN: see gossip/antientropy.h */
+    uint32_t buckets[WIRE_BUCKETS_MAX]; /* SYN: see gossip/content/antientropy.c */
     size_t bucket_count;
     struct wire_delta deltas[WIRE_DELTAS_MAX];
     size_t delta_count;

@@ -361,7 +361,7 @@ static void on_up_interim(struct exchange_core *c)
     out(c, c->takes_interim ? EXCHANGE_DO_INTERIM : 0);
 }
 
-/* From here on proxy/tunnel looks after both sides and their time. */
+/* From here on node/tunnel looks after both sides and their time. */
 static void on_up_switch(struct exchange_core *c)
 {
     assert(c->phase == EXCHANGE_SEND);

@@ -26,7 +26,7 @@
  * States
  *
  *   START -> HOLD -> PICK -> [WAIT ->] CONNECT -> SEND -> RESPOND -> DONE
- *     |              | ^_________|________|_________|  (retry)  `-> TUNNEL (after 101: proxy/tunnel
+ *     |              | ^_________|________|_________|  (retry)  `-> TUNNEL (after 101: node/tunnel
  *     |              v |                                            acts)
  *     |        SEARCH, AWAY (a request with an id: node/placement; back to PICK)
  *     `-> LOCAL (answered by this node)

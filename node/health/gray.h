@@ -39,7 +39,7 @@ void gray_begin(struct gray *g, uint64_t now_ms);
 /* The next piece of the stream. True: there is more in it than pings. */
 bool gray_feed(struct gray *g, struct bytes piece, uint64_t now_ms);
 
-/* When gray_look() has something to do; 0 = never. */
+/* When gray_is_overdue() and gray_counts() may answer otherwise; 0 = never. */
 uint64_t gray_deadline_ms(const struct gray *g, uint64_t first_event_ms, uint64_t now_ms);
 
 /* Is it overdue by now, so that it is one of those that the next call is told of? */

@@ -1,8 +1,9 @@
 /* spool_core: the arithmetic of a kept body.
  *
  * Happy path of a large upload whose user comes last: came(), came() ... until memory_max; then
- * wants_write() asks for all that is in memory, and from there on for a piece at a time; the user
- * is known, take() reads the file from its start, piece by piece, and ends with what is in memory.
+ * spool_core_wants_write() asks for all that is in memory, and from there on for a piece at a time;
+ * the user is known, take() reads the file from its start, piece by piece, and ends with what is in
+ * memory.
  */
 #include "spool/spool_core.h"
 

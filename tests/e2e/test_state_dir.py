@@ -146,8 +146,9 @@ def test_a_folder_that_was_removed_is_made_again(stubs, tmp_path):
 
 
 def test_the_file_of_quotas_is_written_again_when_the_disk_has_room_though_nobody_has_asked_meanwhile(stubs, tmp_path):
-    blocked = tmp_path / "quotas.new"   # as a full disk would, for this file alone
-    value = config(stubs, tmp_path)
+    folder = tmp_path / "state"
+    blocked = folder / "quotas.new"   # as a full disk would, for this file alone
+    value = config(stubs, folder)
     value["applications"]["one"]["quotas"] = [{"per": "user", "requests": 5, "every": "1h"}]
     with Node(value) as node:
         blocked.mkdir()
@@ -155,5 +156,10 @@ def test_the_file_of_quotas_is_written_again_when_the_disk_has_room_though_nobod
         wait_for(lambda: told(node), 2 * TIMEOUT)
         assert [one for one in node.status()["problems"] if "/quotas cannot be written" in one["detail"]]
         blocked.rmdir()
-        wait_for((tmp_path / "quotas").exists, TIMEOUT)
+        wait_for((folder / "quotas").exists, TIMEOUT)
         wait_for(lambda: not node.status()["problems"], TIMEOUT)
+        folder.rename(tmp_path / "moved")   # so it is when the folder was removed
+        [app] = value["applications"]
+        drain = f"/admin/instances/{app}/{value['applications'][app]['instances'][0]['name']}/drain"
+        assert node.request("POST", drain)[0].status == 200   # which is written, so that it is noticed
+        wait_for((folder / "quotas").exists, TIMEOUT)

@@ -1,4 +1,4 @@
-/* log/redact: no token or key in a text that is logged, however it is written. */
+/* redact/redact: no token or key in a text that is logged, however it is written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

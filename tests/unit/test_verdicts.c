@@ -192,14 +192,52 @@ static enum verdict verdict_of(const struct scene *s, size_t app, size_t instanc
     return s->instances[app][instance].verdict.verdict;
 }
 
+/* The roof of the room over the scene's applications. */
+static void open_instances(struct scene *s, struct instances *all)
+{
+    const struct instances_options options = {
+        .net = &s->loop, .slices = &s->slices, .log = log_producer(s->log, 0), .workers = 1};
+    *all = (struct instances){0};
+    instances_open(all, &options);
+    instances_attach(all, s->verdicts.cluster);
+    all->registry.configured = s->configured;
+    all->registry.configured_count = APPS;
+    all->registry.instance_count = (size_t)APPS * INSTANCES;
+    all->verdicts.digest.busy = true;
+}
+
+static void close_instances(struct instances *all)
+{
+    all->registry.configured = NULL; /* the scene's */
+    instances_close(all);
+}
+
+static void a_mailbox_that_was_filled_is_emptied_at_the_end_of_the_turn(void **state)
+{
+    (void)state;
+    struct scene *s = scene_of(1);
+    struct instances all;
+    open_instances(s, &all);
+    s->slices.spent_us = 0;
+    instances_settle(&all); /* the first one looks at everything */
+    fail_silently(s, 0, 0);
+    atomic_store(&s->apps[0].live->mail, true);
+    assert_true(instances_note_mail(&all));  /* control is to be woken, */
+    assert_false(instances_note_mail(&all)); /* once */
+    s->slices.spent_us = 0;
+    instances_settle(&all);
+    assert_false(atomic_load(&s->apps[0].live->mail));
+    assert_true(passive_tripped(&s->instances[0][0].passive));
+    close_instances(&all);
+    scene_free(s);
+}
+
 static void what_a_check_says_is_voted_on_with_the_traffic_of_now(void **state)
 {
     (void)state;
     struct scene *s = scene_of(1);
-    struct instances all = {0};
-    const struct instances_options options = {
-        .net = &s->loop, .slices = &s->slices, .log = log_producer(s->log, 0), .workers = 1};
-    instances_open(&all, &options);
+    struct instances all;
+    open_instances(s, &all);
     struct check_entry *entry = &s->instances[0][0].check;
     struct checker checker = {.owner = &all, .entries = &entry, .rota.count = 1};
     entry->rota.outcome = ROTA_FAILURE;
@@ -208,7 +246,24 @@ static void what_a_check_says_is_voted_on_with_the_traffic_of_now(void **state)
     assert_false(s->apps[0].due.vote || s->apps[0].due.collect);
     all.registry.checks.events->on_round(&checker);
     assert_true(s->apps[0].due.vote && s->apps[0].due.collect);
-    instances_close(&all);
+    close_instances(&all);
+    scene_free(s);
+}
+
+/* Here one is being computed for ever: what changes meanwhile has it begin again. */
+static void another_eligible_set_is_another_digest(void **state)
+{
+    (void)state;
+    struct scene *s = scene_of(1);
+    s->verdicts.digest.of_current = true;
+    s->verdicts.digest.again = false;
+    s->apps[0].due.vote = true;
+    settle(s);
+    assert_false(s->verdicts.digest.again); /* as it was */
+    s->instances[0][0].check.rota.active.state = ACTIVE_DOWN;
+    s->apps[0].due.vote = true;
+    settle(s);
+    assert_true(s->verdicts.digest.again);
     scene_free(s);
 }
 
@@ -312,6 +367,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_second_every_application_is_looked_at),
         cmocka_unit_test(an_ejection_ends_at_its_time_though_nothing_else_happens),
+        cmocka_unit_test(a_mailbox_that_was_filled_is_emptied_at_the_end_of_the_turn),
+        cmocka_unit_test(another_eligible_set_is_another_digest),
         cmocka_unit_test(what_a_check_says_is_voted_on_with_the_traffic_of_now),
         cmocka_unit_test(another_configuration_has_everything_voted_on_anew),
         cmocka_unit_test(who_is_isolated_by_one_application_has_no_say_in_the_others),
