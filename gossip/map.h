@@ -2,7 +2,7 @@
  *
  * Each priority is a list in order of version. `known` is the version up to which everything is
  * known: what is not in the list up to there was overwritten. Entries that were pushed ahead of a
- * gap stand behind it until the gap is filled by an sync. */
+ * gap stand behind it until the gap is filled by a sync. */
 #ifndef GOSSIP_MAP_H
 #define GOSSIP_MAP_H
 

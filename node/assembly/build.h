@@ -11,7 +11,7 @@
 
 /* Any thread. A snapshot with one reference, in which every application is still to be bound; then
  * comes snapshot_index(). `secret`: subjects of quotas are hashed with it where there is no cluster
- * key. Rings that `before` (NULL at the start) has are live with it. Once
+ * key. Rings that `before` (NULL at the start) has are shared with it. Once
  * `cancelled` is set it returns soon, with something that is only good for snapshot_unref(). */
 struct snapshot *build_snapshot(const struct conf *conf, const struct snapshot *before,
                                 const uint8_t secret[QUOTAS_SECRET_SIZE],

@@ -15,7 +15,7 @@
 #include "base/memory.h"
 #include "downstream/private.h"
 
-/* The head and the limits go back to where they are live: an idle connection is small. */
+/* The head and the limits go back to where they are shared: an idle connection is small. */
 static void release_head(struct downstream *d)
 {
     proxy_head_give(d->owner->proxy, d->head);

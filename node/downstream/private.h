@@ -1,4 +1,4 @@
-/* private: a connection from the inside, live by the files of this room only. */
+/* private: a connection from the inside, shared by the files of this room only. */
 #ifndef DOWNSTREAM_PRIVATE_H
 #define DOWNSTREAM_PRIVATE_H
 

@@ -1,9 +1,9 @@
 /* passive: the sliding window, the ejection and the trial of one instance.
  *
- * The window is a ring of the times of the last max_fails failures: it is full and its oldest entry
- * is at most fail_timeout old exactly when max_fails failures lie within fail_timeout. The happy
- * path: failures come in, the ring fills up, move_to(EJECTED); passive_tick() finds the time over,
- * move_to(TRIAL); the trial's success moves to OK and empties the ring. */
+ * The window is a circular list of the times of the last max_fails failures: it is full and its
+ * oldest entry is at most fail_timeout old exactly when max_fails failures lie within fail_timeout.
+ * The happy path: failures come in, the list fills up, move_to(EJECTED); passive_tick() finds the
+ * time over, move_to(TRIAL); the trial's success moves to OK and empties the list. */
 #include "health/passive.h"
 
 #include <assert.h>
@@ -70,7 +70,7 @@ void passive_done(struct passive *p)
     p->failed_at_ms = NULL;
 }
 
-/* Puts the newest failures that fit into a ring of the new size. */
+/* Puts the newest failures that fit into a list of the new size. */
 static void resize_window(struct passive *p, uint32_t max_fails)
 {
     uint64_t *times = max_fails ? memory_new(max_fails * sizeof *times) : NULL;

@@ -64,7 +64,7 @@ struct passive {
     bool unanswered;        /* not OK: the failure that led there brought no answer */
     bool silent;            /* not OK: it is, or began as, an ejection for silence */
     uint32_t checks_passed; /* TRIAL: in a row */
-    uint64_t *failed_at_ms; /* ring of max_fails times, the oldest at failed_first; the lowest bit
+    uint64_t *failed_at_ms; /* circular: max_fails times, the oldest at failed_first; the lowest bit
                                is not time: by status */
     uint32_t failed_first, failed_count;
     uint64_t answers_second; /* the second that the newest bucket counts */

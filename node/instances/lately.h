@@ -17,7 +17,7 @@ struct lately_sums {
 };
 
 struct lately {
-    struct lately_sums *looks; /* LATELY_LOOKS of them, a ring; NULL: no traffic yet */
+    struct lately_sums *looks; /* LATELY_LOOKS of them, circular; NULL: no traffic yet */
     uint8_t next;
 };
 

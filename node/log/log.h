@@ -29,8 +29,8 @@ enum {
     LOG_LINE_MAX = 18 * 1024,
     /* Per producer. The writer looks at least every LOG_NAP_MS while lines come: 512 KiB in 5 ms
      * are 200 000 lines a second and worker, ten times what a worker can proxy. */
-    LOG_ACCESS_RING_SIZE = 512 * 1024,
-    LOG_ERROR_RING_SIZE = 64 * 1024,
+    LOG_ACCESS_QUEUE_SIZE = 512 * 1024,
+    LOG_ERROR_QUEUE_SIZE = 64 * 1024,
     LOG_NAP_MS = 5,
     LOG_PRODUCERS_MAX = 512,       /* CONF_WORKERS_MAX and control, with room */
     LOG_CLOSE_MS = 500,            /* a reader that is stuck holds the exit up no longer */

@@ -238,7 +238,7 @@ static void connect_rings(struct log *l, struct log_outlet *o, enum log_stream s
             continue; /* the writer reports errors only */
         }
         queue_init(&p->queues[stream],
-                   stream == LOG_STREAM_ACCESS ? LOG_ACCESS_RING_SIZE : LOG_ERROR_RING_SIZE);
+                   stream == LOG_STREAM_ACCESS ? LOG_ACCESS_QUEUE_SIZE : LOG_ERROR_QUEUE_SIZE);
         p->wanted[stream] = true;
         p->plain[stream] = o->sink.terminal;
         o->queues[o->queue_count++] =

@@ -54,7 +54,7 @@ struct problems {
     size_t found_high;                                  /* places of `found` that may be in use */
     size_t found_now;                                   /* found in this look */
     struct problem more;                                /* beyond those: `detail` says how many */
-    struct problem_change changes[PROBLEM_CHANGES_MAX]; /* a ring, the next one at `change` */
+    struct problem_change changes[PROBLEM_CHANGES_MAX]; /* circular, the next one at `change` */
     size_t change;
     size_t unlisted;
     enum problem_severity unlisted_worst;

@@ -28,7 +28,7 @@ struct proxy_events {
     /* A failure or the end of a trial waits in an instance's mailbox: wake control. */
     void (*on_mail)(void *owner);
     /* A request for one of this node's own endpoints. The owner calls exchange_answer() with the
-     * result, now or later, unless exchange_forget() comes first. */
+     * result, now or later, unless on_forget comes first. */
     void (*on_local)(void *owner, struct exchange *x);
     void (*on_forget)(void *owner, struct exchange *x);
 };

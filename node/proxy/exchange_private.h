@@ -1,4 +1,4 @@
-/* exchange_private: the inside of an exchange, live by the files exchange*.c only. */
+/* exchange_private: the inside of an exchange, shared by the files exchange*.c only. */
 #ifndef PROXY_EXCHANGE_PRIVATE_H
 #define PROXY_EXCHANGE_PRIVATE_H
 

@@ -18,7 +18,7 @@ enum {
     /* Above: what all of them together tell in a second, in bytes, so that 64 nodes stay within
      * 25 kB/s each with everything else: 64 x (250 + 80) bytes every 2.1 s. */
     COUNT_BUDGET = 10 * 1000,
-    TELL_OVERHEAD = 80, /* what an sync adds: whose it is, a key, versions */
+    TELL_OVERHEAD = 80, /* what a sync adds: whose it is, a key, versions */
     /* Slower than this would be taken for a fault. */
     COUNT_INTERVAL_MAX_MS = 10 * 1000,
 };

@@ -1,4 +1,4 @@
-/* uploads: a ring of rows, the newest of this node, cut into pages.
+/* uploads: a circular list of rows, the newest of this node, cut into pages.
  *
  *   uploads/0 ...   rows in the order in which they were told, 80 a page; the page behind the
  *                   newest is the oldest, and the next to be written anew
@@ -150,7 +150,7 @@ static size_t write_page(struct cluster *c, size_t number)
     return size;
 }
 
-/* The page `k` places behind the newest, around the ring: from the oldest on. */
+/* The page `k` places behind the newest, around the circle: from the oldest on. */
 static size_t page_behind(const struct uploads *u, size_t k)
 {
     return (u->page + 1 + k) % UPLOADS_PAGES;

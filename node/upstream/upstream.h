@@ -82,7 +82,7 @@ static inline bool upstream_reused(const struct upstream *u)
     return u->lent_ms != 0;
 }
 
-/* For one that is connecting: the time that the borrower waits, to be live by the addresses. */
+/* For one that is connecting: the time that the borrower waits, to be shared by the addresses. */
 void upstream_set_connect_time(struct upstream *u, uint64_t connect_ms);
 
 /* The response was read to its end and both sides would go on. True: it is idle now; else it is

@@ -75,7 +75,7 @@ static void a_reader_that_does_not_read_costs_lines_and_nothing_else(void **stat
         log_flush(log_producer(l, 0));
     }
     uint64_t dropped = log_dropped(l, LOG_STREAM_ACCESS);
-    assert_in_range(dropped, 1, LINES - LOG_ACCESS_RING_SIZE / LINE_SIZE_MAX);
+    assert_in_range(dropped, 1, LINES - LOG_ACCESS_QUEUE_SIZE / LINE_SIZE_MAX);
     struct buffer b = {0};
     read_tube(l, t.fds[0], &b, LINES, 65536);
     assert_int_equal(log_dropped(l, LOG_STREAM_ACCESS), dropped);
@@ -178,7 +178,7 @@ static void a_line_that_a_full_disk_tore_does_not_spoil_the_next(void **state)
 static void a_busy_producer_does_not_starve_the_others(void **state)
 {
     (void)state;
-    enum { LINES = LOG_ACCESS_RING_SIZE / LINE_SIZE_MAX - 20 /* fit one queue */ };
+    enum { LINES = LOG_ACCESS_QUEUE_SIZE / LINE_SIZE_MAX - 20 /* fit one queue */ };
     struct tube t = tube_new(4096);
     struct log *l = open_log(t.path, NULL, 2);
     for (uint64_t i = 1; i <= LINES; i++) {
