@@ -213,7 +213,7 @@ struct cluster_quota_row {
     bool concurrent; /* what counts is row.active, else row.uses */
 };
 
-/* How many may be told now: once an exchange interval CLUSTER_QUOTA_ROWS_MAX, of many nodes more
+/* How many may be told now: once a gossip interval CLUSTER_QUOTA_ROWS_MAX, of many nodes more
  * seldom; else none. */
 enum { CLUSTER_QUOTA_ROWS_MAX = 80 };
 size_t cluster_quota_room(struct cluster *c, uint64_t now_ms);

@@ -24,10 +24,10 @@ void start_pool_size(size_t workers);
 /* Warns if limits.connections cannot be reached with the open files that this process may have. */
 void start_warn_of_files(const struct control *c);
 
-/* How many workers there will be. */
-/* Where ids live: for limits.placements of them. */
+/* The memory of where ids live: for limits.placements of them. */
 void start_placements(struct control *c, const struct conf *conf);
 
+/* How many workers there will be. */
 size_t start_worker_count(const struct conf *conf);
 
 /* Binds, starts the workers and tells the addresses. Returns 0 or -1 with the reason on standard

@@ -5,7 +5,7 @@
 #include "member/membership.h"
 
 enum {
-    /* So many times an exchange interval: each exchange tells what was counted last, and what is
+    /* So many times a gossip interval: each sync tells what was counted last, and what is
      * lost with a node is what it served since its last one, and little more. */
     COUNTS_PER_INTERVAL = 4,
     COUNT_COST_MAX = 20, /* and so that counting takes no more than one twentieth of the time */
@@ -14,11 +14,11 @@ enum {
 static uint64_t wait_ms(const struct membership *m)
 {
     uint64_t interval_ms = cluster_count_interval_ms(m->cluster);
-    uint64_t exchange_ms = gossip_interval_ms(cluster_gossip(m->cluster));
-    if (interval_ms > exchange_ms) { /* many nodes, or many counters: each telling costs */
+    uint64_t gossip_ms = gossip_interval_ms(cluster_gossip(m->cluster));
+    if (interval_ms > gossip_ms) { /* many nodes, or many counters: each telling costs */
         return interval_ms;
     }
-    uint64_t often_ms = exchange_ms / COUNTS_PER_INTERVAL,
+    uint64_t often_ms = gossip_ms / COUNTS_PER_INTERVAL,
              least_ms = m->counting.cost_us * COUNT_COST_MAX / 1000;
     return often_ms > least_ms ? often_ms : least_ms;
 }

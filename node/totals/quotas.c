@@ -9,7 +9,7 @@
  * A row of a window says all that its teller granted, with ages instead of times. So it may be
  * lost, come twice, late or by any way: the next one replaces it, nothing counts twice, and no
  * clocks are compared. Which rows are told, the hottest first, is the owner's choice (quota/shard);
- * here is when: once an exchange interval, as many as surely fit. Of a member that is down nothing
+ * here is when: once a gossip interval, as many as surely fit. Of a member that is down nothing
  * is listened to, for what others still have of it may be old; what it missed to tell meanwhile is
  * read when it is up. */
 #include <assert.h>

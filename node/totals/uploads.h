@@ -2,7 +2,7 @@
  * placement), for nobody is asked for a file that a chat names.
  *
  * What is told of a file is a keyed hash, the same on all nodes, and where it is. A node tells the
- * newest UPLOADS_TOLD_MAX; they are told at once, and then once an exchange interval. Of a node
+ * newest UPLOADS_TOLD_MAX; they are told at once, and then once a gossip interval. Of a node
  * that starts again, two of the others tell its newest half: itself, and who comes later, hear of
  * them. A node that has no such file to tell keeps nothing, and says nothing. */
 #ifndef TOTALS_UPLOADS_H

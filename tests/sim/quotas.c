@@ -21,14 +21,14 @@ enum {
     GRANTS_MAX = 1 << 14, /* within a window: 16 nodes, 13 a second each */
     OWNERS_MAX = 250,
     /* What a node may not have heard of the others, if nothing is wrong: what they granted within
-     * so many exchange intervals: one until it is told, one more where it goes from hand to hand,
-     * and one for loops that are late. Lost packets come with one of the next exchanges. Of more
+     * so many gossip intervals: one until it is told, one more where it goes over a third node,
+     * and one for loops that are late. Lost packets come with one of the next syncs. Of more
      * than so many nodes each tells as much less often (counts_pace_ms()). */
     HOPS = 3,
-    LOSS_EXCHANGES = 20,
+    LOSS_INTERVALS = 20,
     FEW_NODES = 8,
     /* After a disturbance all is told again. */
-    AGAIN_EXCHANGES = 10,
+    AGAIN_INTERVALS = 10,
     KNOWN_MS = 5000, /* whoever ran this long is known to all */
 };
 
@@ -121,13 +121,13 @@ static uint64_t met_us(const struct process *p, const struct process *of)
 static uint64_t heard_until_us(const struct process *p, const struct process *of)
 {
     const struct world *w = p->world;
-    uint64_t exchange_us = (w->options.profile == GOSSIP_WAN ? 500 : 200) * UINT64_C(1000);
+    uint64_t interval_us = (w->options.profile == GOSSIP_WAN ? 500 : 200) * UINT64_C(1000);
     uint64_t nodes = 1 + w->options.host_count / 4;
-    uint64_t told_us = exchange_us *
+    uint64_t told_us = interval_us *
                        (w->options.host_count > FEW_NODES ? w->options.host_count : FEW_NODES) /
                        FEW_NODES;
     uint64_t bound_us =
-        w->network.loss_permille > 0 ? exchange_us * LOSS_EXCHANGES : told_us * HOPS;
+        w->network.loss_permille > 0 ? interval_us * LOSS_INTERVALS : told_us * HOPS;
     uint64_t calm_us = w->disturbed_until_us, end_us = of->cluster ? w->now_us : of->ended_us;
     const uint64_t others[] = {p->disturbed_until_us, of->disturbed_until_us,
                                p->started_us + KNOWN_MS * 1000, of->started_us + KNOWN_MS * 1000,
@@ -136,7 +136,7 @@ static uint64_t heard_until_us(const struct process *p, const struct process *of
         calm_us = others[i] > calm_us ? others[i] : calm_us;
     }
     bool strange = p->clashed || of->clashed || p->leaving || of->leaving;
-    if (strange || end_us < calm_us + AGAIN_EXCHANGES * nodes * exchange_us + bound_us) {
+    if (strange || end_us < calm_us + AGAIN_INTERVALS * nodes * interval_us + bound_us) {
         return 0;
     }
     return end_us - bound_us;

@@ -330,7 +330,7 @@ static void have_snapshot(struct control *c)
 
 /* ---- into force ---- */
 
-static void exchange_conf(struct control *c)
+static void swap_conf(struct control *c)
 {
     struct adoption *a = &c->adoption;
     struct conf *shared = a->shared;
@@ -354,7 +354,7 @@ static void commit(struct control *c)
 {
     struct adoption *a = &c->adoption;
     a->phase = ADOPT_SETTING_UP; /* from here on the revision is the new one */
-    exchange_conf(c);
+    swap_conf(c);
     a->old_snapshot = c->snapshot;
     c->snapshot = a->snapshot;
     a->snapshot = NULL;
