@@ -141,8 +141,11 @@ const struct conf_type conf_type_section = {.name = "section", .read = read_sect
 
 /* ---- lists ---- */
 
-bool conf_is_list(struct conf_reader *r, const struct conf_field *field,
-                  const struct yaml_node *value, const char *what, size_t *ret_count)
+/* True for a list of at least field->min items; else after a problem. `ret_count` of them, at most
+ * field->max, are to be read: of a longer list, which is a problem too, the first ones. `what` is
+ * the plural in messages. */
+static bool is_list(struct conf_reader *r, const struct conf_field *field,
+                    const struct yaml_node *value, const char *what, size_t *ret_count)
 {
     if (value->broken) {
         return false;
@@ -168,7 +171,7 @@ static CONF_READER(read_list)
 {
     const struct conf_field *item = field->item;
     size_t count, size = item->section ? item->section->size : item->type->size;
-    if (!conf_is_list(r, field, value, field->items, &count)) {
+    if (!is_list(r, field, value, field->items, &count)) {
         return;
     }
     char *items = arena_array(r->arena, count, size);

@@ -166,12 +166,6 @@ CONF_READER(conf_read_path);
 CONF_READER(conf_read_bearer);
 void conf_put_text(FILE *out, const char *before, const char *text); /* quoted, in one */
 
-/* True for a list of at least field->min items; else after a problem. `ret_count` of them, at most
- * field->max, are to be read: of a longer list, which is a problem too, the first ones. `what` is
- * the plural in messages. */
-bool conf_is_list(struct conf_reader *r, const struct conf_field *field,
-                  const struct yaml_node *value, const char *what, size_t *ret_count);
-
 /* The text of a scalar that is neither null nor a boolean. False after a problem, which says that
  * `what` was expected, or silently when the value is known to be broken. */
 bool conf_text(struct conf_reader *r, const struct yaml_node *value, const char *what,

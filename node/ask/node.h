@@ -102,8 +102,4 @@ void cli_append_encoded(struct buffer *b, const char *text);
 /* What nodes say is what others have called themselves: none may steer the terminal. */
 void cli_make_printable(char *text);
 
-/* http://HOST[:PORT][/] or https: what is wrong with it, or NULL. The text never repeats a part of
- * the URL, which may hold a password. */
-const char *cli_parse_url(struct cli_node *n, const char *url);
-
 #endif

@@ -123,7 +123,9 @@ static const char *parse_authority(struct cli_node *n, const char *at, const cha
     return parse_port(port, n->port);
 }
 
-const char *cli_parse_url(struct cli_node *n, const char *url)
+/* http://HOST[:PORT][/] or https: what is wrong with it, or NULL. The text never repeats a part of
+ * the URL, which may hold a password. */
+static const char *parse_url(struct cli_node *n, const char *url)
 {
     static const char plain[] = "http://", tls[] = "https://";
     n->tls = strncmp(url, tls, strlen(tls)) == 0;
@@ -218,7 +220,7 @@ int cli_node_find(struct cli_node *n)
         n->token = memory_copy_text(token, strlen(token));
     }
     url = n->given_url ? n->given_url : n->given_file || !url || !url[0] ? NULL : url;
-    const char *wrong = url ? cli_parse_url(n, url) : NULL;
+    const char *wrong = url ? parse_url(n, url) : NULL;
     if (wrong) {
         return cli_misused(n->command, "%s; it looks like http://HOST:PORT", wrong);
     }

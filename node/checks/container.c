@@ -90,19 +90,14 @@ static uint64_t look(struct container *c, uint64_t now_ms)
     return in_flight;
 }
 
-void container_look(struct container *c, uint64_t now_ms)
-{
-    look(c, now_ms);
-}
-
 void container_answered(struct container *c, uint64_t now_ms)
 {
     c->delivered = true;
     c->delivered_ms = now_ms;
 }
 
-/* Its instances share them. */
-struct host_slots *container_slots(const struct container *c)
+/* Its instances share them. NULL: it has no limit. */
+static struct host_slots *slots_of(const struct container *c)
 {
     return list_empty(&c->instances) ? NULL
                                      : atomic_load(&entry_at(c->instances.next)->live->slots);
@@ -110,7 +105,7 @@ struct host_slots *container_slots(const struct container *c)
 
 static bool slots_taken(const struct container *c)
 {
-    struct host_slots *slots = container_slots(c);
+    struct host_slots *slots = slots_of(c);
     return slots && host_slots_view(slots).full;
 }
 

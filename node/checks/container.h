@@ -41,14 +41,8 @@ void container_free(struct container *c); /* no instance is its any more */
 void container_join(struct container *c, struct container_entry *entry, struct instance_live *live);
 void container_leave(struct container_entry *entry);
 
-/* Has anything come since the last look? Deliveries are timed by these looks. */
-void container_look(struct container *c, uint64_t now_ms);
-
 /* A check was answered. */
 void container_answered(struct container *c, uint64_t now_ms);
-
-/* NULL: it has no limit. */
-struct host_slots *container_slots(const struct container *c);
 
 /* This node's part of what is known of it. */
 struct busy_view container_view(struct container *c, uint64_t now_ms);

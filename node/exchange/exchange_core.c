@@ -542,7 +542,6 @@ static void on_sent_up(struct exchange_core *c)
 typedef void handler(struct exchange_core *c);
 
 static handler *const HANDLERS[EXCHANGE_INPUTS] = {
-    /* the walk meets each of them */
     [EXCHANGE_BEGIN] = on_begin,
     [EXCHANGE_ASK_LOCAL] = on_ask_local,
     [EXCHANGE_ANSWERED] = on_answered,

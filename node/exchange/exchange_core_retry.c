@@ -10,7 +10,8 @@ static const uint8_t REPEATED_AFTER[] = {
                         EXCHANGE_MISHAP_BROKEN | EXCHANGE_MISHAP_STATUS,
 };
 
-bool exchange_core_can_repeat(const struct exchange_core *c, enum exchange_mishap mishap)
+/* A request that has begun to go up must be held as a whole to go up again. */
+static bool can_repeat(const struct exchange_core *c, enum exchange_mishap mishap)
 {
     bool whole = c->replayable || (mishap == EXCHANGE_MISHAP_NO_CONNECTION && !c->carries);
     return whole && (REPEATED_AFTER[c->method] & mishap) != 0;
@@ -19,15 +20,14 @@ bool exchange_core_can_repeat(const struct exchange_core *c, enum exchange_misha
 bool exchange_core_may_retry(const struct exchange_core *c, enum exchange_mishap mishap)
 {
     if (c->asks) { /* the next one is asked; who, and whether any, the pick says */
-        return mishap != EXCHANGE_MISHAP_STATUS && exchange_core_can_repeat(c, mishap);
+        return mishap != EXCHANGE_MISHAP_STATUS && can_repeat(c, mishap);
     }
     if (c->bound) { /* to the same instance, when it is back; nobody else has what it names */
         return (mishap & (EXCHANGE_MISHAP_NO_CONNECTION | EXCHANGE_MISHAP_UNSENT)) != 0 &&
-               exchange_core_can_repeat(c, mishap);
+               can_repeat(c, mishap);
     }
     return c->attempts < c->rules->attempts &&
-           c->now_ms - c->started_ms < c->rules->retry_timeout_ms &&
-           exchange_core_can_repeat(c, mishap);
+           c->now_ms - c->started_ms < c->rules->retry_timeout_ms && can_repeat(c, mishap);
 }
 
 bool exchange_core_gathers(const struct exchange_core *c, uint64_t body_size)

@@ -13,11 +13,7 @@ enum exchange_mishap {
     EXCHANGE_MISHAP_STATUS = 1 << 3, /* the instance answered, by one of retry.statuses */
 };
 
-/* May what is left of the request go up again? A request that has begun to go up must be held as
- * a whole for that. */
-bool exchange_core_can_repeat(const struct exchange_core *c, enum exchange_mishap mishap);
-
-/* The same, as another attempt: while there are attempts and time left. */
+/* May the request go up again, as another attempt? While there are attempts and time left. */
 bool exchange_core_may_retry(const struct exchange_core *c, enum exchange_mishap mishap);
 
 /* Is the end of its body waited for before an instance is chosen? Of what goes up in pieces nothing

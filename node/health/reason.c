@@ -218,7 +218,10 @@ const char *fault_word(unsigned fault)
                                              : words->word;
 }
 
-const char *fault_text(unsigned fault, char ret_text[FAULT_TEXT_SIZE])
+enum { FAULT_TEXT_SIZE = 160 };
+
+/* With what is usually wrong: `status 401: the instance does not know its token`. */
+static const char *fault_text(unsigned fault, char ret_text[FAULT_TEXT_SIZE])
 {
     const struct fault_words *words = words_of(fault);
     const char *usually = words ? words->usually : "";

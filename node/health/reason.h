@@ -99,15 +99,12 @@ struct reason_found reason_find(const struct reason_input *in);
 /* `check_failed` and so on. */
 const char *reason_word(unsigned kind);
 
-enum { REASON_TEXT_SIZE = 256, FAULT_TEXT_SIZE = 160 };
+enum { REASON_TEXT_SIZE = 256 };
 
 /* In a sentence of English, with what is usually wrong. */
 const char *reason_text(const struct reason *r, char ret_text[REASON_TEXT_SIZE]);
 
-/* What was wrong: `status 401: the instance does not know its token`. "" for FAULT_NONE. */
-const char *fault_text(unsigned fault, char ret_text[FAULT_TEXT_SIZE]);
-
-/* The same in the few words of the log's `reason`, without what is usually wrong. */
+/* What was wrong, in the few words of the log's `reason`. "" for FAULT_NONE. */
 const char *fault_word(unsigned fault);
 
 /* A failed system call's. */

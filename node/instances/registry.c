@@ -15,7 +15,7 @@ static struct tracked_instance *instance_at(struct list *l)
     return LIST_ENTRY(l, struct tracked_instance, link);
 }
 
-struct tracked_application *registry_application(const struct registry *r, const char *name)
+static struct tracked_application *application_of(const struct registry *r, const char *name)
 {
     size_t index;
     struct named *found = names_find(&r->applications_by_name, bytes_of(name), &index);
@@ -32,7 +32,7 @@ static struct tracked_instance *instance_of(const struct tracked_application *a,
 struct tracked_instance *registry_instance(const struct registry *r, const char *application,
                                            const char *name)
 {
-    const struct tracked_application *a = registry_application(r, application);
+    const struct tracked_application *a = application_of(r, application);
     struct tracked_instance *i = a && registry_has(r, a) ? instance_of(a, name) : NULL;
     return i && i->round >= r->round ? i : NULL;
 }
@@ -262,7 +262,7 @@ void registry_commit(struct registry *r, const struct conf *conf)
     r->configured_count = r->instance_count = 0;
     r->configured = memory_resize(r->configured, conf->application_count * sizeof(*r->configured));
     for (size_t i = 0; i < conf->application_count; i++) {
-        struct tracked_application *a = registry_application(r, conf->applications[i].name);
+        struct tracked_application *a = application_of(r, conf->applications[i].name);
         free(a->instances);
         a->instances = a->next;
         a->instance_count = a->next_count;

@@ -154,7 +154,6 @@ static inline bool registry_has(const struct registry *r, const struct tracked_a
  * configured application takes them from its `instances`. */
 struct tracked_instance *registry_instance(const struct registry *r, const char *application,
                                            const char *name);
-struct tracked_application *registry_application(const struct registry *r, const char *name);
 
 /* All that was ever counted under this name. */
 struct instance_counts instance_record_sum(const struct instance_record *r);

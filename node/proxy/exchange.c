@@ -357,7 +357,8 @@ void exchange_down_gone(struct exchange *x, bool may_read)
     exchange_step(x, in);
 }
 
-void exchange_down_dropped(struct exchange *x)
+/* This node gives up the client: as if it had left, and nothing goes on without it. */
+static void drop_client(struct exchange *x)
 {
     x->aborted = exchange_core_phase(&x->core) != EXCHANGE_LOCAL;
     exchange_step(x, (struct exchange_input){.kind = EXCHANGE_DOWN_GONE});
@@ -366,7 +367,7 @@ void exchange_down_dropped(struct exchange *x)
 void exchange_down_cut(struct exchange *x)
 {
     x->ending.drained = true;
-    exchange_down_dropped(x);
+    drop_client(x);
 }
 
 void exchange_down_sent(struct exchange *x)

@@ -74,9 +74,6 @@ void exchange_down_gone(struct exchange *x, bool may_read);
 void exchange_down_cut(struct exchange *x);
 void exchange_down_sent(struct exchange *x);
 
-/* This node gives up the client: as if it had left, and nothing goes on without it. */
-void exchange_down_dropped(struct exchange *x);
-
 /* At the end of a turn: what lies on this worker's desk is done. */
 void exchange_take_told(struct slots_desk *desk);
 

@@ -224,10 +224,8 @@ void exchange_do_stop(struct exchange *x);
 
 void exchange_wake_control(struct exchange *x);
 
-/* Instances that are away (exchange_away.c). How long what belongs to this one waits, if it is
- * drained with `hold`; 0: it is not. */
-uint64_t exchange_hold_ms(const struct exchange *x, size_t index);
-/* As in a queue, which may be full; it is looked again after look_ms. */
+/* Instances that are away (exchange_away.c). What belongs to this one waits as in a queue, which
+ * may be full; it is looked again after look_ms. */
 struct exchange_input exchange_wait_for(struct exchange *x, size_t index, uint64_t look_ms);
 /* The same without a place there. */
 struct exchange_input exchange_look_again(const struct exchange *x, size_t index, uint64_t look_ms);

@@ -13,7 +13,6 @@
 struct tls_client {
     _Atomic uint32_t references;
     SSL_CTX *context;
-    int64_t not_after;
 };
 
 static bool believe(SSL_CTX *context, const char *ca, const struct tls_complaint *complaint)
@@ -44,7 +43,6 @@ static bool show(struct tls_client *c, const struct tls_client_options *options,
         return false;
     }
     bool ok = tls_context_add_pair(c->context, &pair, complaint);
-    c->not_after = tls_not_after(pair.certificate);
     tls_pair_done(&pair);
     return ok;
 }
@@ -94,9 +92,4 @@ void tls_client_unref(struct tls_client *c)
 struct ssl_ctx_st *tls_client_context(const struct tls_client *c)
 {
     return c->context;
-}
-
-int64_t tls_client_not_after(const struct tls_client *c)
-{
-    return c->not_after;
 }

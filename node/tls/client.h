@@ -22,7 +22,4 @@ void tls_client_unref(struct tls_client *c);
 
 struct ssl_ctx_st *tls_client_context(const struct tls_client *c);
 
-/* The end of the certificate that is shown, seconds since 1970; 0: none is. */
-int64_t tls_client_not_after(const struct tls_client *c);
-
 #endif

@@ -136,7 +136,8 @@ struct local_job *local_job_new(const struct local_question *question, struct ex
     return job;
 }
 
-void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message)
+/* An error in Dify's shape. */
+static void refuse(struct exchange *x, uint16_t status, const char *code, const char *message)
 {
     refuse_with(x, status, code, message, (struct bytes){0}, false);
 }
@@ -239,12 +240,11 @@ static bool is_elsewhere(const struct exchange_question *q, const struct local_e
 
 static void refuse_asker(struct exchange *x, const struct right *right)
 {
-    local_refuse(x, 403, "forbidden",
-                 right->looks
-                     ? "You may look (admin.view_allow, admin.view_token) and not act: this "
-                       "takes an address in admin.allow, or the admin token."
-                     : "Your address is not in admin.allow, and no valid admin token was "
-                       "given.");
+    refuse(x, 403, "forbidden",
+           right->looks ? "You may look (admin.view_allow, admin.view_token) and not act: this "
+                          "takes an address in admin.allow, or the admin token."
+                        : "Your address is not in admin.allow, and no valid admin token was "
+                          "given.");
 }
 
 /* A browser of somebody who may ask must not act for a foreign page. All of today's tell where a
@@ -306,7 +306,7 @@ static enum local_kind ask_control(struct exchange *x, const struct local_endpoi
     }
     bool reads = e->acts || e->takes; /* what others are asked with does not matter */
     if (reads && !local_query_read(http_head_query(q.head), e->takes, &question.query, error)) {
-        local_refuse(x, 400, "invalid_param", error);
+        refuse(x, 400, "invalid_param", error);
         return LOCAL_ANSWERED;
     }
     if (question.query.given & LOCAL_SECRETS && !right->acts) {
@@ -340,10 +340,9 @@ enum local_kind local_request(struct exchange *x, enum local_health health,
     } else if (!takes(e, q.head->method)) {
         refuse_method(x, e);
     } else if (e->acts && is_of_foreign_page(q.head)) {
-        local_refuse(
-            x, 403, "forbidden",
-            "A page of another site has sent this (Origin, Sec-Fetch-Site); it may not act "
-            "here.");
+        refuse(x, 403, "forbidden",
+               "A page of another site has sent this (Origin, Sec-Fetch-Site); it may not act "
+               "here.");
     } else if (e->health) {
         answer_health(x, health);
     } else {

@@ -30,7 +30,4 @@ enum local_kind local_request(struct exchange *x, enum local_health health,
 /* The question on its way to control; `worker` is the caller's to set. It hangs in `x`. */
 struct local_job *local_job_new(const struct local_question *question, struct exchange *x);
 
-/* An error in Dify's shape. */
-void local_refuse(struct exchange *x, uint16_t status, const char *code, const char *message);
-
 #endif

@@ -8,7 +8,8 @@
 
 #include "proxy/exchange_private.h"
 
-uint64_t exchange_hold_ms(const struct exchange *x, size_t index)
+/* How long what belongs to this one waits, if it is drained with `hold`; 0: it is not. */
+static uint64_t hold_ms_of(const struct exchange *x, size_t index)
 {
     struct instance_live *live = x->app->instances[index].live;
     return atomic_load_explicit(&live->hold_ms, memory_order_relaxed);
@@ -23,7 +24,7 @@ static void stop_waiting(struct exchange *x)
 struct exchange_input exchange_look_again(const struct exchange *x, size_t index, uint64_t look_ms)
 {
     return (struct exchange_input){
-        .kind = EXCHANGE_ABSENT, .look_ms = look_ms, .hold_ms = exchange_hold_ms(x, index)};
+        .kind = EXCHANGE_ABSENT, .look_ms = look_ms, .hold_ms = hold_ms_of(x, index)};
 }
 
 struct exchange_input exchange_wait_for(struct exchange *x, size_t index, uint64_t look_ms)
@@ -47,7 +48,7 @@ void exchange_wait_drained(struct exchange *x, struct exchange_input *ret_next)
     uint64_t longest_ms = 0;
     size_t index = 0;
     for (size_t i = 0; i < x->app->instance_count; i++) {
-        uint64_t hold_ms = exchange_hold_ms(x, i);
+        uint64_t hold_ms = hold_ms_of(x, i);
         if (atomic_load_explicit(&x->app->instances[i].live->route, memory_order_relaxed) !=
             INSTANCE_CLOSED) {
             return;
