@@ -66,7 +66,8 @@ uint64_t quota_window_next_ms(const struct quota_window *w, uint64_t window_ms, 
 /* One cell, for others: ages are told in so many parts of the window, so nobody's clock matters. */
 enum { QUOTA_AGE_UNITS = 1 << 16 };
 struct quota_use {
-    uint32_t age, amount;
+    uint32_t age; /* of QUOTA_AGE_UNITS */
+    uint32_t amount;
 };
 
 /* All that counts, the oldest first; after quota_window_used() at the same time. */

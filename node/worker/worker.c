@@ -1,7 +1,13 @@
 /* worker: the thread, its inbox, its listeners.
  *
- * Everything below worker_start() runs on the worker's thread but for the post_* half of the public
- * functions, which only touch the inbox under its lock. */
+ * A turn: the poll brings bytes, and on_wake() takes the inbox's messages in order; on_turn_end()
+ * does what lies on the desk, settles places, looks whether all is quiet, and publishes the log.
+ *
+ * Quiet: DRAIN, PART and STOP_ACCEPTING each begin to wait, with control's epoch (begin_waiting());
+ * once nothing of that is left at work on_quiet tells it, with the last epoch, once.
+ *
+ * What others call only puts a message into the inbox, under its lock, or reads an atomic; all else
+ * runs on the worker's thread, or before it is there and after it has ended. */
 #include "worker/worker.h"
 
 #include <assert.h>
