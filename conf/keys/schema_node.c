@@ -538,7 +538,7 @@ static void refuse_untrusted_headers(struct conf_reader *r, const struct yaml_no
         if (conf->listen[i].proxy_protocol) {
             problem_add(r->problems, conf->listen[i].line, conf->listen[i].column,
                         "`proxy_protocol` needs `trusted_proxies`: the addresses of the balancers "
-                        "that may say so who a client is");
+                        "that may say who a client is");
         }
     }
 }

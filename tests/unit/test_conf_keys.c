@@ -314,10 +314,10 @@ static void a_proxy_header_needs_somebody_to_be_believed(void **state)
     static const struct row rows[] = {
         {"",
          "3:5: `proxy_protocol` needs `trusted_proxies`: the addresses of the balancers that may "
-         "say so who a client is"},
+         "say who a client is"},
         {"trusted_proxies: []",
          "3:5: `proxy_protocol` needs `trusted_proxies`: the addresses of the balancers that may "
-         "say so who a client is"},
+         "say who a client is"},
     };
     static const char before[] = "listen:\n  - {address: \"127.0.0.1:0\", proxy_protocol: false}\n"
                                  "  - {address: \"127.0.0.1:0\", proxy_protocol: true}\n"
