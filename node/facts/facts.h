@@ -108,7 +108,7 @@ struct facts_node {
     struct standstill_longest standstill; /* of the last minute */
     uint64_t worker_standstills;          /* since the start */
     uint64_t members[WIRE_LEFT + 1];      /* by enum wire_state, this node among them */
-    uint64_t divergence_ms; /* how long nodes that are up have not been of one mind; 0 = they are */
+    uint64_t divergence_ms; /* how long nodes that are up have disagreed; 0 = they agree */
     uint64_t vip_holder, vip_conflict, vip_conflicts; /* this host; now; begun since the start */
     uint64_t placements;                              /* ids whose instance is remembered */
     uint64_t quota_subjects, quota_forgotten;         /* now; for want of room, since the start */

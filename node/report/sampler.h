@@ -14,7 +14,7 @@ struct sampler {
     uint64_t sample_ms;   /* when the next one is due */
     uint64_t lately_ms;   /* the same of instances/lately */
     bool tell_recent;     /* with every other look */
-    uint64_t diverged_ms; /* since when; 0 = of one mind */
+    uint64_t diverged_ms; /* since when; 0 = they agree */
     uint64_t up;          /* who is: a sum over names and generations */
     size_t up_count;
     unsigned gap_left;

@@ -89,7 +89,7 @@ void nodes_note(struct cluster *c, const struct topic_entry *e)
     struct bytes value = e->value;
     Cluster__Node *n =
         value.at ? cluster__node__unpack(NULL, value.size, (const uint8_t *)value.at) : NULL;
-    if (n) { /* nobody takes it back: what was said last is the best guess */
+    if (n) { /* a node never removes this entry: what it said last is the best guess */
         bool first = !e->info->said;
         take_node(e->info, n);
         e->info->node.clock_off_ms =

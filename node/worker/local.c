@@ -168,14 +168,14 @@ static void refuse_path(struct exchange *x, const struct exchange_question *q)
                 (struct bytes){0}, of_api);
 }
 
-/* What may act is not done by a HEAD. */
+/* A HEAD request must not trigger an action. */
 static bool takes(const struct local_endpoint *e, enum http_method method)
 {
     return (e->get && (method == HTTP_METHOD_GET || (method == HTTP_METHOD_HEAD && !e->acts))) ||
            (e->post && method == HTTP_METHOD_POST);
 }
 
-/* Who may not ask does not learn what there is. */
+/* Callers without the right get 403, also for paths that do not exist. */
 static bool is_below_admin(struct bytes path)
 {
     const struct bytes admin = BYTES("/admin/");
