@@ -99,7 +99,8 @@ struct walk {
     size_t size;
 };
 
-static void tell(struct walk *w, enum conf_change_kind kind, enum conf_effect effect, bool as_base)
+static void tell_change(struct walk *w, enum conf_change_kind kind, enum conf_effect effect,
+                        bool as_base)
 {
     w->change.kind = kind;
     w->change.effect = effect;
@@ -170,7 +171,7 @@ static void walk_removed_and_kept(struct walk *w, const struct conf_section *sec
         if (after) {
             walk_section(w, section, (struct place){before, after, base}, effect);
         } else {
-            tell(w, CONF_REMOVED, effect, base == NULL);
+            tell_change(w, CONF_REMOVED, effect, base == NULL);
         }
         step_out(w, outside);
     }
@@ -183,7 +184,7 @@ static void walk_added(struct walk *w, const struct conf_section *section, const
         const char *name = text_at(l->after.at + i * section->size);
         if (!find_named(l->before, section->size, name, i)) {
             size_t outside = step_in(w, name);
-            tell(w, CONF_ADDED, effect, find_named(l->base, section->size, name, i) != NULL);
+            tell_change(w, CONF_ADDED, effect, find_named(l->base, section->size, name, i) != NULL);
             step_out(w, outside);
         }
     }
@@ -196,8 +197,9 @@ static void walk_named(struct walk *w, const struct conf_section *section, const
     walk_removed_and_kept(w, section, l, effect);
     walk_added(w, section, l, effect);
     if (!same_order(section, l->before, l->after)) { /* the list itself: it is another order */
-        tell(w, CONF_CHANGED, effect,
-             same_order(section, l->base, l->after) && !same_order(section, l->base, l->before));
+        tell_change(w, CONF_CHANGED, effect,
+                    same_order(section, l->base, l->after) &&
+                        !same_order(section, l->base, l->before));
     }
 }
 
@@ -216,7 +218,7 @@ static void walk_field(struct walk *w, const struct conf_field *field, const str
                               at->base ? conf_list_at(at->base + offset) : (struct conf_list){0}};
         walk_named(w, field->item->section, &lists, effect);
     } else if (before != after) {
-        tell(w, after ? CONF_ADDED : CONF_REMOVED, effect, base_has(field, at) == after);
+        tell_change(w, after ? CONF_ADDED : CONF_REMOVED, effect, base_has(field, at) == after);
     } else if (field->section && before) {
         struct place inside = {at->before + offset, at->after + offset,
                                base_has(field, at) ? at->base + offset : NULL};
@@ -225,9 +227,10 @@ static void walk_field(struct walk *w, const struct conf_field *field, const str
         w->change.field = field;
         w->change.before = at->before;
         w->change.after = at->after;
-        tell(w, CONF_CHANGED,
-             field->effect_of ? field->effect_of(at->before + offset, at->after + offset) : effect,
-             at->base && same_value(field, at->base, at->after));
+        tell_change(w, CONF_CHANGED,
+                    field->effect_of ? field->effect_of(at->before + offset, at->after + offset)
+                                     : effect,
+                    at->base && same_value(field, at->base, at->after));
     }
 }
 

@@ -113,7 +113,7 @@ static void start_text(struct json_paths *j, bool in_key, bool wanted)
     j->high = 0;
 }
 
-static void tell(struct json_paths *j)
+static void tell_value(struct json_paths *j)
 {
     if (j->at != 0) {
         struct bytes value = {j->too_long ? NULL : j->text, j->too_long ? 0 : j->size};
@@ -171,7 +171,7 @@ static void begin_level(struct json_paths *j, char c)
 {
     if (c == '{' || c == '[') {
         start_text(j, false, false);
-        tell(j);
+        tell_value(j);
         open_level(j, c == '{');
     } else {
         j->state = BROKEN;
@@ -181,7 +181,7 @@ static void begin_level(struct json_paths *j, char c)
 static void end_string(struct json_paths *j)
 {
     if (!j->in_key) {
-        tell(j);
+        tell_value(j);
         after_value(j);
         return;
     }
@@ -419,7 +419,7 @@ static const char *step_word(struct json_paths *j, const char *p, const char *en
     p = pass_word(p, end);
     collect(j, from, (size_t)(p - from));
     if (p < end) {
-        tell(j);
+        tell_value(j);
         after_value(j);
     }
     return p;

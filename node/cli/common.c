@@ -8,10 +8,10 @@
 #include "cli/cli.h"
 #include "conf/value.h"
 
-static void tell(const char *command, const char *format, va_list args)
+static void complain(const char *command, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 
-static void tell(const char *command, const char *format, va_list args)
+static void complain(const char *command, const char *format, va_list args)
 {
     fprintf(stderr, "difyring %s: ", command);
     vfprintf(stderr, format, args);
@@ -21,7 +21,7 @@ int cli_failed(const char *command, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    tell(command, format, args);
+    complain(command, format, args);
     va_end(args);
     fputs("\n", stderr);
     return CLI_FAILED;
@@ -31,7 +31,7 @@ int cli_misused(const char *command, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    tell(command, format, args);
+    complain(command, format, args);
     va_end(args);
     fprintf(stderr, "; see `difyring %s -h`\n", command);
     return CLI_USAGE;

@@ -67,7 +67,7 @@ static ProtobufCBinaryData text_data(const char *text)
 }
 
 /* What is in force, for all to have. */
-static void tell(struct cluster *c)
+static void tell_config(struct cluster *c)
 {
     struct bytes text = buffer_bytes(&c->shared.text);
     if (c->shared.mine.revision == 0) {
@@ -189,7 +189,7 @@ void config_settle(struct cluster *c)
         give(c);
         break;
     case SHARED_FINAL:
-        tell(c);
+        tell_config(c);
         break;
     }
 }
@@ -220,7 +220,7 @@ uint64_t cluster_shared_start(struct cluster *c, uint64_t now_ms, struct bytes f
     snprintf(name, sizeof(name), "%.*s", (int)c->name.size, c->name.at);
     start.node = name;
     *ret_text = shared_begin(&c->shared, now_ms, &start) ? stored->text : file;
-    tell(c);
+    tell_config(c);
     cluster_settle(c);
     return c->shared.mine.revision;
 }
@@ -234,7 +234,7 @@ uint64_t cluster_shared_reload(struct cluster *c, uint64_t now_ms,
     c->now_ms = now_ms;
     shared_reload(&c->shared, reload->file, reload->forced, &origin, own(c)->offers,
                   gather_offers(c));
-    tell(c);
+    tell_config(c);
     cluster_settle(c);
     *ret_text = buffer_bytes(&c->shared.text);
     return c->shared.mine.revision;
@@ -247,7 +247,7 @@ void cluster_shared_applied(struct cluster *c, uint64_t now_ms)
         report_overtaken(c);
     }
     if (shared_applied(&c->shared)) {
-        tell(c);
+        tell_config(c);
     }
     cluster_settle(c);
 }
@@ -278,7 +278,7 @@ void cluster_shared_vouch(struct cluster *c, uint64_t now_ms)
     c->now_ms = now_ms;
     own(c)->held = own(c)->owes = false;
     if (owes) {
-        tell(c);
+        tell_config(c);
     }
     cluster_settle(c);
 }

@@ -249,7 +249,7 @@ static void tell_page(struct cluster *c, const struct own_votes *mine, size_t pa
     take(told_by(&c->self), mine->application, page, text);
 }
 
-static void tell(struct cluster *c, struct own_votes *mine)
+static void tell_votes(struct cluster *c, struct own_votes *mine)
 {
     char name[NAME_SIZE];
     size_t pages = (mine->count + ROWS_PER_PAGE - 1) / ROWS_PER_PAGE;
@@ -345,7 +345,7 @@ void cluster_set_votes(struct cluster *c, uint64_t now_ms, struct bytes applicat
     }
     enum difference difference = compare(c, mine);
     if (difference == DECIDES || (difference == TRAFFIC && somebody_tripped(c, mine))) {
-        tell(c, mine); /* where somebody has tripped the weights decide, too */
+        tell_votes(c, mine); /* where somebody has tripped the weights decide, too */
     } else if (difference == TRAFFIC) {
         mine->due_ms = mine->due_ms != 0 ? mine->due_ms : now_ms + TRAFFIC_DELAY_MS;
     } else {
@@ -368,7 +368,7 @@ void cluster_drop_votes(struct cluster *c, uint64_t now_ms, struct bytes applica
     struct own_votes *mine = (struct own_votes *)names_find(own(c), application, &index);
     if (mine) {
         mine->count = 0;
-        tell(c, mine);
+        tell_votes(c, mine);
         names_remove(own(c), index);
         own_free(mine);
     }
@@ -402,7 +402,7 @@ void votes_settle(struct cluster *c)
     for (size_t i = 0; i < own(c)->count; i++) {
         struct own_votes *mine = (struct own_votes *)own(c)->at[i];
         if (mine->due_ms != 0 && c->now_ms >= mine->due_ms) {
-            tell(c, mine);
+            tell_votes(c, mine);
             verdict_news_of(c, mine->application);
         }
     }

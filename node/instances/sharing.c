@@ -27,7 +27,7 @@ static uint64_t id_of(const struct sharing *s, struct host_shared *h)
     return h->id;
 }
 
-static void tell(struct sharing *s)
+static void tell_slots(struct sharing *s)
 {
     const struct host_table *t = s->hosts;
     struct cluster_slots *rows = memory_new((t->limited_count + 1) * sizeof(*rows));
@@ -104,7 +104,7 @@ static void on_timer(struct wheel_timer *timer)
     struct sharing *s = LIST_ENTRY(timer, struct sharing, timer);
     uint64_t wait_ms = SHARING_LAZY_MS;
     if (has_others(s)) {
-        tell(s);
+        tell_slots(s);
         hear(s); /* ranks change by time alone */
         wait_ms = SHARING_MS * (1 + s->hosts->limited_count / SHARING_HOSTS_A_LOOK);
     }

@@ -23,7 +23,7 @@ static enum log_level level_of(const struct problem *one)
     return one->severity == PROBLEM_INFO ? LOG_INFO : LOG_WARNING;
 }
 
-static void tell(struct problems *p, const struct problem *one, const char *event)
+static void log_problem(struct problems *p, const struct problem *one, const char *event)
 {
     bool over = strcmp(event, "problem_over") == 0;
     struct log_field fields[] = {
@@ -43,7 +43,7 @@ static void tell(struct problems *p, const struct problem *one, const char *even
 static void end(struct problems *p, struct problem *one)
 {
     if (one->used) {
-        tell(p, one, "problem_over");
+        log_problem(p, one, "problem_over");
     }
     *one = (struct problem){0};
 }
@@ -70,7 +70,7 @@ static void put(struct problems *p, struct problem *place, const struct problem 
     place->used = true;
     place->since_s = since_s;
     if (!goes_on || worse) {
-        tell(p, place, "problem");
+        log_problem(p, place, "problem");
     }
 }
 

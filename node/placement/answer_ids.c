@@ -27,7 +27,7 @@ static void keep(struct answer_ids *a, enum placement_kind kind, struct bytes te
     a->sizes[kind] = (uint8_t)text.size;
 }
 
-static void tell(struct answer_ids *a, enum placement_kind kind, struct bytes text)
+static void tell_id(struct answer_ids *a, enum placement_kind kind, struct bytes text)
 {
     if (text.size > 0 && text.size <= PLACEMENT_ID_MAX && a->list_count < ANSWER_IDS_MAX) {
         a->list_count++;
@@ -56,7 +56,7 @@ void answer_ids_on_found(struct answer_ids *a, enum place place, struct bytes va
     } else if (place == PLACE_ID) {
         keep(a, a->route->id_made, value);
     } else if (place == PLACE_DATA_ITEM_ID && a->route->ids_listed != PLACEMENT_NO_ID) {
-        tell(a, a->route->ids_listed, value);
+        tell_id(a, a->route->ids_listed, value);
     } else if (place == PLACE_DATA_RUN_ID && !(a->present & bit_of(PLACEMENT_RUN))) {
         keep(a, PLACEMENT_RUN, value);
     } else {
@@ -90,7 +90,7 @@ void answer_ids_on_whole(struct answer_ids *a, enum reading_form form)
     for (; left != 0; left &= left - 1) {
         enum placement_kind kind = (enum placement_kind)__builtin_ctz(left);
         if (!repeats || !is_told(a, kind)) {
-            tell(a, kind, (struct bytes){a->texts[kind], a->sizes[kind]});
+            tell_id(a, kind, (struct bytes){a->texts[kind], a->sizes[kind]});
         }
     }
 }

@@ -155,7 +155,7 @@ uint32_t slots_retry_after_s(const struct slots *s, enum slot_class class, uint6
 
 /* ---- handing out ---- */
 
-static void tell(struct slots *s, struct slot_waiter *w, enum slot_state state)
+static void tell_waiter(struct slots *s, struct slot_waiter *w, enum slot_state state)
 {
     w->state = state;
     list_push_back(&s->told, &w->place);
@@ -184,7 +184,7 @@ static void serve_all(struct slots *s)
     while ((w = next(s)) != NULL && take(s, w)) {
         lines_serve(&s->lines, w);
         count_run(s, w->class);
-        tell(s, w, SLOT_GRANTED);
+        tell_waiter(s, w, SLOT_GRANTED);
     }
 }
 
@@ -465,7 +465,7 @@ void slots_line_close(struct slots *s, struct slot_line *line, uint64_t now_ms)
     while (line->count > 0) {
         struct slot_waiter *w = LIST_ENTRY(line->waiters.next, struct slot_waiter, place);
         lines_leave(&s->lines, w);
-        tell(s, w, SLOT_MOVED);
+        tell_waiter(s, w, SLOT_MOVED);
     }
     hand_out(s, was_full, now_ms);
 }

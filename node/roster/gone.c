@@ -133,7 +133,7 @@ static void reap(struct cluster *c)
     }
 }
 
-static void tell(struct cluster *c)
+static void tell_gone(struct cluster *c)
 {
     Cluster__Gone gone = CLUSTER__GONE__INIT;
     Cluster__Start starts[GOSSIP_FORGOTTEN_MAX], *pointers[GOSSIP_FORGOTTEN_MAX];
@@ -162,6 +162,6 @@ void gone_settle(struct cluster *c)
     reap(c);
     if (own(c)->changed) {
         own(c)->changed = false;
-        tell(c);
+        tell_gone(c);
     }
 }

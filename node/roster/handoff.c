@@ -180,7 +180,7 @@ static void write_hand(void *arg, const struct ledger_record *r)
     page_add_count(arg, &bare);
 }
 
-static void tell(struct cluster *c)
+static void tell_handoffs(struct cluster *c)
 {
     struct topic_pages pages = {.c = c, .topic = TOPIC_HANDOFF};
     struct page_writer w;
@@ -232,7 +232,7 @@ void handoff_settle(struct cluster *c)
         }
     }
     if (different) {
-        tell(c);
+        tell_handoffs(c);
     }
 }
 

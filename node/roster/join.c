@@ -312,7 +312,7 @@ static void try_to_end(struct cluster *c)
     }
 }
 
-static void tell(struct cluster *c)
+static void tell_join(struct cluster *c)
 {
     const struct join *own_join = own(c);
     Cluster__Join j = CLUSTER__JOIN__INIT;
@@ -349,7 +349,7 @@ void join_settle(struct cluster *c)
         j->changed = false;
         j->look_ms = UINT64_MAX;
         answer_all(c);
-        tell(c);
+        tell_join(c);
     }
 }
 

@@ -210,7 +210,7 @@ static void take_result(struct spool *s, enum job job)
     count_memory(s);
 }
 
-static void tell(struct spool *s)
+static void tell_owner(struct spool *s)
 {
     unsigned news = 0;
     if (s->core.failed) {
@@ -242,7 +242,7 @@ static void on_done(uv_work_t *work, int cancelled)
     } else {
         take_result(s, job);
         advance(s);
-        tell(s);
+        tell_owner(s);
     }
     run_next(d);
 }

@@ -264,7 +264,7 @@ static void wipe(struct buffer *b)
     *b = (struct buffer){0};
 }
 
-static void tell(struct state_dir *s, struct state_dir_job *job)
+static void tell_written(struct state_dir *s, struct state_dir_job *job)
 {
     if (s->closing) {
         return;
@@ -308,7 +308,7 @@ static void on_done(uv_work_t *work, int status)
     wipe(&job->bytes);
     job->busy = false;
     s->busy_count--;
-    tell(s, job);
+    tell_written(s, job);
     if (job->has_waiting && s->closing) {
         write_now(job);
     } else if (job->has_waiting) {
@@ -341,7 +341,7 @@ static void write_now(struct state_dir_job *job)
     take_waiting(job);
     carry_out(job);
     wipe(&job->bytes);
-    tell(job->state_dir, job);
+    tell_written(job->state_dir, job);
 }
 
 void state_dir_write(struct state_dir *s, enum state_file file, struct buffer *bytes, bool at_once)

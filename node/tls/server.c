@@ -69,7 +69,7 @@ struct building {
     struct tls_pair pairs[TLS_PAIRS_MAX];
 };
 
-static void tell(void *arg, enum tls_file which, const char *text)
+static void complain(void *arg, enum tls_file which, const char *text)
 {
     const struct building *b = arg;
     b->to->tell(b->to->arg, b->pair, which, text);
@@ -77,7 +77,7 @@ static void tell(void *arg, enum tls_file which, const char *text)
 
 static bool lacking(struct building *b)
 {
-    tell(b, TLS_FILE_CERTIFICATE, "cannot be used: OpenSSL lacks memory or an algorithm");
+    complain(b, TLS_FILE_CERTIFICATE, "cannot be used: OpenSSL lacks memory or an algorithm");
     return false;
 }
 
@@ -99,7 +99,7 @@ static enum tls_kind kind_of(const EVP_PKEY *key)
 
 static bool read_pairs(struct building *b)
 {
-    struct tls_complaint complaint = {tell, b};
+    struct tls_complaint complaint = {complain, b};
     bool fine = true;
     for (b->pair = 0; b->pair < b->options->pair_count; b->pair++) {
         const struct tls_pair_paths *paths = &b->options->pairs[b->pair];
@@ -111,7 +111,7 @@ static bool read_pairs(struct building *b)
 
 static bool read_client_ca(struct building *b)
 {
-    struct tls_complaint complaint = {tell, b};
+    struct tls_complaint complaint = {complain, b};
     struct tls_server *s = b->server;
     if (!b->options->client_ca) {
         return true;
@@ -164,7 +164,7 @@ static bool ask_for_certificate(const struct tls_server *s, SSL_CTX *context)
 
 static bool add_pairs(struct building *b, SSL_CTX *context, const struct tls_choice *choice)
 {
-    struct tls_complaint complaint = {tell, b};
+    struct tls_complaint complaint = {complain, b};
     bool fine = true;
     for (size_t k = 0; k < TLS_KINDS; k++) {
         if (choice->pair[k] != TLS_NO_PAIR) {

@@ -46,7 +46,7 @@ static struct latency_sum *take_sum(struct names *in, struct bytes application)
 
 /* ---- this node's ---- */
 
-static void tell(struct cluster *c, struct latency *l)
+static void tell_latencies(struct cluster *c, struct latency *l)
 {
     struct topic_pages pages = {.c = c, .topic = TOPIC_LATENCY};
     struct page_writer w;
@@ -73,7 +73,7 @@ void latency_tell(struct cluster *c)
 {
     struct latency *l = own(c);
     if (c->now_ms >= l->due_ms) {
-        tell(c, l);
+        tell_latencies(c, l);
         uint64_t pace = counts_pace_ms(c, l->told_size, LATENCY_BUDGET);
         l->due_ms = c->now_ms + (pace > LATENCY_INTERVAL_MS ? pace : LATENCY_INTERVAL_MS);
     }

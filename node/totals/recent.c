@@ -159,7 +159,7 @@ static void add_row(struct packing *p, const struct recent_row *row)
     }
 }
 
-static void tell(struct cluster *c, const struct recent *recent)
+static void tell_recent(struct cluster *c, const struct recent *recent)
 {
     struct packing *p = memory_new(sizeof(*p));
     p->pages = (struct topic_pages){.c = c, .topic = TOPIC_RECENT};
@@ -194,7 +194,7 @@ void cluster_set_recent(struct cluster *c, uint64_t now_ms, const struct cluster
     if (!same) {
         told->rows = rows;
         told->count = count;
-        tell(c, told);
+        tell_recent(c, told);
         cluster_settle(c);
     }
 }

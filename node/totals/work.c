@@ -154,7 +154,7 @@ static void tell_page(struct topic_pages *pages, const struct work *work, size_t
     topic_page(pages, page, (struct bytes){(const char *)value, cluster__work__pack(&w, value)});
 }
 
-static void tell(struct cluster *c, struct work *work)
+static void tell_work(struct cluster *c, struct work *work)
 {
     struct topic_pages pages = {.c = c, .topic = TOPIC_WORK};
     size_t count = (work->count + ROWS_PER_PAGE - 1) / ROWS_PER_PAGE;
@@ -198,6 +198,6 @@ void cluster_set_work(struct cluster *c, uint64_t now_ms, const struct cluster_w
     free(told->rows);
     told->rows = rows;
     told->count = count;
-    tell(c, told);
+    tell_work(c, told);
     cluster_settle(c);
 }

@@ -26,7 +26,7 @@ struct vip {
     void *owner;
 };
 
-static void tell(struct vip *v)
+static void tell_change(struct vip *v)
 {
     bool held = vip_held(v), kept = vip_kept(v);
     if (v->addresses.whole && (!v->told || held != v->held || kept != v->kept)) {
@@ -61,7 +61,7 @@ static void on_netlink(uv_poll_t *handle, int status, int events)
             break;
         }
     }
-    tell(v);
+    tell_change(v);
 }
 
 static int open_watch(struct vip *v, struct net_loop *loop, struct buffer *ret_error)
