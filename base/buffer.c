@@ -16,6 +16,14 @@ void buffer_done(struct buffer *b)
     *b = (struct buffer){0};
 }
 
+void buffer_wipe(struct buffer *b)
+{
+    if (b->data) {
+        explicit_bzero(b->data, b->capacity);
+    }
+    buffer_done(b);
+}
+
 void buffer_reserve(struct buffer *b, size_t more)
 {
     assert(more <= SIZE_MAX / 4 && b->size <= SIZE_MAX / 4);

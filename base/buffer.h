@@ -15,6 +15,10 @@ struct buffer {
 
 void buffer_done(struct buffer *b);
 
+/* buffer_done() of a buffer that holds a secret: its bytes are overwritten first. A buffer that
+ * grew has left a copy in freed memory: for a key, reserve first. */
+void buffer_wipe(struct buffer *b);
+
 /* Makes room for `more` bytes behind `size`. */
 void buffer_reserve(struct buffer *b, size_t more);
 

@@ -8,15 +8,6 @@
 #include "conf/forms/compare.h"
 #include "member/membership.h"
 
-static void wipe(struct buffer *b)
-{
-    if (b->data) {
-        explicit_bzero(b->data, b->size);
-    }
-    buffer_done(b);
-    *b = (struct buffer){0};
-}
-
 void shared_config_refuse(struct membership *m, const struct conf_problems *problems)
 {
     char reason[PROBLEM_DETAIL_SIZE];
@@ -103,7 +94,7 @@ void shared_config_start(struct membership *m, struct conf *conf)
     explicit_bzero(canonical, size);
     free(canonical);
     cluster_shared_file_done(&stored);
-    wipe(&bytes);
+    buffer_wipe(&bytes);
     kept_shared(m);
 }
 
@@ -180,5 +171,5 @@ void shared_config_compare_file(struct membership *m, const char *file, const ch
 
 void shared_config_done(struct membership *m)
 {
-    wipe(&m->shared.text);
+    buffer_wipe(&m->shared.text);
 }

@@ -255,15 +255,6 @@ static void carry_out(struct state_dir_job *job)
     }
 }
 
-static void wipe(struct buffer *b)
-{
-    if (b->data) {
-        explicit_bzero(b->data, b->size);
-    }
-    buffer_done(b);
-    *b = (struct buffer){0};
-}
-
 static void tell_written(struct state_dir *s, struct state_dir_job *job)
 {
     if (s->closing) {
@@ -305,7 +296,7 @@ static void on_done(uv_work_t *work, int status)
     struct state_dir_job *job = LIST_ENTRY(work, struct state_dir_job, work);
     struct state_dir *s = job->state_dir;
     (void)status;
-    wipe(&job->bytes);
+    buffer_wipe(&job->bytes);
     job->busy = false;
     s->busy_count--;
     tell_written(s, job);
@@ -340,7 +331,7 @@ static void write_now(struct state_dir_job *job)
 {
     take_waiting(job);
     carry_out(job);
-    wipe(&job->bytes);
+    buffer_wipe(&job->bytes);
     tell_written(job->state_dir, job);
 }
 
@@ -348,10 +339,10 @@ void state_dir_write(struct state_dir *s, enum state_file file, struct buffer *b
 {
     struct state_dir_job *job = &s->jobs[file];
     if (!s->directory) {
-        wipe(bytes);
+        buffer_wipe(bytes);
         return;
     }
-    wipe(&job->waiting);
+    buffer_wipe(&job->waiting);
     job->waiting = *bytes;
     *bytes = (struct buffer){0};
     job->has_waiting = true;

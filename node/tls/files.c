@@ -35,14 +35,6 @@ static void complain(const struct tls_complaint *c, enum tls_file which, const c
     buffer_done(&text);
 }
 
-static void wipe(struct buffer *b)
-{
-    if (b->data) {
-        explicit_bzero(b->data, b->capacity);
-    }
-    buffer_done(b);
-}
-
 /* Returns 0 or an errno; EFBIG beyond TLS_FILE_MAX. The buffer never grows, so that no copy of a
  * key is left behind in freed memory. */
 static int read_all(int fd, struct buffer *ret_text)
@@ -131,13 +123,13 @@ static EVP_PKEY *read_key(const char *path, const struct tls_complaint *c)
     bool asked = false;
     BIO *bio = open_text(path, TLS_FILE_KEY, c, &text);
     if (!bio) {
-        wipe(&text);
+        buffer_wipe(&text);
         return NULL;
     }
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, &asked);
     ERR_clear_error();
     BIO_free(bio);
-    wipe(&text);
+    buffer_wipe(&text);
     if (!key) {
         complain(c, TLS_FILE_KEY, "holds ",
                  asked ? "a key behind a passphrase, which nobody can type here: store it without "

@@ -20,15 +20,6 @@ enum {
     WAIT_FOR_CLUSTER_MS = 2000,
 };
 
-static void wipe(struct buffer *b)
-{
-    if (b->data) {
-        explicit_bzero(b->data, b->size);
-    }
-    buffer_done(b);
-    *b = (struct buffer){0};
-}
-
 static void forget_problems(struct conf_problems *problems)
 {
     conf_problems_free(problems);
@@ -54,7 +45,7 @@ static void digest_view(struct adoption *a)
 static void build(struct control *c)
 {
     struct adoption *a = &c->adoption;
-    wipe(&a->file);
+    buffer_wipe(&a->file);
     if (a->text.size > 0) {
         a->shared = conf_parse_shared(a->view.file, a->text.data, a->text.size, &a->problems);
         if (!a->shared && a->kind == ADOPT_SHARED) {
@@ -182,7 +173,7 @@ static void leave_file(struct control *c, uint16_t status)
     forget_problems(&a->weak);
     answer(c, status, &body);
     buffer_done(&body);
-    wipe(&a->file);
+    buffer_wipe(&a->file);
     a->old_conf = a->conf;
     a->conf = NULL;
     to_pool(c, ADOPT_DROPPING);
@@ -254,7 +245,7 @@ static void begin_anew(struct control *c)
         list_push_back(&a->waiting, l);
     }
     forget_problems(&a->weak);
-    wipe(&a->file);
+    buffer_wipe(&a->file);
     a->old_conf = a->conf;
     a->conf = NULL;
     to_pool(c, ADOPT_DROPPING);
@@ -266,7 +257,7 @@ static void refuse_condemned(struct control *c)
     a->old_conf = a->conf; /* freed when it is dropped, later */
     a->conf = NULL;
     forget_problems(&a->weak);
-    wipe(&a->file);
+    buffer_wipe(&a->file);
     refuse_file(c);
     to_pool(c, ADOPT_DROPPING);
 }
@@ -319,7 +310,7 @@ static void have_snapshot(struct control *c)
         shared_config_refuse(&c->member, &a->problems);
     }
     forget_problems(&a->problems);
-    wipe(&a->text);
+    buffer_wipe(&a->text);
     if (!a->snapshot) {
         end(c); /* what is in force stays */
         return;
@@ -588,9 +579,9 @@ void adopt_free(struct control *c)
     conf_free(a->shared);
     conf_free(a->conf);
     conf_differences_done(&a->differences);
-    wipe(&a->base);
-    wipe(&a->text);
-    wipe(&a->file);
+    buffer_wipe(&a->base);
+    buffer_wipe(&a->text);
+    buffer_wipe(&a->file);
     conf_problems_free(&a->problems);
     conf_problems_free(&a->weak);
 }

@@ -15,14 +15,6 @@ struct show {
     struct buffer text, shown;
 };
 
-static void wipe(struct buffer *b)
-{
-    if (b->data) {
-        explicit_bzero(b->data, b->size); /* it holds tokens */
-    }
-    buffer_done(b);
-}
-
 static void on_work(uv_work_t *work)
 {
     struct show *s = LIST_ENTRY(work, struct show, work);
@@ -63,8 +55,8 @@ static void on_worked(uv_work_t *work, int status)
     } else {
         give(s);
     }
-    wipe(&s->text);
-    wipe(&s->shown);
+    buffer_wipe(&s->text);
+    buffer_wipe(&s->shown);
     free(s);
 }
 
