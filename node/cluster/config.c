@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cluster/private.h"
+#include "proto/binary.h"
 #include "proto/cluster.pb-c.h"
 
 /* What a member has in force. */
@@ -46,8 +47,7 @@ void config_note(struct cluster *c, const struct topic_entry *e)
         memcpy(told->version.digest, config->digest.data, SHA256_SIZE);
         copy_text(told->origin.node, sizeof(told->origin.node), config->origin_node);
         copy_text(told->origin.asked, sizeof(told->origin.asked), config->origin_asked);
-        lineage_read(&told->lineage,
-                     (struct bytes){(const char *)config->lineage.data, config->lineage.len});
+        lineage_read(&told->lineage, bytes_in(config->lineage));
     }
     if (config) {
         cluster__config__free_unpacked(config, NULL);
@@ -59,11 +59,6 @@ void config_member(struct cluster *c, const struct gossip_member *member, enum m
     (void)member;
     (void)event;
     own(c)->changed = true;
-}
-
-static ProtobufCBinaryData text_data(const char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
 
 /* What is in force, for all to have. */
@@ -92,8 +87,8 @@ static void tell_config(struct cluster *c)
     config.revision = c->shared.mine.revision;
     config.digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.mine.digest};
     config.size = text.size;
-    config.origin_node = text_data(c->shared.origin.node);
-    config.origin_asked = text_data(c->shared.origin.asked);
+    config.origin_node = binary_of(bytes_of(c->shared.origin.node));
+    config.origin_asked = binary_of(bytes_of(c->shared.origin.asked));
     config.lineage = (ProtobufCBinaryData){lineage_write(&c->shared.lineage, lineage), lineage};
     size_t size = cluster__config__pack(&config, value);
     gossip_offer_text(c->gossip, c->shared.mine.digest, text);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cluster/private.h"
+#include "proto/binary.h"
 #include "proto/cluster.pb-c.h"
 
 enum { FILE_VERSION = 1 };
@@ -128,11 +129,6 @@ uint64_t cluster_usage_revision(const struct cluster *c, unsigned part)
 
 /* ---- the shared configuration ---- */
 
-static ProtobufCBinaryData data_of(struct bytes text)
-{
-    return (ProtobufCBinaryData){text.size, (uint8_t *)(uintptr_t)text.at};
-}
-
 void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes)
 {
     const struct shared *s = &c->shared;
@@ -144,13 +140,13 @@ void cluster_save_shared(struct cluster *c, struct buffer *ret_bytes)
     Cluster__SharedFile file = CLUSTER__SHARED_FILE__INIT;
     file.version = FILE_VERSION;
     file.revision = s->mine.revision;
-    file.text = data_of(base_alone ? (struct bytes){0} : cluster_shared_text(c));
+    file.text = binary_of(base_alone ? (struct bytes){0} : cluster_shared_text(c));
     file.file_digest = (ProtobufCBinaryData){SHA256_SIZE, c->shared.base_digest};
     if (base_alone || memcmp(s->base_digest, s->mine.digest, SHA256_SIZE) != 0) {
-        file.base_text = data_of(buffer_bytes(&s->base));
+        file.base_text = binary_of(buffer_bytes(&s->base));
     }
-    file.origin_node = data_of(bytes_of(s->origin.node));
-    file.origin_asked = data_of(bytes_of(s->origin.asked));
+    file.origin_node = binary_of(bytes_of(s->origin.node));
+    file.origin_asked = binary_of(bytes_of(s->origin.asked));
     size_t size = cluster__shared_file__get_packed_size(&file);
     buffer_reserve(ret_bytes, size);
     ret_bytes->size = cluster__shared_file__pack(&file, (uint8_t *)ret_bytes->data);
@@ -178,11 +174,6 @@ static void take_name(char *to, size_t size, ProtobufCBinaryData from)
         memcpy(to, from.data, take);
     }
     to[take] = '\0';
-}
-
-static struct bytes bytes_in(ProtobufCBinaryData data)
-{
-    return (struct bytes){(const char *)data.data, data.len};
 }
 
 bool cluster_read_shared(struct sha256 *sha, struct bytes bytes, struct cluster_shared_file *ret)

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "cluster/private.h"
 #include "ledger/whys.h"
+#include "proto/binary.h"
 #include "proto/cluster.pb-c.h"
 
 enum {
@@ -166,7 +167,7 @@ static void take(struct votes *told, uint64_t application, size_t page, struct b
         for (size_t i = 0; i < p->count; i++) {
             p->rows[i] = (struct vote_row){.instance = v->instances[i], .state = v->states.data[i]};
         }
-        whys_read((struct bytes){(const char *)v->reasons.data, v->reasons.len}, p->rows, p->count);
+        whys_read(bytes_in(v->reasons), p->rows, p->count);
         qsort(p->rows, p->count, sizeof(*p->rows), compare_rows); /* found by halving */
     }
     if (v) {

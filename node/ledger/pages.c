@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "ledger/usage_wire.h"
+#include "proto/binary.h"
 #include "proto/cluster.pb-c.h"
 
 enum {
@@ -17,16 +18,6 @@ enum {
 };
 
 /* Bytes from others are decoded only. */
-static ProtobufCBinaryData binary(struct bytes b)
-{
-    return (ProtobufCBinaryData){b.size, (uint8_t *)(uintptr_t)b.at};
-}
-
-static struct bytes text_of(const ProtobufCBinaryData *b)
-{
-    return (struct bytes){(const char *)b->data, b->len};
-}
-
 static uint64_t weight_of(const struct drain_record *r)
 {
     return (uint64_t)r->drained << 63 | (uint64_t)r->now << 62 | r->hold_ms;
@@ -91,15 +82,15 @@ static bool append_count(struct page_writer *w, const struct ledger_record *r)
     bool same_node = bytes_equal(r->node, w->last.node);
     bool same_slot = same_node && r->generation == w->last.generation;
     if (!same_node) {
-        count.node = binary(r->node);
+        count.node = binary_of(r->node);
     }
     if (!same_slot) {
         count.generation = r->generation;
     }
     if (!same_slot || !bytes_equal(r->application, w->last.application)) {
-        count.application = binary(r->application);
+        count.application = binary_of(r->application);
     }
-    count.instance = binary(r->instance);
+    count.instance = binary_of(r->instance);
     count.requests = r->requests;
     count.failures = r->failures;
     count.active = r->active;
@@ -125,13 +116,13 @@ void page_add_drain(struct page_writer *w, const struct drain_record *d)
     Cluster__Page page = CLUSTER__PAGE__INIT;
     page.n_drains = 1;
     page.drains = drains;
-    drain.application = binary(d->application);
-    drain.instance = binary(d->instance);
+    drain.application = binary_of(d->application);
+    drain.instance = binary_of(d->instance);
     drain.drained = d->drained;
     drain.now = d->now;
     drain.hold_ms = d->hold_ms;
     drain.time = d->time;
-    drain.node = binary(d->node);
+    drain.node = binary_of(d->node);
     append_or_turn(w, &page);
 }
 
@@ -144,7 +135,7 @@ void page_add_latency(struct page_writer *w, struct bytes application,
     Cluster__Page page = CLUSTER__PAGE__INIT;
     page.n_latencies = 1;
     page.latencies = latencies;
-    latency.application = binary(application);
+    latency.application = binary_of(application);
     latency.buckets = values;
     unsigned last = 0;
     for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
@@ -182,15 +173,15 @@ size_t page_writer_done(struct page_writer *w)
 static void follow(struct ledger_record *r, const Cluster__Count *c)
 {
     if (c->node.len > 0) {
-        r->node = text_of(&c->node);
+        r->node = bytes_in(c->node);
     }
     if (c->generation > 0) {
         r->generation = c->generation;
     }
     if (c->application.len > 0) {
-        r->application = text_of(&c->application);
+        r->application = bytes_in(c->application);
     }
-    r->instance = text_of(&c->instance);
+    r->instance = bytes_in(c->instance);
     r->requests = c->requests;
     r->failures = c->failures;
     r->active = c->active;
@@ -218,13 +209,13 @@ static bool walk_drains(const struct page_reader *reader, const Cluster__Page *p
     for (size_t i = 0; i < page->n_drains; i++) {
         const Cluster__Drain *d = page->drains[i];
         struct drain_record r = {
-            .application = text_of(&d->application),
-            .instance = text_of(&d->instance),
+            .application = bytes_in(d->application),
+            .instance = bytes_in(d->instance),
             .drained = d->drained,
             .now = d->now,
             .hold_ms = d->hold_ms,
             .time = d->time,
-            .node = text_of(&d->node),
+            .node = bytes_in(d->node),
         };
         if (!names_valid(r.application) || !names_valid(r.instance) || !names_valid(r.node) ||
             r.time > DRAIN_TIME_MAX) {
@@ -239,7 +230,7 @@ static bool walk_drains(const struct page_reader *reader, const Cluster__Page *p
 
 static bool walk_latency(const struct page_reader *reader, const Cluster__Latency *l, bool tell)
 {
-    struct bytes application = text_of(&l->application);
+    struct bytes application = bytes_in(l->application);
     uint64_t bucket = 0;
     if (!names_valid(application) || l->n_buckets % 2 != 0) {
         return false;

@@ -5,6 +5,7 @@
 #include "ledger/ledger.h"
 #include "ledger/usage_days.h"
 #include "ledger/usage_wire.h"
+#include "proto/binary.h"
 
 enum { FILE_VERSION = 1 };
 
@@ -16,18 +17,13 @@ static void append(struct buffer *b, const Cluster__UsageFile *file)
     b->size += size;
 }
 
-static ProtobufCBinaryData binary(struct bytes b)
-{
-    return (ProtobufCBinaryData){b.size, (uint8_t *)(uintptr_t)b.at};
-}
-
 /* What an account or a row of it has. */
 static Cluster__Count count_of(const struct usage_account *of, uint64_t requests,
                                const struct usage_sum *usage, struct usage_packed *space)
 {
     Cluster__Count count = CLUSTER__COUNT__INIT;
-    count.application = binary(of->application);
-    count.instance = binary(of->instance);
+    count.application = binary_of(of->application);
+    count.instance = binary_of(of->instance);
     count.requests = requests;
     usage_pack(&count, usage, space);
     return count;
@@ -74,8 +70,8 @@ void usage_days_save(const struct usage_days *d, enum usage_part part, struct bu
 /* False: no row of ours. */
 static bool read_row(struct usage_days *d, const Cluster__Count *count, struct usage_row *ret)
 {
-    struct bytes application = {(const char *)count->application.data, count->application.len};
-    struct bytes instance = {(const char *)count->instance.data, count->instance.len};
+    struct bytes application = bytes_in(count->application);
+    struct bytes instance = bytes_in(count->instance);
     ret->requests = count->requests;
     if (!names_valid(application) || !names_valid(instance) || !usage_unpack(count, &ret->usage)) {
         return false;

@@ -1,15 +1,7 @@
 /* usage_wire: field by field. */
 #include "ledger/usage_wire.h"
 
-static ProtobufCBinaryData binary(struct bytes b)
-{
-    return (ProtobufCBinaryData){b.size, (uint8_t *)(uintptr_t)b.at};
-}
-
-static struct bytes text_of(const ProtobufCBinaryData *b)
-{
-    return (struct bytes){(const char *)b->data, b->len};
-}
+#include "proto/binary.h"
 
 void usage_pack(Cluster__Count *count, const struct usage_sum *u, struct usage_packed *space)
 {
@@ -23,7 +15,7 @@ void usage_pack(Cluster__Count *count, const struct usage_sum *u, struct usage_p
     for (uint32_t i = 0; i < u->money_count; i++) {
         Cluster__Money *money = space->pointers[i] = &space->money[i];
         cluster__money__init(money);
-        money->currency = binary(bytes_of(u->money[i].currency));
+        money->currency = binary_of(bytes_of(u->money[i].currency));
         money->micro = u->money[i].price.micro;
         money->rest = u->money[i].price.rest;
     }
@@ -37,7 +29,7 @@ bool usage_unpack(const Cluster__Count *c, struct usage_sum *ret)
                               .unsplit_tokens = c->unsplit_tokens};
     for (size_t i = 0; i < c->n_money; i++) {
         char currency[USAGE_CURRENCY_SIZE + 1] = "";
-        struct bytes text = text_of(&c->money[i]->currency);
+        struct bytes text = bytes_in(c->money[i]->currency);
         if (text.size == 0 || text.size > USAGE_CURRENCY_SIZE) {
             return false;
         }

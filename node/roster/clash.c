@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cluster/private.h"
+#include "proto/binary.h"
 #include "proto/cluster.pb-c.h"
 
 enum {
@@ -108,7 +109,7 @@ void clash_heard(struct cluster *c, const char *name, const struct gossip_addres
 
 static void take_clash(struct clashes *told, const Cluster__Clash *m)
 {
-    struct bytes name = {(const char *)m->name.data, m->name.len};
+    struct bytes name = bytes_in(m->name);
     if (told->count == CLASHES_MAX || !names_valid(name)) {
         return;
     }
@@ -149,7 +150,7 @@ static void tell_all(struct cluster *c)
     for (size_t i = 0; i < mine->count; i++) {
         struct clash *clash = &mine->at[i];
         cluster__clash__init(&list[i]);
-        list[i].name = (ProtobufCBinaryData){strlen(clash->name), (uint8_t *)clash->name};
+        list[i].name = binary_of(bytes_of(clash->name));
         list[i].holder = write_address(&clash->holder, addresses[2 * i]);
         list[i].other = write_address(&clash->other, addresses[2 * i + 1]);
         pointers[i] = &list[i];

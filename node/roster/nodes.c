@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cluster/private.h"
+#include "proto/binary.h"
 #include "proto/cluster.pb-c.h"
 
 enum {
@@ -50,7 +51,7 @@ static void take_text(char *to, const ProtobufCBinaryData *b)
 
 static void take_node(struct member_info *info, const Cluster__Node *n)
 {
-    struct bytes version = {(const char *)n->version.data, n->version.len};
+    struct bytes version = bytes_in(n->version);
     const size_t digest = 2 * (size_t)SHA256_SIZE;
     if (!is_hex(&n->config_digest, digest) || !is_hex(&n->ring_digest, digest) ||
         !is_hex(&n->key, CLUSTER_KEY_SIZE) || !names_valid(version)) {
@@ -111,11 +112,6 @@ void nodes_load(struct cluster *c, const struct topic_entry *e)
 
 /* ---- telling ---- */
 
-static ProtobufCBinaryData text_of(char *text)
-{
-    return (ProtobufCBinaryData){strlen(text), (uint8_t *)text};
-}
-
 bool cluster_node_says_the_same(const struct cluster_node *a, const struct cluster_node *b)
 {
     return a->draining == b->draining && a->vip_holder == b->vip_holder &&
@@ -154,13 +150,13 @@ void cluster_set_node(struct cluster *c, uint64_t now_ms, const struct cluster_n
     self->node.active_connections = active_connections; /* nodes_tell_load() says it */
     self->said = true;
     Cluster__Node n = CLUSTER__NODE__INIT;
-    n.version = text_of(self->version);
+    n.version = binary_of(bytes_of(self->version));
     n.draining = node->draining;
     n.vip_holder = node->vip_holder;
     n.config_revision = node->config_revision;
-    n.config_digest = text_of(self->node.config_digest);
-    n.ring_digest = text_of(self->node.ring_digest);
-    n.key = text_of(self->node.key);
+    n.config_digest = binary_of(bytes_of(self->node.config_digest));
+    n.ring_digest = binary_of(bytes_of(self->node.ring_digest));
+    n.key = binary_of(bytes_of(self->node.key));
     n.wall_ms = wall_ms;
     n.no_past = counts_no_past(c);
     assert(cluster__node__get_packed_size(&n) <= sizeof(value));
