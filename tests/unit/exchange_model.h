@@ -83,10 +83,25 @@ struct model {
         seen_phase[16], seen_input[EXCHANGE_INPUTS];
 };
 
+/* ---- between the files of the model ---- */
+
+/* Notes the first promise that is not kept. */
+bool demand(struct model *m, bool kept, const char *promise);
+
+bool given(const struct model *m, enum exchange_input_kind kind);
+
+/* When the connect that has begun must have ended: by its own time or by that of all attempts. */
+uint64_t connect_end_ms(const struct model *m);
+
+/* Demands what must be true after any step that has not ended the exchange. */
+void model_between_steps(struct model *m);
+
+/* ---- for who walks or claims ---- */
+
 void model_init(struct model *m, uint64_t seed);
 
-/* One input into the core; its outputs are carried out and judged. What they ask for is not given.
- */
+/* One input into the core; each of its outputs is held against its promise. What they ask for is
+ * not given. */
 void model_one_step(struct model *m, struct exchange_input in);
 
 /* The same, and what it asks for is given. */
