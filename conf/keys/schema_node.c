@@ -235,8 +235,8 @@ static const struct conf_field limits_fields[] = {
      .help = "where such files are, without a name; a disk, for a tmpfs is memory"},
     {"placements", &conf_type_number, AT(conf_limits, placements), .min = 0, .max = 1 << 28,
      .standard = "1000000", .effect = CONF_RESTART,
-     .help = "ids of conversations, messages, runs, files whose instance is remembered, 16 bytes "
-             "each; 0 = none"},
+     .help = "ids of conversations, messages, runs, files whose instance is remembered, 16 to 32 "
+             "bytes each, as they come; 0 = none"},
     {0},
 };
 

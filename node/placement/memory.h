@@ -30,8 +30,8 @@ enum {
 
 struct placement_memory;
 
-/* For at most `limit` ids (0: none is ever remembered). 16 to 32 bytes each at the limit (a power
- * of two in all), 24 to 48 below it, which the kernel gives as they come to be used. */
+/* For at most `limit` ids (0: none is ever remembered). 32 bytes each until the table
+ * is as large as it may become, 16 to 32 then; the kernel gives them as they are used. */
 struct placement_memory *placement_memory_new(uint64_t limit);
 void placement_memory_free(struct placement_memory *m); /* NULL is fine */
 

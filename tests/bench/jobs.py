@@ -61,6 +61,14 @@ def rows_of(job, proxies):
     return [beside, "control", "difyring"] if beside else list(proxies)
 
 
+def share_a_process(job):
+    """Whether only the load of its rows differs. Two processes of one program differ by 2 % for as long as they live,
+    by where their memory happens to be."""
+    one, beside = JOBS[job], JOBS.get(JOBS[job].beside)
+    return beside is not None and (one.difyring, one.application, one.tls) == (
+        beside.difyring, beside.application, beside.tls)
+
+
 def job_of(job, row):
     """What a row's load does."""
     return JOBS[job.beside] if job.beside and row in (job.beside, "control") else job
