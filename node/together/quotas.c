@@ -237,16 +237,25 @@ void quotas_owner_up(struct quotas *q, uint64_t member, uint64_t start, bool up,
 
 void quotas_tell_all(struct quotas *q)
 {
-    q->tell_all = QUOTAS_SHARDS;
+    q->tell_all = 2 * QUOTAS_SHARDS;
+}
+
+/* The first time as fast as may be, the second time a shard with each. */
+static void make_news_of_all(struct quotas *q)
+{
+    size_t walked = 0;
+    do {
+        size_t shard = --q->tell_all % QUOTAS_SHARDS;
+        walked += quota_tell_all(take(q, shard));
+        give(q, shard);
+    } while (q->tell_all > QUOTAS_SHARDS && walked < QUOTAS_WALK_MAX);
 }
 
 size_t quotas_take_news(struct quotas *q, uint64_t now_ms, struct quota_row *ret_rows, size_t max)
 {
-    size_t count = 0, walked = 0;
-    while (q->tell_all > 0 && walked < QUOTAS_WALK_MAX) {
-        size_t shard = --q->tell_all;
-        walked += quota_tell_all(take(q, shard));
-        give(q, shard);
+    size_t count = 0;
+    if (q->tell_all > 0) {
+        make_news_of_all(q);
     }
     for (unsigned heat = 0; heat < QUOTA_HEATS; heat++) {
         for (size_t i = 0; i < QUOTAS_SHARDS && count < max; i++) {

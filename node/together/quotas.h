@@ -76,7 +76,7 @@ struct quotas {
     uint8_t owner_up[QUOTA_OWNERS_MAX];
     uint8_t secret[QUOTAS_SECRET_SIZE]; /* of a node without a cluster */
     uint64_t counts_told_ms, kept_changes;
-    size_t tell_all; /* so many shards are still to be told anew */
+    size_t tell_all; /* so many shards are still to be told anew, each twice */
 };
 
 /* `tells`: there may be other nodes. */
@@ -113,8 +113,9 @@ void quotas_owner_up(struct quotas *q, uint64_t member, uint64_t start, bool up,
 
 /* What is new, the hottest first. */
 size_t quotas_take_news(struct quotas *q, uint64_t now_ms, struct quota_row *ret_rows, size_t max);
-/* All of it is news again: with the next quotas_take_news(), and if that is much, the rest with
- * those that follow. */
+/* All of it is news again, twice: with the next quotas_take_news(), and if that is much, the rest
+ * with those that follow; then a shard with each, for who has just come may not have had its rules
+ * when it heard the first time. */
 void quotas_tell_all(struct quotas *q);
 void quotas_hear(struct quotas *q, uint16_t owner, const struct quotas_rule *rule,
                  const struct quota_row *row, uint64_t now_ms);

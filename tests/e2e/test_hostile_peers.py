@@ -97,7 +97,7 @@ def test_a_client_that_neither_sends_nor_reads_is_given_up(stubs):
 
     with Peer(talk) as peer, Node(settings([peer], timeouts={"request_body": "500ms"}, workers=1)) as node:
         with node.client(receive_buffer=4096) as client:
-            client.send(b"GET /v1/x?user=u HTTP/1.1\r\nContent-Length: 1000\r\n" + HEAD + b"\r\nabc")
+            client.send(b"POST /v1/x?user=u HTTP/1.1\r\nContent-Length: 1000\r\n" + HEAD + b"\r\nabc")
             wait_for(lambda: peer.connections, TIMEOUT)
             wait_for(lambda: node.status()["node"]["active_connections"] == 0
                      or node.status()["applications"]["one"]["active_requests"] == 0, TIMEOUT)
