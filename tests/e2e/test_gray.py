@@ -26,7 +26,7 @@ def stubs(three):
     return three
 
 
-def config(stubs, fail_timeout="600ms", **sections):
+def config(stubs, fail_timeout="2s", **sections):
     return settings([], instances=[instance(stub, max_fails=3, fail_timeout=fail_timeout) for stub in stubs.values()],
                     timeouts={"first_event": FIRST_EVENT}, debug_headers=True, application={"state": "shared"},
                     health_check={"interval": 0.2, "healthy_threshold": 1}, **sections)
@@ -76,7 +76,7 @@ def test_an_instance_whose_worker_is_dead_is_ejected_and_comes_back_by_a_stream_
         assert 'difyring_instance_failures_total{app="one",dify_instance="dify1"} 3' in metrics
         assert talk(node, users[3]) != "dify1"
         # Checks pass and its time is over, and others than streams are no trial: it stays out.
-        time.sleep(1.2)
+        time.sleep(2.6)
         for user in users[:3]:
             head, _ = node.request("GET", f"/v1/parameters?user={user}", token=TOKEN)
             assert (head.status, head.headers["x-dify-instance"] != "dify1") == (200, True)
