@@ -318,6 +318,7 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
             }
         }
     } while (skips(d, &bytes));
+    d->input_end = NULL;
     bool wanted = d->state != STATE_LINGER && d->state != STATE_CLOSED;
     return wanted ? bytes : (struct bytes){bytes.at, 0};
 }

@@ -34,7 +34,7 @@ struct downstream {
     struct http_head *head;    /* of the request that is coming or at work */
     struct snapshot *snapshot; /* whose limits the reader obeys; a reference, while not IDLE */
     struct chain held;
-    const char *input_end;  /* of what parse() was given last */
+    const char *input_end;  /* of what parse() is at; NULL: it is not */
     uint64_t linger_end_ms; /* also of SKIP */
     uint64_t since_ms;      /* in this state */
     uint64_t first_end_ms;  /* of preface, handshake and first head together; 0: each head has its

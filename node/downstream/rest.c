@@ -60,5 +60,5 @@ bool downstream_skip_some(struct downstream *d, struct bytes *bytes)
 bool downstream_ends_at_hand(void *owner)
 {
     const struct downstream *d = owner;
-    return http_reader_ends_before(&d->reader, d->input_end);
+    return d->input_end && http_reader_ends_before(&d->reader, d->input_end);
 }
