@@ -247,8 +247,8 @@ static _Noreturn void backend_run(struct backend *backend)
     struct epoll_event events[BATCH_MAX];
 
     for (;;) {
-        const int wait_ms = backend->stream_count > 0 ? 1 : -1;
-        const int count = epoll_wait(backend->poll, events, BATCH_MAX, wait_ms);
+        const int count = backend->stream_count > 0 ? epoll_wait(backend->poll, events, BATCH_MAX, 1)
+                                                    : net_wait(backend->poll, events, BATCH_MAX, -1);
 
         for (int i = 0; i < count; i++) {
             const int *tag = events[i].data.ptr;

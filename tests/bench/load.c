@@ -400,7 +400,7 @@ static double order_carry_out(struct load *load, struct order *order)
     begin_ns = now_ns();
     order_begin(load, order);
     while (order->answered + order->errors < order->sent && seconds < load->seconds_max) {
-        const int count = epoll_wait(load->poll, events, BATCH_MAX, 100);
+        const int count = net_wait(load->poll, events, BATCH_MAX, 100);
 
         for (int i = 0; i < count; i++) {
             on_readable(load, events[i].data.ptr, order);

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { AWAKE_MAX = 3000 /* questions: about a millisecond */ };
 
 void net_fail(const char *what)
 {
@@ -75,6 +78,27 @@ int net_connect(uint16_t port, bool wait)
         fcntl(fd, F_SETFL, O_NONBLOCK);
     }
     return fd;
+}
+
+int net_wait(int poll, struct epoll_event *events, int max, int wait_ms)
+{
+    static int asked = 0; /* in vain, one after the other */
+
+    if (getenv("BENCH_ASLEEP") == NULL) {
+        for (; asked < AWAKE_MAX; asked++) {
+            const int count = epoll_wait(poll, events, max, 0);
+
+            if (count != 0) {
+                asked = 0;
+                return count;
+            }
+            sched_yield();
+        }
+    }
+    const int count = epoll_wait(poll, events, max, wait_ms);
+
+    asked = count > 0 ? 0 : asked;
+    return count;
 }
 
 uint16_t net_port(const char *text)
