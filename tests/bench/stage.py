@@ -195,7 +195,7 @@ HAPROXY_INSTANCE = "    server dify{n} 127.0.0.1:{port}"
 
 # What follows the address where the job is over TLS.
 TLS = {"difyring": ", tls: [{{ certificate: {certificate}, key: {key} }}]",
-       "nginx": " ssl; ssl_certificate {certificate}; ssl_certificate_key {key}",
+       "nginx": " ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3",
        "haproxy": " ssl crt {both} ssl-min-ver TLSv1.2"}
 
 
