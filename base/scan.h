@@ -3,6 +3,9 @@
 #define BASE_SCAN_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -91,27 +94,34 @@ static inline const char *scan_word(const char *at, const char *end)
     return at;
 }
 
-/* Are the 16 bytes hexadecimal digits? Then they are in lower case afterwards. */
-static inline bool scan_lower_hex_16(char at[16])
+/* The number that 16 hexadecimal digits are, the first one lowest; false: they are none, and *ret
+ * says nothing. Each word is eight of them, the first one lowest. */
+static inline bool scan_hex_16(uint64_t first, uint64_t second, uint64_t *ret)
 {
 #ifdef __SSE2__
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i bytes = _mm_set_epi64x((long long)second, (long long)first);
     __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
     __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, _mm_set1_epi8('a' - 1)),
                                    _mm_cmplt_epi8(lower, _mm_set1_epi8('f' + 1)));
     __m128i digit = _mm_and_si128(_mm_cmpgt_epi8(bytes, _mm_set1_epi8('0' - 1)),
                                   _mm_cmplt_epi8(bytes, _mm_set1_epi8('9' + 1)));
-    /* a digit has the bit 0x20 already */
-    _mm_storeu_si128((__m128i *)(void *)at, lower);
+    __m128i value = _mm_add_epi8(_mm_and_si128(bytes, _mm_set1_epi8(0x0F)),
+                                 _mm_and_si128(letter, _mm_set1_epi8(9)));
+    /* of each two bytes, the second one's four bits above the first one's: one byte */
+    __m128i pairs =
+        _mm_and_si128(_mm_or_si128(value, _mm_srli_epi16(value, 4)), _mm_set1_epi16(0x00FF));
+    _mm_storel_epi64((__m128i *)(void *)ret, _mm_packus_epi16(pairs, pairs));
     return _mm_movemask_epi8(_mm_or_si128(letter, digit)) == 0xFFFF;
 #else
+    uint64_t number = 0;
     for (int i = 0; i < 16; i++) {
-        char lower = (char)(at[i] | 0x20);
-        if (!((lower >= 'a' && lower <= 'f') || (at[i] >= '0' && at[i] <= '9'))) {
+        int digit = ascii_hex((char)((i < 8 ? first : second) >> i % 8 * 8));
+        if (digit < 0) {
             return false;
         }
-        at[i] = lower;
+        number |= (uint64_t)digit << 4 * i;
     }
+    *ret = number;
     return true;
 #endif
 }

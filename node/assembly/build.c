@@ -105,6 +105,7 @@ static void build_application(struct snapshot *s, struct snapshot_application *t
 {
     const struct conf_health_check *check = &from->health_check;
     to->name = copy(s->arena, from->name);
+    to->of_ids = placement_application(to->name);
     to->algorithm = from->algorithm;
     to->fail_when_all_down = from->fail_when_all_down;
     to->reject_missing_user = from->user_id.reject_missing;

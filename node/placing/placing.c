@@ -28,16 +28,17 @@ void placing_init(struct placing *p, struct placing_desk *desk, const struct pla
     p->owner = owner;
 }
 
-void placing_name(struct placing *p, const struct snapshot *snapshot, struct bytes app,
-                  enum placement_kind kind, struct bytes text, bool file_of_body)
+void placing_name(struct placing *p, const struct snapshot *snapshot,
+                  const struct snapshot_application *app, enum placement_kind kind,
+                  struct bytes text, bool file_of_body)
 {
     if (p->kind != PLACEMENT_NO_ID || text.size == 0 || text.size > PLACEMENT_ID_MAX) {
         return;
     }
-    p->id = placements_id(p->desk->placements, &snapshot->file_keys, app, kind, text);
+    p->id = placements_id(p->desk->placements, &snapshot->file_keys, app->of_ids, kind, text);
     if (p->id != 0) {
         placement_memory_fetch(p->desk->placements->memory, p->id);
-        memcpy(p->text, text.at, text.size);
+        placement_id_copy(p->text, text);
         p->text_size = text.size;
         p->kind = kind;
         p->only_remembered = file_of_body;
@@ -52,25 +53,27 @@ static bool is_known(const struct placing *p, const struct placing_id *id,
            p->kind == id->kind && bytes_equal(id->text, (struct bytes){p->text, p->text_size});
 }
 
-void placing_remember(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
-                      const struct placing_id *id, const struct instance_live *live)
+void placing_remember(const struct placing *p, const struct snapshot *snapshot,
+                      const struct snapshot_application *app, const struct placing_id *id,
+                      const struct instance_live *live)
 {
     if (is_known(p, id, live)) {
         return;
     }
     uint64_t number =
-        placements_id(p->desk->placements, &snapshot->file_keys, app, id->kind, id->text);
+        placements_id(p->desk->placements, &snapshot->file_keys, app->of_ids, id->kind, id->text);
     if (number != 0 && live->place != PLACEMENT_NOWHERE) {
         placement_memory_set(p->desk->placements->memory, number, live->place);
     }
 }
 
-void placing_tell_upload(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
-                         struct bytes text, const struct instance_live *live)
+void placing_tell_upload(const struct placing *p, const struct snapshot *snapshot,
+                         const struct snapshot_application *app, struct bytes text,
+                         const struct instance_live *live)
 {
     struct uploads_waiting *uploads = &p->desk->placements->uploads;
     if (uploads_are_told(uploads) && snapshot->file_keys.count > 0) {
-        uint64_t file = placement_id(snapshot->file_keys.at[0], app, PLACEMENT_FILE, text);
+        uint64_t file = placement_id(snapshot->file_keys.at[0], app->of_ids, PLACEMENT_FILE, text);
         uploads_add(uploads, (struct upload){.file = file, .place = live->place});
     }
 }
@@ -306,7 +309,7 @@ static void note(struct placing *p, uint32_t what)
     if (what & PLACEMENT_DO_REMEMBER) {
         const struct snapshot_instance *at = &p->terms.app->instances[p->order[p->core.at]];
         const struct placing_id id = {p->kind, text_of(p)};
-        placing_remember(p, p->terms.snapshot, p->terms.app->name, &id, at->live);
+        placing_remember(p, p->terms.snapshot, p->terms.app, &id, at->live);
     }
     if (p->core.phase == PLACEMENT_SENT || p->core.phase == PLACEMENT_OVER) {
         end_search(p, (what & PLACEMENT_DO_ABSENT) != 0);
@@ -545,7 +548,7 @@ enum placement_placed placing_explain(const struct placements *placements,
     if (kind == PLACEMENT_NO_ID || text.size == 0 || route->manner == PLACEMENT_EVERYWHERE) {
         return PLACEMENT_PLACED_NULL;
     }
-    uint64_t id = placements_id(placements, &snapshot->file_keys, app->name, kind, text);
+    uint64_t id = placements_id(placements, &snapshot->file_keys, app->of_ids, kind, text);
     int index = index_of_place(app, placement_memory_peek(placements->memory, id));
     if (index < 0) {
         return PLACEMENT_PLACED_NULL;

@@ -92,8 +92,9 @@ void placing_done(struct placing *p);
 
 /* The request names this id; the first one counts: a conversation stands before anything else.
  * `file_of_body`: a file that a run is to read, which nobody is asked for. */
-void placing_name(struct placing *p, const struct snapshot *snapshot, struct bytes app,
-                  enum placement_kind kind, struct bytes text, bool file_of_body);
+void placing_name(struct placing *p, const struct snapshot *snapshot,
+                  const struct snapshot_application *app, enum placement_kind kind,
+                  struct bytes text, bool file_of_body);
 
 struct placing_step placing_next(struct placing *p, const struct placing_terms *terms);
 
@@ -134,12 +135,14 @@ enum placement_placed placing_explain(const struct placements *placements,
                                       const struct placing_question *question, int *instance);
 
 /* This one has it: costs nothing for the id that the request named, of which it was known. */
-void placing_remember(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
-                      const struct placing_id *id, const struct instance_live *live);
+void placing_remember(const struct placing *p, const struct snapshot *snapshot,
+                      const struct snapshot_application *app, const struct placing_id *id,
+                      const struct instance_live *live);
 
 /* A file was uploaded there, which is not its user's home: the other nodes are told. */
-void placing_tell_upload(const struct placing *p, const struct snapshot *snapshot, struct bytes app,
-                         struct bytes text, const struct instance_live *live);
+void placing_tell_upload(const struct placing *p, const struct snapshot *snapshot,
+                         const struct snapshot_application *app, struct bytes text,
+                         const struct instance_live *live);
 
 void placing_forget(struct placing *p);
 

@@ -36,6 +36,7 @@ struct snapshot_instance {
 
 struct snapshot_application {
     struct bytes name;
+    uint64_t of_ids; /* what stands for the name in the numbers of its ids */
     enum algorithm algorithm;
     bool fail_when_all_down, reject_missing_user;
     enum client_gone client_gone;

@@ -17,18 +17,21 @@ void placements_close(struct placements *p)
     pthread_mutex_destroy(&p->lock);
 }
 
-uint64_t placements_id(const struct placements *p, const struct placement_file_keys *files,
-                       struct bytes app, enum placement_kind kind, struct bytes text)
+static uint64_t file_id(const uint8_t key[SIPHASH_KEY_SIZE], uint64_t application,
+                        struct bytes text)
 {
-    if (kind != PLACEMENT_FILE || files->count == 0) {
-        return placement_id(p->key, app, kind, text);
-    }
-    uint64_t first = placement_id(files->at[0], app, kind, text), id = first;
+    return placement_id(key, application, PLACEMENT_FILE, text);
+}
+
+uint64_t placements_file_id(const struct placements *p, const struct placement_file_keys *files,
+                            uint64_t application, struct bytes text)
+{
+    uint64_t first = file_id(files->at[0], application, text), id = first;
     for (size_t i = 1; i <= files->count; i++) {
         if (placement_memory_peek(p->memory, id) != PLACEMENT_NOWHERE) {
             return id;
         }
-        id = i < files->count ? placement_id(files->at[i], app, kind, text) : first;
+        id = i < files->count ? file_id(files->at[i], application, text) : first;
     }
     return first;
 }

@@ -43,10 +43,20 @@ enum placements_state {
 void placements_open(struct placements *p, uint64_t limit, const uint8_t key[SIPHASH_KEY_SIZE]);
 void placements_close(struct placements *p);
 
-/* The number of an id: by this node's key, of a file by the cluster's: the one by which it is
- * remembered, else the first. 0 as placement_id(). */
-uint64_t placements_id(const struct placements *p, const struct placement_file_keys *files,
-                       struct bytes app, enum placement_kind kind, struct bytes text);
+/* The number of a file's id: by the one of the cluster's keys by which it is remembered, else the
+ * first. */
+uint64_t placements_file_id(const struct placements *p, const struct placement_file_keys *files,
+                            uint64_t application, struct bytes text);
+
+/* The number of an id: by this node's key, of a file by the cluster's. 0 as placement_id(). */
+static inline uint64_t placements_id(const struct placements *p,
+                                     const struct placement_file_keys *files, uint64_t application,
+                                     enum placement_kind kind, struct bytes text)
+{
+    return kind == PLACEMENT_FILE && files->count > 0
+               ? placements_file_id(p, files, application, text)
+               : placement_id(p->key, application, kind, text);
+}
 
 /* A search for `id` by `user`. */
 uint64_t placements_key(const struct placements *p, uint64_t id, struct bytes user);

@@ -10,7 +10,6 @@
 #include <pthread.h>
 
 #include "base/prng.h"
-#include "conf/value.h"
 #include "placement/memory.h"
 #include "placement/routes.h"
 
@@ -33,9 +32,14 @@ static void siphash_is_what_others_make(void **state)
     assert_true(siphash(KEY, (struct bytes){text, 9}) == UINT64_C(0x25a48eb36c063de4));
 }
 
+static uint64_t id_of(const char *application, enum placement_kind kind, struct bytes text)
+{
+    return placement_id(KEY, placement_application(bytes_of(application)), kind, text);
+}
+
 static uint64_t conversation(const char *text)
 {
-    return placement_id(KEY, BYTES("app"), PLACEMENT_CONVERSATION, bytes_of(text));
+    return id_of("app", PLACEMENT_CONVERSATION, bytes_of(text));
 }
 
 static void all_spellings_of_a_uuid_are_one_id(void **state)
@@ -55,26 +59,47 @@ static void an_id_is_of_its_application_and_kind(void **state)
 {
     (void)state;
     uint64_t id = conversation("x");
-    assert_true(placement_id(KEY, BYTES("app"), PLACEMENT_MESSAGE, BYTES("x")) != id);
-    assert_true(placement_id(KEY, BYTES("apq"), PLACEMENT_CONVERSATION, BYTES("x")) != id);
+    assert_true(id_of("app", PLACEMENT_MESSAGE, BYTES("x")) != id);
+    assert_true(id_of("apq", PLACEMENT_CONVERSATION, BYTES("x")) != id);
     char text[PLACEMENT_ID_MAX + 1] = "";
     assert_int_equal(conversation(""), 0);
     for (size_t i = 0; i < sizeof(text); i++) {
         text[i] = 'x';
     }
-    assert_int_equal(placement_id(KEY, BYTES("a"), PLACEMENT_FORM, (struct bytes){text, 65}), 0);
-    assert_true(placement_id(KEY, BYTES("a"), PLACEMENT_FORM, (struct bytes){text, 64}) != 0);
+    assert_int_equal(id_of("a", PLACEMENT_FORM, (struct bytes){text, 65}), 0);
+    assert_true(id_of("a", PLACEMENT_FORM, (struct bytes){text, 64}) != 0);
 }
-
-static_assert((int)PLACEMENT_NAME_MAX == (int)VALUE_NAME_MAX, "the longest name fits");
 
 static void where_the_name_ends_and_the_id_begins_counts(void **state)
 {
     (void)state;
-    assert_true(placement_id(KEY, BYTES("ab"), PLACEMENT_FORM, BYTES("cd")) !=
-                placement_id(KEY, BYTES("abc"), PLACEMENT_FORM, BYTES("d")));
-    assert_true(placement_id(KEY, BYTES("a"), PLACEMENT_FORM, BYTES("b")) !=
-                placement_id(KEY, BYTES("a"), PLACEMENT_FILE, BYTES("b")));
+    assert_true(id_of("ab", PLACEMENT_FORM, BYTES("cd")) !=
+                id_of("abc", PLACEMENT_FORM, BYTES("d")));
+    assert_true(id_of("a", PLACEMENT_FORM, BYTES("b")) != id_of("a", PLACEMENT_FILE, BYTES("b")));
+}
+
+static void zeros_at_the_end_of_an_id_count(void **state)
+{
+    (void)state;
+    assert_true(id_of("a", PLACEMENT_FORM, (struct bytes){"b\0", 1}) !=
+                id_of("a", PLACEMENT_FORM, (struct bytes){"b\0", 2}));
+}
+
+/* All nodes of a cluster have one number for a file, whatever they are built for: the hash of
+ * these 25 bytes, of each two digits the first one below the second one. */
+static void the_number_of_a_uuid_is_the_hash_of_its_bytes(void **state)
+{
+    (void)state;
+    static const char rest[] = "\xf0\xf0\xa5\xc4\xa0\xb1\xc4\xd2\xe8\xf3\x00\x11\x22\x33\x44\x55";
+    char text[25];
+    uint64_t application = placement_application(BYTES("app"));
+    for (size_t i = 0; i < 8; i++) {
+        text[i] = (char)(application >> 8 * i);
+    }
+    memcpy(text + 8, rest, 16);
+    text[24] = PLACEMENT_CONVERSATION;
+    assert_true(conversation("0f0f5a4c-0a1b-4c2d-8e3f-001122334455") ==
+                siphash(KEY, (struct bytes){text, sizeof(text)}));
 }
 
 /* The usual spelling is read by words, any other by bytes: a text that is nearly one is none. */
@@ -414,6 +439,8 @@ int main(void)
         cmocka_unit_test(all_spellings_of_a_uuid_are_one_id),
         cmocka_unit_test(an_id_is_of_its_application_and_kind),
         cmocka_unit_test(where_the_name_ends_and_the_id_begins_counts),
+        cmocka_unit_test(zeros_at_the_end_of_an_id_count),
+        cmocka_unit_test(the_number_of_a_uuid_is_the_hash_of_its_bytes),
         cmocka_unit_test(a_text_that_is_nearly_a_uuid_is_as_it_is),
         cmocka_unit_test(each_route_of_dify_has_its_ids),
         cmocka_unit_test(what_has_no_user_has_its_ids_too),

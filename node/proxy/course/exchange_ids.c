@@ -20,8 +20,10 @@ static const struct json_id_name body_names[BODY_COUNT] = {
 
 static void name_id(struct exchange *x, enum placement_kind kind, struct bytes text)
 {
-    bool file_of_body = kind == PLACEMENT_FILE && x->placing->looked;
-    placing_name(&x->placing->where, x->snapshot, x->app->name, kind, text, file_of_body);
+    if (text.size > 0) {
+        bool file_of_body = kind == PLACEMENT_FILE && x->placing->looked;
+        placing_name(&x->placing->where, x->snapshot, x->app, kind, text, file_of_body);
+    }
 }
 
 /* A request that asks by itself is sent as a whole, to one after the other. */
@@ -91,7 +93,7 @@ static void remember(struct exchange *x, enum placement_kind kind, struct bytes 
 {
     if (x->placing->remembers) {
         const struct placing_id id = {kind, text};
-        placing_remember(&x->placing->where, x->snapshot, x->app->name, &id, x->instance->live);
+        placing_remember(&x->placing->where, x->snapshot, x->app, &id, x->instance->live);
     }
 }
 
@@ -114,7 +116,7 @@ static void note_upload(struct exchange *x, struct bytes text)
 {
     const struct exchange_placing *p = x->placing;
     if (p->remembers && p->route->id_made == PLACEMENT_FILE && !is_home(x)) {
-        placing_tell_upload(&p->where, x->snapshot, x->app->name, text, x->instance->live);
+        placing_tell_upload(&p->where, x->snapshot, x->app, text, x->instance->live);
     }
 }
 
