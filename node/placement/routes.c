@@ -17,125 +17,150 @@
 #define FILE_ID      PLACEMENT_FILE
 #define RECORD       PLACEMENT_RECORD
 
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
+
 static const struct placement_route routes[] = {
-    {.method = "POST",
-     .pattern = "chat-messages",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("chat-messages"),
      .runs = true,
      .manner = PLACEMENT_ASK,
      .in_body = PLACEMENT_BODY_CONVERSATION | PLACEMENT_BODY_FILES,
      .stop = "/v1/chat-messages/"},
-    {.method = "POST",
-     .pattern = "completion-messages",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("completion-messages"),
      .runs = true,
      .manner = PLACEMENT_FREE,
      .in_body = PLACEMENT_BODY_FILES,
      .stop = "/v1/completion-messages/"},
-    {.method = "POST",
-     .pattern = "workflows/run",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("workflows/run"),
      .runs = true,
      .manner = PLACEMENT_FREE,
      .in_body = PLACEMENT_BODY_FILES,
      .stop = "/v1/workflows/tasks/"},
-    {.method = "POST",
-     .pattern = "workflows/*/run",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("workflows/*/run"),
      .runs = true,
      .manner = PLACEMENT_FREE,
      .in_body = PLACEMENT_BODY_FILES,
      .stop = "/v1/workflows/tasks/"},
 
-    {.method = "POST",
-     .pattern = "chat-messages/@/stop",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("chat-messages/@/stop"),
      .manner = PLACEMENT_EVERYWHERE,
      .in_path = TASK},
-    {.method = "POST",
-     .pattern = "completion-messages/@/stop",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("completion-messages/@/stop"),
      .manner = PLACEMENT_EVERYWHERE,
      .in_path = TASK},
-    {.method = "POST",
-     .pattern = "workflows/tasks/@/stop",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("workflows/tasks/@/stop"),
      .manner = PLACEMENT_EVERYWHERE,
      .in_path = TASK},
 
-    {.method = "GET",
-     .pattern = "workflows/run/@",
+    {.method = TEXT("GET"),
+     .pattern = TEXT("workflows/run/@"),
      .manner = PLACEMENT_TRY,
      .in_path = RUN,
      .id_made = RUN,
      .run_of_500 = true},
-    {.method = "GET", .pattern = "workflow/@/events", .manner = PLACEMENT_TRY, .in_path = RUN},
-    {.pattern = "form/human_input/@", .manner = PLACEMENT_TRY, .in_path = FORM},
+    {.method = TEXT("GET"),
+     .pattern = TEXT("workflow/@/events"),
+     .manner = PLACEMENT_TRY,
+     .in_path = RUN},
+    {.pattern = TEXT("form/human_input/@"), .manner = PLACEMENT_TRY, .in_path = FORM},
 
-    {.method = "GET",
-     .pattern = "messages",
+    {.method = TEXT("GET"),
+     .pattern = TEXT("messages"),
      .manner = PLACEMENT_TRY,
      .in_query = CONVERSATION,
      .query_name = "conversation_id",
      .ids_listed = MESSAGE},
-    {.method = "GET",
-     .pattern = "messages/@/suggested",
+    {.method = TEXT("GET"),
+     .pattern = TEXT("messages/@/suggested"),
      .manner = PLACEMENT_TRY,
      .in_path = MESSAGE},
-    {.method = "POST",
-     .pattern = "messages/@/feedbacks",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("messages/@/feedbacks"),
      .manner = PLACEMENT_TRY,
      .in_path = MESSAGE},
-    {.method = "POST",
-     .pattern = "text-to-audio",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("text-to-audio"),
      .manner = PLACEMENT_TRY,
      .in_body = PLACEMENT_BODY_MESSAGE},
 
-    {.method = "GET",
-     .pattern = "conversations",
+    {.method = TEXT("GET"),
+     .pattern = TEXT("conversations"),
      .manner = PLACEMENT_FREE,
      .ids_listed = CONVERSATION},
-    {.method = "DELETE",
-     .pattern = "conversations/@",
+    {.method = TEXT("DELETE"),
+     .pattern = TEXT("conversations/@"),
      .manner = PLACEMENT_ASK,
      .in_path = CONVERSATION,
      .deletes = true},
-    {.method = "POST",
-     .pattern = "conversations/@/name",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("conversations/@/name"),
      .manner = PLACEMENT_TRY,
      .in_path = CONVERSATION,
      .id_made = CONVERSATION},
-    {.pattern = "conversations/@/variables/**", .manner = PLACEMENT_TRY, .in_path = CONVERSATION},
+    {.pattern = TEXT("conversations/@/variables/**"),
+     .manner = PLACEMENT_TRY,
+     .in_path = CONVERSATION},
 
-    {.method = "POST", .pattern = "files/upload", .manner = PLACEMENT_FREE, .id_made = FILE_ID},
-    {.method = "GET", .pattern = "files/@/preview", .manner = PLACEMENT_TRY, .in_path = FILE_ID},
+    {.method = TEXT("POST"),
+     .pattern = TEXT("files/upload"),
+     .manner = PLACEMENT_FREE,
+     .id_made = FILE_ID},
+    {.method = TEXT("GET"),
+     .pattern = TEXT("files/@/preview"),
+     .manner = PLACEMENT_TRY,
+     .in_path = FILE_ID},
 
-    {.method = "GET",
-     .pattern = "apps/annotations",
+    {.method = TEXT("GET"),
+     .pattern = TEXT("apps/annotations"),
      .manner = PLACEMENT_FREE,
      .ids_listed = RECORD},
-    {.method = "POST", .pattern = "apps/annotations", .manner = PLACEMENT_FREE, .id_made = RECORD},
-    {.method = "PUT", .pattern = "apps/annotations/@", .manner = PLACEMENT_TRY, .in_path = RECORD},
-    {.method = "DELETE",
-     .pattern = "apps/annotations/@",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("apps/annotations"),
+     .manner = PLACEMENT_FREE,
+     .id_made = RECORD},
+    {.method = TEXT("PUT"),
+     .pattern = TEXT("apps/annotations/@"),
+     .manner = PLACEMENT_TRY,
+     .in_path = RECORD},
+    {.method = TEXT("DELETE"),
+     .pattern = TEXT("apps/annotations/@"),
      .manner = PLACEMENT_TRY,
      .in_path = RECORD,
      .deletes = true},
-    {.method = "POST",
-     .pattern = "apps/annotation-reply/*",
+    {.method = TEXT("POST"),
+     .pattern = TEXT("apps/annotation-reply/*"),
      .manner = PLACEMENT_FREE,
      .id_made = RECORD,
      .id_is_job = true},
-    {.method = "GET",
-     .pattern = "apps/annotation-reply/*/status/@",
+    {.method = TEXT("GET"),
+     .pattern = TEXT("apps/annotation-reply/*/status/@"),
      .manner = PLACEMENT_TRY,
      .in_path = RECORD},
-    {.method = "GET", .pattern = "end-users/@", .manner = PLACEMENT_TRY, .in_path = RECORD},
+    {.method = TEXT("GET"),
+     .pattern = TEXT("end-users/@"),
+     .manner = PLACEMENT_TRY,
+     .in_path = RECORD},
 
     /* Of keys for knowledge: the models that data sets may use stand under workspaces, and what
      * follows them under knowledge-fs. */
-    {.pattern = "datasets/**", .manner = PLACEMENT_PINNED},
-    {.pattern = "knowledge-fs/**", .manner = PLACEMENT_PINNED},
-    {.pattern = "workspaces/**", .manner = PLACEMENT_PINNED},
+    {.pattern = TEXT("datasets/**"), .manner = PLACEMENT_PINNED},
+    {.pattern = TEXT("knowledge-fs/**"), .manner = PLACEMENT_PINNED},
+    {.pattern = TEXT("workspaces/**"), .manner = PLACEMENT_PINNED},
 };
 
-static const struct placement_route other = {.pattern = "", .manner = PLACEMENT_FREE};
+static const struct placement_route other = {.pattern = TEXT(""), .manner = PLACEMENT_FREE};
 
 /* Byte by byte: most rows differ in the first. `*` and `@` are whole segments of a pattern. */
-static bool matches(const char *pattern, struct bytes path, struct bytes *ret_id)
+static bool walks(const char *pattern, struct bytes path, struct bytes *ret_id)
 {
     const char *at = path.at, *end = at + path.size;
     for (const char *p = pattern; *p; p++) {
@@ -162,13 +187,18 @@ static bool matches(const char *pattern, struct bytes path, struct bytes *ret_id
     return at == end;
 }
 
-/* HEAD asks for the head of what GET gives. */
-static bool method_is(const char *wanted, struct bytes method)
+/* Nearly all requests are for a run, whose route is its pattern to the letter. */
+static bool matches(const struct placement_route *route, struct bytes path, struct bytes *ret_id)
 {
-    if (!wanted || bytes_equal(method, bytes_of(wanted))) {
-        return true;
-    }
-    return bytes_equal(method, BYTES("HEAD")) && bytes_equal(BYTES("GET"), bytes_of(wanted));
+    return (route->runs && bytes_equal(path, route->pattern)) ||
+           walks(route->pattern.at, path, ret_id);
+}
+
+/* HEAD asks for the head of what GET gives. */
+static bool method_is(struct bytes wanted, struct bytes method)
+{
+    return wanted.size == 0 || bytes_equal(method, wanted) ||
+           (bytes_equal(method, BYTES("HEAD")) && bytes_equal(wanted, BYTES("GET")));
 }
 
 /* Takes the beginning of all routes off. */
@@ -192,7 +222,7 @@ const struct placement_route *placement_route_of(struct bytes method, struct byt
     }
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         struct bytes id = {NULL, 0};
-        if (matches(routes[i].pattern, path, &id) && method_is(routes[i].method, method)) {
+        if (matches(&routes[i], path, &id) && method_is(routes[i].method, method)) {
             *ret_id = id;
             return &routes[i];
         }

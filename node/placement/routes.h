@@ -24,10 +24,10 @@ enum {
 };
 
 struct placement_route {
-    const char *method; /* NULL: any */
+    struct bytes method; /* size 0: any */
     /* Behind /v1, with `*` for a segment of any text and `@` for the one that is the id; a last
      * segment `**` is any further path, also none. */
-    const char *pattern;
+    struct bytes pattern;
     enum placement_manner manner; /* where an id is named: ASK and EVERYWHERE need one */
     enum placement_kind in_path;
     enum placement_kind in_query; /* the value of query parameter `query_name` */

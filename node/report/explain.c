@@ -172,8 +172,8 @@ static const char *method_of(const struct question *q)
     if (!q->path.given) {
         return "POST";
     }
-    bool gets = placement_route_of(BYTES("GET"), path, &id)->pattern[0] != '\0';
-    return !gets && placement_route_of(BYTES("POST"), path, &id)->pattern[0] ? "POST" : "GET";
+    bool gets = placement_route_of(BYTES("GET"), path, &id)->pattern.size > 0;
+    return !gets && placement_route_of(BYTES("POST"), path, &id)->pattern.size > 0 ? "POST" : "GET";
 }
 
 /* Does it wait for a model? What is not said is what most requests are. */
