@@ -29,12 +29,13 @@ enum {
     FIRST_BITS = 8, /* of an id, which the first buckets say and the tag does not */
     SAMPLE = 32,    /* words, of which the least recently used one gives way */
     TURN = 4,       /* buckets */
-    STEPS_A_LIMIT = 64,
+    STEPS_A_LIMIT = 64, /* at most, and half as many at least */
     TRIES = 8,
 };
 
 struct placement_memory {
     uint64_t limit, buckets_max;
+    unsigned step_bits; /* a step is as many ids remembered anew as these bits count */
     _Atomic uint64_t bucket_count;
     alignas(64) _Atomic uint64_t count; /* of words that are not empty; in a line that is written */
     _Atomic uint64_t clock; /* ids remembered anew so far: its step, and whose turn it is */
@@ -57,6 +58,9 @@ struct placement_memory *placement_memory_new(uint64_t limit)
     struct placement_memory *m = memory_table_new(size_of(buckets_max));
     m->limit = limit;
     m->buckets_max = buckets_max;
+    while (limit >> m->step_bits > STEPS_A_LIMIT) {
+        m->step_bits++;
+    }
     m->bucket_count = first < buckets_max ? first : buckets_max;
     return m;
 }
@@ -101,15 +105,9 @@ static uint16_t place_in(uint64_t word)
     return (uint16_t)(word >> 8);
 }
 
-static uint64_t step_length(const struct placement_memory *m)
-{
-    return m->limit / STEPS_A_LIMIT + 1;
-}
-
 static uint8_t step_now(struct placement_memory *m)
 {
-    uint64_t clock = atomic_load_explicit(&m->clock, memory_order_relaxed);
-    return (uint8_t)(clock / step_length(m));
+    return (uint8_t)(atomic_load_explicit(&m->clock, memory_order_relaxed) >> m->step_bits);
 }
 
 static uint64_t load(_Atomic uint64_t *word)

@@ -11,8 +11,8 @@
  * it holds, a bucket at a time, so that few ids are few lines of the cache. At the limit there are
  * two words or more for each id, so that chance fills few buckets before. Beyond the limit the
  * least recently used id of a few buckets gives way, whose turn it is; in a full bucket its own
- * least recently used one. Recently is told in 255 steps, each as long as it takes to remember a
- * 64th of the limit anew.
+ * least recently used one. Recently is told in 256 steps, each as long as it takes to remember a
+ * 64th to a 32nd of the limit anew.
  *
  * Any thread, but for _new and _free. */
 #ifndef PLACEMENT_MEMORY_H
