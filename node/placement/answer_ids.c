@@ -23,7 +23,7 @@ static void keep(struct answer_ids *a, enum placement_kind kind, struct bytes te
         return;
     }
     a->present |= bit_of(kind);
-    memcpy(a->texts[kind], text.at, text.size);
+    placement_id_copy(a->texts[kind], text);
     a->sizes[kind] = (uint8_t)text.size;
 }
 
@@ -78,7 +78,7 @@ static bool is_told(struct answer_ids *a, enum placement_kind kind)
     if (a->told_sizes[kind] == size && memcmp(a->told[kind], a->texts[kind], size) == 0) {
         return true;
     }
-    memcpy(a->told[kind], a->texts[kind], size);
+    placement_id_copy(a->told[kind], (struct bytes){a->texts[kind], size});
     a->told_sizes[kind] = (uint8_t)size;
     return false;
 }

@@ -12,17 +12,33 @@ static void on_text(void *arg)
     }
 }
 
-static void on_found(void *arg, unsigned place, struct bytes value)
+/* What both look at: the event's name, and what stands in `data`. */
+static void on_shared(struct answer_reading *r, enum place place, struct bytes value)
 {
-    struct answer_reading *r = arg;
-    if (r->wants_ids && !place_is_of_usage((enum place)place)) {
-        answer_ids_on_found(&r->ids, (enum place)place, value);
+    if (r->wants_ids) {
+        answer_ids_on_found(&r->ids, place, value);
     }
-    if (r->wants_usage && !place_is_id((enum place)place)) {
-        usage_on_found(&r->usage, (enum place)place, value);
+    if (r->wants_usage) {
+        usage_on_found(&r->usage, place, value);
     }
     if (!r->wants_ids && r->reading.form == READING_EVENTS && usage_is_beside(&r->usage)) {
         reading_skip(&r->reading);
+    }
+}
+
+static void on_found(void *arg, unsigned place, struct bytes value)
+{
+    struct answer_reading *r = arg;
+    if (place_is_id((enum place)place)) {
+        if (r->wants_ids) {
+            answer_ids_on_found(&r->ids, (enum place)place, value);
+        }
+    } else if (place_is_of_usage((enum place)place)) {
+        if (r->wants_usage) {
+            usage_on_found(&r->usage, (enum place)place, value);
+        }
+    } else {
+        on_shared(r, (enum place)place, value);
     }
 }
 
