@@ -23,8 +23,8 @@ static void keep(struct answer_ids *a, enum placement_kind kind, struct bytes te
         return;
     }
     a->present |= bit_of(kind);
-    placement_id_copy(a->texts[kind], text);
     a->sizes[kind] = (uint8_t)text.size;
+    placement_id_copy(a->texts[kind], text);
 }
 
 static void tell_id(struct answer_ids *a, enum placement_kind kind, struct bytes text)

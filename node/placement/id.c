@@ -47,14 +47,11 @@ static bool read_usual(struct bytes text, struct uuid *ret)
            scan_hex_16(word_of(at + 19, at + 24), word_of(at + 28, at + 32), &ret->high);
 }
 
-/* False: it is no UUID. */
+/* In any spelling. False: it is no UUID. */
 static bool read_uuid(struct bytes text, struct uuid *ret)
 {
     char digits[UUID_DIGITS];
     size_t count = 0;
-    if (read_usual(text, ret)) {
-        return true;
-    }
     text = without_frame(text);
     for (size_t i = 0; i < text.size; i++) {
         if (text.at[i] == '-') {
@@ -76,36 +73,54 @@ uint64_t placement_application(struct bytes name)
     return siphash(no_secret, name);
 }
 
-/* A text that is no UUID, behind the application: filled up with zeros, and its size told. */
-static uint64_t end_by_text(struct siphash *s, enum placement_kind kind, struct bytes text)
+static uint64_t not_zero(uint64_t number)
 {
-    char whole[PLACEMENT_ID_MAX] = {0};
-    memcpy(whole, text.at, text.size);
-    for (size_t i = 0; i < sizeof(whole); i += 8) {
-        siphash_take(s, siphash_word(whole + i));
-    }
-    return siphash_end(s, 8 + sizeof(whole) + 2, (uint64_t)text.size << 8 | kind);
+    return number ? number : 1;
 }
 
-/* 16 bytes: no text is hashed as so few. */
-static uint64_t end_by_uuid(struct siphash *s, enum placement_kind kind, const struct uuid *uuid)
+static uint64_t of_uuid(const uint8_t key[SIPHASH_KEY_SIZE], uint64_t application,
+                        enum placement_kind kind, const struct uuid *uuid)
 {
-    siphash_take(s, uuid->low);
-    siphash_take(s, uuid->high);
-    return siphash_end(s, 8 + 16 + 1, kind);
+    struct siphash s;
+    siphash_begin(&s, key);
+    siphash_take(&s, application);
+    siphash_take(&s, uuid->low);
+    siphash_take(&s, uuid->high);
+    return not_zero(siphash_end(&s, 3 * 8 + 1, kind)); /* no text is hashed as so few bytes */
+}
+
+/* As it is, filled up with zeros, and its size told. */
+static uint64_t of_text(const uint8_t key[SIPHASH_KEY_SIZE], uint64_t application,
+                        enum placement_kind kind, struct bytes text)
+{
+    char whole[PLACEMENT_ID_MAX] = {0};
+    struct siphash s;
+    memcpy(whole, text.at, text.size);
+    siphash_begin(&s, key);
+    siphash_take(&s, application);
+    for (size_t i = 0; i < sizeof(whole); i += 8) {
+        siphash_take(&s, siphash_word(whole + i));
+    }
+    return not_zero(siphash_end(&s, 8 + sizeof(whole) + 2, (uint64_t)text.size << 8 | kind));
+}
+
+/* Not in line, for few come here. */
+static __attribute__((noinline)) uint64_t of_any(const uint8_t key[SIPHASH_KEY_SIZE],
+                                                 uint64_t application, enum placement_kind kind,
+                                                 struct bytes text)
+{
+    struct uuid uuid;
+    if (text.size == 0 || text.size > PLACEMENT_ID_MAX) {
+        return 0;
+    }
+    return read_uuid(text, &uuid) ? of_uuid(key, application, kind, &uuid)
+                                  : of_text(key, application, kind, text);
 }
 
 uint64_t placement_id(const uint8_t key[SIPHASH_KEY_SIZE], uint64_t application,
                       enum placement_kind kind, struct bytes text)
 {
-    struct siphash s;
     struct uuid uuid;
-    if (text.size == 0 || text.size > PLACEMENT_ID_MAX) {
-        return 0;
-    }
-    siphash_begin(&s, key);
-    siphash_take(&s, application);
-    uint64_t number =
-        read_uuid(text, &uuid) ? end_by_uuid(&s, kind, &uuid) : end_by_text(&s, kind, text);
-    return number ? number : 1;
+    return read_usual(text, &uuid) ? of_uuid(key, application, kind, &uuid)
+                                   : of_any(key, application, kind, text);
 }

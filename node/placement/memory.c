@@ -193,8 +193,8 @@ static bool empty(struct placement_memory *m, _Atomic uint64_t *at, uint64_t wor
 }
 
 /* Empties the least recently used word of some buckets, but for one; of the first SAMPLE words. */
-static void make_room(struct placement_memory *m, uint64_t first, uint64_t some,
-                      const _Atomic uint64_t *but)
+static __attribute__((noinline)) void make_room(struct placement_memory *m, uint64_t first,
+                                                uint64_t some, const _Atomic uint64_t *but)
 {
     uint8_t now = step_now(m);
     uint64_t all = buckets(m) * WAYS, oldest_word = 0;
@@ -294,6 +294,18 @@ static void grow(struct placement_memory *m)
 
 /* ---- */
 
+/* A word has come into a bucket that had none of the id: counted, and room for it made. Not in
+ * line, nor is make_room(): what is there already needs few registers. */
+static __attribute__((noinline)) void note_new(struct placement_memory *m, _Atomic uint64_t *bucket,
+                                               int at, uint64_t tag)
+{
+    uint64_t turn = atomic_fetch_add_explicit(&m->clock, 1, memory_order_relaxed);
+    add_to_count(m, 1);
+    make_room_anywhere(m, turn, &bucket[at]);
+    drop_others(m, bucket, tag, at);
+    grow(m);
+}
+
 /* Once. False: another worker was there. */
 static bool put(struct placement_memory *m, uint64_t id, uint16_t place)
 {
@@ -315,11 +327,7 @@ static bool put(struct placement_memory *m, uint64_t id, uint16_t place)
         return false;
     }
     if (old == 0) {
-        uint64_t turn = atomic_fetch_add_explicit(&m->clock, 1, memory_order_relaxed);
-        add_to_count(m, 1);
-        make_room_anywhere(m, turn, &bucket[at]);
-        drop_others(m, bucket, tag, at);
-        grow(m);
+        note_new(m, bucket, at, tag);
     }
     if (bucket_of(m, atomic_load(&m->bucket_count), id) != bucket) { /* split meanwhile */
         empty(m, &bucket[at], word);

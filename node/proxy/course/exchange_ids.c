@@ -111,8 +111,9 @@ static bool is_home(struct exchange *x)
            ring_lookup(x->app->ring, key, is_any, NULL) == (int)(x->instance - x->app->instances);
 }
 
-/* Another node would send a chat with this file home, where it is not. */
-static void note_upload(struct exchange *x, struct bytes text)
+/* Another node would send a chat with this file home, where it is not. Not in line: few ids are
+ * files'. */
+static __attribute__((noinline)) void note_upload(struct exchange *x, struct bytes text)
 {
     const struct exchange_placing *p = x->placing;
     if (p->remembers && p->route->id_made == PLACEMENT_FILE && !is_home(x)) {
