@@ -11,6 +11,17 @@
 #include <emmintrin.h>
 #endif
 
+#ifdef __SSE2__
+/* Of 16 bytes those from `low` to `high`, which are ASCII. `high` becomes the largest signed byte:
+ * what is above it wraps around, so that one comparison does. */
+static inline __m128i scan_between(__m128i bytes, char low, char high)
+{
+    char up = (char)(0x7F - high);
+    return _mm_cmpgt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8(up)),
+                          _mm_set1_epi8((char)(low + up - 1)));
+}
+#endif
+
 /* Is `c` printable ASCII (or a space) and neither of the two? */
 static inline bool scan_passes(char c, char stop, char other)
 {
@@ -23,8 +34,25 @@ static inline bool scan_is_word(char c)
     return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-/* The first byte in [at, end) that is a control, DEL, not ASCII, `stop` or `other`; `end` when
- * there is none. The two may be the same. */
+/* The first byte in [at, end) that is a control, DEL or not ASCII; `end` when there is none. */
+static inline const char *scan_text(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        unsigned mask = (unsigned)_mm_movemask_epi8(scan_between(bytes, 0x20, 0x7E)) ^ 0xFFFFu;
+        if (mask != 0) {
+            return at + __builtin_ctz(mask);
+        }
+    }
+#endif
+    while (at < end && scan_passes(*at, 0x7F, 0x7F)) {
+        at++;
+    }
+    return at;
+}
+
+/* The same, or `stop` or `other`. The two may be the same. */
 static inline const char *scan_printable(const char *at, const char *end, char stop, char other)
 {
 #ifdef __SSE2__
@@ -32,10 +60,8 @@ static inline const char *scan_printable(const char *at, const char *end, char s
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
         __m128i found = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(stop)),
                                      _mm_cmpeq_epi8(bytes, _mm_set1_epi8(other)));
-        found = _mm_or_si128(found, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)));
-        /* as signed numbers, what is not ASCII is below the space too */
-        found = _mm_or_si128(found, _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20)));
-        unsigned mask = (unsigned)_mm_movemask_epi8(found);
+        __m128i passed = _mm_andnot_si128(found, scan_between(bytes, 0x20, 0x7E));
+        unsigned mask = (unsigned)_mm_movemask_epi8(passed) ^ 0xFFFFu;
         if (mask != 0) {
             return at + __builtin_ctz(mask);
         }
@@ -67,31 +93,37 @@ static inline const char *scan_either(const char *at, const char *end, char one,
     return at;
 }
 
-/* The first byte in [at, end) that is no ASCII letter, digit, `-` or `_`; `end` when there is none.
- */
-static inline const char *scan_word(const char *at, const char *end)
+/* The first byte in [at, end) that is no ASCII letter, digit, `-` or `_`, nor one of the two; `end`
+ * when there is none. */
+static inline const char *scan_word_or(const char *at, const char *end, char one, char other)
 {
 #ifdef __SSE2__
     for (; end - at >= 16; at += 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
-        __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
-        __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, _mm_set1_epi8('a' - 1)),
-                                       _mm_cmplt_epi8(lower, _mm_set1_epi8('z' + 1)));
-        __m128i digit = _mm_and_si128(_mm_cmpgt_epi8(bytes, _mm_set1_epi8('0' - 1)),
-                                      _mm_cmplt_epi8(bytes, _mm_set1_epi8('9' + 1)));
+        __m128i letter = scan_between(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 'z');
+        __m128i digit = scan_between(bytes, '0', '9');
         __m128i dash = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')),
                                     _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
-        __m128i word = _mm_or_si128(_mm_or_si128(letter, digit), dash);
-        unsigned mask = (unsigned)_mm_movemask_epi8(word) ^ 0xFFFFu;
+        __m128i more = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(one)),
+                                    _mm_cmpeq_epi8(bytes, _mm_set1_epi8(other)));
+        __m128i passed = _mm_or_si128(_mm_or_si128(letter, digit), _mm_or_si128(dash, more));
+        unsigned mask = (unsigned)_mm_movemask_epi8(passed) ^ 0xFFFFu;
         if (mask != 0) {
             return at + __builtin_ctz(mask);
         }
     }
 #endif
-    while (at < end && scan_is_word(*at)) {
+    while (at < end && (scan_is_word(*at) || *at == one || *at == other)) {
         at++;
     }
     return at;
+}
+
+/* The first byte in [at, end) that is no ASCII letter, digit, `-` or `_`; `end` when there is none.
+ */
+static inline const char *scan_word(const char *at, const char *end)
+{
+    return scan_word_or(at, end, '-', '_');
 }
 
 /* The number that 16 hexadecimal digits are, the first one lowest; false: they are none, and *ret
@@ -101,10 +133,8 @@ static inline bool scan_hex_16(uint64_t first, uint64_t second, uint64_t *ret)
 #ifdef __SSE2__
     __m128i bytes = _mm_set_epi64x((long long)second, (long long)first);
     __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
-    __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, _mm_set1_epi8('a' - 1)),
-                                   _mm_cmplt_epi8(lower, _mm_set1_epi8('f' + 1)));
-    __m128i digit = _mm_and_si128(_mm_cmpgt_epi8(bytes, _mm_set1_epi8('0' - 1)),
-                                  _mm_cmplt_epi8(bytes, _mm_set1_epi8('9' + 1)));
+    __m128i letter = scan_between(lower, 'a', 'f');
+    __m128i digit = scan_between(bytes, '0', '9');
     __m128i value = _mm_add_epi8(_mm_and_si128(bytes, _mm_set1_epi8(0x0F)),
                                  _mm_and_si128(letter, _mm_set1_epi8(9)));
     /* of each two bytes, the second one's four bits above the first one's: one byte */

@@ -36,7 +36,10 @@ static void every_byte_is_judged_at_every_place(void **state)
                                  is_printable((unsigned char)c, '"', '\\') ? end : there);
                 assert_ptr_equal(scan_printable(text, end, ':', ':'),
                                  is_printable((unsigned char)c, ':', ':') ? end : there);
+                assert_ptr_equal(scan_text(text, end), c >= ' ' && c <= '~' ? end : there);
                 assert_ptr_equal(scan_word(text, end), is_word((unsigned char)c) ? end : there);
+                assert_ptr_equal(scan_word_or(text, end, '/', '.'),
+                                 is_word((unsigned char)c) || c == '/' || c == '.' ? end : there);
                 text[place] = 'x';
             }
         }
@@ -50,7 +53,9 @@ static void the_first_of_several_is_found(void **state)
     const char *end = TEXT + sizeof(TEXT) - 1;
     assert_ptr_equal(scan_printable(TEXT, end, '"', '"'), strchr(TEXT, 0x7F));
     assert_ptr_equal(scan_printable(TEXT, end, '"', ':'), strchr(TEXT, ':'));
+    assert_ptr_equal(scan_text(TEXT, end), strchr(TEXT, 0x7F));
     assert_ptr_equal(scan_word(TEXT, end), strchr(TEXT, ':'));
+    assert_ptr_equal(scan_word_or(TEXT, end, ':', ':'), strchr(TEXT, 0x7F));
 }
 
 int main(void)
