@@ -1,37 +1,17 @@
 /* bytes: comparisons of spans. */
 #include "base/bytes.h"
 
-bool bytes_equal_nocase(struct bytes a, struct bytes b)
+bool bytes_equal_folded(const char *a, const char *b, size_t size)
 {
-    if (a.size != b.size) {
-        return false;
-    }
-    if (bytes_equal(a, b)) { /* nearly always, and much sooner seen */
+    if (size == 0 || memcmp(a, b, size) == 0) { /* nearly always, and much sooner seen */
         return true;
     }
-    for (size_t i = 0; i < a.size; i++) {
-        if (ascii_lower(a.at[i]) != ascii_lower(b.at[i])) {
+    for (size_t i = 0; i < size; i++) {
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) {
             return false;
         }
     }
     return true;
-}
-
-static bool is_ows(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-struct bytes bytes_trim(struct bytes b)
-{
-    while (b.size > 0 && is_ows(b.at[0])) {
-        b.at++;
-        b.size--;
-    }
-    while (b.size > 0 && is_ows(b.at[b.size - 1])) {
-        b.size--;
-    }
-    return b;
 }
 
 bool bytes_next_element(struct bytes *rest, struct bytes *ret_element)

@@ -37,10 +37,26 @@ static inline int ascii_hex(char c)
     return l >= '0' && l <= '9' ? l - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
 }
 
-bool bytes_equal_nocase(struct bytes a, struct bytes b);
+/* Of the same size: equal but for the case of letters? */
+bool bytes_equal_folded(const char *a, const char *b, size_t size);
+
+static inline bool bytes_equal_nocase(struct bytes a, struct bytes b)
+{
+    return a.size == b.size && bytes_equal_folded(a.at, b.at, a.size);
+}
 
 /* Without spaces and tabs at both ends (RFC 9110 OWS). */
-struct bytes bytes_trim(struct bytes b);
+static inline struct bytes bytes_trim(struct bytes b)
+{
+    while (b.size > 0 && (b.at[0] == ' ' || b.at[0] == '\t')) {
+        b.at++;
+        b.size--;
+    }
+    while (b.size > 0 && (b.at[b.size - 1] == ' ' || b.at[b.size - 1] == '\t')) {
+        b.size--;
+    }
+    return b;
+}
 
 /* Takes the next element of a comma-separated list (RFC 9110 §5.6.1) off `*rest`, trimmed; empty
  * elements are skipped. False at the end. */
