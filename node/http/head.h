@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "http/method.h"
 
-/* The fields that somebody here looks at or drops. */
+/* The fields that somebody here looks at or drops: fewer than 31, see HTTP_FIELD_BIT. */
 enum http_field_id {
     HTTP_FIELD_OTHER,
     HTTP_FIELD_ACCEPT_ENCODING,
@@ -45,6 +45,9 @@ enum http_field_id {
     HTTP_FIELD_DROPPED,
 };
 
+/* In a set of ids, a uint32_t. */
+#define HTTP_FIELD_BIT(id) (UINT32_C(1) << (id))
+
 enum {
     /* Fields that one head's Connection fields may name beyond the usual options. Real ones name
      * one or two; it bounds the work of looking each field up among them. */
@@ -69,6 +72,7 @@ struct http_head {
     struct http_field *fields;
     size_t field_capacity;
     size_t size, field_count; /* these and all below are zero in an empty head */
+    uint32_t seen; /* the ids of the fields; so most that are not there are not looked for */
 
     /* the first line */
     uint8_t minor;      /* of HTTP/1.x */
@@ -141,6 +145,11 @@ static inline struct bytes http_field_name(const struct http_head *h, const stru
 static inline struct bytes http_field_value(const struct http_head *h, const struct http_field *f)
 {
     return http_head_span(h, f->value_at, f->value_size);
+}
+
+static inline bool http_head_has(const struct http_head *h, enum http_field_id id)
+{
+    return (h->seen & HTTP_FIELD_BIT(id)) != 0;
 }
 
 /* Behind the CR LF of its line, where the next field's line begins. */

@@ -22,22 +22,17 @@ static bool is_of_target(char c)
     return USUAL[(unsigned char)c] != 0;
 }
 
-static struct bytes take_word(struct cursor *c)
+/* What a target may be, perhaps nothing; and how much of it is the path. */
+static struct bytes take_target(struct cursor *c, uint32_t *ret_path_size)
 {
-    const char *begin = c->at;
-    c->at = scan_word(begin, c->end);
-    return (struct bytes){begin, (size_t)(c->at - begin)};
-}
-
-/* What a target may be, perhaps nothing. */
-static struct bytes take_target(struct cursor *c)
-{
-    const char *begin = c->at;
+    const char *begin = c->at, *mark = NULL;
     for (;;) {
-        c->at = scan_word(c->at, c->end);
+        c->at = scan_word_or(c->at, c->end, '/', '.');
         if (c->at == c->end || !is_of_target(*c->at)) {
+            *ret_path_size = (uint32_t)((mark ? mark : c->at) - begin);
             return (struct bytes){begin, (size_t)(c->at - begin)};
         }
+        mark = *c->at == '?' && !mark ? c->at : mark;
         c->at++;
     }
 }
@@ -51,25 +46,20 @@ static bool take(struct cursor *c, struct bytes text)
     return true;
 }
 
-static bool is_ended(const struct cursor *c)
+static inline bool is_ended(const char *at, const char *end)
 {
-    return c->end - c->at >= 2 && memcmp(c->at, "\r\n", 2) == 0;
+    return end - at >= 2 && memcmp(at, "\r\n", 2) == 0;
 }
 
-/* Printable text with no space at its ends, and the CR LF behind it. */
-static bool take_text_line(struct cursor *c, struct bytes *ret_text)
+/* The end of printable text with no space at its ends and a CR LF behind it; NULL: it is not that.
+ */
+static inline const char *end_of_text(const char *at, const char *end)
 {
-    const char *begin = c->at;
-    if (c->at == c->end || *begin <= ' ') {
-        return false;
+    if (at == end || *at <= ' ') {
+        return NULL;
     }
-    c->at = scan_printable(begin, c->end, 0x7F, 0x7F); /* a CR is a control, too */
-    if (!is_ended(c) || c->at[-1] == ' ') {
-        return false;
-    }
-    *ret_text = (struct bytes){begin, (size_t)(c->at - begin)};
-    c->at += 2;
-    return true;
+    const char *stop = scan_text(at, end); /* a CR is a control, too */
+    return is_ended(stop, end) && stop[-1] != ' ' ? stop : NULL;
 }
 
 /* The methods that are common. */
@@ -99,7 +89,7 @@ static bool take_request_line(struct cursor *c, struct http_head *h, uint32_t ur
     if (!take_method(c, h)) {
         return false;
     }
-    struct bytes target = take_target(c);
+    struct bytes target = take_target(c, &h->path_size);
     if (target.size == 0 || target.size > uri_size || target.at[0] != '/' ||
         !take(c, BYTES(" HTTP/1.1\r\n"))) {
         return false;
@@ -112,7 +102,6 @@ static bool take_request_line(struct cursor *c, struct http_head *h, uint32_t ur
 
 static bool take_status_line(struct cursor *c, struct http_head *h)
 {
-    struct bytes reason;
     if (!take(c, BYTES("HTTP/1.1 ")) || c->end - c->at < 4 || c->at[3] != ' ') {
         return false;
     }
@@ -124,56 +113,49 @@ static bool take_status_line(struct cursor *c, struct http_head *h)
         }
         status = status * 10 + digit;
     }
-    c->at += 4;
-    if (status < 200 || !take_text_line(c, &reason)) {
+    const char *reason = c->at + 4, *stop = end_of_text(reason, c->end);
+    if (status < 200 || !stop) {
         return false; /* 1xx are followed by another head, or by another protocol */
     }
     h->status = (uint16_t)status;
-    h->reason_size = (uint32_t)reason.size;
-    http_head_append(h, reason.at, reason.size);
+    h->reason_size = (uint32_t)(stop - reason);
+    http_head_append(h, reason, h->reason_size);
+    c->at = stop + 2;
     return true;
 }
 
 /* These say where the body ends, or that something else than HTTP follows: two readers for that. */
-static bool is_for_llhttp(enum http_field_id id)
-{
-    return id == HTTP_FIELD_TRANSFER_ENCODING || id == HTTP_FIELD_UPGRADE ||
-           id == HTTP_FIELD_PROXY_CONNECTION;
-}
-
-/* What follows the name of a field; `begin` is where the first line begins. */
-static bool take_field(struct cursor *c, struct http_head *h, const char *begin, struct bytes name)
-{
-    struct bytes value;
-    if (!take(c, BYTES(": ")) || !take_text_line(c, &value)) {
-        return false;
-    }
-    enum http_field_id id = http_field_id_of(name);
-    http_head_add_field(h, (struct http_field){
-                               .name_at = h->fields_at + (uint32_t)(name.at - begin),
-                               .name_size = (uint32_t)name.size,
-                               .value_at = h->fields_at + (uint32_t)(value.at - begin),
-                               .value_size = (uint32_t)value.size,
-                               .id = id,
-                           });
-    return !is_for_llhttp(id);
-}
+enum {
+    FOR_LLHTTP = HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) |
+                 HTTP_FIELD_BIT(HTTP_FIELD_PROXY_CONNECTION),
+};
 
 static bool take_fields(struct cursor *c, struct http_head *h, uint32_t count_max)
 {
-    const char *begin = c->at;
-    struct bytes name;
+    const char *begin = c->at, *end = c->end, *at = begin, *colon, *stop;
+    const char *origin = begin - h->size; /* where the head's text would begin */
     h->fields_at = (uint32_t)h->size;
-    while ((name = take_word(c)).size > 0) {
-        if (h->field_count == count_max || !take_field(c, h, begin, name)) {
+    for (; (colon = scan_word(at, end)) > at; at = stop + 2) {
+        if (h->field_count == count_max || end - colon < 2 || memcmp(colon, ": ", 2) != 0) {
             return false;
         }
+        const char *value = colon + 2;
+        stop = end_of_text(value, end);
+        if (!stop) {
+            return false;
+        }
+        struct http_field *f = http_head_add_field(h);
+        f->name_at = (uint32_t)(at - origin);
+        f->name_size = (uint32_t)(colon - at);
+        f->value_at = (uint32_t)(value - origin);
+        f->value_size = (uint32_t)(stop - value);
+        http_head_know_field(h, f, (struct bytes){at, f->name_size});
     }
-    if (!is_ended(c)) {
+    if ((h->seen & FOR_LLHTTP) || !is_ended(at, end)) {
         return false;
     }
-    http_head_append(h, begin, (size_t)(c->at - begin));
-    c->at += 2;
+    http_head_append(h, begin, (size_t)(at - begin));
+    c->at = at + 2;
     return true;
 }
 
@@ -182,7 +164,6 @@ static bool validate(struct http_head *h, bool response, bool answer_to_head)
     h->minor = 1;
     h->version_known = true;
     if (!response) {
-        http_split_target(h); /* take_request_line() has seen its bytes */
         return !http_validate_request(h);
     }
     bool no_body = answer_to_head || h->status == 204 || h->status == 304;

@@ -148,7 +148,8 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size)
     }
     struct http_field *last = h->field_count ? &h->fields[h->field_count - 1] : NULL;
     if (!last || last->value_at != 0) { /* the one before has its value: a new one */
-        last = http_head_add_field(h, (struct http_field){.name_at = (uint32_t)h->size});
+        last = http_head_add_field(h);
+        *last = (struct http_field){.name_at = (uint32_t)h->size};
     }
     http_head_append(h, at, size);
     last->name_size += (uint32_t)size;
@@ -165,7 +166,7 @@ static int on_header_field_complete(llhttp_t *parser)
             return refuse(r, HTTP_ERROR_HEAD_TOO_LARGE, "too many fields");
         }
         struct http_field *f = &r->head->fields[r->head->field_count - 1];
-        f->id = http_field_id_of(http_field_name(r->head, f));
+        http_head_know_field(r->head, f, http_field_name(r->head, f));
         http_head_append(r->head, ": ", 2);
         f->value_at = (uint32_t)r->head->size;
     }

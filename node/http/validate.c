@@ -5,6 +5,7 @@
  * delimited must not hang on one library's version. */
 #include <assert.h>
 
+#include "base/scan.h"
 #include "http/head_build.h"
 
 enum { CONTROL = 1, NOT_TARGET = 2, NOT_HOST = 4 };
@@ -37,6 +38,14 @@ static bool has_none_of(struct bytes text, unsigned classes)
         found |= CLASSES[(unsigned char)text.at[i]];
     }
     return (found & classes) == 0;
+}
+
+/* Of a Host: mostly its bytes are the usual ones. The head's text behind it may be looked at. */
+static bool is_host(const struct http_head *h, struct bytes value)
+{
+    const char *rest = scan_word_or(value.at, h->text + h->size, '.', ':');
+    const char *end = value.at + value.size;
+    return rest >= end || has_none_of((struct bytes){rest, (size_t)(end - rest)}, NOT_HOST);
 }
 
 /* How a target in absolute-form begins: its size up to the authority, 0 if it is not one. */
@@ -103,15 +112,10 @@ const char *http_validate_target(struct http_head *h)
                !(h->method == HTTP_METHOD_OPTIONS && bytes_equal(target, BYTES("*")))) {
         return "the target is neither a path nor an http URL";
     }
-    http_split_target(h);
-    return NULL;
-}
-
-void http_split_target(struct http_head *h)
-{
-    struct bytes target = http_head_target(h);
+    target = http_head_target(h);
     const char *mark = memchr(target.at, '?', target.size);
     h->path_size = mark ? (uint32_t)(mark - target.at) : h->target_size;
+    return NULL;
 }
 
 /* What the fields say, before it is weighed. */
@@ -183,6 +187,14 @@ static bool is_event_stream(struct bytes value)
     return bytes_equal_nocase(bytes_trim(value), BYTES("text/event-stream"));
 }
 
+/* Those that note_field() looks at. */
+enum {
+    NOTED = HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH) |
+            HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_HOST) |
+            HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) | HTTP_FIELD_BIT(HTTP_FIELD_EXPECT) |
+            HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_TYPE) | HTTP_FIELD_BIT(HTTP_FIELD_AUTHORIZATION),
+};
+
 static const char *note_field(struct http_head *h, const struct http_field *field,
                               struct findings *f)
 {
@@ -208,7 +220,7 @@ static const char *note_field(struct http_head *h, const struct http_field *fiel
             h->host_at = field->value_at;
             h->host_size = field->value_size;
         }
-        return has_none_of(value, NOT_HOST) ? NULL : "Host is not a host and port";
+        return is_host(h, value) ? NULL : "Host is not a host and port";
     } else if (field->id == HTTP_FIELD_UPGRADE) {
         note_upgrade(value, f);
     } else if (field->id == HTTP_FIELD_EXPECT) {
@@ -225,9 +237,10 @@ static const char *note_field(struct http_head *h, const struct http_field *fiel
 
 static const char *note_fields(struct http_head *h, struct findings *f)
 {
-    for (size_t i = 0; i < h->field_count; i++) {
-        if (h->fields[i].id != HTTP_FIELD_OTHER) {
-            const char *wrong = note_field(h, &h->fields[i], f);
+    const struct http_field *fields = h->fields;
+    for (size_t i = 0, count = h->field_count; i < count; i++) {
+        if (HTTP_FIELD_BIT(fields[i].id) & NOTED) {
+            const char *wrong = note_field(h, &fields[i], f);
             if (wrong) {
                 return wrong;
             }

@@ -299,6 +299,86 @@ static void fields_are_found_by_id_and_by_name_in_any_case(void **state)
     transcript_done(&t);
 }
 
+/* Read byte by byte, so refused heads are looked at, too. */
+static enum http_field_id id_of(const char *name)
+{
+    char text[100];
+    int size = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n%s: h\r\n\r\n", name);
+    struct transcript t;
+    transcript_init(&t, REQ, &LIMITS);
+    read_split(&t, (struct bytes){text, (size_t)size}, 1, 1);
+    assert_int_equal(t.head.field_count, 1);
+    enum http_field_id id = t.head.fields[0].id;
+    assert_true(http_head_has(&t.head, id));
+    transcript_done(&t);
+    return id;
+}
+
+static void each_name_that_counts_is_known_however_it_is_spelt(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        enum http_field_id id;
+    } NAMES[] = {
+        {"Accept-Encoding", HTTP_FIELD_ACCEPT_ENCODING},
+        {"Authorization", HTTP_FIELD_AUTHORIZATION},
+        {"Cache-Control", HTTP_FIELD_CACHE_CONTROL},
+        {"Connection", HTTP_FIELD_CONNECTION},
+        {"Content-Length", HTTP_FIELD_CONTENT_LENGTH},
+        {"Content-Type", HTTP_FIELD_CONTENT_TYPE},
+        {"Cookie", HTTP_FIELD_COOKIE},
+        {"Expect", HTTP_FIELD_EXPECT},
+        {"Host", HTTP_FIELD_HOST},
+        {"HTTP2-Settings", HTTP_FIELD_HTTP2_SETTINGS},
+        {"Keep-Alive", HTTP_FIELD_KEEP_ALIVE},
+        {"Proxy", HTTP_FIELD_DROPPED},
+        {"Proxy-Authenticate", HTTP_FIELD_PROXY_AUTHENTICATE},
+        {"Proxy-Authorization", HTTP_FIELD_PROXY_AUTHORIZATION},
+        {"Proxy-Connection", HTTP_FIELD_PROXY_CONNECTION},
+        {"TE", HTTP_FIELD_TE},
+        {"Trailer", HTTP_FIELD_TRAILER},
+        {"Transfer-Encoding", HTTP_FIELD_TRANSFER_ENCODING},
+        {"Upgrade", HTTP_FIELD_UPGRADE},
+        {"User-Agent", HTTP_FIELD_USER_AGENT},
+        {"X-Accel-Buffering", HTTP_FIELD_X_ACCEL_BUFFERING},
+        {"X-Forwarded-For", HTTP_FIELD_X_FORWARDED_FOR},
+        {"X-Forwarded-Host", HTTP_FIELD_X_FORWARDED_HOST},
+        {"X-Forwarded-Port", HTTP_FIELD_X_FORWARDED_PORT},
+        {"X-Forwarded-Proto", HTTP_FIELD_X_FORWARDED_PROTO},
+        {"X-Real-IP", HTTP_FIELD_X_REAL_IP},
+        {"X-Request-ID", HTTP_FIELD_X_REQUEST_ID},
+        /* and those that are like one of them */
+        {"a", HTTP_FIELD_OTHER},
+        {"pragma", HTTP_FIELD_OTHER},
+        {"proxyconnection", HTTP_FIELD_OTHER},
+        {"x-user-id", HTTP_FIELD_OTHER},
+        {"content.length", HTTP_FIELD_OTHER},
+        {"Proxy-A", HTTP_FIELD_DROPPED},
+    };
+    for (size_t i = 0; i < COUNT(NAMES); i++) {
+        char upper[32] = {0}, low[32] = {0}, other[32] = {0};
+        const char *name = NAMES[i].name;
+        for (size_t k = 0; name[k] != '\0'; k++) {
+            bool is_letter = ascii_lower(name[k]) >= 'a' && ascii_lower(name[k]) <= 'z';
+            upper[k] = (char)(is_letter ? name[k] & ~0x20 : name[k]);
+            low[k] = name[k] == '-' ? '_' : ascii_lower(name[k]);
+            other[k] = name[k];
+        }
+        assert_int_equal(id_of(name), NAMES[i].id);
+        assert_int_equal(id_of(upper), NAMES[i].id);
+        if (strchr(name, '-') && NAMES[i].id != HTTP_FIELD_OTHER && strcmp(name, "Proxy-A") != 0) {
+            assert_int_equal(id_of(low), HTTP_FIELD_DROPPED);
+        }
+        for (size_t k = 0; name[k] != '\0'; k++) { /* one character wrong */
+            other[k] = '!';
+            bool proxy = strncmp(other, "Proxy-", 6) == 0;
+            assert_int_equal(id_of(other), proxy ? HTTP_FIELD_DROPPED : HTTP_FIELD_OTHER);
+            other[k] = name[k];
+        }
+    }
+}
+
 static void trailers_do_not_become_fields(void **state)
 {
     (void)state;
@@ -400,6 +480,7 @@ int main(void)
         cmocka_unit_test(a_target_may_be_as_long_as_the_limit_and_no_longer),
         cmocka_unit_test(what_stands_between_pieces_of_a_body_is_limited),
         cmocka_unit_test(fields_are_found_by_id_and_by_name_in_any_case),
+        cmocka_unit_test(each_name_that_counts_is_known_however_it_is_spelt),
         cmocka_unit_test(trailers_do_not_become_fields),
         cmocka_unit_test(the_caller_can_stop_between_pipelined_requests),
         cmocka_unit_test(http_goes_on_after_an_upgrade_that_was_not_made),
