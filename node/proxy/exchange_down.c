@@ -15,11 +15,11 @@ static void send_head(struct exchange *x, const struct http_response_rewrite *rw
     size_t size_max = http_response_size_max(x->up_head, rw);
     if (size_max <= BLOCK_CAPACITY) {
         char *at = stream_reserve(s, size_max);
-        stream_commit(s, (size_t)(http_response_write(x->up_head, rw, at) - at));
+        stream_commit(s, (size_t)(http_response_write(x->up_head, rw, at, size_max) - at));
         return;
     }
     char *at = memory_new(size_max);
-    stream_write(s, at, (size_t)(http_response_write(x->up_head, rw, at) - at));
+    stream_write(s, at, (size_t)(http_response_write(x->up_head, rw, at, size_max) - at));
     free(at);
 }
 

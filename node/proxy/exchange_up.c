@@ -269,11 +269,11 @@ static void write_head(struct exchange *x, const struct http_request_rewrite *rw
     size_t size_max = http_request_size_max(x->head, rw);
     if (size_max <= BLOCK_CAPACITY) {
         char *at = stream_reserve(s, size_max);
-        stream_commit(s, (size_t)(http_request_write(x->head, rw, at) - at));
+        stream_commit(s, (size_t)(http_request_write(x->head, rw, at, size_max) - at));
         return;
     }
     char *at = memory_new(size_max);
-    stream_write(s, at, (size_t)(http_request_write(x->head, rw, at) - at));
+    stream_write(s, at, (size_t)(http_request_write(x->head, rw, at, size_max) - at));
     free(at);
 }
 
@@ -298,8 +298,9 @@ void exchange_append_head(struct exchange *x, const struct snapshot_instance *in
                           struct buffer *to)
 {
     struct http_request_rewrite rw = rewrite_for(x, instance);
-    char *at = memory_new(http_request_size_max(x->head, &rw));
-    buffer_append(to, at, (size_t)(http_request_write(x->head, &rw, at) - at));
+    size_t size_max = http_request_size_max(x->head, &rw);
+    char *at = memory_new(size_max);
+    buffer_append(to, at, (size_t)(http_request_write(x->head, &rw, at, size_max) - at));
     free(at);
 }
 

@@ -8,10 +8,10 @@
 
 #include <assert.h>
 
-/* Who drops what, and the names it was told to drop beside the known ones. */
+/* What is dropped, and the names it was told to drop beside the known ones. */
 struct filter {
     const struct http_head *head;
-    bool trusted, plain_answer; /* see http_request_rewrite */
+    uint32_t drops; /* ids; of HTTP_FIELD_OTHER: those that is_on_a_list() says */
     const struct http_extra_field *extra;
     size_t extra_count;
     struct bytes lines_begin;
@@ -63,21 +63,33 @@ static size_t extra_size(const struct http_extra_field *extra, size_t count)
     return size;
 }
 
-static void filter_init(struct filter *f, const struct http_head *h,
-                        const struct http_extra_field *extra, size_t extra_count)
+static void collect_named(struct filter *f, const struct http_head *h)
 {
-    f->head = h;
-    f->trusted = f->plain_answer = false;
-    f->extra = extra;
-    f->extra_count = extra_count;
-    f->lines_begin.size = 0;
-    f->named_count = 0;
-    for (size_t i = 0; h->named_count > 0 && i < h->field_count; i++) {
+    for (size_t i = 0; i < h->field_count; i++) {
         struct bytes value = http_field_value(h, &h->fields[i]), element;
         while (h->fields[i].id == HTTP_FIELD_CONNECTION && bytes_next_element(&value, &element) &&
                f->named_count < HTTP_CONNECTION_NAMES_MAX) {
             f->named[f->named_count++] = element;
         }
+    }
+}
+
+/* All but f->named of it is set. */
+static inline void filter_init(struct filter *f, const struct http_head *h, uint32_t drops,
+                               const struct http_extra_field *extra, size_t extra_count,
+                               struct bytes lines_begin)
+{
+    f->head = h;
+    f->drops = drops;
+    f->extra = extra;
+    f->extra_count = extra_count;
+    f->lines_begin = lines_begin;
+    f->named_count = 0;
+    if (h->named_count > 0) {
+        collect_named(f, h);
+    }
+    if (f->named_count + extra_count + lines_begin.size > 0) {
+        f->drops |= HTTP_FIELD_BIT(HTTP_FIELD_OTHER);
     }
 }
 
@@ -120,59 +132,57 @@ static bool is_on_a_list(const struct filter *f, struct bytes name)
     return f->lines_begin.size > 0 && begins_so(name, f->lines_begin);
 }
 
-/* Mostly there is nothing to compare with. */
-static bool is_named(const struct filter *f, struct bytes name)
+/* The fields that pass, in runs. */
+static char *put_fields(char *at, const struct filter *f)
 {
-    bool any = f->named_count + f->extra_count + f->lines_begin.size > 0;
-    return any && is_on_a_list(f, name);
+    const struct http_head *h = f->head;
+    const uint32_t drops = f->drops;
+    size_t run = h->fields_at, count = h->seen & drops ? h->field_count : 0;
+    for (const struct http_field *field = h->fields; count > 0; field++, count--) {
+        if ((drops & HTTP_FIELD_BIT(field->id)) &&
+            (field->id != HTTP_FIELD_OTHER || is_on_a_list(f, http_field_name(h, field)))) {
+            at = put(at, (struct bytes){h->text + run, field->name_at - run});
+            run = http_field_end(field);
+        }
+    }
+    return put(at, (struct bytes){h->text + run, h->size - run});
 }
 
-static bool request_passes(const struct filter *f, const struct http_field *field)
+#define BIT(name) HTTP_FIELD_BIT(HTTP_FIELD_##name)
+
+/* Each id is of one of these sets, in a request and in a response. */
+enum {
+    ALL = 2 * BIT(DROPPED) - 1,
+    DROPPED_ALWAYS = BIT(CONNECTION) | BIT(HTTP2_SETTINGS) | BIT(KEEP_ALIVE) |
+                     BIT(PROXY_AUTHENTICATE) | BIT(PROXY_AUTHORIZATION) | BIT(PROXY_CONNECTION) |
+                     BIT(TE) | BIT(TRAILER) | BIT(TRANSFER_ENCODING) | BIT(UPGRADE) | BIT(DROPPED),
+    REQUEST_DROPS = DROPPED_ALWAYS | BIT(AUTHORIZATION) | BIT(EXPECT) | BIT(X_FORWARDED_FOR) |
+                    BIT(X_REAL_IP) | BIT(X_REQUEST_ID),
+    REQUEST_PASSES = BIT(CACHE_CONTROL) | BIT(CONTENT_LENGTH) | BIT(CONTENT_TYPE) | BIT(COOKIE) |
+                     BIT(USER_AGENT) | BIT(X_ACCEL_BUFFERING),
+    REQUEST_OF_TRUSTED = BIT(X_FORWARDED_HOST) | BIT(X_FORWARDED_PORT) | BIT(X_FORWARDED_PROTO),
+    REQUEST_IT_DEPENDS = REQUEST_OF_TRUSTED | BIT(HOST) | BIT(ACCEPT_ENCODING) | BIT(OTHER),
+    RESPONSE_PASSES = BIT(ACCEPT_ENCODING) | BIT(AUTHORIZATION) | BIT(CACHE_CONTROL) |
+                      BIT(CONTENT_TYPE) | BIT(COOKIE) | BIT(EXPECT) | BIT(HOST) | BIT(USER_AGENT) |
+                      BIT(X_ACCEL_BUFFERING) | BIT(X_FORWARDED_FOR) | BIT(X_FORWARDED_HOST) |
+                      BIT(X_FORWARDED_PORT) | BIT(X_FORWARDED_PROTO) | BIT(X_REAL_IP),
+    RESPONSE_IT_DEPENDS = BIT(CONTENT_LENGTH) | BIT(X_REQUEST_ID) | BIT(OTHER),
+};
+static_assert(REQUEST_DROPS + REQUEST_PASSES + REQUEST_IT_DEPENDS == ALL, "once each");
+static_assert(DROPPED_ALWAYS + RESPONSE_PASSES + RESPONSE_IT_DEPENDS == ALL, "once each");
+
+static uint32_t request_drops(const struct http_head *h, const struct http_request_rewrite *rw)
 {
-    switch (field->id) {
-    case HTTP_FIELD_OTHER:
-        return !is_named(f, http_field_name(f->head, field));
-    case HTTP_FIELD_HOST:
-        return !f->head->absolute_form;
-    case HTTP_FIELD_ACCEPT_ENCODING:
-        return !f->plain_answer;
-    case HTTP_FIELD_CACHE_CONTROL:
-    case HTTP_FIELD_CONTENT_LENGTH:
-    case HTTP_FIELD_CONTENT_TYPE:
-    case HTTP_FIELD_COOKIE:
-    case HTTP_FIELD_USER_AGENT:
-    case HTTP_FIELD_X_ACCEL_BUFFERING:
-        return true;
-    case HTTP_FIELD_AUTHORIZATION:
-    case HTTP_FIELD_CONNECTION:
-    case HTTP_FIELD_EXPECT:
-    case HTTP_FIELD_HTTP2_SETTINGS:
-    case HTTP_FIELD_KEEP_ALIVE:
-    case HTTP_FIELD_PROXY_AUTHENTICATE:
-    case HTTP_FIELD_PROXY_AUTHORIZATION:
-    case HTTP_FIELD_PROXY_CONNECTION:
-    case HTTP_FIELD_TE:
-    case HTTP_FIELD_TRAILER:
-    case HTTP_FIELD_TRANSFER_ENCODING:
-    case HTTP_FIELD_UPGRADE:
-    case HTTP_FIELD_X_FORWARDED_FOR:
-    case HTTP_FIELD_X_REAL_IP:
-    case HTTP_FIELD_X_REQUEST_ID:
-    case HTTP_FIELD_DROPPED:
-        return false;
-    case HTTP_FIELD_X_FORWARDED_HOST:
-    case HTTP_FIELD_X_FORWARDED_PORT:
-    case HTTP_FIELD_X_FORWARDED_PROTO:
-        return f->trusted;
-    }
-    return false;
+    return REQUEST_DROPS | (rw->trusted ? 0 : REQUEST_OF_TRUSTED) |
+           (h->absolute_form ? BIT(HOST) : 0) | (rw->plain_answer ? BIT(ACCEPT_ENCODING) : 0);
 }
 
 /* The client's list, all its fields joined (RFC 9110 §5.3), and behind it whom we have it from. */
 static char *put_forwarded_for(char *at, const struct http_head *h, struct bytes peer)
 {
     at = put(at, BYTES("X-Forwarded-For: "));
-    for (size_t i = 0; i < h->field_count; i++) {
+    bool any = http_head_has(h, HTTP_FIELD_X_FORWARDED_FOR);
+    for (size_t i = 0; any && i < h->field_count; i++) {
         if (h->fields[i].id == HTTP_FIELD_X_FORWARDED_FOR && h->fields[i].value_size > 0) {
             at = put(at, http_field_value(h, &h->fields[i]));
             at = put(at, BYTES(", "));
@@ -181,15 +191,10 @@ static char *put_forwarded_for(char *at, const struct http_head *h, struct bytes
     return put_field(at, BYTES(""), peer);
 }
 
-static bool has_field(const struct http_head *h, enum http_field_id id)
-{
-    return http_head_get(h, id).at != NULL;
-}
-
 /* Either the copied fields have it already, or it is written here. */
 static char *put_host(char *at, const struct http_head *h, struct bytes host, bool told)
 {
-    if (h->absolute_form || !has_field(h, HTTP_FIELD_HOST)) {
+    if (h->absolute_form || !http_head_has(h, HTTP_FIELD_HOST)) {
         at = put_field(at, BYTES("Host: "), host);
     }
     return host.size > 0 && !told ? put_field(at, BYTES("X-Forwarded-Host: "), host) : at;
@@ -198,8 +203,8 @@ static char *put_host(char *at, const struct http_head *h, struct bytes host, bo
 static char *put_proto_and_port(char *at, const struct http_head *h,
                                 const struct http_request_rewrite *rw)
 {
-    bool proto_told = rw->trusted && has_field(h, HTTP_FIELD_X_FORWARDED_PROTO);
-    bool port_told = rw->trusted && has_field(h, HTTP_FIELD_X_FORWARDED_PORT);
+    bool proto_told = rw->trusted && http_head_has(h, HTTP_FIELD_X_FORWARDED_PROTO);
+    bool port_told = rw->trusted && http_head_has(h, HTTP_FIELD_X_FORWARDED_PORT);
     if (!proto_told) {
         at = put_field(at, BYTES("X-Forwarded-Proto: "), rw->proto);
     }
@@ -218,28 +223,19 @@ size_t http_request_size_max(const struct http_head *h, const struct http_reques
            extra_size(rw->extra, rw->extra_count);
 }
 
-char *http_request_write(const struct http_head *h, const struct http_request_rewrite *rw, char *at)
+char *http_request_write(const struct http_head *h, const struct http_request_rewrite *rw, char *at,
+                         size_t size_max)
 {
-    const char *limit = at + http_request_size_max(h, rw);
+    const char *limit = at + size_max;
     struct filter f;
-    filter_init(&f, h, rw->extra, rw->extra_count);
-    f.trusted = rw->trusted;
-    f.plain_answer = rw->plain_answer;
+    filter_init(&f, h, request_drops(h, rw), rw->extra, rw->extra_count, (struct bytes){0});
     at = put(at, http_head_method(h));
     at = put(at, BYTES(" "));
     at = put(at, http_head_target(h));
     at = put(at, BYTES(" HTTP/1.1\r\n"));
-    size_t run = h->fields_at;
-    for (size_t i = 0; i < h->field_count; i++) {
-        const struct http_field *field = &h->fields[i];
-        if (!request_passes(&f, field)) {
-            at = put(at, (struct bytes){h->text + run, field->name_at - run});
-            run = http_field_end(field);
-        }
-    }
-    at = put(at, (struct bytes){h->text + run, h->size - run});
+    at = put_fields(at, &f);
     at = put_host(at, h, h->host_size > 0 ? http_head_host(h) : rw->host_default,
-                  rw->trusted && has_field(h, HTTP_FIELD_X_FORWARDED_HOST));
+                  rw->trusted && http_head_has(h, HTTP_FIELD_X_FORWARDED_HOST));
     at = put_field(at, BYTES("Authorization: "), rw->authorization);
     at = put_field(at, BYTES("X-Real-IP: "), rw->client_address);
     at = put_forwarded_for(at, h, rw->peer_address);
@@ -273,45 +269,10 @@ static bool length_passes(const struct http_head *h, enum http_framing framing)
     return false;
 }
 
-static bool response_passes(const struct filter *f, const struct http_response_rewrite *rw,
-                            const struct http_field *field)
+static uint32_t response_drops(const struct http_head *h, const struct http_response_rewrite *rw)
 {
-    switch (field->id) {
-    case HTTP_FIELD_OTHER:
-        return !is_named(f, http_field_name(f->head, field));
-    case HTTP_FIELD_CONTENT_LENGTH:
-        return length_passes(f->head, rw->framing);
-    case HTTP_FIELD_X_REQUEST_ID:
-        return rw->request_id.size == 0;
-    case HTTP_FIELD_ACCEPT_ENCODING:
-    case HTTP_FIELD_AUTHORIZATION:
-    case HTTP_FIELD_CACHE_CONTROL:
-    case HTTP_FIELD_CONTENT_TYPE:
-    case HTTP_FIELD_COOKIE:
-    case HTTP_FIELD_EXPECT:
-    case HTTP_FIELD_HOST:
-    case HTTP_FIELD_USER_AGENT:
-    case HTTP_FIELD_X_ACCEL_BUFFERING:
-    case HTTP_FIELD_X_FORWARDED_FOR:
-    case HTTP_FIELD_X_FORWARDED_HOST:
-    case HTTP_FIELD_X_FORWARDED_PORT:
-    case HTTP_FIELD_X_FORWARDED_PROTO:
-    case HTTP_FIELD_X_REAL_IP:
-        return true;
-    case HTTP_FIELD_CONNECTION:
-    case HTTP_FIELD_HTTP2_SETTINGS:
-    case HTTP_FIELD_KEEP_ALIVE:
-    case HTTP_FIELD_PROXY_AUTHENTICATE:
-    case HTTP_FIELD_PROXY_AUTHORIZATION:
-    case HTTP_FIELD_PROXY_CONNECTION:
-    case HTTP_FIELD_TE:
-    case HTTP_FIELD_TRAILER:
-    case HTTP_FIELD_TRANSFER_ENCODING:
-    case HTTP_FIELD_UPGRADE:
-    case HTTP_FIELD_DROPPED:
-        return false;
-    }
-    return false;
+    return DROPPED_ALWAYS | (length_passes(h, rw->framing) ? 0 : BIT(CONTENT_LENGTH)) |
+           (rw->request_id.size > 0 ? BIT(X_REQUEST_ID) : 0);
 }
 
 static char *put_status_line(char *at, const struct http_head *h)
@@ -346,32 +307,23 @@ size_t http_response_size_max(const struct http_head *h, const struct http_respo
 }
 
 char *http_response_write(const struct http_head *h, const struct http_response_rewrite *rw,
-                          char *at)
+                          char *at, size_t size_max)
 {
-    const char *limit = at + http_response_size_max(h, rw);
+    const char *limit = at + size_max;
     struct filter f;
-    filter_init(&f, h, rw->extra, rw->extra_count);
-    f.lines_begin = rw->lines_begin;
+    filter_init(&f, h, response_drops(h, rw), rw->extra, rw->extra_count, rw->lines_begin);
     at = put_status_line(at, h);
-    size_t run = h->fields_at;
-    for (size_t i = 0; i < h->field_count; i++) {
-        const struct http_field *field = &h->fields[i];
-        if (!response_passes(&f, rw, field)) {
-            at = put(at, (struct bytes){h->text + run, field->name_at - run});
-            run = http_field_end(field);
-        }
-    }
-    at = put(at, (struct bytes){h->text + run, h->size - run});
+    at = put_fields(at, &f);
     if (rw->framing == HTTP_FRAME_CHUNKED) {
         at = put(at, BYTES("Transfer-Encoding: chunked\r\n"));
     }
     if (rw->request_id.size > 0) {
         at = put_field(at, BYTES("X-Request-ID: "), rw->request_id);
     }
-    if (h->event_stream && !has_field(h, HTTP_FIELD_X_ACCEL_BUFFERING)) {
+    if (h->event_stream && !http_head_has(h, HTTP_FIELD_X_ACCEL_BUFFERING)) {
         at = put(at, BYTES("X-Accel-Buffering: no\r\n"));
     }
-    if (h->event_stream && !has_field(h, HTTP_FIELD_CACHE_CONTROL)) {
+    if (h->event_stream && !http_head_has(h, HTTP_FIELD_CACHE_CONTROL)) {
         at = put(at, BYTES("Cache-Control: no-cache\r\n"));
     }
     at = put_response_connection(at, h, rw);

@@ -34,8 +34,9 @@ struct http_request_rewrite {
  * go on as HTTP/1.1. Unless `trusted`, X-Forwarded-Host is what Host is, whatever the client's own
  * said. */
 size_t http_request_size_max(const struct http_head *h, const struct http_request_rewrite *rw);
-char *http_request_write(const struct http_head *h, const struct http_request_rewrite *rw,
-                         char *at); /* returns the end; at has http_request_size_max() bytes */
+/* Returns the end. `at` has `size_max` bytes, as http_request_size_max() says. */
+char *http_request_write(const struct http_head *h, const struct http_request_rewrite *rw, char *at,
+                         size_t size_max);
 
 enum http_framing {
     HTTP_FRAME_NONE,   /* no body (HEAD, 1xx, 204, 304): an announced length is passed on, but for
@@ -60,7 +61,7 @@ struct http_response_rewrite {
 /* text/event-stream gains X-Accel-Buffering: no and Cache-Control: no-cache where not set. */
 size_t http_response_size_max(const struct http_head *h, const struct http_response_rewrite *rw);
 char *http_response_write(const struct http_head *h, const struct http_response_rewrite *rw,
-                          char *at);
+                          char *at, size_t size_max);
 
 /* A request id worth keeping: 1..128 characters of [A-Za-z0-9._:/+=@-]. */
 bool http_sane_request_id(struct bytes id);

@@ -77,7 +77,8 @@ static void check_request(const struct http_head *h)
                                             .host_default = BYTES("instance:80"),
                                             .upgrade = h->upgrade};
     struct transcript t;
-    char *out = malloc(http_request_size_max(h, &rw)), *end = http_request_write(h, &rw, out);
+    size_t size_max = http_request_size_max(h, &rw);
+    char *out = malloc(size_max), *end = http_request_write(h, &rw, out, size_max);
     read_again(&t, TRANSCRIPT_REQUEST, (struct bytes){out, (size_t)(end - out)});
     check_ours_once(&t.head);
     assert(t.head.body == h->body && t.head.content_length == h->content_length);
@@ -111,7 +112,8 @@ static void check_response(const struct http_head *h, enum transcript_kind kind)
                                              .upgrade = h->upgrade,
                                              .request_id = BYTES("id")};
     struct transcript t;
-    char *out = malloc(http_response_size_max(h, &rw)), *end = http_response_write(h, &rw, out);
+    size_t size_max = http_response_size_max(h, &rw);
+    char *out = malloc(size_max), *end = http_response_write(h, &rw, out, size_max);
     read_again(&t, kind, (struct bytes){out, (size_t)(end - out)});
     assert(count(&t.head, HTTP_FIELD_X_REQUEST_ID) == 1);
     assert(t.head.status == h->status);

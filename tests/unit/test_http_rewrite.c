@@ -50,8 +50,9 @@ static void assert_request(const char *in, const struct http_request_rewrite *rw
 {
     struct transcript t;
     read_head(&t, TRANSCRIPT_REQUEST, in);
-    char *out = malloc(http_request_size_max(&t.head, rw));
-    char *end = http_request_write(&t.head, rw, out);
+    size_t size_max = http_request_size_max(&t.head, rw);
+    char *out = malloc(size_max);
+    char *end = http_request_write(&t.head, rw, out, size_max);
     assert_text((struct bytes){out, (size_t)(end - out)}, due);
     free(out);
     transcript_done(&t);
@@ -62,8 +63,9 @@ static void assert_response(const char *in, const struct http_response_rewrite *
     struct transcript t;
     read_head(&t, rw->framing == HTTP_FRAME_NONE ? TRANSCRIPT_ANSWER_TO_HEAD : TRANSCRIPT_RESPONSE,
               in);
-    char *out = malloc(http_response_size_max(&t.head, rw));
-    char *end = http_response_write(&t.head, rw, out);
+    size_t size_max = http_response_size_max(&t.head, rw);
+    char *out = malloc(size_max);
+    char *end = http_response_write(&t.head, rw, out, size_max);
     assert_text((struct bytes){out, (size_t)(end - out)}, due);
     free(out);
     transcript_done(&t);
@@ -221,8 +223,9 @@ static void no_spelling_of_our_fields_passes(void **state)
         snprintf(in, sizeof(in), LINE "%s%s: evil\r\n\r\n", is_host ? "" : "Host: h\r\n", name);
         struct transcript t;
         read_head(&t, TRANSCRIPT_REQUEST, in);
-        char *out = malloc(http_request_size_max(&t.head, &rw));
-        char *end = http_request_write(&t.head, &rw, out);
+        size_t size_max = http_request_size_max(&t.head, &rw);
+        char *out = malloc(size_max);
+        char *end = http_request_write(&t.head, &rw, out, size_max);
         char *evil = memmem(out, (size_t)(end - out), "evil", 4);
         /* The host is the client's, and X-Forwarded-For is appended to. */
         assert_true(!evil == !(is_host || strcasecmp(name, "x-forwarded-for") == 0));
