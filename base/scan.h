@@ -3,6 +3,7 @@
 #define BASE_SCAN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -56,7 +57,7 @@ static inline const char *scan_text(const char *at, const char *end)
 static inline const char *scan_printable(const char *at, const char *end, char stop, char other)
 {
 #ifdef __SSE2__
-    for (; end - at >= 16; at += 16) {
+    for (ptrdiff_t left = end - at; left >= 16; left = end - at) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
         __m128i found = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(stop)),
                                      _mm_cmpeq_epi8(bytes, _mm_set1_epi8(other)));
@@ -65,6 +66,7 @@ static inline const char *scan_printable(const char *at, const char *end, char s
         if (mask != 0) {
             return at + __builtin_ctz(mask);
         }
+        at += left > 16 && left < 32 ? left - 16 : 16; /* so that nothing is left over */
     }
 #endif
     while (at < end && scan_passes(*at, stop, other)) {

@@ -134,12 +134,15 @@ struct bytes http_head_method(const struct http_head *h)
 
 struct bytes http_head_get(const struct http_head *h, enum http_field_id id)
 {
-    for (size_t i = 0; http_head_has(h, id) && i < h->field_count; i++) {
-        if (h->fields[i].id == id) {
-            return http_field_value(h, &h->fields[i]);
-        }
+    if (!http_head_has(h, id)) {
+        return (struct bytes){0};
     }
-    return (struct bytes){0};
+    const struct http_field *field = h->fields, *end = field + h->field_count;
+    while (field->id != id) {
+        field++;
+        assert(field < end);
+    }
+    return http_field_value(h, field);
 }
 
 struct bytes http_head_find(const struct http_head *h, struct bytes name)

@@ -37,13 +37,13 @@ struct http_known_name {
 
 /* Each known name has a slot of its own, told by its size and three of its characters: of any other
  * name one look, mostly at the size alone, says that it is not known. The factors were found by
- * trying. None of the three is a `-` in a known name, so a look-alike with `_` comes to the same
- * slot. */
+ * trying. With a multiple of 4 a letter comes to the same slot in either case. None of the three
+ * is a `-` in a known name, so a look-alike with `_` comes to the same slot, too. */
 #define HTTP_NAME_SLOT(size, first, last_but_one, last)                                            \
-    ((8 * (size) + 4 * (size_t)(first) + 9 * (size_t)(last_but_one) + 8 * (size_t)(last)) %        \
+    (((size) + 8 * (3 * (size_t)(first) + (size_t)(last_but_one) + 2 * (size_t)(last))) %          \
      HTTP_NAME_SLOTS)
 
-enum { HTTP_NAME_SLOTS = 64, HTTP_NAME_MIN = 2 /* TE */ };
+enum { HTTP_NAME_SLOTS = 128, HTTP_NAME_MIN = 2 /* TE */ };
 extern const struct http_known_name http_known_names[HTTP_NAME_SLOTS];
 
 /* How 8, or 4, bytes differ from a lower-case name. Names are tokens (llhttp has seen to it), and
@@ -82,8 +82,7 @@ static inline bool http_is_name(const char *name, const char *lower, size_t size
 static inline size_t http_name_slot(struct bytes name)
 {
     const unsigned char *at = (const unsigned char *)name.at;
-    return HTTP_NAME_SLOT(name.size, at[0] | 0x20, at[name.size - 2] | 0x20,
-                          at[name.size - 1] | 0x20);
+    return HTTP_NAME_SLOT(name.size, at[0], at[name.size - 2], at[name.size - 1]);
 }
 
 /* A name that is not known, but of a size and characters that a look-alike of one that is might
