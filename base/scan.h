@@ -75,6 +75,50 @@ static inline const char *scan_printable(const char *at, const char *end, char s
     return at;
 }
 
+/* Does it stand for itself in a JSON string, one byte of ASCII? DEL does. */
+static inline bool scan_is_json_text(char c)
+{
+    unsigned char byte = (unsigned char)c;
+    return byte >= 0x20 && byte < 0x80 && c != '"' && c != '\\';
+}
+
+#ifdef __SSE2__
+/* A bit for each of the bytes that scan_is_json_text() does not hold of. */
+static inline unsigned scan_json_stops(__m128i bytes)
+{
+    /* With the bit 2 turned the quote is the one byte below 0x21 beside the controls; as signed
+     * numbers, what is not ASCII is below that too. */
+    __m128i low = _mm_cmplt_epi8(_mm_xor_si128(bytes, _mm_set1_epi8(2)), _mm_set1_epi8(0x21));
+    __m128i found = _mm_or_si128(low, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    return (unsigned)_mm_movemask_epi8(found);
+}
+#endif
+
+/* The first byte in [at, end) that scan_is_json_text() does not hold of; `end` when there is none.
+ */
+static inline const char *scan_json_text(const char *at, const char *end)
+{
+#ifdef __SSE2__
+    for (; end - at >= 16; at += 16) {
+        unsigned mask = scan_json_stops(_mm_loadu_si128((const __m128i *)(const void *)at));
+        if (mask != 0) {
+            return at + __builtin_ctz(mask);
+        }
+    }
+    if (end - at >= 8) { /* the first 8 and the last 8, which overlap */
+        const char *last = end - 8;
+        __m128i bytes = _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)(const void *)at),
+                                           _mm_loadl_epi64((const __m128i *)(const void *)last));
+        unsigned mask = scan_json_stops(bytes), bit = mask ? (unsigned)__builtin_ctz(mask) : 16;
+        return bit < 8 ? at + bit : last + (bit - 8);
+    }
+#endif
+    while (at < end && scan_is_json_text(*at)) {
+        at++;
+    }
+    return at;
+}
+
 /* The first byte in [at, end) that is one of the two; `end` when there is none. */
 static inline const char *scan_either(const char *at, const char *end, char one, char other)
 {

@@ -36,6 +36,24 @@ static bool is_wanted(const struct json_ids *ids, uint32_t name, struct bytes ke
            (top || ids->sizes[name] == 0);
 }
 
+int8_t json_ids_find(const struct json_ids *ids, struct bytes key, bool top)
+{
+    int8_t found = -1;
+    for (uint32_t i = 0; i < ids->count; i++) {
+        found = is_wanted(ids, i, key, top) ? (int8_t)i : found;
+    }
+    return found;
+}
+
+void json_ids_set(struct json_ids *ids, uint32_t name, struct bytes text)
+{
+    bool fits = text.size <= JSON_IDS_SIZE;
+    ids->sizes[name] = fits ? (uint8_t)text.size : 0;
+    if (fits) {
+        memcpy(ids->values[name], text.at, text.size);
+    }
+}
+
 void json_ids_end_key(struct json_ids *ids, struct bytes rest, bool top)
 {
     struct bytes key = rest;
@@ -44,13 +62,8 @@ void json_ids_end_key(struct json_ids *ids, struct bytes rest, bool top)
         key = (struct bytes){ids->key, ids->key_size};
     }
     ids->collecting = false;
-    if (key.size > JSON_IDS_NAME || !(ids->lengths >> key.size & 1) || ids->key_too_long) {
-        return;
-    }
-    for (uint32_t i = 0; i < ids->count; i++) {
-        if (is_wanted(ids, i, key, top)) {
-            ids->current = (int8_t)i;
-        }
+    if (!ids->key_too_long) {
+        json_ids_take_key(ids, key, top);
     }
 }
 

@@ -42,9 +42,30 @@ static inline struct bytes json_ids_value(const struct json_ids *ids, uint32_t n
     return (struct bytes){ids->values[name], ids->sizes[name]};
 }
 
-/* For json_user. A key begins and ends; a value begins (`string`), and ends; and the characters of
- * either as they are decoded. Those of a key that have not been told come with its end: nearly
- * always all of them. */
+/* For the two below: may a key of that size be one of the names? The name that it is, or -1. What
+ * is too long is none. */
+static inline bool json_ids_has_size(const struct json_ids *ids, size_t size)
+{
+    return size <= JSON_IDS_NAME && (ids->lengths >> size & 1) != 0;
+}
+int8_t json_ids_find(const struct json_ids *ids, struct bytes key, bool top);
+void json_ids_set(struct json_ids *ids, uint32_t name, struct bytes text);
+
+/* For json_user. A key that lies there as a whole, and the string behind it if that does, too. */
+static inline void json_ids_take_key(struct json_ids *ids, struct bytes key, bool top)
+{
+    ids->current = json_ids_has_size(ids, key.size) ? json_ids_find(ids, key, top) : -1;
+}
+static inline void json_ids_take_value(struct json_ids *ids, struct bytes text)
+{
+    if (ids->current >= 0) {
+        json_ids_set(ids, (uint32_t)ids->current, text);
+        ids->current = -1;
+    }
+}
+
+/* The same in parts. A key begins and ends; a value begins (`string`), and ends; and the characters
+ * of either as they are decoded. Those of a key that have not been told come with its end. */
 void json_ids_begin_key(struct json_ids *ids);
 void json_ids_end_key(struct json_ids *ids, struct bytes rest, bool top);
 void json_ids_begin_value(struct json_ids *ids, bool string);

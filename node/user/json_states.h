@@ -1,8 +1,10 @@
-/* json_states: the states of json_user, and how a number moves through its own. */
+/* json_states: the states of json_user, how a number moves through its own, and classes of
+ * characters. */
 #ifndef USER_JSON_STATES_H
 #define USER_JSON_STATES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum json_state {
     START,
@@ -30,6 +32,22 @@ enum json_state {
     LITERAL,
     BROKEN,
 };
+
+static inline bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* What follows the first letter of a literal, as Python has them; NULL: it begins none. */
+static inline const char *literal_rest(char c)
+{
+    return c == 't'   ? "rue"
+           : c == 'f' ? "alse"
+           : c == 'n' ? "ull"
+           : c == 'N' ? "aN"
+           : c == 'I' ? "nfinity"
+                      : NULL;
+}
 
 static inline bool is_digit(char c)
 {

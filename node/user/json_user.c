@@ -1,4 +1,4 @@
-/* json_user: a push-down automaton, one state a byte class, with a fast path inside strings.
+/* json_user: a push-down automaton, one state a byte class, with a fast path over pairs of strings.
  *
  *   START -{-> FIRST_KEY -"-> STRING -"-> COLON -> VALUE -> ... -> NEXT -,-> KEY
  *                                                    NEXT -}-> NEXT of the level above, or END
@@ -23,9 +23,10 @@ void json_user_init(struct json_user *j, struct user_values *values, struct json
     *j = (struct json_user){.values = values, .ids = ids, .source = -1, .state = START};
     for (uint32_t i = 0; i < values->count; i++) {
         const struct user_source *s = &values->sources[i];
-        if (s->kind == USER_FROM_JSON && s->name.size > j->name_max) {
+        if (s->kind == USER_FROM_JSON) {
             assert(s->name.size <= UINT32_MAX);
-            j->name_max = (uint32_t)s->name.size;
+            j->name_max = s->name.size > j->name_max ? (uint32_t)s->name.size : j->name_max;
+            j->name_sizes |= UINT32_C(1) << s->name.size % 32;
         }
     }
 }
@@ -112,7 +113,7 @@ static void begin_key(struct json_user *j)
     j->state = STRING;
 }
 
-/* `rest`: the last of its bytes, not collected. Nearly always they are all of it. */
+/* `rest`: the last of its bytes, not collected. */
 static void end_key(struct json_user *j, struct bytes rest)
 {
     if (j->ids) {
@@ -130,11 +131,39 @@ static void end_key(struct json_user *j, struct bytes rest)
     j->state = COLON;
 }
 
+/* A key, all of it. */
+static inline void take_key(struct json_user *j, struct bytes key)
+{
+    bool top = j->depth == 1;
+    if (j->ids) {
+        json_ids_take_key(j->ids, key, top);
+    }
+    if (top) {
+        bool wanted = (j->name_sizes >> key.size % 32 & 1) != 0;
+        j->source = wanted ? user_values_find(j->values, USER_FROM_JSON, key) : -1;
+    }
+}
+
+/* The string behind it, all of it. */
+static inline void take_text(struct json_user *j, struct bytes text)
+{
+    if (j->ids) {
+        json_ids_take_value(j->ids, text);
+    }
+    if (j->depth == 1 && j->source >= 0) {
+        user_values_forget(j->values, j->source); /* the last one wins */
+        uint32_t at = j->values->size;
+        user_values_append(j->values, text.at, text.size);
+        user_values_keep(j->values, j->source, at);
+    }
+}
+
+/* `rest`: what must follow; NULL: it is none. */
 static void begin_literal(struct json_user *j, const char *rest)
 {
     j->collecting = false;
     j->literal = rest;
-    j->state = LITERAL;
+    j->state = rest ? LITERAL : BROKEN;
 }
 
 static void begin_number(struct json_user *j, char c)
@@ -161,18 +190,8 @@ static void begin_value(struct json_user *j, char c)
         open_level(j, c == '{');
     } else if (c == '-' || is_digit(c)) {
         begin_number(j, c);
-    } else if (c == 't') {
-        begin_literal(j, "rue");
-    } else if (c == 'f') {
-        begin_literal(j, "alse");
-    } else if (c == 'n') {
-        begin_literal(j, "ull");
-    } else if (c == 'N') {
-        begin_literal(j, "aN");
-    } else if (c == 'I') {
-        begin_literal(j, "nfinity");
     } else {
-        j->state = BROKEN;
+        begin_literal(j, literal_rest(c));
     }
 }
 
@@ -190,27 +209,15 @@ static void step_next(struct json_user *j, char c)
     }
 }
 
-static void step_key(struct json_user *j, char c)
-{
-    if (c == '"') {
-        begin_key(j);
-    } else if (c == '}' && j->state == FIRST_KEY) {
-        close_level(j);
-    } else {
-        j->state = BROKEN;
-    }
-}
-
+/* Any but the quote of a key. */
 static void step_token(struct json_user *j, char c)
 {
     if (j->state == NEXT) {
         step_next(j, c);
-    } else if (j->state == FIRST_KEY || j->state == KEY) {
-        step_key(j, c);
+    } else if ((j->state == FIRST_KEY && c == '}') || (j->state == FIRST_VALUE && c == ']')) {
+        close_level(j);
     } else if (j->state == COLON && c == ':') {
         j->state = VALUE;
-    } else if (j->state == FIRST_VALUE && c == ']') {
-        close_level(j);
     } else if (j->state == VALUE || j->state == FIRST_VALUE) {
         begin_value(j, c);
     } else if (j->state == START && c == '{') {
@@ -218,11 +225,6 @@ static void step_token(struct json_user *j, char c)
     } else {
         j->state = BROKEN;
     }
-}
-
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
 /* Strings. */
@@ -245,11 +247,11 @@ static const char *skip_text(const char *p, const char *end)
 {
     for (;;) {
         size_t size;
-        p = scan_printable(p, end, '"', '\\');
-        while (p < end && (size = *p == 0x7F ? 1 : json_utf8_size(p, end)) > 0) {
+        p = scan_json_text(p, end);
+        while (p < end && (size = json_utf8_size(p, end)) > 0) {
             p += size;
         }
-        if (p == end || !scan_passes(*p, '"', '\\')) {
+        if (p == end || !scan_is_json_text(*p)) {
             return p;
         }
     }
@@ -287,7 +289,7 @@ static __attribute__((noinline)) const char *step_string(struct json_user *j, co
 /* A string that begins here nearly always ends here, too, and mostly has no more than ASCII. */
 static const char *begin_string(struct json_user *j, const char *p, const char *end)
 {
-    const char *quote = scan_printable(p, end, '"', '\\');
+    const char *quote = scan_json_text(p, end);
     if (quote == end || *quote != '"') {
         return step_string(j, p, end);
     }
@@ -301,15 +303,47 @@ static const char *begin_string(struct json_user *j, const char *p, const char *
     return quote + 1;
 }
 
+/* What a body mostly is: pairs of a key and a string, all of it here. `p` is behind the quote of a
+ * key; what is not of that kind is left to the steps. */
+static const char *take_pairs(struct json_user *j, const char *p, const char *end)
+{
+    for (;;) {
+        const char *quote = scan_json_text(p, end);
+        if (end - quote < 4 || quote[0] != '"' || quote[1] != ':') {
+            begin_key(j);
+            return begin_string(j, p, end);
+        }
+        take_key(j, (struct bytes){p, (size_t)(quote - p)});
+        p = quote[2] == ' ' ? quote + 3 : quote + 2;
+        quote = *p == '"' ? scan_json_text(p + 1, end) : end;
+        if (quote == end || *quote != '"') {
+            j->state = VALUE;
+            return p;
+        }
+        take_text(j, (struct bytes){p + 1, (size_t)(quote - p) - 1});
+        p = quote + 1;
+        if (end - p < 3 || *p != ',') {
+            j->state = NEXT;
+            return p;
+        }
+        p += p[1] == ' ' ? 2 : 1;
+        if (*p != '"') {
+            j->state = KEY;
+            return p;
+        }
+        p++;
+    }
+}
+
 static const char *step_structure(struct json_user *j, const char *p, const char *end)
 {
     while (p < end && j->state <= END) {
         char c = *p++;
-        if ((unsigned char)c > ' ' || !is_space(c)) {
+        if (c == '"' && (j->state == FIRST_KEY || j->state == KEY)) {
+            p = take_pairs(j, p, end);
+        } else if ((unsigned char)c > ' ' || !is_space(c)) {
             step_token(j, c);
-        }
-        if (j->state == STRING) {
-            p = begin_string(j, p, end);
+            p = j->state == STRING ? begin_string(j, p, end) : p;
         }
     }
     return p;
@@ -369,16 +403,12 @@ static void end_unit(struct json_user *j)
 
 static void step_hex(struct json_user *j, char c)
 {
-    unsigned digit;
-    if (c >= '0' && c <= '9') {
-        digit = (unsigned)(c - '0');
-    } else if (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f') {
-        digit = (unsigned)(ascii_lower(c) - 'a' + 10);
-    } else {
+    int digit = ascii_hex(c);
+    if (digit < 0) {
         j->state = BROKEN;
         return;
     }
-    j->unit = (uint16_t)((unsigned)j->unit << 4 | digit);
+    j->unit = (uint16_t)((unsigned)j->unit << 4 | (unsigned)digit);
     j->hex_left--;
     if (j->hex_left == 0) {
         end_unit(j);
@@ -434,7 +464,7 @@ static const char *step_number(struct json_user *j, const char *p, const char *e
         if (j->collecting) {
             user_values_truncate(j->values, j->text_at);
         }
-        begin_literal(j, "nfinity");
+        begin_literal(j, literal_rest('I'));
         return p + 1;
     }
     while (p < end && state != BROKEN) {

@@ -35,6 +35,7 @@ struct json_user {
     uint16_t depth;             /* open containers */
     uint16_t unit, high;        /* \uXXXX read so far; the high surrogate before it, or 0 */
     uint32_t name_max;          /* the longest name looked for; longer keys are not collected */
+    uint32_t name_sizes;        /* of those names, modulo 32, a bit each: others are not compared */
     uint32_t state;             /* enum json_state, private */
     uint8_t hex_left;
     uint8_t utf8_left, utf8_low, utf8_high; /* continuation bytes missing; bounds of the next */

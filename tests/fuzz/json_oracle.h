@@ -297,14 +297,15 @@ static inline struct oracle oracle_ask(const char *data, size_t size)
 
 /* What our scanner finds when the body comes in pieces of `step` bytes, the first of `first` bytes.
  * Each piece is a block of its own, so that a sanitizer sees a read behind its end. */
-static inline struct buffer scan_json(const char *data, size_t size, size_t first, size_t step)
+static inline struct buffer scan_json_for(const char *data, size_t size, size_t first, size_t step,
+                                          struct json_ids *ids)
 {
     static const struct user_source source = {USER_FROM_JSON, {"user", 4}};
     struct user_values values;
     struct json_user scan;
     struct buffer found = {0};
     user_values_init(&values, &source, 1);
-    json_user_init(&scan, &values, NULL);
+    json_user_init(&scan, &values, ids);
     for (size_t at = 0, part = first; at < size; at += part, part = step) {
         part = part > size - at ? size - at : part;
         if (part == 0) {
@@ -321,6 +322,11 @@ static inline struct buffer scan_json(const char *data, size_t size, size_t firs
     json_user_done(&scan);
     user_values_done(&values);
     return found;
+}
+
+static inline struct buffer scan_json(const char *data, size_t size, size_t first, size_t step)
+{
+    return scan_json_for(data, size, first, step, NULL);
 }
 
 /* Whether what our scanner found is what Python would. */

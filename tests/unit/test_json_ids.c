@@ -84,6 +84,9 @@ static void a_conversation_at_the_top_is_named(void **state)
     assert_ids("{\"user\":\"u\",\"conversation_id\":\"0123456789012345678901234567890123456789"
                "0123456789012345678901234\"}",
                "", "");
+    assert_ids("{\"user\": \"u\", \"conversation_id\": \"a\",\"conversation_id\":"
+               "\"01234567890123456789012345678901234567890123456789012345678901234\", \"x\": 1}",
+               "", "");
 }
 
 static void a_file_is_named_anywhere_below_the_top(void **state)

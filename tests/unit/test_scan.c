@@ -58,11 +58,34 @@ static void the_first_of_several_is_found(void **state)
     assert_ptr_equal(scan_word_or(TEXT, end, ':', ':'), strchr(TEXT, 0x7F));
 }
 
+/* The same for what stands for itself in a JSON string; then the first of two. */
+static void text_of_json_ends_at_its_first_other_byte(void **state)
+{
+    (void)state;
+    char text[LENGTH_MAX + 16];
+    memset(text, 'x', sizeof(text));
+    for (int length = 0; length <= LENGTH_MAX; length++) {
+        const char *end = text + length;
+        for (int place = 0; place < length; place++) {
+            for (int c = 0; c < 256; c++) {
+                bool passes = c >= ' ' && c <= 0x7F && c != '"' && c != '\\';
+                text[place] = (char)c;
+                assert_ptr_equal(scan_json_text(text, end), passes ? end : text + place);
+                text[length - 1] = '"';
+                const char *first = passes ? end - 1 : text + place;
+                assert_ptr_equal(scan_json_text(text, end), place < length - 1 ? first : end - 1);
+                text[length - 1] = text[place] = 'x';
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_is_judged_at_every_place),
         cmocka_unit_test(the_first_of_several_is_found),
+        cmocka_unit_test(text_of_json_ends_at_its_first_other_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
