@@ -75,6 +75,17 @@ static inline const char *scan_printable(const char *at, const char *end, char s
     return at;
 }
 
+static inline bool scan_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* May it stand between two tokens of JSON? */
+static inline bool scan_is_json_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 /* Does it stand for itself in a JSON string, one byte of ASCII? DEL does. */
 static inline bool scan_is_json_text(char c)
 {

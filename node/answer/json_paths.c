@@ -51,33 +51,56 @@ static uint64_t differ_8(const char *one, const char *other)
     return a ^ b;
 }
 
-/* Most keys are of 8 to 16 bytes. */
-static bool is_key(const struct json_step *s, struct bytes key)
+static uint32_t differ_4(const char *one, const char *other)
 {
-    if (s->size != key.size) {
-        return false;
-    }
-    if (key.size >= 8 && key.size <= 16) {
-        size_t last = key.size - 8;
-        return (differ_8(s->key, key.at) | differ_8(s->key + last, key.at + last)) == 0;
-    }
-    return key.size == 0 || (s->key[0] == key.at[0] && memcmp(s->key, key.at, key.size) == 0);
+    uint32_t a, b;
+    memcpy(&a, one, sizeof(a));
+    memcpy(&b, other, sizeof(b));
+    return a ^ b;
 }
 
-/* The step with this key, of at most JSON_PATHS_KEY bytes, from the present level; 0: none. */
-static inline uint8_t step_of(const struct json_paths *j, struct bytes key)
+/* Of the same size: the first bytes and the last ones, which overlap or meet. */
+static inline bool is_text(const char *one, const char *other, size_t size)
 {
-    const struct json_step *level = &j->steps[j->places[j->depth]];
+    if (size > 16) {
+        return memcmp(one, other, size) == 0;
+    }
+    if (size >= 8) {
+        return (differ_8(one, other) | differ_8(one + size - 8, other + size - 8)) == 0;
+    }
+    if (size >= 4) {
+        return (differ_4(one, other) | differ_4(one + size - 4, other + size - 4)) == 0;
+    }
+    return size == 0 || (one[0] == other[0] && one[size / 2] == other[size / 2] &&
+                         one[size - 1] == other[size - 1]);
+}
+
+static const struct json_step *level_of(const struct json_paths *j)
+{
+    return &j->steps[j->places[j->depth]];
+}
+
+/* The step with this key from that level; 0: none. */
+static inline uint8_t step_of(const struct json_paths *j, const struct json_step *level,
+                              struct bytes key)
+{
+    if (key.size > JSON_PATHS_KEY) {
+        return 0;
+    }
     uint8_t at = level->of_size ? level->of_size[key.size] : level->below;
-    while (at != 0 && !is_key(&j->steps[at], key)) {
-        at = j->steps[at].next;
+    while (at != 0) {
+        const struct json_step *s = &j->steps[at];
+        if (s->size == key.size && is_text(s->key, key.at, key.size)) {
+            break;
+        }
+        at = s->next;
     }
     return at;
 }
 
 static uint8_t element_step(const struct json_paths *j)
 {
-    uint8_t at = j->steps[j->places[j->depth]].below;
+    uint8_t at = level_of(j)->below;
     while (at != 0 && j->steps[at].size != JSON_PATHS_ELEMENT) {
         at = j->steps[at].next;
     }
@@ -157,6 +180,15 @@ static void open_level(struct json_paths *j, bool object)
     }
 }
 
+/* A value that is a container, which is told as nothing, begins. */
+static void begin_level(struct json_paths *j, bool object)
+{
+    if (j->at != 0) {
+        j->on_found(j->arg, j->at, (struct bytes){NULL, 0});
+    }
+    open_level(j, object);
+}
+
 static void close_level(struct json_paths *j, bool object)
 {
     if (in_object(j) != object) {
@@ -167,17 +199,6 @@ static void close_level(struct json_paths *j, bool object)
     after_value(j);
 }
 
-static void begin_level(struct json_paths *j, char c)
-{
-    if (c == '{' || c == '[') {
-        start_text(j, false, false);
-        tell_value(j);
-        open_level(j, c == '{');
-    } else {
-        j->state = BROKEN;
-    }
-}
-
 static void end_string(struct json_paths *j)
 {
     if (!j->in_key) {
@@ -185,7 +206,7 @@ static void end_string(struct json_paths *j)
         after_value(j);
         return;
     }
-    j->at = j->too_long ? 0 : step_of(j, (struct bytes){j->text, j->size});
+    j->at = j->too_long ? 0 : step_of(j, level_of(j), (struct bytes){j->text, j->size});
     j->state = COLON;
 }
 
@@ -246,7 +267,7 @@ static const char *take_string(struct json_paths *j, const char *p, const char *
     }
     struct bytes text = {p, (size_t)(quote - p)};
     if (key) {
-        j->at = text.size <= JSON_PATHS_KEY ? step_of(j, text) : 0;
+        j->at = step_of(j, level_of(j), text);
         return pass_colon(j, quote + 1, end);
     }
     if (j->at != 0) {
@@ -255,51 +276,72 @@ static const char *take_string(struct json_paths *j, const char *p, const char *
     return pass_comma(j, quote + 1, end);
 }
 
-/* What an event and an answer mostly are: pairs of a key and a text, all of it here. `p` is behind
- * the quote of a key, and may be again; else the state says what is to come. */
-static const char *take_pairs(struct json_paths *j, const char *p, const char *end)
-{
-    for (;;) {
-        const char *key = p, *quote = scan_either(p, end, '"', '\\');
-        if (end - quote < 4 || quote[0] != '"' || quote[1] != ':') {
-            return take_string(j, p, end);
-        }
-        size_t size = (size_t)(quote - key);
-        j->at = size <= JSON_PATHS_KEY ? step_of(j, (struct bytes){key, size}) : 0;
-        p = pass_space(quote + 2, end);
-        j->state = VALUE;
-        if (*p != '"') {
-            return p;
-        }
-        const char *text = ++p;
-        quote = scan_either(p, end, '"', '\\');
-        if (end - quote < 4 || *quote != '"') {
-            return take_string(j, p, end);
-        }
-        if (j->at != 0) {
-            tell_text(j, (struct bytes){text, (size_t)(quote - text)});
-        }
-        p = pass_comma(j, quote + 1, end);
-        if (j->state != KEY || *p != '"') {
-            return p;
-        }
-        p++;
-    }
-}
-
 /* Numbers and literals end where something else begins. */
 static const char *pass_word(const char *p, const char *end)
 {
-    while (p < end && ((*p >= '0' && *p <= '9') || scan_is_word(*p) || *p == '+' || *p == '.')) {
+    while (p < end && scan_is_digit(*p)) { /* mostly that is all */
+        p++;
+    }
+    while (p < end && (scan_is_word(*p) || *p == '+' || *p == '.')) {
         p++;
     }
     return p;
 }
 
-/* The same for one of them, with its first character. */
+/* The string or number that begins at `p`, if all of it is here and needs no decoding: returns
+ * where it ends, or NULL. */
+static inline const char *find_text(const char *p, const char *end, struct bytes *ret_text)
+{
+    const char *from = *p == '"' ? p + 1 : p, *to;
+    if (*p == '"') {
+        to = scan_either(from, end, '"', '\\');
+        *ret_text = (struct bytes){from, (size_t)(to - from)};
+        return to < end && *to == '"' ? to + 1 : NULL;
+    }
+    to = scan_is_digit(*p) ? pass_word(from, end) : end;
+    *ret_text = (struct bytes){from, (size_t)(to - from)};
+    return to < end ? to : NULL;
+}
+
+/* What an event and an answer mostly are: pairs of a key and a text or number, all of it here. `p`
+ * is behind the quote of a key; what is not of that kind is left to the steps. */
+static const char *take_pairs(struct json_paths *j, const char *p, const char *end)
+{
+    const struct json_step *level = level_of(j);
+    struct bytes text;
+    for (;;) {
+        const char *quote = scan_either(p, end, '"', '\\');
+        if (end - quote < 4 || quote[0] != '"' || quote[1] != ':') {
+            j->state = KEY;
+            return take_string(j, p, end);
+        }
+        j->at = step_of(j, level, (struct bytes){p, (size_t)(quote - p)});
+        const char *value = quote[2] == ' ' ? quote + 3 : quote + 2;
+        p = find_text(value, end, &text);
+        if (!p) {
+            j->state = VALUE;
+            return value;
+        }
+        if (j->at != 0) {
+            tell_text(j, text);
+        }
+        if (j->stopped || end - p < 3 || *p != ',') {
+            after_value(j);
+            return p;
+        }
+        p += p[1] == ' ' ? 2 : 1;
+        if (*p != '"') {
+            j->state = KEY;
+            return p;
+        }
+        p++;
+    }
+}
+
+/* A number or literal, with its first character. */
 static const char *take_word(struct json_paths *j, const char *from, const char *end)
 {
-    bool number = *from == '-' || (*from >= '0' && *from <= '9');
+    bool number = *from == '-' || scan_is_digit(*from);
     const char *p = pass_word(from, end);
     if (p == end) {
         start_text(j, false, number && j->at != 0);
@@ -315,22 +357,29 @@ static const char *take_word(struct json_paths *j, const char *from, const char 
     return pass_comma(j, p, end);
 }
 
+static void step_comma(struct json_paths *j)
+{
+    if (in_object(j)) {
+        j->state = KEY;
+    } else {
+        want_element(j, VALUE);
+    }
+}
+
+/* Any but a quote. */
 static void step_token(struct json_paths *j, char c)
 {
-    if (c == '}' && (j->state == KEY || j->state == AFTER)) {
+    bool value = j->state <= FIRST_VALUE, after = j->state == AFTER;
+    if (c == '}' && (after || j->state == KEY)) {
         close_level(j, true);
-    } else if (c == ']' && (j->state == FIRST_VALUE || j->state == AFTER)) {
+    } else if (c == ',' && after) {
+        step_comma(j);
+    } else if ((c == '{' || c == '[') && value) {
+        begin_level(j, c == '{');
+    } else if (c == ']' && (after || j->state == FIRST_VALUE)) {
         close_level(j, false);
-    } else if (j->state == COLON && c == ':') {
+    } else if (c == ':' && j->state == COLON) {
         j->state = VALUE;
-    } else if (j->state == AFTER && c == ',') {
-        if (in_object(j)) {
-            j->state = KEY;
-        } else {
-            want_element(j, VALUE);
-        }
-    } else if (j->state == VALUE || j->state == FIRST_VALUE) {
-        begin_level(j, c);
     } else {
         j->state = BROKEN;
     }
@@ -460,7 +509,7 @@ static const char *step_structure(struct json_paths *j, const char *p, const cha
             p = take_string(j, p, end);
         } else if (j->state <= FIRST_VALUE && scan_is_word(c)) {
             p = take_word(j, p - 1, end);
-        } else if (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
+        } else if ((unsigned char)c > ' ' || !scan_is_json_space(c)) {
             step_token(j, c);
         }
     }

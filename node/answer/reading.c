@@ -1,12 +1,19 @@
 /* reading: events -> texts -> json_paths. */
 #include "answer/reading.h"
 
-static bool is_type(struct bytes content_type, struct bytes wanted)
+static enum reading_form form_of(struct bytes content_type)
 {
+    struct bytes json = BYTES("application/json"), events = BYTES("text/event-stream");
+    if (bytes_equal(content_type, json)) { /* as Dify has it */
+        return READING_JSON;
+    }
     const char *end = memchr(content_type.at ? content_type.at : "", ';', content_type.size);
     struct bytes type = {content_type.at,
                          end ? (size_t)(end - content_type.at) : content_type.size};
-    return bytes_equal_nocase(bytes_trim(type), wanted);
+    type = bytes_trim(type);
+    return bytes_equal_nocase(type, events) ? READING_EVENTS
+           : bytes_equal_nocase(type, json) ? READING_JSON
+                                            : READING_NONE;
 }
 
 static void begin_text(struct reading *r)
@@ -19,9 +26,7 @@ static void begin_text(struct reading *r)
 void reading_begin(struct reading *r, struct bytes content_type,
                    const struct reading_listener *listener, void *arg)
 {
-    r->form = is_type(content_type, BYTES("text/event-stream"))  ? READING_EVENTS
-              : is_type(content_type, BYTES("application/json")) ? READING_JSON
-                                                                 : READING_NONE;
+    r->form = form_of(content_type);
     r->listener = listener;
     r->arg = arg;
     r->events = (struct events){0};

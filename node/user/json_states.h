@@ -1,10 +1,11 @@
-/* json_states: the states of json_user, how a number moves through its own, and classes of
- * characters. */
+/* json_states: the states of json_user, how a number moves through its own, and what literals there
+ * are. */
 #ifndef USER_JSON_STATES_H
 #define USER_JSON_STATES_H
 
-#include <stdbool.h>
 #include <stddef.h>
+
+#include "base/scan.h"
 
 enum json_state {
     START,
@@ -33,11 +34,6 @@ enum json_state {
     BROKEN,
 };
 
-static inline bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 /* What follows the first letter of a literal, as Python has them; NULL: it begins none. */
 static inline const char *literal_rest(char c)
 {
@@ -49,18 +45,13 @@ static inline const char *literal_rest(char c)
                       : NULL;
 }
 
-static inline bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* Where the number cannot end: the state behind c. */
 static inline enum json_state number_must_go_on(enum json_state state, char c)
 {
     if (state == EXPONENT_START && (c == '+' || c == '-')) {
         return EXPONENT_SIGN;
     }
-    if (!is_digit(c)) {
+    if (!scan_is_digit(c)) {
         return BROKEN;
     }
     if (state == MINUS) {
@@ -75,7 +66,7 @@ static inline enum json_state number_state(enum json_state state, char c)
     if (state == MINUS || state == DOT || state == EXPONENT_START || state == EXPONENT_SIGN) {
         return number_must_go_on(state, c);
     }
-    if (is_digit(c)) {
+    if (scan_is_digit(c)) {
         return state == ZERO ? BROKEN : state;
     }
     if (c == '.' && (state == ZERO || state == INTEGER)) {

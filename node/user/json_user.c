@@ -188,7 +188,7 @@ static void begin_value(struct json_user *j, char c)
     } else if (c == '{' || c == '[') {
         j->collecting = false;
         open_level(j, c == '{');
-    } else if (c == '-' || is_digit(c)) {
+    } else if (c == '-' || scan_is_digit(c)) {
         begin_number(j, c);
     } else {
         begin_literal(j, literal_rest(c));
@@ -341,7 +341,7 @@ static const char *step_structure(struct json_user *j, const char *p, const char
         char c = *p++;
         if (c == '"' && (j->state == FIRST_KEY || j->state == KEY)) {
             p = take_pairs(j, p, end);
-        } else if ((unsigned char)c > ' ' || !is_space(c)) {
+        } else if ((unsigned char)c > ' ' || !scan_is_json_space(c)) {
             step_token(j, c);
             p = j->state == STRING ? begin_string(j, p, end) : p;
         }

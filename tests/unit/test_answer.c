@@ -35,6 +35,9 @@ static void values_are_told_as_they_are_read(void **state)
     assert_found("{\"id\":\"a\",\"id\":null}", 0, "+a\n-\n"); /* the last one wins: none */
     assert_found("{\"id\":{\"id\":\"no\"}}", 0, "-\n");
     assert_found("{\"id\":\"\\ud83d\"}", 0, "-\n");
+    assert_found("{\"id\\:\"x\",\"id\":\"x\"}", 0, ""); /* no escape, no end of the key */
+    assert_found("{\"id\":12,\"a\":-1,\"id\":7}", 0, "+12\n+7\n");
+    assert_found("{\"id\":12", 0, "");
 }
 
 static void what_is_longer_than_an_id_is_none(void **state)
@@ -49,6 +52,58 @@ static void what_is_longer_than_an_id_is_none(void **state)
             snprintf(told, sizeof(told), "+%s\n", value);
         }
         assert_found(text, 0, told);
+    }
+}
+
+static void count_found(void *arg, unsigned place, struct bytes value)
+{
+    (void)place;
+    (void)value;
+    ++*(int *)arg;
+}
+
+static void a_key_is_all_of_its_characters(void **state)
+{
+    (void)state;
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEF";
+    for (uint8_t size = 1; size <= JSON_PATHS_KEY; size++) {
+        const struct json_step steps[] = {{"", 0, 1, 0, NULL}, {letters, size, 0, 0, NULL}};
+        for (uint8_t place = 0; place <= size; place++) {
+            struct json_paths j;
+            int found = 0;
+            char text[JSON_PATHS_KEY + 10];
+            int length = snprintf(text, sizeof(text), "{\"%.*s\":1}", size, letters);
+            text[2 + place] = place < size ? '-' : '"';
+            json_paths_begin(&j, steps, count_found, &found);
+            json_paths_feed(&j, (struct bytes){text, (size_t)length});
+            assert_int_equal(found, place == size);
+        }
+    }
+}
+
+struct stopping {
+    struct json_paths paths;
+    int found;
+};
+
+static void stop_at_once(void *arg, unsigned place, struct bytes value)
+{
+    struct stopping *s = arg;
+    count_found(&s->found, place, value);
+    json_paths_stop(&s->paths);
+}
+
+static void nothing_is_told_behind_a_stop(void **state)
+{
+    (void)state;
+    static const struct json_step steps[] = {{"", 0, 1, 0, NULL}, {"id", 2, 0, 0, NULL}};
+    static const char *const texts[] = {"{\"id\":\"a\",\"id\":\"b\"}", "{\"id\":1,\"id\":2}",
+                                        "{\"id\":null,\"id\":2}", "{\"id\":{},\"id\":2}"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct stopping s = {.found = 0};
+        json_paths_begin(&s.paths, steps, stop_at_once, &s);
+        assert_int_equal(json_paths_feed(&s.paths, bytes_of(texts[i])), JSON_PATHS_END);
+        assert_int_equal(s.found, 1);
     }
 }
 
@@ -313,6 +368,8 @@ int main(void)
         cmocka_unit_test(keys_are_found_by_their_size),
         cmocka_unit_test(values_are_told_as_they_are_read),
         cmocka_unit_test(what_is_longer_than_an_id_is_none),
+        cmocka_unit_test(a_key_is_all_of_its_characters),
+        cmocka_unit_test(nothing_is_told_behind_a_stop),
         cmocka_unit_test(what_stands_beside_the_paths_is_skipped),
         cmocka_unit_test(jansson_finds_the_same),
         cmocka_unit_test(an_event_is_its_data_lines),
