@@ -144,7 +144,7 @@ static inline void take_key(struct json_user *j, struct bytes key)
     }
 }
 
-/* The string behind it, all of it. */
+/* The string behind it, all of it; what is no string may be told as an empty one: none as well. */
 static inline void take_text(struct json_user *j, struct bytes text)
 {
     if (j->ids) {
@@ -166,12 +166,6 @@ static void begin_literal(struct json_user *j, const char *rest)
     j->state = rest ? LITERAL : BROKEN;
 }
 
-static void begin_number(struct json_user *j, char c)
-{
-    collect(j, &c, 1);
-    j->state = c == '-' ? MINUS : c == '0' ? ZERO : INTEGER;
-}
-
 static void begin_value(struct json_user *j, char c)
 {
     j->in_key = false;
@@ -189,7 +183,8 @@ static void begin_value(struct json_user *j, char c)
         j->collecting = false;
         open_level(j, c == '{');
     } else if (c == '-' || scan_is_digit(c)) {
-        begin_number(j, c);
+        collect(j, &c, 1);
+        j->state = c == '-' ? MINUS : c == '0' ? ZERO : INTEGER;
     } else {
         begin_literal(j, literal_rest(c));
     }
@@ -303,8 +298,20 @@ static const char *begin_string(struct json_user *j, const char *p, const char *
     return quote + 1;
 }
 
-/* What a body mostly is: pairs of a key and a string, all of it here. `p` is behind the quote of a
- * key; what is not of that kind is left to the steps. */
+/* The last byte of the value at `p`, if it is a plain string or an object of nothing, as `inputs`
+ * mostly is, and all of it is here; else `end`. */
+static inline const char *last_of_value(const struct json_user *j, const char *p, const char *end)
+{
+    if (*p == '"') {
+        const char *quote = scan_json_text(p + 1, end);
+        return quote < end && *quote == '"' ? quote : end;
+    }
+    bool empty = end - p >= 2 && p[0] == '{' && p[1] == '}' && j->depth < JSON_USER_DEPTH_MAX;
+    return empty ? p + 1 : end;
+}
+
+/* What a body mostly is: pairs of a key and such a value. `p` is behind the quote of a key; what is
+ * not of that kind is left to the steps. */
 static const char *take_pairs(struct json_user *j, const char *p, const char *end)
 {
     for (;;) {
@@ -315,13 +322,13 @@ static const char *take_pairs(struct json_user *j, const char *p, const char *en
         }
         take_key(j, (struct bytes){p, (size_t)(quote - p)});
         p = quote[2] == ' ' ? quote + 3 : quote + 2;
-        quote = *p == '"' ? scan_json_text(p + 1, end) : end;
-        if (quote == end || *quote != '"') {
+        const char *last = last_of_value(j, p, end);
+        if (last == end) {
             j->state = VALUE;
             return p;
         }
-        take_text(j, (struct bytes){p + 1, (size_t)(quote - p) - 1});
-        p = quote + 1;
+        take_text(j, (struct bytes){p + 1, (size_t)(last - p) - 1});
+        p = last + 1;
         if (end - p < 3 || *p != ',') {
             j->state = NEXT;
             return p;
@@ -484,12 +491,9 @@ static const char *step_number(struct json_user *j, const char *p, const char *e
 
 static void step_literal(struct json_user *j, char c)
 {
-    if (c != *j->literal) {
+    if (c != *j->literal++) {
         j->state = BROKEN;
-        return;
-    }
-    j->literal++;
-    if (*j->literal == '\0') {
+    } else if (*j->literal == '\0') {
         end_value(j);
     }
 }
@@ -537,8 +541,7 @@ static const char *step(struct json_user *j, const char *p, const char *end)
     return end;
 }
 
-/* What is not plain UTF-8 from its first byte on; kept apart, as it is rare. The encoding is known.
- */
+/* Of a known encoding that is not plain UTF-8 from its first byte on; kept apart, as it is rare. */
 static __attribute__((noinline)) void scan_translated(struct json_user *j, struct bytes piece)
 {
     char text[256];

@@ -79,6 +79,8 @@ static void a_conversation_at_the_top_is_named(void **state)
     assert_ids("{\"user\":\"u\",\"conversation_id\":\"\"}", "", "");
     assert_ids("{\"user\":\"u\",\"conversation_id\":\"a\",\"conversation_id\":null}", "", "");
     assert_ids("{\"user\":\"u\",\"conversation_id\":\"a\",\"conversation_id\":\"b\"}", "b", "");
+    assert_ids("{\"user\":\"u\",\"conversation_id\":\"a\",\"conversation_id\":{},\"x\":{}}", "",
+               "");
     assert_ids("{\"user\":\"u\",\"conversation_id\":12,\"conversation_idx\":\"x\"}", "", "");
     assert_ids("{\"user\":\"u\",\"conversation_id\":[\"x\",{\"a\":\"b\"}]}", "", "");
     assert_ids("{\"user\":\"u\",\"conversation_id\":\"0123456789012345678901234567890123456789"

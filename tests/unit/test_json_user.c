@@ -78,6 +78,8 @@ static void anything_else_is_missing(void **state)
     assert_user("{\"user\":true}", "");
     assert_user("{\"user\":null}", "");
     assert_user("{\"user\":{\"user\":\"x\"}}", "");
+    assert_user("{\"user\":\"a\",\"user\":{},\"inputs\":{}}", "");
+    assert_user("{\"inputs\":{},\"user\":\"a\",\"x\":{}x}", "");
     assert_user("{\"user\":[\"x\"]}", "");
     assert_user("{\"user\":\"\"}", "");
     assert_user("{}", "");
@@ -237,24 +239,33 @@ static void a_broken_body_is_known_at_once(void **state)
     user_values_done(&values);
 }
 
+/* The body has so many levels; the innermost is of that text. */
+static void assert_nesting(size_t depth, const char *innermost)
+{
+    struct buffer body = {0};
+    buffer_append_text(&body, "{\"user\":\"a\",\"b\":");
+    for (size_t i = 2; i < depth; i++) {
+        buffer_append_text(&body, i % 3 ? "{\"b\":" : "[");
+    }
+    buffer_append_text(&body, innermost);
+    for (size_t i = depth - 1; i > 1; i--) {
+        buffer_append_text(&body, i % 3 ? "}" : "]");
+    }
+    buffer_append_text(&body, "}");
+    for (size_t step = 100; step <= body.size; step *= 2000) {
+        struct buffer found = scan_json(body.data, body.size, 10, step);
+        assert_int_equal(found.size, depth <= JSON_USER_DEPTH_MAX ? 1 : 0);
+        buffer_done(&found);
+    }
+    buffer_done(&body);
+}
+
 static void nesting_has_an_end(void **state)
 {
     (void)state;
     for (size_t depth = JSON_USER_DEPTH_MAX - 2; depth <= JSON_USER_DEPTH_MAX + 2; depth++) {
-        struct buffer body = {0};
-        buffer_append_text(&body, "{\"user\":\"a\",\"b\":");
-        for (size_t i = 1; i < depth; i++) {
-            buffer_append_text(&body, i % 3 && i + 1 < depth ? "{\"b\":" : "[");
-        }
-        buffer_append_text(&body, "1");
-        for (size_t i = depth - 1; i > 0; i--) {
-            buffer_append_text(&body, i % 3 && i + 1 < depth ? "}" : "]");
-        }
-        buffer_append_text(&body, "}");
-        struct buffer found = scan_json(body.data, body.size, 10, 100);
-        assert_int_equal(found.size, depth <= JSON_USER_DEPTH_MAX ? 1 : 0);
-        buffer_done(&found);
-        buffer_done(&body);
+        assert_nesting(depth, "[1]");
+        assert_nesting(depth, "{}");
     }
 }
 
