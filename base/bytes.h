@@ -24,6 +24,41 @@ static inline bool bytes_equal(struct bytes a, struct bytes b)
     return a.size == b.size && (a.size == 0 || memcmp(a.at, b.at, a.size) == 0);
 }
 
+/* Two words that differ in no bit when both texts have the same 8 (or 4) bytes. */
+static inline uint64_t bytes_differ_8(const char *one, const char *other)
+{
+    uint64_t a, b;
+    memcpy(&a, one, sizeof(a));
+    memcpy(&b, other, sizeof(b));
+    return a ^ b;
+}
+static inline uint32_t bytes_differ_4(const char *one, const char *other)
+{
+    uint32_t a, b;
+    memcpy(&a, one, sizeof(a));
+    memcpy(&b, other, sizeof(b));
+    return a ^ b;
+}
+
+/* Of the same size: are they equal? For keys and names, mostly of up to 16 bytes, without a call:
+ * the first bytes and the last ones, which overlap or meet. */
+static inline bool bytes_same(const char *one, const char *other, size_t size)
+{
+    if (size > 16) {
+        return memcmp(one, other, size) == 0;
+    }
+    if (size >= 8) {
+        size_t last = size - 8;
+        return (bytes_differ_8(one, other) | bytes_differ_8(one + last, other + last)) == 0;
+    }
+    if (size >= 4) {
+        size_t last = size - 4;
+        return (bytes_differ_4(one, other) | bytes_differ_4(one + last, other + last)) == 0;
+    }
+    return size == 0 || (one[0] == other[0] && one[size / 2] == other[size / 2] &&
+                         one[size - 1] == other[size - 1]);
+}
+
 /* ASCII only, whatever the locale: what RFC 9110 calls case-insensitive. */
 static inline char ascii_lower(char c)
 {

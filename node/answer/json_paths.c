@@ -43,38 +43,6 @@ void json_paths_begin(struct json_paths *j, const struct json_step *steps,
     j->state = VALUE;
 }
 
-static uint64_t differ_8(const char *one, const char *other)
-{
-    uint64_t a, b;
-    memcpy(&a, one, sizeof(a));
-    memcpy(&b, other, sizeof(b));
-    return a ^ b;
-}
-
-static uint32_t differ_4(const char *one, const char *other)
-{
-    uint32_t a, b;
-    memcpy(&a, one, sizeof(a));
-    memcpy(&b, other, sizeof(b));
-    return a ^ b;
-}
-
-/* Of the same size: the first bytes and the last ones, which overlap or meet. */
-static inline bool is_text(const char *one, const char *other, size_t size)
-{
-    if (size > 16) {
-        return memcmp(one, other, size) == 0;
-    }
-    if (size >= 8) {
-        return (differ_8(one, other) | differ_8(one + size - 8, other + size - 8)) == 0;
-    }
-    if (size >= 4) {
-        return (differ_4(one, other) | differ_4(one + size - 4, other + size - 4)) == 0;
-    }
-    return size == 0 || (one[0] == other[0] && one[size / 2] == other[size / 2] &&
-                         one[size - 1] == other[size - 1]);
-}
-
 static const struct json_step *level_of(const struct json_paths *j)
 {
     return &j->steps[j->places[j->depth]];
@@ -90,7 +58,7 @@ static inline uint8_t step_of(const struct json_paths *j, const struct json_step
     uint8_t at = level->of_size ? level->of_size[key.size] : level->below;
     while (at != 0) {
         const struct json_step *s = &j->steps[at];
-        if (s->size == key.size && is_text(s->key, key.at, key.size)) {
+        if (s->size == key.size && bytes_same(s->key, key.at, key.size)) {
             break;
         }
         at = s->next;
@@ -109,7 +77,7 @@ static uint8_t element_step(const struct json_paths *j)
 
 static bool in_object(const struct json_paths *j)
 {
-    return (j->objects >> (j->depth - 1) & 1) != 0;
+    return j->is_object[j->depth];
 }
 
 static void collect(struct json_paths *j, const char *from, size_t size)
@@ -171,8 +139,7 @@ static void open_level(struct json_paths *j, bool object)
     assert(j->depth < JSON_PATHS_DEPTH);
     j->depth++;
     j->places[j->depth] = j->at;
-    uint8_t bit = (uint8_t)(1u << (j->depth - 1));
-    j->objects = (uint8_t)(object ? j->objects | bit : j->objects & ~bit);
+    j->is_object[j->depth] = object;
     if (object) {
         j->state = KEY;
     } else {

@@ -64,7 +64,7 @@ struct json_paths {
     uint8_t places[JSON_PATHS_DEPTH + 1]; /* of each open level: the step to it */
     uint8_t at;                           /* the step to what comes next; 0: no path leads there */
     uint8_t depth;                        /* open levels of those */
-    uint8_t objects;                      /* one bit each: it is an object */
+    bool is_object[JSON_PATHS_DEPTH + 1]; /* or an array */
     uint8_t state;                        /* private */
     uint8_t size;                         /* of `text` */
     bool collecting, in_key, too_long;

@@ -32,8 +32,8 @@ void json_ids_begin_key(struct json_ids *ids)
 static bool is_wanted(const struct json_ids *ids, uint32_t name, struct bytes key, bool top)
 {
     const struct json_id_name *n = &ids->names[name];
-    return n->name.size == key.size && n->below != top && bytes_equal(n->name, key) &&
-           (top || ids->sizes[name] == 0);
+    return n->name.size == key.size && n->below != top &&
+           bytes_same(n->name.at, key.at, key.size) && (top || ids->sizes[name] == 0);
 }
 
 int8_t json_ids_find(const struct json_ids *ids, struct bytes key, bool top)

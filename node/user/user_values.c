@@ -46,7 +46,9 @@ void user_values_done(struct user_values *v)
 int user_values_find(const struct user_values *v, enum user_source_kind kind, struct bytes name)
 {
     for (uint32_t i = 0; i < v->count; i++) {
-        if (v->sources[i].kind == kind && bytes_equal(v->sources[i].name, name)) {
+        const struct user_source *s = &v->sources[i];
+        if (s->kind == kind && s->name.size == name.size &&
+            bytes_same(s->name.at, name.at, name.size)) {
             return (int)i;
         }
     }
