@@ -1,4 +1,6 @@
-/* places: siblings in the order in which Dify has them, as far as that is known. */
+/* places: siblings in the order in which Dify has them, as far as that is known. Those of the top
+ * are found by their size, then one after the other: of these the last are whose size other keys
+ * have, too (`mode`, `created_at`). */
 #include "answer/places.h"
 
 #define SIZE(key) (sizeof(key) - 1)
@@ -39,13 +41,13 @@ static const uint8_t usage_of_size[JSON_PATHS_KEY + 1] = {
 const struct json_step answer_places[PLACE_COUNT] = {
     [PLACE_TOP] = JSON_STEP_TO("", PLACE_EVENT, 0, top_of_size),
     [PLACE_EVENT] = JSON_STEP("event", 0, PLACE_CONVERSATION_ID),
-    [PLACE_CONVERSATION_ID] = JSON_STEP("conversation_id", 0, PLACE_MESSAGE_ID),
-    [PLACE_MESSAGE_ID] = JSON_STEP("message_id", 0, PLACE_TASK_ID),
-    [PLACE_TASK_ID] = JSON_STEP("task_id", 0, PLACE_RUN_ID),
-    [PLACE_RUN_ID] = JSON_STEP("workflow_run_id", 0, PLACE_ID),
+    [PLACE_CONVERSATION_ID] = JSON_STEP("conversation_id", 0, PLACE_RUN_ID),
+    [PLACE_RUN_ID] = JSON_STEP("workflow_run_id", 0, PLACE_TASK_ID),
+    [PLACE_TASK_ID] = JSON_STEP("task_id", 0, PLACE_ID),
     [PLACE_ID] = JSON_STEP("id", 0, PLACE_METADATA),
     [PLACE_METADATA] = JSON_STEP_TO("metadata", PLACE_USAGE, PLACE_DATA, metadata_of_size),
-    [PLACE_DATA] = JSON_STEP("data", PLACE_DATA_TOKENS, 0),
+    [PLACE_DATA] = JSON_STEP("data", PLACE_DATA_TOKENS, PLACE_MESSAGE_ID),
+    [PLACE_MESSAGE_ID] = JSON_STEP("message_id", 0, 0),
 
     USAGE_ROWS,
 
