@@ -247,8 +247,9 @@ static _Noreturn void backend_run(struct backend *backend)
     struct epoll_event events[BATCH_MAX];
 
     for (;;) {
-        const int count = backend->stream_count > 0 ? epoll_wait(backend->poll, events, BATCH_MAX, 1)
-                                                    : net_wait(backend->poll, events, BATCH_MAX, -1);
+        const int count = backend->stream_count > 0
+                              ? epoll_wait(backend->poll, events, BATCH_MAX, 1)
+                              : net_wait(backend->poll, events, BATCH_MAX, -1);
 
         for (int i = 0; i < count; i++) {
             const int *tag = events[i].data.ptr;
