@@ -63,9 +63,10 @@ void chain_commit(struct chain *c, size_t size)
     c->size += size;
 }
 
-void chain_append(struct chain *c, struct pool *p, const void *data, size_t size)
+/* Over the end of the last block, or into a first one. */
+static __attribute__((noinline)) void append_more(struct chain *c, struct pool *p, const char *at,
+                                                  size_t size)
 {
-    const char *at = data;
     while (size > 0) {
         chain_reserve(c, p, 1);
         size_t room = BLOCK_CAPACITY - c->last->end;
@@ -77,15 +78,20 @@ void chain_append(struct chain *c, struct pool *p, const void *data, size_t size
     }
 }
 
-void chain_consume(struct chain *c, struct pool *p, size_t size)
+void chain_append(struct chain *c, struct pool *p, const void *data, size_t size)
 {
-    assert(size <= c->size);
-    c->size -= size;
-    if (c->first && c->first == c->last && c->size == 0) { /* nearly always, and not looked into */
-        block_give(p, c->first);
-        c->first = c->last = NULL;
+    struct block *last = c->last;
+    if (!last || BLOCK_CAPACITY - last->end < size) {
+        append_more(c, p, data, size);
         return;
     }
+    memcpy(last->data + last->end, data, size);
+    last->end += (uint32_t)size;
+    c->size += size;
+}
+
+static __attribute__((noinline)) void consume_blocks(struct chain *c, struct pool *p, size_t size)
+{
     while (c->first) {
         struct block *b = c->first;
         size_t held = b->end - b->start;
@@ -101,6 +107,19 @@ void chain_consume(struct chain *c, struct pool *p, size_t size)
         block_give(p, b);
     }
     assert(size == 0);
+}
+
+void chain_consume(struct chain *c, struct pool *p, size_t size)
+{
+    struct block *only = c->first;
+    assert(size <= c->size);
+    c->size -= size;
+    if (only && only == c->last && c->size == 0) { /* nearly always, and not looked into */
+        c->first = c->last = NULL;
+        block_give(p, only);
+    } else {
+        consume_blocks(c, p, size);
+    }
 }
 
 void chain_move(struct chain *to, struct chain *from)
@@ -138,10 +157,4 @@ void chain_take(struct chain *from, struct pool *p, size_t size, struct chain *t
         chain_move(to, &one);
         size -= held;
     }
-}
-
-void chain_clear(struct chain *c, struct pool *p)
-{
-    chain_consume(c, p, c->size);
-    assert(!c->first);
 }

@@ -58,6 +58,11 @@ void chain_take(struct chain *from, struct pool *p, size_t size, struct chain *t
 void chain_move(struct chain *to, struct chain *from);
 
 /* Gives every block back. */
-void chain_clear(struct chain *c, struct pool *p);
+static inline void chain_clear(struct chain *c, struct pool *p)
+{
+    if (c->first) {
+        chain_consume(c, p, c->size);
+    }
+}
 
 #endif
