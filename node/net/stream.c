@@ -168,11 +168,9 @@ static void count_sent(struct stream *s, size_t size)
 }
 
 /* A large piece with nothing before it goes to the socket as it is. Returns what was taken. */
-static size_t send_through(struct stream *s, const void *data, size_t size)
+static __attribute__((noinline)) size_t send_through(struct stream *s, const void *data,
+                                                     size_t size)
 {
-    if (size < THROUGH_SIZE) {
-        return 0;
-    }
     if (s->tls) {
         return secure_write(s, (struct bytes){data, size}) ? size : 0;
     }
@@ -193,7 +191,7 @@ void stream_write(struct stream *s, const void *data, size_t size)
     if (size == 0 || cannot_send(s)) {
         return;
     }
-    size_t taken = send_through(s, data, size);
+    size_t taken = size < THROUGH_SIZE ? 0 : send_through(s, data, size);
     if (taken < size) {
         chain_append(&s->out, &s->loop->pool, (const char *)data + taken, size - taken);
         stream_want_flush(s);
