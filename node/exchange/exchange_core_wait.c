@@ -1,10 +1,10 @@
 /* exchange_core_wait: the deadlines of an exchange. */
 #include "exchange/exchange_core_wait.h"
 
-/* Of two deadlines; 0 is none. */
+/* Of two deadlines; 0 is none: less one it is the latest of all. */
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
-    return a == 0 || (b != 0 && b < a) ? b : a;
+    return b - 1 < a - 1 ? b : a;
 }
 
 static bool is_due(uint64_t deadline_ms, uint64_t now_ms)

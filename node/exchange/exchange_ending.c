@@ -128,13 +128,13 @@ void exchange_ending_note(struct exchange_ending *e, enum exchange_phase before,
     enum {
         LOOKED_AT = EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP | EXCHANGE_DO_REPLY |
                     EXCHANGE_DO_FINISH | EXCHANGE_DO_RECONNECT | EXCHANGE_DO_PICK,
+        TELLING = 1 << EXCHANGE_DOWN_GONE | 1 << EXCHANGE_UP_FAILED | 1 << EXCHANGE_UP_LACKING,
     };
+    if (!(out->what & LOOKED_AT) && !(UINT64_C(1) << in->kind & TELLING)) {
+        return;
+    }
     if (in->kind == EXCHANGE_DOWN_GONE) {
         e->left |= before != EXCHANGE_LOCAL;
-    }
-    bool lacks = in->kind == EXCHANGE_UP_FAILED || in->kind == EXCHANGE_UP_LACKING;
-    if (!(out->what & LOOKED_AT) && !lacks) {
-        return;
     }
     note_attempt(e, before, in, out, failed);
     if (out->what & EXCHANGE_DO_REPLY) {
