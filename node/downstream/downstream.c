@@ -123,7 +123,6 @@ static void begin_head(struct downstream *d)
     http_reader_begin(&d->reader, d->head, false);
     d->client.began_us = net_now_us(downstream_loop(d));
     d->client.bytes_in = 0;
-    downstream_set_timer(d, downstream_head_ms(d));
 }
 
 /* The exchange is over, and what was to be skipped behind it: what becomes of the connection. */
@@ -301,12 +300,14 @@ static bool skips(struct downstream *d, struct bytes *bytes)
 /* Takes what can be taken off `bytes` and returns the rest. */
 static struct bytes parse(struct downstream *d, struct bytes bytes)
 {
+    bool begun = false;
     d->input_end = bytes.at + bytes.size;
     do {
         bool more = true;
         while (more && takes_bytes(d, bytes.size)) {
             if (d->state == STATE_IDLE) {
                 begin_head(d);
+                begun = true;
             }
             struct bytes piece = {NULL, 0};
             size_t size = bytes.size;
@@ -319,6 +320,9 @@ static struct bytes parse(struct downstream *d, struct bytes bytes)
         }
     } while (skips(d, &bytes));
     d->input_end = NULL;
+    if (begun && d->state == STATE_HEAD) { /* nearly all come whole */
+        downstream_set_timer(d, downstream_head_ms(d));
+    }
     bool wanted = d->state != STATE_LINGER && d->state != STATE_CLOSED;
     return wanted ? bytes : (struct bytes){bytes.at, 0};
 }
