@@ -16,8 +16,9 @@
 void exchange_core_init(struct exchange_core *c, const struct exchange_rules *rules,
                         uint64_t now_ms)
 {
-    *c = (struct exchange_core){
-        .rules = rules, .started_ms = now_ms, .last_failure = EXCHANGE_REPLY_UNAVAILABLE};
+    c->rules = rules;
+    c->started_ms = now_ms;
+    c->last_failure = EXCHANGE_REPLY_UNAVAILABLE;
 }
 
 static void move_on(struct exchange_core *c, enum exchange_reply reply, bool again)

@@ -208,26 +208,26 @@ enum {
 
 struct exchange_input {
     enum exchange_input_kind kind;
-    uint64_t size;               /* BEGIN, ASK_LOCAL, REFUSE before them: announced body size, 0 if
-                                    none is; bodies, REFUSE within one: bytes that came */
-    uint64_t taken_ms;           /* DEADLINE: when the client last took bytes that waited for it, or
-                                    none waited */
-    size_t pending;              /* bodies: bytes waiting on the side they go to */
-    uint64_t look_ms;            /* ABSENT: after this time it is looked again */
-    uint64_t hold_ms;            /* ABSENT: it waits so long in all; 0: as for a slot */
-    uint16_t status;             /* UP_HEAD */
-    enum exchange_reply reply;   /* REFUSE */
-    enum exchange_finish finish; /* TUNNEL_END: CLOSE, CUT or RESET */
+    enum exchange_reply reply;     /* REFUSE */
+    enum exchange_finish finish;   /* TUNNEL_END: CLOSE, CUT or RESET */
     enum http_method_class method; /* BEGIN */
-    bool draining;   /* any: the node drains, and no answer promises to take another request */
-    bool full;       /* DOWN_BODY in HOLD: no more can be kept just now */
-    bool more;       /* SENT_UP */
-    bool settled;    /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
-    bool at_hand;    /* REFUSE, ANSWERED, NONE_LEFT, CROWDED: the rest of the body has come and is
-                        only not taken yet; of a body without an announced size */
-    bool expects;    /* BEGIN, ASK_LOCAL, REFUSE before them: Expect: 100-continue */
-    bool keep_alive; /* BEGIN, ASK_LOCAL, REFUSE before them: the client would like to go on */
-    bool upgrade;    /* BEGIN: asks for another protocol */
+    uint64_t size;     /* BEGIN, ASK_LOCAL, REFUSE before them: announced body size, 0 if
+                          none is; bodies, REFUSE within one: bytes that came */
+    uint64_t taken_ms; /* DEADLINE: when the client last took bytes that waited for it, or
+                          none waited */
+    size_t pending;    /* bodies: bytes waiting on the side they go to */
+    uint64_t look_ms;  /* ABSENT: after this time it is looked again */
+    uint64_t hold_ms;  /* ABSENT: it waits so long in all; 0: as for a slot */
+    uint16_t status;   /* UP_HEAD */
+    bool draining;     /* any: the node drains, and no answer promises to take another request */
+    bool full;         /* DOWN_BODY in HOLD: no more can be kept just now */
+    bool more;         /* SENT_UP */
+    bool settled;      /* BEGIN, DOWN_BODY: the user is known, or known to be missing */
+    bool at_hand;      /* REFUSE, ANSWERED, NONE_LEFT, CROWDED: the rest of the body has come and is
+                          only not taken yet; of a body without an announced size */
+    bool expects;      /* BEGIN, ASK_LOCAL, REFUSE before them: Expect: 100-continue */
+    bool keep_alive;   /* BEGIN, ASK_LOCAL, REFUSE before them: the client would like to go on */
+    bool upgrade;      /* BEGIN: asks for another protocol */
     bool takes_interim; /* BEGIN: an HTTP/1.1 client */
     bool ended;         /* BEGIN, ASK_LOCAL, REFUSE: the request has come to its end */
     bool until_close;   /* UP_HEAD: the client will know the body's end by its connection's */
@@ -309,6 +309,7 @@ struct exchange_core {
     struct pace pace; /* of the request's body */
 };
 
+/* Of zeroed memory. */
 void exchange_core_init(struct exchange_core *c, const struct exchange_rules *rules,
                         uint64_t now_ms);
 

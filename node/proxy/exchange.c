@@ -61,7 +61,7 @@ static struct exchange *take_spare(struct proxy_context *p)
         wheel_timer_init(&x->timer, on_timer);
         exchange_gray_init(x);
     }
-    memset(x, 0, offsetof(struct exchange, core));
+    memset(x, 0, offsetof(struct exchange, gray));
     user_id_init(&x->search);
     return x;
 }
@@ -109,14 +109,12 @@ static struct exchange *exchange_new(struct proxy_context *p, struct exchange_cl
     p->exchange_count++;
     make_request_id(x);
     const struct snapshot_timeouts *t = &x->snapshot->timeouts;
-    x->rules = (struct exchange_rules){
-        .body_size_max = x->snapshot->body_size_max,
-        .body_rate = x->snapshot->body_rate,
-        .request_body_ms = t->request_body_ms,
-        .connect_ms = t->connect_ms,
-        .first_byte_ms = t->first_byte_ms,
-        .idle_ms = t->idle_ms,
-    };
+    x->rules.body_size_max = x->snapshot->body_size_max;
+    x->rules.body_rate = x->snapshot->body_rate;
+    x->rules.request_body_ms = t->request_body_ms;
+    x->rules.connect_ms = t->connect_ms;
+    x->rules.first_byte_ms = t->first_byte_ms;
+    x->rules.idle_ms = t->idle_ms;
     exchange_core_init(&x->core, &x->rules, net_now_ms(p->net));
     return x;
 }
@@ -444,15 +442,15 @@ static void open_tunnel(struct exchange *x)
     x->tunnel = tunnel_open(client->stream, x->up, x->snapshot->timeouts.idle_ms, on_tunnel_end, x);
 }
 
-/* What carry_out() sees to; the others are carry_down()'s. */
+/* What carry_out() sees to, by what is asked for at once; the others are carry_down()'s. */
 enum {
-    UPWARDS = EXCHANGE_DO_REPORT | EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP |
-              EXCHANGE_DO_CONTINUE | EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT |
-              EXCHANGE_DO_RECONNECT | EXCHANGE_DO_SEND_UP | EXCHANGE_DO_SEND_AGAIN |
-              EXCHANGE_DO_SEND_UP_BODY | EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD |
-              EXCHANGE_DO_FORGET | EXCHANGE_DO_LEAVE_QUEUE | EXCHANGE_DO_LEAVE_SEARCH |
-              EXCHANGE_DO_STOP,
     LEAVING = EXCHANGE_DO_STOP | EXCHANGE_DO_LEAVE_SEARCH | EXCHANGE_DO_LEAVE_QUEUE,
+    RELEASING = EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP,
+    CHOOSING = EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT,
+    UPWARDS = LEAVING | EXCHANGE_DO_REPORT | RELEASING | EXCHANGE_DO_CONTINUE | CHOOSING |
+              EXCHANGE_DO_SEND_UP | EXCHANGE_BODY_OUTPUTS,
+    FLOW = EXCHANGE_DO_PAUSE_DOWN | EXCHANGE_DO_RESUME_DOWN | EXCHANGE_DO_PAUSE_UP |
+           EXCHANGE_DO_RESUME_UP,
 };
 
 static void leave(struct exchange *x, uint32_t what)
@@ -466,6 +464,14 @@ static void leave(struct exchange *x, uint32_t what)
     if (what & EXCHANGE_DO_LEAVE_QUEUE) {
         exchange_do_leave_queue(x);
     }
+}
+
+/* At most one of them is asked for. */
+static bool choose(struct exchange *x, uint32_t what, struct exchange_input *ret_next)
+{
+    return what & EXCHANGE_DO_PICK      ? exchange_do_pick(x, ret_next)
+           : what & EXCHANGE_DO_CONNECT ? exchange_do_connect(x, ret_next)
+                                        : exchange_do_reconnect(x, ret_next);
 }
 
 /* Carries out one step's outputs in the order that exchange_core.h gives. True: *ret_next follows.
@@ -484,41 +490,39 @@ static bool carry_out(struct exchange *x, const struct exchange_outputs *o,
     if (what & EXCHANGE_DO_REPORT) {
         exchange_do_report(x, o->outcome);
     }
-    if (what & (EXCHANGE_DO_DROP_UP | EXCHANGE_DO_KEEP_UP)) {
+    if (what & RELEASING) {
         exchange_do_release(x, (what & EXCHANGE_DO_KEEP_UP) != 0);
     }
     if (what & EXCHANGE_DO_CONTINUE) {
         struct bytes line = http_continue();
         stream_write(x->client->stream, line.at, line.size);
     }
-    if (what & EXCHANGE_DO_PICK) {
-        next = exchange_do_pick(x, ret_next);
-    }
-    if (what & EXCHANGE_DO_CONNECT) {
-        next = exchange_do_connect(x, ret_next);
-    }
-    if (what & EXCHANGE_DO_RECONNECT) {
-        next = exchange_do_reconnect(x, ret_next);
+    if (what & CHOOSING) {
+        next = choose(x, what, ret_next);
     }
     if (what & EXCHANGE_DO_SEND_UP) {
         exchange_do_send_up(x);
     }
-    if (what & EXCHANGE_DO_SEND_AGAIN) {
-        exchange_do_send_again(x);
-    }
-    if (what & EXCHANGE_DO_SEND_UP_BODY) {
-        exchange_do_send_up_body(x);
-    }
-    if (what & EXCHANGE_DO_SEND_UP_END) {
-        exchange_do_send_up_end(x);
-    }
-    if (what & EXCHANGE_DO_DISCARD) {
-        exchange_discard(x);
-    }
-    if (what & EXCHANGE_DO_FORGET) {
-        exchange_forget(x);
+    if (what & EXCHANGE_BODY_OUTPUTS) {
+        exchange_carry_body(x, what);
     }
     return next;
+}
+
+static void carry_flow(struct exchange *x, uint32_t what)
+{
+    if (what & EXCHANGE_DO_PAUSE_DOWN) {
+        stream_pause(x->client->stream);
+    }
+    if (what & EXCHANGE_DO_RESUME_DOWN) {
+        stream_resume(x->client->stream);
+    }
+    if (x->up && (what & EXCHANGE_DO_PAUSE_UP)) {
+        stream_pause(upstream_stream(x->up));
+    }
+    if (x->up && (what & EXCHANGE_DO_RESUME_UP)) {
+        stream_resume(upstream_stream(x->up));
+    }
 }
 
 /* The same for what goes down. */
@@ -543,17 +547,8 @@ static void carry_down(struct exchange *x, const struct exchange_outputs *o)
     if (what & EXCHANGE_DO_REPLY) {
         exchange_do_reply(x, o->reply);
     }
-    if (what & EXCHANGE_DO_PAUSE_DOWN) {
-        stream_pause(x->client->stream);
-    }
-    if (what & EXCHANGE_DO_RESUME_DOWN) {
-        stream_resume(x->client->stream);
-    }
-    if (x->up && (what & EXCHANGE_DO_PAUSE_UP)) {
-        stream_pause(upstream_stream(x->up));
-    }
-    if (x->up && (what & EXCHANGE_DO_RESUME_UP)) {
-        stream_resume(upstream_stream(x->up));
+    if (what & FLOW) {
+        carry_flow(x, what);
     }
     if (what & EXCHANGE_DO_TUNNEL) {
         open_tunnel(x);

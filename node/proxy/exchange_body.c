@@ -89,7 +89,7 @@ void exchange_discard(struct exchange *x)
     }
 }
 
-void exchange_forget(struct exchange *x)
+static void forget(struct exchange *x)
 {
     chain_clear(&x->hold, &x->proxy->net->pool);
     if (x->spool) {
@@ -232,7 +232,7 @@ void exchange_begin_body(struct exchange *x)
 }
 
 /* What had been written has the head in it, and the end perhaps. */
-void exchange_do_send_again(struct exchange *x)
+static void send_again(struct exchange *x)
 {
     stream_write_chain(upstream_stream(x->up), &x->unsent);
     if (x->spool) {
@@ -245,7 +245,7 @@ void exchange_do_send_again(struct exchange *x)
     }
 }
 
-void exchange_do_send_up_body(struct exchange *x)
+static void send_up_body(struct exchange *x)
 {
     if (x->spool) {
         pass_on(x);
@@ -254,11 +254,30 @@ void exchange_do_send_up_body(struct exchange *x)
     }
 }
 
-void exchange_do_send_up_end(struct exchange *x)
+static void send_up_end(struct exchange *x)
 {
     if (x->spool) {
         pass_on(x);
     } else {
         write_end(x);
+    }
+}
+
+void exchange_carry_body(struct exchange *x, uint32_t what)
+{
+    if (what & EXCHANGE_DO_SEND_AGAIN) {
+        send_again(x);
+    }
+    if (what & EXCHANGE_DO_SEND_UP_BODY) {
+        send_up_body(x);
+    }
+    if (what & EXCHANGE_DO_SEND_UP_END) {
+        send_up_end(x);
+    }
+    if (what & EXCHANGE_DO_DISCARD) {
+        exchange_discard(x);
+    }
+    if (what & EXCHANGE_DO_FORGET) {
+        forget(x);
     }
 }

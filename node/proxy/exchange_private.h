@@ -120,12 +120,13 @@ struct exchange {
     uint64_t ring_key;
     uint64_t tried[SNAPSHOT_TRIED_WORDS];
 
-    /* not zeroed when it begins: set as a whole, or kept */
     struct exchange_core core;
+    struct exchange_rules rules;
+
+    /* not zeroed when it begins: set as a whole, or kept */
     struct gray gray;
     struct wheel_timer gray_timer;
-    struct wheel_timer timer; /* stays in the wheel from one exchange to the next */
-    struct exchange_rules rules;
+    struct wheel_timer timer;                /* stays in the wheel from one exchange to the next */
     struct exchange_placing *placing_memory; /* NULL: none had to do with ids yet */
     char request_id_made[EXCHANGE_REQUEST_ID_SIZE];
     uint8_t forwarded_raw[ADDRESS_SIZE]; /* where a trusted proxy has named the client */
@@ -168,12 +169,15 @@ bool exchange_hold_is_full(struct exchange *x);
 /* What is held in a spool and has not been passed on. */
 uint64_t exchange_backlog(const struct exchange *x);
 void exchange_discard(struct exchange *x);
-void exchange_forget(struct exchange *x);
 void exchange_begin_body(struct exchange *x); /* from its start, behind the head */
-void exchange_do_send_again(struct exchange *x);
-void exchange_sent_up(struct exchange *x); /* the instance has taken all that waited for it */
-void exchange_do_send_up_body(struct exchange *x);
-void exchange_do_send_up_end(struct exchange *x);
+void exchange_sent_up(struct exchange *x);    /* the instance has taken all that waited for it */
+
+/* What carry_out() leaves to it, in the core's order: outputs that are about the body alone. */
+enum {
+    EXCHANGE_BODY_OUTPUTS = EXCHANGE_DO_SEND_AGAIN | EXCHANGE_DO_SEND_UP_BODY |
+                            EXCHANGE_DO_SEND_UP_END | EXCHANGE_DO_DISCARD | EXCHANGE_DO_FORGET,
+};
+void exchange_carry_body(struct exchange *x, uint32_t what);
 
 /* `hold` counts among the bodies that the node keeps. */
 static inline void exchange_count_hold(struct exchange *x)
@@ -188,10 +192,9 @@ static inline void exchange_count_hold(struct exchange *x)
     }
 }
 
-/* exchange_slot.c. Of the picked one: GRANTED (also where there is no limit), WAITING, FULL, MOVED;
- * after the last two, exchange_slot_refused() unless another is picked with it. */
-enum slot_state exchange_slot_ask(struct exchange *x);
-void exchange_slot_refused(struct exchange *x);
+/* exchange_slot.c. The picked one's slot. True: another one may do, and what is to be said if there
+ * is none. */
+bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind);
 void exchange_do_leave_queue(struct exchange *x);
 /* The slot is the attempt's that begins. */
 void exchange_slot_hold(struct exchange *x);
@@ -204,6 +207,9 @@ uint32_t exchange_slot_retry_after_s(struct exchange *x);
 void exchange_do_report(struct exchange *x, enum exchange_outcome outcome);
 void exchange_tell_failure(struct exchange *x, unsigned kind, unsigned detail);
 void exchange_log_attempt(struct exchange *x); /* for `log.level: debug` */
+void exchange_tell_tls(struct exchange *x);    /* into the log: its session has failed */
+/* Why there is no connection: is it the instance, or this node? */
+struct exchange_input exchange_no_connection(struct exchange *x, int error);
 
 /* exchange_gray.c. */
 void exchange_gray_init(struct exchange *x); /* once, with its memory */
@@ -236,7 +242,12 @@ void exchange_end_wait(struct exchange *x, bool on);
 
 /* Quotas (exchange_quota.c). Whether a request must be refused by what is known of its user, who
  * may be missing; NONE: it may go on, and all quotas that know whom they count have granted it. */
-enum exchange_reply exchange_refusal(struct exchange *x);
+enum exchange_reply exchange_ask_refusal(struct exchange *x);
+static inline enum exchange_reply exchange_refusal(struct exchange *x)
+{
+    bool asked = x->app && (x->app->reject_missing_user || x->app->quota_count > 0);
+    return asked ? exchange_ask_refusal(x) : EXCHANGE_REPLY_NONE;
+}
 /* It is in flight no more, or for nobody. */
 void exchange_quota_do_release(struct exchange *x);
 static inline void exchange_quota_release(struct exchange *x)
@@ -296,8 +307,15 @@ static inline void exchange_read_body(struct exchange *x, struct bytes piece)
 
 /* Of exchange_up.c, for exchange_place.c and others: a hashed pick's key; a slot of the picked one;
  * the request's head as an instance is to get it. */
-bool exchange_ring_key(struct exchange *x, uint64_t *ret_key);
-bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind);
+void exchange_find_key(struct exchange *x);
+static inline bool exchange_ring_key(struct exchange *x, uint64_t *ret_key)
+{
+    if (x->keyed == EXCHANGE_KEY_UNKNOWN) {
+        exchange_find_key(x);
+    }
+    *ret_key = x->ring_key;
+    return x->keyed == EXCHANGE_KEYED;
+}
 void exchange_append_head(struct exchange *x, const struct snapshot_instance *instance,
                           struct buffer *to);
 

@@ -19,38 +19,11 @@ void exchange_wake_control(struct exchange *x)
 }
 
 /* A hashed pick needs a key: the user's, or the client's address with ip_hash. */
-bool exchange_ring_key(struct exchange *x, uint64_t *ret_key)
+void exchange_find_key(struct exchange *x)
 {
-    if (x->keyed == EXCHANGE_KEY_UNKNOWN) {
-        bool keyed = snapshot_ring_key(x->app, x->proxy->sha, user_id_value(&x->search), x->address,
-                                       &x->ring_key);
-        x->keyed = keyed ? EXCHANGE_KEYED : EXCHANGE_NOT_KEYED;
-    }
-    *ret_key = x->ring_key;
-    return x->keyed == EXCHANGE_KEYED;
-}
-
-/* The picked one's slot. True: another one may do, and what is to be said if there is none. */
-bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind)
-{
-    enum slot_state state = exchange_slot_ask(x);
-    switch (state) {
-    case SLOT_GRANTED:
-        *ret_kind = EXCHANGE_PICKED;
-        return false;
-    case SLOT_WAITING:
-        *ret_kind = EXCHANGE_QUEUED;
-        return false;
-    case SLOT_FULL: /* one that is hashed has its place there, or none */
-        *ret_kind = EXCHANGE_CROWDED;
-        exchange_slot_refused(x);
-        return !hashed;
-    case SLOT_MOVED: /* it has closed in this moment */
-    case SLOT_NONE:
-        exchange_slot_refused(x);
-        break;
-    }
-    return true;
+    bool keyed = snapshot_ring_key(x->app, x->proxy->sha, user_id_value(&x->search), x->address,
+                                   &x->ring_key);
+    x->keyed = keyed ? EXCHANGE_KEYED : EXCHANGE_NOT_KEYED;
 }
 
 static bool asks_to_stream(const void *arg)
@@ -118,37 +91,6 @@ static const struct upstream_events upstream_events = {
     .on_sent = on_sent,
 };
 
-/* Nobody else tells what is wrong with its TLS, where it is not checked. */
-static void tell_tls(struct exchange *x)
-{
-    struct log_field fields[] = {log_span("app", x->app->name),
-                                 log_span("instance", x->instance->name),
-                                 log_text("fault", connection_tls_fault(&x->up->connection))};
-    log_event(x->proxy->log, LOG_WARNING, "instance_tls_failed", fields, 3);
-}
-
-/* Why there is no connection: is it the instance, or this node? */
-static struct exchange_input failed_input(struct exchange *x, int error)
-{
-    const char *lack = net_lack_text(error);
-    x->lost_error = error;
-    x->failed = error == UV_ETIMEDOUT ? EXCHANGE_ENDED_CONNECT_TIMEOUT
-                : error == UV_EPROTO  ? EXCHANGE_ENDED_TLS
-                                      : EXCHANGE_ENDED_REFUSED;
-    if (!lack) {
-        if (error == UV_EPROTO && x->up) {
-            tell_tls(x);
-        }
-        return (struct exchange_input){.kind = EXCHANGE_UP_FAILED};
-    }
-    struct log_field fields[] = {log_span("app", x->app->name),
-                                 log_span("instance", x->instance->name), log_text("lack", lack)};
-    log_event(x->proxy->log, LOG_WARNING, "connect_lacks", fields, 3);
-    /* Local ports are given out towards each address apart; files for TLS are an instance's. */
-    return (struct exchange_input){.kind = EXCHANGE_UP_LACKING,
-                                   .elsewhere = error == UV_EADDRNOTAVAIL || error == UV_ENOENT};
-}
-
 static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
 {
     int error = 0;
@@ -163,8 +105,8 @@ static bool take_connection(struct exchange *x, struct exchange_input *ret_next)
         upstream_set_connect_time(x->up, exchange_core_connect_ms(&x->core, now_ms));
         return false; /* on_connected tells */
     }
-    *ret_next =
-        x->up ? (struct exchange_input){.kind = EXCHANGE_UP_CONNECTED} : failed_input(x, error);
+    *ret_next = x->up ? (struct exchange_input){.kind = EXCHANGE_UP_CONNECTED}
+                      : exchange_no_connection(x, error);
     return true;
 }
 
@@ -338,38 +280,38 @@ static void on_connected(void *borrower, int error)
     if (!error) {
         x->connected_us = net_now_us(x->proxy->net);
     }
-    exchange_step(x, error ? failed_input(x, error)
+    exchange_step(x, error ? exchange_no_connection(x, error)
                            : (struct exchange_input){.kind = EXCHANGE_UP_CONNECTED});
 }
 
-/* A complete response head. */
-static struct exchange_input head_input(struct exchange *x)
+/* A complete response head: what it is to the core. */
+static void take_head(struct exchange *x, struct exchange_input *in)
 {
     const struct http_head *h = x->up_head;
-    struct exchange_input in = {.kind = EXCHANGE_UP_HEAD, .status = h->status};
     if (h->status == 101) {
-        in.kind = exchange_backlog(x) > 0 ? EXCHANGE_UP_GARBAGE : EXCHANGE_UP_SWITCH;
+        in->kind = exchange_backlog(x) > 0 ? EXCHANGE_UP_GARBAGE : EXCHANGE_UP_SWITCH;
     } else if (h->status < 200) {
-        in.kind = EXCHANGE_UP_INTERIM;
-        return in;
+        in->kind = EXCHANGE_UP_INTERIM;
+        return;
     }
     x->head_us = net_now_us(x->proxy->net); /* of the last attempt, whose head goes down */
     count_request(x);
     x->framing = exchange_response_framing(x);
-    in.until_close = x->framing == HTTP_FRAME_CLOSE;
+    in->until_close = x->framing == HTTP_FRAME_CLOSE;
     exchange_place_head(x);
     exchange_read_head(x);
     x->head_known = true;
     exchange_gray_head(x);
     if (exchange_core_orphaned(&x->core)) {
-        exchange_say_if_read_on(x, &in);
+        exchange_say_if_read_on(x, in);
     }
-    return in;
 }
 
 void exchange_pass_head(struct exchange *x)
 {
-    exchange_step(x, head_input(x));
+    struct exchange_input in = {.kind = EXCHANGE_UP_HEAD, .status = x->up_head->status};
+    take_head(x, &in);
+    exchange_take_step(x, &in);
 }
 
 void exchange_pass_body(struct exchange *x)
@@ -490,7 +432,7 @@ static void on_end(void *borrower, int error)
         return;
     }
     if (error == STREAM_BROKEN) {
-        tell_tls(x);
+        exchange_tell_tls(x);
     }
     bool hears = exchange_place_hears(x);
     if (error == 0 && (hears || exchange_core_phase(&x->core) == EXCHANGE_RESPOND)) {

@@ -153,3 +153,33 @@ void exchange_log_attempt(struct exchange *x)
                      sizeof(fields) / sizeof(fields[0]));
     buffer_done(&space);
 }
+
+/* Nobody else tells what is wrong with its TLS, where it is not checked. */
+void exchange_tell_tls(struct exchange *x)
+{
+    struct log_field fields[] = {log_span("app", x->app->name),
+                                 log_span("instance", x->instance->name),
+                                 log_text("fault", connection_tls_fault(&x->up->connection))};
+    log_event(x->proxy->log, LOG_WARNING, "instance_tls_failed", fields, 3);
+}
+
+struct exchange_input exchange_no_connection(struct exchange *x, int error)
+{
+    const char *lack = net_lack_text(error);
+    x->lost_error = error;
+    x->failed = error == UV_ETIMEDOUT ? EXCHANGE_ENDED_CONNECT_TIMEOUT
+                : error == UV_EPROTO  ? EXCHANGE_ENDED_TLS
+                                      : EXCHANGE_ENDED_REFUSED;
+    if (!lack) {
+        if (error == UV_EPROTO && x->up) {
+            exchange_tell_tls(x);
+        }
+        return (struct exchange_input){.kind = EXCHANGE_UP_FAILED};
+    }
+    struct log_field fields[] = {log_span("app", x->app->name),
+                                 log_span("instance", x->instance->name), log_text("lack", lack)};
+    log_event(x->proxy->log, LOG_WARNING, "connect_lacks", fields, 3);
+    /* Local ports are given out towards each address apart; files for TLS are an instance's. */
+    return (struct exchange_input){.kind = EXCHANGE_UP_LACKING,
+                                   .elsewhere = error == UV_EADDRNOTAVAIL || error == UV_ENOENT};
+}

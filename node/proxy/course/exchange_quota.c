@@ -58,9 +58,9 @@ static bool quotas_refuse(struct exchange *x)
     return x->app->quota_count > 0 && !x->quota.asked && ask(x);
 }
 
-enum exchange_reply exchange_refusal(struct exchange *x)
+enum exchange_reply exchange_ask_refusal(struct exchange *x)
 {
-    if (!x->app || (x->searching && x->app->quotas_ask_user)) {
+    if (x->searching && x->app->quotas_ask_user) {
         return EXCHANGE_REPLY_NONE; /* or: not yet */
     }
     return user_is_missing(x) ? EXCHANGE_REPLY_USER_REQUIRED

@@ -31,7 +31,7 @@ static uint64_t user_key(const struct exchange *x)
     return ring_key(x->proxy->sha, x->app->name, user_id_value(&x->search));
 }
 
-enum slot_state exchange_slot_ask(struct exchange *x)
+static enum slot_state ask(struct exchange *x)
 {
     struct instance_live *live = x->picked->live;
     struct host_corner *corner = instance_live_corner(live, x->proxy->worker);
@@ -62,10 +62,32 @@ static void give_trial_back(struct exchange *x)
     }
 }
 
-void exchange_slot_refused(struct exchange *x)
+static void refused(struct exchange *x)
 {
     assert(!x->asked);
     give_trial_back(x);
+}
+
+bool exchange_ask_picked(struct exchange *x, bool hashed, enum exchange_input_kind *ret_kind)
+{
+    enum slot_state state = ask(x);
+    switch (state) {
+    case SLOT_GRANTED:
+        *ret_kind = EXCHANGE_PICKED;
+        return false;
+    case SLOT_WAITING:
+        *ret_kind = EXCHANGE_QUEUED;
+        return false;
+    case SLOT_FULL: /* one that is hashed has its place there, or none */
+        *ret_kind = EXCHANGE_CROWDED;
+        refused(x);
+        return !hashed;
+    case SLOT_MOVED: /* it has closed in this moment */
+    case SLOT_NONE:
+        refused(x);
+        break;
+    }
+    return true;
 }
 
 void exchange_do_leave_queue(struct exchange *x)
