@@ -21,7 +21,7 @@ static void release_head(struct downstream *d)
     proxy_head_give(d->owner->proxy, d->head);
     d->head = NULL;
     if (d->snapshot) {
-        snapshot_unref(d->snapshot);
+        proxy_snapshot_give(d->owner->proxy, d->snapshot);
         d->snapshot = NULL;
     }
 }
@@ -118,7 +118,7 @@ static void begin_head(struct downstream *d)
 {
     downstream_enter(d, STATE_HEAD);
     d->head = proxy_head_take(d->owner->proxy);
-    d->snapshot = snapshot_ref(d->owner->proxy->snapshot);
+    d->snapshot = proxy_snapshot_take(d->owner->proxy);
     d->reader.limits = &d->snapshot->limits;
     http_reader_begin(&d->reader, d->head, false);
     d->client.began_us = net_now_us(downstream_loop(d));

@@ -35,8 +35,17 @@ void proxy_done(struct proxy_context *p)
     answer_cell_done(&p->answers);
     sha256_free(p->sha);
     if (p->snapshot) {
-        snapshot_unref(p->snapshot);
+        snapshot_unref(proxy_snapshot_put(p, NULL));
     }
+}
+
+struct snapshot *proxy_snapshot_put(struct proxy_context *p, struct snapshot *next)
+{
+    struct snapshot *last = p->snapshot;
+    snapshot_ref_many(last, p->snapshot_lent);
+    p->snapshot_lent = 0;
+    p->snapshot = next;
+    return last;
 }
 
 void proxy_mark(struct proxy_context *p)

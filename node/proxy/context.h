@@ -47,6 +47,7 @@ struct proxy_context {
     struct net_loop *net;
     unsigned worker;
     struct snapshot *snapshot; /* the one for new exchanges; a reference */
+    int64_t snapshot_lent;     /* references to it that it does not count: proxy_snapshot_take() */
     struct sha256 *sha;
     struct prng prng; /* request ids, which need to be unique, not secret */
     struct log_producer *log;
@@ -73,6 +74,25 @@ void proxy_init(struct proxy_context *p, struct net_loop *net, unsigned worker);
 void proxy_lend(struct proxy_context *p, _Atomic int64_t *kept_bytes, struct placements *placements,
                 struct quotas *quotas);
 void proxy_done(struct proxy_context *p);
+
+/* A reference to the present snapshot, and its way back. The snapshot's own count is all workers',
+ * and each change of it takes its cache line from the others: while a snapshot is the present one
+ * what is taken is counted here; it learns of that when the next one is put in its place. Returns
+ * that one's predecessor. */
+static inline struct snapshot *proxy_snapshot_take(struct proxy_context *p)
+{
+    p->snapshot_lent++;
+    return p->snapshot;
+}
+static inline void proxy_snapshot_give(struct proxy_context *p, struct snapshot *s)
+{
+    if (s == p->snapshot) {
+        p->snapshot_lent--; /* below 0: of one that is the present one again */
+    } else {
+        snapshot_unref(s);
+    }
+}
+struct snapshot *proxy_snapshot_put(struct proxy_context *p, struct snapshot *next);
 
 /* From here on proxy.marked_count tells how many of the exchanges at work now are left. */
 void proxy_mark(struct proxy_context *p);

@@ -103,7 +103,7 @@ static struct exchange *exchange_new(struct proxy_context *p, struct exchange_cl
     x->head = head;
     x->address = client->address;
     x->address_raw = client->address_raw;
-    x->snapshot = snapshot_ref(p->snapshot);
+    x->snapshot = proxy_snapshot_take(p);
     x->started_us = net_now_us(p->net);
     x->bytes_queued_before = stream_queued(client->stream);
     p->exchange_count++;
@@ -406,7 +406,7 @@ static void finish(struct exchange *x, enum exchange_finish how)
     bool must_reset = how == EXCHANGE_FINISH_CUT && x->framing == HTTP_FRAME_CLOSE && x->status > 0;
     p->exchange_count--;
     p->marked_count -= x->mark < p->mark ? 1 : 0;
-    snapshot_unref(x->snapshot);
+    proxy_snapshot_give(p, x->snapshot);
     give_spare(p, x);
     client->exchange = NULL;
     if (must_reset) {

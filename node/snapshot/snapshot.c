@@ -10,6 +10,11 @@ struct snapshot *snapshot_ref(struct snapshot *s)
     return s;
 }
 
+void snapshot_ref_many(struct snapshot *s, int64_t count)
+{
+    atomic_fetch_add_explicit(&s->references, (unsigned)count, memory_order_acq_rel);
+}
+
 static void application_done(struct snapshot_application *app)
 {
     ring_unref(app->ring);

@@ -113,6 +113,8 @@ struct snapshot {
 
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* any thread */
+/* So many references more, or fewer; not the last one. */
+void snapshot_ref_many(struct snapshot *s, int64_t count);
 
 /* The last step of building one: what snapshot_has() looks up. */
 void snapshot_index(struct snapshot *s);

@@ -276,8 +276,7 @@ static void close_idle_of(struct worker *w, const struct snapshot *old, const st
 
 static void take_snapshot(struct worker *w, struct snapshot *snapshot)
 {
-    struct snapshot *old = w->proxy.snapshot;
-    w->proxy.snapshot = snapshot;
+    struct snapshot *old = proxy_snapshot_put(&w->proxy, snapshot);
     close_idle_of(w, old, snapshot);
     snapshot_unref(old);
     atomic_fetch_sub(&w->untaken, 1);

@@ -96,9 +96,9 @@ bool exchange_renew(struct exchange *x)
     memset(x->tried, 0, sizeof(x->tried));
     struct snapshot *before = x->snapshot;
     exchange_quota_renew(x, app);
-    x->snapshot = snapshot_ref(now);
+    x->snapshot = proxy_snapshot_take(x->proxy);
     x->app = app;
     adopt_rules(x);
-    snapshot_unref(before); /* last: what is asked above is of it */
+    proxy_snapshot_give(x->proxy, before); /* last: what is asked above is of it */
     return true;
 }
