@@ -305,8 +305,8 @@ static inline void exchange_read_body(struct exchange *x, struct bytes piece)
     }
 }
 
-/* Of exchange_up.c, for exchange_place.c and others: a hashed pick's key; a slot of the picked one;
- * the request's head as an instance is to get it. */
+/* Of exchange_up.c, for exchange_place.c and others: a hashed pick's key; the request's head as an
+ * instance is to get it. */
 void exchange_find_key(struct exchange *x);
 static inline bool exchange_ring_key(struct exchange *x, uint64_t *ret_key)
 {
