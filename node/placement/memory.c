@@ -129,7 +129,7 @@ static uint64_t buckets(const struct placement_memory *m)
 
 static bool is_word_of(uint64_t word, uint64_t tag)
 {
-    return word != 0 && tag_in(word) == tag;
+    return tag_in(word) == tag && word != 0;
 }
 
 void placement_memory_fetch(struct placement_memory *m, uint64_t id)
@@ -329,7 +329,8 @@ static bool put(struct placement_memory *m, uint64_t id, uint16_t place)
     if (old == 0) {
         note_new(m, bucket, at, tag);
     }
-    if (bucket_of(m, atomic_load(&m->bucket_count), id) != bucket) { /* split meanwhile */
+    uint64_t count_now = atomic_load(&m->bucket_count);
+    if (count_now != count && bucket_of(m, count_now, id) != bucket) { /* split meanwhile */
         empty(m, &bucket[at], word);
         return false;
     }

@@ -96,6 +96,12 @@ void placing_name(struct placing *p, const struct snapshot *snapshot,
                   const struct snapshot_application *app, enum placement_kind kind,
                   struct bytes text, bool file_of_body);
 
+/* Else it is nobody's, and placing_next() would say so. */
+static inline bool placing_names_id(const struct placing *p)
+{
+    return p->kind != PLACEMENT_NO_ID;
+}
+
 struct placing_step placing_next(struct placing *p, const struct placing_terms *terms);
 
 /* SEND: an attempt begins. Or the instance takes nobody in this moment: what then. */

@@ -333,7 +333,7 @@ bool exchange_place_pick(struct exchange *x, struct exchange_input *ret_next)
     if (p->route->manner == PLACEMENT_EVERYWHERE) {
         return stop_everywhere(x, ret_next);
     }
-    return place(x, ret_next);
+    return placing_names_id(&p->where) && place(x, ret_next);
 }
 
 void exchange_place_again(struct exchange *x)
@@ -362,7 +362,7 @@ void exchange_place_done(struct exchange *x)
 
 enum placement_placed exchange_placed(const struct exchange *x)
 {
-    if (!x->placing || x->placing->where.kind == PLACEMENT_NO_ID) {
+    if (!x->placing || !placing_names_id(&x->placing->where)) {
         return x->placing ? x->placing->where.placed : PLACEMENT_PLACED_NULL;
     }
     bool lost = x->own == EXCHANGE_REPLY_LOST || x->own == EXCHANGE_REPLY_NOT_FOUND;
