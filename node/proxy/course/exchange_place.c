@@ -184,12 +184,10 @@ bool exchange_place_hear(struct exchange *x)
     return true;
 }
 
-bool exchange_place_heard_all(struct exchange *x, bool reusable)
+/* Not in line, for its search is a large frame, and few answers are heard. */
+static __attribute__((noinline)) bool judge_heard(struct exchange *x, bool reusable)
 {
     struct exchange_placing *p = x->placing;
-    if (!p || !p->hears) {
-        return true;
-    }
     bool not_found = placement_says_not_found(buffer_bytes(&p->heard));
     enum placing_answer answer = placing_answered(&p->where, 404, not_found, false);
     if (answer == PLACING_PASS_ON) {
@@ -197,6 +195,11 @@ bool exchange_place_heard_all(struct exchange *x, bool reusable)
     }
     ask_on(x, answer == PLACING_KEEP_AND_ASK_ON, reusable);
     return false;
+}
+
+bool exchange_place_heard_all(struct exchange *x, bool reusable)
+{
+    return !exchange_place_hears(x) || judge_heard(x, reusable);
 }
 
 void exchange_place_over(struct exchange *x)
