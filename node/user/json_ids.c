@@ -38,11 +38,12 @@ static bool is_wanted(const struct json_ids *ids, uint32_t name, struct bytes ke
 
 int8_t json_ids_find(const struct json_ids *ids, struct bytes key, bool top)
 {
-    int8_t found = -1;
     for (uint32_t i = 0; i < ids->count; i++) {
-        found = is_wanted(ids, i, key, top) ? (int8_t)i : found;
+        if (is_wanted(ids, i, key, top)) {
+            return (int8_t)i;
+        }
     }
-    return found;
+    return -1;
 }
 
 void json_ids_set(struct json_ids *ids, uint32_t name, struct bytes text)

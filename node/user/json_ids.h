@@ -42,8 +42,8 @@ static inline struct bytes json_ids_value(const struct json_ids *ids, uint32_t n
     return (struct bytes){ids->values[name], ids->sizes[name]};
 }
 
-/* For the two below: may a key of that size be one of the names? The name that it is, or -1. What
- * is too long is none. */
+/* For the two below: may a key of that size be one of the names? The first name that it is, or -1.
+ * What is too long is none. */
 static inline bool json_ids_has_size(const struct json_ids *ids, size_t size)
 {
     return size <= JSON_IDS_NAME && (ids->lengths >> size & 1) != 0;
