@@ -314,48 +314,49 @@ static enum http_field_id id_of(const char *name)
     return id;
 }
 
+static const struct {
+    const char *name;
+    enum http_field_id id;
+} NAMES[] = {
+    {"Accept-Encoding", HTTP_FIELD_ACCEPT_ENCODING},
+    {"Authorization", HTTP_FIELD_AUTHORIZATION},
+    {"Cache-Control", HTTP_FIELD_CACHE_CONTROL},
+    {"Connection", HTTP_FIELD_CONNECTION},
+    {"Content-Length", HTTP_FIELD_CONTENT_LENGTH},
+    {"Content-Type", HTTP_FIELD_CONTENT_TYPE},
+    {"Cookie", HTTP_FIELD_COOKIE},
+    {"Expect", HTTP_FIELD_EXPECT},
+    {"Host", HTTP_FIELD_HOST},
+    {"HTTP2-Settings", HTTP_FIELD_HTTP2_SETTINGS},
+    {"Keep-Alive", HTTP_FIELD_KEEP_ALIVE},
+    {"Proxy", HTTP_FIELD_DROPPED},
+    {"Proxy-Authenticate", HTTP_FIELD_PROXY_AUTHENTICATE},
+    {"Proxy-Authorization", HTTP_FIELD_PROXY_AUTHORIZATION},
+    {"Proxy-Connection", HTTP_FIELD_PROXY_CONNECTION},
+    {"TE", HTTP_FIELD_TE},
+    {"Trailer", HTTP_FIELD_TRAILER},
+    {"Transfer-Encoding", HTTP_FIELD_TRANSFER_ENCODING},
+    {"Upgrade", HTTP_FIELD_UPGRADE},
+    {"User-Agent", HTTP_FIELD_USER_AGENT},
+    {"X-Accel-Buffering", HTTP_FIELD_X_ACCEL_BUFFERING},
+    {"X-Forwarded-For", HTTP_FIELD_X_FORWARDED_FOR},
+    {"X-Forwarded-Host", HTTP_FIELD_X_FORWARDED_HOST},
+    {"X-Forwarded-Port", HTTP_FIELD_X_FORWARDED_PORT},
+    {"X-Forwarded-Proto", HTTP_FIELD_X_FORWARDED_PROTO},
+    {"X-Real-IP", HTTP_FIELD_X_REAL_IP},
+    {"X-Request-ID", HTTP_FIELD_X_REQUEST_ID},
+    /* and those that are like one of them */
+    {"a", HTTP_FIELD_OTHER},
+    {"pragma", HTTP_FIELD_OTHER},
+    {"proxyconnection", HTTP_FIELD_OTHER},
+    {"x-user-id", HTTP_FIELD_OTHER},
+    {"content.length", HTTP_FIELD_OTHER},
+    {"Proxy-A", HTTP_FIELD_DROPPED},
+};
+
 static void each_name_that_counts_is_known_however_it_is_spelt(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name;
-        enum http_field_id id;
-    } NAMES[] = {
-        {"Accept-Encoding", HTTP_FIELD_ACCEPT_ENCODING},
-        {"Authorization", HTTP_FIELD_AUTHORIZATION},
-        {"Cache-Control", HTTP_FIELD_CACHE_CONTROL},
-        {"Connection", HTTP_FIELD_CONNECTION},
-        {"Content-Length", HTTP_FIELD_CONTENT_LENGTH},
-        {"Content-Type", HTTP_FIELD_CONTENT_TYPE},
-        {"Cookie", HTTP_FIELD_COOKIE},
-        {"Expect", HTTP_FIELD_EXPECT},
-        {"Host", HTTP_FIELD_HOST},
-        {"HTTP2-Settings", HTTP_FIELD_HTTP2_SETTINGS},
-        {"Keep-Alive", HTTP_FIELD_KEEP_ALIVE},
-        {"Proxy", HTTP_FIELD_DROPPED},
-        {"Proxy-Authenticate", HTTP_FIELD_PROXY_AUTHENTICATE},
-        {"Proxy-Authorization", HTTP_FIELD_PROXY_AUTHORIZATION},
-        {"Proxy-Connection", HTTP_FIELD_PROXY_CONNECTION},
-        {"TE", HTTP_FIELD_TE},
-        {"Trailer", HTTP_FIELD_TRAILER},
-        {"Transfer-Encoding", HTTP_FIELD_TRANSFER_ENCODING},
-        {"Upgrade", HTTP_FIELD_UPGRADE},
-        {"User-Agent", HTTP_FIELD_USER_AGENT},
-        {"X-Accel-Buffering", HTTP_FIELD_X_ACCEL_BUFFERING},
-        {"X-Forwarded-For", HTTP_FIELD_X_FORWARDED_FOR},
-        {"X-Forwarded-Host", HTTP_FIELD_X_FORWARDED_HOST},
-        {"X-Forwarded-Port", HTTP_FIELD_X_FORWARDED_PORT},
-        {"X-Forwarded-Proto", HTTP_FIELD_X_FORWARDED_PROTO},
-        {"X-Real-IP", HTTP_FIELD_X_REAL_IP},
-        {"X-Request-ID", HTTP_FIELD_X_REQUEST_ID},
-        /* and those that are like one of them */
-        {"a", HTTP_FIELD_OTHER},
-        {"pragma", HTTP_FIELD_OTHER},
-        {"proxyconnection", HTTP_FIELD_OTHER},
-        {"x-user-id", HTTP_FIELD_OTHER},
-        {"content.length", HTTP_FIELD_OTHER},
-        {"Proxy-A", HTTP_FIELD_DROPPED},
-    };
     for (size_t i = 0; i < COUNT(NAMES); i++) {
         char upper[32] = {0}, low[32] = {0}, other[32] = {0};
         const char *name = NAMES[i].name;
