@@ -34,12 +34,21 @@ def rejected(node):
         r'^difyring_gossip_rejected_total\{reason="(\w+)"\} (\S+)$', body.decode(), re.M)}
 
 
-def captured_from_a_stranger(stubs, host="127.0.0.98"):
-    """First contacts of a node with another key, as they come to a port that it wants to join."""
+def captured_from_a_stranger(stubs, cluster, host="127.0.0.98"):
+    """First contacts of a node with another key, as they come to a port that it wants to join. A key's id is one byte:
+    a stranger's may be the cluster's own by chance, and then another one is asked."""
+    own = cluster.relay.kept[0][2][2]
+    while True:
+        found = captured_with(new_key(), stubs, host)
+        if found[0][2] != own:
+            return found
+
+
+def captured_with(key, stubs, host):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((host, 0))
         sock.settimeout(TIMEOUT)
-        config = settings(stubs, cluster={"name": "e2e", "keys": [new_key()], "bind": "127.0.0.97:0", "profile": "local",
+        config = settings(stubs, cluster={"name": "e2e", "keys": [key], "bind": "127.0.0.97:0", "profile": "local",
                                           "join": ["{}:{}".format(*sock.getsockname())]})
         with Node(config):
             return [sock.recv(2048) for _ in range(2)]
@@ -135,30 +144,28 @@ def cluster(stubs):
 
 
 def test_a_flood_changes_nothing_and_is_counted(stubs, cluster):
-    attacks = Attacks(cluster, captured_from_a_stranger(stubs))
+    attacks = Attacks(cluster, captured_from_a_stranger(stubs, cluster))
     before = [lasting(status) for status in cluster.statuses()]
     counted = rejected(cluster[VICTIM])
     with flood(*cluster.udp[VICTIM], attacks.all()) as said:   # it answers all the time
-        wait_for(lambda: sum(rejected(cluster[VICTIM]).values()) - sum(counted.values()) > FLOOD_COUNT // 2,
-                 TIMEOUT + FLOOD_SECONDS)
+        wait_for(lambda: sum(rejected(cluster[VICTIM]).values()) - sum(counted.values()) > FLOOD_COUNT // 2 and
+                 cluster.problems(VICTIM, "unknown_key"), TIMEOUT + FLOOD_SECONDS)
     said = said[0]
     assert said["answer_bytes"] <= said["bytes"] and said["largest"] <= PACKET_MAX
     now = rejected(cluster[VICTIM])
     more = {reason: count - counted.get(reason, 0) for reason, count in now.items() if count > counted.get(reason, 0)}
     print(f"{said}; rejected: {more}")
-    assert {"replayed", "forged", "truncated"} <= set(more)
-    assert "unknown_key" in more or attacks.foreign[0][2] == attacks.replayed[0][2]   # its id is one byte
+    assert {"replayed", "forged", "truncated", "unknown_key"} <= set(more)
     assert sum(more.values()) > said["sent"] * 0.5   # the kernel may have dropped some, hellos were answered
     assert [lasting(status) for status in cluster.statuses()] == before
     for node in cluster.nodes():
         assert not [event for event in node.events("member") if event["state"] != "alive"]
     assert {problem["kind"] for problem in cluster.problems(VICTIM)} <= {"forged", "unknown_key", "newer_version"}
-    assert cluster.problems(VICTIM, "forged", "unknown_key")
 
 
 @pytest.mark.threads
 def test_no_answer_is_larger_than_its_request(stubs, cluster):
-    attacks = Attacks(cluster, captured_from_a_stranger(stubs))
+    attacks = Attacks(cluster, captured_from_a_stranger(stubs, cluster))
     answers, hellos = [], []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.99", 0))
@@ -209,7 +216,7 @@ def test_replays_from_where_they_came_change_nothing(cluster):
 @pytest.mark.slow
 def test_a_flood_does_not_slow_requests_down(stubs, cluster):
     """The same flood to a port where nobody cares costs this machine the same, but not the node."""
-    attacks = Attacks(cluster, captured_from_a_stranger(stubs)).all()
+    attacks = Attacks(cluster, captured_from_a_stranger(stubs, cluster)).all()
     if BUILD != "release":
         pytest.skip("times of a build that nobody runs")
     tries = []
