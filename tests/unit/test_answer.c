@@ -66,9 +66,10 @@ static void a_key_is_all_of_its_characters(void **state)
 {
     (void)state;
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEF";
-    for (uint8_t size = 1; size <= JSON_PATHS_KEY; size++) {
-        const struct json_step steps[] = {{"", 0, 1, 0, NULL}, {letters, size, 0, 0, NULL}};
-        for (uint8_t place = 0; place <= size; place++) {
+    for (int size = 1; size <= JSON_PATHS_KEY; size++) {
+        const struct json_step steps[] = {{"", 0, 1, 0, NULL},
+                                          {letters, (uint8_t)size, 0, 0, NULL}};
+        for (int place = 0; place <= size; place++) {
             struct json_paths j;
             int found = 0;
             char text[JSON_PATHS_KEY + 10];
