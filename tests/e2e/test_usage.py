@@ -9,7 +9,7 @@ import time
 
 import pytest
 from cluster import Cluster
-from harness import TOKEN, Node, parallel, settings
+from harness import TOKEN, TIMEOUT, Node, parallel, settings
 from prometheus import Metrics
 from stub_client import Stub, wait_for
 
@@ -316,7 +316,7 @@ def test_days_outlive_a_restart_and_a_kill(pair, tmp_path):
                 some_run(node, rng, told)
             check_rows(usage_rows(node), told, 10 * number + 10)
             if number % 2 == 0:   # the first life, too
-                wait_for(lambda: settled(tmp_path), timeout=5)
+                wait_for(lambda: settled(tmp_path), TIMEOUT)
                 node.process.kill()
                 node.process.wait()
             else:
@@ -326,8 +326,10 @@ def test_days_outlive_a_restart_and_a_kill(pair, tmp_path):
 
 
 def settled(folder):
-    """Nothing has been counted that is not in the file of the counters: it is written within 0.2 s, as the first of days is."""
-    return (folder / "usage").exists() and time.time() - (folder / "state").stat().st_mtime > 0.5
+    """Nothing has been counted that is not in the file of the counters: it is written within 0.2 s, as the first of days is.
+    Either file may be the first one to be there."""
+    usage, state = folder / "usage", folder / "state"
+    return usage.exists() and state.exists() and time.time() - state.stat().st_mtime > 0.5
 
 
 def test_any_node_tells_the_days_of_all_and_a_newcomer_no_more_than_its_own(pair):
