@@ -169,7 +169,7 @@ enum exchange_finish {
     EXCHANGE_FINISH_RESET,  /* reset it: the client takes nothing, and nothing is to wait for it */
 };
 
-/* Outputs, to be carried out in this order. */
+/* Outputs, to be carried out in this order; of PICK, CONNECT and RECONNECT one at most. */
 enum {
     EXCHANGE_DO_REPORT = 1 << 0,        /* outcome of the attempt */
     EXCHANGE_DO_DROP_UP = 1 << 1,       /* close the instance's connection, the attempt is over */

@@ -345,6 +345,8 @@ static void carry_up(struct model *m, uint32_t what)
                    !m->request.ended,
                "100 Continue once, to who asked");
     }
+    uint32_t choice = what & (EXCHANGE_DO_PICK | EXCHANGE_DO_CONNECT | EXCHANGE_DO_RECONNECT);
+    demand(m, (choice & (choice - 1)) == 0, "one of PICK, CONNECT and RECONNECT in a step");
     if (what & EXCHANGE_DO_PICK) {
         demand(m, !m->open || given(m, EXCHANGE_UP_HEAD), "PICK while no other attempt goes on");
         m->late_pick = m->open;
