@@ -13,6 +13,7 @@
 
 #include "answer/json_paths.h"
 #include "base/buffer.h"
+#include "oracle_text.h"
 
 /* The steps from the top: keys, or `[]` for each element of an array; NULL ends it sooner. */
 static const char *const oracle_paths[][JSON_PATHS_DEPTH] = {
@@ -202,8 +203,7 @@ static inline bool oracle_walk(const json_t *node, const char *const *steps, int
 static inline bool oracle_agrees(const char *text, size_t size, const struct findings *f,
                                  bool *ret_judged)
 {
-    json_error_t error;
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *root = oracle_load(text, size);
     bool good = true;
     *ret_judged = root != NULL;
     if (!root) {

@@ -11,6 +11,7 @@
 
 #include "answer/usage.h"
 #include "base/buffer.h"
+#include "oracle_text.h"
 
 struct usage_told {
     struct usage_search search;
@@ -151,8 +152,7 @@ static inline bool oracle_is(const json_t *text, const char *wanted)
 /* One text. False: it is not judged. */
 static inline bool oracle_text(struct bytes text, bool stream, struct usage_search *ret)
 {
-    json_error_t error;
-    json_t *root = json_loadb(text.at, text.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    json_t *root = oracle_load(text.at, text.size);
     if (!root) {
         return false;
     }
