@@ -76,13 +76,14 @@ void json_ids_begin_value(struct json_ids *ids, bool string)
     ids->sizes[ids->current] = 0;
     ids->collecting = string;
     ids->too_long = false;
+    ids->value_size = 0;
     ids->current = string ? ids->current : -1;
 }
 
 void json_ids_end_value(struct json_ids *ids)
 {
-    if (ids->current >= 0 && ids->too_long) {
-        ids->sizes[ids->current] = 0;
+    if (ids->current >= 0 && !ids->too_long) {
+        ids->sizes[ids->current] = ids->value_size;
     }
     ids->current = -1;
     ids->collecting = false;
@@ -95,7 +96,7 @@ void json_ids_text(struct json_ids *ids, const char *from, size_t size)
     }
     bool value = ids->current >= 0;
     char *to = value ? ids->values[ids->current] : ids->key;
-    uint8_t *used = value ? &ids->sizes[ids->current] : &ids->key_size;
+    uint8_t *used = value ? &ids->value_size : &ids->key_size;
     size_t room = (value ? JSON_IDS_SIZE : JSON_IDS_NAME) - (size_t)*used;
     if (size > room) {
         ids->collecting = false;

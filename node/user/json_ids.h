@@ -3,7 +3,7 @@
  * A name is looked for at the top level, where the last one wins (Python), or anywhere below it,
  * where the first one with a value counts. A value is a string of up to JSON_IDS_SIZE bytes,
  * escapes decoded; anything else, also a longer one, is none. They count when the body is one valid
- * object, or was cut at json_inspect: then what was found before. */
+ * object, or was cut at json_inspect: then what was found before, as a whole. */
 #ifndef USER_JSON_IDS_H
 #define USER_JSON_IDS_H
 
@@ -27,7 +27,7 @@ struct json_ids {
     int8_t current;   /* the name whose value comes, or -1 */
     bool collecting;  /* a key, or that value */
     bool key_too_long;
-    uint8_t key_size;
+    uint8_t key_size, value_size;  /* of what is gathered */
     uint8_t sizes[JSON_IDS_COUNT]; /* of the values; 0 = none */
     bool too_long;
     char key[JSON_IDS_NAME];

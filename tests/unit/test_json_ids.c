@@ -114,6 +114,25 @@ static void a_body_is_read_for_ids_also_where_the_head_names_the_user(void **sta
     assert_true(bytes_equal(json_ids_value(&f.ids, 0), BYTES("c")));
 }
 
+/* json_inspect may end in it: half an id is another id, which nobody has. */
+static void a_value_that_is_cut_is_none(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"conversation_id\":\"abc\",\"files\":[{\"upload_file_id\":\"def\"}]}";
+    size_t c_end = (size_t)(strstr(body, "abc\"") - body) + 4;
+    size_t f_end = (size_t)(strstr(body, "def\"") - body) + 4;
+    for (size_t inspect = 0; inspect < sizeof(body) - 1; inspect++) {
+        struct user_plan plan = {from_json, 1, inspect};
+        for (size_t first = 0; first < sizeof(body); first++) {
+            struct found f = search(body, first, &plan);
+            const char *c = inspect >= c_end ? "abc" : "", *file = inspect >= f_end ? "def" : "";
+            assert_true(bytes_equal(json_ids_value(&f.ids, 0), bytes_of(c)));
+            assert_true(bytes_equal(json_ids_value(&f.ids, 2), bytes_of(file)));
+        }
+    }
+}
+
 static void in_utf_16_too(void **state)
 {
     (void)state;
@@ -145,6 +164,7 @@ int main(void)
         cmocka_unit_test(a_conversation_at_the_top_is_named),
         cmocka_unit_test(a_file_is_named_anywhere_below_the_top),
         cmocka_unit_test(a_body_is_read_for_ids_also_where_the_head_names_the_user),
+        cmocka_unit_test(a_value_that_is_cut_is_none),
         cmocka_unit_test(in_utf_16_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
