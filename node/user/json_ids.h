@@ -42,6 +42,12 @@ static inline struct bytes json_ids_value(const struct json_ids *ids, uint32_t n
     return (struct bytes){ids->values[name], ids->sizes[name]};
 }
 
+/* The body was not what it must be. */
+static inline void json_ids_forget(struct json_ids *ids)
+{
+    memset(ids->sizes, 0, sizeof(ids->sizes));
+}
+
 /* For the two below: may a key of that size be one of the names? The first name that it is, or -1.
  * What is too long is none. */
 static inline bool json_ids_has_size(const struct json_ids *ids, size_t size)

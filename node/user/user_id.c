@@ -210,16 +210,25 @@ enum user_id_state user_id_begin(struct user_id_search *s, const struct user_pla
     return s->state;
 }
 
+/* What is no valid object has neither a user nor ids. */
+static void judge_json(struct user_id_search *s, bool valid)
+{
+    if (!valid && s->scan.json.ids) {
+        json_ids_forget(s->scan.json.ids);
+    }
+    settle(s, valid ? user_values_first(&s->values) : -1);
+}
+
 static void feed_json(struct user_id_search *s, struct bytes piece)
 {
     bool cut = piece.size > s->json_left;
     piece.size = cut ? (size_t)s->json_left : piece.size;
     s->json_left -= piece.size;
     if (!json_user_feed(&s->scan.json, piece)) {
-        settle(s, -1);
+        judge_json(s, false);
     } else if (cut) { /* what Dify reads behind it is not known here */
         s->cut = true;
-        settle(s, user_values_first(&s->values));
+        judge_json(s, true);
     }
 }
 
@@ -238,9 +247,10 @@ enum user_id_state user_id_body(struct user_id_search *s, struct bytes piece)
 
 enum user_id_state user_id_end(struct user_id_search *s)
 {
-    if (s->state == USER_ID_NEEDS_BODY) {
-        bool valid = s->body_kind == USER_FROM_FORM || json_user_end(&s->scan.json);
-        settle(s, valid ? user_values_first(&s->values) : -1);
+    if (s->state == USER_ID_NEEDS_BODY && s->body_kind == USER_FROM_JSON) {
+        judge_json(s, json_user_end(&s->scan.json));
+    } else if (s->state == USER_ID_NEEDS_BODY) {
+        settle(s, user_values_first(&s->values));
     }
     return s->state;
 }

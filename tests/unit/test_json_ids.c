@@ -133,6 +133,24 @@ static void a_value_that_is_cut_is_none(void **state)
     }
 }
 
+static void a_body_that_is_no_object_names_none(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"conversation_id\":\"c\",\"user\":\"u\"} x",
+        "{\"conversation_id\":\"c\",\"user\":\"u\",}",
+        "{\"conversation_id\":\"c\",\"user\":\"u\"",
+    };
+    struct user_plan plan = {from_json, 1, 1 << 20};
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        for (size_t first = 0; first <= strlen(bodies[i]); first++) {
+            struct found f = search(bodies[i], first, &plan);
+            assert_int_equal(json_ids_value(&f.ids, 0).size, 0);
+            assert_string_equal(f.user, "");
+        }
+    }
+}
+
 static void in_utf_16_too(void **state)
 {
     (void)state;
@@ -165,6 +183,7 @@ int main(void)
         cmocka_unit_test(a_file_is_named_anywhere_below_the_top),
         cmocka_unit_test(a_body_is_read_for_ids_also_where_the_head_names_the_user),
         cmocka_unit_test(a_value_that_is_cut_is_none),
+        cmocka_unit_test(a_body_that_is_no_object_names_none),
         cmocka_unit_test(in_utf_16_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
