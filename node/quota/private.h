@@ -37,10 +37,11 @@ struct subject {
 };
 
 /* As few as will do: few lie in a cache that is near, whoever is asked for. (With all of them from
- * the beginning, a third of what a request's quotas took was waiting for a bucket.) */
+ * the beginning, a third of what a request's quotas took was waiting for a bucket.) Pointers, for
+ * by an index a look would wait for two loads more. */
 struct buckets {
     uint32_t mask; /* their number, a power of two, less one */
-    uint32_t first[];
+    struct subject *first[];
 };
 
 struct quota_shard {
@@ -63,6 +64,12 @@ struct quota_shard {
 static inline struct subject *subject_at(const struct quota_shard *s, uint32_t index)
 {
     return &s->subjects[index / PIECE][index % PIECE];
+}
+
+/* NULL for 0. */
+static inline struct subject *subject_or_none(const struct quota_shard *s, uint32_t index)
+{
+    return index ? subject_at(s, index) : NULL;
 }
 
 static inline struct part *part_at(const struct quota_shard *s, uint32_t index)

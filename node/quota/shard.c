@@ -5,7 +5,7 @@
  * limit, grant_all() adds one to each and puts it on a list of news.
  *
  * One thread at a time changes a shard, but quota_fetch() reads beside it: what it follows (the
- * buckets, their first entries, the pieces) is written by atomic stores and never freed. */
+ * buckets and their first entries) is written by atomic stores and never freed. */
 #include "quota/shard.h"
 
 #include <assert.h>
@@ -40,9 +40,20 @@ void quota_shard_free(struct quota_shard *s)
     free(s);
 }
 
-static uint32_t *bucket_of(const struct quota_shard *s, uint64_t key)
+static struct subject **bucket_of(const struct quota_shard *s, uint64_t key)
 {
     return &s->buckets->first[key & s->buckets->mask];
+}
+
+static struct subject *next_in_bucket(const struct quota_shard *s, const struct subject *x)
+{
+    return subject_or_none(s, x->chain);
+}
+
+static void put_first(struct subject **bucket, struct subject *x)
+{
+    x->chain = *bucket ? (*bucket)->index : 0;
+    __atomic_store_n(bucket, x, __ATOMIC_RELEASE); /* for quota_fetch() */
 }
 
 /* The old ones stay readable, for who reads without the lock: all of them together are no larger
@@ -54,12 +65,9 @@ static void set_buckets(struct quota_shard *s, uint32_t count)
     b->mask = count - 1;
     __atomic_store_n(&s->buckets, b, __ATOMIC_RELEASE); /* for quota_fetch() */
     for (uint32_t i = 0; old && i <= old->mask; i++) {
-        for (uint32_t index = old->first[i], next; index; index = next) {
-            struct subject *x = subject_at(s, index);
-            uint32_t *at = bucket_of(s, x->key);
-            next = x->chain;
-            x->chain = *at;
-            __atomic_store_n(at, index, __ATOMIC_RELAXED); /* the same */
+        for (struct subject *x = old->first[i], *next; x; x = next) {
+            next = next_in_bucket(s, x);
+            put_first(bucket_of(s, x->key), x);
         }
     }
 }
@@ -139,11 +147,11 @@ static unsigned heat_of(uint64_t used, uint32_t limit)
 
 uint32_t subject_find(const struct quota_shard *s, uint64_t key)
 {
-    uint32_t index = s->buckets ? *bucket_of(s, key) : 0;
-    while (index && subject_at(s, index)->key != key) {
-        index = subject_at(s, index)->chain;
+    const struct subject *x = s->buckets ? *bucket_of(s, key) : NULL;
+    while (x && x->key != key) {
+        x = next_in_bucket(s, x);
     }
-    return index;
+    return x ? x->index : 0;
 }
 
 void part_free(struct quota_shard *s, uint32_t index)
@@ -156,11 +164,15 @@ void part_free(struct quota_shard *s, uint32_t index)
 void subject_forget(struct quota_shard *s, uint32_t index)
 {
     struct subject *x = subject_at(s, index);
-    uint32_t *at = bucket_of(s, x->key);
-    while (*at != index) {
-        at = &subject_at(s, *at)->chain;
+    struct subject **first = bucket_of(s, x->key), *before = *first;
+    if (before == x) {
+        __atomic_store_n(first, next_in_bucket(s, x), __ATOMIC_RELEASE); /* for quota_fetch() */
+    } else {
+        while (before->chain != index) {
+            before = subject_at(s, before->chain);
+        }
+        before->chain = x->chain;
     }
-    __atomic_store_n(at, x->chain, __ATOMIC_RELAXED); /* for quota_fetch() */
     use_remove(s, index);
     news_remove(s, index);
     while (x->parts) {
@@ -244,17 +256,13 @@ uint32_t subject_make(struct quota_shard *s, uint64_t key, uint16_t rule)
         index = s->subject_count++;
         struct subject **piece = &s->subjects[index / PIECE];
         if (!*piece) {
-            struct subject *made = slab_take(s->slab, PIECE * sizeof(**piece));
-            __atomic_store_n(piece, made, __ATOMIC_RELAXED); /* for quota_fetch() */
+            *piece = slab_take(s->slab, PIECE * sizeof(**piece));
         }
     }
-    *subject_at(s, index) = (struct subject){.key = key,
-                                             .rule = rule,
-                                             .heat = NOT_NEWS,
-                                             .taken = true,
-                                             .chain = *bucket_of(s, key),
-                                             .index = index};
-    __atomic_store_n(bucket_of(s, key), index, __ATOMIC_RELAXED); /* the same */
+    struct subject *made = subject_at(s, index);
+    *made =
+        (struct subject){.key = key, .rule = rule, .heat = NOT_NEWS, .taken = true, .index = index};
+    put_first(bucket_of(s, key), made);
     use_add(s, index);
     s->counts.subjects++;
     return index;
@@ -313,14 +321,12 @@ static uint64_t wait_for(struct quota_shard *s, struct subject *x, uint64_t wind
 
 static inline struct subject *find(const struct quota_shard *s, uint64_t key)
 {
-    uint32_t index = s->buckets ? *bucket_of(s, key) : 0;
-    while (index) {
-        struct subject *x = subject_at(s, index);
+    struct subject *x = s->buckets ? *bucket_of(s, key) : NULL;
+    for (; x; x = next_in_bucket(s, x)) {
         memory_fetch(x, sizeof(*x));
         if (x->key == key) {
             return x;
         }
-        index = x->chain;
     }
     return NULL;
 }
@@ -330,13 +336,9 @@ static inline struct subject *find(const struct quota_shard *s, uint64_t key)
 void quota_fetch(const struct quota_shard *s, uint64_t key)
 {
     const struct buckets *b = __atomic_load_n(&s->buckets, __ATOMIC_ACQUIRE);
-    if (!b) {
-        return;
-    }
-    uint32_t index = __atomic_load_n(&b->first[key & b->mask], __ATOMIC_RELAXED);
-    const struct subject *piece = __atomic_load_n(&s->subjects[index / PIECE], __ATOMIC_RELAXED);
-    if (piece) {
-        memory_fetch(&piece[index % PIECE], sizeof(*piece));
+    if (b) {
+        memory_fetch(__atomic_load_n(&b->first[key & b->mask], __ATOMIC_RELAXED),
+                     sizeof(struct subject));
     }
 }
 
