@@ -121,7 +121,9 @@ static void close_all_idle(struct instance_cell *cell)
     }
 }
 
-/* As idle ones do; but one whose slot has been given to somebody is not to be used either. */
+/* As idle ones do; but one whose slot has been given to somebody is not to be used either: who was
+ * to take it dials anew at once, and until the instance has heard the end it may see one too many.
+ * (Left to be taken, it would lose a POST in every second such moment.) */
 static void part_all_idle(struct instance_cell *cell)
 {
     while (!list_empty(&cell->idle)) {

@@ -228,7 +228,9 @@ def test_an_instance_that_closes_after_each_answer_sees_no_more_than_its_slots(s
             def one(index):
                 return node.request("POST", f"/v1/files/upload?user=u{index % 5}", token=TOKEN, body=b"once")[0].status
             statuses = parallel([lambda index=index: one(index) for index in range(100)])
-            assert closer.peak <= SLOTS, closer.peak
+            # Unsaid: one in 25 runs had 11, for as long as the instance took to hear an end (doc/LIMITS.md); without
+            # waiting for ends at all it was 19.
+            assert closer.peak <= SLOTS + (0 if says_so else 4), closer.peak
             assert statuses.count(200) >= (100 if says_so else 80), statuses   # who closes unsaid loses some
 
 
