@@ -336,9 +336,10 @@ static inline struct subject *find(const struct quota_shard *s, uint64_t key)
 void quota_fetch(const struct quota_shard *s, uint64_t key)
 {
     const struct buckets *b = __atomic_load_n(&s->buckets, __ATOMIC_ACQUIRE);
-    if (b) {
-        memory_fetch(__atomic_load_n(&b->first[key & b->mask], __ATOMIC_RELAXED),
-                     sizeof(struct subject));
+    const struct subject *x =
+        b ? __atomic_load_n(&b->first[key & b->mask], __ATOMIC_RELAXED) : NULL;
+    if (x) {
+        memory_fetch(x, sizeof(*x));
     }
 }
 
